@@ -1,0 +1,63 @@
+"""
+What a setting is beyond a pydantic field: its group, flags, variables, and whether a file may hold it.
+
+``settings.py`` writes these down, and whoever shows or reads settings asks here: flags, secret files, the docs.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from pydantic import AliasChoices, Field
+from pydantic.fields import FieldInfo
+
+PREFIX: Final = "MIGRATOR_"
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """
+    One setting's own words.
+
+    ``flags`` are further spellings on the command line; ``in_file`` lets the value come from a secret file;
+    ``no_flag`` keeps it off the command line; ``shown_default`` describes a default that is computed.
+    """
+
+    group: str
+    flags: tuple[str, ...] = ()
+    in_file: bool = False
+    no_flag: bool = False
+    shown_default: str | None = None
+
+
+def setting(
+    default: Any,  # noqa: ANN401 - what pydantic accepts
+    description: str,
+    traits: Traits,
+    *variables: str,
+    **limits: Any,  # noqa: ANN401 - handed on to pydantic
+) -> Any:  # noqa: ANN401 - fits a field of any type, as pydantic's own Field does
+    """Make a field. ``variables`` replace the prefixed environment variable; the first is the documented one."""
+    details: dict[str, Any] = {"description": description, "json_schema_extra": asdict(traits), **limits}
+    if variables:
+        details["validation_alias"] = AliasChoices(*variables)
+    details["default_factory" if callable(default) else "default"] = default
+    return Field(**details)
+
+
+def traits_of(field: FieldInfo) -> Traits:
+    """Give the traits that ``setting`` noted."""
+    noted: Any = field.json_schema_extra
+    return Traits(**noted)
+
+
+def variables_of(name: str, field: FieldInfo) -> tuple[str, ...]:
+    """Give the environment variables of a field, the documented one first."""
+    alias = field.validation_alias
+    if isinstance(alias, AliasChoices):
+        return tuple(str(choice) for choice in alias.choices)
+    return (f"{PREFIX}{name}".upper(),)
+
+
+def flag_of(name: str) -> str:
+    """Give the flag of a field: the same words in kebab-case."""
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,93 @@
+"""
+Settings that stand in files: ``X_FILE`` variables, and a folder with one file a secret.
+
+pydantic-settings has a source for such a folder, but it strips all blanks, and a password may begin or end in one.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic.fields import FieldInfo
+from pydantic_settings import PydanticBaseSettingsSource
+
+from migrator.errors import ConfigurationError
+from migrator.fields import traits_of, variables_of
+
+DEFAULT_SECRETS_DIR: Final = Path("/run/secrets")
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """A source of values that stand in files: one file a value, read whole, less one newline at the end."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Give a field's value, None where no file has it; the rest is pydantic's protocol."""
+        path = self.path_of(variables_of(field_name, field))
+        return (self.content(path) if path is not None else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Give the values of all fields that files may hold, by field name."""
+        found = {
+            name: self.get_field_value(field, name)[0]
+            for name, field in self.settings_cls.model_fields.items()
+            if traits_of(field).in_file
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    def path_of(self, variables: tuple[str, ...]) -> Path | None:
+        """Find the file for a field that has these environment variables."""
+        raise NotImplementedError
+
+    @staticmethod
+    def content(path: Path) -> str:
+        """Read a secret. Raises ConfigurationError if the file can't be read; the message names the path only."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+            raise ConfigurationError(
+                f"the secret file {path} can't be read: {reason}",
+                next_step="Mount it readable for the user that the job runs as, or correct its path.",
+            ) from error
+        # As `$(<file)` does it, but for one line end only: blanks, and further lines, belong to the secret.
+        return text.removesuffix("\n").removesuffix("\r")
+
+
+class FileVariables(SecretFiles):
+    """``X_FILE`` names the file that holds the value of ``X``, as in the images of Docker."""
+
+    def path_of(self, variables: tuple[str, ...]) -> Path | None:
+        """Follow the variable. Raises ConfigurationError if the plain variable is set as well."""
+        for variable in variables:
+            path = os.environ.get(f"{variable}_FILE")
+            if not path:
+                continue
+            if os.environ.get(variable):
+                raise ConfigurationError(
+                    f"both {variable} and {variable}_FILE are set", next_step="Unset the one that is not meant."
+                )
+            return Path(path)
+        return None
+
+
+class SecretsFolder(SecretFiles):
+    """A folder with one file a secret, as compose and Kubernetes mount them."""
+
+    def __call__(self) -> dict[str, Any]:
+        """Look into the folder that was chosen, or into the usual one if it exists."""
+        chosen = self.current_state.get("secrets_dir")
+        self.folder = Path(chosen) if chosen else DEFAULT_SECRETS_DIR
+        if chosen and not self.folder.is_dir():
+            raise ConfigurationError(
+                f"the folder of secrets {self.folder} does not exist",
+                next_step="Correct MIGRATOR_SECRETS_DIR (--secrets-dir), or unset it.",
+            )
+        return super().__call__() if self.folder.is_dir() else {}
+
+    def path_of(self, variables: tuple[str, ...]) -> Path | None:
+        """Find the file by the variable's name, in capitals or not."""
+        for variable in variables:
+            for name in (variable, variable.lower()):
+                if (self.folder / name).is_file():
+                    return self.folder / name
+        return None
