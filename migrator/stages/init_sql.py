@@ -31,10 +31,10 @@ _REFUSALS = (
 
 @dataclass(frozen=True, slots=True)
 class InitNames:
-    """What the script is told: the application's schema, and the role it connects with (None: the connection's own)."""
+    """What the script is told: the application's schema, and the role it connects with; None: the script's default."""
 
-    schema: str
-    role: str | None
+    schema: str | None = None
+    role: str | None = None
 
 
 async def init_sql(
@@ -65,7 +65,8 @@ async def init_sql(
         # Settings local to the transaction leave nothing behind, and a pooler between us and the server that hands out
         # its connections by transaction cannot tear them from the script.
         async with connection.transaction():
-            await connection.execute(_GIVE_NAMES, names.schema, names.role or "", "on" if require_extensions else "off")
+            required = "on" if require_extensions else "off"
+            await connection.execute(_GIVE_NAMES, names.schema or "", names.role or "", required)
             await connection.execute(script)
     except (asyncpg.SyntaxOrAccessError, *_REFUSALS) as error:
         raise _refused(error, script) from error
