@@ -1,0 +1,46 @@
+"""Every event the log knows, with its meaning: a contract for whoever reads the log with a program."""
+
+from enum import StrEnum
+from typing import Self
+
+
+class Event(StrEnum):
+    """The word under ``event`` in a log line. ``meaning`` is the line about it in the documentation."""
+
+    meaning: str
+
+    def __new__(cls, word: str, meaning: str) -> Self:
+        """Make a member that is its word and carries its meaning."""
+        event = str.__new__(cls, word)
+        event._value_ = word
+        event.meaning = meaning
+        return event
+
+    JOB_STARTED = "job.started", "A command began: its name, source, target and version."
+    JOB_FINISHED = "job.finished", "The command ended well: seconds, and what it did in total."
+    JOB_FAILED = "job.failed", "The command ended otherwise: message, next_step, exit_code and the facts of the case."
+    JOB_STOPPING = "job.stopping", "A signal came; the job stops at the next safe point."
+
+    STAGE_STARTED = "stage.started", "A stage began."
+    STAGE_FINISHED = "stage.finished", "A stage ended well: seconds, and attempts if it took more than one."
+    STAGE_SKIPPED = "stage.skipped", "A stage had nothing to do: reason."
+
+    RETRY_SCHEDULED = (
+        "retry.scheduled",
+        "Something transient failed: attempt, error, and the pause before the next try.",
+    )
+    SERVER_READY = "server.ready", "The target answered: version, seconds waited."
+    LOCK_WAITING = "lock.waiting", "Another job holds the target: holder."
+
+    TABLE_SKIPPED = "table.skipped", "A source table is left behind: reason."
+    TABLE_COPIED = "table.copied", "A table's rows are committed: rows, bytes, seconds."
+    TABLE_VERIFIED = "table.verified", "Every value of a table was compared and is equal: rows, seconds."
+    TABLE_DIFFERS = "table.differs", "Source and target differ in a table: counts, and keys of some rows."
+    VALUES_REFUSED = (
+        "values.refused",
+        "Preflight found values that can't be carried: table, column, reason, count, keys.",
+    )
+
+    WARNING_SERVER = "warning.server", "PostgreSQL sent a warning: message."
+    WARNING_SETTING = "warning.setting", "A variable of the environment has no effect: variable, reason."
+    LIBRARY_MESSAGE = "library.message", "A library, or a migration, had something to say: logger, message."

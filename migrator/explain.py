@@ -1,0 +1,182 @@
+"""Says in an operator's words what a driver, the server or the system said, and which exit code it deserves."""
+
+import asyncio
+import errno
+import sqlite3
+import ssl
+from dataclasses import dataclass
+from typing import Final
+
+import adbc_driver_manager
+import asyncpg
+
+from migrator.errors import (
+    ConfigurationError,
+    GaveUp,
+    MigratorError,
+    MissingPrivilege,
+    SourceUnreadable,
+    TargetRefused,
+)
+from migrator.retry import chain, is_transient, plainly, sqlstate_of
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    kind: type[MigratorError]
+    opening: str
+    next_step: str
+
+
+_PASSWORD = _Words(
+    ConfigurationError,
+    "the server refused the login",
+    "Check user and password (POSTGRES_USER, POSTGRES_PASSWORD or the target's URL); the server's pg_hba.conf decides "
+    "who may log in, from where, and whether TLS is required.",
+)
+_TLS = _Words(
+    ConfigurationError,
+    "no agreement on TLS",
+    "Check sslmode and sslrootcert; 'sslmode=disable' suits a server without TLS on a network that is trusted.",
+)
+_LOCAL_DISK_FULL = _Words(
+    ConfigurationError, "this machine has no room left", "Make room, or point TMPDIR to where there is some."
+)
+_RESOURCES = _Words(
+    TargetRefused,
+    "the server has reached a limit",
+    "Raise the limit or free what holds it, then run the job again; it goes on where it stopped.",
+)
+
+# Keys are SQLSTATEs, or their first two characters: the class, for codes that have no words of their own.
+_BY_STATE: Final[dict[str, _Words]] = {
+    "28": _PASSWORD,
+    "3D": _Words(
+        ConfigurationError,
+        "the database is not there",
+        "Create it (CREATE DATABASE …), or correct its name in POSTGRES_DB or the target's URL.",
+    ),
+    "3F": _Words(TargetRefused, "the schema is not there", "Create it, or correct MIGRATOR_TARGET_SCHEMA."),
+    "42501": _Words(
+        MissingPrivilege,
+        "the role lacks a privilege",
+        "Grant it to the role, or run the job as the owner of the tables.",
+    ),
+    "25006": _Words(
+        TargetRefused,
+        "the server is read-only",
+        "It is a replica, or a failover is under way: point the job to the primary and run it again.",
+    ),
+    "53100": _Words(
+        TargetRefused,
+        "the server's disk is full",
+        "Make room there and run the job again; it goes on where it stopped.",
+    ),
+    "53200": _Words(
+        TargetRefused,
+        "the server is out of memory",
+        "Give it more, or lower maintenance_work_mem or MIGRATOR_JOBS, and run the job again.",
+    ),
+    "53": _RESOURCES,
+    "54": _RESOURCES,
+    "57014": _Words(
+        TargetRefused,
+        "the server cancelled a statement",
+        "Raise the statement_timeout of the role or the database for the migration, then run the job again.",
+    ),
+    "57P04": _Words(
+        TargetRefused, "the database was dropped while the job worked", "Find out who did, then run the job again."
+    ),
+    "23": _Words(
+        TargetRefused,
+        "a constraint of the target refuses the rows",
+        "Correct the rows at the source, or the constraint.",
+    ),
+}
+_ANY_STATE = _Words(
+    TargetRefused, "the server refused", "The server's log has the statement; --log-level debug shows the traceback."
+)
+
+
+def explain(error: BaseException) -> MigratorError | None:
+    """
+    Make an error of our tree from anything a driver, a server or the system raises.
+
+    An error of the tree is returned as it is. What is transient becomes GaveUp: whoever asks has stopped retrying. Of a
+    task group's errors the gravest speaks: the first that isn't transient. None means that nothing here knows the
+    error, so it is a bug; it should reach ``cli.py`` as it is. Messages hold no DETAIL, which quotes rows.
+    """
+    if isinstance(error, MigratorError):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        return _gravest(error)
+    if is_transient(error):
+        return GaveUp(
+            f"what was tried did not succeed: {plainly(error)}", next_step="Run the job again when the cause is gone."
+        )
+    words = _from_server(error) or _from_system(error)
+    if words is None:
+        return None
+    state = sqlstate_of(error)
+    return words.kind(
+        f"{words.opening}: {plainly(error)}",
+        next_step=words.next_step,
+        **({"sqlstate": state} if state else {}),
+    )
+
+
+def _gravest(group: BaseExceptionGroup[BaseException]) -> MigratorError | None:
+    ordinary = [one for one in group.exceptions if not isinstance(one, asyncio.CancelledError)]
+    for one in sorted(ordinary, key=is_transient):
+        return explain(one)
+    return None
+
+
+def _from_server(error: BaseException) -> _Words | None:
+    state = sqlstate_of(error)
+    if state is None:
+        return None
+    return _BY_STATE.get(state) or _BY_STATE.get(state[:2]) or _ANY_STATE
+
+
+def _from_system(error: BaseException) -> _Words | None:  # noqa: PLR0911 - a table, read from the top
+    """Explain what happened on this side: TLS, files, the SQLite library, the drivers themselves."""
+    for link in chain(error):
+        text = str(link).lower()
+        if isinstance(link, ssl.SSLError) or "rejected ssl upgrade" in text or "server does not support ssl" in text:
+            return _TLS
+        if isinstance(link, asyncpg.exceptions.ClientConfigurationError):
+            return _Words(ConfigurationError, "the target's address can't be used", "Correct the target's settings.")
+        if isinstance(link, sqlite3.DatabaseError):
+            return _source_unreadable(text)
+        if isinstance(link, adbc_driver_manager.Error):
+            return (
+                _source_unreadable(text)
+                if "[sqlite]" in text
+                else _PASSWORD
+                if "authentication" in text
+                else _ANY_STATE
+            )
+        if isinstance(link, asyncpg.InterfaceError | asyncpg.InternalClientError):
+            return _ANY_STATE
+        if isinstance(link, OSError):
+            return _LOCAL_DISK_FULL if link.errno in {errno.ENOSPC, errno.EDQUOT} else _file(link)
+    return None
+
+
+def _source_unreadable(text: str) -> _Words:
+    if "full" in text:
+        return _LOCAL_DISK_FULL
+    return _Words(
+        SourceUnreadable,
+        "the source can't be read",
+        "Check the file with `sqlite3 FILE 'PRAGMA integrity_check'`, and restore it from a backup if it is damaged.",
+    )
+
+
+def _file(error: OSError) -> _Words | None:
+    if error.filename is None:
+        return None
+    return _Words(
+        ConfigurationError, "a file can't be used", "Check that it exists and that the job's user may use it."
+    )

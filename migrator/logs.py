@@ -1,0 +1,145 @@
+"""
+The log: one event a line on stderr, JSON for programs or coloured text for people, and never a secret in it.
+
+structlog is the only way out. What libraries say through ``logging`` (Alembic, SQLAlchemy, asyncio) and through
+``warnings`` comes in as well, gets the same fields and the same redaction. ``events.py`` lists the words.
+"""
+
+import logging
+import logging.config
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final, Literal
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from migrator.events import Event
+from migrator.redaction import redactor
+
+Level = Literal["debug", "info", "warning", "error"]
+Form = Literal["json", "console"]
+# Fields whose values are ours and from a closed list: a password such as "copy" must not mask a stage.
+OWN_FIELDS: Final = frozenset({"timestamp", "level", "run_id", "stage"})
+OWN_EVENTS: Final = frozenset(event.value for event in Event)
+FIRST_FIELDS: Final = ("timestamp", "level", "event", "run_id", "stage", "table")
+
+
+def configure(level: Level, form: Form, secrets: Iterable[str] = ()) -> None:
+    """
+    Set up the log of the process; a later call replaces an earlier one.
+
+    Lines go to whatever ``sys.stderr`` is at that moment, so that progress bars can print them above themselves.
+    ``level`` is the least level shown; only with ``debug`` do exceptions bring their tracebacks. Libraries never get
+    below ``warning``, Alembic excepted: SQLAlchemy and aiosqlite put rows and parameters into their debug lines.
+    """
+    lowest = logging.getLevelNamesMapping()[level.upper()]
+    first: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info if level == "debug" else _without_traceback,
+    ]
+    last: list[Processor] = [_Redaction(secrets), _in_order, _renderer(form)]
+    structlog.configure(
+        processors=[*first, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(lowest),
+        logger_factory=lambda *_: _Stderr(),
+        cache_logger_on_first_use=False,
+    )
+    handler = _Handler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[_from_library, *first],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    logging.captureWarnings(capture=True)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(lowest)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """
+    Keep this set-up while code runs that would replace it: most ``env.py`` call ``logging.config.fileConfig``.
+
+    Its handlers would write to stderr past the redaction, and it switches off the loggers that exist.
+    """
+
+    def ignore(*_arguments: object, **_keywords: object) -> None:
+        return
+
+    kept = {name: getattr(logging.config, name) for name in ("fileConfig", "dictConfig")}
+    try:
+        for name in kept:
+            setattr(logging.config, name, ignore)
+        yield
+    finally:
+        for name, function in kept.items():
+            setattr(logging.config, name, function)
+
+
+class _Stderr:
+    """Writes to the ``sys.stderr`` of the moment, one whole line at a time."""
+
+    def msg(self, message: str) -> None:
+        with suppress(BrokenPipeError, ValueError):  # nobody reads any more: no reason to fail a migration
+            sys.stderr.write(message + "\n")
+            sys.stderr.flush()
+
+    debug = info = warning = error = critical = exception = msg
+
+
+class _Handler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        _Stderr().msg(self.format(record))
+
+
+class _Redaction:
+    """Takes every secret out of every value, nested or in the text of an exception."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._clean = redactor(secrets)
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {name: value if _is_own(name, value) else self._clean(value) for name, value in event.items()}
+
+
+def _is_own(name: str, value: object) -> bool:
+    return name in OWN_FIELDS or (name == "event" and value in OWN_EVENTS)
+
+
+def _from_library(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Move free text out of ``event``, which holds fixed words only. A warning's second line is its source code."""
+    record: logging.LogRecord = event["_record"]
+    text = str(event["event"])
+    message = text.partition("\n")[0] if record.name == "py.warnings" else text
+    return {**event, "event": Event.LIBRARY_MESSAGE.value, "logger": record.name, "message": message}
+
+
+def _without_traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Keep of an exception what fits a line."""
+    trace: Any = event.pop("exc_info", None)
+    error = trace[1] if isinstance(trace, tuple) else trace if isinstance(trace, BaseException) else sys.exception()
+    if trace and error is not None:
+        event.setdefault("error", f"{type(error).__name__}: {error}")
+    return event
+
+
+def _in_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {name: event[name] for name in (*(n for n in FIRST_FIELDS if n in event), *event)}
+
+
+def _renderer(form: Form) -> Processor:
+    if form == "json":
+        return structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
+    colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")  # https://no-color.org
+    # The default formatter would print local variables, past the redaction.
+    return structlog.dev.ConsoleRenderer(
+        colors=colours, sort_keys=False, exception_formatter=structlog.dev.plain_traceback
+    )

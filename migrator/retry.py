@@ -1,0 +1,249 @@
+"""
+What time can heal, and how long to let it: every wait and every retry of the job is decided here.
+
+A refusal is never retried, it would only be refused again: wrong password, unknown database, no privilege, full disk,
+read-only server. ``explain.py`` turns those into words. The codes are those of the PostgreSQL manual, appendix
+"PostgreSQL Error Codes"; the bounds are in time and in count, and each pause is logged.
+"""
+
+import asyncio
+import errno
+import socket
+import sqlite3
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
+
+import adbc_driver_manager
+import asyncpg
+import sqlalchemy.exc
+import structlog
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+    stop_never,
+    wait_random_exponential,
+)
+
+from migrator.errors import GaveUp, MigratorError
+from migrator.events import Event
+
+log = structlog.get_logger()
+
+TRANSIENT_STATES: Final = frozenset(
+    {
+        "08000",  # connection_exception
+        "08001",  # sqlclient_unable_to_establish_sqlconnection
+        "08003",  # connection_does_not_exist
+        "08006",  # connection_failure
+        "25P03",  # idle_in_transaction_session_timeout: the connection is gone, nothing else is wrong
+        "40001",  # serialization_failure
+        "40P01",  # deadlock_detected
+        "53300",  # too_many_connections
+        "55P03",  # lock_not_available
+        "57P01",  # admin_shutdown
+        "57P02",  # crash_shutdown
+        "57P03",  # cannot_connect_now: starting up, recovering or shutting down
+        "57P05",  # idle_session_timeout
+    }
+)
+TRANSIENT_ERRNOS: Final = frozenset(
+    {
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.ECONNABORTED,
+        errno.EPIPE,
+        errno.ETIMEDOUT,
+        errno.EHOSTUNREACH,
+        errno.EHOSTDOWN,
+        errno.ENETUNREACH,
+        errno.ENETDOWN,
+        errno.ENETRESET,
+        errno.EADDRNOTAVAIL,
+        errno.EAGAIN,  # a Unix socket whose server's queue is full
+    }
+)
+# Without SQLSTATE there are only words: libpq's own (always English in the ADBC wheel), and PgBouncer's under 08P01.
+TRANSIENT_WORDS: Final = (
+    "connection refused",
+    "connection reset",
+    "connection timed out",
+    "timeout expired",
+    "could not translate host name",
+    "network is unreachable",
+    "no route to host",
+    "broken pipe",
+    "server closed the connection",
+    "connection to server was lost",
+    "connection to server has been lost",
+    "no connection to the server",
+    "could not receive data from server",
+    "could not send data to server",
+    "ssl connection has been closed",
+    "ssl syscall error",
+    "the database system is ",
+    "terminating connection",
+    "too many clients",
+    "remaining connection slots",
+    "database is locked",
+    "database table is locked",
+    "server_login_retry",
+    "query_wait_timeout",
+    "server conn crashed",
+    "pgbouncer cannot connect to server",
+)
+CLOSED_WORDS: Final = ("connection is closed", "connection was closed", "connection has been released")
+# A TLS peer that just goes away; every other TLS failure is one of configuration.
+TLS_CUT_WORDS: Final = ("eof occurred", "unexpected eof", "close_notify")
+FIRST_PAUSE_SECONDS: Final = 0.5
+SHORTEST_PAUSE_SECONDS: Final = 0.1  # full jitter alone may draw nearly nothing, and hammer a server that comes up
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error and what it was made from: SQLAlchemy's ``orig``, then explicit causes."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        link = waiting.pop(0)
+        if link is None or id(link) in seen:
+            continue
+        seen.add(id(link))
+        yield link
+        orig = getattr(link, "orig", None)
+        waiting += [orig if isinstance(orig, BaseException) else None, link.__cause__]
+
+
+def sqlstate_of(error: BaseException) -> str | None:
+    """Give the code the server sent, from whichever driver's error holds it."""
+    for link in chain(error):
+        state = getattr(link, "sqlstate", None)
+        if isinstance(state, str) and state:
+            return state
+    return None
+
+
+def plainly(error: BaseException) -> str:
+    """
+    Give one line for a person: the innermost message's first line, without wrapping, SQL, or DETAIL.
+
+    DETAIL is left out because it quotes rows.
+    """
+    *_, innermost = chain(error)
+    lines = str(innermost).strip().splitlines()
+    if not lines:
+        names = {"TimeoutError": "no answer in time", "CancelledError": "cancelled"}
+        return names.get(type(innermost).__name__, type(innermost).__name__)
+    return lines[0]
+
+
+def is_transient(error: BaseException) -> bool:
+    """
+    Say whether the same attempt may succeed a little later.
+
+    Of several errors at once (a task group's) every one must be transient. An error of our own tree never is.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_transient(one) for one in error.exceptions)
+    for link in chain(error):
+        verdict = _verdict(link)
+        if verdict is not None:
+            return verdict
+    return False
+
+
+def _verdict(error: BaseException) -> bool | None:  # noqa: PLR0911 - a table, read from the top
+    """Judge one link of the chain; None when it says nothing either way."""
+    state = getattr(error, "sqlstate", None)
+    text = str(error).lower()
+    if isinstance(error, MigratorError):
+        return False
+    if isinstance(state, str) and state:
+        return state in TRANSIENT_STATES or (state == "08P01" and _has(text, TRANSIENT_WORDS))
+    if isinstance(error, asyncpg.exceptions.TargetServerAttributeNotMatched):
+        return True  # a failover under way: for a moment no host takes writes
+    if isinstance(error, asyncpg.InterfaceError):
+        return _has(text, CLOSED_WORDS)
+    if isinstance(error, adbc_driver_manager.Error):
+        return _has(text, TRANSIENT_WORDS)
+    if isinstance(error, sqlite3.OperationalError):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated:
+        return True
+    if isinstance(error, OSError):
+        return _network_verdict(error, text)
+    return None
+
+
+def _network_verdict(error: OSError, text: str) -> bool:
+    if isinstance(error, ssl.SSLError):
+        return not isinstance(error, ssl.SSLCertVerificationError) and _has(text, TLS_CUT_WORDS)
+    if isinstance(error, TimeoutError | socket.gaierror):
+        return True
+    if isinstance(error, ConnectionError):
+        return "rejected ssl upgrade" not in text
+    if error.errno == errno.ENOENT:
+        return error.filename is None  # the server's Unix socket, not made yet; a missing file has a name
+    # asyncio joins the errors of all addresses of a name into one without a number.
+    return error.errno in TRANSIENT_ERRNOS or (error.errno is None and "connect call failed" in text)
+
+
+def _has(text: str, words: tuple[str, ...]) -> bool:
+    return any(word in text for word in words)
+
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+def patience(  # noqa: PLR0913 - the policy in full: what, how often, how long, how far apart
+    what: str,
+    *,
+    seconds: float,
+    attempts: int | None = None,
+    longest_pause: float = 30,
+    retry_on: Callable[[BaseException], bool] = is_transient,
+    sleep: Sleep = asyncio.sleep,
+) -> AsyncRetrying:
+    """
+    Make a retry policy: random exponential pauses, until ``attempts`` tries or ``seconds`` would be exceeded.
+
+    Use one for each thing tried. An error that isn't transient passes through at once and unchanged; at the bound
+    GaveUp is raised from the last error. A try that is under way is not cut short by the bound.
+    """
+    return AsyncRetrying(
+        retry=retry_if_exception(retry_on),
+        wait=wait_random_exponential(multiplier=FIRST_PAUSE_SECONDS, min=SHORTEST_PAUSE_SECONDS, max=longest_pause),
+        # stop_after_delay could outlive the deadline of the Kubernetes job by one pause.
+        stop=stop_before_delay(seconds) | (stop_after_attempt(attempts) if attempts else stop_never),
+        before_sleep=_log_pause,
+        retry_error_callback=lambda state: _give_up(what, state),
+        sleep=sleep,
+    )
+
+
+def _log_pause(state: RetryCallState) -> None:
+    log.warning(
+        Event.RETRY_SCHEDULED,
+        attempt=state.attempt_number,
+        pause_seconds=round(state.upcoming_sleep, 2),
+        error=plainly(_error_of(state)),
+    )
+
+
+def _give_up(what: str, state: RetryCallState) -> None:
+    error = _error_of(state)
+    seconds = round(state.seconds_since_start or 0, 1)
+    tries = f"{state.attempt_number} tries" if state.attempt_number > 1 else "1 try"
+    raise GaveUp(
+        f"{what}: gave up after {tries} in {seconds} s: {plainly(error)}",
+        next_step="Run the job again when the cause is gone; it goes on where it stopped.",
+        attempts=state.attempt_number,
+        seconds=seconds,
+    ) from error
+
+
+def _error_of(state: RetryCallState) -> BaseException:
+    error = state.outcome.exception() if state.outcome else None
+    return error or RuntimeError("nothing was tried")

@@ -1,0 +1,70 @@
+"""Runs stages: says when each begins and ends, retries what may heal, and turns every failure into one clear error."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+from tenacity import AsyncRetrying
+
+from migrator.events import Event
+from migrator.explain import explain
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class StageTiming:
+    """How long a stage took, pauses included, and how often it was tried."""
+
+    stage: str
+    seconds: float
+    attempts: int
+
+
+class Runner:
+    """
+    Call it with a stage's name and what the stage does.
+
+    The name is bound as ``stage`` to every log line meanwhile. ``timings`` lists the stages that ended well, in order.
+    """
+
+    def __init__(self, patience: Callable[[str], AsyncRetrying], clock: Callable[[], float] = time.monotonic) -> None:
+        """``patience`` makes a retry policy for a stage of the given name; ``clock`` counts seconds."""
+        self.timings: list[StageTiming] = []
+        self._patience = patience
+        self._clock = clock
+
+    async def __call__(self, stage: str, action: Callable[[], Awaitable[T]]) -> T:
+        """
+        Run a stage and return what it returns. ``action`` is called anew for each try, so it must be able to go again.
+
+        Raises an error of the tree, its facts extended by the stage; or what ``explain`` doesn't know, as it was.
+        """
+        began = self._clock()
+        attempts = 0
+
+        async def attempt() -> T:
+            nonlocal attempts
+            attempts += 1
+            return await action()
+
+        with structlog.contextvars.bound_contextvars(stage=stage):
+            log.info(Event.STAGE_STARTED)
+            try:
+                result: T = await self._patience(stage)(attempt)
+            except Exception as error:
+                known = explain(error)
+                if known is None:
+                    raise
+                known.facts.setdefault("stage", stage)
+                if known is error:
+                    raise
+                raise known from error
+            timing = StageTiming(stage, self._clock() - began, attempts)
+            self.timings.append(timing)
+            tries = {"attempts": attempts} if attempts > 1 else {}
+            log.info(Event.STAGE_FINISHED, seconds=round(timing.seconds, 3), **tries)
+        return result
