@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Writes the locks under requirements/ anew from pyproject.toml. Pins that still fit are kept; raise them all with
+# --upgrade, or one with --upgrade-package NAME. Takes the addresses of package indexes from pip's own configuration and
+# writes none of them down.
+set -euo pipefail
+cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# The oldest Python that is supported: what resolves there resolves on the newer ones, not the other way round.
+python=python3.11
+workshop=$(mktemp -d)
+trap 'rm -rf "$workshop"' EXIT
+"$python" -m venv "$workshop"
+"$workshop/bin/python" -m pip install --quiet --disable-pip-version-check pip-tools==7.6.2
+
+export CUSTOM_COMPILE_COMMAND=./scripts/lock.sh # what the head of each lock tells the reader to run
+lock() {
+    "$workshop/bin/pip-compile" --quiet --generate-hashes --strip-extras --allow-unsafe \
+        --no-emit-index-url --no-emit-trusted-host --no-emit-find-links "$@"
+}
+lock "$@" --output-file requirements/runtime.txt pyproject.toml
+# The scripts install the package itself without build isolation, so what builds it is locked as well.
+lock "$@" --output-file requirements/test.txt --extra demo --extra test --build-deps-for editable pyproject.toml
+# The container's build stage needs nothing but that.
+lock "$@" --output-file requirements/build.txt --only-build-deps --build-deps-for wheel pyproject.toml
+lock "$@" --output-file requirements/optuna.txt requirements/optuna.in
