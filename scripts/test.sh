@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Sets up what is needed, then checks style, types and behaviour. Arguments go to pytest: ./scripts/test.sh -k embedded
+set -euo pipefail
+cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
+unset PYTHONPATH PYTHONHOME
+
+./scripts/setup.sh
+.venv/bin/python -m ruff check
+.venv/bin/python -m ruff format --check
+.venv/bin/python -m mypy
+exec .venv/bin/python -m pytest "$@"
