@@ -12,18 +12,19 @@ import ssl
 from asyncio import Transport
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
-from typing import Literal as OneOf
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
 
 import asyncpg
 from pydantic import SecretStr
-from sqlalchemy import URL
 
 from migrator.errors import ConfigurationError
 from migrator.redaction import spellings
 
-SslMode = OneOf["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
 # A dead peer is noticed after 30 + 3 * 10 seconds of silence, and after 60 seconds of unacknowledged data: early enough
 # for a retry within the default deadlines, late enough to sit out a failover of a virtual address.
@@ -162,12 +163,14 @@ class TargetAddress:
         """
         return f"postgresql:///?{_encoded(self._libpq_parameters())}"
 
-    def sqlalchemy_url(self, drivername: str = "postgresql+asyncpg") -> URL:
+    def sqlalchemy_url(self, drivername: str = "postgresql+asyncpg") -> "URL":
         """
         Give an SQLAlchemy URL for code that isn't ours, an Alembic ``env.py`` say. It holds the password.
 
         With asyncpg the TLS words travel in a ``dsn`` parameter, the only door through which it takes file names.
         """
+        from sqlalchemy import URL  # noqa: PLC0415 - it takes as long to load as all else that `--help` needs
+
         tls = self.tls.parameters()
         # asyncpg would send what it doesn't know to the server as a setting, and the server would refuse it.
         tls.pop("sslcertmode", None)

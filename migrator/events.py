@@ -16,7 +16,7 @@ class Event(StrEnum):
         event.meaning = meaning
         return event
 
-    JOB_STARTED = "job.started", "A command began: its name, source, target and version."
+    JOB_STARTED = "job.started", "A command began: its name, the version, and the settings that were given."
     JOB_FINISHED = "job.finished", "The command ended well: seconds, and what it did in total."
     JOB_FAILED = "job.failed", "The command ended otherwise: message, next_step, exit_code and the facts of the case."
     JOB_STOPPING = "job.stopping", "A signal came; the job stops at the next safe point."
@@ -42,5 +42,6 @@ class Event(StrEnum):
     )
 
     WARNING_SERVER = "warning.server", "PostgreSQL sent a warning: message."
+    WARNING_REPORT = "warning.report", "The report's file couldn't be written: reason. The outcome stands."
     WARNING_SETTING = "warning.setting", "A variable of the environment has no effect: variable, reason."
     LIBRARY_MESSAGE = "library.message", "A library, or a migration, had something to say: logger, message."

@@ -246,7 +246,7 @@ class Settings(BaseSettings):
 
     report: Path | None = setting(
         None,
-        "File to write the report to, as JSON, whatever the outcome.",
+        "File to write the outcome to, as JSON; in Kubernetes /dev/termination-log.",
         Traits("Output"),
     )
     examples: int = setting(

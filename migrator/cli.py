@@ -1,0 +1,313 @@
+"""
+The command ``migrator``: reads what it is told, calls one function, and turns the outcome into an exit code.
+
+    0 done   1 mismatch   2 configuration   3 source   4 target   5 gave up   70 a bug   130 SIGINT   143 SIGTERM
+
+There is no logic here. Reports go to stdout, events to stderr. This is the one place that catches errors.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Final, Literal, Protocol
+from uuid import uuid4
+
+import structlog
+from rich.console import Console
+
+from migrator import __version__, logs
+from migrator.errors import ExitCode, MigratorError, Stopped
+from migrator.events import Event
+from migrator.flags import Group, Parser, add_settings
+from migrator.progress import OnTerminal, Progress, Silent
+from migrator.redaction import redactor
+from migrator.settings import Settings, unknown_variables
+
+# EX_SOFTWARE of sysexits.h: none of the contract's codes may stand for a bug, least of all 1, which means a mismatch.
+BUG: Final = 70
+# A thread inside a driver can't be interrupted. What isn't committed is rolled back by the server, as after SIGKILL.
+GRACE_SECONDS: Final = 8
+EXIT_CODES: Final = {signal.SIGINT: ExitCode.SIGINT, signal.SIGTERM: ExitCode.SIGTERM}
+log = structlog.get_logger()
+
+
+class Outcome(Protocol):
+    """What a command returns. ``failure`` is the error that the outcome amounts to: a mismatch, say."""
+
+    @property
+    def failure(self) -> MigratorError | None:
+        """Give the error to leave with after the report was shown."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the report for programs."""
+
+    def render(self, console: Console) -> None:
+        """Print the report for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One subcommand: what help says, the settings it listens to, and the function that does it."""
+
+    summary: str
+    groups: Collection[Group]
+    call: Callable[[Settings, Progress], Awaitable[Outcome]]
+
+
+async def _run(settings: Settings, progress: Progress) -> Outcome:
+    from migrator import job  # noqa: PLC0415 - --help shall not wait for drivers
+
+    return await job.run(settings, progress)
+
+
+async def _check(settings: Settings, progress: Progress) -> Outcome:
+    from migrator import job  # noqa: PLC0415 - as above
+
+    return await job.check(settings, progress)
+
+
+async def _verify(settings: Settings, progress: Progress) -> Outcome:
+    from migrator import job  # noqa: PLC0415 - as above
+
+    return await job.verify(settings, progress)
+
+
+async def _status(settings: Settings, _progress: Progress) -> Outcome:
+    from migrator import job  # noqa: PLC0415 - as above
+
+    return await job.status(settings)
+
+
+async def _demo(settings: Settings, progress: Progress) -> Outcome:
+    from migrator import demo  # noqa: PLC0415 - as above
+
+    return await demo.demo(settings, progress)
+
+
+COMMANDS: Final = {
+    "run": Command("Do the whole job: wait, prepare, copy, verify. Running it again is safe.", tuple(Group), _run),
+    "check": Command(
+        "Say whether the source can be carried as it is. Writes nothing.",
+        (Group.SOURCE, Group.TARGET, Group.SPEED, Group.PATIENCE, Group.OUTPUT),
+        _check,
+    ),
+    "verify": Command(
+        "Compare every value of both sides. Writes nothing.",
+        (Group.SOURCE, Group.TARGET, Group.SPEED, Group.PATIENCE, Group.OUTPUT),
+        _verify,
+    ),
+    "status": Command(
+        "Tell what the ledger in the target says about past runs.",
+        (Group.TARGET, Group.PATIENCE, Group.OUTPUT),
+        _status,
+    ),
+    "demo": Command(
+        "Show the whole job on sample data and a PostgreSQL of its own.", (Group.SPEED, Group.OUTPUT), _demo
+    ),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. ``argv`` is without the program's name; by default the process's."""
+    logs.configure("info", _form("auto"))
+    report = _ReportFile()
+    with structlog.contextvars.bound_contextvars(run_id=uuid4().hex):
+        try:
+            with _signals_raise():
+                arguments = _parse(sys.argv[1:] if argv is None else argv)
+                settings = Settings.load(arguments.flags)
+                report = _ReportFile(settings)
+                return _perform(arguments, settings, report)
+        except SystemExit as done:  # argparse has printed help or version
+            return int(done.code or 0)
+        except Exception as error:  # noqa: BLE001 - the one place where everything ends
+            return _fail(error, report)
+
+
+@dataclass(frozen=True, slots=True)
+class _Arguments:
+    command: str
+    form: Literal["console", "json"]
+    flags: dict[str, Any]
+
+
+def _parse(argv: Sequence[str]) -> _Arguments:
+    parser = Parser(
+        prog="migrator",
+        usage="migrator COMMAND [flags]",
+        description="Moves an application from SQLite to PostgreSQL and proves that every value arrived.",
+        epilog="Every flag has an environment variable of the same name. Exit codes: 0 done, 1 mismatch, "
+        "2 configuration, 3 source, 4 target, 5 gave up (try again), 70 a bug, 130 and 143 stopped.",
+    )
+    parser.add_argument("--version", action="version", version=f"migrator {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    chosen = {}
+    for name, command in COMMANDS.items():
+        usage = f"migrator {name} [flags]"
+        chosen[name] = commands.add_parser(
+            name, prog=f"migrator {name}", usage=usage, help=command.summary, description=command.summary
+        )
+        chosen[name].add_argument(
+            "--format",
+            default="console",
+            choices=("console", "json"),
+            metavar="console|json",
+            help="How the report is printed on stdout.\n[default: console]",
+        )
+        add_settings(chosen[name], command.groups)
+    if not argv:
+        parser.print_help(sys.stderr)
+    found, strangers = parser.parse_known_args(argv)
+    flags = vars(found)
+    name, form = flags.pop("command"), flags.pop("format")
+    chosen[name].refuse(strangers)
+    return _Arguments(name, form, flags)
+
+
+def _perform(arguments: _Arguments, settings: Settings, report: "_ReportFile") -> int:
+    form = _form(settings.log_format)
+    logs.configure(settings.log_level, form, settings.secrets())
+    for variable, near in unknown_variables(os.environ).items():
+        log.warning(Event.WARNING_SETTING, variable=variable, reason="no setting has this name", nearest=near)
+    began = time.monotonic()
+    given = {name: value for name, value in settings.public().items() if name in {*settings.model_fields_set, "target"}}
+    log.info(Event.JOB_STARTED, command=arguments.command, version=__version__, settings=given)
+    progress = _progress(settings, form)
+    try:
+        outcome = _finish_or_stop(COMMANDS[arguments.command].call(settings, progress))
+    finally:
+        progress.finish()
+    _show(outcome, arguments.form)
+    if outcome.failure is not None:
+        raise outcome.failure
+    report.write({"exit_code": ExitCode.DONE, **outcome.to_json()})
+    log.info(Event.JOB_FINISHED, seconds=round(time.monotonic() - began, 3))
+    return ExitCode.DONE
+
+
+def _fail(error: Exception, report: "_ReportFile") -> int:
+    from migrator.explain import explain  # noqa: PLC0415 - as above
+
+    known = explain(error)
+    trace = {"exc_info": error} if report.traceback else {}
+    if known is None:
+        message = f"unexpected: {type(error).__name__}: {error}"
+        next_step = "This is a bug. --log-level debug shows the traceback to report."
+        log.error(Event.JOB_FAILED, message=message, next_step=next_step, exit_code=BUG, **trace)
+        report.write({"message": message, "next_step": next_step, "exit_code": BUG})
+        return BUG
+    code = ExitCode[str(known.facts["signal"])] if isinstance(known, Stopped) else known.exit_code
+    told = {"message": str(known), "next_step": known.next_step, "exit_code": int(code), **known.facts}
+    log.error(Event.JOB_FAILED, **told, **trace)
+    report.write(told)
+    return code
+
+
+def _finish_or_stop(action: Awaitable[Outcome]) -> Outcome:
+    """Run the action to its end, or cancel it when a signal comes. Raises Stopped then, whatever it ended with."""
+    received: list[signal.Signals] = []
+    leave = threading.Timer(GRACE_SECONDS, lambda: os._exit(EXIT_CODES[received[0]]))
+    leave.daemon = True
+
+    async def guarded() -> Outcome:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def stop(number: signal.Signals) -> None:
+            if received:  # asked twice
+                os._exit(EXIT_CODES[number])
+            received.append(number)
+            log.warning(Event.JOB_STOPPING, signal=number.name)
+            leave.start()
+            if task is not None:
+                task.cancel()
+
+        for number in EXIT_CODES:
+            loop.add_signal_handler(number, stop, number)
+        return await action
+
+    try:
+        return asyncio.run(guarded())
+    except (Exception, asyncio.CancelledError) as error:
+        if received:
+            raise _stopped(received[0]) from error
+        raise
+    finally:
+        leave.cancel()
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """
+    Let signals raise Stopped where no event loop listens: while settings are read, and while reports are printed.
+
+    Without a handler of our own SIGTERM would be ignored by the first process of a container.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise _stopped(signal.Signals(number))
+
+    before = {number: signal.signal(number, stop) for number in EXIT_CODES}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stopped(number: signal.Signals) -> Stopped:
+    return Stopped(
+        f"stopped by {number.name}", next_step="Run it again; it goes on where it stopped.", signal=number.name
+    )
+
+
+def _form(chosen: Literal["auto", "json", "console"]) -> logs.Form:
+    if chosen == "auto":
+        return "console" if sys.stderr.isatty() else "json"
+    return chosen
+
+
+def _progress(settings: Settings, form: logs.Form) -> Progress:
+    automatic = settings.progress == "auto" and form == "console" and sys.stderr.isatty()
+    return OnTerminal(Console(stderr=True)) if automatic or settings.progress == "on" else Silent()
+
+
+def _show(outcome: Outcome, form: Literal["console", "json"]) -> None:
+    try:
+        if form == "json":
+            print(json.dumps(outcome.to_json(), ensure_ascii=False, default=str))  # noqa: T201 - this is the product
+        else:
+            outcome.render(Console())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, `head` say, has seen enough. Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _ReportFile:
+    """The file that MIGRATOR_REPORT names, for the outcome whatever it is; and how much it may tell."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        """Open the file once, so that a wrong path is found before the work and not after it. Raises OSError."""
+        self._path = settings.report if settings else None
+        self._clean = redactor(settings.secrets() if settings else ())
+        self.traceback = settings is not None and settings.log_level == "debug"
+        if self._path is not None:
+            self._path.open("a").close()
+
+    def write(self, told: dict[str, Any]) -> None:
+        """Replace what the file holds. A failure is logged only: the outcome of the job is what it is."""
+        if self._path is None:
+            return
+        text = json.dumps(self._clean(told), ensure_ascii=False, default=str) + "\n"
+        try:
+            self._path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            log.warning(Event.WARNING_REPORT, reason=str(error))

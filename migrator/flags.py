@@ -1,0 +1,145 @@
+"""
+The command line's flags, made from the settings: same names in kebab-case, same words, and help that is good to read.
+
+pydantic-settings can make an argparse parser of its own. Its help shows neither environment variables nor groups, and
+it accepts secrets; hence these few lines. Values are not judged here: the model does that for every origin alike.
+"""
+
+import argparse
+import shutil
+import textwrap
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
+from enum import StrEnum
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+
+from pydantic import ByteSize
+from pydantic.fields import FieldInfo
+
+from migrator.errors import ConfigurationError
+from migrator.fields import flag_of, traits_of, variables_of
+from migrator.settings import Settings
+
+WIDEST = 110
+
+
+class Group(StrEnum):
+    """Headings under which the settings stand in help and manual."""
+
+    SOURCE = "Source"
+    TARGET = "Target"
+    SCHEMA = "Schema"
+    SPEED = "Speed"
+    PATIENCE = "Patience"
+    OUTPUT = "Output"
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that raises ConfigurationError instead of leaving the process, and never quotes a value."""
+
+    def __init__(self, **arguments: Any) -> None:  # noqa: ANN401 - argparse's own
+        """Take argparse's arguments. Flags aren't abbreviated, so that a new one can't make an old script ambiguous."""
+        super().__init__(
+            allow_abbrev=False, argument_default=argparse.SUPPRESS, formatter_class=_Formatter, **arguments
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigurationError."""
+        raise ConfigurationError(message, next_step=f"`{self.prog} --help` lists what there is.")
+
+    def refuse(self, strangers: Sequence[str]) -> None:
+        """Raise ConfigurationError for arguments that nobody took, naming the nearest flag that exists."""
+        if not strangers:
+            return
+        name = strangers[0].partition("=")[0]  # what follows may be a password
+        if not name.startswith("-"):
+            self.error(f"{self.prog} takes flags only; there is a bare argument too many")
+        near = get_close_matches(name, self._option_string_actions, n=1)
+        self.error(f"there is no flag {name}" + (f"; {near[0]} is near" if near else ""))
+
+
+def add_settings(parser: argparse.ArgumentParser, groups: Collection[Group]) -> None:
+    """Give the parser a flag for every setting of these groups."""
+    for group in Group:
+        fields = {name: f for name, f in Settings.model_fields.items() if traits_of(f).group == group}
+        if group not in groups:
+            continue
+        flagless = [f"{origin_of(name, f)}: {f.description}" for name, f in fields.items() if traits_of(f).no_flag]
+        section = parser.add_argument_group(group.value, "\n".join(flagless) or None)
+        for name, field in fields.items():
+            if not traits_of(field).no_flag:
+                _add(section, name, field)
+
+
+def default_of(field: FieldInfo) -> str:
+    """Give the default as a person writes it; empty when there is none."""
+    shown = traits_of(field).shown_default
+    if shown is not None:
+        return shown
+    value = field.default
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "" if value in {None, ()} else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def origin_of(name: str, field: FieldInfo) -> str:
+    """Give the variables that a setting may come from besides its flag."""
+    first, *others = variables_of(name, field)
+    return " or ".join([first, *([f"{first}_FILE"] if traits_of(field).in_file else []), *others])
+
+
+def _add(section: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
+    default = default_of(field)
+    origin = origin_of(name, field) + (f"; default: {default}" if default else "")
+    details: dict[str, Any] = {"dest": name, "help": f"{field.description}\n[{origin}]".replace("%", "%%")}
+    kinds = _kinds(field.annotation)
+    if bool in kinds:
+        details["action"] = argparse.BooleanOptionalAction
+    else:
+        details["metavar"] = _metavar(name, kinds)
+        if tuple in kinds:
+            details["action"] = "append"
+    section.add_argument(flag_of(name), *traits_of(field).flags, **details)
+
+
+def _kinds(annotation: Any) -> list[Any]:  # noqa: ANN401 - a type, or what stands for one
+    """Take Optional and Annotated off."""
+    if get_origin(annotation) in {Union, UnionType}:
+        return [kind for part in get_args(annotation) for kind in _kinds(part)]
+    if hasattr(annotation, "__metadata__"):
+        return _kinds(get_args(annotation)[0])
+    return [tuple if get_origin(annotation) is tuple else annotation]
+
+
+def _metavar(name: str, kinds: Collection[Any]) -> str:
+    for kind in kinds:
+        if get_origin(kind) is Literal:
+            return "|".join(get_args(kind))
+        words = {int: "N", float: "SECONDS", Path: "PATH", ByteSize: "SIZE", tuple: "NAMES"}
+        if kind in words:
+            return words[kind]
+    return "URL" if name.endswith("_url") else "TEXT"
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Wraps at the terminal's width, but not beyond what is good to read, and keeps line breaks."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=min(WIDEST, shutil.get_terminal_size().columns))
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return [part for line in text.splitlines() for part in textwrap.wrap(line, width)]
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        wrapped = [
+            textwrap.fill(line, width, initial_indent=indent, subsequent_indent=indent) for line in text.splitlines()
+        ]
+        return "\n".join(wrapped)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """Name the value once: ``--source-url, --source URL``."""
+        if not action.option_strings or action.metavar is None:
+            return super()._format_action_invocation(action)
+        return f"{', '.join(action.option_strings)} {action.metavar}"

@@ -1,0 +1,84 @@
+"""
+Stage ``wait``: until the target is a server that lets us in and answers.
+
+An open port proves little: the postgres image listens on its socket while it initialises, and a server that recovers
+accepts connections to refuse them. So this logs in with the configured credentials and asks for something.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+import structlog
+from tenacity import AsyncRetrying
+
+from migrator.address import TargetAddress
+from migrator.errors import TargetRefused
+from migrator.events import Event
+from migrator.explain import explain
+
+OLDEST_SERVER: Final = 13  # what came before is out of support, and not tested
+log = structlog.get_logger()
+
+_ASK = """
+    SELECT current_setting('server_version') AS version,
+           current_setting('server_version_num')::int AS number,
+           current_database()::text AS database,
+           session_user::text AS role,
+           pg_is_in_recovery() AS recovering
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What the server says of itself: ``version`` as people write it, ``major`` as a number."""
+
+    version: str
+    major: int
+    database: str
+    role: str
+    writable: bool
+
+
+async def wait(address: TargetAddress, patience: AsyncRetrying, *, to_write: bool = True) -> ServerFacts:
+    """
+    Log in and ask, again and again within ``patience``, until the server answers.
+
+    Waited for: refused, reset or unreachable connections, names that don't resolve, a server that is starting up or
+    full, silence. Raises ConfigurationError at once for a wrong password, an unknown database or no agreement on TLS,
+    TargetRefused for a server that is too old or, if the job is going ``to_write``, a replica, and GaveUp when patience
+    ends. No connection stays open.
+    """
+    began = time.monotonic()
+    try:
+        facts: ServerFacts = await patience(_ask, address)
+    except Exception as error:
+        known = explain(error)
+        if known is None or known is error:
+            raise
+        raise known from error
+    if to_write and not facts.writable:
+        raise TargetRefused(
+            "the server is a replica, which takes no writes", next_step="Point the job to the primary server."
+        )
+    log.info(Event.SERVER_READY, version=facts.version, seconds=round(time.monotonic() - began, 3))
+    return facts
+
+
+async def _ask(address: TargetAddress) -> ServerFacts:
+    # asyncpg's own timeout ends with the login; a server may fall silent after it as well.
+    async with asyncio.timeout(2 * address.connect_timeout_seconds):
+        connection = await asyncpg.connect(**address.asyncpg_arguments())
+        try:
+            row = await connection.fetchrow(_ASK)
+        finally:
+            connection.terminate()
+    major = row["number"] // 10_000
+    if major < OLDEST_SERVER:
+        raise TargetRefused(
+            f"the server is PostgreSQL {row['version']}, and {OLDEST_SERVER} is the oldest that is supported",
+            next_step="Upgrade the server first.",
+        )
+    return ServerFacts(row["version"], major, row["database"], row["role"], writable=not row["recovering"])
