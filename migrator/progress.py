@@ -15,8 +15,8 @@ class Progress(Protocol):
     def begin(self, stage: str, rows: Mapping[str, int]) -> None:
         """Start counting; ``rows`` says for each table how many rows lie ahead. Ends what was counted before."""
 
-    def advance(self, table: str, rows: int, size: int = 0) -> None:
-        """Count ``rows`` more of a table as done, ``size`` bytes in all. May be called from any thread."""
+    def advance(self, table: str, rows: int, bytes: int = 0) -> None:  # noqa: A002 - the word of log and ledger
+        """Count ``rows`` more of a table as done, ``bytes`` of data. May be called from any thread."""
 
     def finish(self) -> None:
         """Stop counting and clear the screen of it. May be called when nothing was begun."""
@@ -28,7 +28,7 @@ class Silent:
     def begin(self, stage: str, rows: Mapping[str, int]) -> None:
         """Do nothing."""
 
-    def advance(self, table: str, rows: int, size: int = 0) -> None:
+    def advance(self, table: str, rows: int, bytes: int = 0) -> None:  # noqa: A002 - the word of log and ledger
         """Do nothing."""
 
     def finish(self) -> None:
@@ -62,20 +62,20 @@ class OnTerminal:
             console=self._console,
             transient=True,
         )
-        self._tasks = {"": self._bars.add_task(stage, total=sum(rows.values()), size=0, size_text="")}
+        self._tasks = {"": self._bars.add_task(stage, total=sum(rows.values()), bytes=0, size_text="")}
         self._bars.start()
 
-    def advance(self, table: str, rows: int, size: int = 0) -> None:
+    def advance(self, table: str, rows: int, bytes: int = 0) -> None:  # noqa: A002 - the word of log and ledger
         """Move the table's bar and the stage's; a table that is done leaves the screen."""
         bars = self._bars
         if bars is None:
             return
         if table not in self._tasks:
-            self._tasks[table] = bars.add_task(table, total=self._rows.get(table, 0), size=0, size_text="")
+            self._tasks[table] = bars.add_task(table, total=self._rows.get(table, 0), bytes=0, size_text="")
         for name in (table, ""):
             task = next(one for one in bars.tasks if one.id == self._tasks[name])
-            whole = task.fields["size"] + size
-            bars.update(task.id, advance=rows, size=whole, size_text=decimal(whole) if whole else "")
+            whole = task.fields["bytes"] + bytes
+            bars.update(task.id, advance=rows, bytes=whole, size_text=decimal(whole) if whole else "")
             if name and task.finished:
                 bars.update(task.id, visible=False)
 

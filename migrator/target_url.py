@@ -52,7 +52,7 @@ _URL = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_HOST = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<name>[^:\[\]]*))(?::(?P<port>\d*))?")
+_HOST = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[^:]*))?")
 
 
 def from_url(text: str, defaults: Mapping[str, str]) -> TargetAddress:
@@ -82,7 +82,7 @@ def from_url(text: str, defaults: Mapping[str, str]) -> TargetAddress:
 
 def from_parts(parts: Mapping[str, str]) -> TargetAddress:
     """
-    Build the address from values under libpq's names (``host``, ``port``, ``dbname``, ``user``, ``password``, ``sslmode``).
+    Build the address from values under libpq's names: ``host``, ``port``, ``dbname``, ``user`` and so on.
 
     A missing database is the one named like the user, as libpq has it. Raises ConfigurationError for a bad value.
     """
