@@ -23,16 +23,18 @@ class SecretFiles(PydanticBaseSettingsSource):
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """Give a field's value, None where no file has it; the rest is pydantic's protocol."""
         path = self.path_of(variables_of(field_name, field))
-        return (self.content(path) if path is not None else None), field_name, False
+        # Under the name by which the environment's source gives it: values under two names would be two values.
+        key = variables_of(field_name, field)[0] if field.validation_alias else field_name
+        return (self.content(path) if path is not None else None), key, False
 
     def __call__(self) -> dict[str, Any]:
-        """Give the values of all fields that files may hold, by field name."""
-        found = {
-            name: self.get_field_value(field, name)[0]
+        """Give the values of all fields that files may hold."""
+        found = [
+            self.get_field_value(field, name)
             for name, field in self.settings_cls.model_fields.items()
             if traits_of(field).in_file
-        }
-        return {name: value for name, value in found.items() if value is not None}
+        ]
+        return {key: value for value, key, _ in found if value is not None}
 
     def path_of(self, variables: tuple[str, ...]) -> Path | None:
         """Find the file for a field that has these environment variables."""

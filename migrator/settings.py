@@ -384,7 +384,7 @@ def unknown_variables(environment: Mapping[str, str]) -> dict[str, str | None]:
         for spelling in (variable, *([f"{variable}_FILE"] if traits_of(field).in_file else []))
     }
     strangers = sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)
-    return {name: next(iter(get_close_matches(name.upper(), known, n=1)), None) for name in strangers}
+    return {name: next(iter(get_close_matches(name.upper(), known, n=1, cutoff=0.8)), None) for name in strangers}
 
 
 def _refusal(error: ValidationError) -> ConfigurationError:
