@@ -44,4 +44,6 @@ class Event(StrEnum):
     WARNING_SERVER = "warning.server", "PostgreSQL sent a warning: message."
     WARNING_REPORT = "warning.report", "The report's file couldn't be written: reason. The outcome stands."
     WARNING_SETTING = "warning.setting", "A variable of the environment has no effect: variable, reason."
+    LEDGER_UNWRITTEN = "ledger.unwritten", "How the run ended could not be written into the ledger: reason."
+    SOURCE_CHANGED = "source.changed", "The source is not as it was when it was migrated: changes."
     LIBRARY_MESSAGE = "library.message", "A library, or a migration, had something to say: logger, message."

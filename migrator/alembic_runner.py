@@ -1,0 +1,125 @@
+"""
+Runs somebody's Alembic project against the target, whatever its ``env.py`` looks like.
+
+An ``env.py`` is a program of the application. Synchronous or asynchronous, it may take a connection that is handed to
+it (Alembic, "Sharing a Connection across one or more programmatic migration commands") or make its own from a URL.
+Each gets what it needs: the shared connection, ``sqlalchemy.url``, and ``DATABASE_URL`` in the environment.
+"""
+
+import ast
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection
+
+from migrator.errors import ConfigurationError
+from migrator.target import Target
+
+Command = Callable[[Config], None]
+
+
+class AlembicProject:
+    """An application's migrations, found through its ``alembic.ini``."""
+
+    def __init__(self, ini: Path) -> None:
+        """Read the configuration; raises ConfigurationError if there is none, or if it leads to no migrations."""
+        if not ini.is_file():
+            raise ConfigurationError(
+                f"there is no Alembic configuration at {str(ini)!r}",
+                next_step="set MIGRATOR_ALEMBIC_CONFIG to the application's alembic.ini",
+            )
+        self.ini = ini
+        try:
+            self._script = ScriptDirectory.from_config(self._config())
+        except CommandError as error:
+            raise ConfigurationError(
+                f"{str(ini)!r} leads to no migrations: {error}", next_step="correct script_location"
+            ) from error
+
+    def head(self) -> str | None:
+        """Return the newest revision; raises ConfigurationError where there are several."""
+        heads = self._script.get_heads()
+        if len(heads) > 1:
+            raise ConfigurationError(
+                f"the Alembic project has {len(heads)} heads: {', '.join(sorted(heads))}",
+                next_step="merge them with `alembic merge heads`",
+            )
+        return heads[0] if heads else None
+
+    def knows(self, revision: str) -> bool:
+        """Return whether the project has this revision."""
+        try:
+            return self._script.get_revision(revision) is not None
+        except CommandError:
+            return False
+
+    async def upgrade(self, target: Target, revisions: Sequence[str]) -> None:
+        """
+        Bring the target to ``revisions``, in a transaction if the project's ``env.py`` uses one.
+
+        Raises ConfigurationError for what Alembic itself refuses; a migration's own errors pass through.
+        """
+
+        def upgrade(config: Config) -> None:
+            for revision in revisions:
+                command.upgrade(config, revision)
+
+        try:
+            await self._run(target, upgrade)
+        except CommandError as error:
+            raise ConfigurationError(
+                f"Alembic refused: {error}",
+                next_step="the database and these migrations don't belong together: check the image's version",
+            ) from error
+
+    async def _run(self, target: Target, action: Command) -> None:
+        url = target.address.sqlalchemy_url().render_as_string(hide_password=False)
+        config = self._config()
+        # A percent sign is the start of an interpolation to the parser behind the .ini file.
+        config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+        with _in_environment("DATABASE_URL", url):
+            if self._starts_its_own_loop():
+                await asyncio.to_thread(action, config)
+                return
+            async with target.transaction() as connection:
+                await connection.run_sync(_with_connection, config, action)
+
+    def _config(self) -> Config:
+        config = Config(str(self.ini))
+        # With a file name, an env.py would hand it to logging.config.fileConfig, and our log would be gone.
+        config.get_main_option("script_location")
+        config.config_file_name = None
+        return config
+
+    def _starts_its_own_loop(self) -> bool:
+        """Return whether ``env.py`` calls asyncio.run and takes no connection: it needs a thread without a loop."""
+        env = Path(self._script.env_py_location)
+        program = env.read_text(encoding="utf-8")
+        names = {node.attr for node in ast.walk(ast.parse(program, str(env))) if isinstance(node, ast.Attribute)}
+        runs_a_loop = "asyncio" in program and not names.isdisjoint({"run", "run_until_complete"})
+        return runs_a_loop and "attributes" not in names
+
+
+def _with_connection(connection: Connection, config: Config, action: Command) -> None:
+    config.attributes["connection"] = connection
+    action(config)
+
+
+@contextmanager
+def _in_environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

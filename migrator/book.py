@@ -1,0 +1,78 @@
+"""
+One run's entries in the ledger: when it and its stages begin and end, and how.
+
+Stages of the job run through here, so that ``migrator status`` in another terminal shows where a run is.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import UUID
+
+import structlog
+
+from migrator import __version__, ledger
+from migrator.errors import ExitCode
+from migrator.events import Event
+from migrator.explain import explain
+from migrator.runner import Runner
+from migrator.settings import Settings
+from migrator.source import Fingerprint
+from migrator.target import Target
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+_GOODBYE_SECONDS = 3
+"""For the last line of a run that failed or was stopped; the server may be the reason, and is not waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Where the stages of one run are written down."""
+
+    target: Target
+    run_id: UUID
+    runner: Runner
+
+    async def stage(self, name: str, action: Callable[[], Awaitable[T]]) -> T:
+        """Run a stage, noted at its begin and at its good end; returns what it returns and raises what it raises."""
+
+        async def noted() -> T:
+            async with self.target.transaction() as connection:
+                await ledger.begin_stage(connection, self.run_id, name)
+            result = await action()
+            async with self.target.transaction() as connection:
+                await ledger.end_stage(connection, self.run_id, name)
+            return result
+
+        return await self.runner(name, noted)
+
+
+@asynccontextmanager
+async def opened(
+    target: Target, run_id: UUID, runner: Runner, *, settings: Settings, source: Fingerprint
+) -> AsyncIterator[Book]:
+    """Make the ledger where there is none, write the run's line, and write how it ended when the block is left."""
+    async with target.transaction() as connection:
+        await ledger.create(connection)
+        await ledger.begin_run(connection, run_id, version=__version__, source=source, settings=settings.public())
+    try:
+        yield Book(target, run_id, runner)
+    except BaseException as error:
+        await _say_goodbye(target, run_id, error)
+        raise
+    async with target.transaction() as connection:
+        await ledger.end_run(connection, run_id, exit_code=ExitCode.DONE, message="done")
+
+
+async def _say_goodbye(target: Target, run_id: UUID, error: BaseException) -> None:
+    known = explain(error) if isinstance(error, Exception) else None
+    message = str(known) if known else f"stopped ({type(error).__name__})"
+    try:
+        async with asyncio.timeout(_GOODBYE_SECONDS), target.transaction() as connection:
+            await ledger.end_run(connection, run_id, exit_code=known.exit_code if known else None, message=message)
+    except Exception as failure:  # noqa: BLE001 - the first error is the one to tell; this one is logged
+        log.warning(Event.LEDGER_UNWRITTEN, reason=f"{type(failure).__name__}: {failure}")

@@ -1,0 +1,61 @@
+"""What preflight found out about the source: how large its tables are, and which values can't be carried."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from migrator.names import TableName
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The size of a table, by which batches are cut."""
+
+    table: TableName
+    rows: int
+    bytes: int
+    """The stored bytes of all values that will be sent."""
+    widest_row_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row in which a problem shows."""
+
+    key: str
+    """The primary key's values, or the rowid, as SQL literals."""
+    value: str
+    """The value, shortened; or what it is like, where values are masked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A reason why a column can't be carried as it is."""
+
+    table: str
+    column: str
+    rows: int
+    reason: str
+    examples: tuple[Example, ...] = ()
+
+    def line(self) -> str:
+        """Return the finding as one line for a person."""
+        shown = ", ".join(f"{example.key}: {example.value}" for example in self.examples)
+        rows = "1 row" if self.rows == 1 else f"{self.rows} rows"
+        return f"{self.table}.{self.column}: {rows} where the value {self.reason}" + (f" ({shown})" if shown else "")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the finding for the log and the report."""
+        examples = [{"key": example.key, "value": example.value} for example in self.examples]
+        return {
+            "table": self.table,
+            "column": self.column,
+            "rows": self.rows,
+            "reason": self.reason,
+            "examples": examples,
+        }
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """Return one line that names every column with a problem."""
+    return "; ".join(finding.line() for finding in findings)

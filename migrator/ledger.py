@@ -1,0 +1,277 @@
+"""
+The job's memory: schema ``migrator`` in the target itself.
+
+What was done is written in the transaction that did it, so the ledger is true whenever somebody looks. It is read by
+``status`` and by the next run, which goes on from here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.names import TableName
+from migrator.source import Fingerprint
+from migrator.target import LEDGER_SCHEMA
+
+metadata = sa.MetaData(schema=LEDGER_SCHEMA)
+_now = sa.func.clock_timestamp()
+_moment = TIMESTAMP(timezone=True)
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("source", JSONB, nullable=False),
+    sa.Column("settings", JSONB, nullable=False),
+    sa.Column("started_at", _moment, nullable=False, server_default=_now),
+    sa.Column("ended_at", _moment),
+    sa.Column("exit_code", sa.Integer, comment="null while the run goes on, or if it was stopped by a signal"),
+    sa.Column("message", sa.Text),
+)
+stages = sa.Table(
+    "stages",
+    metadata,
+    sa.Column("run_id", sa.Uuid, sa.ForeignKey(runs.c.id), primary_key=True),
+    sa.Column("stage", sa.Text, primary_key=True),
+    sa.Column("started_at", _moment, nullable=False, server_default=_now),
+    sa.Column("ended_at", _moment),
+)
+tables = sa.Table(
+    "tables",
+    metadata,
+    sa.Column("schema_name", sa.Text, primary_key=True),
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.Uuid, sa.ForeignKey(runs.c.id), nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("seconds", sa.Double, nullable=False),
+    sa.Column("copied_at", _moment, nullable=False, server_default=_now),
+    sa.Column("digest", sa.Text),
+    sa.Column("verified_at", _moment),
+    comment="one line a table, committed together with its rows",
+)
+seeded = sa.Table(
+    "seeded",
+    metadata,
+    sa.Column("schema_name", sa.Text, primary_key=True),
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    comment="rows that the schema's own migrations put into a database that was empty; they give way to the source's",
+)
+parked = sa.Table(
+    "parked",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("schema_name", sa.Text, nullable=False),
+    sa.Column("table_name", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("statements", JSONB, nullable=False),
+    sa.Column("restored_at", _moment),
+    sa.Column("parked_at", _moment, nullable=False, server_default=_now),
+    comment="keys and indexes taken away for the load, with the statements that bring them back",
+)
+state = sa.Table(
+    "state",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", JSONB, nullable=False),
+    sa.Column("written_at", _moment, nullable=False, server_default=_now),
+    comment="facts about the migration as a whole: began_empty, source, completed",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedTable:
+    """A table whose rows are in the target."""
+
+    name: TableName
+    run_id: UUID
+    rows: int
+    bytes: int
+    seconds: float
+    digest: str | None
+
+
+FOREIGN_KEY = "foreign key"
+"""The kind of parked entry that needs all the others back first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A key or an index that was taken away, and how it comes back."""
+
+    id: int
+    table: TableName
+    kind: str
+    name: str
+    statements: tuple[str, ...]
+
+
+async def exists(connection: AsyncConnection) -> bool:
+    """Return whether a job has ever written its ledger here."""
+    return bool(await connection.scalar(sa.text("SELECT to_regclass('migrator.state') IS NOT NULL")))
+
+
+async def create(connection: AsyncConnection) -> None:
+    """Make the ledger's schema and tables where they are missing."""
+    if not await connection.scalar(sa.text("SELECT to_regnamespace('migrator') IS NOT NULL")):
+        await connection.execute(sa.schema.CreateSchema(LEDGER_SCHEMA, if_not_exists=True))
+    await connection.run_sync(metadata.create_all)
+
+
+async def begin_run(
+    connection: AsyncConnection, run_id: UUID, *, version: str, source: Fingerprint, settings: Mapping[str, Any]
+) -> None:
+    """Write the line of a run that starts; ``settings`` hold no secret."""
+    values = {"id": run_id, "version": version, "source": asdict(source), "settings": dict(settings)}
+    await connection.execute(runs.insert().values(values))
+
+
+async def end_run(connection: AsyncConnection, run_id: UUID, *, exit_code: int | None, message: str) -> None:
+    """Write how a run ended."""
+    ended = runs.update().where(runs.c.id == run_id)
+    await connection.execute(ended.values(ended_at=_now, exit_code=exit_code, message=message))
+
+
+async def begin_stage(connection: AsyncConnection, run_id: UUID, stage: str) -> None:
+    """Write that a stage starts."""
+    line = insert(stages).values(run_id=run_id, stage=stage)
+    again = line.on_conflict_do_update(constraint=stages.primary_key, set_={"started_at": _now, "ended_at": None})
+    await connection.execute(again)
+
+
+async def end_stage(connection: AsyncConnection, run_id: UUID, stage: str) -> None:
+    """Write that a stage is done."""
+    line = stages.update().where(stages.c.run_id == run_id, stages.c.stage == stage)
+    await connection.execute(line.values(ended_at=_now))
+
+
+async def remember(connection: AsyncConnection, name: str, value: object) -> None:
+    """Write a fact about the migration, in place of what was known under that name."""
+    line = insert(state).values(name=name, value=value)
+    again = line.on_conflict_do_update(constraint=state.primary_key, set_={"value": value, "written_at": _now})
+    await connection.execute(again)
+
+
+async def recall(connection: AsyncConnection, name: str) -> Any:  # noqa: ANN401 - JSON
+    """Return a fact about the migration, or None if nothing was written under that name."""
+    return await connection.scalar(sa.select(state.c.value).where(state.c.name == name))
+
+
+async def completed_at(connection: AsyncConnection) -> datetime | None:
+    """Return when the migration was found complete, or None."""
+    moment: datetime | None = await connection.scalar(sa.select(state.c.written_at).where(state.c.name == "completed"))
+    return moment
+
+
+async def write_copied(connection: AsyncConnection, table: CopiedTable) -> None:
+    """Write that a table's rows are there; belongs into the transaction that brings them."""
+    values = {
+        "schema_name": table.name.schema,
+        "table_name": table.name.name,
+        "run_id": table.run_id,
+        "rows": table.rows,
+        "bytes": table.bytes,
+        "seconds": table.seconds,
+    }
+    await connection.execute(tables.insert().values(values))
+
+
+async def write_verified(connection: AsyncConnection, table: TableName, digest: str) -> None:
+    """Write that a table was compared and found equal, with the digest both sides had."""
+    line = tables.update().where(tables.c.schema_name == table.schema, tables.c.table_name == table.name)
+    await connection.execute(line.values(digest=digest, verified_at=_now))
+
+
+async def copied(connection: AsyncConnection) -> dict[TableName, CopiedTable]:
+    """Return the tables whose rows this migration has brought, also in earlier runs."""
+    found = (await connection.execute(sa.select(tables))).all()
+    return {
+        name: CopiedTable(name, row.run_id, row.rows, row.bytes, row.seconds, row.digest)
+        for row in found
+        for name in (TableName(row.schema_name, row.table_name),)
+    }
+
+
+async def write_seeded(connection: AsyncConnection, counts: Mapping[TableName, int]) -> None:
+    """Write how many rows the migrations themselves put into each table."""
+    if counts:
+        lines = [{"schema_name": t.schema, "table_name": t.name, "rows": rows} for t, rows in counts.items()]
+        await connection.execute(insert(seeded).on_conflict_do_nothing(), lines)
+
+
+async def seeded_rows(connection: AsyncConnection) -> dict[TableName, int]:
+    """Return the rows that migrations put into tables of a database that was empty."""
+    found = (await connection.execute(sa.select(seeded))).all()
+    return {TableName(row.schema_name, row.table_name): row.rows for row in found}
+
+
+async def write_parked(
+    connection: AsyncConnection, table: TableName, kind: str, name: str, statements: Sequence[str]
+) -> None:
+    """Write what is taken away; belongs into the transaction that takes it."""
+    values = {
+        "schema_name": table.schema,
+        "table_name": table.name,
+        "kind": kind,
+        "name": name,
+        "statements": list(statements),
+    }
+    await connection.execute(parked.insert().values(values))
+
+
+async def still_parked(connection: AsyncConnection) -> list[Parked]:
+    """Return what was taken away and isn't back, in the order in which it was taken."""
+    found = await connection.execute(sa.select(parked).where(parked.c.restored_at.is_(None)).order_by(parked.c.id))
+    return [
+        Parked(row.id, TableName(row.schema_name, row.table_name), row.kind, row.name, tuple(row.statements))
+        for row in found
+    ]
+
+
+async def write_restored(connection: AsyncConnection, entry: Parked) -> None:
+    """Write that something is back; belongs into the transaction that brings it."""
+    await connection.execute(parked.update().where(parked.c.id == entry.id).values(restored_at=_now))
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """A run as the ledger has it."""
+
+    id: UUID
+    version: str
+    started_at: datetime
+    ended_at: datetime | None
+    exit_code: int | None
+    message: str | None
+
+
+async def last_runs(connection: AsyncConnection, limit: int) -> list[RunLine]:
+    """Return the newest runs, the newest first."""
+    newest = sa.select(runs).order_by(runs.c.started_at.desc()).limit(limit)
+    found = (await connection.execute(newest)).all()
+    return [RunLine(r.id, r.version, r.started_at, r.ended_at, r.exit_code, r.message) for r in found]
+
+
+@dataclass(frozen=True, slots=True)
+class StageLine:
+    """A stage of a run as the ledger has it."""
+
+    stage: str
+    started_at: datetime
+    ended_at: datetime | None
+
+
+async def stages_of(connection: AsyncConnection, run_id: UUID) -> list[StageLine]:
+    """Return the stages of a run in the order in which they began."""
+    chosen = sa.select(stages).where(stages.c.run_id == run_id).order_by(stages.c.started_at)
+    found = (await connection.execute(chosen)).all()
+    return [StageLine(row.stage, row.started_at, row.ended_at) for row in found]

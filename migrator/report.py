@@ -1,0 +1,152 @@
+"""What a command has to say when it is done: for people as a table, for programs as JSON."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from migrator.errors import MigratorError
+from migrator.findings import Finding, Profile
+from migrator.ledger import CopiedTable, RunLine, StageLine
+from migrator.runner import StageTiming
+from migrator.source import Skipped
+
+
+@dataclass(frozen=True, slots=True)
+class TableLine:
+    """One table of a report."""
+
+    table: str
+    source_rows: int
+    target_rows: int
+    bytes: int | None
+    """Bytes sent; None where this command sent nothing."""
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome of ``run`` or ``verify``."""
+
+    headline: str
+    tables: tuple[TableLine, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    timings: tuple[StageTiming, ...] = ()
+    notes: tuple[str, ...] = ()
+    failure: MigratorError | None = field(default=None, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the report for programs."""
+        return {
+            "headline": self.headline,
+            "rows": sum(line.source_rows for line in self.tables),
+            "tables": [asdict(line) for line in self.tables],
+            "skipped": [asdict(skipped) for skipped in self.skipped],
+            "stages": [{**asdict(timing), "seconds": round(timing.seconds, 3)} for timing in self.timings],
+            "notes": list(self.notes),
+        }
+
+    def render(self, console: Console) -> None:
+        """Print the report for people."""
+        if self.tables:
+            console.print(_table_lines(self.tables))
+        for skipped in self.skipped:
+            console.print(f"not copied: {skipped.name} ({skipped.reason})", markup=False)
+        if self.timings:
+            stages = " · ".join(f"{timing.stage} {timing.seconds:.2f} s" for timing in self.timings)
+            console.print(f"stages: {stages}", markup=False)
+        for note in self.notes:
+            console.print(note, markup=False)
+        console.print(self.headline, style="bold", markup=False)
+
+
+def _table_lines(lines: Sequence[TableLine]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("table")
+    for name in ("source rows", "target rows", "sent", "every value equal"):
+        table.add_column(name, justify="right")
+    for line in lines:
+        sent = "" if line.bytes is None else decimal(line.bytes)
+        verified = "yes" if line.verified else "NO"
+        table.add_row(line.table, f"{line.source_rows:,}", f"{line.target_rows:,}", sent, verified)
+    return table
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """The outcome of ``check``."""
+
+    profiles: tuple[Profile, ...]
+    findings: tuple[Finding, ...]
+    skipped: tuple[Skipped, ...]
+    failure: MigratorError | None = field(default=None, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the report for programs."""
+        tables = [{**asdict(profile), "table": str(profile.table)} for profile in self.profiles]
+        return {
+            "tables": tables,
+            "findings": [finding.to_json() for finding in self.findings],
+            "skipped": [asdict(skipped) for skipped in self.skipped],
+        }
+
+    def render(self, console: Console) -> None:
+        """Print the report for people."""
+        rows = sum(profile.rows for profile in self.profiles)
+        size = decimal(sum(profile.bytes for profile in self.profiles))
+        for skipped in self.skipped:
+            console.print(f"not copied: {skipped.name} ({skipped.reason})", markup=False)
+        for finding in self.findings:
+            console.print(finding.line(), markup=False)
+        verdict = f"{len(self.findings)} problems" if self.findings else "every value can be carried"
+        console.print(f"{len(self.profiles)} tables, {rows:,} rows, {size}: {verdict}", style="bold", markup=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the ledger says."""
+
+    runs: tuple[RunLine, ...]
+    stages: tuple[StageLine, ...]
+    """Of the newest run."""
+    tables: tuple[CopiedTable, ...]
+    parked: tuple[str, ...]
+    completed_at: datetime | None
+    failure: MigratorError | None = field(default=None, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the report for programs."""
+        return {
+            "completed_at": self.completed_at,
+            "runs": [asdict(run) for run in self.runs],
+            "stages": [asdict(stage) for stage in self.stages],
+            "tables": [
+                {"table": str(table.name), "rows": table.rows, "bytes": table.bytes, "verified": bool(table.digest)}
+                for table in self.tables
+            ],
+            "parked": list(self.parked),
+        }
+
+    def render(self, console: Console) -> None:
+        """Print the report for people."""
+        for table in self.tables:
+            state = "copied and verified" if table.digest else "copied"
+            console.print(f"{table.name}: {table.rows:,} rows {state}", markup=False)
+        for stage in self.stages:
+            state = f"ended {stage.ended_at:%H:%M:%S}" if stage.ended_at else "not ended"
+            console.print(f"stage {stage.stage}: began {stage.started_at:%H:%M:%S}, {state}", markup=False)
+        for entry in self.parked:
+            console.print(f"taken away for the load and not back yet: {entry}", markup=False)
+        for run in self.runs:
+            ended = f"ended {run.ended_at:%Y-%m-%d %H:%M:%S} with {run.exit_code}" if run.ended_at else "has not ended"
+            console.print(f"run {run.id}: began {run.started_at:%Y-%m-%d %H:%M:%S}, {ended}", markup=False)
+        console.print(self._verdict(), style="bold", markup=False)
+
+    def _verdict(self) -> str:
+        if self.completed_at is not None:
+            return f"migrated and verified at {self.completed_at:%Y-%m-%d %H:%M:%S %Z}"
+        return "not completed" if self.runs else "no migration has begun here"

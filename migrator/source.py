@@ -1,0 +1,391 @@
+"""
+The SQLite end: it describes itself and yields record batches. Nothing here can write.
+
+Two libraries read the file. SQLAlchemy over aiosqlite asks the small questions (schema, PRAGMAs). The ADBC driver does
+the scans: it steps the statement in C and appends to Arrow arrays, so no Python object per value exists.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import adbc_driver_sqlite.dbapi as adbc
+import pyarrow as pa
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from migrator.errors import SourceUnreadable
+from migrator.names import quote_sqlite
+
+HEADER = b"SQLite format 3\x00"
+"""The first 16 bytes of every database file (SQLite, "Database File Format", 1.3.1)."""
+
+BOOKKEEPING = frozenset({"alembic_version"})
+"""Tables that say how far a schema is; each side keeps its own."""
+
+
+class StorageClass(StrEnum):
+    """What ``typeof()`` says of a stored value (SQLite, "Datatypes In SQLite", 2)."""
+
+    NULL = "null"
+    INTEGER = "integer"
+    REAL = "real"
+    TEXT = "text"
+    BLOB = "blob"
+
+
+# The typed row that goes first in every scan, and what the driver makes of it.
+_TYPED_LITERAL = {
+    StorageClass.INTEGER: "0",
+    StorageClass.REAL: "0.0",
+    StorageClass.TEXT: "''",
+    StorageClass.BLOB: "x''",
+}
+_ARROW_TYPE = {
+    StorageClass.INTEGER: pa.int64(),
+    StorageClass.REAL: pa.float64(),
+    StorageClass.TEXT: pa.string(),
+    StorageClass.BLOB: pa.binary(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One column of a scan: an SQL expression, and the storage class that all its values (but NULL) must have."""
+
+    expression: str
+    storage: StorageClass
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """What the driver makes of it."""
+        return _ARROW_TYPE[self.storage]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceColumn:
+    """A column as ``PRAGMA table_xinfo`` describes it."""
+
+    name: str
+    declared_type: str
+    not_null: bool
+    key_position: int
+    """1 for the first column of the primary key, 0 for none."""
+    generated: bool
+
+    @property
+    def quoted(self) -> str:
+        """The name as it stands in a statement."""
+        return quote_sqlite(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTable:
+    """An ordinary table of the source."""
+
+    name: str
+    columns: tuple[SourceColumn, ...]
+    rowid: str | None
+    """What the table's rowid is called in SQL; None for WITHOUT ROWID tables, or where columns took all three names."""
+
+    @property
+    def quoted(self) -> str:
+        """The name as it stands in a statement."""
+        return quote_sqlite(self.name)
+
+    @property
+    def key(self) -> tuple[SourceColumn, ...]:
+        """The primary key's columns in the key's order; empty if there is none."""
+        return tuple(sorted((c for c in self.columns if c.key_position), key=lambda c: c.key_position))
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something in the source that is not copied, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceDatabase:
+    """What a source holds."""
+
+    tables: tuple[SourceTable, ...]
+    skipped: tuple[Skipped, ...]
+    alembic_revisions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """
+    Enough of a file to notice that it is another one, without reading it whole.
+
+    The change counter grows with every transaction that reaches the file, the write-ahead log's size with those that
+    have not yet (SQLite, "Database File Format", 1.3.7 and 4).
+    """
+
+    size_bytes: int
+    change_counter: int
+    wal_bytes: int
+    schema_digest: str
+
+    def differences(self, other: "Fingerprint") -> list[str]:
+        """Return, in words, what ``other`` has different."""
+        return [
+            f"{name.replace('_', ' ')} was {getattr(self, name)}, is {getattr(other, name)}"
+            for name in self.__slots__
+            if getattr(self, name) != getattr(other, name)
+        ]
+
+
+class Source:
+    """A SQLite database file, opened for reading only."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.uri = f"file:{quote(str(path.absolute()))}?mode=ro"
+        self._engine = create_async_engine(f"sqlite+aiosqlite:///{self.uri}&uri=true")
+
+    async def close(self) -> None:
+        """Close the connections of the small questions; scans close their own."""
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncConnection]:
+        """
+        Open a connection for the small questions.
+
+        Raises SourceUnreadable if SQLite can't open or read the file.
+        """
+        try:
+            async with self._engine.connect() as connection:
+                yield connection
+        except (DBAPIError, sqlite3.Error) as error:
+            raise unreadable(self.path, error) from error
+
+    async def data_version(self, watch: AsyncConnection) -> int:
+        """
+        Return a number that changes when another connection commits to the file.
+
+        Ask on one connection that stays open and in no transaction (SQLite, "PRAGMA data_version").
+        """
+        version = await watch.scalar(text("PRAGMA data_version"))
+        await watch.rollback()
+        return int(version or 0)
+
+    async def describe(self) -> SourceDatabase:
+        """Return the ordinary tables of the file, and what is left out with the reason."""
+        async with self.connect() as connection:
+            listed = (await connection.execute(text(_TABLES))).all()
+            tables: list[SourceTable] = []
+            skipped: list[Skipped] = []
+            for name, kind, without_rowid in listed:
+                reason = _left_out(name, kind)
+                if reason is None:
+                    tables.append(await _table(connection, name, without_rowid=bool(without_rowid)))
+                elif reason:
+                    skipped.append(Skipped(name, reason))
+            revisions = await _alembic_revisions(connection, {row[0] for row in listed})
+        return SourceDatabase(tuple(tables), tuple(skipped), revisions)
+
+    async def fingerprint(self) -> Fingerprint:
+        """Return what tells this file, as it is now, from another."""
+        async with self.connect() as connection:
+            schema = await connection.scalar(text(_SCHEMA_TEXT))
+        return _fingerprint(self.path, str(schema))
+
+    @contextmanager
+    def session(self) -> Iterator["ScanSession"]:
+        """Open one connection for scans, in one read transaction: its scans all see the same moment."""
+        try:
+            connection = adbc.connect(self.uri)
+        except adbc.Error as error:
+            raise unreadable(self.path, error) from error
+        try:
+            yield ScanSession(self.path, connection)
+        finally:
+            connection.close()
+
+
+class ScanSession:
+    """Scans over one connection of the ADBC driver; to be used by one thread at a time."""
+
+    def __init__(self, path: Path, connection: Any) -> None:  # noqa: ANN401 - the driver ships no types
+        self._path = path
+        self._connection = connection
+
+    def ask(self, statement: str) -> list[dict[str, Any]]:
+        """Return the rows of a statement with a small answer: aggregates, PRAGMAs, a handful of examples."""
+        with self._connection.cursor() as cursor:
+            try:
+                cursor.execute(statement)
+                rows: list[dict[str, Any]] = cursor.fetch_arrow_table().to_pylist()
+            except adbc.Error as error:
+                raise unreadable(self._path, error) from error
+        return rows
+
+    def scan(
+        self, table: SourceTable, lanes: Sequence[Lane], *, batch_rows: int, where: str = ""
+    ) -> Iterator[pa.RecordBatch]:
+        """
+        Yield the table's rows as record batches of at most ``batch_rows`` rows, one array a lane, in scan order.
+
+        Raises SourceUnreadable for a damaged file, and for a value whose storage class isn't its lane's: preflight has
+        counted those, so a stray one means that the file changed.
+        """
+        # One typed row goes first: the driver takes a column's type from its first batch, where a leading run of NULLs
+        # would become int64 and a later string an error. `_without_typed_row` takes it out again.
+        typed = ", ".join(f"{_TYPED_LITERAL[lane.storage]} AS c{i}" for i, lane in enumerate(lanes))
+        selected = ", ".join(lane.expression for lane in lanes)
+        condition = f" WHERE {where}" if where else ""
+        statement = f"SELECT {typed} UNION ALL SELECT {selected} FROM {table.quoted}{condition}"
+        with self._connection.cursor() as cursor:
+            try:
+                cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(max(batch_rows, 1))})
+                cursor.execute(statement)
+                reader = cursor.fetch_record_batch()
+                self._check_types(table, lanes, reader.schema)
+                yield from _without_typed_row(reader)
+            except adbc.Error as error:
+                raise unreadable(self._path, error, table=table.name) from error
+
+    def _check_types(self, table: SourceTable, lanes: Sequence[Lane], schema: pa.Schema) -> None:
+        for lane, field in zip(lanes, schema, strict=True):
+            if field.type != lane.arrow_type:
+                raise SourceUnreadable(
+                    f"table {table.name!r}: {lane.expression} gave {field.type} where {lane.storage} was counted",
+                    next_step="the file was written to while it was read: stop the writer and run again",
+                    table=table.name,
+                )
+
+
+def _without_typed_row(reader: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    first = True
+    for batch in reader:
+        kept = batch.slice(1) if first else batch
+        first = False
+        if kept.num_rows:
+            yield kept
+
+
+def check_file(path: Path) -> None:
+    """
+    See that ``path`` is a SQLite database that can be read, before any library opens (and so might create) it.
+
+    Raises SourceUnreadable with the reason and the operator's next step.
+    """
+    problem, step = _file_problem(path)
+    if problem:
+        raise SourceUnreadable(f"source {str(path)!r} {problem}", next_step=step, source=str(path))
+
+
+def _file_problem(path: Path) -> tuple[str, str]:
+    try:
+        if not path.exists():
+            return "does not exist", "check the path, and that the volume is mounted; the job never creates a source"
+        if path.is_dir():
+            return "is a directory", "name the database file inside it"
+        with path.open("rb") as file:
+            header = file.read(100)
+    except PermissionError:
+        return "may not be read", "give this user read permission on the file and its directory"
+    except OSError as error:
+        return f"can't be read ({error.strerror})", "check the path and the volume"
+    return _header_problem(header, path.stat().st_size)
+
+
+def _header_problem(header: bytes, size: int) -> tuple[str, str]:
+    if not header:
+        return "is empty", "name the database that the application wrote; an empty file is a database without tables"
+    if not header.startswith(HEADER):
+        return "is no SQLite database", "name a database file; an encrypted one has to be decrypted first"
+    page_size = int.from_bytes(header[16:18], "big")
+    page_size = 65536 if page_size == 1 else page_size
+    pages = int.from_bytes(header[28:32], "big")
+    counters_agree = header[24:28] == header[92:96]  # else the page count is stale ("Database File Format", 1.3.8)
+    if counters_agree and pages * page_size > size:
+        return (
+            f"is truncated: its header counts {pages * page_size} bytes, the file has {size}",
+            "copy the file again, with its -wal file, or restore it from a backup",
+        )
+    return "", ""
+
+
+def unreadable(path: Path, error: BaseException, **facts: object) -> SourceUnreadable:
+    """Return the error that says in plain words what SQLite said about the file."""
+    said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    step = "check the file with `sqlite3 FILE 'PRAGMA integrity_check'`, or restore it from a backup"
+    if "unable to open" in said or "readonly" in said:
+        step = (
+            "a database in WAL mode needs its -wal and -shm files beside it and a directory this user may write to, "
+            "or a checkpoint by the application before it is mounted read-only"
+        )
+    elif "locked" in said or "busy" in said:
+        step = "another process holds the file: stop the application and run again"
+    return SourceUnreadable(f"source {str(path)!r} can't be read: {said}", next_step=step, source=str(path), **facts)
+
+
+_TABLES = """
+SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' ORDER BY name
+"""
+
+_COLUMNS = """
+SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(:table) ORDER BY cid
+"""
+
+_SCHEMA_TEXT = """
+SELECT coalesce(group_concat(type || name || coalesce(sql, ''), char(10)), '')
+FROM (SELECT type, name, sql FROM sqlite_schema ORDER BY type, name)
+"""
+
+# What table_xinfo says in `hidden` (SQLite, "PRAGMA table_xinfo"): 2 and 3 are generated columns.
+_GENERATED = (2, 3)
+
+
+def _left_out(name: str, kind: str) -> str | None:
+    """Return why a table isn't copied; empty for what needs no mention, None for one that is copied."""
+    if name in {"sqlite_schema", "sqlite_temp_schema", "sqlite_sequence"}:
+        return ""  # the schema itself, and the counters that the sequences stage reads
+    if name.startswith("sqlite_"):
+        return "internal to SQLite"
+    if name in BOOKKEEPING:
+        return "bookkeeping of migrations: each side keeps its own"
+    return {"view": "a view", "virtual": "a virtual table", "shadow": "the storage of a virtual table"}.get(kind)
+
+
+async def _table(connection: AsyncConnection, name: str, *, without_rowid: bool) -> SourceTable:
+    rows = (await connection.execute(text(_COLUMNS), {"table": name})).all()
+    columns = tuple(
+        SourceColumn(column, declared, bool(not_null), position, hidden in _GENERATED)
+        for column, declared, not_null, position, hidden in rows
+    )
+    taken = {column.name.lower() for column in columns}
+    free = (alias for alias in ("rowid", "_rowid_", "oid") if alias not in taken)
+    return SourceTable(name, columns, None if without_rowid else next(free, None))
+
+
+async def _alembic_revisions(connection: AsyncConnection, tables: set[str]) -> tuple[str, ...]:
+    if "alembic_version" not in tables:
+        return ()
+    rows = await connection.execute(text("SELECT version_num FROM alembic_version ORDER BY version_num"))
+    return tuple(str(row[0]) for row in rows)
+
+
+def _fingerprint(path: Path, schema: str) -> Fingerprint:
+    wal = Path(f"{path}-wal")
+    with path.open("rb") as file:
+        header = file.read(100)
+    return Fingerprint(
+        size_bytes=path.stat().st_size,
+        change_counter=int.from_bytes(header[24:28], "big"),
+        wal_bytes=wal.stat().st_size if wal.exists() else 0,
+        schema_digest=hashlib.sha256(schema.encode(errors="surrogatepass")).hexdigest(),
+    )

@@ -1,0 +1,179 @@
+"""
+Stage ``copy``: the source's rows go into the target's tables.
+
+Here the way of the data is joined: ``source.scan → plan.convert → encode → bridge → target.copy_in``, with the ledger's
+line about a table in the transaction of its rows. After any failure a table is there, with its line, or it is empty.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import pyarrow as pa
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator import ledger
+from migrator.batches import scan
+from migrator.bridge import bridge
+from migrator.encode import Encoder, encoder_for
+from migrator.errors import SourceChanged
+from migrator.events import Event
+from migrator.findings import Profile
+from migrator.ledger import CopiedTable
+from migrator.names import TableName, quote_postgres
+from migrator.plan import Plan, TablePlan
+from migrator.progress import Progress
+from migrator.source import Source
+from migrator.target import Target, copy_in
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What all tables of one run have in common."""
+
+    source: Source
+    target: Target
+    run_id: UUID
+    batch_bytes: int
+    progress: Progress
+
+
+async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
+    source: Source,
+    target: Target,
+    plan: Plan,
+    profiles: Mapping[TableName, Profile],
+    *,
+    run_id: UUID,
+    jobs: int,
+    batch_bytes: int,
+    progress: Progress,
+) -> None:
+    """
+    Fill every table that has a profile and no line in the ledger yet, the largest first, ``jobs`` at a time.
+
+    Memory is bounded by ``jobs`` times a few ``batch_bytes``, whatever the tables hold. After an error the tables that
+    were done are committed with their lines, and the others are as they were.
+    """
+    async with target.connect() as connection:
+        done = await ledger.copied(connection)
+    pending = [table for table in plan.tables if table.name in profiles and table.name not in done]
+    pending.sort(key=lambda table: profiles[table.name].bytes, reverse=True)
+    load = _Load(source, target, run_id, batch_bytes, progress)
+    at_once = asyncio.Semaphore(jobs)
+
+    async def in_turn(table: TablePlan) -> None:
+        async with at_once:
+            await _load(load, table, profiles[table.name])
+
+    async with asyncio.TaskGroup() as group:
+        for table in pending:
+            group.create_task(in_turn(table))
+
+
+async def _load(load: _Load, table: TablePlan, profile: Profile) -> None:
+    """
+    Fill one table and write its ledger line in one transaction: afterwards both are there, or neither.
+
+    Raises SourceChanged if other than the surveyed number of rows came.
+    """
+    started = time.monotonic()
+    sent = _Sent()
+    async with load.target.transaction() as connection:
+        # Also what lets COPY FREEZE mark the rows as visible to all, so that nobody has to write them once more.
+        await connection.exec_driver_sql(f"TRUNCATE {table.name.quoted}")
+        await connection.execute(text("SELECT set_config('synchronous_commit', 'off', true)"))
+        triggers = await _silence_triggers(connection, table.name)
+        rows = await copy_in(
+            connection,
+            table.name,
+            [column.target.name for column in table.columns],
+            _encoded(load, table, profile, sent),
+            form=table.form,
+            freeze=not table.target.partitioned,
+        )
+        if rows != profile.rows:
+            raise SourceChanged(
+                f"table {table.source.name!r} had {profile.rows} rows in preflight and {rows} now",
+                next_step="stop whatever writes to the source and run again",
+                table=table.source.name,
+            )
+        for trigger in triggers:
+            await connection.exec_driver_sql(trigger)
+        seconds = time.monotonic() - started
+        await ledger.write_copied(
+            connection, CopiedTable(table.name, load.run_id, rows, sent.bytes, seconds, digest=None)
+        )
+    log.info(Event.TABLE_COPIED, table=str(table.name), rows=rows, bytes=sent.bytes, seconds=round(seconds, 3))
+
+
+class _Sent:
+    """Counts the bytes of one table on their way."""
+
+    bytes = 0
+
+
+async def _encoded(load: _Load, table: TablePlan, profile: Profile, sent: _Sent) -> AsyncIterator[bytes]:
+    """Yield the table as COPY data, read and encoded in a thread while the network takes what is ready."""
+    async for rows, chunk in bridge(_chunks(load.source, table, profile, load.batch_bytes)):
+        sent.bytes += len(chunk)
+        yield chunk
+        if rows:
+            load.progress.advance(str(table.name), rows, len(chunk))
+
+
+def _chunks(source: Source, table: TablePlan, profile: Profile, batch_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """Yield (rows, COPY data), a batch at a time."""
+    encoder = _encoder(table)
+    yield 0, encoder.start()
+    with source.session() as session:
+        for batch in scan(session, table.source, table.lanes, profile=profile, batch_bytes=batch_bytes):
+            yield len(batch), encoder.rows(table.convert(batch))
+    yield 0, encoder.end()
+
+
+def _encoder(table: TablePlan) -> Encoder:
+    nothing = pa.record_batch([pa.array([], lane_type) for lane_type in _arrow_types(table)], names=_lane_names(table))
+    schema = table.convert(nothing).schema
+    builders = [
+        column.carrier.encoder(field) if column.carrier.encoder else None
+        for column, field in zip(table.columns, schema, strict=True)
+    ]
+    return encoder_for(table.form, schema, builders)
+
+
+def _arrow_types(table: TablePlan) -> Sequence[pa.DataType]:
+    return [lane.arrow_type for lane in table.lanes]
+
+
+def _lane_names(table: TablePlan) -> list[str]:
+    return [f"c{i}" for i in range(len(table.lanes))]
+
+
+async def _silence_triggers(connection: AsyncConnection, table: TableName) -> list[str]:
+    """
+    Disable the table's own triggers for this transaction and return the statements that bring each back as it was.
+
+    They would rewrite or add to rows that must arrive as they are (an ``updated_at``, an audit trail). An owner may do
+    this to ordinary triggers; those of constraints stay (PostgreSQL, "ALTER TABLE": DISABLE TRIGGER).
+    """
+    found = (await connection.execute(text(_TRIGGERS), {"table": table.quoted})).all()
+    back = []
+    for name, enabled in found:
+        quoted = quote_postgres(name)
+        await connection.exec_driver_sql(f"ALTER TABLE {table.quoted} DISABLE TRIGGER {quoted}")
+        how = {"O": "ENABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}[enabled]
+        back.append(f"ALTER TABLE {table.quoted} {how} TRIGGER {quoted}")
+    return back
+
+
+_TRIGGERS = """
+SELECT tgname, tgenabled::text FROM pg_trigger
+WHERE tgrelid = CAST(:table AS regclass) AND NOT tgisinternal AND tgenabled <> 'D' ORDER BY tgname
+"""

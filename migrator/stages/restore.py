@@ -1,0 +1,81 @@
+"""
+Stage ``restore``: what ``park`` took away comes back, with its exact definition: keys first, foreign keys last.
+
+Every entry comes back in the transaction that says so in the ledger. What can't come back (an orphan, a duplicate) is
+reported, after everything else has been tried, and stays in the ledger for the next run.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from migrator import ledger
+from migrator.errors import TargetRefused
+from migrator.ledger import FOREIGN_KEY, Parked
+from migrator.retry import is_transient
+from migrator.target import Target
+
+_MAINTENANCE_MEMORY = "256MB"
+"""For sorting an index; the default of 64 MB spills at about two million rows."""
+
+
+async def restore(target: Target, jobs: int) -> int:
+    """
+    Bring back everything that is parked, at most ``jobs`` at a time, and return how many entries that were.
+
+    Raises TargetRefused with the list of what is still missing and why.
+    """
+    async with target.connect() as connection:
+        entries = await ledger.still_parked(connection)
+    failures: list[str] = []
+    keys = [entry for entry in entries if entry.kind != FOREIGN_KEY]
+    foreign_keys = [entry for entry in entries if entry.kind == FOREIGN_KEY]
+    failures += await _bring_back(target, keys, jobs)
+    # One after the other: each locks two tables, and two that do so in turn would deadlock.
+    failures += await _bring_back(target, foreign_keys, jobs=1)
+    if failures:
+        raise TargetRefused(
+            f"{len(failures)} of {len(entries)} keys and indexes could not be restored: {'; '.join(failures)}",
+            next_step="mend the rows in the source and start over, or in the target, and run again: "
+            "what is missing is in the ledger",
+            missing=failures,
+        )
+    return len(entries)
+
+
+async def _bring_back(target: Target, entries: Sequence[Parked], jobs: int) -> list[str]:
+    """Work on one table at a time each: two ALTER TABLEs of one table would only wait for each other."""
+    by_table = defaultdict(list)
+    for entry in entries:
+        by_table[entry.table].append(entry)
+    at_once = asyncio.Semaphore(jobs)
+
+    async def table(entries: Sequence[Parked]) -> list[str]:
+        async with at_once:
+            return [failure for entry in entries if (failure := await _one(target, entry))]
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(table(entries)) for entries in by_table.values()]
+    return [failure for task in tasks for failure in task.result()]
+
+
+async def _one(target: Target, entry: Parked) -> str | None:
+    try:
+        async with target.transaction() as connection:
+            await connection.execute(
+                text("SELECT set_config('maintenance_work_mem', :memory, true), set_config('search_path', '', true)"),
+                {"memory": _MAINTENANCE_MEMORY},
+            )
+            for statement in entry.statements:
+                await connection.exec_driver_sql(statement)
+            await ledger.write_restored(connection, entry)
+    except DBAPIError as error:
+        if is_transient(error):
+            raise
+        said = getattr(error.orig, "__cause__", None) or error.orig
+        detail = getattr(said, "detail", None)
+        return f"{entry.kind} {entry.name!r} of {entry.table}: {said}" + (f" ({detail})" if detail else "")
+    return None

@@ -1,0 +1,118 @@
+"""
+Stage ``schema``: the target's tables come to be, as the application makes them. The job itself creates no types.
+
+When the source is stamped with a revision of the application's Alembic project, the target is brought to that same
+revision: rows meet the tables they were written for. Stage ``upgrade`` goes on to the newest afterwards.
+"""
+
+import asyncio
+import os
+import shlex
+
+from sqlalchemy import text
+
+from migrator import ledger
+from migrator.alembic_runner import AlembicProject
+from migrator.errors import ConfigurationError, TargetRefused
+from migrator.settings import Settings
+from migrator.source import SourceDatabase
+from migrator.target import LEDGER_SCHEMA, Target, row_count
+
+
+async def schema(source: SourceDatabase, target: Target, settings: Settings) -> None:
+    """
+    Make the target's tables in the way that ``settings.schema_mode`` names.
+
+    Into a database that had no tables, migrations may put rows of their own; the ledger learns how many, so that they
+    can give way to the source's. Raises ConfigurationError and TargetRefused; what the migrations raise passes through.
+    """
+    empty = await _began_empty(target)
+    match settings.schema_mode:
+        case "alembic":
+            await _by_alembic(source, target, alembic_project(settings))
+        case "command":
+            await _by_command(target, settings.schema_command)
+    if empty:
+        await _remember_seeded(target, settings.target_schema)
+
+
+def alembic_project(settings: Settings) -> AlembicProject:
+    """Return the application's migrations; raises ConfigurationError if the settings don't lead to any."""
+    if settings.alembic_config is None:
+        raise ConfigurationError(
+            "no Alembic configuration is set",
+            next_step="set MIGRATOR_ALEMBIC_CONFIG to the application's alembic.ini, "
+            "or choose --schema existing if the tables are there already",
+        )
+    return AlembicProject(settings.alembic_config)
+
+
+async def _by_alembic(source: SourceDatabase, target: Target, project: AlembicProject) -> None:
+    """Bring the target to the source's revision, or to the newest if the source has no stamp."""
+    strange = [revision for revision in source.alembic_revisions if not project.knows(revision)]
+    if strange:
+        raise ConfigurationError(
+            f"the source is at Alembic revision {', '.join(strange)}, which {str(project.ini)!r} doesn't know",
+            next_step="the source was written by another version of the application: use that version's migrations",
+        )
+    head = project.head()
+    await project.upgrade(target, source.alembic_revisions or ((head,) if head else ()))
+
+
+async def _by_command(target: Target, command: str | None) -> None:
+    """Run the operator's command with the target in DATABASE_URL; raises TargetRefused if it fails."""
+    if not command:
+        raise ConfigurationError(
+            "no schema command is set", next_step="set MIGRATOR_SCHEMA_COMMAND, or choose another --schema"
+        )
+    url = target.address.sqlalchemy_url("postgresql").render_as_string(hide_password=False)
+    process = await asyncio.create_subprocess_exec(
+        *shlex.split(command),
+        env={**os.environ, "DATABASE_URL": url},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    if process.returncode:
+        said = output.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+        raise TargetRefused(
+            f"the schema command ended with {process.returncode}: {said[0]}",
+            next_step="run it by hand to see all it says",
+        )
+
+
+async def _began_empty(target: Target) -> bool:
+    """
+    Return whether the database had no tables when this migration began, and remember it.
+
+    The ledger keeps the first answer: a later run must not mistake the tables of an earlier one for somebody's.
+    """
+    async with target.transaction() as connection:
+        known = await ledger.recall(connection, "began_empty")
+        if known is None:
+            known = not await connection.scalar(text(_ANY_TABLE), {"ledger": LEDGER_SCHEMA})
+            await ledger.remember(connection, "began_empty", known)
+    return bool(known)
+
+
+async def _remember_seeded(target: Target, wanted: str | None) -> None:
+    """Write down, once, which rows the migrations put into a database that was empty."""
+    async with target.transaction() as connection:
+        if await ledger.recall(connection, "seeded"):
+            return
+        schema_name = await target.schema_of_application(connection, wanted)
+        tables = (await target.describe(connection, schema_name)).tables
+        counts = {table.name: await row_count(connection, table.name) for table in tables}
+        await ledger.write_seeded(connection, {name: rows for name, rows in counts.items() if rows})
+        await ledger.remember(connection, "seeded", value=True)
+
+
+_ANY_TABLE = """
+SELECT EXISTS (
+    SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', :ledger)
+      AND NOT EXISTS (
+          SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+)
+"""

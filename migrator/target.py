@@ -1,0 +1,290 @@
+"""
+The PostgreSQL end: it describes itself and takes batches.
+
+Statements go through SQLAlchemy, COPY through the asyncpg connection beneath it, in the same transaction. The catalogs
+are asked in one query a subject, with values bound, because reflection leaves out what decides how a value is carried
+(type modifiers, identity, domains, enum labels).
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from migrator.address import TargetAddress
+from migrator.errors import ConfigurationError
+from migrator.names import TableName, quote_postgres
+
+LEDGER_SCHEMA = "migrator"
+"""The job's own schema; never copied into, never described."""
+
+
+class CopyForm(StrEnum):
+    """The two forms in which COPY takes rows (PostgreSQL, "COPY")."""
+
+    BINARY = "binary"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetColumn:
+    """A column as the catalogs describe it; for a domain, the facts of the type that it is over."""
+
+    name: str
+    type_name: str
+    """``pg_type.typname`` of the base type: int4, timestamptz, bpchar, …"""
+    declared: str
+    """The type as PostgreSQL writes it: ``numeric(10,2)``."""
+    not_null: bool
+    has_default: bool
+    identity: str
+    """``a`` for GENERATED ALWAYS AS IDENTITY, ``d`` for BY DEFAULT, empty for none."""
+    generated: bool
+    enum_labels: tuple[str, ...] = ()
+    modifier: int = -1
+
+    @property
+    def quoted(self) -> str:
+        """The name as it stands in a statement."""
+        return quote_postgres(self.name)
+
+    @property
+    def fills_itself(self) -> bool:
+        """Whether PostgreSQL finds a value for a row that brings none."""
+        return self.has_default or bool(self.identity) or self.generated
+
+    @property
+    def length(self) -> int | None:
+        """The n of varchar(n) and char(n) in characters; None where there is no limit."""
+        return self.modifier - _HEADER if self.type_name in {"varchar", "bpchar"} and self.modifier >= _HEADER else None
+
+    @property
+    def precision(self) -> int | None:
+        """The p of numeric(p, s), in digits; None for bare numeric."""
+        return (self.modifier - _HEADER) >> 16 if self._is_bounded_numeric() else None
+
+    @property
+    def scale(self) -> int | None:
+        """The s of numeric(p, s), in digits, negative for numeric(2, -3); None for bare numeric."""
+        # Eleven bits with a sign, since PostgreSQL 15 (src/backend/utils/adt/numeric.c: numeric_typmod_scale).
+        return (((self.modifier - _HEADER) & 0x7FF) ^ 1024) - 1024 if self._is_bounded_numeric() else None
+
+    def _is_bounded_numeric(self) -> bool:
+        return self.type_name == "numeric" and self.modifier >= _HEADER
+
+
+_HEADER = 4  # VARHDRSZ, which type modifiers of varchar, bpchar and numeric count in
+
+
+@dataclass(frozen=True, slots=True)
+class TargetTable:
+    """A table that can take rows."""
+
+    name: TableName
+    columns: tuple[TargetColumn, ...]
+    key: tuple[str, ...]
+    """The primary key's columns in the key's order; empty if there is none."""
+    partitioned: bool
+    owned: bool
+    """Whether the job's role owns it, directly or as a member of the owning role."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetDatabase:
+    """What a schema of the target holds."""
+
+    schema: str
+    tables: tuple[TargetTable, ...]
+
+
+class Target:
+    """A PostgreSQL database, and the ways into it."""
+
+    def __init__(self, address: TargetAddress) -> None:
+        self.address = address
+        arguments = address.asyncpg_arguments()
+        # Limits that an administrator set for the application's short statements would cut a long COPY.
+        arguments["server_settings"] |= {
+            "statement_timeout": "0",
+            "idle_in_transaction_session_timeout": "0",
+            "standard_conforming_strings": "on",
+            "datestyle": "ISO, YMD",
+            "intervalstyle": "postgres",
+            "bytea_output": "hex",
+            "extra_float_digits": "1",
+            "jit": "off",
+        }
+        # No pool: a stage's connection is its own, and none outlives a change of search_path by the init SQL.
+        self._engine = create_async_engine("postgresql+asyncpg://", connect_args=arguments, poolclass=NullPool)
+
+    async def close(self) -> None:
+        """Close what is open."""
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection that begins a transaction with its first statement and rolls it back at the end."""
+        async with self._engine.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def autocommit(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection on which every statement is its own transaction."""
+        async with self._engine.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection in one transaction, committed at the end, rolled back by an error."""
+        async with self._engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def driver(self) -> AsyncIterator[Any]:
+        """Open a plain asyncpg connection, for scripts of many statements."""
+        async with self._engine.connect() as connection:
+            yield (await connection.get_raw_connection()).driver_connection
+
+    async def schema_of_application(self, connection: AsyncConnection, wanted: str | None) -> str:
+        """
+        Return the schema whose tables are filled: the one that is ``wanted``, or the first on the search path.
+
+        Raises ConfigurationError if there is no such schema.
+        """
+        found = await connection.scalar(
+            text("SELECT nspname FROM pg_namespace WHERE nspname = coalesce(:wanted, current_schema())"),
+            {"wanted": wanted},
+        )
+        if found is None:
+            what = f"schema {wanted!r}" if wanted else "any schema of the role's search_path"
+            raise ConfigurationError(
+                f"the target has no {what}", next_step="create it, or name another one with --target-schema"
+            )
+        return str(found)
+
+    async def describe(self, connection: AsyncConnection, schema: str) -> TargetDatabase:
+        """Return the tables of ``schema`` that can take rows, with everything that decides how a value is carried."""
+        bound = {"schema": schema}
+        labels = _grouped((await connection.execute(text(_ENUM_LABELS))).all())
+        columns = _grouped((await connection.execute(text(_COLUMNS), bound)).all())
+        keys = _grouped((await connection.execute(text(_KEYS), bound)).all())
+        tables = (await connection.execute(text(_TABLES), bound)).all()
+        return TargetDatabase(
+            schema,
+            tuple(
+                TargetTable(
+                    TableName(schema, row.relname),
+                    tuple(_column(column, labels) for column in columns.get(row.oid, ())),
+                    tuple(key.attname for key in keys.get(row.oid, ())),
+                    partitioned=row.partitioned,
+                    owned=row.owned,
+                )
+                for row in tables
+            ),
+        )
+
+
+async def copy_in(  # noqa: PLR0913 - what COPY needs to be told
+    connection: AsyncConnection,
+    table: TableName,
+    columns: Sequence[str],
+    chunks: AsyncIterator[bytes],
+    *,
+    form: CopyForm,
+    freeze: bool,
+) -> int:
+    """
+    Send ``chunks`` of COPY data into ``table`` and return the rows written, as PostgreSQL counted them.
+
+    Runs in the connection's transaction, which a statement has begun. ``freeze`` needs the table's TRUNCATE in that
+    same transaction (PostgreSQL, "COPY": FREEZE). Raises what asyncpg raises; the transaction is then lost.
+    """
+    raw = await connection.get_raw_connection()
+    driver: Any = raw.driver_connection
+    status: str = await driver.copy_to_table(
+        table.name,
+        schema_name=table.schema,
+        columns=list(columns),
+        source=chunks,
+        format=form.value,
+        freeze=freeze,
+    )
+    return int(status.rpartition(" ")[2])
+
+
+async def row_count(connection: AsyncConnection, table: TableName) -> int:
+    """Return the rows of a table; an empty one is not scanned."""
+    if not (await connection.exec_driver_sql(f"SELECT EXISTS (SELECT FROM {table.quoted})")).scalar():
+        return 0
+    return int((await connection.exec_driver_sql(f"SELECT count(*) FROM {table.quoted}")).scalar() or 0)
+
+
+def _grouped(rows: Sequence[Row[Any]]) -> dict[int, list[Row[Any]]]:
+    grouped: dict[int, list[Row[Any]]] = {}
+    for row in rows:
+        grouped.setdefault(row[0], []).append(row)
+    return grouped
+
+
+def _column(row: Row[Any], labels: dict[int, list[Row[Any]]]) -> TargetColumn:
+    return TargetColumn(
+        name=row.attname,
+        type_name=row.type_name,
+        declared=row.declared,
+        not_null=row.not_null,
+        has_default=row.has_default,
+        identity=row.identity,
+        generated=row.generated,
+        enum_labels=tuple(label.enumlabel for label in labels.get(row.base_oid, ())),
+        modifier=row.modifier,
+    )
+
+
+_TABLES = """
+SELECT c.oid, c.relname, c.relkind = 'p' AS partitioned, pg_has_role(c.relowner, 'USAGE') AS owned
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = :schema AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+ORDER BY c.relname
+"""
+
+# A domain over a domain is followed down to the type at the bottom; the first modifier on the way is what holds.
+_COLUMNS = """
+WITH RECURSIVE base(oid, at, modifier, not_null) AS (
+    SELECT oid, oid, -1, false FROM pg_type
+    UNION ALL
+    SELECT base.oid, t.typbasetype, CASE WHEN base.modifier >= 0 THEN base.modifier ELSE t.typtypmod END,
+           base.not_null OR t.typnotnull
+    FROM base JOIN pg_type t ON t.oid = base.at WHERE t.typtype = 'd'
+)
+SELECT a.attrelid, a.attname, bottom.typname AS type_name, bottom.oid AS base_oid,
+       format_type(a.atttypid, a.atttypmod) AS declared,
+       CASE WHEN a.atttypmod >= 0 THEN a.atttypmod ELSE base.modifier END AS modifier,
+       a.attnotnull OR base.not_null AS not_null, a.atthasdef AS has_default,
+       a.attidentity::text AS identity, a.attgenerated::text <> '' AS generated
+FROM pg_attribute a
+JOIN pg_class c ON c.oid = a.attrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN base ON base.oid = a.atttypid
+JOIN pg_type bottom ON bottom.oid = base.at AND bottom.typtype <> 'd'
+WHERE n.nspname = :schema AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attrelid, a.attnum
+"""
+
+_KEYS = """
+SELECT k.conrelid, a.attname
+FROM pg_constraint k
+JOIN pg_namespace n ON n.oid = k.connamespace
+CROSS JOIN unnest(k.conkey) WITH ORDINALITY AS part(attnum, place)
+JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = part.attnum
+WHERE n.nspname = :schema AND k.contype = 'p'
+ORDER BY k.conrelid, part.place
+"""
+
+_ENUM_LABELS = """
+SELECT enumtypid, enumlabel FROM pg_enum ORDER BY enumtypid, enumsortorder
+"""

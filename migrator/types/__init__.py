@@ -1,0 +1,32 @@
+"""Type families: how the values of a SQLite column become a PostgreSQL type, exactly or not at all."""
+
+from migrator.target import TargetColumn
+from migrator.types.blobs import BLOBS
+from migrator.types.booleans import BOOLEANS
+from migrator.types.dates_times import DATES_TIMES
+from migrator.types.enums import ENUMS
+from migrator.types.family import Family, Refusal, Unfit
+from migrator.types.floats import FLOATS
+from migrator.types.integers import INTEGERS
+from migrator.types.jsons import JSON, JSONB
+from migrator.types.numerics import NUMERICS, fits_arrow
+from migrator.types.others import OTHERS
+from migrator.types.texts import TEXTS
+from migrator.types.uuids import UUIDS
+
+__all__ = ["Family", "Refusal", "Unfit", "family_of"]
+
+_FAMILIES = {
+    name: family
+    for family in (BLOBS, BOOLEANS, DATES_TIMES, FLOATS, INTEGERS, JSON, JSONB, NUMERICS, TEXTS, UUIDS)
+    for name in family.serves
+}
+
+
+def family_of(column: TargetColumn) -> Family:
+    """Return the family that carries values into ``column``; a domain is carried as the type it is over."""
+    if column.enum_labels:
+        return ENUMS
+    if column.type_name == "numeric" and not fits_arrow(column):
+        return OTHERS
+    return _FAMILIES.get(column.type_name, OTHERS)

@@ -1,0 +1,37 @@
+"""boolean. SQLite has none: applications store the integers 0 and 1. Spellings in text are for a rule to decide."""
+
+from collections.abc import Sequence
+
+import pgpq.encoders
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from migrator.source import StorageClass
+from migrator.target import TargetColumn
+from migrator.types.family import Family, Refusal, Unfit, one_lane, stored_as
+
+
+def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
+    """Refuse what is no integer, and integers that are neither 0 nor 1."""
+    return (
+        stored_as(expression, StorageClass.INTEGER),
+        Refusal(f"typeof({expression}) = 'integer' AND {expression} NOT IN (0, 1)", "is neither 0 nor 1"),
+    )
+
+
+def convert(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
+    """Return int64 as bool; raises Unfit for anything but 0 and 1."""
+    limits = pc.min_max(arrays[0])
+    if limits["min"].is_valid and not (limits["min"].as_py() >= 0 and limits["max"].as_py() <= 1):
+        raise Unfit("is neither 0 nor 1")
+    return pc.cast(arrays[0], pa.bool_())
+
+
+BOOLEANS = Family(
+    "booleans",
+    frozenset({"bool"}),
+    lanes=one_lane(StorageClass.INTEGER),
+    refusals=refusals,
+    convert=convert,
+    encoder=pgpq.encoders.BooleanEncoderBuilder,
+)

@@ -1,0 +1,90 @@
+"""
+date, time, timestamp, timestamptz. SQLite has none; applications write ISO 8601 text, as SQLAlchemy does.
+
+The text is parsed here, by Arrow, and goes out as a number: PostgreSQL's own parser would take ``now`` for the hour of
+the migration and roll ``24:00:00`` over to the next day.
+"""
+
+from collections.abc import Sequence
+
+import pgpq.encoders
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from migrator.source import StorageClass
+from migrator.target import TargetColumn
+from migrator.types.family import Family, Refusal, Unfit, one_lane, stored_as
+
+_DATE_LENGTH = len("2024-02-29")
+_OFFSET = r"(Z|[+-]\d\d(:?\d\d)?)$"
+_YEAR_ONE = pa.scalar("0001-01-01").cast(pa.timestamp("us"))
+"""Years before it have no ISO 8601 form that both sides read alike."""
+
+
+def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
+    """Refuse numbers: whether they count seconds, milliseconds or days is for a rule to say."""
+    return (stored_as(expression, StorageClass.TEXT),)
+
+
+def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
+    """Return date32, time64 or timestamp in microseconds; Arrow raises for what is no such text."""
+    return _PARSERS[column.type_name](arrays[0])
+
+
+def _date(text: pa.Array) -> pa.Array:
+    dates = pc.cast(text, pa.date32())
+    _check_years(pc.cast(dates, pa.timestamp("us")))
+    return dates
+
+
+def _time(text: pa.Array) -> pa.Array:
+    on_some_day = pc.cast(pc.binary_join_element_wise("1970-01-01", text, " "), pa.timestamp("us"))
+    return pc.cast(on_some_day, pa.time64("us"))
+
+
+def _timestamp(text: pa.Array) -> pa.Array:
+    moments = pc.cast(text, pa.timestamp("us"))
+    _check_years(moments)
+    return moments
+
+
+def _timestamptz(text: pa.Array) -> pa.Array:
+    """Parse text with an offset as that instant, and naive text as UTC."""
+    only_date = pc.equal(pc.binary_length(text), _DATE_LENGTH)
+    dated = pc.if_else(only_date, pc.binary_join_element_wise(text, "00:00", " "), text)
+    zoned = pc.match_substring_regex(dated, _OFFSET)
+    if pc.any(zoned).as_py() is not True:
+        return pc.cast(_timestamp(dated), pa.timestamp("us", "UTC"))
+    with_offset = pc.if_else(zoned, dated, pc.binary_join_element_wise(dated, "Z", ""))
+    instants = pc.cast(with_offset, pa.timestamp("us", "UTC"))
+    _check_years(pc.cast(instants, pa.timestamp("us")))
+    return instants
+
+
+def _check_years(moments: pa.Array) -> None:
+    earliest = pc.min(moments)
+    if earliest.is_valid and pc.less(earliest, _YEAR_ONE).as_py():
+        raise Unfit("lies before the year 1")
+
+
+_PARSERS = {"date": _date, "time": _time, "timestamp": _timestamp, "timestamptz": _timestamptz}
+
+
+def encoder(field: pa.Field) -> object:
+    """Return the encoder of the field's Arrow type."""
+    if pa.types.is_date32(field.type):
+        return pgpq.encoders.Date32EncoderBuilder(field)
+    if pa.types.is_time64(field.type):
+        return pgpq.encoders.Time64MicrosecondEncoderBuilder(field)
+    return pgpq.encoders.TimestampMicrosecondEncoderBuilder(field)
+
+
+DATES_TIMES = Family(
+    "dates_times",
+    frozenset(_PARSERS),
+    lanes=one_lane(StorageClass.TEXT),
+    refusals=refusals,
+    convert=convert,
+    encoder=encoder,
+    reads_content=True,
+)

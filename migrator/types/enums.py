@@ -1,0 +1,31 @@
+"""Native enumerations. The source's text has to be one of the labels, letter for letter."""
+
+import pgpq.encoders
+
+from migrator.names import quote_literal
+from migrator.source import StorageClass
+from migrator.target import TargetColumn
+from migrator.types.family import Family, Refusal, first, one_lane, stored_as
+
+
+def refusals(expression: str, column: TargetColumn) -> tuple[Refusal, ...]:
+    """Refuse what is no text, and text that is none of the labels."""
+    labels = ", ".join(quote_literal(label) for label in column.enum_labels)
+    shown = ", ".join(column.enum_labels)
+    return (
+        stored_as(expression, StorageClass.TEXT),
+        Refusal(
+            f"typeof({expression}) = 'text' AND {expression} COLLATE BINARY NOT IN ({labels})",
+            f"is no label of {column.declared} ({shown})",
+        ),
+    )
+
+
+ENUMS = Family(
+    "enums",
+    frozenset(),  # known by its kind, not by a name
+    lanes=one_lane(StorageClass.TEXT),
+    refusals=refusals,
+    convert=first,
+    encoder=pgpq.encoders.StringEncoderBuilder,
+)

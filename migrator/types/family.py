@@ -1,0 +1,95 @@
+"""
+What a type family is: the answers that a PostgreSQL type gives about the SQLite values that become it.
+
+Every other file in this folder holds one family and has the same shape: ``lanes`` (how the column is read),
+``refusals`` (which stored values PostgreSQL would refuse or change, as SQL over the source), ``convert`` (Arrow to
+Arrow, strict) and ``encoder`` (the form sent). The last lines make the family known under PostgreSQL's names.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from migrator.source import Lane, StorageClass
+from migrator.target import TargetColumn
+
+
+class Unfit(ValueError):  # noqa: N818 - a claim about a value, not a failure of the program
+    """Some value of an array can't become the target's type exactly; the message says why, without the value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A condition in SQLite's SQL, true for stored values that can't be carried, and the reason in words."""
+
+    condition: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """
+    One family of types.
+
+    ``lanes(expression, column)`` returns the lanes of a scan over the SQL ``expression`` of a source column;
+    ``refusals(expression, column)`` what a pass inside SQLite looks for;
+    ``convert(arrays, column)`` takes one array a lane and returns the array to send; it raises Unfit, or
+    ``pa.ArrowInvalid``, rather than change a value;
+    ``encoder(field)`` returns the pgpq encoder of that array, or None where the type has no binary form here, and so
+    its table goes by COPY text;
+    ``reads_content`` says that ``convert`` may refuse what ``refusals`` can't see, so preflight has to try it.
+    """
+
+    name: str
+    serves: frozenset[str]
+    lanes: Callable[[str, TargetColumn], tuple[Lane, ...]]
+    refusals: Callable[[str, TargetColumn], tuple[Refusal, ...]]
+    convert: Callable[[Sequence[pa.Array], TargetColumn], pa.Array]
+    encoder: Callable[[pa.Field], object] | None
+    reads_content: bool = False
+    as_text: "Family | None" = None
+    """How the same type goes in a table that is sent as COPY text; None where Arrow's cast to string will do."""
+
+
+def one_lane(storage: StorageClass, template: str = "{}") -> Callable[[str, TargetColumn], tuple[Lane, ...]]:
+    """Return a ``lanes`` that reads the column by one expression, ``{}`` in ``template`` standing for the column."""
+
+    def lanes(expression: str, _column: TargetColumn) -> tuple[Lane, ...]:
+        return (Lane(template.format(expression), storage),)
+
+    return lanes
+
+
+def text_or_real_lanes(expression: str, _column: TargetColumn) -> tuple[Lane, ...]:
+    """
+    Read a column of numbers in two lanes: what has exact digits as text, doubles as doubles.
+
+    SQLite's own cast of a REAL to text keeps 15 digits (SQLite, "Floating Point Numbers"), so Arrow writes the doubles:
+    the shortest text that reads back as the same double.
+    """
+    return (
+        Lane(f"CASE typeof({expression}) WHEN 'real' THEN NULL ELSE CAST({expression} AS TEXT) END", StorageClass.TEXT),
+        Lane(f"CASE typeof({expression}) WHEN 'real' THEN {expression} END", StorageClass.REAL),
+    )
+
+
+def join_text_or_real(arrays: Sequence[pa.Array]) -> pa.Array:
+    """Return the two lanes of ``text_or_real_lanes`` as one array of text."""
+    digits, doubles = arrays
+    if doubles.null_count == len(doubles):
+        return digits
+    return pc.coalesce(digits, pc.cast(doubles, pa.string()))
+
+
+def stored_as(expression: str, *allowed: StorageClass) -> Refusal:
+    """Refuse every value whose storage class is none of ``allowed``; NULL is always allowed here."""
+    classes = ", ".join(f"'{storage}'" for storage in (StorageClass.NULL, *allowed))
+    wanted = " or ".join(storage.upper() for storage in allowed)
+    return Refusal(f"typeof({expression}) NOT IN ({classes})", f"is not stored as {wanted}")
+
+
+def first(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
+    """Return the only lane as it is."""
+    return arrays[0]

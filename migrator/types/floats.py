@@ -1,0 +1,51 @@
+"""real, double precision. SQLite's REAL is a double; a ``real`` target takes it only if nothing is lost."""
+
+from collections.abc import Sequence
+
+import pgpq.encoders
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from migrator.source import StorageClass
+from migrator.target import TargetColumn
+from migrator.types.family import Family, Refusal, Unfit, one_lane, stored_as
+
+
+def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
+    """Refuse what is no number, and integers that no double holds."""
+    return (
+        stored_as(expression, StorageClass.INTEGER, StorageClass.REAL),
+        Refusal(
+            f"typeof({expression}) = 'integer' AND CAST(CAST({expression} AS REAL) AS INTEGER) <> {expression}",
+            "is an integer that no double holds exactly",
+        ),
+    )
+
+
+def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
+    """Return doubles, or float32 where the target is ``real``; raises Unfit if one doesn't survive the way back."""
+    doubles = arrays[0]
+    if column.type_name == "float8":
+        return doubles
+    narrow = pc.cast(doubles, pa.float32(), safe=False)
+    survives = pc.or_(pc.equal(pc.cast(narrow, pa.float64()), doubles), pc.is_nan(doubles))
+    if pc.all(survives).as_py() is False:
+        raise Unfit("loses digits in a 4-byte real")
+    return narrow
+
+
+def encoder(field: pa.Field) -> object:
+    """Return the encoder of the field's width."""
+    wide = field.type == pa.float64()
+    return (pgpq.encoders.Float64EncoderBuilder if wide else pgpq.encoders.Float32EncoderBuilder)(field)
+
+
+FLOATS = Family(
+    "floats",
+    frozenset({"float4", "float8"}),
+    lanes=one_lane(StorageClass.REAL, "CAST({} AS REAL)"),
+    refusals=refusals,
+    convert=convert,
+    encoder=encoder,
+    reads_content=True,
+)

@@ -1,0 +1,54 @@
+"""smallint, integer, bigint. SQLite keeps 64 bits in every INTEGER; the target's column may be narrower."""
+
+from collections.abc import Sequence
+
+import pgpq.encoders
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from migrator.source import StorageClass
+from migrator.target import TargetColumn
+from migrator.types.family import Family, Refusal, one_lane, stored_as
+
+_ARROW = {"int2": pa.int16(), "int4": pa.int32(), "int8": pa.int64()}
+_BITS = {"int2": 16, "int4": 32, "int8": 64}
+_ENCODERS = {
+    pa.int16(): pgpq.encoders.Int16EncoderBuilder,
+    pa.int32(): pgpq.encoders.Int32EncoderBuilder,
+    pa.int64(): pgpq.encoders.Int64EncoderBuilder,
+}
+
+
+def refusals(expression: str, column: TargetColumn) -> tuple[Refusal, ...]:
+    """Refuse what is no integer, and integers beyond the target's range (PostgreSQL, "Integer Types")."""
+    bits = _BITS[column.type_name]
+    if bits == 64:  # noqa: PLR2004 - SQLite's own width: nothing can be beyond it
+        return (stored_as(expression, StorageClass.INTEGER),)
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    return (
+        stored_as(expression, StorageClass.INTEGER),
+        Refusal(
+            f"typeof({expression}) = 'integer' AND {expression} NOT BETWEEN {low} AND {high}",
+            f"is beyond {column.declared} ({low} to {high})",
+        ),
+    )
+
+
+def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
+    """Return int64 as the target's width; Arrow raises for a value out of range."""
+    return pc.cast(arrays[0], _ARROW[column.type_name])
+
+
+def encoder(field: pa.Field) -> object:
+    """Return the encoder of the field's width."""
+    return _ENCODERS[field.type](field)
+
+
+INTEGERS = Family(
+    "integers",
+    frozenset(_ARROW),
+    lanes=one_lane(StorageClass.INTEGER),
+    refusals=refusals,
+    convert=convert,
+    encoder=encoder,
+)

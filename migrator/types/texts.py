@@ -1,0 +1,46 @@
+"""text, varchar(n), char(n), citext, name. SQLite ignores lengths, allows NUL, and doesn't look at the encoding."""
+
+from collections.abc import Sequence
+
+import pgpq
+import pgpq.encoders
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from migrator.source import StorageClass
+from migrator.target import TargetColumn
+from migrator.types.family import Family, Refusal, Unfit, one_lane, stored_as
+
+
+def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
+    """Refuse BLOBs, which may hold anything, and REALs, which have no one spelling."""
+    return (stored_as(expression, StorageClass.TEXT, StorageClass.INTEGER),)
+
+
+def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
+    """Return the text as it is; raises for invalid UTF-8, for NUL, and for more characters than the target takes."""
+    text = arrays[0]
+    text.validate(full=True)
+    if pc.any(pc.match_substring(text, "\x00")).as_py():
+        raise Unfit("holds a NUL character, which PostgreSQL's text can't")
+    if column.length is not None:
+        longest = pc.max(pc.utf8_length(text)).as_py()
+        if longest is not None and longest > column.length:
+            raise Unfit(f"is longer than {column.declared}")
+    return text
+
+
+def encoder(field: pa.Field) -> object:
+    """Return the encoder that sends the bytes; char(n), citext and name take the same form."""
+    return pgpq.encoders.StringEncoderBuilder(field)
+
+
+TEXTS = Family(
+    "texts",
+    frozenset({"text", "varchar", "bpchar", "citext", "name"}),
+    lanes=one_lane(StorageClass.TEXT, "CAST({} AS TEXT)"),
+    refusals=refusals,
+    convert=convert,
+    encoder=encoder,
+    reads_content=True,
+)

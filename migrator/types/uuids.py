@@ -1,0 +1,51 @@
+"""uuid. SQLite holds it as 36 or 32 characters or as a 16-byte BLOB; all three arrive as the same ``uuid``."""
+
+from collections.abc import Sequence
+
+import pgpq.encoders
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from migrator.source import StorageClass
+from migrator.target import TargetColumn
+from migrator.types.family import Family, Refusal, Unfit, first, one_lane, stored_as
+
+_BYTES = 16
+
+
+def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
+    """Refuse numbers (a UUID that NUMERIC affinity has eaten) and whatever isn't 128 bits."""
+    return (
+        stored_as(expression, StorageClass.TEXT, StorageClass.BLOB),
+        Refusal(
+            f"typeof({expression}) = 'text' AND coalesce(length(unhex({expression}, '-')), 0) <> {_BYTES}",
+            "is not 32 hexadecimal digits",
+        ),
+        Refusal(f"typeof({expression}) = 'blob' AND length({expression}) <> {_BYTES}", "is not 16 bytes"),
+    )
+
+
+def convert(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
+    """Return the 16 bytes; raises Unfit for another length."""
+    lengths = pc.min_max(pc.binary_length(arrays[0]))
+    if lengths["min"].is_valid and not lengths["min"].as_py() == lengths["max"].as_py() == _BYTES:
+        raise Unfit("is not 128 bits")
+    return pc.cast(arrays[0], pa.binary(_BYTES))
+
+
+UUIDS = Family(
+    "uuids",
+    frozenset({"uuid"}),
+    lanes=one_lane(StorageClass.BLOB, "CASE typeof({0}) WHEN 'blob' THEN {0} ELSE unhex({0}, '-') END"),
+    refusals=refusals,
+    convert=convert,
+    encoder=pgpq.encoders.FixedSizeBinaryEncoderBuilder,
+    as_text=Family(
+        "uuids",
+        frozenset(),
+        lanes=one_lane(StorageClass.TEXT, "CASE typeof({0}) WHEN 'blob' THEN hex({0}) ELSE {0} END"),
+        refusals=refusals,
+        convert=first,
+        encoder=None,
+    ),
+)
