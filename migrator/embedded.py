@@ -29,9 +29,8 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
-from adbc_driver_manager import OperationalError
 from adbc_driver_postgresql import dbapi
-from tenacity import RetryError, Retrying, retry_if_exception_type, stop_before_delay, wait_fixed
+from tenacity import RetryError, Retrying, retry_if_result, stop_before_delay, wait_fixed
 
 from migrator.account import Account
 from migrator.errors import ConfigurationError, GaveUp
@@ -75,7 +74,7 @@ class EmbeddedServer:
     ``settings`` are server settings as in postgresql.conf, ``{"fsync": "off"}`` for one; these win over the defaults.
 
     Opening raises ConfigurationError if the wheel is not installed, a directory cannot be used, or the server refuses
-    to start, and GaveUp if it does not answer in time. Nothing is left running, and no temporary directory, after any
+    to start, and GaveUp if it is not ready in time. Nothing is left running, and no temporary directory, after any
     of them.
 
     ``port`` is its TCP port on 127.0.0.1, the same after a restart; 0 before the first start.
@@ -151,7 +150,7 @@ class EmbeddedServer:
 
     def start(self) -> None:
         """
-        Start the server and return when it has answered a query; do nothing if it runs.
+        Start the server and return when it takes connections; do nothing if it runs.
 
         It keeps the port it had before. Raises ConfigurationError with the server's own words if it refuses to start.
         """
@@ -292,31 +291,37 @@ class EmbeddedServer:
         self._watchdog = self._watch(self._process)
         restarted, self.port = self.port != 0, port
         try:
-            self._await_answer(said_before)
+            self._await_ready(said_before)
         except _PortTaken:
             self.port = port if restarted else 0
             raise
 
-    def _await_answer(self, said_before: int) -> None:
+    def _await_ready(self, said_before: int) -> None:
         attempts = Retrying(
-            retry=retry_if_exception_type(OperationalError),  # refused, or still starting up
-            wait=wait_fixed(0.05),
+            retry=retry_if_result(lambda is_ready: not is_ready),
+            wait=wait_fixed(0.02),
             stop=stop_before_delay(_START_SECONDS),
         )
         try:
-            attempts(self._greet, said_before)
+            attempts(self._is_ready, said_before)
         except RetryError as error:
             raise GaveUp(
-                f"the embedded server did not answer within {_START_SECONDS} s: {error.last_attempt.exception()}",
-                next_step=f"Read {self.log_file}",
+                f"the embedded server was not ready within {_START_SECONDS} s", next_step=f"Read {self.log_file}"
             ) from error
 
-    def _greet(self, said_before: int) -> None:
+    def _is_ready(self, said_before: int) -> bool:
+        """Say whether the server takes connections, as it says itself in postmaster.pid, where pg_ctl looks too."""
         if self._process is None or self._process.poll() is not None:
             said = self.log_file.read_bytes()[said_before:].decode(errors="replace")
             self.stop()
             raise _PortTaken if "Address already in use" in said else _refusal("postgres", said)
-        self._query("SELECT 1")
+        # Not asked through the port: while it is unknown whose that is, the answer may come from another server, or
+        # never. The process id tells this server's file from the one that a crashed server left.
+        try:
+            lines = (self.data_directory / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return lines[:1] == [str(self._process.pid)] and [line.strip() for line in lines[7:8]] == ["ready"]
 
     def _watch(self, server: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         to_remove = str(self.directory) if self._kept_directory is None else ""
