@@ -1,7 +1,7 @@
 """
 The words of the sample: what people, agents and programs write, and what programs stumble over.
 
-Each tuple is a pool that ``sample`` draws from in turn, so that every entry is in every sample.
+Each tuple is a pool from which ``rows`` takes in turn, so that at scale 1 a sample holds every entry.
 """
 
 # ruff: noqa: RUF001 - letters that look like others are the point
