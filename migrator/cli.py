@@ -151,9 +151,8 @@ def _parse(argv: Sequence[str]) -> _Arguments:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     chosen = {}
     for name, command in COMMANDS.items():
-        usage = f"migrator {name} [flags]"
         chosen[name] = commands.add_parser(
-            name, prog=f"migrator {name}", usage=usage, help=command.summary, description=command.summary
+            name, prog=f"migrator {name}", help=command.summary, description=command.summary
         )
         chosen[name].add_argument(
             "--format",

@@ -39,10 +39,11 @@ class Group(StrEnum):
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that raises ConfigurationError instead of leaving the process, and never quotes a value."""
 
-    def __init__(self, **arguments: Any) -> None:  # noqa: ANN401 - argparse's own
+    def __init__(self, prog: str, **arguments: Any) -> None:  # noqa: ANN401 - argparse's own
         """Take argparse's arguments. Flags aren't abbreviated, so that a new one can't make an old script ambiguous."""
+        arguments = {"usage": f"{prog} [flags]", **arguments}
         super().__init__(
-            allow_abbrev=False, argument_default=argparse.SUPPRESS, formatter_class=_Formatter, **arguments
+            prog, allow_abbrev=False, argument_default=argparse.SUPPRESS, formatter_class=_Formatter, **arguments
         )
 
     def error(self, message: str) -> NoReturn:
@@ -130,7 +131,7 @@ class _Formatter(argparse.HelpFormatter):
         super().__init__(prog, max_help_position=28, width=min(WIDEST, shutil.get_terminal_size().columns))
 
     def _split_lines(self, text: str, width: int) -> list[str]:
-        return [part for line in text.splitlines() for part in textwrap.wrap(line, width)]
+        return [part for line in text.splitlines() for part in textwrap.wrap(line, width, break_on_hyphens=False)]
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         wrapped = [

@@ -127,16 +127,15 @@ def sqlstate_of(error: BaseException) -> str | None:
 
 def plainly(error: BaseException) -> str:
     """
-    Give one line for a person: the innermost message's first line, without wrapping, SQL, or DETAIL.
+    Give one line for a person: the first line of what the driver said, without SQLAlchemy's wrapping, SQL, or DETAIL.
 
     DETAIL is left out because it quotes rows.
     """
-    *_, innermost = chain(error)
-    lines = str(innermost).strip().splitlines()
-    if not lines:
-        names = {"TimeoutError": "no answer in time", "CancelledError": "cancelled"}
-        return names.get(type(innermost).__name__, type(innermost).__name__)
-    return lines[0]
+    said = next((link for link in chain(error) if not type(link).__module__.startswith("sqlalchemy.")), error)
+    lines = str(said).strip().splitlines()
+    if lines:
+        return lines[0]
+    return "no answer in time" if isinstance(said, TimeoutError) else type(said).__name__
 
 
 def is_transient(error: BaseException) -> bool:

@@ -49,7 +49,7 @@ def test_causes_in_a_circle_end() -> None:
     one, other = RuntimeError("one"), RuntimeError("other")
     one.__cause__, other.__cause__ = other, one
     assert not is_transient(one)
-    assert plainly(one) == "other"
+    assert plainly(one) == "one"
 
 
 async def test_a_killed_session_through_sqlalchemy(database: Database) -> None:
