@@ -93,7 +93,11 @@ async def _demo(settings: Settings, progress: Progress) -> Outcome:
 
 
 COMMANDS: Final = {
-    "run": Command("Do the whole job: wait, prepare, copy, verify. Running it again is safe.", tuple(Group), _run),
+    "run": Command(
+        "Do the whole job: wait, prepare, copy, verify. Running it again is safe.",
+        tuple(g for g in Group if g is not Group.DEMO),
+        _run,
+    ),
     "check": Command(
         "Say whether the source can be carried as it is. Writes nothing.",
         (Group.SOURCE, Group.TARGET, Group.SPEED, Group.PATIENCE, Group.OUTPUT),
@@ -110,7 +114,9 @@ COMMANDS: Final = {
         _status,
     ),
     "demo": Command(
-        "Show the whole job on sample data and a PostgreSQL of its own.", (Group.SPEED, Group.OUTPUT), _demo
+        "Show the whole job on sample data and a PostgreSQL of its own.",
+        (Group.DEMO, Group.SPEED, Group.OUTPUT),
+        _demo,
     ),
 }
 
@@ -283,11 +289,18 @@ def _show(outcome: Outcome, form: Literal["console", "json"]) -> None:
         if form == "json":
             print(json.dumps(outcome.to_json(), ensure_ascii=False, default=str))  # noqa: T201 - this is the product
         else:
-            outcome.render(Console())
+            outcome.render(_Paper())
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader, `head` say, has seen enough. Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Paper(Console):
+    """A console for reports. Rich would leave with code 1 when the reader goes away, and 1 means a mismatch."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 class _ReportFile:

@@ -1,0 +1,358 @@
+"""The command: exit codes are a contract, reports go to stdout, events to stderr, and a signal ends it cleanly."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from migrator import __version__, cli
+from migrator.errors import (
+    ConfigurationError,
+    ExitCode,
+    GaveUp,
+    MigratorError,
+    Mismatch,
+    RowsInTheWay,
+    ValuesRefused,
+)
+from migrator.progress import Progress
+from migrator.settings import Settings
+
+Capture = pytest.CaptureFixture[str]
+pytestmark = pytest.mark.usefixtures("environment", "restored_logs")
+
+
+class Told:
+    """An outcome to show."""
+
+    def __init__(self, failure: MigratorError | None = None) -> None:
+        """``failure`` is what the outcome amounts to."""
+        self.failure = failure
+
+    def to_json(self) -> dict[str, Any]:
+        """Give something that JSON has no word for, too."""
+        return {"tables": 3, "path": Path("x")}
+
+    def render(self, console: Console) -> None:
+        """Print a line."""
+        console.print("3 tables")
+
+
+Call = Callable[[Settings, Progress], Awaitable[cli.Outcome]]
+
+
+@pytest.fixture
+def doing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Call], None]:
+    """Let the command ``status`` do something else, so that a test can decide how it ends."""
+
+    def put(call: Call) -> None:
+        command = cli.COMMANDS["status"]
+        monkeypatch.setitem(cli.COMMANDS, "status", cli.Command(command.summary, command.groups, call))
+
+    return put
+
+
+def ending(outcome: Told | BaseException) -> Call:
+    """Make a command that ends this way."""
+
+    async def call(_settings: Settings, _progress: Progress) -> cli.Outcome:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    return call
+
+
+def events(capsys: Capture) -> list[dict[str, Any]]:
+    """Read the events on stderr."""
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_done(doing: Callable[[Call], None], capsys: Capture) -> None:
+    """Exit code 0, the report on stdout, start and end in the log under one run id."""
+    doing(ending(Told()))
+    assert cli.main(["status", "--target", "postgresql://u@h/d"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "3 tables\n"
+    first, last = map(json.loads, captured.err.splitlines())
+    assert (first["event"], last["event"]) == ("job.started", "job.finished")
+    assert (first["command"], first["version"]) == ("status", __version__)
+    assert first["settings"] == {"target": "postgresql://u@h:5432/d"}
+    assert first["run_id"] == last["run_id"]
+
+
+def test_a_report_for_programs(doing: Callable[[Call], None], capsys: Capture) -> None:
+    """One JSON object on stdout and nothing else there."""
+    doing(ending(Told()))
+    assert cli.main(["status", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"tables": 3, "path": "x"}
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Mismatch("one table differs", next_step="look"), 1),
+        (ConfigurationError("no", next_step="set it"), 2),
+        (ValuesRefused("no", next_step="mend it"), 3),
+        (RowsInTheWay("no", next_step="empty it", table="users", rows=3), 4),
+        (GaveUp("no", next_step="later"), 5),
+        (ConnectionRefusedError("refused"), 5),
+        (ZeroDivisionError("a bug"), 70),
+        (ExceptionGroup("", [RowsInTheWay("no", next_step="empty it"), TimeoutError()]), 4),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_every_error_has_its_code_and_one_line(
+    doing: Callable[[Call], None], capsys: Capture, tmp_path: Path, error: Exception, code: int
+) -> None:
+    """The line has message, next step, code and facts; the report's file has the same; there is no traceback."""
+    doing(ending(error))
+    file = tmp_path / "report.json"
+    assert cli.main(["status", "--report", str(file)]) == code
+    *_, line = events(capsys)
+    assert (line["event"], line["exit_code"], line["level"]) == ("job.failed", code, "error")
+    assert line["message"]
+    assert line["next_step"]
+    assert "exception" not in line
+    if isinstance(error, RowsInTheWay):
+        assert (line["table"], line["rows"]) == ("users", 3)
+    assert json.loads(file.read_text())["exit_code"] == code
+
+
+def test_a_mismatch_is_shown_and_is_the_exit_code(doing: Callable[[Call], None], capsys: Capture) -> None:
+    """A difference that does not reach the exit code was not verified; the report is printed all the same."""
+    doing(ending(Told(Mismatch("users differs", next_step="look", tables=["users"]))))
+    assert cli.main(["status"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "3 tables\n"
+    assert json.loads(captured.err.splitlines()[-1])["tables"] == ["users"]
+
+
+def test_a_traceback_only_with_debug(doing: Callable[[Call], None], capsys: Capture) -> None:
+    """Whoever reports a bug needs it, and nobody else."""
+    doing(ending(ZeroDivisionError("a bug")))
+    assert cli.main(["status", "--log-level", "debug"]) == 70
+    *_, line = events(capsys)
+    assert line["message"] == "unexpected: ZeroDivisionError: a bug"
+    assert "--log-level debug" in line["next_step"]
+    assert "ZeroDivisionError" in line["exception"]
+
+
+def test_secrets_are_out_of_log_and_report_file(
+    doing: Callable[[Call], None], capsys: Capture, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where an error quotes what it shouldn't."""
+    environment.setenv("MIGRATOR_TARGET_URL", "postgresql://u:s3cr%25t@h/d")
+    doing(ending(RuntimeError("no login as u:s3cr%25t or s3cr%t")))
+    file = tmp_path / "report.json"
+    assert cli.main(["status", "--report", str(file), "--log-level", "debug"]) == 70
+    assert "s3cr" not in capsys.readouterr().err + file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ([], "COMMAND"),
+        (["rnu"], "invalid choice"),
+        (["status", "--jobs", "3"], "there is no flag --jobs"),
+        (["run", "--sorce", "x"], "--source is near"),
+        (["run", "--jobs", "none"], "MIGRATOR_JOBS"),
+        (["run", "sqlite:///x", "postgresql://u:s3cret@h"], "takes flags only"),
+        (["run", "--target", "mysql://u:s3cret@h"], "mysql://"),
+        (["run", "--report", "/no/such/folder/report.json"], "/no/such/folder/report.json"),
+        (["status", "--format", "yaml"], "console"),
+    ],
+)
+def test_wrong_usage_is_2_and_named(capsys: Capture, argv: list[str], words: str) -> None:
+    """One line says what is wrong and where help is; nothing was begun, and no value was quoted."""
+    assert cli.main(argv) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert words in line
+    assert json.loads(line)["next_step"]
+    assert "s3cret" not in line
+
+
+def test_a_misspelt_variable_is_a_warning(
+    doing: Callable[[Call], None], capsys: Capture, environment: pytest.MonkeyPatch
+) -> None:
+    """It would do nothing, silently; another version of the image may know it."""
+    environment.setenv("MIGRATOR_EXCLUDES", "logs")
+    doing(ending(Told()))
+    assert cli.main(["status"]) == 0
+    [warning] = [event for event in events(capsys) if event["level"] == "warning"]
+    assert (warning["variable"], warning["nearest"]) == ("MIGRATOR_EXCLUDES", "MIGRATOR_EXCLUDE")
+
+
+def test_the_report_file_may_fail_without_changing_the_outcome(
+    doing: Callable[[Call], None], capsys: Capture, tmp_path: Path
+) -> None:
+    """The data is migrated; that the file went away meanwhile is said, no more."""
+    folder = tmp_path / "reports"
+    folder.mkdir()
+
+    async def call(_settings: Settings, _progress: Progress) -> cli.Outcome:
+        (folder / "r.json").unlink()
+        folder.rmdir()
+        return Told()
+
+    doing(call)
+    assert cli.main(["status", "--report", str(folder / "r.json")]) == 0
+    assert "warning.report" in [event["event"] for event in events(capsys)]
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_of_every_command(capsys: Capture, command: str) -> None:
+    """It comes on stdout, says what the command does, and isn't an error."""
+    assert cli.main([command, "--help"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith(f"usage: migrator {command} [flags]\n")
+    assert cli.COMMANDS[command].summary.split(".", maxsplit=1)[0] in " ".join(captured.out.split())
+    assert captured.err == ""
+
+
+def test_help_names_commands_and_exit_codes(capsys: Capture) -> None:
+    """The page to begin with."""
+    assert cli.main(["--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert all(re.search(rf"\b{command}\b", text) for command in cli.COMMANDS)
+    assert all(re.search(rf"\b{code.value}\b", text) for code in ExitCode)
+    assert str(cli.BUG) in text
+
+
+def test_the_version(capsys: Capture) -> None:
+    """As packaged."""
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"migrator {__version__}\n"
+
+
+def test_help_does_not_wait_for_drivers() -> None:
+    """SQLAlchemy, Arrow, DuckDB and the ADBC drivers take long to load; help needs none of them."""
+    code = "import sys; from migrator import cli; cli.main(['run', '--help']); sys.exit(', '.join(sorted("
+    code += "{'sqlalchemy', 'pyarrow', 'duckdb', 'adbc_driver_manager', 'alembic'} & set(sys.modules))) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_signal_handlers_are_put_back(doing: Callable[[Call], None]) -> None:
+    """A program that calls main keeps its own."""
+    before = [signal.getsignal(number) for number in cli.EXIT_CODES]
+    doing(ending(Told()))
+    cli.main(["status"])
+    assert [signal.getsignal(number) for number in cli.EXIT_CODES] == before
+
+
+# A program whose command `status` says that it is there and then does not end by itself.
+PROGRAM = """
+import asyncio, sys, threading, time
+from migrator import cli
+
+async def endless(settings, progress):
+    print("begun", flush=True)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        print("tidied", flush=True)
+
+async def stubborn(settings, progress):
+    print("begun", flush=True)
+    await asyncio.to_thread(time.sleep, 3600)
+
+async def deaf(settings, progress):
+    print("begun", flush=True)
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        raise RuntimeError("the driver's last words") from None
+
+cli.GRACE_SECONDS = 1
+cli.COMMANDS["status"] = cli.Command("", cli.COMMANDS["status"].groups, globals()[sys.argv[1]])
+sys.exit(cli.main(["status", *sys.argv[2:]]))
+"""
+
+
+def begin(kind: str, *argv: str) -> subprocess.Popen[str]:
+    """Start the program and wait until its command has begun."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, kind, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
+@pytest.mark.parametrize("kind", ["endless", "stubborn", "deaf"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_it(kind: str, number: signal.Signals, code: int) -> None:
+    """Cleanly where that is possible, and in any case soon, with the code that says so and no traceback."""
+    with begin(kind) as process:
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    names = [json.loads(line)["event"] for line in err.splitlines()]
+    assert names[1] == "job.stopping"
+    if kind == "endless":
+        assert "tidied" in out
+    if kind != "stubborn":
+        assert names[-1] == "job.failed"
+        assert json.loads(err.splitlines()[-1])["exit_code"] == code
+
+
+def test_a_signal_while_settings_are_read(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Before the loop runs nobody else listens; the first process of a container would ignore SIGTERM."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    environment.setenv("POSTGRES_PASSWORD_FILE", str(pipe))
+    with subprocess.Popen([sys.executable, "-m", "migrator", "status"], stderr=subprocess.PIPE, text=True) as process:
+        with pipe.open("w"):  # returns when the job has opened it, and keeps it waiting for what is to be read
+            process.terminate()
+            _, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert [json.loads(line)["event"] for line in err.splitlines()] == ["job.failed"]
+
+
+def test_a_reader_that_has_seen_enough() -> None:
+    """``migrator status | head -1`` ends without complaint."""
+    code = "import sys; from migrator import cli; sys.path.insert(0, sys.argv[1]); import test_cli as t\n"
+    code += "class Long(t.Told):\n  def render(self, console):\n    for _ in range(100000): console.print('line')\n"
+    code += "cli.COMMANDS['status'] = cli.Command('', cli.COMMANDS['status'].groups, t.ending(Long()))\n"
+    code += "sys.exit(cli.main(['status']))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(Path(__file__).parent)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "line\n"
+        process.stdout.close()
+        assert process.stderr is not None
+        err = process.stderr.read()
+    assert process.returncode == 0
+    assert "Broken pipe" not in err
+    assert "Traceback" not in err
+
+
+def test_a_person_at_a_terminal_reads_no_json() -> None:
+    """With auto the console's form is taken where stderr is a terminal, and JSON elsewhere."""
+    leader, follower = pty.openpty()
+    subprocess.run([sys.executable, "-m", "migrator", "rnu"], stderr=follower, check=False)
+    os.close(follower)
+    written = os.read(leader, 10_000).decode()
+    os.close(leader)
+    assert "job.failed" in written
+    assert not written.lstrip().startswith("{")
+
+
+def test_the_module_is_the_command() -> None:
+    """``python -m migrator`` does the same."""
+    done = subprocess.run([sys.executable, "-m", "migrator", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"migrator {__version__}\n"
