@@ -32,6 +32,7 @@ class Group(StrEnum):
     TARGET = "Target"
     SCHEMA = "Schema"
     SPEED = "Speed"
+    DEMO = "Demo"
     PATIENCE = "Patience"
     OUTPUT = "Output"
 

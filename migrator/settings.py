@@ -221,6 +221,14 @@ class Settings(BaseSettings):
         le=1 << 30,
     )
 
+    scale: float = setting(
+        1.0,
+        "Size of the demo's sample: 1 is about 20,000 rows, 50 a million.",
+        Traits("Demo"),
+        gt=0,
+        le=1000,
+    )
+
     wait_timeout_seconds: Seconds = setting(
         120,
         "Seconds to wait for a server that is starting or away.",

@@ -1,0 +1,58 @@
+"""
+The demo: the whole job, on sample data of the reference application and a PostgreSQL server of its own.
+
+Nothing of it stays: the SQLite file, the server and its data live in temporary directories. The role that migrates is
+an ordinary one, as in production; the server's superuser, who made the database for it, is not met by the job.
+"""
+
+import os
+import secrets
+import sys
+import tempfile
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from migrator import job
+from migrator.dryad import ALEMBIC_INI, sample
+from migrator.embedded import EmbeddedServer
+from migrator.progress import Progress
+from migrator.report import Report
+from migrator.settings import Settings
+
+DATABASE = ROLE = SCHEMA = "dryad"
+
+INIT_SQL = Path(__file__).parents[1] / "scripts" / "database" / "init-postgres.sql"
+"""There in a checkout; an installed package comes without it, and the tables go to the schema ``public``."""
+
+
+async def demo(settings: Settings, progress: Progress) -> Report:
+    """
+    Make a sample of ``settings.scale`` times 20,000 rows, move it to an embedded server, and return the report.
+
+    Raises ConfigurationError if the embedded server isn't installed or can't start, and whatever the job raises.
+    """
+    with tempfile.TemporaryDirectory(prefix="migrator-demo-") as folder, EmbeddedServer() as server:
+        source = Path(folder) / "dryad.db"
+        rows = sample.generate(source, settings.scale)
+        _say(
+            f"sample: {sum(rows.values()):,} rows in {len(rows)} tables, {source.stat().st_size / 1e6:.1f} MB of SQLite"
+        )
+        password = secrets.token_urlsafe(16)
+        server.create_role(ROLE, password)
+        server.create_database(DATABASE, ROLE)
+        _say(
+            f"target: an embedded PostgreSQL on port {server.port}, database {DATABASE!r}, an ordinary role as its owner"
+        )
+        return await job.run(_settings(settings, source, server.url(DATABASE, ROLE, password)), progress)
+
+
+def _settings(given: Settings, source: Path, url: str) -> Settings:
+    """Return what ``migrator run`` would be told in production, with the demo's own ends."""
+    init = {"init_sql": INIT_SQL, "init_schema": SCHEMA, "init_role": ROLE} if INIT_SQL.exists() else {}
+    ends = {"source_url": os.fspath(source), "target_url": SecretStr(url), "alembic_config": ALEMBIC_INI}
+    return given.model_copy(update={**ends, **init})
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
