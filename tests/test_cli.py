@@ -311,10 +311,11 @@ def test_a_signal_while_settings_are_read(environment: pytest.MonkeyPatch, tmp_p
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     environment.setenv("POSTGRES_PASSWORD_FILE", str(pipe))
-    with subprocess.Popen([sys.executable, "-m", "migrator", "status"], stderr=subprocess.PIPE, text=True) as process:
-        with pipe.open("w"):  # returns when the job has opened it, and keeps it waiting for what is to be read
-            process.terminate()
-            _, err = process.communicate(timeout=60)
+    command = [sys.executable, "-m", "migrator", "status"]
+    # Opening the pipe returns when the job has opened it too, and keeps it waiting for what is to be read.
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process, pipe.open("w"):
+        process.terminate()
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 143
     assert [json.loads(line)["event"] for line in err.splitlines()] == ["job.failed"]
 

@@ -51,6 +51,9 @@ async def wait(address: TargetAddress, patience: AsyncRetrying, *, to_write: boo
     TargetRefused for a server that is too old or, if the job is going ``to_write``, a replica, and GaveUp when patience
     ends. No connection stays open.
     """
+    if address.channel_binding == "require":
+        reason = "asyncpg knows no channel binding: it is required where libpq connects, and not elsewhere"
+        log.warning(Event.WARNING_SETTING, variable="channel_binding", reason=reason)
     began = time.monotonic()
     try:
         facts: ServerFacts = await patience(_ask, address)
