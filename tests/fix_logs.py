@@ -17,4 +17,4 @@ def restored_logs() -> Iterator[None]:
     structlog.contextvars.clear_contextvars()
     logging.captureWarnings(capture=False)
     root.handlers[:], root.level = handlers, level
-    logging.getLogger("alembic").setLevel(logging.NOTSET)
+    logging.getLogger("alembic.runtime.migration").setLevel(logging.NOTSET)

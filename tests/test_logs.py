@@ -110,7 +110,7 @@ def test_migrations_can_not_replace_the_set_up(capsys: Capture) -> None:
 
         dictConfig(everything)
         fileConfig("/no/such/file.ini")
-    logging.getLogger("alembic").info("s3cret")
+    logging.getLogger("alembic.runtime.migration").info("s3cret")
     assert [event["message"] for event in lines(capsys)] == ["***"]
     logging.config.dictConfig({"version": 1, "incremental": True})  # works again
 
@@ -125,7 +125,7 @@ def test_nobody_reads_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     logs.configure("info", "json")
     monkeypatch.setattr("sys.stderr", Gone())
     log.info(Event.JOB_STARTED)
-    logging.getLogger("alembic").info("hello")
+    logging.getLogger("alembic.runtime.migration").info("hello")
 
 
 @pytest.fixture
