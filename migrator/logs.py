@@ -33,7 +33,7 @@ def configure(level: Level, form: Form, secrets: Iterable[str] = ()) -> None:
 
     Lines go to whatever ``sys.stderr`` is at that moment, so that progress bars can print them above themselves.
     ``level`` is the least level shown; only with ``debug`` do exceptions bring their tracebacks. Libraries never get
-    below ``warning``, the steps of Alembic excepted: SQLAlchemy and aiosqlite put rows and parameters into their debug lines.
+    below ``warning``, the steps of Alembic excepted: SQLAlchemy and aiosqlite put rows into their debug lines.
     """
     lowest = logging.getLevelNamesMapping()[level.upper()]
     first: list[Processor] = [
