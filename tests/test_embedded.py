@@ -37,11 +37,14 @@ with EmbeddedServer(directory=Path(sys.argv[1]) if len(sys.argv) > 1 else None) 
     sys.stdin.read()
 """
 
-# An ordinary user's whole life with a server. The modules are loaded first: root's Python may be out of reach later.
+# An ordinary user's whole life with a server. All modules are loaded first, those too that the driver loads on its
+# first use: where root's Python lies, the user may not go.
 ORDINARY_USER = """
-import importlib.readers, os  # the first is the driver's, on its first use
+import importlib.resources
+import os
 from adbc_driver_postgresql import dbapi
 from migrator.embedded import EmbeddedServer
+importlib.resources.files("adbc_driver_postgresql")
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
