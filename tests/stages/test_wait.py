@@ -210,3 +210,11 @@ async def test_nothing_answers_on_a_free_port() -> None:
         with pytest.raises(GaveUp, match="1 try") as caught:
             await wait(address, Pauses().policy(1))
     assert caught.value.exit_code == 5
+
+
+@pytest.mark.one_server
+async def test_a_guarantee_that_one_driver_can_not_give_is_said(database: Database) -> None:
+    """Managed servers hand out URLs with channel_binding=require; dropping it silently would be a lie."""
+    with capture_logs() as events:
+        await wait(from_url(database.url + "?channel_binding=require", {}), Pauses().policy())
+    assert [event.get("variable") for event in events] == ["channel_binding", None]
