@@ -8,12 +8,10 @@ and that the default. An empty variable counts as not set, since that is how com
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import unquote
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
@@ -23,21 +21,11 @@ from migrator.errors import ConfigurationError
 from migrator.fields import PREFIX, Traits, flag_of, setting, traits_of, variables_of
 from migrator.redaction import spellings
 from migrator.secret_files import DEFAULT_SECRETS_DIR, FileVariables, SecretsFolder
+from migrator.source_url import names_a_file, path_of
 from migrator.target_url import from_parts, from_url
-
-SOURCE_SCHEMES: Final = ("sqlite", "sqlite+aiosqlite", "sqlite+pysqlite")
 
 # Values that messages don't quote: secrets, and the source, where the target's URL lands by mistake.
 UNSHOWN: Final = frozenset({"target_url", "postgres_password", "source_url"})
-
-
-def _source_scheme(text: str) -> str:
-    scheme, separator, rest = text.partition("://")
-    if separator and scheme.lower() not in SOURCE_SCHEMES:
-        raise ValueError(f"the scheme {scheme}:// is not known; a file's path or sqlite:///path is accepted")
-    if text == ":memory:" or (separator and rest.lstrip("/").partition("?")[0] in {"", ":memory:"}):
-        raise ValueError("it names no file; a file's path or sqlite:///path is accepted")
-    return text
 
 
 def _commas(value: object) -> object:
@@ -74,7 +62,7 @@ class Settings(BaseSettings):
         populate_by_name=True,
     )
 
-    source_url: Annotated[str, AfterValidator(_source_scheme)] | None = setting(
+    source_url: Annotated[str, AfterValidator(names_a_file)] | None = setting(
         None,
         "The SQLite database to move: a file's path, or a URL such as sqlite:///dryad.db or "
         "sqlite+aiosqlite:////data/dryad.db. It is only read.",
@@ -324,12 +312,7 @@ class Settings(BaseSettings):
             raise ConfigurationError(
                 "no source is set", next_step="Set MIGRATOR_SOURCE_URL, or give --source sqlite:///path/to/file.db."
             )
-        scheme, separator, rest = self.source_url.partition("://")
-        if not separator:
-            return Path(scheme).expanduser()
-        path = re.sub(r"^(?:localhost)?/", "", rest.partition("?")[0])
-        # SQLAlchemy decodes %20 since 2.1 and took it literally before, so a file of the literal name is the one meant.
-        return Path(path) if Path(path).exists() else Path(unquote(path))
+        return path_of(self.source_url)
 
     @property
     def target(self) -> TargetAddress:
