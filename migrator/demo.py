@@ -35,15 +35,12 @@ async def demo(settings: Settings, progress: Progress) -> Report:
     with tempfile.TemporaryDirectory(prefix="migrator-demo-") as folder, EmbeddedServer() as server:
         source = Path(folder) / "dryad.db"
         rows = sample.generate(source, settings.scale)
-        _say(
-            f"sample: {sum(rows.values()):,} rows in {len(rows)} tables, {source.stat().st_size / 1e6:.1f} MB of SQLite"
-        )
+        size = source.stat().st_size / 1e6
+        _say(f"sample: {sum(rows.values()):,} rows in {len(rows)} tables, a SQLite file of {size:.1f} MB")
         password = secrets.token_urlsafe(16)
         server.create_role(ROLE, password)
         server.create_database(DATABASE, ROLE)
-        _say(
-            f"target: an embedded PostgreSQL on port {server.port}, database {DATABASE!r}, an ordinary role as its owner"
-        )
+        _say(f"target: an embedded PostgreSQL on port {server.port}, where an ordinary role owns database {DATABASE!r}")
         return await job.run(_settings(settings, source, server.url(DATABASE, ROLE, password)), progress)
 
 

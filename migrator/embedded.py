@@ -129,6 +129,11 @@ class EmbeddedServer:
         return self.directory / "data"
 
     @property
+    def programs(self) -> Path:
+        """Where ``psql`` and its like are; on an open server."""
+        return self._programs
+
+    @property
     def log_file(self) -> Path:
         """What the server wrote to its standard error; every start appends."""
         return self.directory / "server.log"
