@@ -9,12 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.postgresql import asyncpg
 
 POSTGRES_NAME_BYTES = 63
 """PostgreSQL cuts longer identifiers (manual, "Identifiers and Key Words": NAMEDATALEN - 1)."""
 
-_postgres = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call, unused-ignore]
+# The driver's own dialect: the default one doubles a percent sign, for drivers that put values in by it.
+_postgres = asyncpg.dialect().identifier_preparer  # type: ignore[no-untyped-call, unused-ignore]
 _sqlite = sqlite.dialect().identifier_preparer  # type: ignore[no-untyped-call, unused-ignore]
 
 
