@@ -69,10 +69,17 @@ async def opened(
 
 
 async def _say_goodbye(target: Target, run_id: UUID, error: BaseException) -> None:
-    known = explain(error) if isinstance(error, Exception) else None
-    message = str(known) if known else f"stopped ({type(error).__name__})"
+    exit_code, message = _last_words(error)
     try:
         async with asyncio.timeout(_GOODBYE_SECONDS), target.transaction() as connection:
-            await ledger.end_run(connection, run_id, exit_code=known.exit_code if known else None, message=message)
+            await ledger.end_run(connection, run_id, exit_code=exit_code, message=message)
     except Exception as failure:  # noqa: BLE001 - the first error is the one to tell; this one is logged
         log.warning(Event.LEDGER_UNWRITTEN, reason=f"{type(failure).__name__}: {failure}")
+
+
+def _last_words(error: BaseException) -> tuple[int | None, str]:
+    """Return the code that the process will end with, where it is known here, and why."""
+    if isinstance(error, asyncio.CancelledError) and error.args and error.args[0] in ExitCode.__members__:
+        return ExitCode[error.args[0]], f"stopped by {error.args[0]}"  # the signal's handler left its name
+    known = explain(error) if isinstance(error, Exception) else None
+    return (known.exit_code, str(known)) if known else (None, f"stopped ({type(error).__name__})")

@@ -232,7 +232,7 @@ def _finish_or_stop(action: Awaitable[Outcome]) -> Outcome:
             log.warning(Event.JOB_STOPPING, signal=number.name)
             leave.start()
             if task is not None:
-                task.cancel()
+                task.cancel(number.name)  # whoever says goodbye on the way out can say why
 
         for number in EXIT_CODES:
             loop.add_signal_handler(number, stop, number)

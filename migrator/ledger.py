@@ -32,7 +32,7 @@ runs = sa.Table(
     sa.Column("settings", JSONB, nullable=False),
     sa.Column("started_at", _moment, nullable=False, server_default=_now),
     sa.Column("ended_at", _moment),
-    sa.Column("exit_code", sa.Integer, comment="null while the run goes on, or if it was stopped by a signal"),
+    sa.Column("exit_code", sa.Integer, comment="null while the run goes on, or if it was killed"),
     sa.Column("message", sa.Text),
 )
 stages = sa.Table(
