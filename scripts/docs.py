@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""
+Writes the parts of the documentation that the code knows better: settings, events, errors, exit codes, commands.
+
+    python scripts/docs.py           write them anew
+    python scripts/docs.py --check   change nothing; exit 1 and name the pages that are stale
+
+A generated part stands between two comments, ``<!-- generated: NAME -->`` and ``<!-- end -->``; the rest of a page is
+written by hand. ``tests/test_docs.py`` holds the pages to this.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from pydantic.fields import FieldInfo
+
+from migrator import engine, errors, ledger
+from migrator.cli import BUG, COMMANDS
+from migrator.errors import ExitCode, MigratorError
+from migrator.events import Event
+from migrator.fields import flag_of, traits_of, variables_of
+from migrator.flags import Group, default_of
+from migrator.settings import Settings
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+PART: Final = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+# Every code of the contract has its line here; one without stops this script.
+MEANING: Final[dict[int, tuple[str, str]]] = {
+    ExitCode.DONE: ("done and verified, or nothing left to do", ""),
+    ExitCode.MISMATCH: ("verification found a difference", "no"),
+    ExitCode.CONFIGURATION: ("usage or configuration; the server refused the password, the database or TLS", "no"),
+    ExitCode.SOURCE: ("the source cannot be carried: missing, unreadable, damaged, changed, or values refused", "no"),
+    ExitCode.TARGET: ("the target refuses: rows already there, a missing table, column or privilege", "no"),
+    ExitCode.GAVE_UP: ("gave up waiting or retrying: server away, connection lost again and again", "yes"),
+    BUG: ("a bug in this program", "no"),
+    ExitCode.SIGINT: ("stopped by SIGINT; the next run goes on from there", "yes"),
+    ExitCode.SIGTERM: ("stopped by SIGTERM; the next run goes on from there", "yes"),
+}
+
+
+def pages() -> list[Path]:
+    """Return every page of the documentation, generated parts or not."""
+    return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def renewed(page: str) -> str:
+    """Return the text of a page with its generated parts as the code has them; raises KeyError for a strange name."""
+    return PART.sub(lambda match: f"{match[1]}\n{PARTS[match['name']]()}\n{match[3]}", page)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the pages that are stale, or with ``--check`` name them; return 1 if that found one."""
+    stale = [path for path in pages() if renewed(path.read_text(encoding="utf-8")) != path.read_text(encoding="utf-8")]
+    for path in stale:
+        if "--check" not in arguments:
+            path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
+        print(f"{'stale' if '--check' in arguments else 'written'}: {path.relative_to(ROOT)}")
+    return 1 if stale and "--check" in arguments else 0
+
+
+def exit_codes() -> str:
+    """Return the contract, a line a code."""
+    lines = [(f"{code:d}", *MEANING[code]) for code in sorted({*map(int, ExitCode), BUG})]
+    return _table(("code", "meaning", "worth running again?"), lines)
+
+
+def error_tree() -> str:
+    """Return every error with its code and its promise."""
+    lines = [(f"`{kind.__name__}`", f"{kind.exit_code:d}", _first_line(kind)) for kind in _kinds(MigratorError)]
+    return _table(("error", "code", "meaning"), lines)
+
+
+def settings() -> str:
+    """Return a table of settings for each group."""
+    return "\n".join(f"### {group}\n\n{_settings_of(group)}" for group in Group)
+
+
+def application() -> str:
+    """Return the settings of the application's side."""
+    fields = engine.Settings.model_fields.items()
+    lines = [(f"`{name}`", _code(field.default), field.description or "") for name, field in fields]
+    return _table(("variable", "default", "meaning"), lines)
+
+
+def commands() -> str:
+    """Return the subcommands, with the groups of settings that each listens to."""
+    lines = [
+        (f"`migrator {name}`", command.summary, ", ".join(group.lower() for group in command.groups))
+        for name, command in COMMANDS.items()
+    ]
+    return _table(("command", "what it does", "settings"), lines)
+
+
+def events() -> str:
+    """Return every word that stands under ``event``."""
+    return _table(("event", "meaning"), [(f"`{event}`", event.meaning) for event in Event])
+
+
+def ledger_tables() -> str:
+    """Return the ledger's tables with their columns."""
+    lines = [
+        (f"`{table.fullname}`", ", ".join(f"`{column.name}`" for column in table.columns), table.comment or "")
+        for table in ledger.metadata.sorted_tables
+    ]
+    return _table(("table", "columns", "note in the database"), lines)
+
+
+PARTS: Final[dict[str, Callable[[], str]]] = {
+    "exit-codes": exit_codes,
+    "errors": error_tree,
+    "settings": settings,
+    "application": application,
+    "commands": commands,
+    "events": events,
+    "ledger": ledger_tables,
+}
+
+
+def _settings_of(group: Group) -> str:
+    fields = [(name, field) for name, field in Settings.model_fields.items() if traits_of(field).group == group]
+    lines = [
+        (_variables(name, field), _flags(name, field), _default(field), _prose(field.description or ""))
+        for name, field in fields
+    ]
+    return _table(("variable", "flag", "default", "meaning"), lines)
+
+
+def _variables(name: str, field: FieldInfo) -> str:
+    first, *others = variables_of(name, field)
+    in_file = [f"{first}_FILE"] if traits_of(field).in_file else []
+    return ", ".join(f"`{variable}`" for variable in (first, *in_file, *others))
+
+
+def _flags(name: str, field: FieldInfo) -> str:
+    """Return the flags with what they accept, where that is a closed list."""
+    if traits_of(field).no_flag:
+        return "none"
+    accepted = Settings.model_json_schema(by_alias=False)["properties"][name]
+    choices = next((kind["enum"] for kind in (accepted, *accepted.get("anyOf", ())) if "enum" in kind), [])
+    if accepted.get("type") == "boolean":
+        return f"`{flag_of(name)}`, `--no-{flag_of(name).removeprefix('--')}`"
+    flags = ", ".join(f"`{flag}`" for flag in (flag_of(name), *traits_of(field).flags))
+    return flags + (" " + " \\| ".join(choices) if choices else "")
+
+
+def _kinds(kind: type[MigratorError]) -> Iterator[type[MigratorError]]:
+    """Yield the errors below ``kind`` in the order in which ``errors.py`` has them."""
+    members = inspect.getmembers(errors, lambda member: inspect.isclass(member) and issubclass(member, kind))
+    found = [member for _, member in members if member is not kind]
+    yield from sorted(found, key=lambda member: inspect.getsourcelines(member)[1])
+
+
+def _default(field: FieldInfo) -> str:
+    return traits_of(field).shown_default or _code(default_of(field))
+
+
+def _prose(text: str) -> str:
+    """Keep Markdown from reading signs into a sentence that has none."""
+    return text.replace("*", "\\*").replace("|", "\\|")
+
+
+def _first_line(kind: type) -> str:
+    return (inspect.getdoc(kind) or "").partition("\n")[0].replace("``", "`")
+
+
+def _code(value: object) -> str:
+    return f"`{value}`" if value not in {None, ""} else ""
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
