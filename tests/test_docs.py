@@ -1,0 +1,424 @@
+"""The documentation: what it says about the code is what the code says, and what it tells people to run, runs."""
+
+import ast
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+from adbc_driver_postgresql import dbapi
+
+from migrator import ledger
+from migrator.cli import BUG, COMMANDS
+from migrator.dryad.models import Base
+from migrator.dryad.sample import generate
+from migrator.embedded import EmbeddedServer
+from migrator.engine import Settings as ApplicationSettings
+from migrator.errors import ExitCode
+from migrator.fields import flag_of, traits_of, variables_of
+from migrator.flags import Parser, add_settings
+from migrator.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+GUIDE = ROOT / "docs" / "deployment" / "POSTGRESQL_MIGRATION.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+BLOCK = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+TUNED = ("idx_users_email", "idx_conversations_user_id", "idx_messages_conversation_id")
+
+
+def scripts_docs() -> ModuleType:
+    """Load scripts/docs.py, which is a program and in no package."""
+    spec = importlib.util.spec_from_file_location("scripts_docs", ROOT / "scripts" / "docs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+DOCS = scripts_docs()
+PAGES: list[Path] = DOCS.pages()
+EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def read(path: Path) -> str:
+    """Return a page's text."""
+    return path.read_text(encoding="utf-8")
+
+
+def blocks(page: Path, kind: str) -> list[str]:
+    """Return the fenced blocks of one kind."""
+    return [match["text"] for match in BLOCK.finditer(read(page)) if match["kind"] == kind]
+
+
+def prose(page: Path) -> str:
+    """Return a page without its fenced blocks."""
+    return BLOCK.sub("", read(page))
+
+
+# --- Generated parts --------------------------------------------------------------------------------------------------
+
+
+@EVERY_PAGE
+def test_generated_parts_are_fresh(page: Path) -> None:
+    """What is generated from the code is what the code says now; `python scripts/docs.py` writes it anew."""
+    assert read(page) == DOCS.renewed(read(page))
+
+
+def test_every_part_is_on_a_page() -> None:
+    """Each part that can be generated stands somewhere, so nothing that has to be documented is left out."""
+    used = {match["name"] for page in PAGES for match in DOCS.PART.finditer(read(page))}
+    assert used == set(DOCS.PARTS)
+
+
+def test_a_stale_part_is_noticed() -> None:
+    """A changed default in a generated table is put right."""
+    fresh = read(ROOT / "docs" / "configuration.md")
+    stale = fresh.replace("`5432`", "`5433`")
+    assert stale != fresh
+    assert DOCS.renewed(stale) == fresh
+
+
+def test_every_setting_has_its_line() -> None:
+    """docs/configuration.md names every variable and every flag there is."""
+    text = read(ROOT / "docs" / "configuration.md")
+    for name, field in Settings.model_fields.items():
+        assert all(f"`{variable}`" in text for variable in variables_of(name, field))
+        assert f"`{flag_of(name)}`" in text or traits_of(field).no_flag
+    assert all(f"`{name}`" in text for name in ApplicationSettings.model_fields)
+
+
+# --- What pages say by hand -------------------------------------------------------------------------------------------
+
+
+@EVERY_PAGE
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link names a file of the repository, and a heading in it if it has a fragment."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, fragment = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not fragment or fragment in anchors(target), link
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the fragments that headings of a page get."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@EVERY_PAGE
+def test_variables_exist(page: Path) -> None:
+    """A variable that a page names is one of ours, of the compose files, or of the tests."""
+    known = set(ApplicationSettings.model_fields) | {"MIGRATOR_TEST_POSTGRES_URL"}
+    known |= set(re.findall(r"^(\w+)=", read(ROOT / ".env.example"), re.MULTILINE))
+    for name, field in Settings.model_fields.items():
+        known |= {f"{variable}{end}" for variable in variables_of(name, field) for end in ("", "_FILE")}
+    assert set(re.findall(r"\b(?:MIGRATOR|POSTGRES)_[A-Z_]*[A-Z]\b", read(page))) <= known
+
+
+@EVERY_PAGE
+def test_paths_exist(page: Path) -> None:
+    """A path that a page names in code marks, below one of the repository's folders, is there."""
+    named = re.findall(r"`((?:migrator|scripts|tests|docs|requirements)/[\w./-]+)`", prose(page))
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_every_module_is_in_the_architecture() -> None:
+    """docs/architecture.md names every module under migrator/, so that the picture of the house is the house."""
+    text = read(ARCHITECTURE)
+    modules = [path.relative_to(ROOT / "migrator") for path in (ROOT / "migrator").rglob("*.py")]
+    named = [path for path in modules if "versions" not in path.parts and path.name != "__init__.py"]
+    assert named
+    assert [str(path) for path in named if f"`{path}`" not in text] == []
+
+
+def test_no_module_of_the_architecture_is_gone() -> None:
+    """A module in the tables of docs/architecture.md exists."""
+    named = re.findall(r"^\| `([\w/]+\.py)`", read(ARCHITECTURE), re.MULTILINE)
+    assert named
+    assert [name for name in named if not (ROOT / "migrator" / name).exists()] == []
+
+
+def stages_of_the_job() -> list[str]:
+    """Return the stages in the order in which job.py runs them."""
+    run = read(ROOT / "migrator" / "job.py").partition("async def check(")[0]
+    return re.findall(r"\b(?:runner|stage)\(\s*\"(\w+)\"", run)
+
+
+@pytest.mark.parametrize("page", [ARCHITECTURE, ROOT / "README.md"], ids=["architecture", "readme"])
+def test_stages_are_numbered_as_they_run(page: Path) -> None:
+    """The numbered stages of a page are those of the job, in its order, and each has its file."""
+    numbered = re.findall(r"^ *(\d+)\.? +`?(\w+)`?(?: |$)", section(page, "The stages"), re.MULTILINE)
+    assert [name for _, name in numbered] == stages_of_the_job()
+    assert [int(number) for number, _ in numbered] == list(range(1, len(numbered) + 1))
+    assert all((ROOT / "migrator" / "stages" / f"{name}.py").exists() for _, name in numbered)
+
+
+def section(page: Path, heading: str) -> str:
+    """Return what stands under a heading, up to the next of its kind."""
+    _, found, rest = read(page).partition(f"## {heading}\n")
+    assert found, heading
+    return rest.partition("\n## ")[0]
+
+
+def test_the_ledger_is_in_the_architecture() -> None:
+    """Every table of the ledger is explained, with its columns."""
+    text = read(ARCHITECTURE)
+    for table in ledger.metadata.sorted_tables:
+        assert f"`{table.fullname}`" in text
+        assert all(f"`{column.name}`" in text for column in table.columns)
+
+
+def test_the_top_level_is_accounted_for() -> None:
+    """README.md gives a reason for everything at the top level, and for nothing that isn't there."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    there = {path.partition("/")[0] for path in listed.split("\0") if path and (ROOT / path).exists()}
+    named = re.findall(r"^\| `([^`/]+)/?`", section(ROOT / "README.md", "What is at the top level"), re.MULTILINE)
+    assert set(named) == there
+
+
+def test_kubernetes_gives_up_on_the_codes_that_time_cannot_heal() -> None:
+    """The Job in docs/exit-codes.md fails at once for each code that is not worth running again, and for no other."""
+    (job,) = [yaml.safe_load(text) for text in blocks(ROOT / "docs" / "exit-codes.md", "yaml")]
+    (final,) = [rule for rule in job["spec"]["podFailurePolicy"]["rules"] if rule["action"] == "FailJob"]
+    assert final["onExitCodes"]["operator"] == "In"
+    assert set(final["onExitCodes"]["values"]) == {code for code, (_, again) in DOCS.MEANING.items() if again == "no"}
+    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+    assert set(DOCS.MEANING) == {*ExitCode, BUG}
+
+
+# --- What may import what ---------------------------------------------------------------------------------------------
+
+
+def imports() -> dict[str, set[str]]:
+    """Return for each module under migrator/ the modules of ours that it imports anywhere."""
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / "migrator").rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        nodes = [node for node in ast.walk(ast.parse(read(path))) if isinstance(node, ast.ImportFrom) and node.module]
+        named = {f"{node.module}.{alias.name}" for node in nodes for alias in node.names}
+        found[name] = {whole if module_of(whole) else whole.rpartition(".")[0] for whole in named}
+        found[name] = {module for module in found[name] if module_of(module)} - {"migrator"}
+    return found
+
+
+def module_of(name: str) -> bool:
+    """Say whether a dotted name is a module or package of ours."""
+    path = ROOT / Path(*name.split("."))
+    return name.partition(".")[0] == "migrator" and (path.is_dir() or path.with_suffix(".py").exists())
+
+
+def reached(start: str, graph: dict[str, set[str]]) -> set[str]:
+    """Return every module that ``start`` imports, over whatever steps."""
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        new = graph.get(waiting.pop(), set()) - found
+        found |= new
+        waiting += new
+    return found
+
+
+GRAPH = imports()
+
+
+def test_the_verifier_shares_no_conversion_with_the_copier() -> None:
+    """A mistake in a conversion must show as a difference, so the digests reach nothing of the copier's."""
+    copiers = {name for name in GRAPH if name.startswith(("migrator.types", "migrator.encode", "migrator.plan"))}
+    assert "migrator.source" in reached("migrator.digest", GRAPH)
+    assert reached("migrator.digest", GRAPH) & copiers == set()
+
+
+@pytest.mark.parametrize("module", sorted(GRAPH))
+def test_imports_run_one_way(module: str) -> None:
+    """No module reaches itself; stages don't import each other; the ends don't know the plan, nor anybody Dryad."""
+    assert module not in reached(module, GRAPH)
+    if module.startswith("migrator.stages."):
+        assert {name for name in GRAPH[module] if name.startswith("migrator.stages")} == set()
+    if module in {"migrator.source", "migrator.target"}:
+        assert reached(module, GRAPH).isdisjoint({"migrator.plan", "migrator.source", "migrator.target"})
+    if not module.startswith(("migrator.dryad", "migrator.demo", "migrator.cli", "migrator.__main__")):
+        assert {
+            name for name in reached(module, GRAPH) if name.startswith(("migrator.dryad", "migrator.engine"))
+        } == set()
+
+
+# --- Commands ---------------------------------------------------------------------------------------------------------
+
+
+def commands(script: str) -> Iterator[list[str]]:
+    """Yield the words of every command in a script; here-documents are no commands."""
+    script = re.sub(r"<<'(\w+)'\n.*?^\1$", "", script, flags=re.DOTALL | re.MULTILINE).replace("\\\n", " ")
+    for line in script.splitlines():
+        words = shlex.split(line, comments=True)
+        while words and re.fullmatch(r"\w+=.*", words[0]):
+            words = words[1:]
+        if words:
+            yield words
+
+
+def given(name: str) -> list[tuple[Path, list[str]]]:
+    """Return every use of a program in the pages' shell blocks."""
+    return [
+        (page, words) for page in PAGES for text in blocks(page, "sh") for words in commands(text) if words[0] == name
+    ]
+
+
+def check_flags(words: list[str]) -> None:
+    """See that ``migrator`` takes a subcommand with its flags."""
+    parser = Parser(prog="migrator")
+    parser.add_argument("--format")
+    parser.add_argument("--version", action="store_true")
+    if not words[0].startswith("-"):
+        add_settings(parser, COMMANDS[words[0]].groups)
+        words = words[1:]
+    _, strangers = parser.parse_known_args(words)
+    assert strangers == []
+
+
+def test_the_migrator_takes_every_command_line() -> None:
+    """Every `migrator …` on any page is a command with flags that exist."""
+    found = [words[1:] for name in ("migrator", ".venv/bin/migrator") for _, words in given(name)]
+    assert found
+    for words in found:
+        check_flags(words)
+
+
+def services_of(compose_file: Path) -> set[str]:
+    """Return the names of a compose file's services."""
+    text = re.sub(r"\$\{\w+(?::-([^}]*))?\}", r"\1", read(compose_file))
+    return set(yaml.safe_load(text)["services"])
+
+
+COMPOSE_VERBS = {"build", "cp", "down", "exec", "logs", "ps", "run", "stop", "up"}
+
+
+def test_compose_commands_fit_the_compose_files() -> None:
+    """Each `docker compose` names files that exist, a service in them, and what the service's program understands."""
+    found = [words[2:] for _, words in given("docker") if words[1] == "compose"]
+    assert found
+    for words in found:
+        files = [name for flag, name in pairwise(words) if flag == "-f"]
+        services = {service for name in files for service in services_of(ROOT / name)}
+        verb, *rest = words[2 * len(files) :]
+        assert verb in COMPOSE_VERBS
+        named = [word.partition(":")[0] for word in rest if not word.startswith("-")]
+        if verb == "cp":
+            assert {place.partition(":")[0] for place in rest if ":" in place} <= services
+            continue
+        assert not named or named[0] in services, words
+        if verb == "run" and named[0] == "migrator":
+            check_flags(rest[rest.index("migrator") + 1 :])
+
+
+def test_docker_commands_hand_over_settings_that_exist() -> None:
+    """`docker run -e NAME` names a setting, and `docker build -f` a file."""
+    found = [words for _, words in given("docker") if words[1] in {"run", "build"}]
+    assert {words[1] for words in found} == {"run", "build"}
+    known = {v for name, field in Settings.model_fields.items() for v in variables_of(name, field)}
+    for words in found:
+        handed = [words[at + 1].partition("=")[0] for at, word in enumerate(words) if word == "-e"]
+        assert {name.removesuffix("_FILE") for name in handed} <= known
+        files = [words[at + 1] for at, word in enumerate(words) if word == "-f"]
+        assert all((ROOT / name).is_file() for name in files)
+
+
+def test_the_front_doors_are_scripts() -> None:
+    """A script that a page runs from the checkout is there and may be run."""
+    found = {words[0] for page in PAGES for text in blocks(page, "sh") for words in commands(text)}
+    doors = {word for word in found if word.startswith("./")}
+    assert {"./scripts/demo.sh", "./scripts/test.sh", "./scripts/setup.sh"} <= doors
+    assert all(os.access(ROOT / door, os.X_OK) for door in doors)
+
+
+def test_the_guide_names_the_indexes_of_the_schema() -> None:
+    """The indexes of the tuning section are made by Dryad's models."""
+    made = {index.name for table in Base.metadata.tables.values() for index in table.indexes}
+    assert set(TUNED) <= made
+    assert all(f"`{name}`" in section(GUIDE, "11. Tuning") for name in TUNED)
+
+
+# --- The guide, run ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Give a folder that is like a fresh checkout, with a sample of Dryad under data/."""
+    folder = tmp_path / "checkout"
+    (folder / "data").mkdir(parents=True)
+    for name in ("migrator", "scripts", ".env.example"):
+        (folder / name).symlink_to(ROOT / name)
+    generate(folder / "data" / "dryad.db", scale=0.1)
+    return folder
+
+
+@pytest.fixture
+def programs(tmp_path: Path, own_server: EmbeddedServer) -> str:
+    """Give a PATH with this Python, `migrator` and the client programs of the server's version."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "migrator").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m migrator "$@"\n')
+    (folder / "migrator").chmod(0o755)
+    places = [folder, Path(sys.executable).parent, own_server.programs]
+    return os.pathsep.join([*map(str, places), os.environ["PATH"]])
+
+
+def migration_env(server: EmbeddedServer) -> str:
+    """Return the guide's migration.env with the address of a server of ours."""
+    (text,) = blocks(GUIDE, "ini")
+    values = dict(line.split("=", 1) for line in text.splitlines())
+    ours = {"POSTGRES_PORT": str(server.port), "ADMIN_URL": server.url("postgres")}
+    assert ours.keys() <= values.keys()
+    return "".join(f"{name}={value}\n" for name, value in (values | ours).items())
+
+
+def runnable(block: str) -> str:
+    """Return a block without what needs a container engine, or what `demo.sh` has run before: the set-up."""
+    assert "./scripts/setup.sh" in read(ROOT / "scripts" / "demo.sh")
+    joined = block.replace("\\\n", " ")
+    return "".join(
+        f"{line}\n" for line in joined.splitlines() if not line.startswith(("docker ", "./scripts/setup.sh"))
+    )
+
+
+def test_every_command_of_the_guide_runs(own_server: EmbeddedServer, checkout: Path, programs: str) -> None:
+    """The guide's blocks, one after the other in one shell, move a Dryad from SQLite to PostgreSQL, twice."""
+    (checkout / "migration.env").write_text(migration_env(own_server))
+    steps = [f"echo '=== block {number}'\n{runnable(text)}" for number, text in enumerate(blocks(GUIDE, "sh"), 1)]
+    inherited = ("MIGRATOR_", "POSTGRES_", "PG", "DATABASE_URL")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(inherited)}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(steps)],
+        cwd=checkout,
+        env=environment | {"PATH": programs, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("migrated: every value of every row is in the target") == 3  # rehearsal, run, anew
+    assert "every value of every row is equal" in done.stdout
+    assert all(name in done.stdout for name in TUNED)
+    with closing(sqlite3.connect(checkout / "data" / "dryad.db")) as source:
+        (users,) = source.execute("SELECT count(*) FROM users").fetchone()
+    assert f"{users} users on 127.0.0.1" in done.stdout
+    with dbapi.connect(own_server.url("dryad")) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT (SELECT count(*) FROM dryad.users), to_regnamespace('migrator') IS NULL")
+        assert cursor.fetchall() == [(users, True)]
