@@ -243,7 +243,15 @@ async def _verify(  # noqa: PLR0913 - both ends, the plan, and how to go about i
     settings: Settings, source: Source, target: Target, plan: Plan, progress: Progress, *, note: bool
 ) -> list[Verdict]:
     return await compare(
-        source, target, plan, jobs=settings.jobs, batch_bytes=settings.batch_bytes, progress=progress, note=note
+        source,
+        target,
+        plan,
+        jobs=settings.jobs,
+        batch_bytes=settings.batch_bytes,
+        showing=Showing(settings.examples, settings.mask_values),
+        progress=progress,
+        file=settings.differences,
+        note=note,
     )
 
 

@@ -245,6 +245,11 @@ class Settings(BaseSettings):
         "File to write the outcome to, as JSON; in Kubernetes /dev/termination-log.",
         Traits("Output"),
     )
+    differences: Path | None = setting(
+        None,
+        "File to write every difference that verification finds to, one JSON object a line.",
+        Traits("Output"),
+    )
     examples: int = setting(
         5,
         "Keys named for each problem, so that it can be found.",

@@ -5,24 +5,33 @@ It writes nothing but the ledger's note that a table was found equal, and that o
 """
 
 import asyncio
+import json
+import threading
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
-from migrator import digest, ledger
-from migrator.digest import Digest, Pair
+from migrator import differences, digest, ledger
+from migrator.comparison import Comparison
+from migrator.differences import Difference, Found
+from migrator.digest import Digest
 from migrator.errors import Mismatch
 from migrator.events import Event
-from migrator.findings import Profile
+from migrator.forms import Pair
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
 from migrator.source import Source
-from migrator.survey import measure
+from migrator.survey import Showing, measure
 from migrator.target import Target
 
 log = structlog.get_logger()
+
+Tell = Callable[[Difference], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +41,8 @@ class Verdict:
     table: TableName
     source: Digest
     target: Digest
-    seconds: float
+    found: Found | None
+    """The rows that differ; None where none do."""
 
     @property
     def equal(self) -> bool:
@@ -41,10 +51,23 @@ class Verdict:
 
     def difference(self) -> str:
         """Return in words how the ends differ."""
-        if self.source.rows != self.target.rows:
-            return f"{self.table}: {self.source.rows} rows in the source, {self.target.rows} in the target"
-        differing = len(self.source.differing(self.target))
-        return f"{self.table}: {self.source.rows} rows on both sides, but values differ (in {differing} of its buckets)"
+        counts = f"{self.source.rows} rows in the source, {self.target.rows} in the target"
+        if self.found is None:
+            return f"{self.table}: {counts}"
+        first = f"; for example {self.found.examples[0].line()}" if self.found.examples else ""
+        return f"{self.table}: {counts}; {self.found.words()}{first}"
+
+    def facts(self) -> dict[str, object]:
+        """Return the difference for the log and the report."""
+        found = self.found or Found()
+        return {
+            "table": str(self.table),
+            "source_rows": self.source.rows,
+            "target_rows": self.target.rows,
+            "rows": {str(kind): count for kind, count in found.rows.items()},
+            "columns": dict(found.columns),
+            "examples": [example.to_json() for example in found.examples],
+        }
 
 
 async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
@@ -54,26 +77,29 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     *,
     jobs: int,
     batch_bytes: int,
+    showing: Showing,
     progress: Progress,
+    file: Path | None = None,
     note: bool = False,
 ) -> list[Verdict]:
     """
     Compare all planned tables, the rows counted and the values digested, and return a verdict for each.
 
-    Raises Mismatch, after all tables have been looked at, naming those that differ. With ``note`` the ledger learns of
-    the tables that are equal.
+    Raises Mismatch, after all tables have been looked at, naming those that differ, with the first rows of each; all
+    differences go into ``file``, one JSON object a line. With ``note`` the ledger learns of the tables that are equal.
     """
     at_once = asyncio.Semaphore(jobs)
 
-    async def in_turn(table: TablePlan) -> Verdict:
+    async def in_turn(table: TablePlan, tell: Tell) -> Verdict:
         async with at_once:
-            profile = await asyncio.to_thread(_measured, source, table)
-            verdict = await _compare(source, target, table, profile, batch_bytes)
+            comparison = await asyncio.to_thread(_comparison, source, table, batch_bytes)
+            verdict = await _compare(source, target, comparison, showing, tell)
             progress.advance(str(table.name), verdict.source.rows)
             return verdict
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(in_turn(table)) for table in plan.tables]
+    with _written(file) as tell:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(in_turn(table, tell)) for table in plan.tables]
     verdicts = [task.result() for task in tasks]
     if note:
         await _note(target, [verdict for verdict in verdicts if verdict.equal])
@@ -81,52 +107,63 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     return verdicts
 
 
-def _measured(source: Source, table: TablePlan) -> Profile:
+def _comparison(source: Source, table: TablePlan, batch_bytes: int) -> Comparison:
     with source.session() as session:
-        return measure(session, table)
+        profile = measure(session, table)
+    pairs = tuple(Pair(column.source, column.target) for column in table.columns)
+    return Comparison(table.source, table.target, pairs, profile, batch_bytes)
 
 
-async def _compare(source: Source, target: Target, table: TablePlan, profile: Profile, batch_bytes: int) -> Verdict:
+async def _compare(source: Source, target: Target, comparison: Comparison, showing: Showing, tell: Tell) -> Verdict:
     started = time.monotonic()
-    verdict = await _digest_both(source, target, table, profile, batch_bytes)
-    verdict = replace(verdict, seconds=time.monotonic() - started)
-    if verdict.equal:
-        log.info(
-            Event.TABLE_VERIFIED, table=str(table.name), rows=verdict.source.rows, seconds=round(verdict.seconds, 3)
-        )
-    else:
-        log.error(
-            Event.TABLE_DIFFERS,
-            table=str(table.name),
-            source_rows=verdict.source.rows,
-            target_rows=verdict.target.rows,
-            buckets=len(verdict.source.differing(verdict.target)),
-        )
+    uri, name = target.address.libpq_uri(), comparison.target.name
+    ours, theirs = await asyncio.gather(
+        asyncio.to_thread(digest.of_source, source, uri, comparison),
+        asyncio.to_thread(digest.of_target, uri, comparison),
+    )
+    if ours == theirs:
+        log.info(Event.TABLE_VERIFIED, table=str(name), rows=ours.rows, seconds=round(time.monotonic() - started, 3))
+        return Verdict(name, ours, theirs, None)
+    found = await asyncio.to_thread(
+        differences.find,
+        source,
+        uri,
+        comparison,
+        ours.differing(theirs),
+        examples=showing.examples,
+        mask_values=showing.mask_values,
+        tell=tell,
+    )
+    verdict = Verdict(name, ours, theirs, found)
+    log.error(Event.TABLE_DIFFERS, **verdict.facts())
     return verdict
 
 
-async def _digest_both(source: Source, target: Target, table: TablePlan, profile: Profile, batch_bytes: int) -> Verdict:
-    pairs = [Pair(column.source, column.target) for column in table.columns]
-    ours, theirs = await asyncio.gather(
-        asyncio.to_thread(
-            digest.of_source,
-            source,
-            table.source,
-            pairs,
-            key=table.target.key,
-            profile=profile,
-            batch_bytes=batch_bytes,
-        ),
-        asyncio.to_thread(
-            digest.of_target,
-            target.address.libpq_uri(),
-            table.target,
-            pairs,
-            key=table.target.key,
-            batch_bytes=batch_bytes,
-        ),
-    )
-    return Verdict(table.name, ours, theirs, 0.0)
+@contextmanager
+def _written(file: Path | None) -> Iterator[Tell]:
+    """
+    Open the file of differences, new, and give what writes one into it.
+
+    A file that can't be written is a warning: what was found out about the rows is worth more.
+    """
+    if file is None:
+        yield lambda _difference: None
+        return
+    try:
+        opened = file.open("w", encoding="utf-8")
+    except OSError as error:
+        log.warning(Event.WARNING_REPORT, reason=f"{file}: {error.strerror}")
+        yield lambda _difference: None
+        return
+    one_at_a_time = threading.Lock()
+
+    def tell(difference: Difference) -> None:
+        line = json.dumps(difference.to_json(), ensure_ascii=False)
+        with one_at_a_time:
+            opened.write(line + "\n")
+
+    with opened:
+        yield tell
 
 
 async def _note(target: Target, verdicts: list[Verdict]) -> None:
@@ -142,4 +179,5 @@ def _refuse(differing: list[Verdict], verdicts: list[Verdict]) -> None:
             + "; ".join(verdict.difference() for verdict in differing),
             next_step="do not switch the application over; find out who wrote to either side after the copy",
             tables=[str(verdict.table) for verdict in differing],
+            differences=[verdict.facts() for verdict in differing],
         )

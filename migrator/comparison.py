@@ -1,0 +1,86 @@
+"""What verification compares, and both ends as streams of Arrow batches, read in ways the copier has no part in."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from migrator.batches import scan
+from migrator.findings import Profile
+from migrator.forms import Pair, Reading, reading
+from migrator.normal import NormalForms, reading_session
+from migrator.source import Source, SourceTable
+from migrator.target import TargetTable
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A source table and the target table that must hold the same rows."""
+
+    source: SourceTable
+    target: TargetTable
+    pairs: tuple[Pair, ...]
+    profile: Profile
+    batch_bytes: int
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """How each pair is read."""
+        return tuple(reading(pair) for pair in self.pairs)
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        """The places in ``pairs`` of the target's primary key; empty if there is none, or not all of it is compared."""
+        places = {pair.target.name: place for place, pair in enumerate(self.pairs)}
+        return tuple(places[name] for name in self.target.key) if set(self.target.key) <= set(places) else ()
+
+
+@contextmanager
+def source_rows(source: Source, uri: str, comparison: Comparison) -> Iterator[pa.RecordBatchReader]:
+    """
+    Open a stream of the source's rows with a column ``c0``, ``c1``, … for each lane of each reading.
+
+    ``uri`` leads to the target, which is asked for the normal form of types that only it can read. Raises
+    SourceUnreadable.
+    """
+    readings = comparison.readings
+    lanes = [lane for reading in readings for lane in reading.lanes]
+    schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(lanes)])
+    with source.session() as session, NormalForms(uri, comparison.target.name) as normal:
+        batches = scan(
+            session, comparison.source, lanes, profile=comparison.profile, batch_bytes=comparison.batch_bytes
+        )
+        arrays = (_normalised(batch.columns, comparison.pairs, readings, normal) for batch in batches)
+        yield pa.RecordBatchReader.from_batches(schema, (pa.record_batch(a, schema=schema) for a in arrays))
+
+
+def _normalised(
+    arrays: Sequence[pa.Array], pairs: Sequence[Pair], readings: Sequence[Reading], normal: NormalForms
+) -> list[pa.Array]:
+    result: list[pa.Array] = []
+    for pair, one in zip(pairs, readings, strict=True):
+        read = list(arrays[len(result) : len(result) + len(one.lanes)])
+        if one.by_server:
+            text, doubles = read
+            given = pc.coalesce(text, pc.cast(doubles, pa.string()))
+            read = [normal.of(pair.target.name, given), pa.nulls(len(given), pa.float64())]
+        result += read
+    return result
+
+
+@contextmanager
+def target_rows(uri: str, comparison: Comparison) -> Iterator[pa.RecordBatchReader]:
+    """
+    Open a stream of the target's rows with a column ``c0``, ``c1``, … for each reading.
+
+    Read in one read-only transaction over ``uri`` (libpq's); raises what the ADBC driver raises.
+    """
+    selected = ", ".join(f"{one.select} AS c{i}" for i, one in enumerate(comparison.readings)) or "1 AS c0"
+    # ONLY: rows of inheriting tables are theirs, and COPY never put ours there. Partitions are the table's own.
+    table = comparison.target.name.quoted if comparison.target.partitioned else f"ONLY {comparison.target.name.quoted}"
+    with reading_session(uri) as cursor:
+        cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(comparison.batch_bytes)})
+        cursor.execute(f"SELECT {selected} FROM {table}")
+        yield cursor.fetch_record_batch()

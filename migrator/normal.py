@@ -1,0 +1,110 @@
+"""
+The normal form of a value, by PostgreSQL itself, for types that only it can read: arrays, inet, ranges and the rest.
+
+The source's text is read and written once by the type's own functions. It then equals the target's text if and only
+if both are the same value, whatever the type; DuckDB has none of these types to compare with.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+
+import adbc_driver_postgresql.dbapi as adbc
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from migrator.names import TableName, quote_literal
+
+AT_ONCE = 5_000
+"""Different texts in one question."""
+
+# What PostgreSQL reads and writes depends on these. The copier's sessions have the same.
+_SESSION = """
+SET default_transaction_read_only = on;
+SET default_transaction_isolation = 'repeatable read';
+SET timezone = 'UTC';
+SET datestyle = 'ISO, YMD';
+SET intervalstyle = 'postgres';
+SET extra_float_digits = 1;
+SET statement_timeout = 0;
+SET idle_in_transaction_session_timeout = 0
+"""
+
+
+@contextmanager
+def reading_session(uri: str) -> Iterator[Any]:
+    """Open a cursor on a session of its own that can only read, and in which values have one spelling."""
+    with adbc.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
+        for statement in _SESSION.split(";"):
+            cursor.execute(statement)
+        yield cursor
+
+
+class NormalForms:
+    """Answers for the columns of one table. It connects when it is first asked."""
+
+    def __init__(self, uri: str, table: TableName) -> None:
+        self._uri = uri
+        self._table = table
+        self._opened: Any = None
+        self._cursor: Any = None
+        self._types: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        """Close the session, if there is one."""
+        if self._opened is not None:
+            self._opened.__exit__(*details)
+
+    def of(self, column: str, text: pa.Array) -> pa.Array:
+        """
+        Return ``text`` as the type of ``column`` spells it.
+
+        What the type doesn't take comes back as it is, and so equals nothing that the column can hold. Lengths and
+        precisions are those of the text, not the column's: what the column cut or rounded is a difference.
+        """
+        different = text.dictionary_encode()
+        spelled: list[str | None] = []
+        for start in range(0, len(different.dictionary), AT_ONCE):
+            spelled += self._spell(column, different.dictionary[start : start + AT_ONCE].to_pylist())
+        return pc.take(pa.array(spelled, pa.string()), different.indices)
+
+    def _spell(self, column: str, texts: Sequence[str]) -> Sequence[str]:
+        cursor = self._connected()
+        statement = (
+            f"SELECT v::{self._types[column]}::text AS spelled "
+            "FROM json_array_elements_text($1::json) WITH ORDINALITY AS given(v, place) ORDER BY place"
+        )
+        try:
+            cursor.execute(statement, (json.dumps(texts),))
+            spelled: list[str] = cursor.fetch_arrow_table()["spelled"].to_pylist()
+        except (adbc.Error, UnicodeError):
+            if len(texts) == 1:
+                return texts
+            middle = len(texts) // 2
+            return [*self._spell(column, texts[:middle]), *self._spell(column, texts[middle:])]
+        return spelled
+
+    def _connected(self) -> Any:  # noqa: ANN401 - the driver ships no types
+        if self._cursor is None:
+            self._opened = reading_session(self._uri)
+            self._cursor = self._opened.__enter__()
+            self._cursor.execute(_TYPES.format(table=quote_literal(self._table.quoted)))
+            self._types = dict(self._cursor.fetchall())
+        return self._cursor
+
+
+# By its qualified name and without a modifier: `bit` as a keyword would mean bit(1). Domains are followed down.
+_TYPES = """
+WITH RECURSIVE base(attname, oid) AS (
+    SELECT attname::text, atttypid FROM pg_attribute WHERE attrelid = {table}::regclass AND attnum > 0
+    UNION ALL
+    SELECT base.attname, t.typbasetype FROM base JOIN pg_type t ON t.oid = base.oid WHERE t.typtype = 'd'
+)
+SELECT base.attname, quote_ident(n.nspname) || '.' || quote_ident(t.typname) AS type
+FROM base JOIN pg_type t ON t.oid = base.oid AND t.typtype <> 'd' JOIN pg_namespace n ON n.oid = t.typnamespace
+"""
