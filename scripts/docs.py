@@ -141,7 +141,7 @@ def _flags(name: str, field: FieldInfo) -> str:
     if traits_of(field).no_flag:
         return "none"
     accepted = Settings.model_json_schema(by_alias=False)["properties"][name]
-    choices = next((kind["enum"] for kind in (accepted, *accepted.get("anyOf", ())) if "enum" in kind), [])
+    choices: list[str] = next((kind["enum"] for kind in (accepted, *accepted.get("anyOf", ())) if "enum" in kind), [])
     if accepted.get("type") == "boolean":
         return f"`{flag_of(name)}`, `--no-{flag_of(name).removeprefix('--')}`"
     flags = ", ".join(f"`{flag}`" for flag in (flag_of(name), *traits_of(field).flags))
