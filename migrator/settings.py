@@ -202,9 +202,9 @@ class Settings(BaseSettings):
         le=64,
     )
     batch_bytes: ByteSize = setting(
-        ByteSize(8 << 20),
+        ByteSize(2 << 20),
         "Size of the pieces in which rows travel; memory grows with it, times jobs. 8MiB and 8MB are understood.",
-        Traits("Speed", shown_default="8MiB"),
+        Traits("Speed", shown_default="2MiB"),
         ge=64 << 10,
         le=1 << 30,
     )
