@@ -85,9 +85,10 @@ async def _keys_and_indexes(connection: AsyncConnection, table: TableName) -> li
         index = TableName(table.schema, row.name)
         alter = f"ALTER TABLE {table.quoted}"
         name = quote_postgres(row.name)
-        # The definition has everything but the table space, clustering, statistics targets and comments.
-        tablespace = f" TABLESPACE {quote_postgres(row.tablespace)}" if row.tablespace else ""
-        restore = [_with_tablespace(row.definition, tablespace)]
+        # The definition has everything but the table space, clustering, statistics targets and comments. The empty
+        # table space is the database's own, whatever the role's default is.
+        tablespace = quote_postgres(row.tablespace) if row.tablespace else "''"
+        restore = [f"SET LOCAL default_tablespace = {tablespace}", row.definition]
         if row.constraint_kind is None:
             drop = f"DROP INDEX {index.quoted}"
         else:
@@ -108,11 +109,6 @@ async def _keys_and_indexes(connection: AsyncConnection, table: TableName) -> li
             restore.append(f"COMMENT ON INDEX {index.quoted} IS {quote_literal(row.comment)}")
         entries.append(_Entry(table, row.kind, row.name, drop, tuple(restore)))
     return entries
-
-
-def _with_tablespace(definition: str, tablespace: str) -> str:
-    before, where, condition = definition.partition(" WHERE ")
-    return f"{before}{tablespace}{where}{condition}"
 
 
 # Only the top of a partitioned key: its parts go and come with it.

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import ledger
 from migrator.errors import TargetRefused
 from migrator.ledger import FOREIGN_KEY, Parked
+from migrator.names import TableName, quote_postgres
 from migrator.retry import is_transient
 from migrator.target import Target
 
@@ -69,8 +71,9 @@ async def _one(target: Target, entry: Parked) -> str | None:
                 text("SELECT set_config('maintenance_work_mem', :memory, true), set_config('search_path', '', true)"),
                 {"memory": _MAINTENANCE_MEMORY},
             )
-            for statement in entry.statements:
-                await connection.exec_driver_sql(statement)
+            if not await _is_back(connection, entry):
+                for statement in entry.statements:
+                    await connection.exec_driver_sql(statement)
             await ledger.write_restored(connection, entry)
     except DBAPIError as error:
         if is_transient(error):
@@ -79,3 +82,27 @@ async def _one(target: Target, entry: Parked) -> str | None:
         detail = getattr(said, "detail", None)
         return f"{entry.kind} {entry.name!r} of {entry.table}: {said}" + (f" ({detail})" if detail else "")
     return None
+
+
+async def _is_back(connection: AsyncConnection, entry: Parked) -> bool:
+    """Return whether somebody has brought it back meanwhile, as it was: an operator, or migrations that ran again."""
+    bound = {
+        "index": TableName(entry.table.schema, entry.name).quoted,
+        "table": entry.table.quoted,
+        "name": entry.name,
+        "alter": f"ALTER TABLE {entry.table.quoted} ADD CONSTRAINT {quote_postgres(entry.name)} ",
+        "statements": list(entry.statements),
+    }
+    return bool(await connection.scalar(text(_IS_BACK), bound))
+
+
+_IS_BACK = """
+SELECT EXISTS (
+    SELECT FROM pg_index
+    WHERE indexrelid = to_regclass(:index) AND pg_get_indexdef(indexrelid) = ANY (CAST(:statements AS text[]))
+) OR EXISTS (
+    SELECT FROM pg_constraint
+    WHERE conrelid = to_regclass(:table) AND conname = :name
+      AND CAST(:alter AS text) || pg_get_constraintdef(oid) = ANY (CAST(:statements AS text[]))
+)
+"""
