@@ -1,6 +1,5 @@
 """The documentation: what it says about the code is what the code says, and what it tells people to run, runs."""
 
-import ast
 import importlib.util
 import os
 import re
@@ -201,62 +200,6 @@ def test_kubernetes_gives_up_on_the_codes_that_time_cannot_heal() -> None:
     assert set(final["onExitCodes"]["values"]) == {code for code, (_, again) in DOCS.MEANING.items() if again == "no"}
     assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
     assert set(DOCS.MEANING) == {*ExitCode, BUG}
-
-
-# --- What may import what ---------------------------------------------------------------------------------------------
-
-
-def imports() -> dict[str, set[str]]:
-    """Return for each module under migrator/ the modules of ours that it imports anywhere."""
-    found: dict[str, set[str]] = {}
-    for path in (ROOT / "migrator").rglob("*.py"):
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        nodes = [node for node in ast.walk(ast.parse(read(path))) if isinstance(node, ast.ImportFrom) and node.module]
-        named = {f"{node.module}.{alias.name}" for node in nodes for alias in node.names}
-        found[name] = {whole if module_of(whole) else whole.rpartition(".")[0] for whole in named}
-        found[name] = {module for module in found[name] if module_of(module)} - {"migrator"}
-    return found
-
-
-def module_of(name: str) -> bool:
-    """Say whether a dotted name is a module or package of ours."""
-    path = ROOT / Path(*name.split("."))
-    return name.partition(".")[0] == "migrator" and (path.is_dir() or path.with_suffix(".py").exists())
-
-
-def reached(start: str, graph: dict[str, set[str]]) -> set[str]:
-    """Return every module that ``start`` imports, over whatever steps."""
-    found: set[str] = set()
-    waiting = [start]
-    while waiting:
-        new = graph.get(waiting.pop(), set()) - found
-        found |= new
-        waiting += new
-    return found
-
-
-GRAPH = imports()
-
-
-def test_the_verifier_shares_no_conversion_with_the_copier() -> None:
-    """A mistake in a conversion must show as a difference, so the digests reach nothing of the copier's."""
-    copiers = {name for name in GRAPH if name.startswith(("migrator.types", "migrator.encode", "migrator.plan"))}
-    assert "migrator.source" in reached("migrator.digest", GRAPH)
-    assert reached("migrator.digest", GRAPH) & copiers == set()
-
-
-@pytest.mark.parametrize("module", sorted(GRAPH))
-def test_imports_run_one_way(module: str) -> None:
-    """No module reaches itself; stages don't import each other; the ends don't know the plan, nor anybody Dryad."""
-    assert module not in reached(module, GRAPH)
-    if module.startswith("migrator.stages."):
-        assert {name for name in GRAPH[module] if name.startswith("migrator.stages")} == set()
-    if module in {"migrator.source", "migrator.target"}:
-        assert reached(module, GRAPH).isdisjoint({"migrator.plan", "migrator.source", "migrator.target"})
-    if not module.startswith(("migrator.dryad", "migrator.demo", "migrator.cli", "migrator.__main__")):
-        assert {
-            name for name in reached(module, GRAPH) if name.startswith(("migrator.dryad", "migrator.engine"))
-        } == set()
 
 
 # --- Commands ---------------------------------------------------------------------------------------------------------
