@@ -62,7 +62,8 @@ KINDS = (
     Kind(
         "orders",
         "id INTEGER PRIMARY KEY, customer CHAR(36), total NUMERIC(12, 2), placed DATETIME, note TEXT",
-        "id bigint PRIMARY KEY, customer uuid NOT NULL, total numeric(12, 2) NOT NULL, placed timestamp NOT NULL, note text",
+        "id bigint PRIMARY KEY, customer uuid NOT NULL, total numeric(12, 2) NOT NULL, placed timestamp NOT NULL, "
+        "note text",
         "printf('%08x-0000-4000-8000-%012x', n % 65521, n), n % 10000000 / 100.0, "
         "strftime('%Y-%m-%d %H:%M:%S', 1500000000 + n * 3, 'unixepoch'), CASE WHEN n % 3 THEN 'note ' || n END",
         12_000,

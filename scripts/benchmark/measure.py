@@ -1,5 +1,5 @@
-"""
-Measures the job against its limit, in turns, in one run: ``.venv/bin/python scripts/benchmark/measure.py --megabytes 1000``.
+r"""
+Measures the job against its limit, in turns, in one run: ``python scripts/benchmark/measure.py --megabytes 1000``.
 
 The limit is PostgreSQL itself: ``psql \\copy … binary`` of the same rows from files that are encoded already, into the
 same tables, which here means with their keys and indexes; and once more into bare tables, with keys and indexes built
@@ -25,7 +25,7 @@ from rich.table import Table
 
 from migrator.embedded import EmbeddedServer
 
-ROLE, PASSWORD = "benchmark", "benchmark"  # noqa: S105 - of a server that lives for minutes, on loopback
+ROLE, PASSWORD = "benchmark", "benchmark"  # of a server that lives for minutes, on loopback
 
 # As an administrator would set up a server for a load; the same for everybody who is measured.
 SERVER = {"max_wal_size": "8GB", "checkpoint_timeout": "30min", "shared_buffers": "256MB"}
