@@ -28,7 +28,9 @@ from migrator.names import TableName, quote_postgres
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
 from migrator.source import Source
-from migrator.target import Target, copy_in
+from migrator.strangers import look_at, refusal
+from migrator.survey import Showing
+from migrator.target import Target, copy_in, row_count
 
 log = structlog.get_logger()
 
@@ -42,6 +44,7 @@ class _Load:
     run_id: UUID
     batch_bytes: int
     progress: Progress
+    seeded: Mapping[TableName, int]
 
 
 async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
@@ -59,13 +62,15 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     Fill every table that has a profile and no line in the ledger yet, the largest first, ``jobs`` at a time.
 
     Memory is bounded by ``jobs`` times a few ``batch_bytes``, whatever the tables hold. After an error the tables that
-    were done are committed with their lines, and the others are as they were.
+    were done are committed with their lines, and the others are as they were. Raises RowsInTheWay for rows that have
+    come since preflight.
     """
     async with target.connect() as connection:
         done = await ledger.copied(connection)
+        seeded = await ledger.seeded_rows(connection)
     pending = [table for table in plan.tables if table.name in profiles and table.name not in done]
     pending.sort(key=lambda table: profiles[table.name].bytes, reverse=True)
-    load = _Load(source, target, run_id, batch_bytes, progress)
+    load = _Load(source, target, run_id, batch_bytes, progress, seeded)
     at_once = asyncio.Semaphore(jobs)
 
     async def in_turn(table: TablePlan) -> None:
@@ -81,11 +86,12 @@ async def _load(load: _Load, table: TablePlan, profile: Profile) -> None:
     """
     Fill one table and write its ledger line in one transaction: afterwards both are there, or neither.
 
-    Raises SourceChanged if other than the surveyed number of rows came.
+    Raises SourceChanged if other than the surveyed number of rows came, RowsInTheWay if somebody's would be lost.
     """
     started = time.monotonic()
     sent = _Sent()
     async with load.target.transaction() as connection:
+        await _refuse_strangers(load, connection, table, profile)
         # Also what lets COPY FREEZE mark the rows as visible to all, so that nobody has to write them once more.
         await connection.exec_driver_sql(f"TRUNCATE {table.name.quoted}")
         await connection.execute(text("SELECT set_config('synchronous_commit', 'off', true)"))
@@ -111,6 +117,20 @@ async def _load(load: _Load, table: TablePlan, profile: Profile) -> None:
             connection, CopiedTable(table.name, load.run_id, rows, sent.bytes, seconds, digest=None)
         )
     log.info(Event.TABLE_COPIED, table=str(table.name), rows=rows, bytes=sent.bytes, seconds=round(seconds, 3))
+
+
+async def _refuse_strangers(load: _Load, connection: AsyncConnection, table: TablePlan, profile: Profile) -> None:
+    """Lock the table against writers and raise RowsInTheWay if it holds rows that the source doesn't."""
+    # An application that was started too early may have written since preflight looked. This lock keeps writers out
+    # until the end of the transaction and lets readers in: the comparison reads through a connection of its own.
+    await connection.exec_driver_sql(f"LOCK TABLE {table.name.quoted} IN SHARE ROW EXCLUSIVE MODE")
+    rows = await row_count(connection, table.name)
+    if not rows or rows == load.seeded.get(table.name):
+        return
+    showing = Showing(examples=1, mask_values=True)
+    found = await look_at(load.source, load.target, table, rows, profile, load.batch_bytes, showing)
+    if found.strange:
+        raise refusal([found])
 
 
 class _Sent:

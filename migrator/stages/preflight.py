@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import structlog
 
-from migrator.errors import MissingPrivilege, RowsInTheWay, SourceUnreadable, ValuesRefused
+from migrator.errors import MissingPrivilege, SourceUnreadable, ValuesRefused
 from migrator.events import Event
 from migrator.findings import Finding, Profile, summary
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
 from migrator.source import Source
+from migrator.strangers import Occupied, can_compare, look_at, refusal
 from migrator.survey import Showing, Survey, survey
 from migrator.target import Target, row_count
 
@@ -48,14 +49,21 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
     Return the size of every table still to be loaded.
 
     Raises MissingPrivilege and RowsInTheWay for the target, SourceUnreadable for a damaged source, ValuesRefused with
-    all findings for values that can't be carried.
+    all findings for values that can't be carried. Rows in the target that the source holds too are in nobody's way.
     """
     pending = [table for table in plan.tables if table.name not in allowed.loaded]
-    await check_target(target, pending, allowed)
+    occupied = await check_target(target, pending, allowed)
     surveys = await look_over(source, pending, jobs=jobs, batch_bytes=batch_bytes, showing=showing, progress=progress)
     findings = [finding for one in surveys for finding in one.findings]
     refuse(findings)
-    return {one.profile.table: one.profile for one in surveys}
+    profiles = {one.profile.table: one.profile for one in surveys}
+    looked_at = [
+        await look_at(source, target, table, rows, profiles[table.name], batch_bytes, showing)
+        for table, rows in occupied.items()
+    ]
+    if in_the_way := [one for one in looked_at if one.strange]:
+        raise refusal(in_the_way)
+    return profiles
 
 
 def refuse(findings: list[Finding]) -> None:
@@ -107,8 +115,12 @@ def _check_intact(source: Source) -> None:
         )
 
 
-async def check_target(target: Target, pending: list[TablePlan], allowed: Allowed) -> None:
-    """Raise MissingPrivilege or RowsInTheWay if the pending tables can't take the source's rows."""
+async def check_target(target: Target, pending: list[TablePlan], allowed: Allowed) -> dict[TablePlan, int]:
+    """
+    Return the pending tables that hold rows which may be the source's own, each with their number.
+
+    Raises MissingPrivilege or RowsInTheWay if a pending table can't take the source's rows whatever these are.
+    """
     foreign = sorted(str(table.name) for table in pending if not table.target.owned)
     if foreign:
         raise MissingPrivilege(
@@ -116,16 +128,9 @@ async def check_target(target: Target, pending: list[TablePlan], allowed: Allowe
             next_step="run as the owner, or GRANT the owning role to this one",
             tables=foreign,
         )
-    in_the_way: dict[str, int] = {}
     async with target.connect() as connection:
-        for table in pending:
-            rows = await row_count(connection, table.name)
-            if rows and rows != allowed.seeded.get(table.name):
-                in_the_way[str(table.name)] = rows
-    if in_the_way:
-        listed = ", ".join(f"{name} ({rows})" for name, rows in in_the_way.items())
-        raise RowsInTheWay(
-            f"the target already holds rows that this job did not put there: {listed}",
-            next_step="use an empty database, or remove the rows yourself if they are not needed",
-            tables=in_the_way,
-        )
+        counts = {table: await row_count(connection, table.name) for table in pending}
+    occupied = {table: rows for table, rows in counts.items() if rows and rows != allowed.seeded.get(table.name)}
+    if not all(can_compare(table, rows) for table, rows in occupied.items()):
+        raise refusal([Occupied(table.name, rows, strange=rows) for table, rows in occupied.items()])
+    return occupied

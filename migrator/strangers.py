@@ -1,0 +1,87 @@
+"""
+Tells whose the rows are that a target table holds although the job has brought it none.
+
+An application seeds its tables when it first starts: a version, a default account. Where the source holds the very same
+rows nothing is lost by loading the table anew; any other row is somebody's, and the job refuses.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from migrator import differences, digest
+from migrator.comparison import Comparison
+from migrator.differences import Difference, Kind
+from migrator.errors import RowsInTheWay
+from migrator.findings import Profile
+from migrator.forms import Pair
+from migrator.names import TableName
+from migrator.plan import TablePlan
+from migrator.source import Source
+from migrator.survey import Showing
+from migrator.target import Target
+
+MOST_COMPARED = 1000
+"""What an application seeds is less. A table with more rows is in use, and is refused without comparing them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occupied:
+    """A target table with rows that the ledger doesn't know of."""
+
+    table: TableName
+    rows: int
+    strange: int
+    """How many of them the source doesn't hold; all, where they can't be compared."""
+    examples: tuple[Difference, ...] = ()
+
+    def __str__(self) -> str:
+        """Say how many rows there are, and show some that the source doesn't hold."""
+        shown = "; ".join(example.line() for example in self.examples)
+        return f"{self.table} ({self.rows})" + (f", where {shown}" if shown else "")
+
+
+async def look_at(  # noqa: PLR0913, PLR0917 - both ends, a table, and how to look
+    source: Source, target: Target, table: TablePlan, rows: int, profile: Profile, batch_bytes: int, showing: Showing
+) -> Occupied:
+    """
+    Compare the rows of a target table, of which there are ``rows``, with the source's.
+
+    Reads both sides, the target through a connection of its own. Raises SourceUnreadable.
+    """
+    if not can_compare(table, rows):
+        return Occupied(table.name, rows, strange=rows)
+    pairs = tuple(Pair(column.source, column.target) for column in table.columns)
+    comparison = Comparison(table.source, table.target, pairs, profile, batch_bytes)
+    return await asyncio.to_thread(_compare, source, target.address.libpq_uri(), comparison, showing)
+
+
+def can_compare(table: TablePlan, rows: int) -> bool:
+    """Return whether the rows may turn out to be the source's: they are few, and it has values for all columns."""
+    fed = {column.target.name for column in table.columns}
+    return rows <= MOST_COMPARED and all(column.generated or column.name in fed for column in table.target.columns)
+
+
+def refusal(occupied: Sequence[Occupied]) -> RowsInTheWay:
+    """Return the error that names all occupied tables."""
+    return RowsInTheWay(
+        f"the target already holds rows that this job did not put there: {', '.join(map(str, occupied))}",
+        next_step="use an empty database, or remove the rows yourself if they are not needed",
+        tables={str(one.table): one.rows for one in occupied},
+    )
+
+
+def _compare(source: Source, uri: str, comparison: Comparison, showing: Showing) -> Occupied:
+    there = digest.of_target(uri, comparison)
+    examples: list[Difference] = []
+
+    def tell(difference: Difference) -> None:
+        # What only the source has is what the job is about to bring.
+        if difference.kind is not Kind.MISSING and len(examples) < showing.examples:
+            examples.append(difference)
+
+    # In these buckets are all rows of the target, and few of a large source's.
+    buckets = [bucket for bucket, _, _ in there.buckets] or [0]
+    found = differences.find(source, uri, comparison, buckets, examples=0, mask_values=showing.mask_values, tell=tell)
+    strange = found.rows[Kind.EXTRA] + found.rows[Kind.DIFFERENT]
+    return Occupied(comparison.target.name, there.rows, strange, tuple(examples))

@@ -1,0 +1,149 @@
+"""Rows that the target holds before the job has brought any: the source's own are in nobody's way, others stay."""
+
+from pathlib import Path
+
+import pytest
+from adbc_driver_postgresql import dbapi
+from fix_job import contents, settings_of
+from fix_postgres import Database
+from fix_sqlite import MakeSqlite
+
+from migrator import job
+from migrator.errors import RowsInTheWay
+from migrator.progress import Silent
+from migrator.strangers import MOST_COMPARED
+
+SOURCE = """
+CREATE TABLE version (id INTEGER PRIMARY KEY, name TEXT, at TEXT);
+CREATE TABLE log (line TEXT);
+CREATE TABLE other (id INTEGER PRIMARY KEY);
+"""
+ROWS = {
+    "version": [(1, "5.0", "2024-01-02 03:04:05.678901"), (2, None, None), (3, "ü", "2024-01-02 00:00:00")],
+    "log": [("again",), ("again",), ("once",)],
+    "other": [(1,)],
+}
+TARGET = """
+CREATE TABLE version (id bigint PRIMARY KEY, name text, at timestamptz);
+CREATE TABLE log (line text);
+CREATE TABLE other (id bigint PRIMARY KEY);
+"""
+
+
+@pytest.fixture
+def source(make_sqlite: MakeSqlite) -> Path:
+    """Give a file with a few rows in each table, one with a key and one without."""
+    return make_sqlite(SOURCE, ROWS)
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        "INSERT INTO version VALUES (1, '5.0', '2024-01-02 03:04:05.678901+00')",
+        "INSERT INTO version VALUES (3, 'ü', '2024-01-02 01:00+01'), (2, NULL, NULL)",
+        "INSERT INTO log VALUES ('again'), ('again')",
+        "INSERT INTO log VALUES ('once'), ('again'), ('again'); INSERT INTO other VALUES (1)",
+    ],
+    ids=["one row", "two rows, spelled otherwise", "twins", "whole tables"],
+)
+async def test_rows_that_the_source_holds_are_in_nobodys_way(source: Path, database: Database, seed: str) -> None:
+    """The application has seeded its tables with what the source has too: the job ends well, and no row is twice."""
+    await database.execute(f"{TARGET} {seed}")
+    report = await job.run(settings_of(source, database), Silent())
+    assert {line.table: line.target_rows for line in report.tables} == {
+        "public.log": 3,
+        "public.other": 1,
+        "public.version": 3,
+    }
+    assert await contents(database, "log") == ["(again)", "(again)", "(once)"]
+
+
+@pytest.mark.parametrize(
+    ("seed", "table", "shown"),
+    [
+        (
+            "INSERT INTO version VALUES (1, '4.9', '2024-01-02 03:04:05.678901+00'), (2, NULL, NULL)",
+            "version",
+            r"\(2\), where id = '1': name is '5.0' in the source, '4.9' in the target$",
+        ),
+        (
+            "INSERT INTO version VALUES (1, '5.0', '2024-01-02 03:04:05.678902+00')",
+            "version",
+            r"\(1\), where id = '1': at is .*678901.* in the source, .*678902.* in the target$",
+        ),
+        (
+            "INSERT INTO version VALUES (2, '', NULL)",
+            "version",
+            r"\(1\), where id = '2': name is NULL in the source, '' in the target$",
+        ),
+        ("INSERT INTO version VALUES (4, NULL, NULL)", "version", r"\(1\), where id = '4': extra in target$"),
+        ("INSERT INTO log VALUES ('once'), ('once')", "log", r"\(2\), where line = 'once': extra in target$"),
+        (
+            "ALTER TABLE other ADD COLUMN mine text; INSERT INTO other VALUES (1, 'x')",
+            "other",
+            r"\(1\)$",
+        ),
+        (f"INSERT INTO log SELECT 'once' FROM generate_series(0, {MOST_COMPARED})", "log", r"\(1001\)$"),
+    ],
+    ids=[
+        "other value",
+        "a microsecond",
+        "'' for NULL",
+        "other key",
+        "one twin too many",
+        "column of its own",
+        "too many",
+    ],
+)
+async def test_a_row_that_the_source_lacks_makes_the_job_refuse(
+    source: Path, database: Database, seed: str, table: str, shown: str
+) -> None:
+    """The error names the table, the rows and both values; every table is as it was."""
+    await database.execute(f"{TARGET} {seed}")
+    before = {name: await contents(database, name) for name in ROWS}
+    with pytest.raises(RowsInTheWay, match=rf"public\.{table} {shown}"):
+        await job.run(settings_of(source, database), Silent())
+    assert {name: await contents(database, name) for name in ROWS} == before
+
+
+async def test_values_are_not_shown_where_they_are_masked(source: Path, database: Database) -> None:
+    """With --mask-values the key is named and neither value."""
+    await database.execute(f"{TARGET} INSERT INTO version VALUES (1, 'mine', NULL)")
+    with pytest.raises(RowsInTheWay, match="id = '1': name is") as caught:
+        await job.run(settings_of(source, database, mask_values=True), Silent())
+    assert "mine" not in str(caught.value)
+    assert "5.0" not in str(caught.value)
+
+
+class WrittenMeanwhile(Silent):
+    """An application that was started too early: it writes when preflight is over and the copy about to begin."""
+
+    def __init__(self, database: Database, statement: str) -> None:
+        """``statement`` is what it runs."""
+        self.database = database
+        self.statement = statement
+
+    def begin(self, stage: str, rows: object) -> None:
+        """Write, at that moment."""
+        del rows
+        if stage == "copy":
+            with dbapi.connect(self.database.url, autocommit=True) as connection, connection.cursor() as cursor:
+                cursor.execute(self.statement)
+
+
+@pytest.mark.parametrize(
+    ("seed", "statement"),
+    [
+        ("", "INSERT INTO version VALUES (9, 'mine', NULL)"),
+        ("INSERT INTO version VALUES (1, '5.0', '2024-01-02 03:04:05.678901+00')", "UPDATE version SET name = 'mine'"),
+    ],
+    ids=["into an empty table", "into a seeded one"],
+)
+async def test_rows_that_come_after_preflight_are_not_lost(
+    source: Path, database: Database, seed: str, statement: str
+) -> None:
+    """The table is looked at once more, locked, before it is emptied: what was written meanwhile stays."""
+    await database.execute(f"{TARGET} {seed}")
+    with pytest.raises(RowsInTheWay, match=r"public\.version \(1\)"):
+        await job.run(settings_of(source, database), WrittenMeanwhile(database, statement))
+    assert [row["name"] for row in await database.fetch("SELECT name FROM version")] == ["mine"]
