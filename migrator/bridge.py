@@ -26,5 +26,7 @@ async def bridge(items: Iterator[T]) -> AsyncIterator[T]:
                 yield item  # type: ignore[misc]
         finally:
             await asyncio.wait([upcoming])
+            if not upcoming.cancelled():
+                upcoming.exception()  # of an item that nobody waits for any more
             if close := getattr(items, "close", None):
                 await loop.run_in_executor(thread, close)

@@ -49,6 +49,7 @@ class BinaryEncoder:
 # Backslash goes first: the others put backslashes in (PostgreSQL, "COPY": Text Format).
 _ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"), ("\b", "\\b"), ("\f", "\\f"), ("\v", "\\v"))
 _NULL = "\\N"
+_TAB, _NEWLINE = pa.scalar("\t", pa.large_string()), pa.scalar("\n", pa.large_string())
 
 
 class TextEncoder:
@@ -61,8 +62,8 @@ class TextEncoder:
     def rows(self, batch: pa.RecordBatch) -> bytes:
         """Return one line a row."""
         fields = [_field(array) for array in batch.columns]
-        lines = pc.binary_join_element_wise(*fields, pa.scalar("\t", pa.large_string()))
-        return b"".join((pc.binary_join(_as_one_list(lines), "\n")[0].as_buffer(), b"\n"))
+        lines = pc.binary_join_element_wise(*fields, _TAB)
+        return b"".join((pc.binary_join(_as_one_list(lines), _NEWLINE)[0].as_buffer(), b"\n"))
 
     def end(self) -> bytes:
         """Return nothing: the end of the stream is the end."""

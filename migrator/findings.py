@@ -37,11 +37,13 @@ class Finding:
     rows: int
     reason: str
     examples: tuple[Example, ...] = ()
+    at_least: bool = False
+    """Whether there are more rows than were counted."""
 
     def line(self) -> str:
         """Return the finding as one line for a person."""
         shown = ", ".join(f"{example.key}: {example.value}" for example in self.examples)
-        rows = "1 row" if self.rows == 1 else f"{self.rows} rows"
+        rows = "1 row" if self.rows == 1 else f"{'at least ' * self.at_least}{self.rows} rows"
         return f"{self.table}.{self.column}: {rows} where the value {self.reason}" + (f" ({shown})" if shown else "")
 
     def to_json(self) -> dict[str, Any]:
@@ -51,6 +53,7 @@ class Finding:
             "table": self.table,
             "column": self.column,
             "rows": self.rows,
+            "at_least": self.at_least,
             "reason": self.reason,
             "examples": examples,
         }

@@ -28,9 +28,14 @@ class ColumnPlan:
         return (self.family.as_text or self.family) if self.form is CopyForm.TEXT else self.family
 
     @property
+    def source_expression(self) -> str:
+        """SQL over the source's table that reads the column; the copier and the verifier both begin with it."""
+        return self.source.quoted
+
+    @property
     def lanes(self) -> tuple[Lane, ...]:
         """How the scan reads it."""
-        return self.carrier.lanes(self.source.quoted, self.target)
+        return self.carrier.lanes(self.source_expression, self.target)
 
     def convert(self, arrays: Sequence[pa.Array]) -> pa.Array:
         """Return the array to send; raises Unfit or ``pa.ArrowInvalid`` rather than change a value."""

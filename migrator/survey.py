@@ -9,10 +9,11 @@ one by one.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import pyarrow as pa
 
-from migrator.batches import rows_per_batch
+from migrator.batches import scan
 from migrator.findings import Example, Finding, Profile
 from migrator.plan import ColumnPlan, TablePlan
 from migrator.source import Lane, ScanSession, SourceTable, StorageClass
@@ -20,8 +21,9 @@ from migrator.types import Refusal, Unfit
 
 _FIXED_BYTES = 8
 _SHOWN_BYTES = 40
+_NO_KEY = "'?'"
 _ROWS_NAMED = 10_000
-"""Bad rows of one column that are told apart; a column with more is past looking at one by one."""
+"""Bad rows of one column that are counted; a column with more is past looking at one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,17 @@ def survey(session: ScanSession, table: TablePlan, batch_bytes: int, showing: Sh
         for i, (column, refusal) in enumerate(checks)
         if counted[f"refused_{i}"]
     ]
-    # A column with a value of a wrong storage class would stop the scan, and is refused already.
-    already = {finding.column for finding in findings}
-    readable = [c for c in table.columns if c.carrier.reads_content and c.source.name not in already]
-    if readable and profile.rows:
-        findings += _read_content(session, table, readable, profile, batch_bytes, showing)
+    refused: dict[ColumnPlan, list[str]] = {}
+    for i, (column, refusal) in enumerate(checks):
+        if counted[f"refused_{i}"]:
+            refused.setdefault(column, []).append(refusal.condition)
+    trials = [
+        _Trial(column, _lanes(column, refused.get(column, ())))
+        for column in table.columns
+        if column.carrier.reads_content
+    ]
+    if trials and profile.rows:
+        findings += _read_content(session, table, trials, profile, batch_bytes, showing)
     return Survey(profile, tuple(findings))
 
 
@@ -71,10 +79,20 @@ def measure(session: ScanSession, table: TablePlan) -> Profile:
 
 
 def _refusals(column: ColumnPlan) -> tuple[Refusal, ...]:
-    refusals = column.carrier.refusals(column.source.quoted, column.target)
+    refusals = column.carrier.refusals(column.source_expression, column.target)
     if column.target.not_null:
-        refusals += (Refusal(f"{column.source.quoted} IS NULL", "is missing and the target's column is NOT NULL"),)
+        refusals += (Refusal(f"{column.source_expression} IS NULL", "is missing and the target's column is NOT NULL"),)
     return refusals
+
+
+def _lanes(column: ColumnPlan, refused: Sequence[str]) -> tuple[Lane, ...]:
+    """Read a column without the values that the first pass refused: a wrong storage class would stop the scan."""
+    expression = column.source_expression
+    if refused:
+        expression = (
+            f"(CASE WHEN {' OR '.join(f'({condition})' for condition in refused)} THEN NULL ELSE {expression} END)"
+        )
+    return column.carrier.lanes(expression, column.target)
 
 
 def _aggregates(table: TablePlan, conditions: Sequence[str]) -> str:
@@ -89,31 +107,37 @@ def _aggregates(table: TablePlan, conditions: Sequence[str]) -> str:
 def _width(column: ColumnPlan) -> str:
     """Return SQL for the bytes of a value. ``octet_length`` of text and BLOBs reads the record's header alone."""
     if any(lane.storage in {StorageClass.TEXT, StorageClass.BLOB} for lane in column.lanes):
-        return f"coalesce(octet_length({column.source.quoted}), 0)"
+        return f"coalesce(octet_length({column.source_expression}), 0)"
     return str(_FIXED_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A column whose conversion is tried, and how it is read for that."""
+
+    column: ColumnPlan
+    lanes: tuple[Lane, ...]
 
 
 def _read_content(  # noqa: PLR0913, PLR0917 - what is scanned, and how it is shown
     session: ScanSession,
     table: TablePlan,
-    columns: Sequence[ColumnPlan],
+    trials: Sequence[_Trial],
     profile: Profile,
     batch_bytes: int,
     showing: Showing,
 ) -> list[Finding]:
-    """Try the conversion of ``columns`` over the whole table."""
-    lanes = [_key_lane(table.source), *(lane for column in columns for lane in column.lanes)]
-    bad: dict[tuple[ColumnPlan, str], list[str]] = {}
-    for batch in session.scan(table.source, lanes, batch_rows=rows_per_batch(profile, batch_bytes)):
+    """Try the conversion of columns over the whole table."""
+    lanes = [_key_lane(table.source), *(lane for trial in trials for lane in trial.lanes)]
+    bad: dict[ColumnPlan, dict[str, list[str]]] = {trial.column: {} for trial in trials}
+    for batch in scan(session, table.source, lanes, profile=profile, batch_bytes=batch_bytes):
         at = 1
-        for column in columns:
-            width = len(column.lanes)
-            arrays = batch.columns[at : at + width]
-            at += width
-            for row, reason in _offenders(column, arrays, 0, len(batch)):
-                keys = bad.setdefault((column, reason), [])
-                if len(keys) < _ROWS_NAMED:
-                    keys.append(str(batch.column(0)[row].as_py()))
+        for trial in trials:
+            arrays = batch.columns[at : at + len(trial.lanes)]
+            at += len(trial.lanes)
+            room = _ROWS_NAMED - sum(map(len, bad[trial.column].values()))
+            for row, reason in islice(_offenders(trial.column, arrays, 0, len(batch)), room):
+                bad[trial.column].setdefault(reason, []).append(str(batch.column(0)[row].as_py()))
     return [
         Finding(
             table.source.name,
@@ -121,8 +145,10 @@ def _read_content(  # noqa: PLR0913, PLR0917 - what is scanned, and how it is sh
             len(keys),
             reason,
             _examples(session, table.source, column, _is_row(table.source, keys[: showing.examples]), showing),
+            at_least=sum(map(len, reasons.values())) == _ROWS_NAMED,
         )
-        for (column, reason), keys in bad.items()
+        for column, reasons in bad.items()
+        for reason, keys in reasons.items()
     ]
 
 
@@ -154,11 +180,15 @@ def _objection(column: ColumnPlan, arrays: Sequence[pa.Array]) -> str | None:
 def _key_lane(table: SourceTable) -> Lane:
     if table.rowid is not None:
         return Lane(f"CAST({table.rowid} AS TEXT)", StorageClass.TEXT)
-    return Lane(_quoted_key(table), StorageClass.TEXT)
+    return Lane(_quoted_key(table) or _NO_KEY, StorageClass.TEXT)
 
 
 def _quoted_key(table: SourceTable) -> str:
-    """Return SQL for the values of the primary key as literals: the form in which a key is shown and found again."""
+    """
+    Return SQL for the values of the primary key as literals: the form in which a key is shown and found again.
+
+    Empty without a key. A table may have neither that nor a name for its rowid: then its rows can't be told apart.
+    """
     return " || ', ' || ".join(f"quote({column.quoted})" for column in table.key)
 
 
@@ -166,7 +196,7 @@ def _is_row(table: SourceTable, keys: Sequence[str]) -> str:
     if table.rowid is not None:
         return f"{table.rowid} IN ({', '.join(keys)})"
     literals = ", ".join("'" + key.replace("'", "''") + "'" for key in keys)
-    return f"{_quoted_key(table)} IN ({literals})"
+    return f"{_quoted_key(table) or _NO_KEY} IN ({literals})"
 
 
 def _examples(
@@ -174,7 +204,7 @@ def _examples(
 ) -> tuple[Example, ...]:
     if not showing.examples:
         return ()
-    named = _quoted_key(table) if table.key else f"'rowid ' || {table.rowid}"
+    named = _quoted_key(table) or (f"'rowid ' || {table.rowid}" if table.rowid else _NO_KEY)
     value = column.source.quoted
     rows = session.ask(
         # As hexadecimal digits, since what is wrong with the value may be its encoding.

@@ -9,7 +9,7 @@ from migrator.types.family import Family, Refusal, Unfit
 from migrator.types.floats import FLOATS
 from migrator.types.integers import INTEGERS
 from migrator.types.jsons import JSON, JSONB
-from migrator.types.numerics import NUMERICS, fits_arrow
+from migrator.types.numerics import NUMERICS, WIDE_NUMERICS, fits_arrow
 from migrator.types.others import OTHERS
 from migrator.types.texts import TEXTS
 from migrator.types.uuids import UUIDS
@@ -28,5 +28,5 @@ def family_of(column: TargetColumn) -> Family:
     if column.enum_labels:
         return ENUMS
     if column.type_name == "numeric" and not fits_arrow(column):
-        return OTHERS
+        return WIDE_NUMERICS
     return _FAMILIES.get(column.type_name, OTHERS)

@@ -16,9 +16,12 @@ from migrator.target import TargetColumn
 from migrator.types.family import Family, Refusal, Unfit, one_lane, stored_as
 
 _DATE_LENGTH = len("2024-02-29")
+_HOURS_END = len("2024-02-29 12")
 _OFFSET = r"(Z|[+-]\d\d(:?\d\d)?)$"
-_YEAR_ONE = pa.scalar("0001-01-01").cast(pa.timestamp("us"))
-"""Years before it have no ISO 8601 form that both sides read alike."""
+_FIRST = pa.scalar("0001-01-01").cast(pa.timestamp("us"))
+_LAST = pa.scalar("9999-12-31 23:59:59.999999").cast(pa.timestamp("us"))
+"""Years outside have no ISO 8601 form that both sides, and applications, read alike."""
+_MICROSECOND_DIGITS = 6
 
 
 def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
@@ -28,7 +31,18 @@ def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
 
 def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     """Return date32, time64 or timestamp in microseconds; Arrow raises for what is no such text."""
-    return _PARSERS[column.type_name](arrays[0])
+    moments = _PARSERS[column.type_name](arrays[0])
+    if 0 <= column.modifier < _MICROSECOND_DIGITS:
+        _check_digits(moments, column)
+    return moments
+
+
+def _check_digits(moments: pa.Array, column: TargetColumn) -> None:
+    """Raise Unfit for a fraction finer than the column's: PostgreSQL would round it ("Date/Time Types")."""
+    step = 10 ** (_MICROSECOND_DIGITS - column.modifier)
+    count = pc.cast(moments, pa.int64())
+    if pc.all(pc.equal(pc.multiply(pc.divide(count, step), step), count)).as_py() is False:
+        raise Unfit(f"has more digits of a second than {column.declared} keeps")
 
 
 def _date(text: pa.Array) -> pa.Array:
@@ -38,11 +52,13 @@ def _date(text: pa.Array) -> pa.Array:
 
 
 def _time(text: pa.Array) -> pa.Array:
+    _check_minutes(text, at=len("12"))
     on_some_day = pc.cast(pc.binary_join_element_wise("1970-01-01", text, " "), pa.timestamp("us"))
     return pc.cast(on_some_day, pa.time64("us"))
 
 
 def _timestamp(text: pa.Array) -> pa.Array:
+    _check_minutes(text, at=_HOURS_END, unless_length=_DATE_LENGTH)
     moments = pc.cast(text, pa.timestamp("us"))
     _check_years(moments)
     return moments
@@ -52,6 +68,7 @@ def _timestamptz(text: pa.Array) -> pa.Array:
     """Parse text with an offset as that instant, and naive text as UTC."""
     only_date = pc.equal(pc.binary_length(text), _DATE_LENGTH)
     dated = pc.if_else(only_date, pc.binary_join_element_wise(text, "00:00", " "), text)
+    _check_minutes(dated, at=_HOURS_END)
     zoned = pc.match_substring_regex(dated, _OFFSET)
     if pc.any(zoned).as_py() is not True:
         return pc.cast(_timestamp(dated), pa.timestamp("us", "UTC"))
@@ -61,10 +78,21 @@ def _timestamptz(text: pa.Array) -> pa.Array:
     return instants
 
 
+def _check_minutes(text: pa.Array, *, at: int, unless_length: int = -1) -> None:
+    """Raise where only hours are given: Arrow would take them, and what they mean is anybody's guess."""
+    whole = pc.or_(pc.equal(pc.find_substring(text, ":"), at), pc.equal(pc.binary_length(text), unless_length))
+    if pc.all(whole).as_py() is False:
+        raise pa.ArrowInvalid("hours without minutes")
+
+
 def _check_years(moments: pa.Array) -> None:
-    earliest = pc.min(moments)
-    if earliest.is_valid and pc.less(earliest, _YEAR_ONE).as_py():
+    limits = pc.min_max(moments)
+    if not limits["min"].is_valid:
+        return
+    if pc.less(limits["min"], _FIRST).as_py():
         raise Unfit("lies before the year 1")
+    if pc.greater(limits["max"], _LAST).as_py():
+        raise Unfit("lies after the year 9999")
 
 
 _PARSERS = {"date": _date, "time": _time, "timestamp": _timestamp, "timestamptz": _timestamptz}

@@ -75,6 +75,11 @@ def text_or_real_lanes(expression: str, _column: TargetColumn) -> tuple[Lane, ..
     )
 
 
+def inexact(column: TargetColumn) -> Unfit:
+    """Return the objection to a value that the column's type doesn't hold as it is."""
+    return Unfit(f"can't become {column.declared} exactly")
+
+
 def join_text_or_real(arrays: Sequence[pa.Array]) -> pa.Array:
     """Return the two lanes of ``text_or_real_lanes`` as one array of text."""
     digits, doubles = arrays

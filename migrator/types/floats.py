@@ -10,13 +10,18 @@ from migrator.source import StorageClass
 from migrator.target import TargetColumn
 from migrator.types.family import Family, Refusal, Unfit, one_lane, stored_as
 
+_LARGEST_DOUBLE = 2**63 - 2**10
+"""The last double below SQLite's last integer."""
+
 
 def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
     """Refuse what is no number, and integers that no double holds."""
     return (
         stored_as(expression, StorageClass.INTEGER, StorageClass.REAL),
         Refusal(
-            f"typeof({expression}) = 'integer' AND CAST(CAST({expression} AS REAL) AS INTEGER) <> {expression}",
+            # SQLite's way back from a double stops at the last integer, which so would seem to survive.
+            f"typeof({expression}) = 'integer' AND (CAST(CAST({expression} AS REAL) AS INTEGER) <> {expression} "
+            f"OR {expression} > {_LARGEST_DOUBLE})",
             "is an integer that no double holds exactly",
         ),
     )

@@ -7,6 +7,7 @@ json, jsonb. SQLite keeps the text an application wrote, or a number where the c
 
 import json
 from collections.abc import Sequence
+from decimal import Decimal
 
 import pgpq.encoders
 import pgpq.schema
@@ -15,28 +16,54 @@ import pyarrow.compute as pc
 
 from migrator.source import StorageClass
 from migrator.target import TargetColumn
-from migrator.types.family import Family, Refusal, Unfit, join_text_or_real, stored_as, text_or_real_lanes
+from migrator.types.family import Family, Refusal, Unfit, stored_as, text_or_real_lanes
 
-_SUSPICIOUS_ESCAPE = r"\\u(0000|[dD][89a-fA-F])"
+_LARGEST_DOUBLE = "1.7976931348623157e308"
+"""Beyond it is only infinity, which JSON has no spelling for."""
+
+_SUSPICIOUS = r"\\u(0000|[dD][89a-fA-F])|[0-9][eE][+-]?[0-9]{5}"
+_LARGEST_EXPONENT, _SMALLEST_EXPONENT = 131_071, -16_383
+"""Of PostgreSQL's numeric, which jsonb keeps numbers in."""
 
 
 def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
     """Refuse BLOBs, and text that is no JSON (RFC 8259, which is what PostgreSQL reads too)."""
     return (
         stored_as(expression, StorageClass.TEXT, StorageClass.INTEGER, StorageClass.REAL),
-        Refusal(f"typeof({expression}) = 'text' AND NOT json_valid({expression})", "is not valid JSON"),
+        Refusal(
+            f"(typeof({expression}) = 'text' AND NOT json_valid({expression})) "
+            f"OR (typeof({expression}) = 'real' AND abs({expression}) > {_LARGEST_DOUBLE})",
+            "is not valid JSON",
+        ),
     )
 
 
 def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
-    """Return the text; raises for invalid UTF-8 and, into jsonb, for the escapes it refuses."""
-    text = join_text_or_real(arrays)
+    """Return the text; raises for invalid UTF-8 and NUL and, into jsonb, for the escapes it refuses."""
+    text = _joined(arrays)
     text.validate(full=True)
+    if pc.any(pc.match_substring(text, "\x00")).as_py():
+        raise Unfit("holds a NUL character, which JSON can't")  # SQLite's json_valid stops reading there
     if column.type_name == "jsonb":
-        suspicious = text.filter(pc.match_substring_regex(text, _SUSPICIOUS_ESCAPE))
-        for document in suspicious.to_pylist():  # few: only those that spell such an escape
-            _check_escapes(json.loads(document))
+        suspicious = text.filter(pc.match_substring_regex(text, _SUSPICIOUS))
+        for document in suspicious.to_pylist():  # few: only those that spell such an escape or exponent
+            _check_escapes(json.loads(document, parse_float=_check_number))
     return text
+
+
+def _joined(arrays: Sequence[pa.Array]) -> pa.Array:
+    """Return documents and numbers as text; a double as Python's json writes it, so that 1.0 doesn't become 1."""
+    documents, doubles = arrays
+    if doubles.null_count == len(doubles):
+        return documents
+    spelled = [None if double is None else repr(double) for double in doubles.to_pylist()]  # affinity's few leftovers
+    return pc.coalesce(documents, pa.array(spelled, pa.string()))
+
+
+def _check_number(text: str) -> float:
+    if not _SMALLEST_EXPONENT <= Decimal(text).adjusted() <= _LARGEST_EXPONENT:
+        raise Unfit("holds a number beyond PostgreSQL's numeric")
+    return 0.0
 
 
 def _check_escapes(value: object) -> None:

@@ -1,11 +1,13 @@
 """
-numeric(p, s) up to 38 digits. SQLite has no decimals: it keeps integers, doubles, or the text an application wrote.
+numeric. SQLite has no decimals: it keeps integers, doubles, or the text an application wrote.
 
-A double stands for the shortest decimal that reads back as the same double, which is what the application saw. Wider
-and bare ``numeric`` have no Arrow type and go as text (``others``).
+A double stands for the shortest decimal that reads back as the same double, which is what the application saw. Up to 38
+digits go as Arrow's decimals. Wider and bare ``numeric`` have no Arrow type and go as text, looked at here first:
+PostgreSQL would round to the column's scale without a word.
 """
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import pgpq.encoders
 import pyarrow as pa
@@ -13,10 +15,17 @@ import pyarrow.compute as pc
 
 from migrator.source import StorageClass
 from migrator.target import TargetColumn
-from migrator.types.family import Family, Refusal, join_text_or_real, stored_as, text_or_real_lanes
+from migrator.types.family import Family, Refusal, inexact, join_text_or_real, stored_as, text_or_real_lanes
 
 ARROW_DIGITS = 38
 """What a Decimal128 holds."""
+
+# PostgreSQL, "Arbitrary Precision Numbers": what a numeric without limits of its own can hold.
+_DIGITS_BEFORE_POINT, _DIGITS_AFTER_POINT = 131_072, 16_383
+
+_NUMERAL = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,6})?$"
+_ONE_BY_ONE = r"[eE]|^.{1000}"
+"""Numerals whose digits can't be counted by a pattern: those with an exponent, and very long ones."""
 
 
 def fits_arrow(column: TargetColumn) -> bool:
@@ -36,6 +45,46 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     return pc.cast(join_text_or_real(arrays), pa.decimal128(column.precision, column.scale))
 
 
+def convert_wide(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
+    """Return the numerals as text; raises Unfit for what is none, and for digits that the column has no place for."""
+    text = join_text_or_real(arrays)
+    text.validate(full=True)
+    if pc.all(pc.match_substring_regex(text, _NUMERAL)).as_py() is False:
+        raise inexact(column)
+    pattern = _fitting(column)
+    if pattern is None:
+        doubtful = text.drop_null()
+    else:
+        fitting = pc.and_not(pc.match_substring_regex(text, pattern), pc.match_substring_regex(text, _ONE_BY_ONE))
+        doubtful = text.filter(pc.invert(fitting))
+    if not all(_fits(Decimal(numeral), column) for numeral in doubtful.to_pylist()):
+        raise inexact(column)
+    return text
+
+
+def _fitting(column: TargetColumn) -> str | None:
+    """Return a pattern of numerals that surely fit; None where the column's scale allows no simple one."""
+    if column.precision is None or column.scale is None:
+        return "."
+    if not 0 <= column.scale <= column.precision:
+        return None
+    return rf"^[+-]?0*[0-9]{{0,{column.precision - column.scale}}}(\.[0-9]{{0,{column.scale}}}0*)?$"
+
+
+def _fits(number: Decimal, column: TargetColumn) -> bool:
+    _, digits, exponent = number.as_tuple()
+    significant = "".join(map(str, digits)).lstrip("0")
+    if not significant:
+        return True
+    kept = significant.rstrip("0")
+    exponent = int(exponent) + len(significant) - len(kept)
+    if column.precision is None or column.scale is None:
+        before, after = _DIGITS_BEFORE_POINT, _DIGITS_AFTER_POINT
+    else:
+        before, after = column.precision - column.scale, column.scale
+    return -exponent <= after and len(kept) + exponent <= before
+
+
 NUMERICS = Family(
     "numerics",
     frozenset({"numeric"}),
@@ -43,5 +92,14 @@ NUMERICS = Family(
     refusals=refusals,
     convert=convert,
     encoder=pgpq.encoders.Decimal128EncoderBuilder,
+    reads_content=True,
+)
+WIDE_NUMERICS = Family(
+    "numerics",
+    frozenset(),  # chosen by the column's digits, not by a name
+    lanes=text_or_real_lanes,
+    refusals=refusals,
+    convert=convert_wide,
+    encoder=None,
     reads_content=True,
 )

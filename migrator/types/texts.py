@@ -7,6 +7,7 @@ import pgpq.encoders
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from migrator.names import POSTGRES_NAME_BYTES
 from migrator.source import StorageClass
 from migrator.target import TargetColumn
 from migrator.types.family import Family, Refusal, Unfit, one_lane, stored_as
@@ -27,6 +28,8 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
         longest = pc.max(pc.utf8_length(text)).as_py()
         if longest is not None and longest > column.length:
             raise Unfit(f"is longer than {column.declared}")
+    if column.type_name == "name" and (pc.max(pc.binary_length(text)).as_py() or 0) > POSTGRES_NAME_BYTES:
+        raise Unfit(f"is longer than the {POSTGRES_NAME_BYTES} bytes of name")
     return text
 
 

@@ -11,6 +11,7 @@ from migrator.target import TargetColumn
 from migrator.types.family import Family, Refusal, Unfit, first, one_lane, stored_as
 
 _BYTES = 16
+_AS_BYTES = "CASE typeof({0}) WHEN 'blob' THEN {0} ELSE unhex({0}, '-') END"
 
 
 def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
@@ -18,7 +19,9 @@ def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
     return (
         stored_as(expression, StorageClass.TEXT, StorageClass.BLOB),
         Refusal(
-            f"typeof({expression}) = 'text' AND coalesce(length(unhex({expression}, '-')), 0) <> {_BYTES}",
+            # Functions of text stop at a NUL: what hides behind it shows in the number of bytes.
+            f"typeof({expression}) = 'text' AND (coalesce(length(unhex({expression}, '-')), 0) <> {_BYTES} "
+            f"OR octet_length({expression}) <> length({expression}))",
             "is not 32 hexadecimal digits",
         ),
         Refusal(f"typeof({expression}) = 'blob' AND length({expression}) <> {_BYTES}", "is not 16 bytes"),
@@ -36,14 +39,14 @@ def convert(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
 UUIDS = Family(
     "uuids",
     frozenset({"uuid"}),
-    lanes=one_lane(StorageClass.BLOB, "CASE typeof({0}) WHEN 'blob' THEN {0} ELSE unhex({0}, '-') END"),
+    lanes=one_lane(StorageClass.BLOB, _AS_BYTES),
     refusals=refusals,
     convert=convert,
     encoder=pgpq.encoders.FixedSizeBinaryEncoderBuilder,
     as_text=Family(
         "uuids",
         frozenset(),
-        lanes=one_lane(StorageClass.TEXT, "CASE typeof({0}) WHEN 'blob' THEN hex({0}) ELSE {0} END"),
+        lanes=one_lane(StorageClass.TEXT, f"CASE WHEN {{0}} IS NOT NULL THEN hex({_AS_BYTES}) END"),
         refusals=refusals,
         convert=first,
         encoder=None,
