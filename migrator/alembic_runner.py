@@ -6,12 +6,14 @@ it (Alembic, "Sharing a Connection across one or more programmatic migration com
 Each gets what it needs: the shared connection, ``sqlalchemy.url``, and ``DATABASE_URL`` in the environment.
 """
 
-import ast
 import asyncio
+import configparser
+import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import CodeType
 
 from alembic import command
 from alembic.config import Config
@@ -26,7 +28,7 @@ Command = Callable[[Config], None]
 
 
 class AlembicProject:
-    """An application's migrations, found through its ``alembic.ini``."""
+    """An application's migrations, found through its ``alembic.ini``, or its ``pyproject.toml``."""
 
     def __init__(self, ini: Path) -> None:
         """Read the configuration; raises ConfigurationError if there is none, or if it leads to no migrations."""
@@ -38,9 +40,10 @@ class AlembicProject:
         self.ini = ini
         try:
             self._script = ScriptDirectory.from_config(self._config())
-        except CommandError as error:
+        except (CommandError, configparser.Error, ValueError) as error:
+            said = str(error).splitlines()[0]
             raise ConfigurationError(
-                f"{str(ini)!r} leads to no migrations: {error}", next_step="correct script_location"
+                f"{str(ini)!r} leads to no migrations: {said}", next_step="correct script_location"
             ) from error
 
     def head(self) -> str | None:
@@ -92,19 +95,30 @@ class AlembicProject:
                 await connection.run_sync(_with_connection, config, action)
 
     def _config(self) -> Config:
-        config = Config(str(self.ini))
+        # As Alembic's own command has it: a pyproject.toml beside the .ini counts too, or may be all there is.
+        in_toml = self.ini.suffix == ".toml"
+        toml = self.ini if in_toml else self.ini.with_name("pyproject.toml")
+        config = Config(None if in_toml else str(self.ini), toml_file=str(toml))
         # With a file name, an env.py would hand it to logging.config.fileConfig, and our log would be gone.
         config.get_main_option("script_location")
         config.config_file_name = None
         return config
 
     def _starts_its_own_loop(self) -> bool:
-        """Return whether ``env.py`` calls asyncio.run and takes no connection: it needs a thread without a loop."""
+        """Return whether ``env.py`` is asynchronous and takes no connection: it needs a thread without a loop."""
         env = Path(self._script.env_py_location)
-        program = env.read_text(encoding="utf-8")
-        names = {node.attr for node in ast.walk(ast.parse(program, str(env))) if isinstance(node, ast.Attribute)}
-        runs_a_loop = "asyncio" in program and not names.isdisjoint({"run", "run_until_complete"})
-        return runs_a_loop and "attributes" not in names
+        codes = list(_codes(compile(env.read_text(encoding="utf-8"), str(env), "exec", dont_inherit=True)))
+        asynchronous = any(code.co_flags & inspect.CO_COROUTINE for code in codes)
+        takes_one = any("attributes" in code.co_names and "connection" in code.co_consts for code in codes)
+        return asynchronous and not takes_one
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """Yield a compiled program and all functions in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
 
 
 def _with_connection(connection: Connection, config: Config, action: Command) -> None:

@@ -1,0 +1,226 @@
+"""Alembic projects of every make: whatever their env.py does, the target gets the revisions that were asked for."""
+
+import os
+from pathlib import Path
+
+import pytest
+from fix_job import catalogs
+from fix_postgres import Database
+
+from migrator.alembic_runner import AlembicProject
+from migrator.errors import ConfigurationError
+from migrator.target import Target
+from migrator.target_url import from_url
+
+RUN = """
+    with connectable.connect() as connection:
+        context.configure(connection=connection, target_metadata=None)
+        with context.begin_transaction():
+            context.run_migrations()
+"""
+SYNCHRONOUS = f"""
+from logging.config import fileConfig
+from sqlalchemy import engine_from_config, pool
+from alembic import context
+config = context.config
+if config.config_file_name is not None:
+    fileConfig(config.config_file_name)
+def run_migrations_online():
+    connectable = engine_from_config(config.get_section(config.config_ini_section), prefix="sqlalchemy.",
+                                     poolclass=pool.NullPool)
+{RUN}
+run_migrations_online()
+"""
+ASYNCHRONOUS = """
+import asyncio
+from sqlalchemy import pool
+from sqlalchemy.ext.asyncio import async_engine_from_config
+from alembic import context
+config = context.config
+def do_run_migrations(connection):
+    context.configure(connection=connection, target_metadata=None)
+    with context.begin_transaction():
+        context.run_migrations()
+async def run_async_migrations():
+    connectable = async_engine_from_config(config.get_section(config.config_ini_section, {}), prefix="sqlalchemy.",
+                                           poolclass=pool.NullPool)
+    async with connectable.connect() as connection:
+        await connection.run_sync(do_run_migrations)
+    await connectable.dispose()
+asyncio.run(run_async_migrations())
+"""
+FROM_IMPORT = ASYNCHRONOUS.replace("import asyncio", "from asyncio import run").replace("asyncio.run(", "run(")
+COOKBOOK = """
+from sqlalchemy import engine_from_config, pool
+from alembic import context
+config = context.config
+connection = config.attributes.get("connection", None)
+if connection is None:
+    connection = engine_from_config(config.get_section(config.config_ini_section), prefix="sqlalchemy.").connect()
+context.configure(connection=connection, target_metadata=None)
+with context.begin_transaction():
+    context.run_migrations()
+"""
+ENVIRONMENT_ASYNC = """
+import asyncio, os
+from sqlalchemy.ext.asyncio import create_async_engine
+from alembic import context
+def migrate(connection):
+    context.configure(connection=connection, target_metadata=None)
+    with context.begin_transaction():
+        context.run_migrations()
+async def main():
+    engine = create_async_engine(os.environ["DATABASE_URL"])
+    async with engine.connect() as connection:
+        await connection.run_sync(migrate)
+    await engine.dispose()
+asyncio.run(main())
+"""
+BOTH = """
+import asyncio
+from sqlalchemy.ext.asyncio import async_engine_from_config
+from alembic import context
+config = context.config
+def do_run_migrations(connection):
+    context.configure(connection=connection, target_metadata=None)
+    with context.begin_transaction():
+        context.run_migrations()
+async def run_async():
+    connectable = async_engine_from_config(config.get_section(config.config_ini_section), prefix="sqlalchemy.")
+    async with connectable.connect() as connection:
+        await connection.run_sync(do_run_migrations)
+connectable = config.attributes.get("connection", None)
+if connectable is None:
+    asyncio.run(run_async())
+else:
+    do_run_migrations(connectable)
+"""
+READS_OTHER_ATTRIBUTES = ASYNCHRONOUS.replace(
+    "config = context.config", "config = context.config\nloud = config.attributes.get('configure_logger', True)"
+)
+ENVS = {
+    "synchronous": SYNCHRONOUS,
+    "asynchronous": ASYNCHRONOUS,
+    "asynchronous, by from-import": FROM_IMPORT,
+    "the cookbook's": COOKBOOK,
+    "a connection or its own loop": BOTH,
+    "asynchronous, and reads attributes": READS_OTHER_ATTRIBUTES,
+    "DATABASE_URL, asynchronous": ENVIRONMENT_ASYNC,
+}
+REVISION = """
+from alembic import op
+import sqlalchemy as sa
+revision = {revision!r}
+down_revision = {down!r}
+branch_labels = None
+depends_on = None
+def upgrade():
+    op.create_table({table!r}, sa.Column("id", sa.Integer, primary_key=True))
+def downgrade():
+    op.drop_table({table!r})
+"""
+
+
+def project(folder: Path, env: str, revisions: dict[str, str | None], *, ini: str = "") -> Path:
+    """Write an Alembic project, each revision with a table of its name, and return its alembic.ini."""
+    scripts = folder / "mig rations"
+    (scripts / "versions").mkdir(parents=True)
+    (scripts / "env.py").write_text(env)
+    (scripts / "script.py.mako").write_text("")
+    for revision, down in revisions.items():
+        text = REVISION.format(revision=revision, down=down, table=f"t_{revision}")
+        (scripts / "versions" / f"{revision}_.py").write_text(text)
+    path = folder / "alembic.ini"
+    path.write_text(
+        ini or "[alembic]\nscript_location = %(here)s/mig rations\nsqlalchemy.url = driver://user:pass@host/x\n"
+    )
+    return path
+
+
+async def tables(database: Database) -> set[str]:
+    """Return the tables that are there, Alembic's own included."""
+    rows = await database.fetch("SELECT tablename::text AS t FROM pg_tables WHERE schemaname = 'public'")
+    return {row["t"] for row in rows}
+
+
+def target_of(database: Database) -> Target:
+    """Return the target of a test; its password has a per cent sign in it."""
+    assert "%" in database.password
+    return Target(from_url(database.url, {}))
+
+
+@pytest.mark.parametrize("env", ENVS)
+async def test_every_kind_of_env(env: str, tmp_path: Path, database: Database) -> None:
+    """First a revision in the middle, then the head, each through the project's own env.py."""
+    ini = project(tmp_path, ENVS[env], {"one": None, "two": "one", "three": "two"})
+    found = AlembicProject(ini)
+    target = target_of(database)
+    await found.upgrade(target, ["two"])
+    assert await tables(database) == {"t_one", "t_two", "alembic_version"}
+    await found.upgrade(target, ["three"])
+    assert await tables(database) == {"t_one", "t_two", "t_three", "alembic_version"}
+    before = await catalogs(database)
+    await found.upgrade(target, ["three"])
+    assert await catalogs(database) == before
+
+
+@pytest.mark.one_server
+async def test_a_project_in_pyproject(tmp_path: Path, database: Database) -> None:
+    """Alembic reads [tool.alembic] of a pyproject.toml as well; the setting may name that file."""
+    project(tmp_path, COOKBOOK, {"one": None})
+    (tmp_path / "alembic.ini").unlink()
+    pyproject = tmp_path / "pyproject.toml"
+    pyproject.write_text('[project]\nname = "x"\n[tool.alembic]\nscript_location = "%(here)s/mig rations"\n')
+    await AlembicProject(pyproject).upgrade(target_of(database), ["one"])
+    assert "t_one" in await tables(database)
+
+
+async def test_several_heads(tmp_path: Path) -> None:
+    """There is no newest revision then: the heads are named, and how to merge them."""
+    ini = project(tmp_path, SYNCHRONOUS, {"one": None, "left": "one", "right": "one"})
+    with pytest.raises(ConfigurationError, match=r"2 heads: left, right"):
+        AlembicProject(ini).head()
+
+
+async def test_what_a_project_knows(tmp_path: Path) -> None:
+    """A revision of another application is not known; a project without any has no head."""
+    found = AlembicProject(project(tmp_path, SYNCHRONOUS, {"one": None}))
+    assert (found.head(), found.knows("one"), found.knows("stranger")) == ("one", True, False)
+    (tmp_path / "empty").mkdir()
+    assert AlembicProject(project(tmp_path / "empty", SYNCHRONOUS, {})).head() is None
+
+
+@pytest.mark.parametrize("ini", ["[alembic]\nscript_location = nowhere\n", "[alembic]\n", "[other]\n", "not an ini"])
+async def test_a_configuration_that_leads_nowhere(ini: str, tmp_path: Path) -> None:
+    """It is one of the settings that is wrong, so the job ends with 2 before it waits for anything."""
+    path = project(tmp_path, SYNCHRONOUS, {"one": None}, ini=ini)
+    with pytest.raises(ConfigurationError, match="leads to no migrations"):
+        AlembicProject(path)
+
+
+async def test_a_database_of_a_revision_that_is_unknown(tmp_path: Path, database: Database) -> None:
+    """The target was migrated by a newer image: Alembic refuses, and so does the job, in one line."""
+    found = AlembicProject(project(tmp_path, COOKBOOK, {"one": None}))
+    await database.execute(
+        "CREATE TABLE alembic_version (version_num text); INSERT INTO alembic_version VALUES ('new')"
+    )
+    with pytest.raises(ConfigurationError, match="Can't locate revision identified by 'new'"):
+        await found.upgrade(target_of(database), ["one"])
+
+
+async def test_a_failing_migration_leaves_nothing_behind(tmp_path: Path, database: Database) -> None:
+    """The transaction is rolled back, so the next run begins where this one did."""
+    ini = project(tmp_path, COOKBOOK, {"one": None, "two": "one"})
+    await database.execute("CREATE TABLE t_two (id int)")
+    with pytest.raises(Exception, match='"t_two" already exists'):
+        await AlembicProject(ini).upgrade(target_of(database), ["two"])
+    assert await tables(database) == {"t_two"}
+
+
+async def test_the_environment_is_as_before(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DATABASE_URL is the application's own outside the migrations."""
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///mine.db")
+    await AlembicProject(project(tmp_path, ENVIRONMENT_ASYNC, {"one": None})).upgrade(target_of(database), ["one"])
+    assert os.environ["DATABASE_URL"] == "sqlite:///mine.db"
