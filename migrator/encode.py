@@ -61,6 +61,8 @@ class TextEncoder:
 
     def rows(self, batch: pa.RecordBatch) -> bytes:
         """Return one line a row."""
+        if not len(batch):
+            return b""
         fields = [_field(array) for array in batch.columns]
         lines = pc.binary_join_element_wise(*fields, _TAB)
         return b"".join((pc.binary_join(_as_one_list(lines), _NEWLINE)[0].as_buffer(), b"\n"))

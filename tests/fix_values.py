@@ -31,6 +31,7 @@ class Refused:
 
 
 Carry = Callable[..., Awaitable[dict[str, object]]]
+"""See the fixture ``carry``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,12 @@ class Move:
         return await job.run(self.settings, Silent())
 
 
+MakeMove = Callable[..., Move]
+"""See the fixture ``move``."""
+
+
 @pytest.fixture
-def move(environment: pytest.MonkeyPatch, database: Database, sqlite_file: Path) -> Callable[..., Move]:
+def move(environment: pytest.MonkeyPatch, database: Database, sqlite_file: Path) -> MakeMove:
     """Give a function that makes a Move from ``sqlite_file`` to ``database``; what it is given are flags."""
     del environment  # cleaned, so that only the flags count
 
@@ -75,11 +80,11 @@ def move(environment: pytest.MonkeyPatch, database: Database, sqlite_file: Path)
 
 
 @pytest.fixture
-def carry(move: Callable[..., Move], database: Database, make_sqlite: MakeSqlite) -> Carry:
+def carry(move: MakeMove, database: Database, make_sqlite: MakeSqlite) -> Carry:
     """
-    Give a function that tells what becomes of stored values: ``await carry("boolean", {"yes": 1, "two": 2})``.
+    Give a function that moves one column of values and tells what becomes of each.
 
-    It returns ``{"yes": True, "two": Refused("is neither 0 nor 1")}``.
+    ``await carry("boolean", {"yes": 1, "two": 2})`` returns ``{"yes": True, "two": Refused("is neither 0 nor 1")}``.
 
     Every value is a row of one table, known by its name in the mapping. ``stored_as`` declares the source's column,
     and so its affinity; without it values keep the storage class of their Python type. ``beside`` adds a column of
