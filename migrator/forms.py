@@ -139,85 +139,81 @@ def _text_or_real(
     )
 
 
-def _formats(*times: str) -> str:
-    return ", ".join(f"'%Y-%m-%d{time}'" for time in times)
-
-
-_TIMES = ("%H:%M:%S.%f", "%H:%M:%S", "%H:%M", "%H")
-_NAIVE = tuple(f"{between}{time}" for time in _TIMES for between in (" ", "T"))
-
 # `bits`: 0.0 and -0.0 hash alike, so the sign goes in; all NaNs are one, as PostgreSQL has it.
 # `moment`: what can't be read is no NULL, so the text's own presence goes in.
 # `…_of`: dates and times in the spellings that are listed, and no others: a cast would drop an offset or a nanosecond
-#   and roll 24:00 over. The most usual come first. `strptime` knows words (infinity), hence `starts_with_digit`.
-#   Zeros after the sixth digit of a fraction say nothing, and are taken away if that helps.
-# `decimal_form`: a number's digits, without the zeros, the sign and the exponent that say nothing. An exponent that no
-#   `numeric` has (six digits and more) is left alone: nobody needs that many zeros.
-# `plain_numbers`: a document whose numbers are spelled alike: 1e2 as 100, 1.50 as 1.5, -0 as 0.
-# `json_form`: keys sorted, the last of twins kept, escapes and blanks gone. DuckDB reads a fraction as a double, which
-#   holds 15 digits of any decimal; so the numbers of a document with a longer one go in as they are spelled.
+#   and roll 24:00 over. Each spelling is asked for where it is likely, because one that doesn't fit costs ten that do.
+#   `strptime` knows words (infinity), hence `starts_with_digit`. Zeros after a fraction's sixth digit say nothing.
+# `canonical`: a number's digits, without the zeros, the sign and the exponent that say nothing. `decimal_form`: the
+#   same for any text, with a short way for the usual. An exponent of six digits, which no `numeric` has, is left alone.
+# `json_form`: keys sorted, the last of twins kept, escapes and blanks gone, and numbers spelled alike: 1e2 as 100, 1.50
+#   as 1.5, -0 as 0. DuckDB reads a fraction as a double, which holds 15 digits of any decimal, so a number with more
+#   goes in as a marked string. All that happens in the document without its strings (`bare`), which come back after it.
 # `list_transform([x], lambda y: …)[1]` is how a macro uses a value several times and computes it once.
-MACROS = (
-    rf"""
+MACROS = r"""
 CREATE MACRO bits(number) AS struct_pack(number := number, negative := signbit(number));
 CREATE MACRO moment(given, reading) AS struct_pack(given := given IS NULL, reading := reading);
 CREATE MACRO starts_with_digit(given) AS given >= '0' AND given < ':';
-CREATE MACRO short_fraction(given) AS regexp_replace(given, '(\.\d{{6}})0+', '\1');
-CREATE MACRO naive(given) AS try_strptime(given, [{_formats(*_NAIVE, "")}]);
-CREATE MACRO zoned(given) AS try_strptime(given, [{_formats(*(f"{time}%z" for time in _NAIVE))}]);
+CREATE MACRO short_fraction(given) AS regexp_replace(given, '(\.\d{6})0+', '\1');
+CREATE MACRO naive(given) AS (
+    CASE WHEN contains(given, '.') THEN coalesce(try_strptime(given, '%Y-%m-%d %H:%M:%S.%f'),
+                                                 try_strptime(short_fraction(given), '%Y-%m-%d %H:%M:%S.%f'))
+         WHEN length(given) = 10 THEN try_strptime(given, '%Y-%m-%d')
+         ELSE try_strptime(given, ['%Y-%m-%d %H:%M:%S', '%Y-%m-%d %H:%M', '%Y-%m-%d %H']) END);
+CREATE MACRO zoned(given) AS (
+    CASE WHEN contains(given, '.') THEN coalesce(try_strptime(given, '%Y-%m-%d %H:%M:%S.%f%z'),
+                                                 try_strptime(short_fraction(given), '%Y-%m-%d %H:%M:%S.%f%z'))
+         ELSE try_strptime(given, ['%Y-%m-%d %H:%M:%S%z', '%Y-%m-%d %H:%M%z', '%Y-%m-%d %H%z']) END);
+CREATE MACRO has_offset(given) AS contains(given, '+') OR contains(substr(given, 11), '-');
 CREATE MACRO date_of(given) AS CASE WHEN starts_with_digit(given) THEN try_strptime(given, '%Y-%m-%d')::DATE END;
-CREATE MACRO time_of(given) AS CASE WHEN starts_with_digit(given) THEN coalesce(
-    try_strptime('1970-01-01 ' || given, [{_formats(*(f" {time}" for time in _TIMES))}]),
-    try_strptime('1970-01-01 ' || short_fraction(given), '%Y-%m-%d %H:%M:%S.%f'))::TIME END;
-CREATE MACRO timestamp_of(given) AS CASE WHEN starts_with_digit(given)
-    THEN coalesce(naive(given), naive(short_fraction(given))) END;
-CREATE MACRO timestamptz_of(given) AS CASE WHEN starts_with_digit(given) THEN epoch_us(coalesce(
-    timezone('UTC', naive(given)), zoned(given), zoned(regexp_replace(given, '[zZ]$', '+00')),
-    timezone('UTC', naive(short_fraction(given))), zoned(regexp_replace(short_fraction(given), '[zZ]$', '+00')))) END;
-"""
-    r"""
+CREATE MACRO time_of(given) AS CASE WHEN starts_with_digit(given) THEN naive('1970-01-01 ' || given)::TIME END;
+CREATE MACRO timestamp_of(given) AS CASE WHEN starts_with_digit(given) THEN naive(replace(given, 'T', ' ')) END;
+CREATE MACRO instant(given) AS epoch_us(
+    CASE WHEN has_offset(given) THEN zoned(given)
+         WHEN suffix(given, 'Z') THEN timezone('UTC', naive(rtrim(given, 'Z')))
+         ELSE timezone('UTC', naive(given)) END);
+CREATE MACRO timestamptz_of(given) AS CASE WHEN starts_with_digit(given) THEN instant(replace(given, 'T', ' ')) END;
 CREATE MACRO hex_form(digits) AS lower(replace(digits, '-', ''));
-CREATE MACRO shifted(whole, fraction, exponent) AS (
-    CASE WHEN length(whole) + exponent <= 0
-           THEN '0.' || repeat('0', -(length(whole) + exponent)) || whole || fraction
-         WHEN exponent >= length(fraction)
-           THEN whole || fraction || repeat('0', exponent - length(fraction))
-         ELSE left(whole || fraction, length(whole) + exponent) || '.'
-              || right(whole || fraction, length(fraction) - exponent)
-    END);
-CREATE MACRO without_exponent(number) AS
-    if(starts_with(number, '-'), '-', '') || regexp_replace(
-        shifted(regexp_extract(number, '^[+-]?(\d*)', 1), regexp_extract(number, '\.(\d*)', 1),
-                coalesce(try_cast(regexp_extract(number, '[eE]([+-]?\d+)$', 1) AS INTEGER), 0)), '^0+(\d)', '\1');
-CREATE MACRO is_beyond(number) AS regexp_matches(number, '[eE][+-]?0*[1-9]\d{5}');
+CREATE MACRO canonical(number) AS list_transform(list_transform(list_transform(
+    [regexp_extract(number, '^([+-]?)(\d*)\.?(\d*)(?:[eE]([+-]?\d+))?$', ['sign', 'whole', 'fraction', 'exponent'])],
+    lambda n: struct_pack(sign := n.sign, digits := n.whole || n.fraction,
+                          point := length(n.whole) + coalesce(try_cast(n.exponent AS INTEGER), 0))),
+    lambda n: struct_pack(
+        sign := n.sign,
+        whole := ltrim(rpad(left(n.digits, greatest(n.point, 0)), greatest(n.point, 0)::INTEGER, '0'), '0'),
+        fraction := rtrim(repeat('0', greatest(-n.point, 0)) || substr(n.digits, greatest(n.point, 0) + 1), '0'))),
+    lambda n: CASE WHEN n.whole = '' AND n.fraction = '' THEN '0'
+                   ELSE if(n.sign = '-', '-', '') || if(n.whole = '', '0', n.whole)
+                        || if(n.fraction = '', '', '.' || n.fraction) END)[1];
 CREATE MACRO without_zeros(number) AS (
     CASE WHEN NOT contains(number, '.') THEN if(number = '-0', '0', number)
          WHEN rtrim(rtrim(number, '0'), '.') = '-0' THEN '0'
          ELSE rtrim(rtrim(number, '0'), '.') END);
 CREATE MACRO decimal_form(given) AS (
     CASE WHEN regexp_full_match(given, '-?(0|[1-9]\d*)(\.\d+)?') THEN without_zeros(given)
-         WHEN regexp_full_match(given, '[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?') AND NOT is_beyond(given)
-           THEN list_transform([without_exponent(given)], lambda number: without_zeros(number))[1]
+         WHEN regexp_full_match(given, '[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,5})?') THEN canonical(given)
          ELSE given END);
 CREATE MACRO plain_number(token) AS (
-    CASE WHEN regexp_matches(token, '^[-\d]') AND NOT is_beyond(token)
-           THEN without_zeros(if(regexp_matches(token, '[eE]'), without_exponent(token), token))
-         ELSE token END);
-CREATE MACRO plain_numbers(document) AS (
-    CASE WHEN regexp_matches(document, '-0|\d[eE]|\.\d*0(\D|$)')
+    CASE WHEN regexp_full_match(token, '-?\d+(\.\d+)?([eE][+-]?\d{1,5})?') THEN canonical(token) ELSE token END);
+CREATE MACRO plain_numbers(bare) AS (
+    CASE WHEN regexp_matches(bare, '\d[eE]|-0')
            THEN array_to_string(list_transform(
-               regexp_extract_all(document, '(?s)"(?:\\.|[^"\\])*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|[^"\d-]+|.'),
+               regexp_extract_all(bare, '-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|[^\d-]+|.'),
                lambda token: plain_number(token)), '')
+         ELSE regexp_replace(regexp_replace(bare, '(\.\d*[1-9])0+(\D|$)', '\1\2', 'g'), '\.0+(\D|$)', '\1', 'g') END);
+CREATE MACRO exact_numbers(bare) AS regexp_replace(plain_numbers(bare), '-?\d[\d.]{15,}', '"\\u0001\0"', 'g');
+CREATE MACRO strings(document) AS regexp_extract_all(document, '(?s)"[^"\\]*(?:\\.[^"\\]*)*"');
+CREATE MACRO without_strings(document) AS regexp_replace(document, '(?s)"[^"\\]*(?:\\.[^"\\]*)*"', '""', 'g');
+CREATE MACRO has_odd_numbers(document) AS regexp_matches(
+    document, '(^|[\[,:\s])-?\d+(\.\d*0([,\]}\s]|$)|(\.\d+)?[eE])|-0([,\]}\s]|$)|\d[\d.]{15}');
+CREATE MACRO with_plain_numbers(document) AS (
+    CASE WHEN has_odd_numbers(document)
+           THEN array_to_string(list_transform(list_zip(
+               string_split(list_transform([without_strings(document)], lambda bare: exact_numbers(bare))[1], '""'),
+               strings(document)), lambda parts: concat(parts[1], parts[2])), '')
          ELSE document END);
-CREATE MACRO numbers(document) AS regexp_extract_all(
-    regexp_replace(document, '(?s)"(\\.|[^"\\])*"', '""', 'g'), '-?\d+(\.\d+)?([eE][+-]?\d+)?');
 CREATE MACRO sorted_keys(document) AS coalesce(try_cast(document AS JSON)::VARIANT::JSON::VARCHAR, trim(document));
-CREATE MACRO json_shown(given) AS sorted_keys(plain_numbers(given));
-CREATE MACRO json_form(given) AS (
-    CASE WHEN regexp_matches(given, '-0|\d[eE]|\.0+(\D|$)|\d[\d.]{15}') THEN
-           list_transform([plain_numbers(given)], lambda document: struct_pack(
-               form := sorted_keys(document),
-               digits := CASE WHEN regexp_matches(document, '\d[\d.]{15}') THEN list_sort(numbers(document)) END))[1]
-         ELSE struct_pack(form := sorted_keys(given), digits := NULL::VARCHAR[]) END);
+CREATE MACRO json_form(given) AS list_transform(
+    [with_plain_numbers(given)], lambda document: sorted_keys(document))[1];
+CREATE MACRO json_shown(given) AS regexp_replace(json_form(given), '"\\u0001([^"]*)"', '\1', 'g');
 """
-)
