@@ -13,17 +13,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from migrator.names import quote_postgres
-from migrator.source import Lane, SourceColumn, StorageClass
+from migrator.names import quote_literal, quote_postgres
+from migrator.source import Lane, StorageClass
 from migrator.target import TargetColumn
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A source column and the target column that must hold the same values."""
+    """A column of the source, as SQL over its table, and the target column that must hold the same values."""
 
-    source: SourceColumn
+    expression: str
     target: TargetColumn
+    timezone: str = "UTC"
+    """Where the clocks stood that showed times without an offset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,9 @@ def target_side(readings: Sequence[Reading], prefix: str = "") -> Side:
     )
 
 
-def reading(pair: Pair) -> Reading:  # noqa: C901, PLR0911 - a table, read from the top
+def reading(pair: Pair) -> Reading:  # noqa: C901, PLR0911, PLR0912 - a table, read from the top
     """Return how the pair's values are read and compared."""
-    column, target = pair.source.quoted, quote_postgres(pair.target.name)
+    column, target = pair.expression, quote_postgres(pair.target.name)
     match "enum" if pair.target.enum_labels else pair.target.type_name:
         case "bool":
             # Not cast to BOOLEAN: that would take every integer but 0 for true.
@@ -93,10 +95,11 @@ def reading(pair: Pair) -> Reading:  # noqa: C901, PLR0911 - a table, read from 
             digits = f"CASE typeof({column}) WHEN 'blob' THEN hex({column}) ELSE {column} END"
             lanes = (Lane(digits, StorageClass.TEXT),)
             return Reading(lanes, "hex_form({0})", f"{target}::text", "hex_form({0})")
-        case "date" | "time" | "timestamp" | "timestamptz" as name:
-            read = f"moment({{0}}, {name}_of({{0}}))"
-            given = "moment({0}, epoch_us({0}))" if name == "timestamptz" else "moment({0}, {0})"
-            return Reading(_text(column), read, target, given)
+        case "date" | "time" | "timestamp" as name:
+            return Reading(_text(column), f"moment({{0}}, {name}_of({{0}}))", target, "moment({0}, {0})")
+        case "timestamptz":
+            read = f"moment({{0}}, timestamptz_of({{0}}, {quote_literal(pair.timezone)}))"
+            return Reading(_text(column), read, target, "moment({0}, epoch_us({0}))")
         case "text" | "varchar" | "citext" | "name" | "enum":
             return Reading(_text(column), "{0}", f"{target}::text", "{0}")
         case "bpchar":
@@ -168,11 +171,12 @@ CREATE MACRO has_offset(given) AS contains(given, '+') OR contains(substr(given,
 CREATE MACRO date_of(given) AS CASE WHEN starts_with_digit(given) THEN try_strptime(given, '%Y-%m-%d')::DATE END;
 CREATE MACRO time_of(given) AS CASE WHEN starts_with_digit(given) THEN naive('1970-01-01 ' || given)::TIME END;
 CREATE MACRO timestamp_of(given) AS CASE WHEN starts_with_digit(given) THEN naive(replace(given, 'T', ' ')) END;
-CREATE MACRO instant(given) AS epoch_us(
+CREATE MACRO instant(given, zone) AS epoch_us(
     CASE WHEN has_offset(given) THEN zoned(given)
          WHEN suffix(given, 'Z') THEN timezone('UTC', naive(rtrim(given, 'Z')))
-         ELSE timezone('UTC', naive(given)) END);
-CREATE MACRO timestamptz_of(given) AS CASE WHEN starts_with_digit(given) THEN instant(replace(given, 'T', ' ')) END;
+         ELSE timezone(zone, naive(given)) END);
+CREATE MACRO timestamptz_of(given, zone) AS
+    CASE WHEN starts_with_digit(given) THEN instant(replace(given, 'T', ' '), zone) END;
 CREATE MACRO hex_form(digits) AS lower(replace(digits, '-', ''));
 CREATE MACRO canonical(number) AS list_transform(list_transform(list_transform(
     [regexp_extract(number, '^([+-]?)(\d*)\.?(\d*)(?:[eE]([+-]?\d+))?$', ['sign', 'whole', 'fraction', 'exponent'])],

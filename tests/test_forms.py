@@ -28,9 +28,10 @@ def duck() -> Iterator[duckdb.DuckDBPyConnection]:
         yield database
 
 
-def forms(duck: duckdb.DuckDBPyConnection, macro: str, values: list[str]) -> list[Any]:
+def forms(duck: duckdb.DuckDBPyConnection, macro: str, values: list[str], zone: str = "UTC") -> list[Any]:
     """Return the form of every value, in order: DuckDB works on many at a time, as it does on a table."""
-    rows = duck.execute(f"SELECT {macro}(v) FROM (SELECT unnest($1::VARCHAR[]) AS v)", [values]).fetchall()
+    more = f", '{zone}'" if macro == "timestamptz_of" else ""
+    rows = duck.execute(f"SELECT {macro}(v{more}) FROM (SELECT unnest($1::VARCHAR[]) AS v)", [values]).fetchall()
     return [row[0] for row in rows]
 
 
@@ -180,3 +181,10 @@ def test_a_date_has_no_time_and_a_timestamp_no_offset(duck: duckdb.DuckDBPyConne
     assert forms(duck, "date_of", ["2024-02-29 12:00:00", "2024-02-29"]) == [None, date(2024, 2, 29)]
     assert forms(duck, "timestamp_of", ["2024-02-29 12:00:00+02:00", "2024-02-29 12:00:00Z"]) == [None, None]
     assert forms(duck, "time_of", ["12:00:00+02:00", "2024-02-29 12:00:00", "12:00"]) == [None, None, time(12)]
+
+
+def test_a_time_without_offset_is_of_the_zone_that_is_named(duck: duckdb.DuckDBPyConnection) -> None:
+    """Summer time counts; an offset in the text wins; a date alone is its midnight there."""
+    texts = ["2024-01-01 12:00:00", "2024-07-01 12:00:00", "2024-07-01T12:00:00Z", "2024-07-01"]
+    moments = [datetime.fromtimestamp(us / 1e6, UTC) for us in forms(duck, "timestamptz_of", texts, "Europe/Berlin")]
+    assert [f"{moment:%m-%d %H}" for moment in moments] == ["01-01 11", "07-01 10", "07-01 12", "06-30 22"]

@@ -110,7 +110,7 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
 def _comparison(source: Source, table: TablePlan, batch_bytes: int) -> Comparison:
     with source.session() as session:
         profile = measure(session, table)
-    pairs = tuple(Pair(column.source, column.target) for column in table.columns)
+    pairs = tuple(Pair(column.source_expression, column.target) for column in table.columns)
     return Comparison(table.source, table.target, pairs, profile, batch_bytes)
 
 
