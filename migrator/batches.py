@@ -42,26 +42,33 @@ def is_skewed(profile: Profile, batch_bytes: int) -> bool:
     return rows_per_batch(profile, batch_bytes) * 8 < usual
 
 
-def scan(
-    session: ScanSession, table: SourceTable, lanes: Sequence[Lane], *, profile: Profile, batch_bytes: int
+def scan(  # noqa: PLR0913 - what is read, and how
+    session: ScanSession,
+    table: SourceTable,
+    lanes: Sequence[Lane],
+    *,
+    profile: Profile,
+    batch_bytes: int,
+    where: str = "",
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the whole table in batches of about ``batch_bytes``; raises what the scan raises."""
+    """Yield the table, or its rows ``where``, in batches of about ``batch_bytes``; raises what the scan raises."""
     rowid = table.rowid
     if rowid is None or not is_skewed(profile, batch_bytes):
-        yield from session.scan(table, lanes, batch_rows=rows_per_batch(profile, batch_bytes))
+        yield from session.scan(table, lanes, batch_rows=rows_per_batch(profile, batch_bytes), where=where)
         return
-    for piece in _ranges(session, table, rowid, batch_bytes):
+    for piece in _ranges(session, table, rowid, batch_bytes, where):
         where = f"{rowid} BETWEEN {piece.first} AND {piece.last}"
         yield from session.scan(table, lanes, batch_rows=piece.rows + 1, where=where)
 
 
-def _ranges(session: ScanSession, table: SourceTable, rowid: str, batch_bytes: int) -> list[_Range]:
+def _ranges(session: ScanSession, table: SourceTable, rowid: str, batch_bytes: int, where: str) -> list[_Range]:
     width = " + ".join(f"coalesce(octet_length({column.quoted}), 0)" for column in table.columns)
+    condition = f" WHERE {where}" if where else ""
     rows = session.ask(
         f"SELECT min(row) AS first, max(row) AS last, count(*) AS rows FROM ("
         f"SELECT {rowid} AS row, row_number() OVER w / {MOST_ROWS} AS by_rows, "
         f"sum({width}) OVER w / {batch_bytes} AS by_bytes "
-        f"FROM {table.quoted} WINDOW w AS (ORDER BY {rowid} ROWS UNBOUNDED PRECEDING)"
+        f"FROM {table.quoted}{condition} WINDOW w AS (ORDER BY {rowid} ROWS UNBOUNDED PRECEDING)"
         f") GROUP BY by_bytes, by_rows ORDER BY 1"
     )
     return [_Range(row["first"], row["last"], row["rows"]) for row in rows]

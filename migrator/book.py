@@ -19,10 +19,11 @@ from migrator.events import Event
 from migrator.explain import explain
 from migrator.runner import Runner
 from migrator.settings import Settings
-from migrator.source import Fingerprint
+from migrator.source import Fingerprint, Watch
 from migrator.target import Target
 
 T = TypeVar("T")
+Ready = Callable[[], Awaitable[None]]
 log = structlog.get_logger()
 
 _GOODBYE_SECONDS = 3
@@ -36,15 +37,25 @@ class Book:
     target: Target
     run_id: UUID
     runner: Runner
+    ready: Ready
+    """Called before every try of a stage; what it raises counts as the stage's."""
+    watch: Watch
 
     async def stage(self, name: str, action: Callable[[], Awaitable[T]]) -> T:
-        """Run a stage, noted at its begin and at its good end; returns what it returns and raises what it raises."""
+        """
+        Run a stage, noted at its begin and at its good end; returns what it returns and raises what it raises.
+
+        Raises SourceChanged if somebody wrote to the source meanwhile, GaveUp if another run has taken over.
+        """
 
         async def noted() -> T:
+            await self.ready()
             async with self.target.transaction() as connection:
                 await ledger.begin_stage(connection, self.run_id, name)
             result = await action()
+            await self.watch.check()
             async with self.target.transaction() as connection:
+                await ledger.check_owner(connection, self.run_id)
                 await ledger.end_stage(connection, self.run_id, name)
             return result
 
@@ -52,15 +63,27 @@ class Book:
 
 
 @asynccontextmanager
-async def opened(
-    target: Target, run_id: UUID, runner: Runner, *, settings: Settings, source: Fingerprint
+async def opened(  # noqa: PLR0913 - what a run is
+    target: Target,
+    run_id: UUID,
+    runner: Runner,
+    *,
+    settings: Settings,
+    source: Fingerprint,
+    ready: Ready,
+    watch: Watch,
 ) -> AsyncIterator[Book]:
-    """Make the ledger where there is none, write the run's line, and write how it ended when the block is left."""
+    """
+    Make the ledger where there is none, write the run's line, and write how it ended when the block is left.
+
+    From here on no run that began earlier can write to the ledger.
+    """
     async with target.transaction() as connection:
         await ledger.create(connection)
         await ledger.begin_run(connection, run_id, version=__version__, source=source, settings=settings.public())
+        await ledger.take_over(connection, run_id)
     try:
-        yield Book(target, run_id, runner)
+        yield Book(target, run_id, runner, ready, watch)
     except BaseException as error:
         await _say_goodbye(target, run_id, error)
         raise

@@ -86,6 +86,18 @@ async def _status(settings: Settings, _progress: Progress) -> Outcome:
     return await job.status(settings)
 
 
+async def _repair(settings: Settings, _progress: Progress) -> Outcome:
+    from migrator import job  # noqa: PLC0415 - as above
+
+    return await job.repair(settings)
+
+
+async def _reset(settings: Settings, _progress: Progress) -> Outcome:
+    from migrator import job  # noqa: PLC0415 - as above
+
+    return await job.reset(settings)
+
+
 async def _demo(settings: Settings, progress: Progress) -> Outcome:
     from migrator import demo  # noqa: PLC0415 - as above
 
@@ -112,6 +124,16 @@ COMMANDS: Final = {
         "Tell what the ledger in the target says about past runs.",
         (Group.TARGET, Group.PATIENCE, Group.OUTPUT),
         _status,
+    ),
+    "repair": Command(
+        "Bring back keys and indexes that an interrupted run took away. Copies nothing.",
+        (Group.TARGET, Group.SPEED, Group.PATIENCE, Group.OUTPUT),
+        _repair,
+    ),
+    "reset": Command(
+        "Empty the tables that this job filled, if nobody has written to them since.",
+        (Group.TARGET, Group.SPEED, Group.PATIENCE, Group.AGAIN, Group.OUTPUT),
+        _reset,
     ),
     "demo": Command(
         "Show the whole job on sample data and a PostgreSQL of its own.",

@@ -34,6 +34,7 @@ class Group(StrEnum):
     SPEED = "Speed"
     DEMO = "Demo"
     PATIENCE = "Patience"
+    AGAIN = "Again"
     OUTPUT = "Output"
 
 

@@ -7,14 +7,13 @@ Values go from stage to stage by name. Whatever raises ends the run; the ledger 
 """
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from uuid import UUID, uuid4
 
 import structlog
 from tenacity import AsyncRetrying
 
-from migrator import book, ledger
+from migrator import book, history, ledger
 from migrator.book import Book
 from migrator.errors import ConfigurationError, MigratorError, SourceChanged, ValuesRefused
 from migrator.events import Event
@@ -30,9 +29,10 @@ from migrator.source import Fingerprint, Source, check_file
 from migrator.stages.analyze import analyze
 from migrator.stages.copy import copy
 from migrator.stages.init_sql import InitNames, init_sql
-from migrator.stages.lock import lock
+from migrator.stages.lock import Lock, lock
 from migrator.stages.park import park
 from migrator.stages.preflight import Allowed, look_over, preflight, refuse
+from migrator.stages.reset import reset as empty
 from migrator.stages.restore import restore
 from migrator.stages.schema import alembic_project, schema
 from migrator.stages.sequences import sequences
@@ -52,17 +52,27 @@ async def run(settings: Settings, progress: Progress) -> Report:
 
     Raises an error of the tree. What was committed until then is in the ledger, and the next run goes on from there.
     """
-    runner = _runner(settings)
+    runner, run_id = _runner(settings), _run_id()
     _check_configuration(settings)
     async with _ends(settings) as (source, target), AsyncExitStack() as held:
         await runner("wait", lambda: _wait(target, settings))
-        await runner("lock", lambda: held.enter_async_context(lock(target, settings.lock_timeout_seconds)))
+        held_lock = await runner("lock", lambda: held.enter_async_context(_lock(target, settings)))
+        watch = await held.enter_async_context(source.pinned())
+        if settings.restart:
+            await _start_over(settings, target, runner, run_id)
         fingerprint = await source.fingerprint()
-        if (migrated := await _migrated(target)) is not None:
+        if (migrated := await history.migrated(target)) is not None:
             return await _nothing_left(settings, target, runner, migrated, fingerprint)
         await runner("init_sql", lambda: _init_sql(target, settings))
-        async with book.opened(target, _run_id(), runner, settings=settings, source=fingerprint) as ledger_of_run:
-            return await _move(settings, source, target, ledger_of_run, fingerprint, progress)
+
+        async def ready() -> None:
+            if not await held_lock.is_held():
+                await _wait(target, settings)
+                await held_lock.take()
+
+        run_book = book.opened(target, run_id, runner, settings=settings, source=fingerprint, ready=ready, watch=watch)
+        async with run_book as opened:
+            return await _move(settings, source, target, opened, fingerprint, progress)
 
 
 async def _move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
@@ -71,13 +81,14 @@ async def _move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     """Go through the stages from ``schema`` to ``upgrade``."""
     stage, jobs, batch_bytes = run_book.stage, settings.jobs, settings.batch_bytes
     contents = await source.describe()
-    await _same_source(target, fingerprint)
+    await history.go_on_with(target, fingerprint)
     await stage("schema", lambda: schema(contents, target, settings))
     plan = make_plan(contents, await _describe(target, settings), settings.exclude)
     _tell_skipped(plan)
     profiles = await stage("preflight", lambda: _preflight(settings, source, target, plan, progress))
-    await stage("park", lambda: park(target, plan, {name: profile.rows for name, profile in profiles.items()}))
-    progress.begin("copy", {str(name): profile.rows for name, profile in profiles.items()})
+    rows = {name: profile.rows for name, profile in profiles.items()}
+    await stage("park", lambda: park(target, plan, rows, run_book.run_id))
+    progress.begin("copy", {str(name): count for name, count in rows.items()})
     await stage(
         "copy",
         lambda: copy(
@@ -88,6 +99,7 @@ async def _move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
             run_id=run_book.run_id,
             jobs=jobs,
             batch_bytes=batch_bytes,
+            chunk_bytes=settings.chunk_bytes,
             progress=progress,
         ),
     )
@@ -96,8 +108,7 @@ async def _move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     await stage("sequences", lambda: sequences(source, target, plan))
     await stage("analyze", lambda: analyze(target, plan))
     verdicts = await stage("verify", lambda: _verify(settings, source, target, plan, progress, note=True))
-    _refuse_late_writer(fingerprint, await source.fingerprint())
-    await _complete(target, fingerprint)
+    await history.complete(target, fingerprint, await source.fingerprint())
     if settings.schema_mode == "alembic":
         await stage("upgrade", lambda: upgrade(target, alembic_project(settings)))
     return await _report(target, plan, verdicts, run_book.runner, "migrated: every value of every row is in the target")
@@ -136,6 +147,22 @@ async def verify(settings: Settings, progress: Progress) -> Report:
         return await _report(target, plan, verdicts, runner, "every value of every row is equal")
 
 
+async def repair(settings: Settings) -> Report:
+    """Bring back the keys and indexes that a run took away and could not bring back. Copies nothing."""
+    runner = _runner(settings)
+    async with _held_target(settings, runner) as target:
+        restored = await runner("restore", lambda: _restore(target, settings.jobs))
+        return Report(f"{restored} keys and indexes brought back", timings=tuple(runner.timings))
+
+
+async def reset(settings: Settings) -> Report:
+    """Take back what the ledger says this job has loaded, and bring back keys and indexes."""
+    runner = _runner(settings)
+    async with _held_target(settings, runner) as target:
+        emptied = await _start_over(settings, target, runner, _run_id())
+        return Report(f"{emptied} tables emptied: as if nothing had been copied", timings=tuple(runner.timings))
+
+
 async def status(settings: Settings) -> Status:
     """Tell what the ledger says, also while a run is under way. Writes nothing, and takes no lock."""
     runner = _runner(settings)
@@ -168,6 +195,36 @@ async def _ends(settings: Settings) -> AsyncIterator[tuple[Source, Target]]:
     finally:
         await source.close()
         await target.close()
+
+
+@asynccontextmanager
+async def _held_target(settings: Settings, runner: Runner) -> AsyncIterator[Target]:
+    """Open the target alone, and hold its lock."""
+    target = Target(settings.target)
+    try:
+        await runner("wait", lambda: _wait(target, settings))
+        async with AsyncExitStack() as held:
+            await runner("lock", lambda: held.enter_async_context(_lock(target, settings)))
+            yield target
+    finally:
+        await target.close()
+
+
+def _lock(target: Target, settings: Settings) -> AbstractAsyncContextManager[Lock]:
+    return lock(target, settings.lock_timeout_seconds)
+
+
+async def _start_over(settings: Settings, target: Target, runner: Runner, run_id: UUID) -> int:
+    """Empty what was loaded, then bring back what was parked: in that order, since empty tables fit every key."""
+    emptied = await runner("reset", lambda: empty(target, run_id, force=settings.force))
+    await runner("restore", lambda: _restore(target, settings.jobs))
+    return emptied
+
+
+async def _restore(target: Target, jobs: int) -> int:
+    async with target.connect() as connection:
+        known = await ledger.exists(connection)
+    return await restore(target, jobs) if known else 0
 
 
 def _runner(settings: Settings) -> Runner:
@@ -226,7 +283,8 @@ async def _preflight(
 ) -> dict[TableName, Profile]:
     async with target.connect() as connection:
         loaded = frozenset(await ledger.copied(connection))
-        seeded = await ledger.seeded_rows(connection)
+        begun = {name: so_far.rows for name, so_far in (await ledger.begun(connection)).items()}
+        seeded = await ledger.seeded_rows(connection) | begun
     return await preflight(
         source,
         target,
@@ -266,45 +324,6 @@ def _refusal(findings: list[Finding]) -> MigratorError | None:
 def _tell_skipped(plan: Plan) -> None:
     for skipped in plan.skipped:
         log.info(Event.TABLE_SKIPPED, table=skipped.name, reason=skipped.reason)
-
-
-async def _same_source(target: Target, fingerprint: Fingerprint) -> None:
-    """Raise SourceChanged if an earlier run has copied from a source that was different."""
-    async with target.transaction() as connection:
-        known = await ledger.recall(connection, "source")
-        if known is None or not await ledger.copied(connection):
-            await ledger.remember(connection, "source", asdict(fingerprint))
-            return
-    changes = Fingerprint(**known).differences(fingerprint)
-    if changes:
-        raise SourceChanged(
-            f"the source is not the one an earlier run has begun to copy: {', '.join(changes)}",
-            next_step="bring that file back, or empty the target and drop its schema 'migrator' to start over",
-            changes=changes,
-        )
-
-
-def _refuse_late_writer(before: Fingerprint, after: Fingerprint) -> None:
-    if changes := before.differences(after):
-        raise SourceChanged(
-            f"somebody wrote to the source while it was copied: {', '.join(changes)}",
-            next_step="stop the application, empty the target and drop its schema 'migrator', and run again",
-            changes=changes,
-        )
-
-
-async def _complete(target: Target, fingerprint: Fingerprint) -> None:
-    async with target.transaction() as connection:
-        await ledger.remember(connection, "source", asdict(fingerprint))
-        await ledger.remember(connection, "completed", value=True)
-
-
-async def _migrated(target: Target) -> Fingerprint | None:
-    """Return the source that was migrated here, if one was, and completely."""
-    async with target.connect() as connection:
-        if not await ledger.exists(connection) or not await ledger.recall(connection, "completed"):
-            return None
-        return Fingerprint(**await ledger.recall(connection, "source"))
 
 
 async def _nothing_left(

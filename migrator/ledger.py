@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrator.errors import GaveUp
 from migrator.names import TableName
 from migrator.source import Fingerprint
 from migrator.target import LEDGER_SCHEMA
@@ -57,6 +58,23 @@ tables = sa.Table(
     sa.Column("verified_at", _moment),
     comment="one line a table, committed together with its rows",
 )
+chunks = sa.Table(
+    "chunks",
+    metadata,
+    sa.Column("schema_name", sa.Text, primary_key=True),
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("run_id", sa.Uuid, sa.ForeignKey(runs.c.id), nullable=False),
+    sa.Column("last", sa.Text, comment="key of its last row, as SQL literals; null for the last chunk of a table"),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("seconds", sa.Double, nullable=False),
+    sa.Column(
+        "transaction", sa.BigInteger, nullable=False, comment="which brought the rows: their xmin, with an epoch"
+    ),
+    sa.Column("copied_at", _moment, nullable=False, server_default=_now),
+    comment="one line a piece of a table, committed together with its rows; a small table is one piece",
+)
 seeded = sa.Table(
     "seeded",
     metadata,
@@ -84,7 +102,7 @@ state = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", JSONB, nullable=False),
     sa.Column("written_at", _moment, nullable=False, server_default=_now),
-    comment="facts about the migration as a whole: began_empty, source, completed",
+    comment="facts about the migration as a whole: began_empty, source, owner, completed",
 )
 
 
@@ -98,6 +116,22 @@ class CopiedTable:
     bytes: int
     seconds: float
     digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """How far a table has come: the chunks of it that are in the target."""
+
+    chunks: int = 0
+    rows: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    last: str | None = None
+    """Key of the last row that is there, as SQL literals."""
+
+    def and_then(self, *, rows: int, size: int, seconds: float, last: str | None) -> "Begun":
+        """Return how far it is with one more chunk."""
+        return Begun(self.chunks + 1, self.rows + rows, self.bytes + size, self.seconds + seconds, last)
 
 
 FOREIGN_KEY = "foreign key"
@@ -172,8 +206,96 @@ async def completed_at(connection: AsyncConnection) -> datetime | None:
     return moment
 
 
+OWNER = "owner"
+
+
+async def take_over(connection: AsyncConnection, run_id: UUID) -> None:
+    """Write that this run is the one that may write; waits for what another has under way to be committed."""
+    await remember(connection, OWNER, str(run_id))
+
+
+async def check_owner(connection: AsyncConnection, run_id: UUID) -> None:
+    """
+    Hold this run's right to write until the transaction ends; raises GaveUp if another run has taken over.
+
+    The advisory lock lives and dies with one connection. Should that be lost while others still work, a second job may
+    begin; then this keeps the first one from writing another line.
+    """
+    owner = await connection.scalar(sa.select(state.c.value).where(state.c.name == OWNER).with_for_update(read=True))
+    if owner != str(run_id):
+        raise GaveUp(
+            f"another run has taken over: {owner}",
+            next_step="wait for it to end; `migrator status` shows how far it is",
+        )
+
+
+async def write_chunk(  # noqa: PLR0913 - a line's columns
+    connection: AsyncConnection,
+    table: TableName,
+    run_id: UUID,
+    position: int,
+    *,
+    last: str | None,
+    rows: int,
+    size: int,
+    seconds: float,
+) -> None:
+    """Write that a chunk's rows are there; belongs into the transaction that brings them."""
+    values = {
+        "schema_name": table.schema,
+        "table_name": table.name,
+        "position": position,
+        "run_id": run_id,
+        "last": last,
+        "rows": rows,
+        "bytes": size,
+        "seconds": seconds,
+        "transaction": sa.cast(sa.cast(sa.func.pg_current_xact_id(), sa.Text), sa.BigInteger),
+    }
+    await connection.execute(chunks.insert().values(values))
+
+
+async def begun(connection: AsyncConnection) -> dict[TableName, Begun]:
+    """Return how far each table is of which something is in the target, also those that are complete."""
+    found = (await connection.execute(sa.select(chunks).order_by(chunks.c.position))).all()
+    far: dict[TableName, Begun] = {}
+    for row in found:
+        name = TableName(row.schema_name, row.table_name)
+        so_far = far.get(name, Begun())
+        far[name] = so_far.and_then(rows=row.rows, size=row.bytes, seconds=row.seconds, last=row.last)
+    return far
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was brought into a table, and by which transactions."""
+
+    rows: int
+    transactions: tuple[int, ...]
+
+
+async def loaded(connection: AsyncConnection) -> dict[TableName, Loaded]:
+    """Return what this migration has brought into each table, complete or not."""
+    found = (await connection.execute(sa.select(chunks))).all()
+    all_of: dict[TableName, Loaded] = {}
+    for row in found:
+        name = TableName(row.schema_name, row.table_name)
+        so_far = all_of.get(name, Loaded(0, ()))
+        all_of[name] = Loaded(so_far.rows + row.rows, (*so_far.transactions, row.transaction))
+    return all_of
+
+
+async def forget(connection: AsyncConnection, names: Sequence[TableName]) -> None:
+    """Remove the lines about tables that were emptied, and that the migration was begun with a source or completed."""
+    for table in (chunks, tables, seeded):
+        for name in names:
+            its_own = (table.c.schema_name == name.schema, table.c.table_name == name.name)
+            await connection.execute(table.delete().where(*its_own))
+    await connection.execute(state.delete().where(state.c.name.in_(["source", "completed"])))
+
+
 async def write_copied(connection: AsyncConnection, table: CopiedTable) -> None:
-    """Write that a table's rows are there; belongs into the transaction that brings them."""
+    """Write that all of a table's rows are there; belongs into the transaction that brings the last of them."""
     values = {
         "schema_name": table.name.schema,
         "table_name": table.name.name,

@@ -217,6 +217,14 @@ class Settings(BaseSettings):
         le=1000,
     )
 
+    chunk_bytes: ByteSize = setting(
+        ByteSize(256 << 20),
+        "Tables larger than this are committed in pieces of about this size, so that a run that is killed loses no "
+        "more than one of them for each of its jobs.",
+        Traits("Speed", shown_default="256MiB"),
+        ge=1,
+    )
+
     wait_timeout_seconds: Seconds = setting(
         120,
         "Seconds to wait for a server that is starting or away.",
@@ -238,6 +246,17 @@ class Settings(BaseSettings):
         30,
         "Longest pause between two tries, in seconds.",
         Traits("Patience"),
+    )
+
+    restart: bool = setting(
+        False,  # noqa: FBT003 - the default
+        "Give up what an earlier run has copied and start over; refused where somebody has written to it since.",
+        Traits("Again"),
+    )
+    force: bool = setting(
+        False,  # noqa: FBT003 - the default
+        "Let reset and --restart also remove rows that somebody has added or changed since they were copied.",
+        Traits("Again"),
     )
 
     report: Path | None = setting(

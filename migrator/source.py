@@ -21,7 +21,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from migrator.errors import SourceUnreadable
+from migrator.errors import SourceChanged, SourceUnreadable
 from migrator.names import quote_sqlite
 
 HEADER = b"SQLite format 3\x00"
@@ -171,15 +171,18 @@ class Source:
         except (DBAPIError, sqlite3.Error) as error:
             raise unreadable(self.path, error) from error
 
-    async def data_version(self, watch: AsyncConnection) -> int:
+    @asynccontextmanager
+    async def pinned(self) -> AsyncIterator["Watch"]:
         """
-        Return a number that changes when another connection commits to the file.
+        Hold a read transaction while the block runs, and watch for writers.
 
-        Ask on one connection that stays open and in no transaction (SQLite, "PRAGMA data_version").
+        A database with a rollback journal takes no commits while somebody reads, so its writers are told that it is
+        locked. One in WAL mode takes them; the watch notices (SQLite, "Isolation In SQLite").
         """
-        version = await watch.scalar(text("PRAGMA data_version"))
-        await watch.rollback()
-        return int(version or 0)
+        async with self.connect() as pin, self.connect() as watch:
+            await pin.exec_driver_sql("BEGIN")
+            await pin.execute(text("SELECT count(*) FROM sqlite_schema"))
+            yield Watch(self.path, watch, await _data_version(watch))
 
     async def describe(self) -> SourceDatabase:
         """Return the ordinary tables of the file, and what is left out with the reason."""
@@ -213,6 +216,35 @@ class Source:
             yield ScanSession(self.path, connection)
         finally:
             connection.close()
+
+
+class Watch:
+    """Notices commits of others to the file since it began."""
+
+    def __init__(self, path: Path, connection: AsyncConnection, version: int) -> None:
+        self._path = path
+        self._connection = connection
+        self._version = version
+
+    async def check(self) -> None:
+        """Raise SourceChanged if somebody has committed to the file."""
+        if await _data_version(self._connection) != self._version:
+            raise SourceChanged(
+                f"somebody writes to the source {str(self._path)!r} while it is read",
+                next_step="stop the application and run again with --restart, or use --snapshot to leave it running",
+                source=str(self._path),
+            )
+
+
+async def _data_version(watch: AsyncConnection) -> int:
+    """
+    Return a number that changes when another connection commits to the file.
+
+    It means something only on one connection, which is in no transaction when asked (SQLite, "PRAGMA data_version").
+    """
+    version = await watch.scalar(text("PRAGMA data_version"))
+    await watch.rollback()
+    return int(version or 0)
 
 
 class ScanSession:

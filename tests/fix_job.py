@@ -155,7 +155,8 @@ async def catalogs(database: Database) -> dict[str, list[str]]:
 
 async def contents(database: Database, table: str) -> list[str]:
     """Return a table's rows as sorted text."""
-    return [row[0] for row in await database.fetch(f'SELECT t::text COLLATE "C" FROM {table} t ORDER BY 1')]
+    rows = await database.fetch(f'SELECT ROW(one.*)::text COLLATE "C" FROM {table} AS one ORDER BY 1')
+    return [row[0] for row in rows]
 
 
 _OURS = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'migrator')"

@@ -2,7 +2,8 @@
 Stage ``copy``: the source's rows go into the target's tables.
 
 Here the way of the data is joined: ``source.scan → plan.convert → encode → bridge → target.copy_in``, with the ledger's
-line about a table in the transaction of its rows. After any failure a table is there, with its line, or it is empty.
+line about a piece of a table in the transaction of its rows. After any failure a piece is there, with its line, or none
+of it is.
 """
 
 import asyncio
@@ -23,8 +24,9 @@ from migrator.encode import Encoder, encoder_for
 from migrator.errors import SourceChanged
 from migrator.events import Event
 from migrator.findings import Profile
-from migrator.ledger import CopiedTable
+from migrator.ledger import Begun, CopiedTable
 from migrator.names import TableName, quote_postgres
+from migrator.pieces import Piece, next_piece, rows_per_piece
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
 from migrator.source import Source
@@ -33,6 +35,9 @@ from migrator.survey import Showing
 from migrator.target import Target, copy_in, row_count
 
 log = structlog.get_logger()
+
+_ALL = 1 << 62
+"""More rows than a table can have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,9 @@ class _Load:
     target: Target
     run_id: UUID
     batch_bytes: int
-    progress: Progress
+    chunk_bytes: int
     seeded: Mapping[TableName, int]
+    progress: Progress
 
 
 async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
@@ -56,67 +62,104 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     run_id: UUID,
     jobs: int,
     batch_bytes: int,
+    chunk_bytes: int,
     progress: Progress,
 ) -> None:
     """
     Fill every table that has a profile and no line in the ledger yet, the largest first, ``jobs`` at a time.
 
-    Memory is bounded by ``jobs`` times a few ``batch_bytes``, whatever the tables hold. After an error the tables that
-    were done are committed with their lines, and the others are as they were. Raises RowsInTheWay for rows that have
-    come since preflight.
+    A table of more than ``chunk_bytes`` goes in several transactions, and goes on after the last that was committed.
+    Memory is bounded by ``jobs`` times a few ``batch_bytes``, whatever the tables hold. After an error the chunks that
+    were done are committed with their lines, and nothing else is. Raises SourceChanged, RowsInTheWay, and GaveUp if
+    another run has taken over.
     """
     async with target.connect() as connection:
         done = await ledger.copied(connection)
+        begun = await ledger.begun(connection)
         seeded = await ledger.seeded_rows(connection)
     pending = [table for table in plan.tables if table.name in profiles and table.name not in done]
     pending.sort(key=lambda table: profiles[table.name].bytes, reverse=True)
-    load = _Load(source, target, run_id, batch_bytes, progress, seeded)
+    load = _Load(source, target, run_id, batch_bytes, chunk_bytes, seeded, progress)
     at_once = asyncio.Semaphore(jobs)
 
     async def in_turn(table: TablePlan) -> None:
         async with at_once:
-            await _load(load, table, profiles[table.name])
+            await _load(load, table, profiles[table.name], begun.get(table.name, Begun()))
 
     async with asyncio.TaskGroup() as group:
         for table in pending:
             group.create_task(in_turn(table))
 
 
-async def _load(load: _Load, table: TablePlan, profile: Profile) -> None:
-    """
-    Fill one table and write its ledger line in one transaction: afterwards both are there, or neither.
+async def _load(load: _Load, table: TablePlan, profile: Profile, begun: Begun) -> None:
+    """Fill one table, piece by piece, from where it is."""
+    rows = rows_per_piece(profile, load.chunk_bytes)
+    while True:
+        piece = await asyncio.to_thread(_piece, load.source, table, begun, rows if rows < profile.rows else None)
+        begun = await _load_piece(load, table, profile, piece, begun)
+        if piece.last is None:
+            break
+    log.info(
+        Event.TABLE_COPIED,
+        table=str(table.name),
+        rows=begun.rows,
+        bytes=begun.bytes,
+        seconds=round(begun.seconds, 3),
+        **({"chunks": begun.chunks} if begun.chunks > 1 else {}),
+    )
 
-    Raises SourceChanged if other than the surveyed number of rows came, RowsInTheWay if somebody's would be lost.
+
+def _piece(source: Source, table: TablePlan, begun: Begun, rows: int | None) -> Piece:
+    if rows is None and not begun.chunks:
+        return Piece("", None)
+    with source.session() as session:
+        return next_piece(session, table.source, begun.last, rows or _ALL)
+
+
+async def _load_piece(load: _Load, table: TablePlan, profile: Profile, piece: Piece, begun: Begun) -> Begun:
+    """
+    Bring one piece and write its ledger lines in one transaction: afterwards all are there, or none.
+
+    Raises SourceChanged if, with the last piece, other than the surveyed number of rows has come.
     """
     started = time.monotonic()
     sent = _Sent()
     async with load.target.transaction() as connection:
-        await _refuse_strangers(load, connection, table, profile)
-        # Also what lets COPY FREEZE mark the rows as visible to all, so that nobody has to write them once more.
-        await connection.exec_driver_sql(f"TRUNCATE {table.name.quoted}")
-        await connection.execute(text("SELECT set_config('synchronous_commit', 'off', true)"))
+        if not begun.chunks:
+            await _refuse_strangers(load, connection, table, profile)
         triggers = await _silence_triggers(connection, table.name)
+        if not begun.chunks:
+            await connection.exec_driver_sql(f"TRUNCATE {table.name.quoted}")
+        await connection.execute(text("SELECT set_config('synchronous_commit', 'off', true)"))
         rows = await copy_in(
             connection,
             table.name,
             [column.target.name for column in table.columns],
-            _encoded(load, table, profile, sent),
+            _encoded(load, table, profile, piece, sent),
             form=table.form,
-            freeze=not table.target.partitioned,
+            # Marks the rows as visible to all, so that nobody has to write them once more; needs the TRUNCATE.
+            freeze=not begun.chunks and not table.target.partitioned,
         )
-        if rows != profile.rows:
-            raise SourceChanged(
-                f"table {table.source.name!r} had {profile.rows} rows in preflight and {rows} now",
-                next_step="stop whatever writes to the source and run again",
-                table=table.source.name,
-            )
         for trigger in triggers:
             await connection.exec_driver_sql(trigger)
         seconds = time.monotonic() - started
-        await ledger.write_copied(
-            connection, CopiedTable(table.name, load.run_id, rows, sent.bytes, seconds, digest=None)
+        so_far = begun.and_then(rows=rows, size=sent.bytes, seconds=seconds, last=piece.last)
+        await ledger.check_owner(connection, load.run_id)
+        await ledger.write_chunk(
+            connection,
+            table.name,
+            load.run_id,
+            begun.chunks,
+            last=piece.last,
+            rows=rows,
+            size=sent.bytes,
+            seconds=seconds,
         )
-    log.info(Event.TABLE_COPIED, table=str(table.name), rows=rows, bytes=sent.bytes, seconds=round(seconds, 3))
+        if piece.last is None:
+            _refuse_other_number(table, profile.rows, so_far.rows)
+            whole = CopiedTable(table.name, load.run_id, so_far.rows, so_far.bytes, so_far.seconds, digest=None)
+            await ledger.write_copied(connection, whole)
+    return so_far
 
 
 async def _refuse_strangers(load: _Load, connection: AsyncConnection, table: TablePlan, profile: Profile) -> None:
@@ -133,27 +176,40 @@ async def _refuse_strangers(load: _Load, connection: AsyncConnection, table: Tab
         raise refusal([found])
 
 
+def _refuse_other_number(table: TablePlan, surveyed: int, came: int) -> None:
+    if came != surveyed:
+        raise SourceChanged(
+            f"table {table.source.name!r} had {surveyed} rows in preflight and {came} now",
+            next_step="stop whatever writes to the source and run again",
+            table=table.source.name,
+        )
+
+
 class _Sent:
-    """Counts the bytes of one table on their way."""
+    """Counts the bytes of one piece on their way."""
 
     bytes = 0
 
 
-async def _encoded(load: _Load, table: TablePlan, profile: Profile, sent: _Sent) -> AsyncIterator[bytes]:
-    """Yield the table as COPY data, read and encoded in a thread while the network takes what is ready."""
-    async for rows, chunk in bridge(_chunks(load.source, table, profile, load.batch_bytes)):
+async def _encoded(load: _Load, table: TablePlan, profile: Profile, piece: Piece, sent: _Sent) -> AsyncIterator[bytes]:
+    """Yield the piece as COPY data, read and encoded in a thread while the network takes what is ready."""
+    async for rows, chunk in bridge(_chunks(load.source, table, profile, piece, load.batch_bytes)):
         sent.bytes += len(chunk)
         yield chunk
         if rows:
             load.progress.advance(str(table.name), rows, len(chunk))
 
 
-def _chunks(source: Source, table: TablePlan, profile: Profile, batch_bytes: int) -> Iterator[tuple[int, bytes]]:
+def _chunks(
+    source: Source, table: TablePlan, profile: Profile, piece: Piece, batch_bytes: int
+) -> Iterator[tuple[int, bytes]]:
     """Yield (rows, COPY data), a batch at a time."""
     encoder = _encoder(table)
     yield 0, encoder.start()
     with source.session() as session:
-        for batch in scan(session, table.source, table.lanes, profile=profile, batch_bytes=batch_bytes):
+        for batch in scan(
+            session, table.source, table.lanes, profile=profile, batch_bytes=batch_bytes, where=piece.where
+        ):
             yield len(batch), encoder.rows(table.convert(batch))
     yield 0, encoder.end()
 

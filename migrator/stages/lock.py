@@ -5,8 +5,9 @@ An advisory lock of the session (PostgreSQL, "Advisory Locks"): it dies with its
 nothing that a person would have to clear.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -21,17 +22,55 @@ LOCK_KEY = int.from_bytes(b"migrator", "big", signed=True)
 _LOCK_NOT_AVAILABLE = "55P03"
 
 
-@asynccontextmanager
-async def lock(target: Target, timeout_seconds: float) -> AsyncIterator[None]:
-    """
-    Hold the target's lock while the block runs.
+class Lock:
+    """The lock of one target; it is held from ``take`` until the block is left, or its connection dies."""
 
-    Waits at most ``timeout_seconds`` for another job; raises GaveUp naming who holds it.
-    """
-    async with target.autocommit() as connection:
-        await _acquire(connection, timeout_seconds)
-        yield
-        # Closing the connection releases it, also after an error; there is no unlock that could fail and hide one.
+    def __init__(self, target: Target, timeout_seconds: float) -> None:
+        self._target = target
+        self._timeout_seconds = timeout_seconds
+        self._session = AsyncExitStack()
+        self._connection: AsyncConnection | None = None
+
+    async def take(self) -> None:
+        """
+        Take the lock, again if its connection has died; does nothing while it is held.
+
+        Waits at most the timeout for another job; raises GaveUp naming who holds it.
+        """
+        if await self.is_held():
+            return
+        await self.release()
+        connection = await self._session.enter_async_context(self._target.autocommit())
+        await _acquire(connection, self._timeout_seconds)
+        self._connection = connection
+
+    async def is_held(self) -> bool:
+        """Return whether the connection that holds the lock is alive."""
+        if self._connection is None:
+            return False
+        try:
+            async with asyncio.timeout(self._target.address.connect_timeout_seconds):
+                await self._connection.execute(text("SELECT 1"))
+        except (DBAPIError, OSError):
+            return False
+        return True
+
+    async def release(self) -> None:
+        """Close the connection: that releases the lock. There is no unlock that could fail and hide another error."""
+        self._connection = None
+        with suppress(DBAPIError, OSError):
+            await self._session.aclose()
+
+
+@asynccontextmanager
+async def lock(target: Target, timeout_seconds: float) -> AsyncIterator[Lock]:
+    """Hold the target's lock while the block runs; waits and raises as ``Lock.take`` does."""
+    held = Lock(target, timeout_seconds)
+    try:
+        await held.take()
+        yield held
+    finally:
+        await held.release()
 
 
 async def _acquire(connection: AsyncConnection, timeout_seconds: float) -> None:

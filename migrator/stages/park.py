@@ -9,6 +9,7 @@ that the ledger doesn't know. Stage ``restore`` brings them back, in this run or
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -31,22 +32,22 @@ class _Entry:
     restore: tuple[str, ...]
 
 
-async def park(target: Target, plan: Plan, rows: Mapping[TableName, int]) -> int:
+async def park(target: Target, plan: Plan, rows: Mapping[TableName, int], run_id: UUID) -> int:
     """
     Take away the planned tables' foreign keys, from and to them, and the keys and indexes of those where it pays.
 
     ``rows`` are the source's rows of each table still to be loaded; a table that isn't there keeps what it has.
-    Returns how many were taken.
+    Returns how many were taken. Raises GaveUp if another run has taken over.
     """
     async with _qualifying(target) as connection:
         entries = await _foreign_keys(connection, [table.name for table in plan.tables if table.name in rows])
-        await _take(connection, entries)
+        await _take(connection, entries, run_id)
     taken = len(entries)
     for table in plan.tables:
         if rows.get(table.name, 0) >= PAYS_FROM_ROWS and not table.target.partitioned:
             async with _qualifying(target) as connection:
                 entries = await _keys_and_indexes(connection, table.name)
-                await _take(connection, entries)
+                await _take(connection, entries, run_id)
             taken += len(entries)
     return taken
 
@@ -59,7 +60,8 @@ async def _qualifying(target: Target) -> AsyncIterator[AsyncConnection]:
         yield connection
 
 
-async def _take(connection: AsyncConnection, entries: Sequence[_Entry]) -> None:
+async def _take(connection: AsyncConnection, entries: Sequence[_Entry], run_id: UUID) -> None:
+    await ledger.check_owner(connection, run_id)
     for entry in entries:
         await ledger.write_parked(connection, entry.table, entry.kind, entry.name, entry.restore)
         await connection.exec_driver_sql(entry.drop)

@@ -1,10 +1,12 @@
 """Stages park and restore: what is taken away for the load comes back exactly as it was, or is named."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 import pytest
 from fix_job import catalogs
 from fix_postgres import Database
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import ledger
 from migrator.errors import TargetRefused
@@ -60,6 +62,14 @@ CREATE INDEX ON other.elsewhere (child);
 NAMES = (TableName("public", "parents"), TableName("public", "children"), TableName("other", "elsewhere"))
 
 
+RUN = UUID(int=7)
+
+
+async def _begin(connection: AsyncConnection) -> None:
+    await ledger.create(connection)
+    await ledger.take_over(connection, RUN)
+
+
 def planned(tables: Sequence[TableName]) -> Plan:
     """Return a plan over tables of which only the names matter."""
     return Plan(
@@ -82,14 +92,14 @@ async def target(database: Database) -> Target:
     await database.execute(SCHEMA + INDEXES)
     target = Target(from_url(database.url, {}))
     async with target.transaction() as connection:
-        await ledger.create(connection)
+        await _begin(connection)
     return target
 
 
 async def test_everything_comes_back_exactly(target: Target, database: Database) -> None:
     """After park the load meets bare tables; after restore the catalogs are equal, line by line."""
     before = await catalogs(database)
-    taken = await park(target, planned(NAMES), dict.fromkeys(NAMES, 1_000_000))
+    taken = await park(target, planned(NAMES), dict.fromkeys(NAMES, 1_000_000), RUN)
     bare = await catalogs(database)
     left = " ".join(bare["indexes"])
     assert all(name not in left for name in ("the key", "deferred_key", "partial", "by_gin", "for_replication"))
@@ -103,7 +113,7 @@ async def test_everything_comes_back_exactly(target: Target, database: Database)
 async def test_small_tables_keep_their_indexes(target: Target, database: Database) -> None:
     """Only foreign keys go where building an index again would cost more than it saves."""
     before = await catalogs(database)
-    await park(target, planned(NAMES), dict.fromkeys(NAMES, 1))
+    await park(target, planned(NAMES), dict.fromkeys(NAMES, 1), RUN)
     assert (await catalogs(database))["indexes"] == before["indexes"]
     assert (await catalogs(database))["constraints"] != before["constraints"]
     await restore(target, jobs=1)
@@ -113,8 +123,8 @@ async def test_small_tables_keep_their_indexes(target: Target, database: Databas
 async def test_parking_again_after_a_failure_takes_only_what_is_left(target: Target, database: Database) -> None:
     """A second run finds some things parked already: nothing is written down twice, and all come back."""
     before = await catalogs(database)
-    first = await park(target, planned(NAMES[:1]), {NAMES[0]: 1_000_000})
-    second = await park(target, planned(NAMES), dict.fromkeys(NAMES, 1_000_000))
+    first = await park(target, planned(NAMES[:1]), {NAMES[0]: 1_000_000}, RUN)
+    second = await park(target, planned(NAMES), dict.fromkeys(NAMES, 1_000_000), RUN)
     assert first > 0
     assert second > 0
     assert await restore(target, jobs=1) == first + second
@@ -129,17 +139,17 @@ async def test_a_view_that_leans_on_a_key_keeps_it(database: Database) -> None:
     )
     target = Target(from_url(database.url, {}))
     async with target.transaction() as connection:
-        await ledger.create(connection)
+        await _begin(connection)
     before = await catalogs(database)
     names = [TableName("public", "t"), TableName("public", "u")]
-    assert await park(target, planned(names), dict.fromkeys(names, 1_000_000)) == 1
+    assert await park(target, planned(names), dict.fromkeys(names, 1_000_000), RUN) == 1
     assert await restore(target, jobs=1) == 1
     assert await catalogs(database) == before
 
 
 async def test_orphans_and_duplicates_are_named(target: Target, database: Database) -> None:
     """What can't come back is reported with what is in its way; the rest is back, and the next run tries again."""
-    await park(target, planned(NAMES), dict.fromkeys(NAMES, 1_000_000))
+    await park(target, planned(NAMES), dict.fromkeys(NAMES, 1_000_000), RUN)
     await database.execute(
         "INSERT INTO parents VALUES (1, 'same'), (2, 'same');"
         "INSERT INTO children (id, parent, span) VALUES (1, 99, '[1,2)')"
@@ -159,7 +169,7 @@ async def test_orphans_and_duplicates_are_named(target: Target, database: Databa
 async def test_what_an_operator_brought_back_by_hand_is_not_an_error(target: Target, database: Database) -> None:
     """Somebody created a parked index or key meanwhile, as it was: restore sees it and writes it down as back."""
     before = await catalogs(database)
-    await park(target, planned(NAMES), dict.fromkeys(NAMES, 1_000_000))
+    await park(target, planned(NAMES), dict.fromkeys(NAMES, 1_000_000), RUN)
     await database.execute("ALTER TABLE parents ADD PRIMARY KEY (id)")
     await restore(target, jobs=1)
     assert await catalogs(database) == before
@@ -181,9 +191,9 @@ async def test_an_index_goes_back_to_its_table_space(database: Database) -> None
         await database.execute(f"ALTER ROLE {database.role} SET default_tablespace = '{space}'", as_admin=True)
         target = Target(from_url(database.url, {}))
         async with target.transaction() as connection:
-            await ledger.create(connection)
+            await _begin(connection)
         before = await catalogs(database)
-        await park(target, planned([TableName("public", "t")]), {TableName("public", "t"): 1_000_000})
+        await park(target, planned([TableName("public", "t")]), {TableName("public", "t"): 1_000_000}, RUN)
         assert await restore(target, jobs=1) == 2
         assert await catalogs(database) == before
         await database.execute("DROP TABLE t; DROP SCHEMA migrator CASCADE")

@@ -1,0 +1,44 @@
+"""What earlier runs have left in the ledger, and whether this one may go on from there."""
+
+from dataclasses import asdict
+
+from migrator import ledger
+from migrator.errors import SourceChanged
+from migrator.source import Fingerprint
+from migrator.target import Target
+
+
+async def migrated(target: Target) -> Fingerprint | None:
+    """Return the source that was migrated here, if one was, and completely."""
+    async with target.connect() as connection:
+        if not await ledger.exists(connection) or not await ledger.recall(connection, "completed"):
+            return None
+        return Fingerprint(**await ledger.recall(connection, "source"))
+
+
+async def go_on_with(target: Target, fingerprint: Fingerprint) -> None:
+    """Remember the source; raise SourceChanged if an earlier run has copied from one that was different."""
+    async with target.transaction() as connection:
+        known = await ledger.recall(connection, "source")
+        if known is None or not await ledger.begun(connection):
+            await ledger.remember(connection, "source", asdict(fingerprint))
+            return
+    if changes := Fingerprint(**known).differences(fingerprint):
+        raise SourceChanged(
+            f"the source is not the one an earlier run has begun to copy: {', '.join(changes)}",
+            next_step="bring that file back, or give up what was copied and start over with --restart",
+            changes=changes,
+        )
+
+
+async def complete(target: Target, before: Fingerprint, after: Fingerprint) -> None:
+    """Write that all is there and verified; raises SourceChanged if the source is another than when the run began."""
+    if changes := before.differences(after):
+        raise SourceChanged(
+            f"somebody wrote to the source while it was copied: {', '.join(changes)}",
+            next_step="stop the application and run again with --restart, or use --snapshot to leave it running",
+            changes=changes,
+        )
+    async with target.transaction() as connection:
+        await ledger.remember(connection, "source", asdict(before))
+        await ledger.remember(connection, "completed", value=True)

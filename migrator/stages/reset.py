@@ -1,0 +1,73 @@
+"""
+Stage ``reset``: takes back what this job loaded, so that a rehearsal can be repeated or another source begun.
+
+Only tables that the ledger says it filled, and only if nobody has touched them since: a row's ``xmin`` tells which
+transaction wrote it (PostgreSQL, "System Columns"), and the ledger knows the transactions of its own.
+"""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator import ledger
+from migrator.errors import RowsInTheWay
+from migrator.ledger import Loaded
+from migrator.names import TableName
+from migrator.target import Target
+
+_XID_VALUES = 1 << 32
+"""An ``xmin`` has 32 bits, a transaction's number 64."""
+
+
+async def reset(target: Target, run_id: UUID, *, force: bool) -> int:
+    """
+    Empty the tables that the ledger says were filled, forget that, and return how many those were.
+
+    Everything happens in one transaction. What is parked stays in the ledger for ``restore``. With ``force`` rows that
+    somebody has added or changed since go too; without, RowsInTheWay names their tables and nothing was done.
+    """
+    async with target.transaction() as connection:
+        if not await ledger.exists(connection):
+            return 0
+        await ledger.create(connection)
+        await ledger.take_over(connection, run_id)
+        loaded = await ledger.loaded(connection)
+        present = {name: facts for name, facts in loaded.items() if await _is_there(connection, name)}
+        if present:
+            await connection.exec_driver_sql(f"LOCK TABLE {_listed(present)}")
+        if not force:
+            await _refuse_touched(connection, present)
+        if present:
+            await connection.exec_driver_sql(f"TRUNCATE {_listed(present)}")
+        await ledger.forget(connection, list(loaded))
+    return len(present)
+
+
+async def _is_there(connection: AsyncConnection, name: TableName) -> bool:
+    found = await connection.exec_driver_sql("SELECT to_regclass($1) IS NOT NULL", (name.quoted,))
+    return bool(found.scalar())
+
+
+def _listed(tables: Mapping[TableName, Loaded]) -> str:
+    return ", ".join(name.quoted for name in tables)
+
+
+async def _refuse_touched(connection: AsyncConnection, tables: Mapping[TableName, Loaded]) -> None:
+    touched: dict[str, str] = {}
+    for name, loaded in tables.items():
+        own = [number % _XID_VALUES for number in loaded.transactions]
+        counted = await connection.exec_driver_sql(
+            f"SELECT count(*) FILTER (WHERE xmin::text::bigint = ANY ($1::bigint[])), count(*) FROM {name.quoted}",
+            (own,),
+        )
+        ours, rows = (int(number) for number in counted.one())
+        if (ours, rows) != (loaded.rows, loaded.rows):
+            touched[str(name)] = f"{rows - ours} new or changed, {loaded.rows - ours} changed or removed"
+    if touched:
+        listed = ", ".join(f"{name} ({what})" for name, what in touched.items())
+        raise RowsInTheWay(
+            f"tables have been written to since they were filled: {listed}",
+            next_step="keep them, or give --force to remove their rows all the same",
+            tables=touched,
+        )
