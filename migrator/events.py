@@ -35,10 +35,16 @@ class Event(StrEnum):
     TABLE_SKIPPED = "table.skipped", "A source table is left behind: reason."
     TABLE_COPIED = "table.copied", "A table's rows are committed: rows, bytes, seconds."
     TABLE_VERIFIED = "table.verified", "Every value of a table was compared and is equal: rows, seconds."
-    TABLE_DIFFERS = "table.differs", "Source and target differ in a table: counts, and keys of some rows."
+    TABLE_DIFFERS = "table.differs", "Source and target differ in a table: counts, and keys and values of some rows."
+    SCHEMA_DIFFERS = "schema.differs", "A key, an index, a sequence or the like is not as it must be: what."
     VALUES_REFUSED = (
         "values.refused",
         "Preflight found values that can't be carried: table, column, reason, count, keys.",
+    )
+
+    VALUES_REWRITTEN = (
+        "values.rewritten",
+        "A rule turns values of the source into others: table, column, rows, rule.",
     )
 
     WARNING_SERVER = "warning.server", "PostgreSQL sent a warning: message."

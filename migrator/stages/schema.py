@@ -11,7 +11,7 @@ import shlex
 
 from sqlalchemy import text
 
-from migrator import ledger
+from migrator import catalog, ledger
 from migrator.alembic_runner import AlembicProject
 from migrator.errors import ConfigurationError, TargetRefused
 from migrator.settings import Settings
@@ -34,6 +34,7 @@ async def schema(source: SourceDatabase, target: Target, settings: Settings) -> 
             await _by_command(target, settings.schema_command)
     if empty:
         await _remember_seeded(target, settings.target_schema)
+    await _remember_catalog(target, settings.target_schema)
 
 
 def alembic_project(settings: Settings) -> AlembicProject:
@@ -106,6 +107,14 @@ async def _remember_seeded(target: Target, wanted: str | None) -> None:
         counts = {table.name: await row_count(connection, table.name) for table in tables}
         await ledger.write_seeded(connection, {name: rows for name, rows in counts.items() if rows})
         await ledger.remember(connection, "seeded", value=True)
+
+
+async def _remember_catalog(target: Target, wanted: str | None) -> None:
+    """Write down how keys, indexes and the rest are, for verification; not while an earlier run's are still parked."""
+    async with target.transaction() as connection:
+        if not await ledger.still_parked(connection):
+            schema_name = await target.schema_of_application(connection, wanted)
+            await ledger.remember(connection, "catalog", await catalog.describe(connection, schema_name))
 
 
 _ANY_TABLE = """

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from migrator import differences, digest, ledger
+from migrator import catalog, differences, digest, ledger
 from migrator.comparison import Comparison
 from migrator.differences import Difference, Found
 from migrator.digest import Digest
@@ -86,7 +86,10 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     Compare all planned tables, the rows counted and the values digested, and return a verdict for each.
 
     Raises Mismatch, after all tables have been looked at, naming those that differ, with the first rows of each; all
-    differences go into ``file``, one JSON object a line. With ``note`` the ledger learns of the tables that are equal.
+    differences go into ``file``, one JSON object a line. A sequence that would give a value again is a difference too.
+
+    With ``note``, which only the job that has copied the rows gives, the ledger learns of the tables that are equal,
+    and keys, indexes, defaults and triggers must be as they were before that job took some of them away.
     """
     at_once = asyncio.Semaphore(jobs)
 
@@ -101,16 +104,17 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(in_turn(table, tell)) for table in plan.tables]
     verdicts = [task.result() for task in tasks]
+    beside = await _beside_rows(target, plan, as_before=note)
     if note:
         await _note(target, [verdict for verdict in verdicts if verdict.equal])
-    _refuse([verdict for verdict in verdicts if not verdict.equal], verdicts)
+    _refuse([verdict for verdict in verdicts if not verdict.equal], verdicts, beside)
     return verdicts
 
 
 def _comparison(source: Source, table: TablePlan, batch_bytes: int) -> Comparison:
     with source.session() as session:
         profile = measure(session, table)
-    pairs = tuple(Pair(column.source_expression, column.target) for column in table.columns)
+    pairs = tuple(Pair(column.source_expression, column.target, column.timezone) for column in table.compared)
     return Comparison(table.source, table.target, pairs, profile, batch_bytes)
 
 
@@ -172,12 +176,27 @@ async def _note(target: Target, verdicts: list[Verdict]) -> None:
             await ledger.write_verified(connection, verdict.table, verdict.source.hexadecimal())
 
 
-def _refuse(differing: list[Verdict], verdicts: list[Verdict]) -> None:
-    if differing:
-        raise Mismatch(
-            f"{len(differing)} of {len(verdicts)} tables differ: "
-            + "; ".join(verdict.difference() for verdict in differing),
-            next_step="do not switch the application over; find out who wrote to either side after the copy",
-            tables=[str(verdict.table) for verdict in differing],
-            differences=[verdict.facts() for verdict in differing],
-        )
+async def _beside_rows(target: Target, plan: Plan, *, as_before: bool) -> list[str]:
+    """Return in words which sequences are behind and, with ``as_before``, what of the schema isn't as it was."""
+    async with target.connect() as connection:
+        behind = await catalog.sequences_behind(connection, [table.name for table in plan.tables])
+        found = [str(sequence) for sequence in behind]
+        before = await ledger.recall(connection, "catalog") if as_before else None
+        if before is not None:
+            found += catalog.changes(before, await catalog.describe(connection, plan.schema))
+    for line in found:
+        log.error(Event.SCHEMA_DIFFERS, what=line)
+    return found
+
+
+def _refuse(differing: list[Verdict], verdicts: list[Verdict], beside: list[str]) -> None:
+    if not differing and not beside:
+        return
+    said = [f"{len(differing)} of {len(verdicts)} tables differ"] if differing else []
+    raise Mismatch(
+        "; ".join([*said, *(verdict.difference() for verdict in differing), *beside]),
+        next_step="do not switch the application over; find out who changed either side after the copy",
+        tables=[str(verdict.table) for verdict in differing],
+        differences=[verdict.facts() for verdict in differing],
+        schema=beside,
+    )

@@ -1,0 +1,158 @@
+"""
+What a schema is besides its rows: columns and defaults, constraints, indexes, triggers, sequences, as the catalogs say.
+
+The job takes keys and indexes away for the load, silences triggers and moves sequences. So it writes down how all of
+that was when the schema stood, and verification compares.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.names import TableName, quote_postgres
+from migrator.target import LEDGER_SCHEMA
+
+Catalog = dict[str, str]
+"""A line for each thing, by what it is called: ``index users_email_key of public.users`` → its definition."""
+
+
+async def describe(connection: AsyncConnection, schema: str) -> Catalog:
+    """
+    Return what the catalogs say about the tables of ``schema``.
+
+    Leaves the transaction with an empty search_path, so that every name in a definition has its schema.
+    """
+    await _qualify_names(connection)
+    lines = [row for query in _QUERIES for row in await connection.execute(text(query), {"schema": schema})]
+    return {row.name: row.definition for row in lines}
+
+
+def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Return in words what of ``before`` is gone or different, and what is new."""
+    gone = [f"{name} is missing" for name in before if name not in after]
+    new = [f"{name} is new" for name in after if name not in before]
+    other = [
+        f"{name} was {definition!r}, is {after[name]!r}"
+        for name, definition in before.items()
+        if name in after and after[name] != definition
+    ]
+    return sorted([*gone, *other, *new])
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A sequence whose next value is not beyond what its column holds."""
+
+    sequence: str
+    table: TableName
+    column: str
+    next_value: int
+    extreme: int
+    """The column's largest value, or the smallest where the sequence counts down."""
+
+    def __str__(self) -> str:
+        """Say it to a person."""
+        return f"sequence {self.sequence} gives {self.next_value} next, {self.table}.{self.column} has {self.extreme}"
+
+
+async def sequences_behind(connection: AsyncConnection, tables: Sequence[TableName]) -> list[Behind]:
+    """
+    Return the sequences that would give a value that a column they feed already has, or has passed.
+
+    Leaves the transaction with an empty search_path.
+    """
+    await _qualify_names(connection)
+    behind = []
+    for table in tables:
+        for feed in (await connection.execute(text(_FEEDS), {"table": table.quoted})).all():
+            extreme = "max" if feed.seqincrement > 0 else "min"
+            # What lies outside the sequence's own bounds it can't reach.
+            found = await connection.exec_driver_sql(
+                f"SELECT {extreme}({quote_postgres(feed.attname)})::bigint FROM {table.quoted} "
+                f"WHERE {quote_postgres(feed.attname)} BETWEEN $1::bigint AND $2::bigint",
+                (feed.seqmin, feed.seqmax),
+            )
+            value = found.scalar()
+            if value is not None and (feed.next_value - value) * feed.seqincrement <= 0:
+                behind.append(Behind(feed.sequence, table, feed.attname, feed.next_value, value))
+    return behind
+
+
+async def _qualify_names(connection: AsyncConnection) -> None:
+    await connection.execute(text("SELECT set_config('search_path', '', true)"))
+
+
+_OF_TABLES = f"n.nspname = :schema AND n.nspname <> '{LEDGER_SCHEMA}'"
+
+_QUERIES = (
+    f"""
+    SELECT 'table ' || c.oid::regclass AS name,
+           concat_ws(' ', c.relkind, c.relpersistence, c.reloptions::text, c.relreplident, c.relrowsecurity,
+                     c.relforcerowsecurity, c.relispartition, pg_get_userbyid(c.relowner)) AS definition
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE {_OF_TABLES} AND c.relkind IN ('r', 'p', 'v', 'm')
+    """,
+    f"""
+    SELECT 'column ' || c.oid::regclass || '.' || quote_ident(a.attname) AS name,
+           concat_ws(' ', format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'NOT NULL' END,
+                     'COLLATE ' || nullif(a.attcollation, 0)::regcollation::text,
+                     'DEFAULT ' || pg_get_expr(d.adbin, d.adrelid),
+                     'IDENTITY ' || nullif(a.attidentity::text, ''),
+                     'GENERATED ' || nullif(a.attgenerated::text, '')) AS definition
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+    WHERE {_OF_TABLES} AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
+    """,
+    f"""
+    SELECT 'constraint ' || quote_ident(k.conname) || ' of ' || k.conrelid::regclass AS name,
+           concat_ws(' ', pg_get_constraintdef(k.oid), CASE WHEN NOT k.convalidated THEN 'not validated' END,
+                     obj_description(k.oid, 'pg_constraint')) AS definition
+    FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE {_OF_TABLES}
+    """,
+    f"""
+    SELECT 'index ' || quote_ident(i.relname) || ' of ' || x.indrelid::regclass AS name,
+           concat_ws(' ', pg_get_indexdef(x.indexrelid), CASE WHEN NOT x.indisvalid THEN 'invalid' END,
+                     CASE WHEN x.indisclustered THEN 'clustered' END, CASE WHEN x.indisreplident THEN 'replica' END,
+                     t.spcname, obj_description(x.indexrelid, 'pg_class')) AS definition
+    FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class c ON c.oid = x.indrelid
+    JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_tablespace t ON t.oid = i.reltablespace
+    WHERE {_OF_TABLES}
+    """,
+    f"""
+    SELECT 'trigger ' || quote_ident(t.tgname) || ' of ' || t.tgrelid::regclass AS name,
+           concat_ws(' ', pg_get_triggerdef(t.oid), t.tgenabled) AS definition
+    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE {_OF_TABLES} AND NOT t.tgisinternal
+    """,
+    f"""
+    SELECT 'sequence ' || s.seqrelid::regclass AS name,
+           concat_ws(' ', s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache, s.seqcycle,
+                     (SELECT 'owned by ' || d.refobjid::regclass || ' ' || d.refobjsubid FROM pg_depend d
+                      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i')
+                        AND d.refclassid = 'pg_class'::regclass)) AS definition
+    FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE {_OF_TABLES}
+    """,
+)
+
+# A sequence feeds a column because the column owns it (serial, identity) or because the column's default calls it.
+_FEEDS = """
+SELECT d.oid::regclass::text AS sequence, a.attname, s.seqincrement, s.seqmin, s.seqmax,
+       coalesce(pg_sequence_last_value(d.oid) + s.seqincrement, s.seqstart) AS next_value
+FROM (
+    SELECT objid AS oid, refobjsubid AS attnum FROM pg_depend
+    WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass
+      AND refobjid = CAST(:table AS regclass) AND deptype IN ('a', 'i')
+    UNION
+    SELECT e.refobjid, f.adnum FROM pg_attrdef f
+    JOIN pg_depend e ON e.classid = 'pg_attrdef'::regclass AND e.objid = f.oid AND e.refclassid = 'pg_class'::regclass
+    WHERE f.adrelid = CAST(:table AS regclass)
+) d
+JOIN pg_sequence s ON s.seqrelid = d.oid
+JOIN pg_attribute a ON a.attrelid = CAST(:table AS regclass) AND a.attnum = d.attnum
+WHERE a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+ORDER BY 1, 2
+"""
