@@ -5,7 +5,7 @@ The job takes keys and indexes away for the load, silences triggers and moves se
 that was when the schema stood, and verification compares.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -27,6 +27,15 @@ async def describe(connection: AsyncConnection, schema: str) -> Catalog:
     await _qualify_names(connection)
     lines = [row for query in _QUERIES for row in await connection.execute(text(query), {"schema": schema})]
     return {row.name: row.definition for row in lines}
+
+
+async def of_tables(connection: AsyncConnection, catalog: Mapping[str, str], tables: Iterable[TableName]) -> Catalog:
+    """Return the lines of ``catalog`` about constraints and indexes of ``tables``. To be called after ``describe``."""
+    endings = []
+    for table in tables:
+        spelled = await connection.scalar(text("SELECT to_regclass(:table)::text"), {"table": table.quoted})
+        endings.append(f" of {spelled}")
+    return {name: line for name, line in catalog.items() if name.endswith(tuple(endings))}
 
 
 def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:

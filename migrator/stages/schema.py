@@ -110,11 +110,14 @@ async def _remember_seeded(target: Target, wanted: str | None) -> None:
 
 
 async def _remember_catalog(target: Target, wanted: str | None) -> None:
-    """Write down how keys, indexes and the rest are, for verification; not while an earlier run's are still parked."""
+    """Write down how keys, indexes and the rest are, for verification; of what is still parked, how it was."""
     async with target.transaction() as connection:
-        if not await ledger.still_parked(connection):
-            schema_name = await target.schema_of_application(connection, wanted)
-            await ledger.remember(connection, "catalog", await catalog.describe(connection, schema_name))
+        known = await ledger.recall(connection, "catalog") or {}
+        parked = await ledger.still_parked(connection)
+        schema_name = await target.schema_of_application(connection, wanted)
+        now = await catalog.describe(connection, schema_name)
+        kept = await catalog.of_tables(connection, known, {entry.table for entry in parked})
+        await ledger.remember(connection, "catalog", kept | now)
 
 
 _ANY_TABLE = """
