@@ -16,6 +16,24 @@ class Profile:
     bytes: int
     """The stored bytes of all values that will be sent."""
     widest_row_bytes: int
+    changes: "tuple[Change, ...]" = ()
+    """What rules make of its values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Values that a rule turns into others."""
+
+    table: str
+    column: str
+    rows: int
+    rule: str
+    """What the rule sets, as it stands in the file."""
+
+    def line(self) -> str:
+        """Return the change as one line for a person."""
+        rows = "1 value" if self.rows == 1 else f"{self.rows} values"
+        return f"{self.table}.{self.column}: {rows} rewritten by rule ({self.rule})"
 
 
 @dataclass(frozen=True, slots=True)

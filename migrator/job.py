@@ -23,9 +23,10 @@ from migrator.plan import Plan, make_plan
 from migrator.progress import Progress
 from migrator.report import CheckReport, Report, Status, TableLine
 from migrator.retry import patience
+from migrator.rules import Rules
 from migrator.runner import Runner
 from migrator.settings import Settings
-from migrator.source import Fingerprint, Source, check_file
+from migrator.source import Fingerprint, Source, SourceDatabase, check_file
 from migrator.stages.analyze import analyze
 from migrator.stages.copy import copy
 from migrator.stages.init_sql import InitNames, init_sql
@@ -83,7 +84,7 @@ async def _move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     contents = await source.describe()
     await history.go_on_with(target, fingerprint)
     await stage("schema", lambda: schema(contents, target, settings))
-    plan = make_plan(contents, await _describe(target, settings), settings.exclude)
+    plan = await _plan(settings, contents, target)
     _tell_skipped(plan)
     profiles = await stage("preflight", lambda: _preflight(settings, source, target, plan, progress))
     rows = {name: profile.rows for name, profile in profiles.items()}
@@ -119,7 +120,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
     runner = _runner(settings)
     async with _ends(settings) as (source, target):
         await runner("wait", lambda: _wait(target, settings, to_write=False))
-        plan = make_plan(await source.describe(), await _describe(target, settings), settings.exclude)
+        plan = await _plan(settings, await source.describe(), target)
         _tell_skipped(plan)
         showing = Showing(settings.examples, settings.mask_values)
         surveys = await runner(
@@ -142,7 +143,7 @@ async def verify(settings: Settings, progress: Progress) -> Report:
     runner = _runner(settings)
     async with _ends(settings) as (source, target):
         await runner("wait", lambda: _wait(target, settings, to_write=False))
-        plan = make_plan(await source.describe(), await _describe(target, settings), settings.exclude)
+        plan = await _plan(settings, await source.describe(), target)
         verdicts = await runner("verify", lambda: _verify(settings, source, target, plan, progress, note=False))
         return await _report(target, plan, verdicts, runner, "every value of every row is equal")
 
@@ -242,6 +243,7 @@ def _runner(settings: Settings) -> Runner:
 
 def _check_configuration(settings: Settings) -> None:
     """Raise ConfigurationError for what would only be noticed after waiting."""
+    Rules.load(settings.rules, settings.exclude)
     if settings.schema_mode == "alembic":
         alembic_project(settings).head()
     if settings.init_sql is not None and not settings.init_sql.is_file():
@@ -270,6 +272,10 @@ async def _init_sql(target: Target, settings: Settings) -> None:
             require_extensions=settings.require_extensions,
             on_warning=lambda message: log.warning(Event.WARNING_SERVER, message=message),
         )
+
+
+async def _plan(settings: Settings, contents: SourceDatabase, target: Target) -> Plan:
+    return make_plan(contents, await _describe(target, settings), Rules.load(settings.rules, settings.exclude))
 
 
 async def _describe(target: Target, settings: Settings) -> TargetDatabase:

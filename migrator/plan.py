@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 
 import pyarrow as pa
 
-from migrator.errors import ConfigurationError, NoPartner, TargetRefused
+from migrator.errors import NoPartner, TargetRefused
 from migrator.names import TableName, nearest, partner
+from migrator.rewriting import check_meaning, rewritten
+from migrator.rules import NO_RULE, ColumnRule, Rules
 from migrator.source import Lane, Skipped, SourceColumn, SourceDatabase, SourceTable
 from migrator.target import CopyForm, TargetColumn, TargetDatabase, TargetTable
 from migrator.types import Family, family_of
+
+NO_RULES = Rules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,7 @@ class ColumnPlan:
     target: TargetColumn
     family: Family
     form: CopyForm
+    rule: ColumnRule = NO_RULE
 
     @property
     def carrier(self) -> Family:
@@ -30,7 +34,18 @@ class ColumnPlan:
     @property
     def source_expression(self) -> str:
         """SQL over the source's table that reads the column; the copier and the verifier both begin with it."""
-        return self.source.quoted
+        expression = rewritten(self.source.quoted, self.rule, self.target)
+        return self.family.restated(expression) if self.family.restated else expression
+
+    @property
+    def timezone(self) -> str:
+        """Where the clocks stood that showed times without an offset."""
+        return self.rule.timezone or "UTC"
+
+    @property
+    def is_rewritten(self) -> bool:
+        """Whether a rule makes another value of some that are stored."""
+        return rewritten(self.source.quoted, self.rule, self.target) != self.source.quoted
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
@@ -49,7 +64,15 @@ class TablePlan:
     source: SourceTable
     target: TargetTable
     columns: tuple[ColumnPlan, ...]
+    """What is sent."""
     form: CopyForm
+    computed: tuple[ColumnPlan, ...] = ()
+    """What PostgreSQL computes itself, and the source has too."""
+
+    @property
+    def compared(self) -> tuple[ColumnPlan, ...]:
+        """The columns that must be equal in the end."""
+        return self.columns + self.computed
 
     @property
     def name(self) -> TableName:
@@ -81,51 +104,51 @@ class Plan:
     skipped: tuple[Skipped, ...] = field(default=())
 
 
-def make_plan(source: SourceDatabase, target: TargetDatabase, exclude: Sequence[str] = ()) -> Plan:
+def make_plan(source: SourceDatabase, target: TargetDatabase, rules: Rules = NO_RULES) -> Plan:
     """
-    Pair every table and column of ``source`` that isn't excluded with its partner in ``target``.
+    Pair every table and column of ``source`` that no rule excludes with its partner in ``target``.
 
-    ``exclude`` holds patterns of tables (``audit_*``) and of columns (``users.legacy_*``).
     Raises NoPartner with all that lack one, TargetRefused for target columns that must have a value and would get none,
-    ConfigurationError for a pattern that matches nothing.
+    ConfigurationError for a rule that matches nothing, or that has no meaning for the one column it names.
     """
-    exclusion = _Exclusion(exclude)
     by_name = {table.name.name: table for table in target.tables}
     lonely: list[str] = []
     starved: list[str] = []
     plans: list[TablePlan] = []
     skipped = list(source.skipped)
     for table in source.tables:
-        if exclusion.covers(table.name):
+        rule = rules.of_table(table.name)
+        if rule.exclude:
             skipped.append(Skipped(table.name, "excluded"))
             continue
-        found = partner(table.name, by_name)
+        name = rule.rename or table.name
+        found = partner(name, by_name)
         if found is None:
-            hint = nearest(table.name, by_name)
-            lonely.append(f"table {table.name!r}" + (f" (did you mean {hint!r}?)" if hint else ""))
+            hint = nearest(name, by_name)
+            lonely.append(f"table {name!r}" + (f" (did you mean {hint!r}?)" if hint else ""))
             continue
-        plan = _pair(table, by_name[found], exclusion, lonely, starved)
-        plans.append(plan)
-    exclusion.check_all_used(source)
+        plans.append(_pair(table, by_name[found], rules, lonely, starved))
+    rules.check_all_met(_names(source))
     _refuse(target.schema, lonely, starved)
     _refuse_shared_partners(plans)
     return Plan(target.schema, tuple(plans), tuple(skipped))
 
 
-def _pair(
-    source: SourceTable, target: TargetTable, exclusion: "_Exclusion", lonely: list[str], starved: list[str]
-) -> TablePlan:
+def _pair(source: SourceTable, target: TargetTable, rules: Rules, lonely: list[str], starved: list[str]) -> TablePlan:
     by_name = {column.name: column for column in target.columns}
-    pairs: list[tuple[SourceColumn, TargetColumn]] = []
+    pairs: list[tuple[SourceColumn, TargetColumn, ColumnRule]] = []
     for column in source.columns:
-        if exclusion.covers(f"{source.name}.{column.name}"):
+        rule = rules.of_column(source.name, column.name)
+        if rule.exclude:
             continue
-        found = partner(column.name, by_name)
+        found = partner(rule.rename or column.name, by_name)
         if found is None:
             lonely.append(f"column {source.name}.{column.name}")
-        elif not by_name[found].generated:  # PostgreSQL computes it; verification compares what it computed
-            pairs.append((column, by_name[found]))
-    fed = {column.name for _, column in pairs}
+            continue
+        if literal := rules.naming(source.name, column.name):
+            check_meaning(literal, f"{source.name}.{column.name}", by_name[found])
+        pairs.append((column, by_name[found], rule))
+    fed = {column.name for _, column, _ in pairs}
     starved.extend(
         f"{target.name}.{column.name}"
         for column in target.columns
@@ -133,10 +156,23 @@ def _pair(
         and column.not_null
         and not (column.has_default or column.identity or column.generated)
     )
-    families = [family_of(column) for _, column in pairs]
-    form = CopyForm.BINARY if all(family.encoder for family in families) else CopyForm.TEXT
-    columns = tuple(ColumnPlan(s, t, family, form) for (s, t), family in zip(pairs, families, strict=True))
-    return TablePlan(source, target, columns, form)
+    families = [family_of(column, rule.timezone) for _, column, rule in pairs]
+    sent = [family for family, (_, column, _) in zip(families, pairs, strict=True) if not column.generated]
+    form = CopyForm.BINARY if all(family.encoder for family in sent) else CopyForm.TEXT
+    plans = [ColumnPlan(s, t, family, form, rule) for (s, t, rule), family in zip(pairs, families, strict=True)]
+    return TablePlan(
+        source,
+        target,
+        tuple(plan for plan in plans if not plan.target.generated),
+        form,
+        tuple(plan for plan in plans if plan.target.generated),
+    )
+
+
+def _names(source: SourceDatabase) -> list[str]:
+    """Return every name that a rule may mean; rules about what is skipped anyway do no harm."""
+    tables = [table.name for table in source.tables] + [skipped.name for skipped in source.skipped]
+    return tables + [f"{table.name}.{column.name}" for table in source.tables for column in table.columns]
 
 
 def _refuse(schema: str, lonely: list[str], starved: list[str]) -> None:
@@ -172,31 +208,3 @@ def _refuse_shared_partners(plans: Sequence[TablePlan]) -> None:
                 f"{', '.join(twice)}",
                 next_step="leave all but one of them out with --exclude",
             )
-
-
-class _Exclusion:
-    """Patterns of what is left out, and whether each of them met something."""
-
-    def __init__(self, patterns: Sequence[str]) -> None:
-        self._used = dict.fromkeys(patterns, False)
-
-    def covers(self, name: str) -> bool:
-        covering = [pattern for pattern in self._used if fnmatchcase(name.casefold(), pattern.casefold())]
-        self._used.update(dict.fromkeys(covering, True))
-        return bool(covering)
-
-    def check_all_used(self, source: SourceDatabase) -> None:
-        unused = [
-            pattern for pattern, used in self._used.items() if not used and not self._names_skipped(pattern, source)
-        ]
-        if unused:
-            known = [t.name for t in source.tables] + [f"{t.name}.{c.name}" for t in source.tables for c in t.columns]
-            hint = nearest(unused[0], known)
-            raise ConfigurationError(
-                f"--exclude {unused[0]!r} matches no table or column of the source",
-                next_step=f"did you mean {hint!r}?" if hint else "take it out",
-            )
-
-    @staticmethod
-    def _names_skipped(pattern: str, source: SourceDatabase) -> bool:
-        return any(fnmatchcase(skipped.name.casefold(), pattern.casefold()) for skipped in source.skipped)

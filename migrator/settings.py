@@ -74,6 +74,12 @@ class Settings(BaseSettings):
         "or the flag is repeated.",
         Traits("Source"),
     )
+    rules: Path | None = setting(
+        None,
+        "File of rules (migrator.toml) for what the source leaves open: units of epochs, time zones, spellings of true "
+        "and false, names that differ. docs/types.md lists them.",
+        Traits("Source"),
+    )
     if_source_changed: Literal["warn", "fail"] = setting(
         "warn",
         "What to do when the source has been written to since it was migrated: say so, or exit 3.",

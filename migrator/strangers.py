@@ -51,7 +51,7 @@ async def look_at(  # noqa: PLR0913, PLR0917 - both ends, a table, and how to lo
     """
     if not can_compare(table, rows):
         return Occupied(table.name, rows, strange=rows)
-    pairs = tuple(Pair(column.source_expression, column.target) for column in table.columns)
+    pairs = tuple(Pair(column.source_expression, column.target, column.timezone) for column in table.compared)
     comparison = Comparison(table.source, table.target, pairs, profile, batch_bytes)
     return await asyncio.to_thread(_compare, source, target.address.libpq_uri(), comparison, showing)
 

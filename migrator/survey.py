@@ -14,7 +14,7 @@ from itertools import islice
 import pyarrow as pa
 
 from migrator.batches import scan
-from migrator.findings import Example, Finding, Profile
+from migrator.findings import Change, Example, Finding, Profile
 from migrator.plan import ColumnPlan, TablePlan
 from migrator.source import Lane, ScanSession, SourceTable, StorageClass
 from migrator.types import Refusal, Unfit
@@ -44,27 +44,34 @@ class Showing:
 
 def survey(session: ScanSession, table: TablePlan, batch_bytes: int, showing: Showing) -> Survey:
     """Return what both passes found. Blocks while the table is scanned; raises SourceUnreadable."""
-    checks = [(column, refusal) for column in table.columns for refusal in _refusals(column)]
-    counted = session.ask(_aggregates(table, [refusal.condition for _, refusal in checks]))[0]
-    profile = Profile(table.name, counted["row_count"], counted["byte_count"] or 0, counted["widest"] or 0)
+    checks = [(column, refusal) for column in table.compared for refusal in _refusals(column)]
+    ruled = [(column, condition) for column in table.compared if (condition := _rewrites(column))]
+    conditions = [refusal.condition for _, refusal in checks]
+    counted = session.ask(_aggregates(table, [*conditions, *(condition for _, condition in ruled)]))[0]
+    changes = tuple(
+        Change(table.source.name, column.source.name, counted[f"hits_{i}"], column.rule.words())
+        for i, (column, _) in enumerate(ruled, len(checks))
+        if counted[f"hits_{i}"]
+    )
+    profile = Profile(table.name, counted["row_count"], counted["byte_count"] or 0, counted["widest"] or 0, changes)
     findings = [
         Finding(
             table.source.name,
             column.source.name,
-            counted[f"refused_{i}"],
+            counted[f"hits_{i}"],
             refusal.reason,
             _examples(session, table.source, column, refusal.condition, showing),
         )
         for i, (column, refusal) in enumerate(checks)
-        if counted[f"refused_{i}"]
+        if counted[f"hits_{i}"]
     ]
     refused: dict[ColumnPlan, list[str]] = {}
     for i, (column, refusal) in enumerate(checks):
-        if counted[f"refused_{i}"]:
+        if counted[f"hits_{i}"]:
             refused.setdefault(column, []).append(refusal.condition)
     trials = [
         _Trial(column, _lanes(column, refused.get(column, ())))
-        for column in table.columns
+        for column in table.compared
         if column.carrier.reads_content
     ]
     if trials and profile.rows:
@@ -95,9 +102,20 @@ def _lanes(column: ColumnPlan, refused: Sequence[str]) -> tuple[Lane, ...]:
     return column.carrier.lanes(expression, column.target)
 
 
+def _rewrites(column: ColumnPlan) -> str | None:
+    """Return the condition under which a rule makes another value of what is stored; None without such a rule."""
+    stored = column.source.quoted
+    conditions = []
+    if column.is_rewritten:
+        conditions.append(f"{stored} IS NOT {column.source_expression}")
+    if column.rule.timezone and column.target.type_name == "timestamptz":
+        conditions.append(f"(typeof({stored}) = 'text' AND substr({stored}, 11) NOT GLOB '*[-+Z]*')")
+    return " OR ".join(conditions) or None
+
+
 def _aggregates(table: TablePlan, conditions: Sequence[str]) -> str:
     width = " + ".join(_width(column) for column in table.columns) or "0"
-    sums = "".join(f", sum({condition}) AS refused_{i}" for i, condition in enumerate(conditions))
+    sums = "".join(f", sum({condition}) AS hits_{i}" for i, condition in enumerate(conditions))
     return (
         f"SELECT count(*) AS row_count, CAST(sum({width}) AS INTEGER) AS byte_count, max({width}) AS widest{sums} "
         f"FROM {table.source.quoted}"

@@ -6,7 +6,7 @@ It looks at everything before it speaks: all problems of all tables in one answe
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import structlog
 
@@ -55,6 +55,8 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
     occupied = await check_target(target, pending, allowed)
     surveys = await look_over(source, pending, jobs=jobs, batch_bytes=batch_bytes, showing=showing, progress=progress)
     findings = [finding for one in surveys for finding in one.findings]
+    for change in (change for one in surveys for change in one.profile.changes):
+        log.info(Event.VALUES_REWRITTEN, **asdict(change))
     refuse(findings)
     profiles = {one.profile.table: one.profile for one in surveys}
     looked_at = [

@@ -3,7 +3,7 @@
 from migrator.target import TargetColumn
 from migrator.types.blobs import BLOBS
 from migrator.types.booleans import BOOLEANS
-from migrator.types.dates_times import DATES_TIMES
+from migrator.types.dates_times import DATES_TIMES, in_zone
 from migrator.types.enums import ENUMS
 from migrator.types.family import Family, Refusal, Unfit
 from migrator.types.floats import FLOATS
@@ -23,8 +23,14 @@ _FAMILIES = {
 }
 
 
-def family_of(column: TargetColumn) -> Family:
-    """Return the family that carries values into ``column``; a domain is carried as the type it is over."""
+def family_of(column: TargetColumn, zone: str | None = None) -> Family:
+    """
+    Return the family that carries values into ``column``; a domain is carried as the type it is over.
+
+    ``zone`` is the time zone of naive text that goes to timestamptz; UTC without it.
+    """
+    if zone is not None and column.type_name == "timestamptz":
+        return in_zone(zone)
     if column.enum_labels:
         return ENUMS
     if column.type_name == "numeric" and not fits_arrow(column):

@@ -6,6 +6,8 @@ the migration and roll ``24:00:00`` over to the next day.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import pgpq.encoders
 import pyarrow as pa
@@ -29,9 +31,14 @@ def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
     return (stored_as(expression, StorageClass.TEXT),)
 
 
-def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
-    """Return date32, time64 or timestamp in microseconds; Arrow raises for what is no such text."""
-    moments = _PARSERS[column.type_name](arrays[0])
+def convert(arrays: Sequence[pa.Array], column: TargetColumn, zone: str = "UTC") -> pa.Array:
+    """
+    Return date32, time64 or timestamp in microseconds; Arrow raises for what is no such text.
+
+    ``zone`` is that of text without an offset which goes to timestamptz.
+    """
+    text = arrays[0]
+    moments = _timestamptz(text, zone) if column.type_name == "timestamptz" else _PARSERS[column.type_name](text)
     if 0 <= column.modifier < _MICROSECOND_DIGITS:
         _check_digits(moments, column)
     return moments
@@ -64,18 +71,28 @@ def _timestamp(text: pa.Array) -> pa.Array:
     return moments
 
 
-def _timestamptz(text: pa.Array) -> pa.Array:
-    """Parse text with an offset as that instant, and naive text as UTC."""
+def _timestamptz(text: pa.Array, zone: str) -> pa.Array:
+    """Parse text with an offset as that instant, and naive text as a time on the clocks of ``zone``."""
     only_date = pc.equal(pc.binary_length(text), _DATE_LENGTH)
     dated = pc.if_else(only_date, pc.binary_join_element_wise(text, "00:00", " "), text)
     _check_minutes(dated, at=_HOURS_END)
     zoned = pc.match_substring_regex(dated, _OFFSET)
     if pc.any(zoned).as_py() is not True:
-        return pc.cast(_timestamp(dated), pa.timestamp("us", "UTC"))
-    with_offset = pc.if_else(zoned, dated, pc.binary_join_element_wise(dated, "Z", ""))
-    instants = pc.cast(with_offset, pa.timestamp("us", "UTC"))
+        return _in_utc(_timestamp(dated), zone)
+    nothing = pa.scalar(None, pa.string())
+    naive = _in_utc(pc.cast(pc.if_else(zoned, nothing, dated), pa.timestamp("us")), zone)
+    instants = pc.coalesce(pc.cast(pc.if_else(zoned, dated, nothing), _INSTANT), naive)
     _check_years(pc.cast(instants, pa.timestamp("us")))
     return instants
+
+
+def _in_utc(naive: pa.Array, zone: str) -> pa.Array:
+    if zone == "UTC":
+        return pc.cast(naive, _INSTANT)
+    try:
+        return pc.cast(pc.assume_timezone(naive, zone), _INSTANT)
+    except pa.ArrowInvalid as error:
+        raise Unfit(f"is an hour that {zone} has twice, or not at all") from error
 
 
 def _check_minutes(text: pa.Array, *, at: int, unless_length: int = -1) -> None:
@@ -95,7 +112,8 @@ def _check_years(moments: pa.Array) -> None:
         raise Unfit("lies after the year 9999")
 
 
-_PARSERS = {"date": _date, "time": _time, "timestamp": _timestamp, "timestamptz": _timestamptz}
+_INSTANT = pa.timestamp("us", "UTC")
+_PARSERS = {"date": _date, "time": _time, "timestamp": _timestamp}
 
 
 def encoder(field: pa.Field) -> object:
@@ -109,10 +127,15 @@ def encoder(field: pa.Field) -> object:
 
 DATES_TIMES = Family(
     "dates_times",
-    frozenset(_PARSERS),
+    frozenset({*_PARSERS, "timestamptz"}),
     lanes=one_lane(StorageClass.TEXT),
     refusals=refusals,
     convert=convert,
     encoder=encoder,
     reads_content=True,
 )
+
+
+def in_zone(zone: str) -> Family:
+    """Return the family that takes text without an offset for a time on the clocks of ``zone``."""
+    return replace(DATES_TIMES, convert=partial(convert, zone=zone))

@@ -1,0 +1,214 @@
+"""
+The SQL that a rule stands for: an expression over the source's table, evaluated by SQLite while it scans.
+
+The copier and the verifier both begin with this expression, and only with it: what they make of its value is each one's
+own. A value that a rule can't read stays as it is, and is then judged like any other.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from migrator.errors import ConfigurationError
+from migrator.rules import NO_RULE, ColumnRule, Stored
+from migrator.target import TargetColumn
+
+MOMENTS = frozenset({"date", "timestamp", "timestamptz"})
+TEXTS = frozenset({"text", "varchar", "bpchar", "citext", "name", "json", "jsonb"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One field of a rule: the target types it has a meaning for (all, where it names none), and its SQL."""
+
+    name: str
+    serves: frozenset[str]
+    rewrite: Callable[[ColumnRule, TargetColumn], str]
+    """Returns SQL over ``given``: the value as the steps before it left it."""
+
+
+def rewritten(quoted: str, rule: ColumnRule, column: TargetColumn) -> str:
+    """
+    Return the SQL that reads the source column ``quoted`` for ``column`` as the rule has it.
+
+    Without a rule that is the column itself. What a rule says about other types is left out: a wildcard may cover them.
+    """
+    expression = quoted if rule.expression is None else f"({rule.expression})"
+    for step in _set_steps(rule):
+        if not step.serves or column.type_name in step.serves:
+            expression = f"(SELECT {step.rewrite(rule, column)} FROM (SELECT {expression} AS given))"
+    return expression
+
+
+def check_meaning(rule: ColumnRule, name: str, column: TargetColumn) -> None:
+    """Raise ConfigurationError for a part of the rule that says nothing about a column of this type."""
+    for step in [*_set_steps(rule), *([_TIMEZONE] if rule.timezone else [])]:
+        if step.serves and column.type_name not in step.serves:
+            raise ConfigurationError(
+                f"the rule {step.name!r} of {name} has no meaning for {column.declared}",
+                next_step=f"it is for {', '.join(sorted(step.serves))}: take it out there",
+            )
+
+
+def _set_steps(rule: ColumnRule) -> Iterator[_Step]:
+    """Yield the steps that the rule asks for, in the order in which they apply."""
+    return (step for step in _STEPS if getattr(rule, step.name) != getattr(NO_RULE, step.name))
+
+
+def literal(value: Stored) -> str:
+    """Return a value as SQLite writes it."""
+    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else repr(value)
+
+
+def _among(values: tuple[Stored, ...]) -> str:
+    # Classes are compared too, so that affinity can't make 1 and '1' the same.
+    words = ", ".join(literal(value) for value in values if isinstance(value, str))
+    numbers = ", ".join(literal(value) for value in values if not isinstance(value, str))
+    return (
+        f"(typeof(given) = 'text' AND CAST(given AS TEXT) COLLATE BINARY IN ({words}) "
+        f"OR typeof(given) IN ('integer', 'real') AND given IN ({numbers}))"
+    )
+
+
+def _null(rule: ColumnRule, _column: TargetColumn) -> str:
+    return f"CASE WHEN {_among(rule.null)} THEN NULL ELSE given END"
+
+
+def _empty_as_null(_rule: ColumnRule, _column: TargetColumn) -> str:
+    return f"CASE WHEN {_among(('',))} THEN NULL ELSE given END"
+
+
+def _true(rule: ColumnRule, _column: TargetColumn) -> str:
+    return f"CASE WHEN {_among(rule.true)} THEN 1 ELSE given END"
+
+
+def _false(rule: ColumnRule, _column: TargetColumn) -> str:
+    return f"CASE WHEN {_among(rule.false)} THEN 0 ELSE given END"
+
+
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
+
+def _epoch(rule: ColumnRule, column: TargetColumn) -> str:
+    """Write a count since 1970 as text; one that is out of SQLite's range (years 0 to 9999) is left as it is."""
+    unit = _PER_SECOND[rule.epoch or "s"]
+    whole = _moment("CAST(given AS INTEGER)", unit, column)
+    # Only seconds have a fraction; six digits of it are more than a double can hold of the present.
+    fraction = _moment("CAST(round(given * 1000000.0) AS INTEGER)", 10**6, column) if unit == 1 else "given"
+    return (
+        f"CASE WHEN typeof(given) = 'integer' OR ({_DIGITS}) THEN coalesce({whole}, given) "
+        f"WHEN typeof(given) = 'real' THEN coalesce({fraction}, given) ELSE given END"
+    )
+
+
+_DIGITS = "typeof(given) = 'text' AND given GLOB '[0-9]*' AND given NOT GLOB '*[^0-9]*'"
+
+
+def _moment(count: str, unit: int, column: TargetColumn) -> str:
+    """Return SQL for the text of ``count`` units since 1970; NULL if that is out of range."""
+    # SQLite's % follows the sign, and seconds have to be rounded down before 1970 too.
+    rest = f"((({count}) % {unit} + {unit}) % {unit})"
+    seconds = f"((({count}) - {rest}) / {unit})"
+    nanoseconds = f"({rest} * {10**9 // unit})"
+    # What doesn't fit into microseconds stays visible, and so is refused.
+    fraction = (
+        f"CASE WHEN {nanoseconds} % 1000 THEN printf('.%09d', {nanoseconds}) "
+        f"ELSE printf('.%06d', {nanoseconds} / 1000) END"
+    )
+    time = f"(strftime(' %H:%M:%S', {seconds}, 'unixepoch') || {fraction})"
+    if column.type_name == "date":  # as above: a time of day that isn't midnight
+        time = f"replace({time}, ' 00:00:00.000000', '')"
+    zone = " || '+00:00'" if column.type_name == "timestamptz" else ""
+    return f"strftime('%Y-%m-%d', {seconds}, 'unixepoch') || {time}{zone}"
+
+
+def _julian(_rule: ColumnRule, column: TargetColumn) -> str:
+    """Write a Julian day as text, to the millisecond: a double holds no more of it."""
+    moment = "strftime('%Y-%m-%d %H:%M:%f', given)"
+    if column.type_name == "date":
+        moment = f"replace({moment}, ' 00:00:00.000', '')"
+    zone = " || '+00:00'" if column.type_name == "timestamptz" else ""
+    return f"CASE WHEN typeof(given) IN ('integer', 'real') THEN coalesce({moment}{zone}, given) ELSE given END"
+
+
+def _nul_bytes(_rule: ColumnRule, _column: TargetColumn) -> str:
+    """Take out NUL characters. SQLite's ``replace`` would take NUL for an empty pattern, and do nothing."""
+    stripped = (
+        "(WITH RECURSIVE piece(done, rest) AS (SELECT x'', CAST(given AS BLOB) UNION ALL "
+        "SELECT CAST(done || substr(rest, 1, instr(rest, x'00') - 1) AS BLOB), substr(rest, instr(rest, x'00') + 1) "
+        "FROM piece WHERE instr(rest, x'00')) "
+        "SELECT CAST(done || rest AS TEXT) FROM piece WHERE NOT instr(rest, x'00'))"
+    )
+    return f"CASE WHEN typeof(given) = 'text' AND NOT {_NO_NUL} THEN {stripped} ELSE given END"
+
+
+_BEYOND_ASCII = "'*[^' || char(1) || '-' || char(127) || ']*'"
+# Functions of text stop at a NUL, so that what comes after it would be lost: such values are left as they are.
+_NO_NUL = "(instr(CAST(given AS BLOB), x'00') = 0)"
+
+
+def _invalid_utf8(rule: ColumnRule, _column: TargetColumn) -> str:
+    """
+    Replace what is no UTF-8 by U+FFFD, or read the whole value as Latin-1.
+
+    SQLite has no test for it. A character is sound if its code point, written again, gives the same bytes.
+    """
+    sound = (
+        "(WITH RECURSIVE walk(at, one) AS (SELECT 1, substr(given, 1, 1) UNION ALL "
+        "SELECT at + 1, substr(given, at + 1, 1) FROM walk WHERE one <> '') "
+        "SELECT group_concat(char(unicode(one)), '') FROM walk WHERE one <> '')"
+    )
+    digit = "(instr('0123456789ABCDEF', substr(hex(substr(CAST(given AS BLOB), at, 1)), {}, 1)) - 1)"
+    latin = (
+        "(WITH RECURSIVE walk(at) AS (SELECT 1 UNION ALL "
+        "SELECT at + 1 FROM walk WHERE at < octet_length(given)) "
+        f"SELECT group_concat(char({digit.format(1)} * 16 + {digit.format(2)}), '') FROM walk)"
+    )
+    return (
+        f"CASE WHEN typeof(given) = 'text' AND given GLOB {_BEYOND_ASCII} AND {_NO_NUL} "
+        f"AND CAST({sound} AS BLOB) <> CAST(given AS BLOB) "
+        f"THEN {latin if rule.invalid_utf8 == 'latin-1' else sound} ELSE given END"
+    )
+
+
+def _truncate(_rule: ColumnRule, column: TargetColumn) -> str:
+    """Cut text at the column's length, and a fraction of a second at the digits that the column keeps."""
+    if column.type_name in _WITH_FRACTION:
+        digits = column.modifier if column.modifier >= 0 else 6
+        after = "substr(given, instr(given, '.') + 1)"
+        zone = f"ltrim({after}, '0123456789')"
+        kept = f"substr(substr({after}, 1, length({after}) - length({zone})), 1, {digits})"
+        cut = f"rtrim(substr(given, 1, instr(given, '.')) || {kept}, '.') || {zone}"
+        return f"CASE WHEN typeof(given) = 'text' AND instr(given, '.') THEN {cut} ELSE given END"
+    if column.length is None:
+        return "given"
+    return f"CASE WHEN typeof(given) = 'text' AND {_NO_NUL} THEN substr(given, 1, {column.length}) ELSE given END"
+
+
+def _round(_rule: ColumnRule, column: TargetColumn) -> str:
+    """Round a number to the column's scale: a double by its exact value. Longer text than a double holds is left."""
+    if column.scale is None or column.scale < 0:
+        return "given"
+    numeral = (
+        "typeof(given) = 'text' AND length(given) <= 15 AND given GLOB '[-0-9.]*' "
+        "AND given GLOB '*[0-9]*' AND given NOT GLOB '*[^-0-9.]*' AND given NOT GLOB '*.*.*' AND given NOT GLOB '?*-*'"
+    )
+    finite = "typeof(given) = 'real' AND abs(given) <= 1.7976931348623157e308"
+    return f"CASE WHEN {finite} OR ({numeral}) THEN printf('%.{column.scale}f', given) ELSE given END"
+
+
+_WITH_FRACTION = frozenset({"time", "timestamp", "timestamptz"})
+_EVERYTHING: frozenset[str] = frozenset()
+_STEPS = (
+    _Step("null", _EVERYTHING, _null),
+    _Step("empty_as_null", _EVERYTHING, _empty_as_null),
+    _Step("true", frozenset({"bool"}), _true),
+    _Step("false", frozenset({"bool"}), _false),
+    _Step("epoch", MOMENTS, _epoch),
+    _Step("julian", MOMENTS, _julian),
+    _Step("nul_bytes", TEXTS, _nul_bytes),
+    _Step("invalid_utf8", TEXTS, _invalid_utf8),
+    _Step("truncate", frozenset({"varchar", "bpchar"}) | _WITH_FRACTION, _truncate),
+    _Step("round", frozenset({"numeric"}), _round),
+)
+# The one that SQLite has no table for: the copier and the verifier each read the zone themselves.
+_TIMEZONE = _Step("timezone", frozenset({"timestamptz"}), lambda _rule, _column: "given")
