@@ -57,6 +57,8 @@ class Finding:
     examples: tuple[Example, ...] = ()
     at_least: bool = False
     """Whether there are more rows than were counted."""
+    settled_by: str = ""
+    """The rule that would carry these values all the same."""
 
     def line(self) -> str:
         """Return the finding as one line for a person."""
@@ -74,6 +76,7 @@ class Finding:
             "at_least": self.at_least,
             "reason": self.reason,
             "examples": examples,
+            "settled_by": self.settled_by,
         }
 
 

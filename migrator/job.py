@@ -127,6 +127,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
             "preflight",
             lambda: look_over(
                 source,
+                target,
                 list(plan.tables),
                 jobs=settings.jobs,
                 batch_bytes=settings.batch_bytes,

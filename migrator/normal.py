@@ -49,7 +49,7 @@ class NormalForms:
         self._table = table
         self._opened: Any = None
         self._cursor: Any = None
-        self._types: dict[str, str] = {}
+        self._readings: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -76,7 +76,7 @@ class NormalForms:
     def _spell(self, column: str, texts: Sequence[str]) -> Sequence[str]:
         cursor = self._connected()
         statement = (
-            f"SELECT v::{self._types[column]}::text AS spelled "
+            f"SELECT ({self._readings[column]})::text AS spelled "
             "FROM json_array_elements_text($1::json) WITH ORDINALITY AS given(v, place) ORDER BY place"
         )
         try:
@@ -94,17 +94,23 @@ class NormalForms:
             self._opened = reading_session(self._uri)
             self._cursor = self._opened.__enter__()
             self._cursor.execute(_TYPES.format(table=quote_literal(self._table.quoted)))
-            self._types = dict(self._cursor.fetchall())
+            self._readings = dict(self._cursor.fetchall())
         return self._cursor
 
 
 # By its qualified name and without a modifier: `bit` as a keyword would mean bit(1). Domains are followed down.
+# An array of numeric(p, s) shows s digits of every number; so does the text, where these are enough for it.
 _TYPES = """
-WITH RECURSIVE base(attname, oid) AS (
-    SELECT attname::text, atttypid FROM pg_attribute WHERE attrelid = {table}::regclass AND attnum > 0
+WITH RECURSIVE base(attname, declared, oid) AS (
+    SELECT attname::text, format_type(atttypid, atttypmod), atttypid
+    FROM pg_attribute WHERE attrelid = {table}::regclass AND attnum > 0 AND NOT attisdropped
     UNION ALL
-    SELECT base.attname, t.typbasetype FROM base JOIN pg_type t ON t.oid = base.oid WHERE t.typtype = 'd'
+    SELECT base.attname, base.declared, t.typbasetype
+    FROM base JOIN pg_type t ON t.oid = base.oid WHERE t.typtype = 'd'
 )
-SELECT base.attname, quote_ident(n.nspname) || '.' || quote_ident(t.typname) AS type
+SELECT base.attname,
+       CASE WHEN t.typname = '_numeric'
+                THEN format('CASE WHEN v::%1$s = v::%2$s THEN v::%2$s ELSE v::%1$s END', 'numeric[]', base.declared)
+            ELSE 'v::' || quote_ident(n.nspname) || '.' || quote_ident(t.typname) END AS reading
 FROM base JOIN pg_type t ON t.oid = base.oid AND t.typtype <> 'd' JOIN pg_namespace n ON n.oid = t.typnamespace
 """

@@ -48,6 +48,11 @@ class ColumnPlan:
         return rewritten(self.source.quoted, self.rule, self.target) != self.source.quoted
 
     @property
+    def asks_server(self) -> bool:
+        """Whether only PostgreSQL can say if a value may go into the column."""
+        return self.family.asks_server or self.target.domain
+
+    @property
     def lanes(self) -> tuple[Lane, ...]:
         """How the scan reads it."""
         return self.carrier.lanes(self.source_expression, self.target)

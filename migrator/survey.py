@@ -7,23 +7,20 @@ content it reads, and sends nothing: what converts here converts then. Only wher
 one by one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
-import pyarrow as pa
-
-from migrator.batches import scan
 from migrator.findings import Change, Example, Finding, Profile
+from migrator.judge import Judge
 from migrator.plan import ColumnPlan, TablePlan
+from migrator.remedies import remedy
 from migrator.source import Lane, ScanSession, SourceTable, StorageClass
-from migrator.types import Refusal, Unfit
+from migrator.trial import ROWS_NAMED, blame
+from migrator.types import Refusal
 
 _FIXED_BYTES = 8
 _SHOWN_BYTES = 40
 _NO_KEY = "'?'"
-_ROWS_NAMED = 10_000
-"""Bad rows of one column that are counted; a column with more is past looking at one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,40 +39,32 @@ class Showing:
     mask_values: bool
 
 
-def survey(session: ScanSession, table: TablePlan, batch_bytes: int, showing: Showing) -> Survey:
+def survey(session: ScanSession, table: TablePlan, judge: Judge, batch_bytes: int, showing: Showing) -> Survey:
     """Return what both passes found. Blocks while the table is scanned; raises SourceUnreadable."""
     checks = [(column, refusal) for column in table.compared for refusal in _refusals(column)]
     ruled = [(column, condition) for column in table.compared if (condition := _rewrites(column))]
-    conditions = [refusal.condition for _, refusal in checks]
-    counted = session.ask(_aggregates(table, [*conditions, *(condition for _, condition in ruled)]))[0]
+    conditions = [refusal.condition for _, refusal in checks] + [condition for _, condition in ruled]
+    counted = session.ask(_aggregates(table, conditions))[0]
+    hits = [counted[f"hits_{i}"] or 0 for i in range(len(conditions))]
     changes = tuple(
-        Change(table.source.name, column.source.name, counted[f"hits_{i}"], column.rule.words())
-        for i, (column, _) in enumerate(ruled, len(checks))
-        if counted[f"hits_{i}"]
+        Change(table.source.name, column.source.name, rows, column.rule.words())
+        for (column, _), rows in zip(ruled, hits[len(checks) :], strict=True)
+        if rows
     )
     profile = Profile(table.name, counted["row_count"], counted["byte_count"] or 0, counted["widest"] or 0, changes)
-    findings = [
-        Finding(
-            table.source.name,
-            column.source.name,
-            counted[f"hits_{i}"],
-            refusal.reason,
-            _examples(session, table.source, column, refusal.condition, showing),
-        )
-        for i, (column, refusal) in enumerate(checks)
-        if counted[f"hits_{i}"]
-    ]
+    struck = [(column, refusal, rows) for (column, refusal), rows in zip(checks, hits, strict=False) if rows]
+    tell = _Teller(session, table.source, showing)
+    findings = [tell(column, rows, refusal.reason, refusal.condition) for column, refusal, rows in struck]
     refused: dict[ColumnPlan, list[str]] = {}
-    for i, (column, refusal) in enumerate(checks):
-        if counted[f"hits_{i}"]:
-            refused.setdefault(column, []).append(refusal.condition)
-    trials = [
-        _Trial(column, _lanes(column, refused.get(column, ())))
-        for column in table.compared
-        if column.carrier.reads_content
-    ]
-    if trials and profile.rows:
-        findings += _read_content(session, table, trials, profile, batch_bytes, showing)
+    for column, refusal, _ in struck:
+        refused.setdefault(column, []).append(refusal.condition)
+    key = _key_lane(table.source)
+    blamed = blame(session, table, key, refused=refused, judge=judge, profile=profile, batch_bytes=batch_bytes)
+    for column, reasons in blamed.items():
+        full = sum(map(len, reasons.values())) == ROWS_NAMED
+        for reason, keys in reasons.items():
+            named = _is_row(table.source, keys[: showing.examples]) if showing.examples else "false"
+            findings.append(tell(column, len(keys), reason, named, at_least=full))
     return Survey(profile, tuple(findings))
 
 
@@ -90,16 +79,6 @@ def _refusals(column: ColumnPlan) -> tuple[Refusal, ...]:
     if column.target.not_null:
         refusals += (Refusal(f"{column.source_expression} IS NULL", "is missing and the target's column is NOT NULL"),)
     return refusals
-
-
-def _lanes(column: ColumnPlan, refused: Sequence[str]) -> tuple[Lane, ...]:
-    """Read a column without the values that the first pass refused: a wrong storage class would stop the scan."""
-    expression = column.source_expression
-    if refused:
-        expression = (
-            f"(CASE WHEN {' OR '.join(f'({condition})' for condition in refused)} THEN NULL ELSE {expression} END)"
-        )
-    return column.carrier.lanes(expression, column.target)
 
 
 def _rewrites(column: ColumnPlan) -> str | None:
@@ -130,69 +109,19 @@ def _width(column: ColumnPlan) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Trial:
-    """A column whose conversion is tried, and how it is read for that."""
+class _Teller:
+    """Makes findings about one table, with examples."""
 
-    column: ColumnPlan
-    lanes: tuple[Lane, ...]
+    session: ScanSession
+    table: SourceTable
+    showing: Showing
 
-
-def _read_content(  # noqa: PLR0913, PLR0917 - what is scanned, and how it is shown
-    session: ScanSession,
-    table: TablePlan,
-    trials: Sequence[_Trial],
-    profile: Profile,
-    batch_bytes: int,
-    showing: Showing,
-) -> list[Finding]:
-    """Try the conversion of columns over the whole table."""
-    lanes = [_key_lane(table.source), *(lane for trial in trials for lane in trial.lanes)]
-    bad: dict[ColumnPlan, dict[str, list[str]]] = {trial.column: {} for trial in trials}
-    for batch in scan(session, table.source, lanes, profile=profile, batch_bytes=batch_bytes):
-        at = 1
-        for trial in trials:
-            arrays = batch.columns[at : at + len(trial.lanes)]
-            at += len(trial.lanes)
-            room = _ROWS_NAMED - sum(map(len, bad[trial.column].values()))
-            for row, reason in islice(_offenders(trial.column, arrays, 0, len(batch)), room):
-                bad[trial.column].setdefault(reason, []).append(str(batch.column(0)[row].as_py()))
-    return [
-        Finding(
-            table.source.name,
-            column.source.name,
-            len(keys),
-            reason,
-            _examples(session, table.source, column, _is_row(table.source, keys[: showing.examples]), showing),
-            at_least=sum(map(len, reasons.values())) == _ROWS_NAMED,
-        )
-        for column, reasons in bad.items()
-        for reason, keys in reasons.items()
-    ]
-
-
-def _offenders(column: ColumnPlan, arrays: Sequence[pa.Array], start: int, stop: int) -> Iterator[tuple[int, str]]:
-    """Yield the rows from ``start`` up to ``stop`` whose values don't convert: halves are tried, down to one row."""
-    reason = _objection(column, [array.slice(start, stop - start) for array in arrays])
-    if reason is None:
-        return
-    if stop - start == 1:
-        yield start, reason
-        return
-    middle = (start + stop) // 2
-    yield from _offenders(column, arrays, start, middle)
-    yield from _offenders(column, arrays, middle, stop)
-
-
-def _objection(column: ColumnPlan, arrays: Sequence[pa.Array]) -> str | None:
-    try:
-        column.convert(arrays)
-    except Unfit as error:
-        return str(error)
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        if "UTF8" in str(error):
-            return "is not valid UTF-8"
-        return f"can't become {column.target.declared} exactly"
-    return None
+    def __call__(
+        self, column: ColumnPlan, rows: int, reason: str, condition: str, *, at_least: bool = False
+    ) -> Finding:
+        examples = _examples(self.session, self.table, column, condition, self.showing)
+        settled_by = remedy(column.target, reason)
+        return Finding(self.table.name, column.source.name, rows, reason, examples, at_least, settled_by)
 
 
 def _key_lane(table: SourceTable) -> Lane:

@@ -47,6 +47,7 @@ class TargetColumn:
     generated: bool
     enum_labels: tuple[str, ...] = ()
     modifier: int = -1
+    domain: bool = False
 
     @property
     def quoted(self) -> str:
@@ -244,6 +245,7 @@ def _column(row: Row[Any], labels: dict[int, list[Row[Any]]]) -> TargetColumn:
         modifier=row.modifier,
     )
 
+        domain=row.domain,
 
 _TABLES = """
 SELECT c.oid, c.relname, c.relkind = 'p' AS partitioned, pg_has_role(c.relowner, 'USAGE') AS owned
@@ -264,6 +266,7 @@ WITH RECURSIVE base(oid, at, modifier, not_null) AS (
 SELECT a.attrelid, a.attname, bottom.typname AS type_name, bottom.oid AS base_oid,
        format_type(a.atttypid, a.atttypmod) AS declared,
        CASE WHEN a.atttypmod >= 0 THEN a.atttypmod ELSE base.modifier END AS modifier,
+       a.atttypid <> bottom.oid AS domain,
        a.attnotnull OR base.not_null AS not_null, a.atthasdef AS has_default,
        a.attidentity::text AS identity, a.attgenerated::text <> '' AS generated
 FROM pg_attribute a

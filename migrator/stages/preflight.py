@@ -13,6 +13,7 @@ import structlog
 from migrator.errors import MissingPrivilege, SourceUnreadable, ValuesRefused
 from migrator.events import Event
 from migrator.findings import Finding, Profile, summary
+from migrator.judge import Judge
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
@@ -53,7 +54,9 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
     """
     pending = [table for table in plan.tables if table.name not in allowed.loaded]
     occupied = await check_target(target, pending, allowed)
-    surveys = await look_over(source, pending, jobs=jobs, batch_bytes=batch_bytes, showing=showing, progress=progress)
+    surveys = await look_over(
+        source, target, pending, jobs=jobs, batch_bytes=batch_bytes, showing=showing, progress=progress
+    )
     findings = [finding for one in surveys for finding in one.findings]
     for change in (change for one in surveys for change in one.profile.changes):
         log.info(Event.VALUES_REWRITTEN, **asdict(change))
@@ -76,20 +79,29 @@ def refuse(findings: list[Finding]) -> None:
         columns = {(finding.table, finding.column) for finding in findings}
         raise ValuesRefused(
             f"{len(columns)} columns hold values that PostgreSQL would refuse or change: {summary(findings)}",
-            next_step="mend them in the source, or leave the column or table out with --exclude",
+            next_step="mend them in the source, decide with a rule (MIGRATOR_RULES; each finding names one), "
+            "or leave the column or table out with --exclude",
             findings=[finding.to_json() for finding in findings],
         )
 
 
 async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
-    source: Source, tables: list[TablePlan], *, jobs: int, batch_bytes: int, showing: Showing, progress: Progress
+    source: Source,
+    target: Target,
+    tables: list[TablePlan],
+    *,
+    jobs: int,
+    batch_bytes: int,
+    showing: Showing,
+    progress: Progress,
 ) -> list[Survey]:
     """Survey ``tables``, ``jobs`` at a time, and the file as a whole; raises SourceUnreadable if it is damaged."""
+    uri = target.address.libpq_uri()
     at_once = asyncio.Semaphore(jobs)
 
     def one(table: TablePlan) -> Survey:
-        with source.session() as session:
-            return survey(session, table, batch_bytes, showing)
+        with source.session() as session, Judge(uri, table.name) as judge:
+            return survey(session, table, judge, batch_bytes, showing)
 
     async def in_turn(table: TablePlan) -> Survey:
         async with at_once:

@@ -10,7 +10,7 @@ from migrator.types.floats import FLOATS
 from migrator.types.integers import INTEGERS
 from migrator.types.jsons import JSON, JSONB
 from migrator.types.numerics import NUMERICS, WIDE_NUMERICS, fits_arrow
-from migrator.types.others import OTHERS
+from migrator.types.others import ARRAYS, INTERVALS, OTHERS
 from migrator.types.texts import TEXTS
 from migrator.types.uuids import UUIDS
 
@@ -18,7 +18,7 @@ __all__ = ["Family", "Refusal", "Unfit", "family_of"]
 
 _FAMILIES = {
     name: family
-    for family in (BLOBS, BOOLEANS, DATES_TIMES, FLOATS, INTEGERS, JSON, JSONB, NUMERICS, TEXTS, UUIDS)
+    for family in (BLOBS, BOOLEANS, DATES_TIMES, FLOATS, INTEGERS, INTERVALS, JSON, JSONB, NUMERICS, TEXTS, UUIDS)
     for name in family.serves
 }
 
@@ -35,4 +35,6 @@ def family_of(column: TargetColumn, zone: str | None = None) -> Family:
         return ENUMS
     if column.type_name == "numeric" and not fits_arrow(column):
         return WIDE_NUMERICS
+    if column.type_name.startswith("_"):
+        return ARRAYS
     return _FAMILIES.get(column.type_name, OTHERS)

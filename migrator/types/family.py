@@ -49,6 +49,8 @@ class Family:
     convert: Callable[[Sequence[pa.Array], TargetColumn], pa.Array]
     encoder: Callable[[pa.Field], object] | None
     reads_content: bool = False
+    asks_server: bool = False
+    """Whether only PostgreSQL can say if a text is a value of the type."""
     restated: Callable[[str], str] | None = None
     """SQL that brings an application's own storage form to the text that PostgreSQL reads; None where there is none."""
     as_text: "Family | None" = None

@@ -32,7 +32,7 @@ def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
         stored_as(expression, StorageClass.TEXT, StorageClass.INTEGER, StorageClass.REAL),
         Refusal(
             f"(typeof({expression}) = 'text' AND NOT json_valid({expression})) "
-            f"OR (typeof({expression}) = 'real' AND abs({expression}) > {_LARGEST_DOUBLE})",
+            f"OR (typeof({expression}) = 'real' AND {expression} NOT BETWEEN -{_LARGEST_DOUBLE} AND {_LARGEST_DOUBLE})",
             "is not valid JSON",
         ),
     )

@@ -1,17 +1,25 @@
 """
-Every other type: arrays, inet, ranges, tsvector, hstore, interval, bare numeric, … They have no binary encoder here.
+Every other type: arrays, inet, ranges, tsvector, hstore, interval, money, … They have no binary encoder here.
 
-The table goes by COPY text, and PostgreSQL's own input function reads the value.
+The table goes by COPY text, and PostgreSQL's own input function reads the value. Preflight asks it beforehand.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from migrator.source import StorageClass
 from migrator.target import TargetColumn
-from migrator.types.family import Family, Refusal, join_text_or_real, stored_as, text_or_real_lanes
+from migrator.types.family import Family, Refusal, Unfit, inexact, join_text_or_real, stored_as, text_or_real_lanes
 from migrator.types.texts import convert as check_text
+
+# PostgreSQL, "Date/Time Input": what these mean depends on when they are read.
+_CLOCK_WORDS = r"(?i)\b(now|today|tomorrow|yesterday)\b"
+_TELL_TIME = ("date", "time", "interval", "tsrange", "tstzrange", "tsmultirange", "tstzmultirange")
+_FINER_THAN_MICROSECONDS = r"\.[0-9]{6}[0-9]*[1-9]"
+_CENTS = r"^-?[0-9]+(\.[0-9]{0,2}0*)?$"
 
 
 def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
@@ -20,8 +28,47 @@ def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
 
 
 def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
-    """Return the text; raises for invalid UTF-8 and NUL."""
-    return check_text((join_text_or_real(arrays),), column)
+    """Return the text; raises for invalid UTF-8 and NUL, and for what PostgreSQL would take and change."""
+    text = check_text((join_text_or_real(arrays),), column)
+    if any(word in column.type_name for word in _TELL_TIME):
+        if pc.any(pc.match_substring_regex(text, _CLOCK_WORDS)).as_py():
+            raise Unfit("is a word that PostgreSQL would read as the time of the migration")
+        if pc.any(pc.match_substring_regex(text, _FINER_THAN_MICROSECONDS)).as_py():
+            raise Unfit("has more digits of a second than PostgreSQL keeps")
+    if column.type_name == "money" and pc.all(pc.match_substring_regex(text, _CENTS)).as_py() is False:
+        raise inexact(column)  # rounded to cents, and read by the server's locale
+    if column.type_name == "char" and (pc.max(pc.binary_length(text)).as_py() or 0) > 1:
+        raise inexact(column)  # the one-byte type "char", which keeps the first byte
+    return text
+
+
+def _from_json(expression: str) -> str:
+    """Write a list in JSON, as applications keep arrays in SQLite, as PostgreSQL's array literal; one level deep."""
+    quoted = "'\"' || replace(replace(item.atom, '\\', '\\\\'), '\"', '\\\"') || '\"'"
+    item = (
+        f"CASE item.type WHEN 'null' THEN 'NULL' WHEN 'text' THEN {quoted} ELSE given -> ('$[' || item.key || ']') END"
+    )
+    literal = f"'{{' || coalesce((SELECT group_concat({item}, ',') FROM json_each(given) AS item), '') || '}}'"
+    is_flat = (
+        "CASE WHEN typeof(given) = 'text' AND substr(ltrim(given), 1, 1) = '[' THEN json_valid(given) "
+        "AND NOT EXISTS (SELECT 1 FROM json_each(given) WHERE type IN ('array', 'object')) END"
+    )
+    return f"(SELECT CASE WHEN {is_flat} THEN {literal} ELSE given END FROM (SELECT {expression} AS given))"
+
+
+def _from_moment(expression: str) -> str:
+    """Write SQLAlchemy's form of an interval, a moment so long after 1970, as days and microseconds."""
+    form = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9].[0-9][0-9][0-9][0-9][0-9][0-9]"
+    seconds = "unixepoch(substr(given, 1, 19))"
+    within_day = f"(({seconds} % 86400 + 86400) % 86400)"
+    interval = (
+        f"(({seconds} - {within_day}) / 86400) || ' days ' || "
+        f"printf('%02d:%02d:%02d', {within_day} / 3600, {within_day} / 60 % 60, {within_day} % 60) || substr(given, 20)"
+    )
+    return (
+        f"(SELECT CASE WHEN typeof(given) = 'text' AND given GLOB '{form}' THEN coalesce({interval}, given) "
+        f"ELSE given END FROM (SELECT {expression} AS given))"
+    )
 
 
 OTHERS = Family(
@@ -32,4 +79,7 @@ OTHERS = Family(
     convert=convert,
     encoder=None,
     reads_content=True,
+    asks_server=True,
 )
+ARRAYS = replace(OTHERS, name="arrays", restated=_from_json)
+INTERVALS = replace(OTHERS, name="intervals", serves=frozenset({"interval"}), restated=_from_moment)

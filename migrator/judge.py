@@ -1,0 +1,93 @@
+"""
+Asks PostgreSQL whether texts are values of a column, before anything is written.
+
+That is for types that only it can read, and for domains, whose CHECKs are its own.
+"""
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, Self
+
+import adbc_driver_postgresql.dbapi as adbc
+
+from migrator.names import TableName, quote_literal
+from migrator.normal import reading_session
+from migrator.target import TargetColumn
+
+
+class Judge:
+    """Answers for the columns of one table, in a session that can only read. It connects when it is first asked."""
+
+    def __init__(self, uri: str, table: TableName) -> None:
+        self._uri = uri
+        self._table = table
+        self._opened = ExitStack()
+        self._cursor: Any = None
+        self._types: dict[str, tuple[str, str]] = {}
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_details: object) -> None:
+        """Close the session, if there is one."""
+        self._opened.close()
+
+    def objection(self, column: TargetColumn, texts: Sequence[str]) -> str | None:
+        """
+        Return why ``texts`` can't all be values of ``column``; None if they can, each as it is.
+
+        Raises what the ADBC driver raises if the server is lost.
+        """
+        if not texts:
+            return None
+        cursor = self._connected()
+        declared, bare = self._types[column.name]
+        # A cast cuts and rounds what COPY would refuse or round: the value without length and precision shows that.
+        narrows = column.modifier >= 0 or column.type_name == "_float4"
+        exact = f"v::{declared}::{bare} = v::{bare}" if narrows else f"v::{declared} IS NOT NULL"
+        try:
+            cursor.execute(
+                f"SELECT bool_and(coalesce({exact}, true)) FROM json_array_elements_text($1::json) AS given(v)",
+                [json.dumps(texts)],
+            )
+            [(exact_all,)] = cursor.fetchall()
+        except adbc.Error as error:
+            if error.sqlstate is None or error.sqlstate[:2] not in _ABOUT_VALUES:
+                raise
+            return f"can't become {column.declared}: {_said(error)}"
+        return None if exact_all else f"can't become {column.declared} exactly"
+
+    def _connected(self) -> Any:  # noqa: ANN401 - the driver ships no types
+        if self._cursor is None:
+            self._cursor = self._opened.enter_context(reading_session(self._uri))
+            self._cursor.execute(_TYPES.format(table=quote_literal(self._table.quoted)))
+            self._types = {name: (declared, bare) for name, declared, bare in self._cursor.fetchall()}
+        return self._cursor
+
+
+_ABOUT_VALUES = frozenset({"22", "23", "0A", "2F", "54"})
+"""Classes of SQLSTATE that speak of a value: data exception, integrity (a domain's), not supported, program limit."""
+
+
+def _said(error: adbc.Error) -> str:
+    """Return the server's words without the value in them, which may not be shown."""
+    line = str(error).split("ERROR:")[-1].strip().splitlines()[0]
+    return line.split(': "')[0]
+
+
+# Without a modifier, `bit` as a keyword would mean bit(1): so types go by their qualified names.
+_TYPES = """
+WITH RECURSIVE base(attname, declared, oid) AS (
+    SELECT attname::text, format_type(atttypid, atttypmod), atttypid
+    FROM pg_attribute WHERE attrelid = {table}::regclass AND attnum > 0 AND NOT attisdropped
+    UNION ALL
+    SELECT base.attname, base.declared, t.typbasetype
+    FROM base JOIN pg_type t ON t.oid = base.oid WHERE t.typtype = 'd'
+)
+SELECT base.attname, base.declared,
+       CASE t.typname WHEN '_float4' THEN 'double precision[]'
+                      ELSE quote_ident(n.nspname) || '.' || quote_ident(t.typname) END AS bare
+FROM base JOIN pg_type t ON t.oid = base.oid AND t.typtype <> 'd' JOIN pg_namespace n ON n.oid = t.typnamespace
+"""

@@ -1,0 +1,43 @@
+"""Which rule of ``migrator.toml`` would settle a finding."""
+
+from fnmatch import fnmatchcase
+from typing import Final
+
+from migrator.target import TargetColumn
+
+# (type, reason, rule): the first line whose patterns fit. The rules themselves are described in docs/types.md.
+_REMEDIES: Final = (
+    ("*", "holds a NUL*", 'nul_bytes = "strip"'),
+    ("*", "is not valid UTF-8", 'invalid_utf8 = "replace" or "latin-1"'),
+    ("*", "is missing*", 'expression = "coalesce(COLUMN, …)"'),
+    ("bool", "*", "true = […] and false = […]"),
+    ("numeric", "can't become*", "round = true"),
+    ("varchar", "is longer*", "truncate = true"),
+    ("bpchar", "is longer*", "truncate = true"),
+    ("t*", "*more digits of a second*", "truncate = true"),
+    ("time*", "is an hour that*", "expression, with the offset written out: \"COLUMN || '+01:00'\""),
+    ("timestamp", "can't become*", "truncate = true for digits beyond microseconds, null = […] for what means nothing"),
+    (
+        "timestamptz",
+        "can't become*",
+        "truncate = true for digits beyond microseconds, null = […] for what means nothing",
+    ),
+    ("date", "can't become*", 'expression = "date(COLUMN)", null = […] for what means nothing'),
+    ("date", "is not stored as*", 'epoch = "s", "ms", "us" or "ns"; julian = true'),
+    ("timestamp*", "is not stored as*", 'epoch = "s", "ms", "us" or "ns"; julian = true'),
+    ("json*", "is not valid JSON", "empty_as_null = true, or null = […]"),
+    ("text", "is not stored as*", 'expression = "CAST(COLUMN AS TEXT)", where its bytes are text'),
+    ("varchar", "is not stored as*", 'expression = "CAST(COLUMN AS TEXT)", where its bytes are text'),
+    ("int?", "is not stored as*", 'empty_as_null = true, or expression = "CAST(COLUMN AS INTEGER)"'),
+    ("float?", "is not stored as*", 'empty_as_null = true, or expression = "CAST(COLUMN AS REAL)"'),
+    ("*", "*", "null = […], or an expression"),
+)
+
+
+def remedy(column: TargetColumn, reason: str) -> str:
+    """Return the rule that would carry values which are refused for ``reason`` into ``column``."""
+    return next(
+        rule
+        for type_name, pattern, rule in _REMEDIES
+        if fnmatchcase(column.type_name, type_name) and fnmatchcase(reason, pattern)
+    )

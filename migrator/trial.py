@@ -1,0 +1,114 @@
+"""
+The second pass of preflight: the copier's own conversion over a whole table, without sending anything.
+
+What converts here converts then. What only PostgreSQL can read is shown to it. Where a batch is refused, halves of it
+are tried, down to the rows that are to blame.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from migrator.batches import scan
+from migrator.findings import Profile
+from migrator.judge import Judge
+from migrator.plan import ColumnPlan, TablePlan
+from migrator.source import Lane, ScanSession
+from migrator.types import Family, Unfit
+
+ROWS_NAMED = 10_000
+"""Bad rows of one column that are counted; a column with more is past looking at one by one."""
+
+Blamed = dict[ColumnPlan, dict[str, list[str]]]
+"""Keys of rows, by column and reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A column, the family that is tried on it, and how it is read for that."""
+
+    column: ColumnPlan
+    family: Family
+    lanes: tuple[Lane, ...]
+
+
+def blame(  # noqa: PLR0913 - what is read, and how
+    session: ScanSession,
+    table: TablePlan,
+    key: Lane,
+    *,
+    refused: Mapping[ColumnPlan, Sequence[str]],
+    judge: Judge,
+    profile: Profile,
+    batch_bytes: int,
+) -> Blamed:
+    """
+    Return the keys of rows that can't be carried, at most ``ROWS_NAMED`` a column, ``key`` being their lane.
+
+    Values that meet one of the conditions in ``refused`` are known already, and are not looked at again.
+    """
+    trials = [_trial(column, refused.get(column, ())) for column in table.compared if _is_tried(column)]
+    if not trials or not profile.rows:
+        return {}
+    lanes = [key, *(lane for trial in trials for lane in trial.lanes)]
+    blamed: Blamed = {trial.column: {} for trial in trials}
+    for batch in scan(session, table.source, lanes, profile=profile, batch_bytes=batch_bytes):
+        at = 1
+        for trial in trials:
+            arrays = batch.columns[at : at + len(trial.lanes)]
+            at += len(trial.lanes)
+            reasons = blamed[trial.column]
+            room = ROWS_NAMED - sum(map(len, reasons.values()))
+            for row, reason in islice(_offenders(_objector(trial, arrays, judge), 0, len(batch)), room):
+                reasons.setdefault(reason, []).append(str(batch.column(0)[row].as_py()))
+    return blamed
+
+
+def _is_tried(column: ColumnPlan) -> bool:
+    return column.carrier.reads_content or column.asks_server
+
+
+def _trial(column: ColumnPlan, refused: Sequence[str]) -> _Trial:
+    family, expression = column.carrier, column.source_expression
+    if column.asks_server:
+        family = family.as_text or family
+    if refused:  # a value of a wrong storage class would stop the scan
+        known = " OR ".join(f"({condition})" for condition in refused)
+        expression = f"(CASE WHEN {known} THEN NULL ELSE {expression} END)"
+    return _Trial(column, family, family.lanes(expression, column.target))
+
+
+Objector = Callable[[int, int], str | None]
+"""Says why the rows from the first number up to the second can't all be carried."""
+
+
+def _offenders(objection: Objector, start: int, stop: int) -> Iterator[tuple[int, str]]:
+    """Yield the rows that are to blame, each with the reason."""
+    reason = objection(start, stop)
+    if reason is None:
+        return
+    if stop - start == 1:
+        yield start, reason
+        return
+    middle = (start + stop) // 2
+    yield from _offenders(objection, start, middle)
+    yield from _offenders(objection, middle, stop)
+
+
+def _objector(trial: _Trial, arrays: Sequence[pa.Array], judge: Judge) -> Objector:
+    def objection(start: int, stop: int) -> str | None:
+        target = trial.column.target
+        try:
+            converted = trial.family.convert([array.slice(start, stop - start) for array in arrays], target)
+        except Unfit as error:
+            return str(error)
+        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+            return "is not valid UTF-8" if "UTF8" in str(error) else f"can't become {target.declared} exactly"
+        if not trial.column.asks_server:
+            return None
+        return judge.objection(target, pc.unique(pc.cast(converted, pa.string())).drop_null().to_pylist())
+
+    return objection

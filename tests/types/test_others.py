@@ -1,0 +1,152 @@
+"""Every other type: PostgreSQL is asked before anything is written, and what it would change is refused."""
+
+from datetime import timedelta
+
+import pytest
+from fix_values import Carry, Refused
+
+CASES: dict[str, tuple[str, dict[str, tuple[object, object]]]] = {
+    "inet": (
+        "inet",
+        {
+            "host": ("192.168.0.1", "192.168.0.1/32"),
+            "net": ("10.0.0.0/8", "10.0.0.0/8"),
+            "six": ("::1", "::1/128"),
+            "word": ("localhost", "can't become inet: invalid input syntax for type inet"),
+            "empty": ("", "can't become inet: invalid input syntax for type inet"),
+            "blob": (b"\x7f\0\0\1", "is not stored as TEXT or INTEGER or REAL"),
+        },
+    ),
+    "array of text": (
+        "text[]",
+        {
+            "literal": ('{a,"b c",NULL}', '{a,"b c",NULL}'),
+            "json": (
+                '["a", "b \\"c\\" \\\\", null, "", "NULL", "\u00e4,{}"]',
+                '{a,"b \\"c\\" \\\\",NULL,"","NULL","ä,{}"}',
+            ),
+            "empty json": ("[]", "{}"),
+            "escapes": (r'["\u00e9\n"]', '{"é\n"}'),
+            "word": ("a,b", "can't become text[]: malformed array literal"),
+            "object": ('{"a": 1}', "can't become text[]: malformed array literal"),
+        },
+    ),
+    "array of numbers": (
+        "numeric(5,2)[]",
+        {
+            "json": ("[1, 2.50, -3e0]", "{1.00,2.50,-3.00}"),
+            "literal": ("{1.5,2}", "{1.50,2.00}"),
+            "third place": ("[1.005]", "can't become numeric(5,2)[] exactly"),
+            "nested json": ("[[1]]", "can't become numeric(5,2)[]: malformed array literal"),
+        },
+    ),
+    "array of integers": ("integer[]", {"json": ("[1,2]", "{1,2}"), "two deep": ("{{1,2},{3,4}}", "{{1,2},{3,4}}")}),
+    "array of varchar": (
+        "varchar(3)[]",
+        {"fits": ("{abc}", "{abc}"), "longer": ("{abcd}", "can't become character varying(3)[] exactly")},
+    ),
+    "array of real": (
+        "real[]",
+        {"fits": ("[0.5]", "{0.5}"), "loses": ("{0.123456789}", "can't become real[] exactly")},
+    ),
+    "interval": (
+        "interval",
+        {
+            "sqlalchemy": ("1970-01-03 01:02:03.000004", "2 days 01:02:03.000004"),
+            "negative": ("1969-12-31 23:59:59.500000", "-1 days +23:59:59.5"),
+            "words": ("1 day 2 hours", "1 day 02:00:00"),
+            "iso": ("P1DT2H", "1 day 02:00:00"),
+            "nanoseconds": ("0.1234567 s", "has more digits of a second than PostgreSQL keeps"),
+            "nonsense": ("long", "can't become interval: invalid input syntax for type interval"),
+        },
+    ),
+    "range": (
+        "daterange",
+        {
+            "usual": ("[2024-01-01,2024-02-01)", "[2024-01-01,2024-02-01)"),
+            "today": ("[today,2099-01-01)", "is a word that PostgreSQL would read as the time of the migration"),
+            "reversed": (
+                "[2024-02-01,2024-01-01)",
+                "can't become daterange: range lower bound must be less than or equal to range upper bound",
+            ),
+        },
+    ),
+    "timetz": (
+        "timetz",
+        {
+            "zone": ("12:34:56+02", "12:34:56+02"),
+            "now": ("NOW", "is a word that PostgreSQL would read as the time of the migration"),
+        },
+    ),
+    "bits": (
+        "bit(3)",
+        {
+            "three": ("101", "101"),
+            "four": ("1011", "can't become bit(3) exactly"),
+            "digits": ("12", 'can\'t become bit(3): "2" is not a valid binary digit'),
+        },
+    ),
+    "money": (
+        "money",
+        {"cents": ("12.34", "$12.34"), "real": (1.5, "$1.50"), "third place": ("1.005", "can't become money exactly")},
+    ),
+    "one byte": ('"char"', {"a": ("a", "a"), "two": ("ab", 'can\'t become "char" exactly')}),
+    "words": ("tsvector", {"two": ("'a' 'b':2", "'a' 'b':2")}),
+    "address": ("macaddr", {"dashes": ("08-00-2b-01-02-03", "08:00:2b:01:02:03")}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_a_type_that_only_postgresql_reads(carry: Carry, case: str) -> None:
+    """What arrives is what PostgreSQL makes of the text; the reason of a refusal is its own, without the value."""
+    declared, cases = CASES[case]
+    outcome = await carry(
+        declared, {name: stored for name, (stored, _) in cases.items()} | {"null": None}, shown="v::text"
+    )
+    told = {name: value.reason if isinstance(value, Refused) else value for name, value in outcome.items()}
+    assert told == {name: arrived for name, (_, arrived) in cases.items()} | {"null": None}
+
+
+DOMAINS: dict[str, tuple[str, dict[str, tuple[object, object]]]] = {
+    "positive": (
+        "integer CHECK (VALUE > 0)",
+        {"one": (1, "1"), "zero": (0, 'can\'t become d: value for domain d violates check constraint "d_check"')},
+    ),
+    "short": ("varchar(3)", {"fits": ("abc", "abc"), "longer": ("abcd", "is longer than d")}),
+    "moment": (
+        "timestamptz CHECK (VALUE > '2000-01-01')",
+        {
+            "later": ("2024-01-01 00:00:00", "2024-01-01 00:00:00+00"),
+            "earlier": (
+                "1999-01-01 00:00:00",
+                'can\'t become d: value for domain d violates check constraint "d_check"',
+            ),
+        },
+    ),
+    "bytes": (
+        "bytea CHECK (length(VALUE) = 2)",
+        {
+            "two": (b"ab", "\\x6162"),
+            "one": (b"a", 'can\'t become d: value for domain d violates check constraint "d_check"'),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DOMAINS)
+async def test_a_domain(carry: Carry, case: str) -> None:
+    """It is carried as the type beneath it, and its CHECKs are tried before anything is written."""
+    base, cases = DOMAINS[case]
+    outcome = await carry(
+        "d",
+        {name: stored for name, (stored, _) in cases.items()},
+        shown="v::text",
+        prepare=f"CREATE DOMAIN d AS {base}; SET timezone = 'UTC'",
+    )
+    told = {name: value.reason if isinstance(value, Refused) else value for name, value in outcome.items()}
+    assert told == {name: arrived for name, (_, arrived) in cases.items()}
+
+
+def test_interval_oracle() -> None:
+    """SQLAlchemy's form means the time since 1970: what the cases above say is what Python makes of it."""
+    assert timedelta(days=-1, hours=23, minutes=59, seconds=59.5) == timedelta(seconds=-0.5)
