@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from migrator.errors import SourceChanged, SourceUnreadable
 from migrator.names import quote_sqlite
+from migrator.retry import is_transient
 
 HEADER = b"SQLite format 3\x00"
 """The first 16 bytes of every database file (SQLite, "Database File Format", 1.3.1)."""
@@ -163,12 +164,15 @@ class Source:
         """
         Open a connection for the small questions.
 
-        Raises SourceUnreadable if SQLite can't open or read the file.
+        Raises SourceUnreadable if SQLite can't open or read the file; that it is busy comes as it is, to be retried.
         """
         try:
             async with self._engine.connect() as connection:
                 yield connection
         except (DBAPIError, sqlite3.Error) as error:
+            # What the block has raised comes through here too: an error of the target is none of ours.
+            if is_transient(error) or not isinstance(getattr(error, "orig", error), sqlite3.Error):
+                raise
             raise unreadable(self.path, error) from error
 
     @asynccontextmanager
@@ -261,6 +265,8 @@ class ScanSession:
                 cursor.execute(statement)
                 rows: list[dict[str, Any]] = cursor.fetch_arrow_table().to_pylist()
             except adbc.Error as error:
+                if is_transient(error):
+                    raise
                 raise unreadable(self._path, error) from error
         return rows
 
@@ -287,6 +293,8 @@ class ScanSession:
                 self._check_types(table, lanes, reader.schema)
                 yield from _without_typed_row(reader)
             except adbc.Error as error:
+                if is_transient(error):
+                    raise
                 raise unreadable(self._path, error, table=table.name) from error
 
     def _check_types(self, table: SourceTable, lanes: Sequence[Lane], schema: pa.Schema) -> None:
@@ -360,8 +368,6 @@ def unreadable(path: Path, error: BaseException, **facts: object) -> SourceUnrea
             "a database in WAL mode needs its -wal and -shm files beside it and a directory this user may write to, "
             "or a checkpoint by the application before it is mounted read-only"
         )
-    elif "locked" in said or "busy" in said:
-        step = "another process holds the file: stop the application and run again"
     return SourceUnreadable(f"source {str(path)!r} can't be read: {said}", next_step=step, source=str(path), **facts)
 
 

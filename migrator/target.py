@@ -113,6 +113,8 @@ class Target:
         arguments["server_settings"] |= {
             "statement_timeout": "0",
             "idle_in_transaction_session_timeout": "0",
+            # What the job takes for done has to outlive a crash, also on a server that is set to promise less.
+            "synchronous_commit": "on",
             "standard_conforming_strings": "on",
             "datestyle": "ISO, YMD",
             "intervalstyle": "postgres",
@@ -243,9 +245,9 @@ def _column(row: Row[Any], labels: dict[int, list[Row[Any]]]) -> TargetColumn:
         generated=row.generated,
         enum_labels=tuple(label.enumlabel for label in labels.get(row.base_oid, ())),
         modifier=row.modifier,
+        domain=row.domain,
     )
 
-        domain=row.domain,
 
 _TABLES = """
 SELECT c.oid, c.relname, c.relkind = 'p' AS partitioned, pg_has_role(c.relowner, 'USAGE') AS owned
@@ -264,9 +266,9 @@ WITH RECURSIVE base(oid, at, modifier, not_null) AS (
     FROM base JOIN pg_type t ON t.oid = base.at WHERE t.typtype = 'd'
 )
 SELECT a.attrelid, a.attname, bottom.typname AS type_name, bottom.oid AS base_oid,
+       a.atttypid <> bottom.oid AS domain,
        format_type(a.atttypid, a.atttypmod) AS declared,
        CASE WHEN a.atttypmod >= 0 THEN a.atttypmod ELSE base.modifier END AS modifier,
-       a.atttypid <> bottom.oid AS domain,
        a.attnotnull OR base.not_null AS not_null, a.atthasdef AS has_default,
        a.attidentity::text AS identity, a.attgenerated::text <> '' AS generated
 FROM pg_attribute a

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import GaveUp
@@ -51,14 +51,15 @@ class Lock:
         try:
             async with asyncio.timeout(self._target.address.connect_timeout_seconds):
                 await self._connection.execute(text("SELECT 1"))
-        except (DBAPIError, OSError):
+        except (SQLAlchemyError, OSError):
+            self._connection = None
             return False
         return True
 
     async def release(self) -> None:
         """Close the connection: that releases the lock. There is no unlock that could fail and hide another error."""
         self._connection = None
-        with suppress(DBAPIError, OSError):
+        with suppress(SQLAlchemyError, OSError):
             await self._session.aclose()
 
 
