@@ -192,7 +192,7 @@ def _round(_rule: ColumnRule, column: TargetColumn) -> str:
         "typeof(given) = 'text' AND length(given) <= 15 AND given GLOB '[-0-9.]*' "
         "AND given GLOB '*[0-9]*' AND given NOT GLOB '*[^-0-9.]*' AND given NOT GLOB '*.*.*' AND given NOT GLOB '?*-*'"
     )
-    finite = "typeof(given) = 'real' AND abs(given) <= 1.7976931348623157e308"
+    finite = "typeof(given) = 'real' AND given BETWEEN -1.7976931348623157e308 AND 1.7976931348623157e308"
     return f"CASE WHEN {finite} OR ({numeral}) THEN printf('%.{column.scale}f', given) ELSE given END"
 
 
