@@ -26,6 +26,7 @@ from migrator.retry import patience
 from migrator.rules import Rules
 from migrator.runner import Runner
 from migrator.settings import Settings
+from migrator.snapshot import snapshot_of
 from migrator.source import Fingerprint, Source, SourceDatabase, check_file
 from migrator.stages.analyze import analyze
 from migrator.stages.copy import copy
@@ -128,7 +129,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
             lambda: look_over(
                 source,
                 target,
-                list(plan.tables),
+                plan,
                 jobs=settings.jobs,
                 batch_bytes=settings.batch_bytes,
                 showing=showing,
@@ -191,12 +192,15 @@ async def _ends(settings: Settings) -> AsyncIterator[tuple[Source, Target]]:
     """Open both ends; the source is looked at before the target is waited for."""
     address = settings.target
     check_file(settings.source_path)
-    source, target = Source(settings.source_path), Target(address)
-    try:
+    async with AsyncExitStack() as ends:
+        target = Target(address)
+        ends.push_async_callback(target.close)
+        if settings.snapshot:
+            yield await ends.enter_async_context(snapshot_of(settings.source_path)), target
+            return
+        source = Source(settings.source_path)
+        ends.push_async_callback(source.close)
         yield source, target
-    finally:
-        await source.close()
-        await target.close()
 
 
 @asynccontextmanager

@@ -80,6 +80,12 @@ class Settings(BaseSettings):
         "and false, names that differ. docs/types.md lists them.",
         Traits("Source"),
     )
+    snapshot: bool = setting(
+        False,  # noqa: FBT003 - the default
+        "Copy the source into scratch space (TMPDIR) first and read the copy: for an application that goes on writing, "
+        "or a database with a write-ahead log on a read-only mount.",
+        Traits("Source"),
+    )
     if_source_changed: Literal["warn", "fail"] = setting(
         "warn",
         "What to do when the source has been written to since it was migrated: say so, or exit 3.",

@@ -147,12 +147,31 @@ class Fingerprint:
         ]
 
 
+Stamp = tuple[int, int, int]
+"""The parts of a fingerprint that are read off the file: its size, its change counter, the size of its log."""
+
+
+def stamp(path: Path) -> Stamp:
+    """Return a file's stamp, without SQLite: also where SQLite can't open it."""
+    log = Path(f"{path}-wal")
+    with path.open("rb") as file:
+        header = file.read(100)
+    return path.stat().st_size, int.from_bytes(header[24:28], "big"), log.stat().st_size if log.exists() else 0
+
+
+def uri_of(path: Path) -> str:
+    """Return the URI by which SQLite opens a file for reading only."""
+    return f"file:{quote(str(path.absolute()))}?mode=ro"
+
+
 class Source:
     """A SQLite database file, opened for reading only."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, stamp: Stamp | None = None) -> None:
+        """``stamp`` is that of the file of which this one is a copy."""
         self.path = path
-        self.uri = f"file:{quote(str(path.absolute()))}?mode=ro"
+        self.uri = uri_of(path)
+        self._stamp = stamp
         self._engine = create_async_engine(f"sqlite+aiosqlite:///{self.uri}&uri=true")
 
     async def close(self) -> None:
@@ -207,7 +226,8 @@ class Source:
         """Return what tells this file, as it is now, from another."""
         async with self.connect() as connection:
             schema = await connection.scalar(text(_SCHEMA_TEXT))
-        return _fingerprint(self.path, str(schema))
+        digest = hashlib.sha256(str(schema).encode(errors="surrogatepass")).hexdigest()
+        return Fingerprint(*(self._stamp or stamp(self.path)), digest)
 
     @contextmanager
     def session(self) -> Iterator["ScanSession"]:
@@ -366,7 +386,7 @@ def unreadable(path: Path, error: BaseException, **facts: object) -> SourceUnrea
     if "unable to open" in said or "readonly" in said:
         step = (
             "a database in WAL mode needs its -wal and -shm files beside it and a directory this user may write to, "
-            "or a checkpoint by the application before it is mounted read-only"
+            "or a checkpoint by the application before it is mounted read-only; --snapshot reads a copy"
         )
     return SourceUnreadable(f"source {str(path)!r} can't be read: {said}", next_step=step, source=str(path), **facts)
 
@@ -415,15 +435,3 @@ async def _alembic_revisions(connection: AsyncConnection, tables: set[str]) -> t
         return ()
     rows = await connection.execute(text("SELECT version_num FROM alembic_version ORDER BY version_num"))
     return tuple(str(row[0]) for row in rows)
-
-
-def _fingerprint(path: Path, schema: str) -> Fingerprint:
-    wal = Path(f"{path}-wal")
-    with path.open("rb") as file:
-        header = file.read(100)
-    return Fingerprint(
-        size_bytes=path.stat().st_size,
-        change_counter=int.from_bytes(header[24:28], "big"),
-        wal_bytes=wal.stat().st_size if wal.exists() else 0,
-        schema_digest=hashlib.sha256(schema.encode(errors="surrogatepass")).hexdigest(),
-    )

@@ -1,0 +1,72 @@
+"""--snapshot: one moment of the source, while the application goes on writing, and where SQLite can't open the file."""
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from fix_job import Cli, contents, quick_flags, settings_of
+from fix_postgres import Database
+from fix_sqlite import MakeSqlite
+
+from migrator import job
+from migrator.progress import Silent
+
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+
+
+@pytest.mark.one_server
+async def test_the_application_goes_on_writing(
+    make_sqlite: MakeSqlite, database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What it writes during the job is left out, nobody is told that the file is locked, and the copy is gone after."""
+    source = make_sqlite("CREATE TABLE t (id INTEGER)", {"t": [(1,)]})
+    await database.execute("CREATE TABLE t (id int)")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    park = job.park
+
+    async def write(*arguments: object) -> int:
+        with closing(sqlite3.connect(source, timeout=0)) as connection:
+            connection.execute("INSERT INTO t VALUES (2)")
+            connection.commit()
+        return await park(*arguments)
+
+    monkeypatch.setattr(job, "park", write)
+    await job.run(settings_of(source, database, snapshot=True), Silent())
+    assert await contents(database, "t") == ["(1)"]
+    assert list(scratch.iterdir()) == []
+    report = await job.run(settings_of(source, database), Silent())
+    assert "the source has changed since" in report.notes[0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.one_server
+async def test_a_log_that_was_not_checkpointed_on_a_read_only_mount(
+    make_sqlite: MakeSqlite, database: Database, cli: Cli, tmp_path: Path
+) -> None:
+    """SQLite can't open it there, and the job says so; a snapshot reads it, with the rows that only the log holds."""
+    original = make_sqlite("PRAGMA journal_mode = wal; CREATE TABLE t (id INTEGER)")
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    with closing(sqlite3.connect(original)) as connection:
+        connection.execute("INSERT INTO t VALUES (7)")
+        connection.commit()
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{original}{suffix}", mount / f"source.db{suffix}")
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    mount.chmod(0o555)
+    await database.execute("CREATE TABLE t (id int)")
+    flags = ("--source", mount / "source.db", "--schema", "existing", *quick_flags())
+    environment = {"MIGRATOR_TARGET_URL": database.url, "HOME": str(mount)}
+    refused = cli("run", *flags, prefix=NOBODY, **environment)
+    assert refused.code == 3
+    assert "--snapshot" in str(refused.failure["next_step"])
+    assert await contents(database, "t") == []
+    ended = cli("run", *flags, "--snapshot", prefix=NOBODY, **environment)
+    assert ended.code == 0, ended.stderr
+    assert await contents(database, "t") == ["(7)"]
