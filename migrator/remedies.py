@@ -9,6 +9,8 @@ from migrator.target import TargetColumn
 _REMEDIES: Final = (
     ("*", "holds a NUL*", 'nul_bytes = "strip"'),
     ("*", "is not valid UTF-8", 'invalid_utf8 = "replace" or "latin-1"'),
+    ("*", "is there more than once*", "none: the rows have to be mended in the source"),
+    ("*", "refers to a row*", 'expression = "…" that gives NULL for them, or exclude for what isn\'t needed'),
     ("*", "is missing*", 'expression = "coalesce(COLUMN, …)"'),
     ("bool", "*", "true = […] and false = […]"),
     ("numeric", "can't become*", "round = true"),

@@ -1,10 +1,10 @@
 """
 Looks a source table over before anything is written: its size, and every value that PostgreSQL would refuse or change.
 
-Two passes, both over columns and not over Python objects. The first is one statement of aggregates inside SQLite:
-storage classes, ranges, missing values, sizes. The second runs the copier's own conversion over the columns whose
-content it reads, and sends nothing: what converts here converts then. Only where one of them strikes are rows looked at
-one by one.
+Two passes, both over columns and not over Python objects, and a question for each key of the target. The first is one
+statement of aggregates inside SQLite: storage classes, ranges, missing values, sizes. The second (``trial``) runs the
+copier's own conversion over the columns whose content it reads. Only where one of them strikes are rows looked at one
+by one.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from migrator.findings import Change, Example, Finding, Profile
 from migrator.judge import Judge
-from migrator.plan import ColumnPlan, TablePlan
+from migrator.keys import Keys, breaches
+from migrator.plan import ColumnPlan, Plan, TablePlan
 from migrator.remedies import remedy
 from migrator.source import Lane, ScanSession, SourceTable, StorageClass
 from migrator.trial import ROWS_NAMED, blame
@@ -39,8 +40,10 @@ class Showing:
     mask_values: bool
 
 
-def survey(session: ScanSession, table: TablePlan, judge: Judge, batch_bytes: int, showing: Showing) -> Survey:
-    """Return what both passes found. Blocks while the table is scanned; raises SourceUnreadable."""
+def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and how it is shown
+    session: ScanSession, plan: Plan, table: TablePlan, keys: Keys, judge: Judge, batch_bytes: int, showing: Showing
+) -> Survey:
+    """Return what was found out about a table. Blocks while it is scanned; raises SourceUnreadable."""
     checks = [(column, refusal) for column in table.compared for refusal in _refusals(column)]
     ruled = [(column, condition) for column in table.compared if (condition := _rewrites(column))]
     conditions = [refusal.condition for _, refusal in checks] + [condition for _, condition in ruled]
@@ -62,9 +65,13 @@ def survey(session: ScanSession, table: TablePlan, judge: Judge, batch_bytes: in
     blamed = blame(session, table, key, refused=refused, judge=judge, profile=profile, batch_bytes=batch_bytes)
     for column, reasons in blamed.items():
         full = sum(map(len, reasons.values())) == ROWS_NAMED
-        for reason, keys in reasons.items():
-            named = _is_row(table.source, keys[: showing.examples]) if showing.examples else "false"
-            findings.append(tell(column, len(keys), reason, named, at_least=full))
+        for reason, rows in reasons.items():
+            named = _is_row(table.source, rows[: showing.examples]) if showing.examples else "false"
+            findings.append(tell(column, len(rows), reason, named, at_least=full))
+    for breach in breaches(plan, table, keys, session) if profile.rows else ():
+        [counts] = session.ask(f"SELECT count(*) AS rows FROM {table.source.quoted} WHERE {breach.condition}")
+        if counts["rows"]:
+            findings.append(tell(breach.column, counts["rows"], breach.reason, breach.condition))
     return Survey(profile, tuple(findings))
 
 

@@ -6,7 +6,7 @@ It looks at everything before it speaks: all problems of all tables in one answe
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import structlog
 
@@ -14,6 +14,7 @@ from migrator.errors import MissingPrivilege, SourceUnreadable, ValuesRefused
 from migrator.events import Event
 from migrator.findings import Finding, Profile, summary
 from migrator.judge import Judge
+from migrator.keys import keys_of
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
@@ -54,8 +55,9 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
     """
     pending = [table for table in plan.tables if table.name not in allowed.loaded]
     occupied = await check_target(target, pending, allowed)
+    undone = replace(plan, tables=tuple(pending))
     surveys = await look_over(
-        source, target, pending, jobs=jobs, batch_bytes=batch_bytes, showing=showing, progress=progress
+        source, target, undone, jobs=jobs, batch_bytes=batch_bytes, showing=showing, progress=progress
     )
     findings = [finding for one in surveys for finding in one.findings]
     for change in (change for one in surveys for change in one.profile.changes):
@@ -88,20 +90,22 @@ def refuse(findings: list[Finding]) -> None:
 async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
     source: Source,
     target: Target,
-    tables: list[TablePlan],
+    plan: Plan,
     *,
     jobs: int,
     batch_bytes: int,
     showing: Showing,
     progress: Progress,
 ) -> list[Survey]:
-    """Survey ``tables``, ``jobs`` at a time, and the file as a whole; raises SourceUnreadable if it is damaged."""
+    """Survey the planned tables, ``jobs`` at a time, and the file itself; raises SourceUnreadable if it is damaged."""
     uri = target.address.libpq_uri()
+    async with target.connect() as connection:
+        keys = await keys_of(connection, plan.schema)
     at_once = asyncio.Semaphore(jobs)
 
     def one(table: TablePlan) -> Survey:
         with source.session() as session, Judge(uri, table.name) as judge:
-            return survey(session, table, judge, batch_bytes, showing)
+            return survey(session, plan, table, keys, judge, batch_bytes, showing)
 
     async def in_turn(table: TablePlan) -> Survey:
         async with at_once:
@@ -111,7 +115,7 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
 
     async with asyncio.TaskGroup() as group:
         intact = group.create_task(asyncio.to_thread(_check_intact, source))
-        tasks = [group.create_task(in_turn(table)) for table in tables]
+        tasks = [group.create_task(in_turn(table)) for table in plan.tables]
     intact.result()
     return [task.result() for task in tasks]
 
