@@ -122,6 +122,7 @@ class Target:
             "extra_float_digits": "1",
             "jit": "off",
         }
+        self.driver_arguments = arguments
         # No pool: a stage's connection is its own, and none outlives a change of search_path by the init SQL.
         self._engine = create_async_engine("postgresql+asyncpg://", connect_args=arguments, poolclass=NullPool)
 

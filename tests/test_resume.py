@@ -1,6 +1,7 @@
 """Killed, cut off or stopped anywhere: the next run finishes, and nothing is lost or doubled."""
 
 import asyncio
+import os
 import random
 import signal
 import sqlite3
@@ -250,7 +251,9 @@ async def test_a_run_that_lost_its_lock_writes_no_more(
     await job.verify(settings, Silent())
 
 
-KILLS = 12
+# The long version is scripts/torture.sh.
+KILLS = int(os.environ.get("MIGRATOR_TEST_KILLS", "12"))
+CUTS = int(os.environ.get("MIGRATOR_TEST_CUTS", "5"))
 
 
 @pytest.mark.one_server
@@ -276,7 +279,7 @@ async def test_killed_at_a_random_instant(seed: int, make_sqlite: MakeSqlite, da
 
 
 @pytest.mark.one_server
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(CUTS))
 async def test_backends_terminated_at_random_instants(
     seed: int, make_sqlite: MakeSqlite, database: Database, cli: Cli
 ) -> None:

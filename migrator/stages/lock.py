@@ -9,17 +9,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
+import asyncpg
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.errors import GaveUp
+from migrator.errors import ConfigurationError, GaveUp
 from migrator.target import Target
 
 LOCK_KEY = int.from_bytes(b"migrator", "big", signed=True)
 """The same for every version of this program; advisory locks are per database already."""
 
 _LOCK_NOT_AVAILABLE = "55P03"
+_ROUNDS = 3
 
 
 class Lock:
@@ -66,12 +68,51 @@ class Lock:
 @asynccontextmanager
 async def lock(target: Target, timeout_seconds: float) -> AsyncIterator[Lock]:
     """Hold the target's lock while the block runs; waits and raises as ``Lock.take`` does."""
+    await refuse_pooler(target)
     held = Lock(target, timeout_seconds)
     try:
         await held.take()
         yield held
     finally:
         await held.release()
+
+
+async def refuse_pooler(target: Target) -> None:
+    """
+    Raise ConfigurationError if a pooler gives each transaction whatever session is free.
+
+    A session's lock and settings mean nothing there. Two clients that are open at the same time then meet in one
+    session, or one client meets several; connected directly, or by a pooler that keeps sessions apart, they never do.
+    """
+    try:
+        async with AsyncExitStack() as stack:
+            clients = [await _client(target, stack) for _ in range(2)]
+            seen = [{await _session(client) for _ in range(_ROUNDS)} for client in clients]
+            seen[0].add(await _session(clients[0]))
+    except (asyncpg.ProtocolViolationError, asyncpg.InvalidSQLStatementNameError) as error:
+        if "startup parameter" not in str(error) and not isinstance(error, asyncpg.InvalidSQLStatementNameError):
+            raise
+        raise _behind_a_pooler(f"it says: {error}") from error
+    if seen[0] & seen[1] or len(seen[0] | seen[1]) > len(clients):
+        raise _behind_a_pooler("transactions of one client run in several sessions, or two clients share one")
+
+
+async def _client(target: Target, stack: AsyncExitStack) -> asyncpg.Connection:
+    client = await asyncpg.connect(**target.driver_arguments, statement_cache_size=0)
+    stack.callback(client.terminate)
+    return client
+
+
+async def _session(client: asyncpg.Connection) -> int:
+    async with client.transaction():
+        return int(await client.fetchval("SELECT pg_backend_pid()"))
+
+
+def _behind_a_pooler(reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the target is behind a connection pooler that doesn't keep sessions apart: {reason}",
+        next_step="point the job at the PostgreSQL server itself, by its own host and port",
+    )
 
 
 async def _acquire(connection: AsyncConnection, timeout_seconds: float) -> None:

@@ -1,15 +1,22 @@
 """Stage lock: one job at a time on a target, and a dead job blocks nobody."""
 
 import asyncio
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
 from fix_job import settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
+from sqlalchemy import make_url
 
 from migrator import job
-from migrator.errors import GaveUp
+from migrator.account import Account
+from migrator.errors import ConfigurationError, GaveUp
 from migrator.progress import Silent
 from migrator.stages.lock import LOCK_KEY, lock
 from migrator.target import Target
@@ -67,3 +74,44 @@ async def test_several_jobs_started_at_once(jobs: int, make_sqlite: MakeSqlite, 
         "migrated",
     ]
     assert (await database.fetch("SELECT count(*) AS n FROM t"))[0]["n"] == 500
+
+
+PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+SETTINGS = "statement_timeout,idle_in_transaction_session_timeout,synchronous_commit,standard_conforming_strings,"
+SETTINGS += "datestyle,intervalstyle,bytea_output,extra_float_digits,jit,options"
+
+
+@pytest.fixture(params=["", SETTINGS], ids=["strict", "lenient"])
+def pooled(request: pytest.FixtureRequest, database: Database, tmp_path: Path) -> Iterator[str]:
+    """Give the URL of the database behind a pooler in transaction mode, which takes or refuses session settings."""
+    if PGBOUNCER is None:
+        pytest.skip("no pgbouncer here")
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    with socket.socket() as plug:
+        plug.bind(("127.0.0.1", 0))
+        port = plug.getsockname()[1]
+    server = make_url(database.url)
+    ini = tmp_path / "pgbouncer.ini"
+    ini.write_text(
+        f"[databases]\n* = host={server.host} port={server.port} user={server.username} password='{server.password}'\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\npool_mode = transaction\n"
+        f"default_pool_size = 3\nunix_socket_dir =\nignore_startup_parameters = {request.param}\n"
+    )
+    with subprocess.Popen(
+        [PGBOUNCER, "-q", ini], stderr=subprocess.DEVNULL, **Account.without_root().identity()
+    ) as process:
+        yield server.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
+        process.terminate()
+
+
+@pytest.mark.one_server
+async def test_a_pooler_in_transaction_mode_is_refused(
+    pooled: str, make_sqlite: MakeSqlite, database: Database
+) -> None:
+    """With the reason, as a matter of configuration, and before anything is written."""
+    source = make_sqlite("CREATE TABLE t (id INTEGER)", {"t": [(1,)]})
+    await database.execute("CREATE TABLE t (id int)")
+    with pytest.raises(ConfigurationError, match="behind a connection pooler"):
+        await job.run(settings_of(source, database, target_url=pooled), Silent())
+    assert await database.fetch("SELECT 1 FROM pg_namespace WHERE nspname = 'migrator'") == []
