@@ -23,6 +23,8 @@ ARROW_DIGITS = 38
 # PostgreSQL, "Arbitrary Precision Numbers": what a numeric without limits of its own can hold.
 _DIGITS_BEFORE_POINT, _DIGITS_AFTER_POINT = 131_072, 16_383
 
+_NOT_ZERO = r"^[^eE]*[1-9]"
+
 _NUMERAL = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,6})?$"
 _ONE_BY_ONE = r"[eE]|^.{1000}"
 """Numerals whose digits can't be counted by a pattern: those with an exponent, and very long ones."""
@@ -41,8 +43,20 @@ def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
 
 
 def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
-    """Return decimals of the target's precision and scale; Arrow raises where a digit would be lost."""
-    return pc.cast(join_text_or_real(arrays), pa.decimal128(column.precision, column.scale))
+    """Return decimals of the target's precision and scale; raises Unfit, or Arrow does, where a digit would be lost."""
+    text = join_text_or_real(arrays)
+    decimals = pc.cast(text, pa.decimal128(column.precision, column.scale))
+    # Where its multiplier or divisor overflows 128 bits Arrow doesn't say so: a number of more than 38 places after the
+    # point becomes 0, and one that is far too large becomes anything.
+    zeros = pc.equal(decimals, pa.scalar(0, decimals.type))
+    size = pc.abs(pc.cast(text, pa.float64()))
+    wrong = pc.or_(
+        pc.and_(zeros, pc.match_substring_regex(text, _NOT_ZERO)),
+        pc.greater(size, 10.0 ** ((column.precision or 0) - (column.scale or 0))),
+    )
+    if pc.any(wrong).as_py():
+        raise inexact(column)
+    return decimals
 
 
 def convert_wide(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:

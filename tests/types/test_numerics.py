@@ -91,3 +91,18 @@ async def test_bare_numeric(carry: Carry) -> None:
     }
     outcome = await carry("numeric", {name: stored for name, (stored, _) in expected.items()})
     assert outcome == {name: arrived for name, (_, arrived) in expected.items()}
+
+
+async def test_a_double_far_smaller_than_the_scale_does_not_become_zero(carry: Carry) -> None:
+    """Found by random tables: beyond 38 places after the point Arrow's cast gives 0 instead of an error."""
+    tiny = {"tiny": 6.395608482689287e-47, "text": "5.5e-25", "smallest": 5e-324, "zero": 0.0, "spelled": "0e-50"}
+    arrived = await carry("numeric(5,2)", tiny)
+    assert [name for name, value in arrived.items() if isinstance(value, Refused)] == ["tiny", "text", "smallest"]
+    assert (arrived["zero"], arrived["spelled"]) == (0, 0)
+
+
+async def test_a_number_far_larger_than_the_column_does_not_become_another(carry: Carry) -> None:
+    """Found next to it: where digits go beyond 128 bits Arrow's cast gives any number instead of an error."""
+    arrived = await carry("numeric(38,38)", {"large": 800, "larger": "3.9603e21", "fits": "0.5"})
+    assert [name for name, value in arrived.items() if isinstance(value, Refused)] == ["large", "larger"]
+    assert arrived["fits"] == Decimal("0.5")
