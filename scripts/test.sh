@@ -8,4 +8,5 @@ unset PYTHONPATH PYTHONHOME
 .venv/bin/python -m ruff check
 .venv/bin/python -m ruff format --check
 .venv/bin/python -m mypy
-exec .venv/bin/python -m pytest "$@"
+# As many at a time as there are processors: most of them wait for a server. -n 0 runs them one after the other.
+exec .venv/bin/python -m pytest --numprocesses auto "$@"
