@@ -22,6 +22,7 @@ from alembic.util.exc import CommandError
 from sqlalchemy import Connection
 
 from migrator.errors import ConfigurationError
+from migrator.logs import undisturbed
 from migrator.target import Target
 
 Command = Callable[[Config], None]
@@ -87,7 +88,7 @@ class AlembicProject:
         config = self._config()
         # A percent sign is the start of an interpolation to the parser behind the .ini file.
         config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
-        with _in_environment("DATABASE_URL", url):
+        with _in_environment("DATABASE_URL", url), undisturbed():
             if self._starts_its_own_loop():
                 await asyncio.to_thread(action, config)
                 return
@@ -99,7 +100,7 @@ class AlembicProject:
         in_toml = self.ini.suffix == ".toml"
         toml = self.ini if in_toml else self.ini.with_name("pyproject.toml")
         config = Config(None if in_toml else str(self.ini), toml_file=str(toml))
-        # With a file name, an env.py would hand it to logging.config.fileConfig, and our log would be gone.
+        # With a file name, an env.py would read it for its logging, which is not how the job logs.
         config.get_main_option("script_location")
         config.config_file_name = None
         return config

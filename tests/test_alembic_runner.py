@@ -1,5 +1,6 @@
 """Alembic projects of every make: whatever their env.py does, the target gets the revisions that were asked for."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -224,3 +225,16 @@ async def test_the_environment_is_as_before(
     monkeypatch.setenv("DATABASE_URL", "sqlite:///mine.db")
     await AlembicProject(project(tmp_path, ENVIRONMENT_ASYNC, {"one": None})).upgrade(target_of(database), ["one"])
     assert os.environ["DATABASE_URL"] == "sqlite:///mine.db"
+
+
+async def test_an_env_that_sets_up_logging_leaves_the_log_as_it_is(tmp_path: Path, database: Database) -> None:
+    """Its handlers would write to stderr past the redaction, so whatever logging it configures is not configured."""
+    own_logging = "import logging.config\nlogging.config.dictConfig({'version': 1, 'root': {'handlers': []}})\n"
+    ini = project(tmp_path, own_logging + COOKBOOK, {"0001": None})
+    handlers = list(logging.getLogger().handlers)
+    target = target_of(database)
+    try:
+        await AlembicProject(ini).upgrade(target, ["0001"])
+    finally:
+        await target.close()
+    assert logging.getLogger().handlers == handlers
