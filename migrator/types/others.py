@@ -27,6 +27,11 @@ def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
     return (stored_as(expression, StorageClass.TEXT, StorageClass.INTEGER, StorageClass.REAL),)
 
 
+def refusals_of_intervals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
+    """Refuse numbers too: PostgreSQL would take them for seconds, and nobody has said that they are."""
+    return (stored_as(expression, StorageClass.TEXT),)
+
+
 def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     """Return the text; raises for invalid UTF-8 and NUL, and for what PostgreSQL would take and change."""
     text = check_text((join_text_or_real(arrays),), column)
@@ -82,4 +87,6 @@ OTHERS = Family(
     asks_server=True,
 )
 ARRAYS = replace(OTHERS, name="arrays", restated=_from_json)
-INTERVALS = replace(OTHERS, name="intervals", serves=frozenset({"interval"}), restated=_from_moment)
+INTERVALS = replace(
+    OTHERS, name="intervals", serves=frozenset({"interval"}), refusals=refusals_of_intervals, restated=_from_moment
+)
