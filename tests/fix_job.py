@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import pytest
@@ -35,6 +36,15 @@ def dryad_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def dryad_file(dryad_sample: Path, tmp_path: Path) -> Path:
     """Give a small Dryad database of the test's own."""
     return Path(shutil.copy(dryad_sample, tmp_path / "dryad.db"))
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Give an empty folder that other users may enter; pytest's own are closed, and closed again by each session."""
+    with TemporaryDirectory(prefix="migrator-test-") as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        yield path
 
 
 def settings_of(source: Path, database: Database, **more: Any) -> Settings:  # noqa: ANN401 - any setting

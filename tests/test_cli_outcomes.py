@@ -26,12 +26,6 @@ NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
 
-def _let_in(directory: Path) -> None:
-    """Let other users pass through the folders that pytest made."""
-    for folder in (directory, directory.parent, directory.parent.parent):
-        folder.chmod(0o755)
-
-
 def _mode(path: Path, mode: int) -> None:
     path.chmod(mode)
 
@@ -122,11 +116,13 @@ async def _application_rows(database: Database) -> dict[str, int]:
 
 @ROOT_ONLY
 @pytest.mark.one_server
-async def test_a_source_that_may_not_be_read(dryad_file: Path, database: Database, cli: Cli, tmp_path: Path) -> None:
+async def test_a_source_that_may_not_be_read(
+    dryad_sample: Path, database: Database, cli: Cli, open_folder: Path
+) -> None:
     """Exit 3, and what to do about it; as an ordinary user, since root may read everything."""
-    _let_in(tmp_path)
-    _mode(dryad_file, 0o600)
-    ended = _move(cli, dryad_file, database, prefix=NOBODY)
+    source = Path(shutil.copy(dryad_sample, open_folder / "dryad.db"))
+    _mode(source, 0o600)
+    ended = _move(cli, source, database, prefix=NOBODY)
     _is_one_clear_line(ended, 3, database)
     assert "may not be read" in ended.message
 
@@ -309,13 +305,14 @@ async def test_the_traceback_is_for_those_who_ask(dryad_file: Path, database: Da
 
 @ROOT_ONLY
 @pytest.mark.one_server
-async def test_a_read_only_copy_of_the_source(dryad_file: Path, database: Database, cli: Cli, tmp_path: Path) -> None:
+async def test_a_read_only_copy_of_the_source(
+    dryad_sample: Path, database: Database, cli: Cli, open_folder: Path
+) -> None:
     """An ordinary user who may read the file and write nothing beside it gets the whole job done."""
-    place = tmp_path / "ro"
+    place = open_folder / "ro"
     place.mkdir()
-    source = Path(shutil.copy(dryad_file, place / "dryad.db"))
+    source = Path(shutil.copy(dryad_sample, place / "dryad.db"))
     _mode(source, 0o444)
-    _let_in(tmp_path)
     _mode(place, 0o555)
     ended = cli(
         *("run", "--source", source, "--alembic-config", ALEMBIC_INI, *quick_flags()),

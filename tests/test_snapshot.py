@@ -46,19 +46,17 @@ async def test_the_application_goes_on_writing(
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 @pytest.mark.one_server
 async def test_a_log_that_was_not_checkpointed_on_a_read_only_mount(
-    make_sqlite: MakeSqlite, database: Database, cli: Cli, tmp_path: Path
+    make_sqlite: MakeSqlite, database: Database, cli: Cli, open_folder: Path
 ) -> None:
     """SQLite can't open it there, and the job says so; a snapshot reads it, with the rows that only the log holds."""
     original = make_sqlite("PRAGMA journal_mode = wal; CREATE TABLE t (id INTEGER)")
-    mount = tmp_path / "mount"
+    mount = open_folder / "mount"
     mount.mkdir()
     with closing(sqlite3.connect(original)) as connection:
         connection.execute("INSERT INTO t VALUES (7)")
         connection.commit()
         for suffix in ("", "-wal"):
             shutil.copy(f"{original}{suffix}", mount / f"source.db{suffix}")
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
     mount.chmod(0o555)
     await database.execute("CREATE TABLE t (id int)")
     flags = ("--source", mount / "source.db", "--schema", "existing", *quick_flags())

@@ -82,17 +82,15 @@ SETTINGS += "datestyle,intervalstyle,bytea_output,extra_float_digits,jit,options
 
 
 @pytest.fixture(params=["", SETTINGS], ids=["strict", "lenient"])
-def pooled(request: pytest.FixtureRequest, database: Database, tmp_path: Path) -> Iterator[str]:
+def pooled(request: pytest.FixtureRequest, database: Database, open_folder: Path) -> Iterator[str]:
     """Give the URL of the database behind a pooler in transaction mode, which takes or refuses session settings."""
     if PGBOUNCER is None:
         pytest.skip("no pgbouncer here")
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
     with socket.socket() as plug:
         plug.bind(("127.0.0.1", 0))
         port = plug.getsockname()[1]
     server = make_url(database.url)
-    ini = tmp_path / "pgbouncer.ini"
+    ini = open_folder / "pgbouncer.ini"
     ini.write_text(
         f"[databases]\n* = host={server.host} port={server.port} user={server.username} password='{server.password}'\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\npool_mode = transaction\n"
