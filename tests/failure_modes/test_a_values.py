@@ -1,0 +1,377 @@
+"""
+What breaks values when SQLite moves to PostgreSQL, by the numbers of our list of failure modes.
+
+Each is an accident that happened to somebody with another tool. The name says which; the test says what happens here.
+"""
+
+import math
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from fix_postgres import Database
+from fix_sqlite import MakeSqlite
+from fix_values import Carry, MakeMove, Refused, refusals
+
+pytestmark = pytest.mark.one_server
+
+TIMESTAMP, TIMESTAMPTZ = "timestamp without time zone", "timestamp with time zone"
+NOT_TEXT = Refused("is not stored as TEXT")
+MOMENT = datetime(2024, 2, 29, 12, 34, 56, tzinfo=UTC)
+
+
+def cannot(declared: str) -> Refused:
+    """Return the refusal of what can't become a type as it is."""
+    return Refused(f"can't become {declared} exactly")
+
+
+def ruled(tmp_path: Path, rule: str) -> str:
+    """Write a rule about the column that is carried, and return the file's path."""
+    path = tmp_path / "migrator.toml"
+    path.write_text(f'[columns."t.v"]\n{rule}\n', encoding="utf-8")
+    return str(path)
+
+
+async def test_a01_integers_in_a_boolean_column(carry: Carry) -> None:
+    """0 and 1 become booleans because the target's column is one; no list of columns is needed."""
+    assert await carry("boolean", {"on": 1, "off": 0}, stored_as="BOOLEAN") == {"on": True, "off": False}
+
+
+async def test_a02_booleans_in_other_spellings(carry: Carry, tmp_path: Path) -> None:
+    """Spellings that a rule lists are carried, and every other one is refused."""
+    outcome = await carry(
+        "boolean", {"t": "t", "f": "f", "yes": "yes", "two": 2}, rules=ruled(tmp_path, 'true = ["t"]\nfalse = ["f"]')
+    )
+    assert outcome == {
+        "t": True,
+        "f": False,
+        "yes": Refused("is not stored as INTEGER"),
+        "two": Refused("is neither 0 nor 1"),
+    }
+
+
+async def test_a04_a05_epochs_in_milliseconds(carry: Carry) -> None:
+    """They are never taken for years or seconds: without a rule they are refused."""
+    assert await carry("timestamptz", {"ms": 1709210096000}) == {"ms": NOT_TEXT}
+
+
+async def test_a04_a05_epochs_with_a_rule(carry: Carry, tmp_path: Path) -> None:
+    """The rule names the unit, and the moment arrives."""
+    assert await carry("timestamptz", {"ms": 1709210096000}, rules=ruled(tmp_path, 'epoch = "ms"')) == {"ms": MOMENT}
+
+
+async def test_a06_zero_in_a_timestamp_column(carry: Carry) -> None:
+    """It is neither NULL nor the year 0: it is refused."""
+    assert await carry("timestamp", {"zero": 0}) == {"zero": NOT_TEXT}
+
+
+async def test_a06_zero_as_null_by_rule(carry: Carry, tmp_path: Path) -> None:
+    """Only a rule makes it NULL."""
+    assert await carry("timestamp", {"zero": 0}, rules=ruled(tmp_path, "null = [0]")) == {"zero": None}
+
+
+async def test_a07_packed_dates_beyond_int4(carry: Carry) -> None:
+    """The refusal names the type and its limits."""
+    refused = Refused("is beyond integer (-2147483648 to 2147483647)")
+    assert await carry("integer", {"packed": 180303235924}) == {"packed": refused}
+
+
+async def test_a08_dates_in_three_storage_classes(carry: Carry) -> None:
+    """The text is carried; the integer and the real are named, each row of them."""
+    outcome = await carry("timestamp", {"text": "2024-02-29 12:34:56", "epoch": 1709210096, "julian": 2460370.02})
+    assert outcome == {"text": MOMENT.replace(tzinfo=None), "epoch": NOT_TEXT, "julian": NOT_TEXT}
+
+
+async def test_a09_naive_and_zoned_text_in_one_column(carry: Carry) -> None:
+    """Offsets count, and text without one is UTC, whatever the time zone of server, role or machine."""
+    texts = ("2024-02-29 12:34:56", "2024-02-29T12:34:56Z", "2024-02-29 14:34:56+02:00")
+    assert await carry(
+        "timestamptz", {text: text for text in texts}, prepare="ALTER ROLE CURRENT_USER SET timezone = 'Asia/Tokyo'"
+    ) == dict.fromkeys(texts, MOMENT)
+
+
+async def test_a10_times_as_go_prints_them(carry: Carry, tmp_path: Path) -> None:
+    """They are refused; an expression takes off what isn't ISO 8601."""
+    text = "2024-02-29 12:34:56.529941 +0000 UTC"
+    rule = "expression = \"replace(replace(v, ' UTC', ''), ' +', '+')\""
+    assert await carry("timestamptz", {"go": text}, rules=ruled(tmp_path, rule)) == {
+        "go": MOMENT.replace(microsecond=529941)
+    }
+
+
+async def test_a11_nanoseconds(carry: Carry) -> None:
+    """PostgreSQL would round them: they are refused, and nothing is rounded."""
+    assert await carry("timestamptz", {"go": "2024-02-29 20:04:20.062750226+00:00"}) == {"go": cannot(TIMESTAMPTZ)}
+
+
+async def test_a11_nanoseconds_cut_by_rule(carry: Carry, tmp_path: Path) -> None:
+    """With the rule they are cut, and verification agrees."""
+    outcome = await carry(
+        "timestamptz", {"go": "2024-02-29 12:34:56.000000999+00:00"}, rules=ruled(tmp_path, "truncate = true")
+    )
+    assert outcome == {"go": MOMENT}
+
+
+async def test_a12_the_first_year_and_the_one_before(carry: Carry) -> None:
+    """Go's zero time is a moment; the year 0 and MySQL's zero date are none."""
+    outcome = await carry(
+        "timestamptz",
+        {"go": "0001-01-01 00:00:00+00:00", "year 0": "0000-12-31 00:00:00", "mysql": "0000-00-00 00:00:00"},
+    )
+    assert outcome == {
+        "go": datetime(1, 1, 1, tzinfo=UTC),
+        "year 0": Refused("lies before the year 1"),
+        "mysql": cannot(TIMESTAMPTZ),
+    }
+
+
+async def test_a13_times_that_postgresql_rolls_forward(carry: Carry) -> None:
+    """24:00 and the leap second would come out as another moment: refused."""
+    values = {"end of day": "2024-02-29 24:00:00", "leap second": "2016-12-31 23:59:60"}
+    assert await carry("timestamp", values) == dict.fromkeys(values, cannot(TIMESTAMP))
+
+
+@pytest.mark.parametrize("declared", ["timestamp", "timestamptz", "date"])
+async def test_a14_words_in_a_date_column(carry: Carry, declared: str) -> None:
+    """'now' would become the hour of the migration: no word is ever handed to PostgreSQL's parser."""
+    words = ("now", "today", "tomorrow", "epoch", "infinity", "-infinity", "NOW")
+    full = {"timestamp": TIMESTAMP, "timestamptz": TIMESTAMPTZ}.get(declared, declared)
+    assert await carry(declared, {word: word for word in words}) == dict.fromkeys(words, cannot(full))
+
+
+async def test_a15_text_that_is_no_json(carry: Carry) -> None:
+    """Empty text, NaN and single quotes are named."""
+    values = {"empty": "", "nan": '{"a": NaN}', "quotes": "{'a': 1}"}
+    assert await carry("jsonb", values) == dict.fromkeys(values, Refused("is not valid JSON"))
+
+
+async def test_a15_empty_text_as_null_by_rule(carry: Carry, tmp_path: Path) -> None:
+    """The rule makes it NULL."""
+    assert await carry("jsonb", {"empty": ""}, rules=ruled(tmp_path, "empty_as_null = true")) == {"empty": None}
+
+
+async def test_a16_the_nul_escape_in_json(carry: Carry) -> None:
+    """Found before anything is written, and not after two hours."""
+    refused = Refused("spells the character \\u0000, which jsonb can't hold")
+    assert await carry("jsonb", {"nul": r'{"a": "x\u0000"}'}) == {"nul": refused}
+
+
+async def test_a17_jsonb_in_another_order(carry: Carry) -> None:
+    """Order of keys and spelling of numbers are no difference; the run verifies."""
+    outcome = await carry("jsonb", {"document": '{"b": 1.50, "a": 1e2}'}, shown="v::text")
+    assert outcome == {"document": '{"a": 100, "b": 1.50}'}
+
+
+async def test_a18_three_ways_to_store_a_uuid(carry: Carry) -> None:
+    """All three arrive as the same, also side by side."""
+    key = UUID("97033619-6371-4874-8591-279e78663470")
+    values = {"dashes": str(key), "digits": key.hex, "bytes": key.bytes, "short": key.hex[1:]}
+    expected = {"dashes": key, "digits": key, "bytes": key, "short": Refused("is not 32 hexadecimal digits")}
+    assert await carry("uuid", values) == expected
+
+
+async def test_a19_uuids_that_affinity_has_eaten(carry: Carry) -> None:
+    """A column declared UUID has NUMERIC affinity: what became a number there is refused, not guessed."""
+    values = {"inf": "97033619637148748591279e7866347", "twelve": "00000000000000000000000000000012"}
+    assert await carry("uuid", values, stored_as="UUID") == dict.fromkeys(
+        values, Refused("is not stored as TEXT or BLOB")
+    )
+
+
+async def test_a20_decimals_that_would_be_rounded(carry: Carry) -> None:
+    """A double means its shortest decimal; where that has a digit too many, it is refused and not rounded."""
+    outcome = await carry("numeric(10,2)", {"fits": 1230.99, "rounded": 1230.999}, stored_as="NUMERIC")
+    assert outcome == {"fits": Decimal("1230.99"), "rounded": cannot("numeric(10,2)")}
+
+
+@pytest.mark.parametrize("value", [1230.99, 12.3, 0.46556071130937093, 1699999999.123])
+async def test_a21_a23_digits_of_doubles(carry: Carry, value: float) -> None:
+    """No syntax of a tool, no digit lost: the same double arrives."""
+    assert await carry("double precision", {"value": value}) == {"value": value}
+
+
+async def test_a22_a_double_into_four_bytes(carry: Carry) -> None:
+    """1699999999.123 would become 1700000000: refused. What survives is carried."""
+    outcome = await carry("real", {"epoch": 1699999999.123, "half": 0.5})
+    assert outcome == {"epoch": Refused("loses digits in a 4-byte real"), "half": 0.5}
+
+
+async def test_a24_infinities(carry: Carry) -> None:
+    """A double column takes them."""
+    assert await carry("double precision", {"inf": math.inf}) == {"inf": math.inf}
+
+
+async def test_a24_infinities_elsewhere(carry: Carry) -> None:
+    """A numeric column doesn't, on any version."""
+    assert await carry("numeric(10,2)", {"inf": math.inf}) == {"inf": cannot("numeric(10,2)")}
+
+
+async def test_a25_nan_is_null_already(carry: Carry) -> None:
+    """SQLite stores no NaN: it made it NULL, so a NOT NULL column refuses it."""
+    refused = Refused("is missing and the target's column is NOT NULL")
+    assert await carry("double precision NOT NULL", {"nan": math.nan}) == {"nan": refused}
+
+
+async def test_a26_words_in_integer_columns(carry: Carry) -> None:
+    """Each is named with its key."""
+    values = {"word": "toto", "fraction": 12.3, "more": "50+"}
+    refused = Refused("is not stored as INTEGER")
+    assert await carry("integer", values, stored_as="INTEGER") == dict.fromkeys(values, refused)
+
+
+@pytest.mark.parametrize(("declared", "limit"), [("smallint", 2**15), ("integer", 2**31)])
+async def test_a27_integers_too_wide(carry: Carry, declared: str, limit: int) -> None:
+    """The last that fits arrives, the next is refused with the limit."""
+    refused = Refused(f"is beyond {declared} ({-limit} to {limit - 1})")
+    assert await carry(declared, {"last": limit - 1, "next": limit}) == {"last": limit - 1, "next": refused}
+
+
+async def test_a29_nul_in_text(carry: Carry) -> None:
+    """The row isn't dropped: it is named."""
+    assert await carry("text", {"nul": "a\0b"}) == {
+        "nul": Refused("holds a NUL character, which PostgreSQL's text can't")
+    }
+
+
+async def test_a29_nul_stripped_by_rule(carry: Carry, tmp_path: Path) -> None:
+    """With the rule the rest of the text arrives, all of it."""
+    assert await carry("text", {"nul": "a\0b"}, rules=ruled(tmp_path, 'nul_bytes = "strip"')) == {"nul": "ab"}
+
+
+async def test_a30_a31_text_that_is_no_utf8(carry: Carry) -> None:
+    """It is named, never made NULL."""
+    values = {"surrogates": ("TEXT", b"\xed\xb3\xb6"), "latin": ("TEXT", b"caf\xe9")}
+    assert await carry("text", values) == dict.fromkeys(values, Refused("is not valid UTF-8"))
+
+
+async def test_a30_latin_1_by_rule(carry: Carry, tmp_path: Path) -> None:
+    """The rule says what the bytes mean."""
+    outcome = await carry("text", {"latin": ("TEXT", b"caf\xe9")}, rules=ruled(tmp_path, 'invalid_utf8 = "latin-1"'))
+    assert outcome == {"latin": "café"}
+
+
+async def test_a32_text_in_a_blob_column(carry: Carry) -> None:
+    """Its bytes arrive; nothing is decoded, however much it looks like base64."""
+    values = {"pem": "-----BEGIN KEY-----", "base64": "YWJj"}
+    assert await carry("bytea", values, stored_as="BLOB") == {name: text.encode() for name, text in values.items()}
+
+
+async def test_a33_a_blob_in_a_text_column(carry: Carry) -> None:
+    """It is refused, since its bytes may be anything."""
+    assert await carry("text", {"blob": b"abc"}) == {"blob": Refused("is not stored as TEXT or INTEGER")}
+
+
+async def test_a33_a_blob_as_text_by_rule(carry: Carry, tmp_path: Path) -> None:
+    """With the rule it is read as UTF-8, and refused where it is none."""
+    rule = 'expression = "CAST(v AS TEXT)"'
+    outcome = await carry("text", {"text": "é".encode(), "bytes": b"\xff"}, rules=ruled(tmp_path, rule))
+    assert outcome == {"text": "é", "bytes": Refused("is not valid UTF-8")}
+
+
+async def test_a34_blobs_byte_for_byte(carry: Carry) -> None:
+    """All 256 bytes."""
+    assert await carry("bytea", {"all": bytes(range(256))}) == {"all": bytes(range(256))}
+
+
+async def test_a35_a37_empty_and_missing_stay_apart(carry: Carry) -> None:
+    """Empty BLOB, empty text and NULL are three things."""
+    assert await carry("bytea", {"blob": b"", "text": "", "null": None}) == {"blob": b"", "text": b"", "null": None}
+
+
+@pytest.mark.parametrize("beside", ["", "inet"], ids=["binary", "text"])
+async def test_a37_empty_text_is_not_null(carry: Carry, beside: str) -> None:
+    """In either form of COPY."""
+    assert await carry("text", {"empty": "", "null": None}, beside=beside) == {"empty": "", "null": None}
+
+
+@pytest.mark.parametrize("declared", ["integer", "date", "uuid", "bigint", "boolean", "double precision", "numeric"])
+async def test_a36_empty_text_in_other_columns(carry: Carry, tmp_path: Path, declared: str) -> None:
+    """It is NULL by rule only."""
+    assert await carry(declared, {"empty": ""}, rules=ruled(tmp_path, "empty_as_null = true")) == {"empty": None}
+
+
+@pytest.mark.parametrize("declared", ["integer", "date", "uuid", "boolean", "double precision", "numeric", "inet"])
+async def test_a36_empty_text_without_a_rule(carry: Carry, declared: str) -> None:
+    """It is refused."""
+    assert isinstance((await carry(declared, {"empty": ""}))["empty"], Refused)
+
+
+async def test_a38_text_longer_than_varchar(carry: Carry) -> None:
+    """Characters are counted, not bytes, and nothing is cut."""
+    outcome = await carry("varchar(3)", {"fits": "äöü", "longer": "abcd"})
+    assert outcome == {"fits": "äöü", "longer": Refused("is longer than character varying(3)")}
+
+
+async def test_a39_char_is_padded(carry: Carry) -> None:
+    """Padding is no difference."""
+    assert await carry("char(3)", {"short": "a"}) == {"short": "a  "}
+
+
+async def test_a40_text_that_is_no_label(carry: Carry) -> None:
+    """Another case is another label."""
+    outcome = await carry(
+        "mood", {"right": "ok", "wrong": "OK"}, prepare="CREATE TYPE mood AS ENUM ('ok', 'bad')", shown="v::text"
+    )
+    assert outcome == {"right": "ok", "wrong": Refused("is no label of mood (ok, bad)")}
+
+
+async def test_a41_arrays(carry: Carry) -> None:
+    """A list in JSON and an array literal arrive alike; other text is refused."""
+    outcome = await carry("text[]", {"json": '["a", "b"]', "literal": "{a,b}", "other": "a, b"})
+    assert outcome == {
+        "json": ["a", "b"],
+        "literal": ["a", "b"],
+        "other": Refused("can't become text[]: malformed array literal"),
+    }
+
+
+@pytest.mark.parametrize("declared", ["longtext", "number", "timestampz", "NUMERIC(10,2)", "LONG LONG WORD", ""])
+async def test_a42_types_that_nobody_knows(carry: Carry, declared: str) -> None:
+    """What the source's column is called doesn't matter: the target's type decides."""
+    assert await carry("date", {"day": "2024-02-29"}, stored_as=declared) == {"day": date(2024, 2, 29)}
+
+
+async def test_a43_null_where_the_target_wants_a_value(carry: Carry) -> None:
+    """It is refused."""
+    refused = Refused("is missing and the target's column is NOT NULL")
+    assert await carry("integer NOT NULL DEFAULT 5", {"null": None}) == {"null": refused}
+
+
+async def test_a43_a_value_for_null_by_rule(carry: Carry, tmp_path: Path) -> None:
+    """The rule gives the value."""
+    outcome = await carry("integer NOT NULL", {"null": None}, rules=ruled(tmp_path, 'expression = "coalesce(v, 7)"'))
+    assert outcome == {"null": 7}
+
+
+@pytest.mark.parametrize("beside", ["", "inet"], ids=["binary", "text"])
+async def test_a44_what_copy_gives_a_meaning_to(carry: Carry, beside: str) -> None:
+    r"""Carriage returns, tabs, backslashes, a literal ``\N`` and the end-of-data mark are text like any other."""
+    values = {"return": "a\rb\r\n", "tab": "\t", "null": "\\N", "end": "\\.", "backslash": "\\", "escape": "\\x41"}
+    assert await carry("text", values, beside=beside) == values
+
+
+@pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
+async def test_a45_utf_16_files(move: MakeMove, database: Database, make_sqlite: MakeSqlite, encoding: str) -> None:
+    """A file that keeps its text in UTF-16 arrives as text."""
+    make_sqlite(
+        f"PRAGMA encoding = '{encoding}'; CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)", {"t": [(1, "é\U0001f332")]}
+    )
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    await move().run()
+    assert [row["v"] for row in await database.fetch("SELECT v FROM t")] == ["é\U0001f332"]
+
+
+async def test_all_problems_are_told_at_once(move: MakeMove, database: Database, make_sqlite: MakeSqlite) -> None:
+    """Every column of every table, each with its number of rows, its keys, and the rule that would settle it."""
+    make_sqlite(
+        "CREATE TABLE a (id TEXT PRIMARY KEY, x, y); CREATE TABLE b (id TEXT PRIMARY KEY, z)",
+        {"a": [("one", "yes", "now"), ("two", 5, b"")], "b": [("three", "a\0")]},
+    )
+    await database.execute("CREATE TABLE a (id text PRIMARY KEY, x boolean, y date); CREATE TABLE b (id text, z text)")
+    findings = (await move().check()).findings
+    assert {(finding.table, finding.column) for finding in findings} == {("a", "x"), ("a", "y"), ("b", "z")}
+    assert len(findings) == 5
+    assert set(refusals(findings)) == {"one", "two", "three"}
+    assert all(finding.settled_by for finding in findings)
