@@ -33,7 +33,7 @@ from migrator.stages.copy import copy
 from migrator.stages.init_sql import InitNames, init_sql
 from migrator.stages.lock import Lock, lock
 from migrator.stages.park import park
-from migrator.stages.preflight import Allowed, look_over, preflight, refuse
+from migrator.stages.preflight import Allowed, look_over, occupied_tables, preflight, refuse, strangers_in
 from migrator.stages.reset import reset as empty
 from migrator.stages.restore import restore
 from migrator.stages.schema import alembic_project, schema
@@ -42,6 +42,7 @@ from migrator.stages.upgrade import upgrade
 from migrator.stages.verify import Verdict
 from migrator.stages.verify import verify as compare
 from migrator.stages.wait import ServerFacts, wait
+from migrator.strangers import refusal
 from migrator.survey import Showing
 from migrator.target import Target, TargetDatabase
 
@@ -136,8 +137,19 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
                 progress=progress,
             ),
         )
+        allowed = await _allowed(target)
+        pending = [table for table in plan.tables if table.name not in allowed.loaded]
+        strangers = await strangers_in(
+            source,
+            target,
+            await occupied_tables(target, pending, allowed),
+            {one.profile.table: one.profile for one in surveys},
+            batch_bytes=settings.batch_bytes,
+            showing=showing,
+        )
     findings = [finding for one in surveys for finding in one.findings]
-    return CheckReport(tuple(one.profile for one in surveys), tuple(findings), plan.skipped, _refusal(findings))
+    failure = _refusal(findings) or (refusal(strangers) if strangers else None)
+    return CheckReport(tuple(one.profile for one in surveys), tuple(findings), plan.skipped, failure)
 
 
 async def verify(settings: Settings, progress: Progress) -> Report:
@@ -292,20 +304,25 @@ async def _describe(target: Target, settings: Settings) -> TargetDatabase:
 async def _preflight(
     settings: Settings, source: Source, target: Target, plan: Plan, progress: Progress
 ) -> dict[TableName, Profile]:
-    async with target.connect() as connection:
-        loaded = frozenset(await ledger.copied(connection))
-        begun = {name: so_far.rows for name, so_far in (await ledger.begun(connection)).items()}
-        seeded = await ledger.seeded_rows(connection) | begun
     return await preflight(
         source,
         target,
         plan,
-        Allowed(loaded, seeded),
+        await _allowed(target),
         jobs=settings.jobs,
         batch_bytes=settings.batch_bytes,
         showing=Showing(settings.examples, settings.mask_values),
         progress=progress,
     )
+
+
+async def _allowed(target: Target) -> Allowed:
+    """Return what the ledger knows to be in the target."""
+    async with target.connect() as connection:
+        if not await ledger.exists(connection):
+            return Allowed(frozenset(), {})
+        begun = {name: so_far.rows for name, so_far in (await ledger.begun(connection)).items()}
+        return Allowed(frozenset(await ledger.copied(connection)), await ledger.seeded_rows(connection) | begun)
 
 
 async def _verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it

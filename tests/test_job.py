@@ -135,8 +135,11 @@ async def test_rows_that_somebody_put_there_are_not_touched(dryad_file: Path, da
     other = dryad_file.with_name("other.db")
     with closing(sqlite3.connect(other)) as connection:
         connection.executescript(source_users)
+    settings = settings_of(other, database)
+    checked = await job.check(settings, Silent())
+    assert isinstance(checked.failure, RowsInTheWay)
     with pytest.raises(RowsInTheWay, match=r"public\.users \(2\)"):
-        await job.run(settings_of(other, database), Silent())
+        await job.run(settings, Silent())
     assert await contents(database, "users") == ["(mine)", "(yours)"]
 
 

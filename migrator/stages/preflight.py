@@ -5,11 +5,12 @@ It looks at everything before it speaks: all problems of all tables in one answe
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import structlog
 
+from migrator.alone import survey_alone
 from migrator.errors import MissingPrivilege, SourceUnreadable, ValuesRefused
 from migrator.events import Event
 from migrator.findings import Finding, Profile, summary
@@ -18,7 +19,7 @@ from migrator.keys import keys_of
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
-from migrator.source import Source
+from migrator.source import Source, SourceTable
 from migrator.strangers import Occupied, can_compare, look_at, refusal
 from migrator.survey import Showing, Survey, survey
 from migrator.target import Target, row_count
@@ -64,17 +65,38 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
         log.info(Event.VALUES_REWRITTEN, **asdict(change))
     refuse(findings)
     profiles = {one.profile.table: one.profile for one in surveys}
+    if strangers := await strangers_in(source, target, occupied, profiles, batch_bytes=batch_bytes, showing=showing):
+        raise refusal(strangers)
+    return profiles
+
+
+async def occupied_tables(target: Target, pending: list[TablePlan], allowed: Allowed) -> dict[TablePlan, int]:
+    """Return the pending tables that hold rows the ledger doesn't know of, each with their number."""
+    async with target.connect() as connection:
+        counts = {table: await row_count(connection, table.name) for table in pending}
+    return {table: rows for table, rows in counts.items() if rows and rows != allowed.seeded.get(table.name)}
+
+
+async def strangers_in(  # noqa: PLR0913 - both ends, and how to look
+    source: Source,
+    target: Target,
+    occupied: Mapping[TablePlan, int],
+    profiles: Mapping[TableName, Profile],
+    *,
+    batch_bytes: int,
+    showing: Showing,
+) -> list[Occupied]:
+    """Return what stands in the way in ``occupied`` tables: rows that the source doesn't hold too."""
     looked_at = [
         await look_at(source, target, table, rows, profiles[table.name], batch_bytes, showing)
         for table, rows in occupied.items()
     ]
-    if in_the_way := [one for one in looked_at if one.strange]:
-        raise refusal(in_the_way)
-    return profiles
+    return [one for one in looked_at if one.strange]
 
 
 def refuse(findings: list[Finding]) -> None:
-    """Raise ValuesRefused if there is any finding; each is an event of its own before that."""
+    """Raise ValuesRefused if any finding stands in the way; each is an event of its own before that."""
+    findings = [finding for finding in findings if finding.refuses]
     for finding in findings:
         log.error(Event.VALUES_REFUSED, **finding.to_json())
     if findings:
@@ -120,6 +142,24 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
     return [task.result() for task in tasks]
 
 
+async def look_at_source(source: Source, tables: Sequence[SourceTable], *, jobs: int, batch_bytes: int) -> list[Survey]:
+    """Survey the source by itself, ``jobs`` tables at a time; raises SourceUnreadable if the file is damaged."""
+    at_once = asyncio.Semaphore(jobs)
+
+    def one(table: SourceTable) -> Survey:
+        with source.session() as session:
+            return survey_alone(session, table, batch_bytes)
+
+    async def in_turn(table: SourceTable) -> Survey:
+        async with at_once:
+            return await asyncio.to_thread(one, table)
+
+    await asyncio.to_thread(_check_intact, source)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(in_turn(table)) for table in tables]
+    return [task.result() for task in tasks]
+
+
 def _check_intact(source: Source) -> None:
     """Raise SourceUnreadable unless SQLite finds the file's structure sound (SQLite, "PRAGMA quick_check")."""
     with source.session() as session:
@@ -146,9 +186,7 @@ async def check_target(target: Target, pending: list[TablePlan], allowed: Allowe
             next_step="run as the owner, or GRANT the owning role to this one",
             tables=foreign,
         )
-    async with target.connect() as connection:
-        counts = {table: await row_count(connection, table.name) for table in pending}
-    occupied = {table: rows for table, rows in counts.items() if rows and rows != allowed.seeded.get(table.name)}
+    occupied = await occupied_tables(target, pending, allowed)
     if not all(can_compare(table, rows) for table, rows in occupied.items()):
         raise refusal([Occupied(table.name, rows, strange=rows) for table, rows in occupied.items()])
     return occupied
