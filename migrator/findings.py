@@ -48,7 +48,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A reason why a column can't be carried as it is."""
+    """Something about the values of a column: mostly a reason why they can't be carried as they are."""
 
     table: str
     column: str
@@ -59,6 +59,8 @@ class Finding:
     """Whether there are more rows than were counted."""
     settled_by: str = ""
     """The rule that would carry these values all the same."""
+    refuses: bool = True
+    """Whether it stands in the way; otherwise it is worth knowing."""
 
     def line(self) -> str:
         """Return the finding as one line for a person."""
@@ -77,6 +79,7 @@ class Finding:
             "reason": self.reason,
             "examples": examples,
             "settled_by": self.settled_by,
+            "refuses": self.refuses,
         }
 
 

@@ -33,7 +33,15 @@ from migrator.stages.copy import copy
 from migrator.stages.init_sql import InitNames, init_sql
 from migrator.stages.lock import Lock, lock
 from migrator.stages.park import park
-from migrator.stages.preflight import Allowed, look_over, occupied_tables, preflight, refuse, strangers_in
+from migrator.stages.preflight import (
+    Allowed,
+    look_at_source,
+    look_over,
+    occupied_tables,
+    preflight,
+    refuse,
+    strangers_in,
+)
 from migrator.stages.reset import reset as empty
 from migrator.stages.restore import restore
 from migrator.stages.schema import alembic_project, schema
@@ -118,7 +126,13 @@ async def _move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
 
 
 async def check(settings: Settings, progress: Progress) -> CheckReport:
-    """Look the source over as preflight does, against the target as it is. Writes nothing, and takes no lock."""
+    """
+    Look the source over as preflight does, against the target as it is. Writes nothing, and takes no lock.
+
+    Without a target in the settings it is the source alone that is looked at.
+    """
+    if not settings.has_target:
+        return await _check_alone(settings)
     runner = _runner(settings)
     async with _ends(settings) as (source, target):
         await runner("wait", lambda: _wait(target, settings, to_write=False))
@@ -150,6 +164,21 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
     findings = [finding for one in surveys for finding in one.findings]
     failure = _refusal(findings) or (refusal(strangers) if strangers else None)
     return CheckReport(tuple(one.profile for one in surveys), tuple(findings), plan.skipped, failure)
+
+
+async def _check_alone(settings: Settings) -> CheckReport:
+    check_file(settings.source_path)
+    source = Source(settings.source_path)
+    try:
+        contents = await source.describe()
+        surveys = await _runner(settings)(
+            "preflight",
+            lambda: look_at_source(source, contents.tables, jobs=settings.jobs, batch_bytes=settings.batch_bytes),
+        )
+    finally:
+        await source.close()
+    findings = tuple(finding for one in surveys for finding in one.findings)
+    return CheckReport(tuple(one.profile for one in surveys), findings, contents.skipped, against_target=False)
 
 
 async def verify(settings: Settings, progress: Progress) -> Report:

@@ -84,6 +84,7 @@ class CheckReport:
     findings: tuple[Finding, ...]
     skipped: tuple[Skipped, ...]
     failure: MigratorError | None = field(default=None, compare=False)
+    against_target: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Give the report for programs."""
@@ -100,10 +101,22 @@ class CheckReport:
         size = decimal(sum(profile.bytes for profile in self.profiles))
         for skipped in self.skipped:
             console.print(f"not copied: {skipped.name} ({skipped.reason})", markup=False)
+        for change in (change for profile in self.profiles for change in profile.changes):
+            console.print(change.line(), markup=False)
         for finding in self.findings:
             console.print(finding.line(), markup=False)
-        verdict = f"{len(self.findings)} problems" if self.findings else "every value can be carried"
+            if finding.settled_by:
+                console.print(f"    settled by: {finding.settled_by}", markup=False)
+        verdict = self._verdict()
         console.print(f"{len(self.profiles)} tables, {rows:,} rows, {size}: {verdict}", style="bold", markup=False)
+
+    def _verdict(self) -> str:
+        problems = sum(finding.refuses for finding in self.findings)
+        if problems:
+            return f"{problems} problems"
+        if self.against_target:
+            return "every value can be carried"
+        return "no target is set, so this is the source alone"
 
 
 @dataclass(frozen=True, slots=True)

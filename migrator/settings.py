@@ -337,7 +337,7 @@ class Settings(BaseSettings):
         except SettingsError as error:
             raise ConfigurationError(str(error)) from None
         settings._refuse_contradiction(given)
-        if settings.target_url is not None or settings.postgres_host is not None:
+        if settings.has_target:
             _ = settings.target
         return settings
 
@@ -349,6 +349,11 @@ class Settings(BaseSettings):
                 "no source is set", next_step="Set MIGRATOR_SOURCE_URL, or give --source sqlite:///path/to/file.db."
             )
         return path_of(self.source_url)
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a target is set."""
+        return self.target_url is not None or self.postgres_host is not None
 
     @property
     def target(self) -> TargetAddress:
@@ -376,7 +381,7 @@ class Settings(BaseSettings):
         plain = {secret.get_secret_value() for secret in (self.target_url, self.postgres_password) if secret}
         plain |= {os.environ.get("PGPASSWORD", "")}  # the drivers take it when no other password is set
         from_address: frozenset[str] = frozenset()
-        if self.target_url is not None or self.postgres_host is not None:
+        if self.has_target:
             from_address = self.target.secrets()
         return frozenset(text for secret in plain for text in spellings(secret)) | from_address
 
@@ -384,7 +389,7 @@ class Settings(BaseSettings):
         """Give settings as JSON values without secrets, for ledger and report; what is not set is left out."""
         hidden = {name for name in type(self).model_fields if name.startswith("postgres_")} | {"target_url"}
         values = self.model_dump(mode="json", exclude=hidden, exclude_none=True)
-        if self.target_url is not None or self.postgres_host is not None:
+        if self.has_target:
             values["target"] = self.target.redacted()
         return values
 

@@ -1,0 +1,100 @@
+"""
+The source by itself: what can be said of it without a target, by ``migrator check`` alone.
+
+Nothing here refuses: whether a value can be carried is for the target's column to say. It is what is worth knowing
+before there is one: columns of several storage classes, text that PostgreSQL can't hold, keys without a value, orphans.
+"""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from migrator.batches import scan
+from migrator.findings import Finding, Profile
+from migrator.names import TableName
+from migrator.source import Lane, ScanSession, SourceColumn, SourceTable, StorageClass
+from migrator.survey import Survey
+
+SCHEMA = "main"
+"""What SQLite calls the file's own schema."""
+
+_CLASSES = (StorageClass.INTEGER, StorageClass.REAL, StorageClass.TEXT, StorageClass.BLOB)
+
+
+def survey_alone(session: ScanSession, table: SourceTable, batch_bytes: int) -> Survey:
+    """Return a table's size and what is remarkable about it. Blocks while it is scanned; raises SourceUnreadable."""
+    counted = session.ask(_aggregates(table))[0]
+    profile = Profile(
+        TableName(SCHEMA, table.name), counted["row_count"], counted["byte_count"] or 0, counted["widest"] or 0
+    )
+    findings = [finding for i, column in enumerate(table.columns) for finding in _remarks(table, column, i, counted)]
+    texts = [column for i, column in enumerate(table.columns) if counted[f"text_{i}"]]
+    findings += _broken_text(session, table, texts, profile, batch_bytes) if texts else ()
+    return Survey(profile, (*findings, *_orphans(session, table)))
+
+
+def _aggregates(table: SourceTable) -> str:
+    width = " + ".join(f"coalesce(octet_length({column.quoted}), 0)" for column in table.columns)
+    sums = "".join(
+        f", sum(typeof({column.quoted}) = '{storage}') AS {storage}_{i}"
+        for i, column in enumerate(table.columns)
+        for storage in (StorageClass.NULL, *_CLASSES)
+    )
+    return (
+        f"SELECT count(*) AS row_count, CAST(sum({width}) AS INTEGER) AS byte_count, max({width}) AS widest{sums} "
+        f"FROM {table.quoted}"
+    )
+
+
+def _remarks(table: SourceTable, column: SourceColumn, at: int, counted: dict[str, int]) -> Iterator[Finding]:
+    held = {storage: counted[f"{storage}_{at}"] for storage in _CLASSES if counted[f"{storage}_{at}"]}
+    if len(held) > 1:
+        listed = ", ".join(f"{rows} {storage.upper()}" for storage, rows in held.items())
+        yield Finding(table.name, column.name, sum(held.values()), f"is of several kinds: {listed}", refuses=False)
+    missing = counted[f"null_{at}"] or 0
+    if column.key_position and missing:
+        yield Finding(table.name, column.name, missing, "is missing in the primary key", refuses=False)
+
+
+def _broken_text(
+    session: ScanSession, table: SourceTable, columns: list[SourceColumn], profile: Profile, batch_bytes: int
+) -> list[Finding]:
+    lanes = [
+        Lane(f"CASE typeof({column.quoted}) WHEN 'text' THEN {column.quoted} END", StorageClass.TEXT)
+        for column in columns
+    ]
+    nul = dict.fromkeys(columns, 0)
+    broken: set[SourceColumn] = set()
+    for batch in scan(session, table, lanes, profile=profile, batch_bytes=batch_bytes):
+        for column, text in zip(columns, batch.columns, strict=True):
+            nul[column] += pc.sum(pc.match_substring(text, "\x00")).as_py() or 0
+            if not _is_sound(text):
+                broken.add(column)
+    return [
+        *(Finding(table.name, c.name, n, "holds a NUL character", refuses=False) for c, n in nul.items() if n),
+        *(
+            Finding(table.name, column.name, 1, "is not valid UTF-8", at_least=True, refuses=False)
+            for column in columns
+            if column in broken
+        ),
+    ]
+
+
+def _is_sound(text: pa.Array) -> bool:
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _orphans(session: ScanSession, table: SourceTable) -> Iterator[Finding]:
+    """SQLite, "PRAGMA foreign_key_check": rows that refer to none, which SQLite accepts unless told otherwise."""
+    literal = "'" + table.name.replace("'", "''") + "'"
+    for row in session.ask(
+        f'SELECT k."from" AS child, c.parent AS parent, count(*) AS rows FROM pragma_foreign_key_check({literal}) AS c '
+        f"JOIN pragma_foreign_key_list({literal}) AS k ON k.id = c.fkid AND k.seq = 0 GROUP BY c.fkid"
+    ):
+        reason = f"refers to a row of {row['parent']} that isn't there"
+        yield Finding(table.name, str(row["child"]), row["rows"], reason, refuses=False)
