@@ -6,8 +6,9 @@ The job: its stages in order, on one page, and the smaller commands that do a pa
 Values go from stage to stage by name. Whatever raises ends the run; the ledger knows how far it came.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import structlog
@@ -122,7 +123,9 @@ async def _move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     await history.complete(target, fingerprint, await source.fingerprint())
     if settings.schema_mode == "alembic":
         await stage("upgrade", lambda: upgrade(target, alembic_project(settings)))
-    return await _report(target, plan, verdicts, run_book.runner, "migrated: every value of every row is in the target")
+    headline = "migrated: every value of every row is in the target"
+    report = await _report(target, plan, verdicts, run_book.runner, headline)
+    return replace(report, notes=_what_was_decided(plan, profiles.values()))
 
 
 async def check(settings: Settings, progress: Progress) -> CheckReport:
@@ -419,6 +422,18 @@ async def _report(target: Target, plan: Plan, verdicts: list[Verdict], runner: R
     )
     rows = sum(line.source_rows for line in lines)
     return Report(f"{headline} ({len(lines)} tables, {rows:,} rows)", lines, plan.skipped, tuple(runner.timings))
+
+
+def _what_was_decided(plan: Plan, profiles: Iterable[Profile]) -> tuple[str, ...]:
+    """Return what rules, and the one assumption, made of values; of tables that this run has loaded."""
+    in_utc = [
+        f"{table.source.name}.{column.source.name}"
+        for table in plan.tables
+        for column in table.columns
+        if column.target.type_name == "timestamptz" and column.rule.timezone is None
+    ]
+    assumed = (f"text without an offset was read as UTC in: {', '.join(in_utc)}",) if in_utc else ()
+    return (*(change.line() for profile in profiles for change in profile.changes), *assumed)
 
 
 def _run_id() -> UUID:
