@@ -19,7 +19,8 @@ from migrator.events import Event
 from migrator.explain import explain
 from migrator.runner import Runner
 from migrator.settings import Settings
-from migrator.source import Fingerprint, Watch
+from migrator.source import Watch
+from migrator.source_file import Fingerprint
 from migrator.target import Target
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from migrator import ledger
 from migrator.errors import SourceChanged
-from migrator.source import Fingerprint
+from migrator.source_file import Fingerprint
 from migrator.target import Target
 
 

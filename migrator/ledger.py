@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import GaveUp
 from migrator.names import TableName
-from migrator.source import Fingerprint
+from migrator.source_file import Fingerprint
 from migrator.target import LEDGER_SCHEMA
 
 metadata = sa.MetaData(schema=LEDGER_SCHEMA)

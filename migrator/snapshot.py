@@ -13,7 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from migrator.errors import SourceChanged
-from migrator.source import Source, stamp, unreadable, uri_of
+from migrator.source import Source
+from migrator.source_file import stamp, unreadable, uri_of
 
 
 @asynccontextmanager

@@ -1,0 +1,109 @@
+"""
+The source as a file: whether it can be read at all, what tells it from another, and what SQLite's complaints mean.
+
+Looked at before any library opens it, because opening a file that isn't there would create it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from migrator.errors import SourceUnreadable
+
+HEADER = b"SQLite format 3\x00"
+"""The first 16 bytes of every database file (SQLite, "Database File Format", 1.3.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """
+    Enough of a file to notice that it is another one, without reading it whole.
+
+    The change counter grows with every transaction that reaches the file, the write-ahead log's size with those that
+    have not yet (SQLite, "Database File Format", 1.3.7 and 4).
+    """
+
+    size_bytes: int
+    change_counter: int
+    wal_bytes: int
+    schema_digest: str
+
+    def differences(self, other: "Fingerprint") -> list[str]:
+        """Return, in words, what ``other`` has different."""
+        return [
+            f"{name.replace('_', ' ')} was {getattr(self, name)}, is {getattr(other, name)}"
+            for name in self.__slots__
+            if getattr(self, name) != getattr(other, name)
+        ]
+
+
+Stamp = tuple[int, int, int]
+"""The parts of a fingerprint that are read off the file: its size, its change counter, the size of its log."""
+
+
+def stamp(path: Path) -> Stamp:
+    """Return a file's stamp, without SQLite: also where SQLite can't open it."""
+    log = Path(f"{path}-wal")
+    with path.open("rb") as file:
+        header = file.read(100)
+    return path.stat().st_size, int.from_bytes(header[24:28], "big"), log.stat().st_size if log.exists() else 0
+
+
+def uri_of(path: Path) -> str:
+    """Return the URI by which SQLite opens a file for reading only."""
+    return f"file:{quote(str(path.absolute()))}?mode=ro"
+
+
+def check_file(path: Path) -> None:
+    """
+    See that ``path`` is a SQLite database that can be read, before any library opens (and so might create) it.
+
+    Raises SourceUnreadable with the reason and the operator's next step.
+    """
+    problem, step = _file_problem(path)
+    if problem:
+        raise SourceUnreadable(f"source {str(path)!r} {problem}", next_step=step, source=str(path))
+
+
+def _file_problem(path: Path) -> tuple[str, str]:
+    try:
+        if not path.exists():
+            return "does not exist", "check the path, and that the volume is mounted; the job never creates a source"
+        if path.is_dir():
+            return "is a directory", "name the database file inside it"
+        with path.open("rb") as file:
+            header = file.read(100)
+    except PermissionError:
+        return "may not be read", "give this user read permission on the file and its directory"
+    except OSError as error:
+        return f"can't be read ({error.strerror})", "check the path and the volume"
+    return _header_problem(header, path.stat().st_size)
+
+
+def _header_problem(header: bytes, size: int) -> tuple[str, str]:
+    if not header:
+        return "is empty", "name the database that the application wrote; an empty file is a database without tables"
+    if not header.startswith(HEADER):
+        return "is no SQLite database", "name a database file; an encrypted one has to be decrypted first"
+    page_size = int.from_bytes(header[16:18], "big")
+    page_size = 65536 if page_size == 1 else page_size
+    pages = int.from_bytes(header[28:32], "big")
+    counters_agree = header[24:28] == header[92:96]  # else the page count is stale ("Database File Format", 1.3.8)
+    if counters_agree and pages * page_size > size:
+        return (
+            f"is truncated: its header counts {pages * page_size} bytes, the file has {size}",
+            "copy the file again, with its -wal file, or restore it from a backup",
+        )
+    return "", ""
+
+
+def unreadable(path: Path, error: BaseException, **facts: object) -> SourceUnreadable:
+    """Return the error that says in plain words what SQLite said about the file."""
+    said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    step = "check the file with `sqlite3 FILE 'PRAGMA integrity_check'`, or restore it from a backup"
+    if "unable to open" in said or "readonly" in said:
+        step = (
+            "a database in WAL mode needs its -wal and -shm files beside it and a directory this user may write to, "
+            "or a checkpoint by the application before it is mounted read-only; --snapshot reads a copy"
+        )
+    return SourceUnreadable(f"source {str(path)!r} can't be read: {said}", next_step=step, source=str(path), **facts)
