@@ -27,11 +27,14 @@ ACCOUNT = Account.without_root()
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 needs_debian_15 = pytest.mark.skipif(not DEBIAN_15.exists(), reason="Debian's PostgreSQL 15 is not installed")
 
-# Says where its server is, and keeps it until its standard input ends, which the tests do not let happen.
+# Says where its server is, and keeps it until its standard input ends, which the tests do not let happen. Tests that
+# were started in the background hand on a SIGINT that is ignored.
 OWNER = """
+import signal
 import sys
 from pathlib import Path
 from migrator.embedded import EmbeddedServer
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with EmbeddedServer(directory=Path(sys.argv[1]) if len(sys.argv) > 1 else None) as server:
     print(server.port, server.directory, sep="\\n", flush=True)
     sys.stdin.read()
@@ -281,7 +284,7 @@ def test_goes_with_its_owner(owner: subprocess.Popen[str], how: signal.Signals) 
     port, directory = first_lines(owner)
     assert is_open(port)
     owner.send_signal(how)
-    owner.wait()
+    owner.wait(timeout=60)
     await_removal(directory)
     assert not is_open(port)
 
