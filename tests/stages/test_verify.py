@@ -135,7 +135,8 @@ async def told(settings: Settings, file: Path) -> list[dict]:
     with pytest.raises(Mismatch) as caught:
         await job.verify(settings, Silent())
     assert caught.value.exit_code == 1
-    lines = [json.loads(line) for line in await asyncio.to_thread(file.open, encoding="utf-8")]
+    written = await asyncio.to_thread(file.read_text, encoding="utf-8")
+    lines = [json.loads(line) for line in written.removesuffix("\n").split("\n")]
     assert caught.value.facts["tables"] == sorted({line["table"] for line in lines})
     return lines
 
