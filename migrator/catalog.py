@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrator.feeds import feeds_of
 from migrator.names import TableName, quote_postgres
 from migrator.target import LEDGER_SCHEMA
 
@@ -75,17 +76,17 @@ async def sequences_behind(connection: AsyncConnection, tables: Sequence[TableNa
     await _qualify_names(connection)
     behind = []
     for table in tables:
-        for feed in (await connection.execute(text(_FEEDS), {"table": table.quoted})).all():
-            extreme = "max" if feed.seqincrement > 0 else "min"
+        for feed in await feeds_of(connection, table):
+            extreme = "max" if feed.increment > 0 else "min"
             # What lies outside the sequence's own bounds it can't reach.
             found = await connection.exec_driver_sql(
-                f"SELECT {extreme}({quote_postgres(feed.attname)})::bigint FROM {table.quoted} "
-                f"WHERE {quote_postgres(feed.attname)} BETWEEN $1::bigint AND $2::bigint",
-                (feed.seqmin, feed.seqmax),
+                f"SELECT {extreme}({quote_postgres(feed.column)})::bigint FROM {table.quoted} "
+                f"WHERE {quote_postgres(feed.column)} BETWEEN $1::bigint AND $2::bigint",
+                (feed.least, feed.most),
             )
             value = found.scalar()
-            if value is not None and (feed.next_value - value) * feed.seqincrement <= 0:
-                behind.append(Behind(feed.sequence, table, feed.attname, feed.next_value, value))
+            if value is not None and (feed.next_value - value) * feed.increment <= 0:
+                behind.append(Behind(feed.sequence, table, feed.column, feed.next_value, value))
     return behind
 
 
@@ -146,22 +147,3 @@ _QUERIES = (
     WHERE {_OF_TABLES}
     """,
 )
-
-# A sequence feeds a column because the column owns it (serial, identity) or because the column's default calls it.
-_FEEDS = """
-SELECT d.oid::regclass::text AS sequence, a.attname, s.seqincrement, s.seqmin, s.seqmax,
-       coalesce(pg_sequence_last_value(d.oid) + s.seqincrement, s.seqstart) AS next_value
-FROM (
-    SELECT objid AS oid, refobjsubid AS attnum FROM pg_depend
-    WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass
-      AND refobjid = CAST(:table AS regclass) AND deptype IN ('a', 'i')
-    UNION
-    SELECT e.refobjid, f.adnum FROM pg_attrdef f
-    JOIN pg_depend e ON e.classid = 'pg_attrdef'::regclass AND e.objid = f.oid AND e.refclassid = 'pg_class'::regclass
-    WHERE f.adrelid = CAST(:table AS regclass)
-) d
-JOIN pg_sequence s ON s.seqrelid = d.oid
-JOIN pg_attribute a ON a.attrelid = CAST(:table AS regclass) AND a.attnum = d.attnum
-WHERE a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
-ORDER BY 1, 2
-"""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrator.feeds import feeds_of
 from migrator.names import quote_postgres
 from migrator.plan import Plan, TablePlan
 from migrator.source import Source
@@ -47,39 +48,20 @@ async def _high_water_marks(source: Source) -> dict[str, int]:
 
 
 async def _advance(connection: AsyncConnection, table: TablePlan, mark: int) -> list[SequenceState]:
-    feeds = (await connection.execute(text(_FEEDS), {"table": table.name.quoted})).all()
     counted = [column.target.name for column in table.columns if column.source in table.source.key]
     moved: list[SequenceState] = []
-    for feed in feeds:
+    for feed in await feeds_of(connection, table.name):
         # The mark is of the INTEGER PRIMARY KEY, the only column that SQLite counts for.
-        floor = mark if counted == [feed.attname] and mark > 0 and feed.seqincrement > 0 else None
-        extreme, beyond = ("greatest(max", ">") if feed.seqincrement > 0 else ("least(min", "<")
+        floor = mark if counted == [feed.column] and mark > 0 and feed.increment > 0 else None
+        extreme, beyond = ("greatest(max", ">") if feed.increment > 0 else ("least(min", "<")
         statement = _SET.format(
-            extreme=extreme, beyond=beyond, column=quote_postgres(feed.attname), table=table.name.quoted
+            extreme=extreme, beyond=beyond, column=quote_postgres(feed.column), table=table.name.quoted
         )
         last = (await connection.exec_driver_sql(statement, (feed.sequence, floor))).scalar()
         if last is not None:
-            moved.append(SequenceState(feed.sequence, str(table.name), feed.attname, last))
+            moved.append(SequenceState(feed.sequence, str(table.name), feed.column, last))
     return moved
 
-
-# A sequence feeds a column because the column owns it (serial, identity) or because the column's default calls it.
-_FEEDS = """
-SELECT DISTINCT d.oid::regclass::text AS sequence, a.attname, s.seqincrement
-FROM (
-    SELECT objid AS oid, refobjsubid AS attnum FROM pg_depend
-    WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass
-      AND refobjid = CAST(:table AS regclass) AND deptype IN ('a', 'i')
-    UNION
-    SELECT e.refobjid, f.adnum FROM pg_attrdef f
-    JOIN pg_depend e ON e.classid = 'pg_attrdef'::regclass AND e.objid = f.oid AND e.refclassid = 'pg_class'::regclass
-    WHERE f.adrelid = CAST(:table AS regclass)
-) d
-JOIN pg_sequence s ON s.seqrelid = d.oid
-JOIN pg_attribute a ON a.attrelid = CAST(:table AS regclass) AND a.attnum = d.attnum
-WHERE a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
-ORDER BY 1, 2
-"""
 
 # Only forward: what a sequence has given is never given again, and values on its far side (a negative key under a
 # sequence that counts up from 1) leave it alone.
