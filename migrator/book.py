@@ -80,7 +80,7 @@ async def opened(  # noqa: PLR0913 - what a run is
     From here on no run that began earlier can write to the ledger.
     """
     async with target.transaction() as connection:
-        await ledger.create(connection)
+        await ledger.create(connection, settings.init_role)
         await ledger.begin_run(connection, run_id, version=__version__, source=source, settings=settings.public())
         await ledger.take_over(connection, run_id)
     try:

@@ -27,8 +27,8 @@ from migrator import __version__, logs
 from migrator.errors import ExitCode, MigratorError, Stopped
 from migrator.events import Event
 from migrator.flags import Group, Parser, add_settings
+from migrator.outcome import OutcomeFiles
 from migrator.progress import OnTerminal, Progress, Silent
-from migrator.redaction import redactor
 from migrator.settings import Settings, unknown_variables
 
 # EX_SOFTWARE of sysexits.h: none of the contract's codes may stand for a bug, least of all 1, which means a mismatch.
@@ -107,7 +107,7 @@ async def _demo(settings: Settings, progress: Progress) -> Outcome:
 COMMANDS: Final = {
     "run": Command(
         "Do the whole job: wait, prepare, copy, verify. Running it again is safe.",
-        tuple(g for g in Group if g is not Group.DEMO),
+        tuple(g for g in Group if g not in {Group.DEMO, Group.STATUS}),
         _run,
     ),
     "check": Command(
@@ -121,8 +121,8 @@ COMMANDS: Final = {
         _verify,
     ),
     "status": Command(
-        "Tell what the ledger in the target says about past runs.",
-        (Group.TARGET, Group.PATIENCE, Group.OUTPUT),
+        "Tell what the ledger in the target says about past runs; with --wait, when the migration is complete.",
+        (Group.TARGET, Group.STATUS, Group.PATIENCE, Group.OUTPUT),
         _status,
     ),
     "repair": Command(
@@ -146,18 +146,18 @@ COMMANDS: Final = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. ``argv`` is without the program's name; by default the process's."""
     logs.configure("info", _form("auto"))
-    report = _ReportFile()
+    files, traceback = OutcomeFiles.before_settings(os.environ), False
     with structlog.contextvars.bound_contextvars(run_id=uuid4().hex):
         try:
             with _signals_raise():
                 arguments = _parse(sys.argv[1:] if argv is None else argv)
                 settings = Settings.load(arguments.flags)
-                report = _ReportFile(settings)
-                return _perform(arguments, settings, report)
+                files, traceback = OutcomeFiles.of(settings), settings.log_level == "debug"
+                return _perform(arguments, settings, files)
         except SystemExit as done:  # argparse has printed help or version
             return int(done.code or 0)
         except Exception as error:  # noqa: BLE001 - the one place where everything ends
-            return _fail(error, report)
+            return _fail(error, files, traceback=traceback)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ def _parse(argv: Sequence[str]) -> _Arguments:
     return _Arguments(name, form, flags)
 
 
-def _perform(arguments: _Arguments, settings: Settings, report: "_ReportFile") -> int:
+def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles) -> int:
     form = _form(settings.log_format)
     logs.configure(settings.log_level, form, settings.secrets())
     for variable, near in unknown_variables(os.environ).items():
@@ -209,36 +209,42 @@ def _perform(arguments: _Arguments, settings: Settings, report: "_ReportFile") -
     log.info(Event.JOB_STARTED, command=arguments.command, version=__version__, settings=given)
     progress = _progress(settings, form)
     try:
-        outcome = _finish_or_stop(COMMANDS[arguments.command].call(settings, progress))
+        outcome = _finish_or_stop(COMMANDS[arguments.command].call(settings, progress), files)
     finally:
         progress.finish()
     _show(outcome, arguments.form)
     if outcome.failure is not None:
         raise outcome.failure
-    report.write({"exit_code": ExitCode.DONE, **outcome.to_json()})
+    told = outcome.to_json()
+    files.write({"message": told.get("headline", "done"), "exit_code": ExitCode.DONE, **told})
     log.info(Event.JOB_FINISHED, seconds=round(time.monotonic() - began, 3))
     return ExitCode.DONE
 
 
-def _fail(error: Exception, report: "_ReportFile") -> int:
+def _fail(error: Exception, files: OutcomeFiles, *, traceback: bool) -> int:
     from migrator.explain import explain  # noqa: PLC0415 - as above
 
     known = explain(error)
-    trace = {"exc_info": error} if report.traceback else {}
+    trace = {"exc_info": error} if traceback else {}
     if known is None:
         message = f"unexpected: {type(error).__name__}: {error}"
         next_step = "This is a bug. --log-level debug shows the traceback to report."
         log.error(Event.JOB_FAILED, message=message, next_step=next_step, exit_code=BUG, **trace)
-        report.write({"message": message, "next_step": next_step, "exit_code": BUG})
+        files.write({"message": message, "next_step": next_step, "exit_code": BUG})
         return BUG
-    code = ExitCode[str(known.facts["signal"])] if isinstance(known, Stopped) else known.exit_code
-    told = {"message": str(known), "next_step": known.next_step, "exit_code": int(code), **known.facts}
+    told = _told(known)
     log.error(Event.JOB_FAILED, **told, **trace)
-    report.write(told)
-    return code
+    files.write(told)
+    return int(told["exit_code"])
 
 
-def _finish_or_stop(action: Awaitable[Outcome]) -> Outcome:
+def _told(error: MigratorError) -> dict[str, Any]:
+    """Give what the log and the files say of an error of the tree."""
+    code = ExitCode[str(error.facts["signal"])] if isinstance(error, Stopped) else error.exit_code
+    return {"message": str(error), "next_step": error.next_step, "exit_code": int(code), **error.facts}
+
+
+def _finish_or_stop(action: Awaitable[Outcome], files: OutcomeFiles) -> Outcome:
     """Run the action to its end, or cancel it when a signal comes. Raises Stopped then, whatever it ended with."""
     received: list[signal.Signals] = []
     leave = threading.Timer(GRACE_SECONDS, lambda: os._exit(EXIT_CODES[received[0]]))
@@ -252,6 +258,8 @@ def _finish_or_stop(action: Awaitable[Outcome]) -> Outcome:
                 os._exit(EXIT_CODES[number])
             received.append(number)
             log.warning(Event.JOB_STOPPING, signal=number.name)
+            # Now, and not only at the end: whoever asked may not be patient enough for that.
+            files.write_line(_told(_stopped(number)))
             leave.start()
             if task is not None:
                 task.cancel(number.name)  # whoever says goodbye on the way out can say why
@@ -323,25 +331,3 @@ class _Paper(Console):
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
-
-
-class _ReportFile:
-    """The file that MIGRATOR_REPORT names, for the outcome whatever it is; and how much it may tell."""
-
-    def __init__(self, settings: Settings | None = None) -> None:
-        """Open the file once, so that a wrong path is found before the work and not after it. Raises OSError."""
-        self._path = settings.report if settings else None
-        self._clean = redactor(settings.secrets() if settings else ())
-        self.traceback = settings is not None and settings.log_level == "debug"
-        if self._path is not None:
-            self._path.open("a").close()
-
-    def write(self, told: dict[str, Any]) -> None:
-        """Replace what the file holds. A failure is logged only: the outcome of the job is what it is."""
-        if self._path is None:
-            return
-        text = json.dumps(self._clean(told), ensure_ascii=False, default=str) + "\n"
-        try:
-            self._path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            log.warning(Event.WARNING_REPORT, reason=str(error))

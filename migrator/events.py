@@ -30,6 +30,7 @@ class Event(StrEnum):
         "Something transient failed: attempt, error, and the pause before the next try.",
     )
     SERVER_READY = "server.ready", "The target answered: version, seconds waited."
+    READY_WAITING = "ready.waiting", "`status --wait`: the application may not start yet: reason."
     LOCK_WAITING = "lock.waiting", "Another job holds the target: holder."
 
     TABLE_SKIPPED = "table.skipped", "A source table is left behind: reason."
@@ -48,7 +49,10 @@ class Event(StrEnum):
     )
 
     WARNING_SERVER = "warning.server", "PostgreSQL sent a warning: message."
-    WARNING_REPORT = "warning.report", "The report's file couldn't be written: reason. The outcome stands."
+    WARNING_REPORT = (
+        "warning.report",
+        "A file for the outcome couldn't be written: path, reason. The outcome stands.",
+    )
     WARNING_SETTING = "warning.setting", "A variable of the environment has no effect: variable, reason."
     LEDGER_UNWRITTEN = "ledger.unwritten", "How the run ended could not be written into the ledger: reason."
     SOURCE_CHANGED = "source.changed", "The source is not as it was when it was migrated: changes."

@@ -35,6 +35,7 @@ class Group(StrEnum):
     DEMO = "Demo"
     PATIENCE = "Patience"
     AGAIN = "Again"
+    STATUS = "Status"
     OUTPUT = "Output"
 
 

@@ -31,6 +31,13 @@ async def go_on_with(target: Target, fingerprint: Fingerprint) -> None:
         )
 
 
+async def make_ready(target: Target) -> None:
+    """Write that nothing is left to do and the application may start; where that is known, nothing is written."""
+    async with target.transaction() as connection:
+        if not await ledger.recall(connection, ledger.READY):
+            await ledger.remember(connection, ledger.READY, value=True)
+
+
 async def complete(target: Target, before: Fingerprint, after: Fingerprint) -> None:
     """Write that all is there and verified; raises SourceChanged if the source is another than when the run began."""
     if changes := before.differences(after):

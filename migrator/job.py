@@ -14,6 +14,7 @@ import structlog
 from migrator import book, history, ledger
 from migrator.book import Book
 from migrator.progress import Progress
+from migrator.readiness import until_ready
 from migrator.report import CheckReport, Report, Status
 from migrator.settings import Settings
 from migrator.source import Source
@@ -124,6 +125,7 @@ async def _move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     await history.complete(target, fingerprint, await source.fingerprint())
     if settings.schema_mode == "alembic":
         await stage("upgrade", lambda: upgrade(target, alembic_project(settings)))
+    await history.make_ready(target)
     headline = "migrated: every value of every row is in the target"
     report = await report_of(target, plan, verdicts, run_book.runner, headline)
     return replace(report, notes=what_was_decided(plan, profiles.values()))
@@ -212,11 +214,18 @@ async def reset(settings: Settings) -> Report:
 
 
 async def status(settings: Settings) -> Status:
-    """Tell what the ledger says, also while a run is under way. Writes nothing, and takes no lock."""
+    """
+    Tell what the ledger says, also while a run is under way. Writes nothing, and takes no lock.
+
+    With ``settings.wait`` it says so only when the migration is complete; raises GaveUp if that takes too long.
+    """
     runner = runner_of(settings)
     target = Target(settings.target)
     try:
-        await runner("wait", lambda: wait_for(target, settings, to_write=False))
+        if settings.wait:
+            await until_ready(target, settings.ready_timeout_seconds)
+        else:
+            await runner("wait", lambda: wait_for(target, settings, to_write=False))
         async with target.connect() as connection:
             if not await ledger.exists(connection):
                 return Status((), (), (), (), None)

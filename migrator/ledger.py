@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import GaveUp
-from migrator.names import TableName
+from migrator.names import TableName, quote_postgres
 from migrator.source_file import Fingerprint
 from migrator.target import LEDGER_SCHEMA
 
@@ -102,7 +102,11 @@ state = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", JSONB, nullable=False),
     sa.Column("written_at", _moment, nullable=False, server_default=_now),
-    comment="facts about the migration as a whole: began_empty, source, owner, completed",
+    comment="facts about the migration as a whole: began_empty, source, owner, completed, ready",
+)
+# Only where it is missing: a second role that runs the job may have no right to grant.
+_MAY_NOT_READ = sa.text(
+    f"SELECT true FROM pg_roles WHERE rolname = :role AND NOT has_schema_privilege(oid, '{LEDGER_SCHEMA}', 'USAGE')"
 )
 
 
@@ -154,11 +158,15 @@ async def exists(connection: AsyncConnection) -> bool:
     return bool(await connection.scalar(sa.text("SELECT to_regclass('migrator.state') IS NOT NULL")))
 
 
-async def create(connection: AsyncConnection) -> None:
-    """Make the ledger's schema and tables where they are missing."""
+async def create(connection: AsyncConnection, reader: str | None = None) -> None:
+    """Make the ledger's schema and tables where they are missing; let the role ``reader`` read them, if it exists."""
     if not await connection.scalar(sa.text("SELECT to_regnamespace('migrator') IS NOT NULL")):
         await connection.execute(sa.schema.CreateSchema(LEDGER_SCHEMA, if_not_exists=True))
     await connection.run_sync(metadata.create_all)
+    if reader is not None and await connection.scalar(_MAY_NOT_READ, {"role": reader}):
+        role = quote_postgres(reader)
+        await connection.execute(sa.text(f"GRANT USAGE ON SCHEMA {LEDGER_SCHEMA} TO {role}"))
+        await connection.execute(sa.text(f"GRANT SELECT ON ALL TABLES IN SCHEMA {LEDGER_SCHEMA} TO {role}"))
 
 
 async def begin_run(
@@ -207,6 +215,8 @@ async def completed_at(connection: AsyncConnection) -> datetime | None:
 
 
 OWNER = "owner"
+READY = "ready"
+"""Written when nothing is left to do: rows verified, newest schema reached."""
 
 
 async def take_over(connection: AsyncConnection, run_id: UUID) -> None:
@@ -291,7 +301,7 @@ async def forget(connection: AsyncConnection, names: Sequence[TableName]) -> Non
         for name in names:
             its_own = (table.c.schema_name == name.schema, table.c.table_name == name.name)
             await connection.execute(table.delete().where(*its_own))
-    await connection.execute(state.delete().where(state.c.name.in_(["source", "completed"])))
+    await connection.execute(state.delete().where(state.c.name.in_(["source", "completed", READY])))
 
 
 async def write_copied(connection: AsyncConnection, table: CopiedTable) -> None:

@@ -197,7 +197,8 @@ class Settings(BaseSettings):
     )
     init_role: str | None = setting(
         None,
-        "Role of the application that the init SQL grants to, handed to it as migrator.role.",
+        "Role of the application that the init SQL grants to, handed to it as migrator.role. "
+        "It may read the ledger as well.",
         Traits("Schema"),
     )
     require_extensions: bool = setting(
@@ -271,9 +272,26 @@ class Settings(BaseSettings):
         Traits("Again"),
     )
 
+    wait: bool = setting(
+        False,  # noqa: FBT003 - the default
+        "Let status wait until the ledger says that the migration is complete and verified: for an application's init "
+        "container. It needs no source and no more than a role that may read the ledger.",
+        Traits("Status"),
+    )
+    ready_timeout_seconds: Seconds = setting(
+        3600,
+        "Seconds that status --wait waits for that before it gives up with exit code 5.",
+        Traits("Status"),
+    )
+
     report: Path | None = setting(
         None,
-        "File to write the outcome to, as JSON; in Kubernetes /dev/termination-log.",
+        "File to write the outcome to, as JSON, with every table.",
+        Traits("Output"),
+    )
+    termination_message: Path | None = setting(
+        None,
+        "File to write the outcome to in one short line of JSON, whatever it is; in Kubernetes /dev/termination-log.",
         Traits("Output"),
     )
     differences: Path | None = setting(

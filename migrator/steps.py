@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import structlog
 from tenacity import AsyncRetrying
 
-from migrator import ledger
+from migrator import history, ledger
 from migrator.errors import ConfigurationError, MigratorError, SourceChanged, ValuesRefused
 from migrator.events import Event
 from migrator.findings import Finding, Profile
@@ -231,6 +231,7 @@ async def nothing_left(
             )
     if settings.schema_mode == "alembic":
         await runner("upgrade", lambda: upgrade(target, alembic_project(settings)))
+    await history.make_ready(target)
     return Report("already migrated and verified: nothing to do", timings=tuple(runner.timings), notes=tuple(notes))
 
 

@@ -1,0 +1,83 @@
+"""
+The outcome in files, for whoever comes after the process: the whole of it as a report, or one line of it.
+
+Kubernetes keeps what a container leaves in its termination message (``kubectl describe pod``), but no more than 4096
+bytes of it; so that line is short, and is JSON whatever had to be cut.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from migrator.events import Event
+from migrator.redaction import redactor
+from migrator.settings import Settings
+
+# Half of what the kubelet keeps: a pod's containers share 12 KiB, and an init container may have something to say too.
+LONGEST_LINE_BYTES: Final = 2048
+TERMINATION_MESSAGE: Final = "MIGRATOR_TERMINATION_MESSAGE"
+_KEPT: Final = ("run_id", "exit_code", "stage", "message", "next_step")
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeFiles:
+    """The files that MIGRATOR_REPORT and MIGRATOR_TERMINATION_MESSAGE name; one that isn't named isn't written."""
+
+    report: Path | None
+    line: Path | None
+    secrets: Collection[str] = ()
+
+    @classmethod
+    def of(cls, settings: Settings) -> "OutcomeFiles":
+        """Open the report once, so that a wrong path is found before the work and not after it. Raises OSError."""
+        if settings.report is not None:
+            settings.report.open("a").close()
+        return cls(settings.report, settings.termination_message, settings.secrets())
+
+    @classmethod
+    def before_settings(cls, environment: Mapping[str, str]) -> "OutcomeFiles":
+        """Give what the environment names: a complaint about settings belongs into the termination message too."""
+        named = environment.get(TERMINATION_MESSAGE)
+        return cls(None, Path(named) if named else None)
+
+    def write(self, told: Mapping[str, Any]) -> None:
+        """Replace what the files hold. A failure is logged only: the outcome of the job is what it is."""
+        if self.report is not None:
+            _put(self.report, _line(self._clean(told)))
+        self.write_line(told)
+
+    def write_line(self, told: Mapping[str, Any]) -> None:
+        """Replace the termination message alone: what is true if the process gets no further."""
+        if self.line is not None:
+            _put(self.line, short_line({**structlog.contextvars.get_contextvars(), **self._clean(told)}))
+
+    def _clean(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        clean: dict[str, Any] = redactor(self.secrets)(dict(told))
+        return clean
+
+
+def short_line(told: Mapping[str, Any]) -> str:
+    """Give the outcome as one line of JSON of at most ``LONGEST_LINE_BYTES``; a long message loses its end."""
+    kept = {name: told[name] for name in _KEPT if told.get(name) not in {None, ""}}
+    message = str(kept.get("message", ""))
+    while len(_line(kept).encode()) > LONGEST_LINE_BYTES and message:
+        message = message[: len(message) * 3 // 4]
+        kept["message"] = message + "…"
+    return _line(kept)
+
+
+def _line(told: Mapping[str, Any]) -> str:
+    return json.dumps(told, ensure_ascii=False, default=str) + "\n"
+
+
+def _put(path: Path, text: str) -> None:
+    """Write in place: Kubernetes mounts the file itself, so nothing can be renamed over it."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        log.warning(Event.WARNING_REPORT, path=str(path), reason=str(error))

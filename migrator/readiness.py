@@ -1,0 +1,134 @@
+"""
+Whether the application may start, as the ledger tells it: for an init container, or whatever else waits for the job.
+
+It asks the target alone, needs no more than a role that may read the ledger, and writes nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, retry_if_result, stop_before_delay, wait_fixed
+
+from migrator import ledger
+from migrator.errors import GaveUp, MigratorError, MissingPrivilege
+from migrator.events import Event
+from migrator.explain import explain
+from migrator.retry import is_transient, plainly
+from migrator.target import Target
+
+PAUSE_SECONDS: Final = 2.0
+"""A look costs the server one connection; nobody minds starting two seconds later after a migration."""
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether the application may start, and if not, what it waits for, in a few words."""
+
+    ready: bool
+    reason: str
+
+
+async def readiness(target: Target) -> Readiness:
+    """
+    Say whether a migration into this target is complete, verified, and brought to the newest schema.
+
+    Raises MissingPrivilege if the role may not read the ledger, and whatever the driver raises.
+    """
+    async with target.connect() as connection:
+        if not await ledger.exists(connection):
+            return Readiness(ready=False, reason="no migration has begun here")
+        if await ledger.recall(connection, ledger.READY):
+            return Readiness(ready=True, reason="migrated and verified")
+        verified = await ledger.completed_at(connection) is not None
+        runs = await ledger.last_runs(connection, limit=1)
+        if not runs:
+            return Readiness(ready=False, reason="no migration has begun here")
+        opening = "every row is verified, but the newest schema is not reached; " if verified else ""
+        stages = await ledger.stages_of(connection, runs[0].id)
+    if runs[0].ended_at is None:
+        stage = stages[-1].stage if stages else "its begin"
+        return Readiness(ready=False, reason=f"{opening}a run is under way, or was killed, in stage {stage}")
+    return Readiness(
+        ready=False, reason=f"{opening}the newest run ended with {runs[0].exit_code}: {runs[0].message or ''}"
+    )
+
+
+async def until_ready(
+    target: Target,
+    seconds: float,
+    *,
+    pause_seconds: float = PAUSE_SECONDS,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """
+    Return when the application may start, at most ``seconds`` from now.
+
+    Waited for: a server that is starting or away, a ledger that isn't there yet, a run that goes on, and the next run
+    after one that failed, since only an operator knows whether there will be one. Raises GaveUp when the time is over,
+    saying what was seen last; ConfigurationError or MissingPrivilege at once for what no waiting heals.
+    """
+    policy = AsyncRetrying(
+        retry=retry_if_result(lambda seen: not seen.ready) | retry_if_exception(is_transient),
+        wait=wait_fixed(pause_seconds),
+        stop=stop_before_delay(seconds),
+        before_sleep=_Changes(),
+        retry_error_callback=_give_up,
+        sleep=sleep,
+    )
+    # A server may take the connection and then fall silent.
+    longest = 2 * target.address.connect_timeout_seconds
+
+    async def look() -> Readiness:
+        async with asyncio.timeout(longest):
+            return await readiness(target)
+
+    try:
+        await policy(look)
+    except Exception as error:
+        raise _in_our_words(error) from error
+
+
+class _Changes:
+    """Logs what is waited for, whenever that changes; an hour of equal lines would hide the one that differs."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def __call__(self, state: RetryCallState) -> None:
+        reason = _seen(state)
+        if reason != self._last:
+            log.info(Event.READY_WAITING, reason=reason)
+        self._last = reason
+
+
+def _seen(state: RetryCallState) -> str:
+    if state.outcome is None:
+        return "nothing was tried"
+    error = state.outcome.exception()
+    seen: Readiness | None = None if error else state.outcome.result()
+    return seen.reason if seen else plainly(error or RuntimeError())
+
+
+def _give_up(state: RetryCallState) -> None:
+    seconds = round(state.seconds_since_start or 0, 1)
+    raise GaveUp(
+        f"the migration was not complete after {seconds} s: {_seen(state)}",
+        next_step="`migrator status` and the log of the job tell how far it is; then wait again.",
+        seconds=seconds,
+    )
+
+
+def _in_our_words(error: Exception) -> Exception:
+    known = explain(error)
+    if isinstance(known, MissingPrivilege):
+        return MissingPrivilege(
+            str(known),
+            next_step="Set MIGRATOR_INIT_ROLE to this role when the job runs, or GRANT USAGE ON SCHEMA migrator and "
+            "SELECT ON ALL TABLES IN SCHEMA migrator to it.",
+            **known.facts,
+        )
+    return known if isinstance(known, MigratorError) else error
