@@ -210,9 +210,21 @@ def test_compose_accepts_the_files_together() -> None:
 
 
 def test_the_base_image_is_an_argument() -> None:
-    """Both stages stand on the same base, which `--build-arg PYTHON_IMAGE=` replaces."""
-    assert arguments_of("ARG")[0] == "PYTHON_IMAGE=python:3.12-slim-bookworm"
-    assert [base.split()[0] for base in arguments_of("FROM")] == ["${PYTHON_IMAGE}"] * 2
+    """All stages stand on the same base, which `--build-arg PYTHON_IMAGE=` replaces."""
+    assert arguments_of("ARG")[0] == "PYTHON_IMAGE=python:3.11-slim-bookworm"
+    assert arguments_of("FROM") == [
+        "${PYTHON_IMAGE} AS build",
+        "${PYTHON_IMAGE} AS migrator",
+        "migrator AS self-test",
+        "migrator",
+    ]
+
+
+def test_an_image_that_cannot_carry_rows_is_not_built() -> None:
+    """The last stage takes a file that is there only after a copy and a comparison ran with what was trimmed."""
+    copies = [copy for copy in arguments_of("COPY") if copy.startswith("--from=self-test")]
+    assert copies == ["--from=self-test /tmp/self-test.passed /opt/migrator/"]
+    assert any(re.search(r"migrator demo .*&& touch /tmp/self-test.passed", run) for run in arguments_of("RUN"))
 
 
 def test_the_image_runs_the_migrator_as_pid_1() -> None:
