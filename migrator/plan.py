@@ -48,6 +48,11 @@ class ColumnPlan:
         return rewritten(self.source.quoted, self.rule, self.target) != self.source.quoted
 
     @property
+    def may_lose(self) -> bool:
+        """Whether a rule says that PostgreSQL may keep a part of a value: the last of a document's equal keys."""
+        return self.rule.duplicate_keys == "last"
+
+    @property
     def asks_server(self) -> bool:
         """Whether only PostgreSQL can say if a value may go into the column."""
         return self.family.asks_server or self.target.domain

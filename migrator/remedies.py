@@ -12,6 +12,7 @@ _REMEDIES: Final = (
     ("*", "is there more than once*", "none: the rows have to be mended in the source"),
     ("*", "refers to a row*", 'expression = "…" that gives NULL for them, or exclude for what isn\'t needed'),
     ("*", "is missing*", 'expression = "coalesce(COLUMN, …)"'),
+    ("*", "has a key twice*", 'duplicate_keys = "last"'),
     ("bool", "*", "true = […] and false = […]"),
     ("numeric", "can't become*", "round = true"),
     ("varchar", "is longer*", "truncate = true"),

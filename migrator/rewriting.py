@@ -41,7 +41,7 @@ def rewritten(quoted: str, rule: ColumnRule, column: TargetColumn) -> str:
 
 def check_meaning(rule: ColumnRule, name: str, column: TargetColumn) -> None:
     """Raise ConfigurationError for a part of the rule that says nothing about a column of this type."""
-    for step in [*_set_steps(rule), *([_TIMEZONE] if rule.timezone else [])]:
+    for step in [*_set_steps(rule), *_set_steps(rule, _WITHOUT_SQL)]:
         if step.serves and column.type_name not in step.serves:
             raise ConfigurationError(
                 f"the rule {step.name!r} of {name} has no meaning for {column.declared}",
@@ -49,9 +49,10 @@ def check_meaning(rule: ColumnRule, name: str, column: TargetColumn) -> None:
             )
 
 
-def _set_steps(rule: ColumnRule) -> Iterator[_Step]:
+def _set_steps(rule: ColumnRule, steps: "tuple[_Step, ...] | None" = None) -> Iterator[_Step]:
     """Yield the steps that the rule asks for, in the order in which they apply."""
-    return (step for step in _STEPS if getattr(rule, step.name) != getattr(NO_RULE, step.name))
+    listed = _STEPS if steps is None else steps
+    return (step for step in listed if getattr(rule, step.name) != getattr(NO_RULE, step.name))
 
 
 def literal(value: Stored) -> str:
@@ -210,5 +211,9 @@ _STEPS = (
     _Step("truncate", frozenset({"varchar", "bpchar"}) | _WITH_FRACTION, _truncate),
     _Step("round", frozenset({"numeric"}), _round),
 )
-# The one that SQLite has no table for: the copier and the verifier each read the zone themselves.
-_TIMEZONE = _Step("timezone", frozenset({"timestamptz"}), lambda _rule, _column: "given")
+# SQLite has no table of zones, so the copier and the verifier each read them themselves; and it is PostgreSQL that
+# leaves all but the last of equal keys away.
+_WITHOUT_SQL = (
+    _Step("timezone", frozenset({"timestamptz"}), lambda _rule, _column: "given"),
+    _Step("duplicate_keys", frozenset({"jsonb"}), lambda _rule, _column: "given"),
+)

@@ -66,6 +66,7 @@ class ColumnRule(_Rule):
     timezone: Annotated[str, AfterValidator(_timezone)] | None = None
     nul_bytes: Literal["refuse", "strip"] = "refuse"
     invalid_utf8: Literal["refuse", "replace", "latin-1"] = "refuse"
+    duplicate_keys: Literal["refuse", "last"] = "refuse"
     truncate: bool = False
     round: bool = False
     rename: str | None = None

@@ -8,7 +8,7 @@ by one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from migrator.findings import Change, Example, Finding, Profile
 from migrator.judge import Judge
@@ -54,7 +54,7 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
         for (column, _), rows in zip(ruled, hits[len(checks) :], strict=True)
         if rows
     )
-    profile = Profile(table.name, counted["row_count"], counted["byte_count"] or 0, counted["widest"] or 0, changes)
+    profile = Profile(table.name, counted["row_count"], counted["byte_count"] or 0, counted["widest"] or 0)
     struck = [(column, refusal, rows) for (column, refusal), rows in zip(checks, hits, strict=False) if rows]
     tell = _Teller(session, table.source, showing)
     findings = [tell(column, rows, refusal.reason, refusal.condition) for column, refusal, rows in struck]
@@ -62,7 +62,12 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
     for column, refusal, _ in struck:
         refused.setdefault(column, []).append(refusal.condition)
     key = _key_lane(table.source)
-    blamed = blame(session, table, key, refused=refused, judge=judge, profile=profile, batch_bytes=batch_bytes)
+    blamed, lost = blame(session, table, key, refused=refused, judge=judge, profile=profile, batch_bytes=batch_bytes)
+    changes += tuple(
+        Change(table.source.name, column.source.name, rows, column.rule.words())
+        for column, rows in lost.items()
+        if rows
+    )
     for column, reasons in blamed.items():
         full = sum(map(len, reasons.values())) == ROWS_NAMED
         for reason, rows in reasons.items():
@@ -72,7 +77,7 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
         [counts] = session.ask(f"SELECT count(*) AS rows FROM {table.source.quoted} WHERE {breach.condition}")
         if counts["rows"]:
             findings.append(tell(breach.column, counts["rows"], breach.reason, breach.condition))
-    return Survey(profile, tuple(findings))
+    return Survey(replace(profile, changes=changes), tuple(findings))
 
 
 def measure(session: ScanSession, table: TablePlan) -> Profile:

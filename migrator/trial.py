@@ -5,9 +5,10 @@ What converts here converts then. What only PostgreSQL can read is shown to it. 
 are tried, down to the rows that are to blame.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,13 +18,15 @@ from migrator.findings import Profile
 from migrator.judge import Judge
 from migrator.plan import ColumnPlan, TablePlan
 from migrator.source import Lane, ScanSession
-from migrator.types import Family, Unfit
+from migrator.types import Family, Losses, Unfit
 
 ROWS_NAMED = 10_000
 """Bad rows of one column that are counted; a column with more is past looking at one by one."""
 
 Blamed = dict[ColumnPlan, dict[str, list[str]]]
 """Keys of rows, by column and reason."""
+Lost = Counter[ColumnPlan]
+"""How many values of a column are kept in part, as a rule has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,11 @@ class _Trial:
     column: ColumnPlan
     family: Family
     lanes: tuple[Lane, ...]
+    losses: Losses | None
+
+    def find_losses(self, arrays: Sequence[pa.Array]) -> list[tuple[int, str]]:
+        """Return the places of values that PostgreSQL would keep a part of, each with the reason."""
+        return self.losses.rows(arrays[0]) if self.losses else []
 
 
 def blame(  # noqa: PLR0913 - what is read, and how
@@ -44,17 +52,20 @@ def blame(  # noqa: PLR0913 - what is read, and how
     judge: Judge,
     profile: Profile,
     batch_bytes: int,
-) -> Blamed:
+) -> tuple[Blamed, Lost]:
     """
     Return the keys of rows that can't be carried, at most ``ROWS_NAMED`` a column, ``key`` being their lane.
+
+    The counts beside them are of values that lose something because a rule says that they may.
 
     Values that meet one of the conditions in ``refused`` are known already, and are not looked at again.
     """
     trials = [_trial(column, refused.get(column, ())) for column in table.compared if _is_tried(column)]
     if not trials or not profile.rows:
-        return {}
+        return {}, Counter()
     lanes = [key, *(lane for trial in trials for lane in trial.lanes)]
     blamed: Blamed = {trial.column: {} for trial in trials}
+    lost: Lost = Counter()
     for batch in scan(session, table.source, lanes, profile=profile, batch_bytes=batch_bytes):
         at = 1
         for trial in trials:
@@ -62,9 +73,14 @@ def blame(  # noqa: PLR0913 - what is read, and how
             at += len(trial.lanes)
             reasons = blamed[trial.column]
             room = ROWS_NAMED - sum(map(len, reasons.values()))
-            for row, reason in islice(_offenders(_objector(trial, arrays, judge), 0, len(batch)), room):
+            losses = trial.find_losses(arrays)
+            if trial.column.may_lose:
+                lost[trial.column] += len(losses)
+                losses = []
+            offenders = chain(_offenders(_objector(trial, arrays, judge), 0, len(batch)), losses)
+            for row, reason in islice(offenders, room):
                 reasons.setdefault(reason, []).append(str(batch.column(0)[row].as_py()))
-    return blamed
+    return blamed, lost
 
 
 def _is_tried(column: ColumnPlan) -> bool:
@@ -78,7 +94,7 @@ def _trial(column: ColumnPlan, refused: Sequence[str]) -> _Trial:
     if refused:  # a value of a wrong storage class would stop the scan
         known = " OR ".join(f"({condition})" for condition in refused)
         expression = f"(CASE WHEN {known} THEN NULL ELSE {expression} END)"
-    return _Trial(column, family, family.lanes(expression, column.target))
+    return _Trial(column, family, family.lanes(expression, column.target), family.losses() if family.losses else None)
 
 
 Objector = Callable[[int, int], str | None]

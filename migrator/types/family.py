@@ -8,6 +8,7 @@ Arrow, strict) and ``encoder`` (the form sent). The last lines make the family k
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,6 +27,14 @@ class Refusal:
 
     condition: str
     reason: str
+
+
+class Losses(Protocol):
+    """Looks through the batches of one column for values of which PostgreSQL would keep a part only."""
+
+    def rows(self, values: pa.Array) -> list[tuple[int, str]]:
+        """Return the places of such values in a batch, each with what would be lost."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,8 @@ class Family:
     """Whether only PostgreSQL can say if a text is a value of the type."""
     restated: Callable[[str], str] | None = None
     """SQL that brings an application's own storage form to the text that PostgreSQL reads; None where there is none."""
+    losses: Callable[[], Losses] | None = None
+    """Makes what finds, in one column, values that PostgreSQL takes and keeps a part of; None where there are none."""
     as_text: "Family | None" = None
     """How the same type goes in a table that is sent as COPY text; None where Arrow's cast to string will do."""
 

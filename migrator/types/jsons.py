@@ -2,7 +2,8 @@ r"""
 json, jsonb. SQLite keeps the text an application wrote, or a number where the column's affinity made one of it.
 
 ``json`` keeps every character; ``jsonb`` keeps the value, and refuses two things that are valid JSON: the escape
-``\u0000`` and half a surrogate pair (PostgreSQL, "JSON Types").
+``\u0000`` and half a surrogate pair (PostgreSQL, "JSON Types"). Of a key that is there twice it keeps the last value:
+``twins`` finds those.
 """
 
 import json
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 from migrator.source import StorageClass
 from migrator.target import TargetColumn
 from migrator.types.family import Family, Refusal, Unfit, stored_as, text_or_real_lanes
+from migrator.types.twins import Twins
 
 _LARGEST_DOUBLE = "1.7976931348623157e308"
 """Beyond it is only infinity, which JSON has no spelling for."""
@@ -47,7 +49,7 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     if column.type_name == "jsonb":
         suspicious = text.filter(pc.match_substring_regex(text, _SUSPICIOUS))
         for document in suspicious.to_pylist():  # few: only those that spell such an escape or exponent
-            _check_escapes(json.loads(document, parse_float=_check_number))
+            _check_document(document)
     return text
 
 
@@ -58,6 +60,13 @@ def _joined(arrays: Sequence[pa.Array]) -> pa.Array:
         return documents
     spelled = [None if double is None else repr(double) for double in doubles.to_pylist()]  # affinity's few leftovers
     return pc.coalesce(documents, pa.array(spelled, pa.string()))
+
+
+def _check_document(document: str) -> None:
+    try:
+        _check_escapes(json.loads(document, parse_float=_check_number, parse_int=_check_number))
+    except RecursionError as error:
+        raise Unfit("is nested too deeply to be searched for what jsonb can't hold") from error
 
 
 def _check_number(text: str) -> float:
@@ -108,4 +117,5 @@ JSONB = Family(
     convert=convert,
     encoder=encoder_jsonb,
     reads_content=True,
+    losses=Twins,
 )

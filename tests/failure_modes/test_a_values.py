@@ -164,6 +164,37 @@ async def test_a17_jsonb_in_another_order(carry: Carry) -> None:
     assert outcome == {"document": '{"a": 100, "b": 1.50}'}
 
 
+TWINS = {
+    "fine": '{"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}]}',
+    "object": '{"a": 1, "b": 2, "a": 3}',
+    "below": '[{"b": {"a": 1, "\\u0061": 2}}]',
+}
+LOST = Refused("has a key twice in one object, and jsonb keeps the last alone")
+
+
+async def test_a17_a_key_that_is_there_twice(carry: Carry) -> None:
+    """PostgreSQL would keep the last of them without a word: refused, wherever in the document it is."""
+    outcome = await carry("jsonb", TWINS, shown="v::text")
+    assert outcome == {"fine": '{"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}]}', "object": LOST, "below": LOST}
+
+
+async def test_a17_the_last_of_equal_keys_by_rule(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite, tmp_path: Path
+) -> None:
+    """The rule says that the last will do; the report of the run has the number of documents that lose a key."""
+    make_sqlite("CREATE TABLE t (id TEXT PRIMARY KEY, v TEXT)", {"t": list(TWINS.items())})
+    await database.execute("CREATE TABLE t (id text PRIMARY KEY, v jsonb)")
+    report = await move(rules=ruled(tmp_path, 'duplicate_keys = "last"')).run()
+    assert 't.v: 2 values rewritten by rule (duplicate_keys = "last")' in report.notes
+    arrived = {row["id"]: row["v"] for row in await database.fetch("SELECT id, v::text AS v FROM t")}
+    assert (arrived["object"], arrived["below"]) == ('{"a": 3, "b": 2}', '[{"b": {"a": 2}}]')
+
+
+async def test_a17_json_keeps_equal_keys(carry: Carry) -> None:
+    """``json`` is text: nothing is lost, so nothing is refused."""
+    assert await carry("json", TWINS, shown="v::text") == TWINS
+
+
 async def test_a18_three_ways_to_store_a_uuid(carry: Carry) -> None:
     """All three arrive as the same, also side by side."""
     key = UUID("97033619-6371-4874-8591-279e78663470")

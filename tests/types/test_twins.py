@@ -1,0 +1,109 @@
+"""Keys that are there twice in one object: found wherever they are, and not by reading every document in Python."""
+
+import json
+import random
+
+import pyarrow as pa
+import pytest
+
+from migrator.types import twins
+from migrator.types.twins import TWINS, UNREADABLE, Twins
+
+
+def record(i: int) -> str:
+    """Return an ordinary document: keys repeat in it, but never in one object."""
+    steps = [{"id": n, "name": f"step {n}", "done": n % 2 == 0} for n in range(i % 4)]
+    return json.dumps({"id": i, "name": "x" * (i % 9), "steps": steps, "last": {"id": i, "name": None}})
+
+
+def places(documents: list[str | None], batch: int = 1000) -> list[int]:
+    """Return the places that are found, batch by batch."""
+    search, array = Twins(), pa.array(documents, pa.string())
+    starts = range(0, len(documents), batch)
+    return [start + place for start in starts for place, _ in search.rows(array.slice(start, batch))]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        '{"a": 1, "a": 2}',
+        '{"a": 1, "b": {"a": 1}, "a": 2}',
+        '{"id": 1, "steps": [{"id": 1}, {"id": 2, "name": "y", "id": 3}]}',
+        '[[{"a": 1, "a": 1}]]',
+        '{"id": 1, "\\u0069d": 2}',
+        '{"": 1, "": 2}',
+        '{"a\\"": {}, "a\\"": {}}',
+        '{"id":1,"name":"\\\\","id":2}',
+        ' { "id" : 1 , "name" : "}" , "steps" : [ ] , "id" : 2 } ',
+        '{"id": 1, "last": {"id": 1, "name": "\\"", "id": "}"}}',
+    ],
+)
+def test_a_twin_among_thousands_is_found(document: str) -> None:
+    """Whatever the other documents have taught, and wherever in the column it stands."""
+    documents: list[str | None] = [record(i) for i in range(3000)]
+    documents[5] = documents[2718] = document
+    assert places(documents) == [5, 2718]
+
+
+def test_what_repeats_legitimately_is_not_found() -> None:
+    """Keys in different objects, in lists of objects, as values, and in the text of strings."""
+    fine = [
+        '{"a": {"a": {"a": 1}}}',
+        '[{"a": 1}, {"a": 1}]',
+        '{"a": "a", "b": "\\"a\\": 1"}',
+        "7",
+        '"{}"',
+        "null",
+        "[]",
+    ]
+    assert places([*fine, None, *(record(i) for i in range(500))]) == []
+
+
+def test_random_documents() -> None:
+    """The answer is that of a parser which sees every key, for documents that have a form in common and for others."""
+    chance = random.Random(7)  # noqa: S311 - no secret is made of it
+
+    def value(depth: int) -> str:
+        kind = chance.randrange(6 if depth else 4)
+        if kind == 4:
+            return "[" + ", ".join(value(depth - 1) for _ in range(chance.randrange(3))) + "]"
+        if kind == 5:
+            keys = [chance.choice(["a", "b", "c", 'd"', "é", "\\"]) for _ in range(chance.randrange(4))]
+            ascii_only = chance.random() < 0.5
+            return "{" + ",".join(f"{json.dumps(k, ensure_ascii=ascii_only)}: {value(depth - 1)}" for k in keys) + "}"
+        return chance.choice(["1", "-1.5e3", "true", "null", '"a"', '"\\\\"', '"\\","'])
+
+    def sees_twins(document: str) -> bool:
+        seen: list[bool] = []
+        json.loads(document, object_pairs_hook=lambda pairs: seen.append(len(dict(pairs)) < len(pairs)))
+        return any(seen)
+
+    documents = [value(3) for _ in range(20_000)]
+    expected = [place for place, document in enumerate(documents) if sees_twins(document)]
+    assert len(expected) > 100
+    assert places(documents, batch=3000) == expected
+
+
+def test_documents_of_one_form_are_not_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python reads a sample; the other thousands are left to Arrow, optional keys and lists of any length included."""
+    read: list[str] = []
+    real = twins.read
+    monkeypatch.setattr(twins, "read", lambda document: read.append(document) or real(document))
+    assert places([record(i) for i in range(20_000)], batch=5000) == []
+    assert len(read) < 1000
+
+
+def test_documents_without_a_common_form_are_not_learnt_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where keys are data there is no form: learning is given up, and every document is read once."""
+    read: list[str] = []
+    real = twins.read
+    monkeypatch.setattr(twins, "read", lambda document: read.append(document) or real(document))
+    assert places([json.dumps({f"key {i}": 1, f"key {i + 1}": 2}) for i in range(3000)]) == []
+    assert len(read) <= 3000 + 2 * twins.SAMPLE
+
+
+def test_a_document_too_deep_for_python_is_named() -> None:
+    """It isn't passed over: there is a reason of its own."""
+    deep = "[" * 5000 + "]" * 5000
+    assert Twins().rows(pa.array(["1", deep])) == [(1, UNREADABLE)]
+    assert Twins().rows(pa.array([None, '{"a":1,"a":1}'])) == [(1, TWINS)]
