@@ -1,0 +1,75 @@
+"""What a contender is: the tables it finds, what it does, and what comes of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmark import processes
+from benchmark.dataset import Dataset
+from benchmark.server import Server
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one run gave."""
+
+    seconds: float
+    exit_code: int | None = 0
+    """None if it was killed for taking too long."""
+    said: str = ""
+    """Why it failed, in its own words; empty if it did not."""
+    peak_bytes: int | None = None
+    """Most resident memory of the client's processes; None where that is not worth a look."""
+    stages: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of its parts, for those that tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What contenders are given: a server, a source, and files that the limit loads."""
+
+    server: Server
+    folder: Path
+    """Scratch space."""
+    source: Path
+    data: Dataset
+    timeout_seconds: float
+    jobs: int | None = None
+    """``--jobs`` for migrator; None for its own choice."""
+    duckdb: str = ""
+    """A Python that has DuckDB with its extensions."""
+
+    def pieces(self) -> list[tuple[str, Path]]:
+        """Return the encoded files with their tables, the largest first."""
+        files = (self.folder / "encoded").glob("*.copy")
+        ordered = sorted(files, key=lambda file: (-file.stat().st_size, file.name))
+        return [(file.name.partition(".")[0], file) for file in ordered]
+
+    def execute(self, command: Sequence[str | Path], **environment: str) -> Outcome:
+        """Run a program, with memory and time measured; what it says counts only if it fails."""
+        log = self.folder / "said.log"
+        ended = processes.run(command, environment, log, self.timeout_seconds, self.folder)
+        said = "" if ended.code == 0 else ended.said
+        return Outcome(ended.seconds, ended.code, said, ended.peak_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One way to move the rows."""
+
+    name: str
+    """One word, for ``--only`` and the results."""
+    title: str
+    """What tables and plots call it."""
+    note: str
+    """How it is run, for the page."""
+    schema: Callable[[Dataset], str]
+    """The tables that it finds."""
+    load: Callable[[Bench, str], Outcome]
+    """Moves the rows into the database at a URL."""
+    missing: Callable[[Bench], str] = lambda _: ""
+    """Why it can't take part here, empty if it can."""
+    is_tool: bool = True
+    """False for the yardsticks, which load files that were encoded before the clock started."""
+    leaves_keys: bool = True
+    """False if it isn't meant to leave keys and indexes."""

@@ -1,0 +1,97 @@
+"""Runs one command and tells how long it took, how much memory it and its children held, and how it ended."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_LOOK_SECONDS: Final = 0.1
+_SAID_BYTES: Final = 20_000
+_PROC: Final = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended: its exit code (negative for a signal, None if it took too long), and its last words."""
+
+    code: int | None
+    seconds: float
+    peak_bytes: int
+    """Most resident memory at one time, of the whole tree; pages that processes share count for each of them."""
+    said: str
+
+
+def run(
+    command: Sequence[str | Path], environment: Mapping[str, str], log: Path, timeout_seconds: float, folder: Path
+) -> Ended:
+    """
+    Run a command in ``folder`` to its end, or kill it and its children after ``timeout_seconds``.
+
+    What it says goes to ``log``. The peak is the larger of two: the sum over the processes of its session, looked at
+    ten times a second (Linux only), and the kernel's own high-water mark of the largest process.
+    """
+    with log.open("wb") as output:
+        began = time.monotonic()
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            env={**os.environ, **environment},
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        watch = _Watch(process.pid, timeout_seconds)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    watch.end()
+    largest = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    code = None if watch.killed else process.returncode
+    return Ended(code, seconds, max(largest, watch.peak_bytes), _tail(log))
+
+
+class _Watch:
+    """Looks at a session of processes, every tenth of a second, until it is told to end."""
+
+    def __init__(self, session: int, timeout_seconds: float) -> None:
+        self.peak_bytes, self.killed = 0, False
+        self._session, self._deadline = session, time.monotonic() + timeout_seconds
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(_LOOK_SECONDS):
+            self.peak_bytes = max(self.peak_bytes, sum(_resident(self._session)))
+            if time.monotonic() > self._deadline and not self.killed:
+                self.killed = True
+                os.killpg(self._session, signal.SIGKILL)
+
+
+def _resident(session: int) -> Iterator[int]:
+    """Yield the resident bytes of each process of a session; see proc(5), ``stat``."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    for entry in _PROC.glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended between the two looks
+        if int(fields[3]) == session:
+            yield int(fields[21]) * page
+
+
+def _tail(log: Path) -> str:
+    with log.open("rb") as said:
+        said.seek(max(0, log.stat().st_size - _SAID_BYTES))
+        return said.read().decode(errors="replace")
