@@ -43,6 +43,10 @@ class Event(StrEnum):
         "Preflight found values that can't be carried: table, column, reason, count, keys.",
     )
 
+    VALUES_REMARKED = (
+        "values.remarked",
+        "Values arrive as they are, but one should know of them: table, column, reason, count, keys.",
+    )
     VALUES_REWRITTEN = (
         "values.rewritten",
         "A rule turns values of the source into others: table, column, rows, rule.",

@@ -18,6 +18,8 @@ class Profile:
     widest_row_bytes: int
     changes: "tuple[Change, ...]" = ()
     """What rules make of its values."""
+    remarks: "tuple[Finding, ...]" = ()
+    """What is worth knowing about them, and stands in nobody's way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.names import TableName
 from migrator.plan import ColumnPlan, Plan, TablePlan
-from migrator.source import ScanSession
+from migrator.source import Affinity, ScanSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,10 @@ def _enforced(session: ScanSession, table: TablePlan, columns: Sequence[ColumnPl
     """Return whether a key of the source already keeps these columns unique in the same sense."""
     if any(column.target.type_name not in _SAME_EQUALITY or column.is_rewritten for column in columns):
         return False
-    if any(column.target.type_name in {"text", "varchar"} and not _has_text_affinity(column) for column in columns):
+    if any(
+        column.target.type_name in {"text", "varchar"} and column.source.affinity is not Affinity.TEXT
+        for column in columns
+    ):
         return False
     wanted = {column.source.name.casefold() for column in columns}
     key = {column.name.casefold() for column in table.source.key}
@@ -183,12 +186,6 @@ def _enforced(session: ScanSession, table: TablePlan, columns: Sequence[ColumnPl
         if {str(part["name"]).casefold() for part in parts} == wanted and all(p["coll"] == "BINARY" for p in parts):
             return True
     return False
-
-
-def _has_text_affinity(column: ColumnPlan) -> bool:
-    """SQLite, "Datatypes In SQLite", 3.1: Determination Of Column Affinity."""
-    declared = column.source.declared_type.upper()
-    return "INT" not in declared and any(word in declared for word in ("CHAR", "CLOB", "TEXT"))
 
 
 _UNIQUE = """

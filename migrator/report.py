@@ -89,6 +89,8 @@ class CheckReport:
     def to_json(self) -> dict[str, Any]:
         """Give the report for programs."""
         tables = [{**asdict(profile), "table": str(profile.table)} for profile in self.profiles]
+        for table in tables:
+            del table["remarks"]  # they are among the findings
         return {
             "tables": tables,
             "findings": [finding.to_json() for finding in self.findings],
@@ -104,7 +106,7 @@ class CheckReport:
         for change in (change for profile in self.profiles for change in profile.changes):
             console.print(change.line(), markup=False)
         for finding in self.findings:
-            console.print(finding.line(), markup=False)
+            console.print(finding.line() if finding.refuses else f"worth knowing: {finding.line()}", markup=False)
             if finding.settled_by:
                 console.print(f"    settled by: {finding.settled_by}", markup=False)
         verdict = self._verdict()

@@ -17,7 +17,7 @@ from typing import Any
 import adbc_driver_sqlite.dbapi as adbc
 import pyarrow as pa
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from migrator.errors import SourceChanged, SourceUnreadable
@@ -37,6 +37,25 @@ class StorageClass(StrEnum):
     REAL = "real"
     TEXT = "text"
     BLOB = "blob"
+
+
+class Affinity(StrEnum):
+    """What a column makes of values that are put into it (SQLite, "Datatypes In SQLite", 3.1)."""
+
+    INTEGER = "integer"
+    TEXT = "text"
+    BLOB = "blob"
+    REAL = "real"
+    NUMERIC = "numeric"
+
+
+# The first line of which the declared type has a word; with none of them a column is NUMERIC.
+_AFFINITIES = (
+    (Affinity.INTEGER, ("INT",)),
+    (Affinity.TEXT, ("CHAR", "CLOB", "TEXT")),
+    (Affinity.BLOB, ("BLOB",)),
+    (Affinity.REAL, ("REAL", "FLOA", "DOUB")),
+)
 
 
 # The typed row that goes first in every scan, and what the driver makes of it.
@@ -77,11 +96,22 @@ class SourceColumn:
     key_position: int
     """1 for the first column of the primary key, 0 for none."""
     generated: bool
+    ignores_case: bool = False
+    """Whether its collation is NOCASE, or another that takes a and A for one letter."""
 
     @property
     def quoted(self) -> str:
         """The name as it stands in a statement."""
         return quote_sqlite(self.name)
+
+    @property
+    def affinity(self) -> Affinity:
+        """What the declared type makes of values."""
+        declared = self.declared_type.upper()
+        if not declared:
+            return Affinity.BLOB
+        fitting = (affinity for affinity, words in _AFFINITIES if any(word in declared for word in words))
+        return next(fitting, Affinity.NUMERIC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,13 +353,36 @@ def _left_out(name: str, kind: str) -> str | None:
 
 async def _table(connection: AsyncConnection, name: str, *, without_rowid: bool) -> SourceTable:
     rows = (await connection.execute(text(_COLUMNS), {"table": name})).all()
+    blind = await _ignoring_case(connection, name, [row[0] for row in rows])
     columns = tuple(
-        SourceColumn(column, declared, bool(not_null), position, hidden in _GENERATED)
+        SourceColumn(column, declared, bool(not_null), position, hidden in _GENERATED, column in blind)
         for column, declared, not_null, position, hidden in rows
     )
     taken = {column.name.lower() for column in columns}
     free = (alias for alias in ("rowid", "_rowid_", "oid") if alias not in taken)
     return SourceTable(name, columns, None if without_rowid else next(free, None))
+
+
+async def _ignoring_case(connection: AsyncConnection, table: str, columns: Sequence[str]) -> set[str]:
+    """
+    Return the columns to which a and A are equal.
+
+    No PRAGMA has a column's collation. But a subquery's column has that of its first SELECT, here one without rows
+    (SQLite, "Datatypes In SQLite", 7.1). A collation of the application's own is unknown here, and is left out.
+    """
+    names = [quote_sqlite(column) for column in columns]
+    compared = ", ".join(f"{name} = 'A'" for name in names)
+    try:
+        answers = await connection.exec_driver_sql(
+            f"WITH one AS MATERIALIZED (SELECT {', '.join(names)} FROM {quote_sqlite(table)} WHERE 0 "
+            f"UNION ALL SELECT {', '.join(['char(97)'] * len(names))}) SELECT {compared} FROM one"
+        )
+        return {column for column, equal in zip(columns, answers.one(), strict=True) if equal}
+    except OperationalError as error:
+        if "collation" not in str(error):
+            raise
+        found = [await _ignoring_case(connection, table, [column]) for column in columns if len(columns) > 1]
+        return set().union(*found)
 
 
 async def _alembic_revisions(connection: AsyncConnection, tables: set[str]) -> tuple[str, ...]:

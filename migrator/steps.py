@@ -254,7 +254,8 @@ async def report_of(target: Target, plan: Plan, verdicts: list[Verdict], runner:
 
 
 def what_was_decided(plan: Plan, profiles: Iterable[Profile]) -> tuple[str, ...]:
-    """Return what rules, and the one assumption, made of values; of tables that this run has loaded."""
+    """Return what rules, and the one assumption, made of values, and what else is worth knowing, of loaded tables."""
+    profiles = list(profiles)
     in_utc = [
         f"{table.source.name}.{column.source.name}"
         for table in plan.tables
@@ -262,7 +263,11 @@ def what_was_decided(plan: Plan, profiles: Iterable[Profile]) -> tuple[str, ...]
         if column.target.type_name == "timestamptz" and column.rule.timezone is None
     ]
     assumed = (f"text without an offset was read as UTC in: {', '.join(in_utc)}",) if in_utc else ()
-    return (*(change.line() for profile in profiles for change in profile.changes), *assumed)
+    return (
+        *(change.line() for profile in profiles for change in profile.changes),
+        *assumed,
+        *(f"WARNING: {remark.line()}" for profile in profiles for remark in profile.remarks),
+    )
 
 
 def run_id_of_log() -> UUID:

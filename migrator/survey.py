@@ -14,6 +14,7 @@ from migrator.findings import Change, Example, Finding, Profile
 from migrator.judge import Judge
 from migrator.keys import Keys, breaches
 from migrator.plan import ColumnPlan, Plan, TablePlan
+from migrator.remarks import remarks
 from migrator.remedies import remedy
 from migrator.source import Lane, ScanSession, SourceTable, StorageClass
 from migrator.trial import ROWS_NAMED, blame
@@ -46,12 +47,13 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
     """Return what was found out about a table. Blocks while it is scanned; raises SourceUnreadable."""
     checks = [(column, refusal) for column in table.compared for refusal in _refusals(column)]
     ruled = [(column, condition) for column in table.compared if (condition := _rewrites(column))]
-    conditions = [refusal.condition for _, refusal in checks] + [condition for _, condition in ruled]
+    known = [(column, remark) for column in table.compared for remark in remarks(table, column)]
+    conditions = [one.condition for _, one in (*checks, *known)] + [condition for _, condition in ruled]
     counted = session.ask(_aggregates(table, conditions))[0]
     hits = [counted[f"hits_{i}"] or 0 for i in range(len(conditions))]
     changes = tuple(
         Change(table.source.name, column.source.name, rows, column.rule.words())
-        for (column, _), rows in zip(ruled, hits[len(checks) :], strict=True)
+        for (column, _), rows in zip(ruled, hits[len(checks) + len(known) :], strict=True)
         if rows
     )
     profile = Profile(table.name, counted["row_count"], counted["byte_count"] or 0, counted["widest"] or 0)
@@ -77,7 +79,14 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
         [counts] = session.ask(f"SELECT count(*) AS rows FROM {table.source.quoted} WHERE {breach.condition}")
         if counts["rows"]:
             findings.append(tell(breach.column, counts["rows"], breach.reason, breach.condition))
-    return Survey(replace(profile, changes=changes), tuple(findings))
+    # These end up in the log of a run that goes well, where values don't belong.
+    mention = _Teller(session, table.source, replace(showing, mask_values=True))
+    worth_knowing = tuple(
+        replace(mention(column, rows, remark.reason, remark.condition), refuses=False)
+        for (column, remark), rows in zip(known, hits[len(checks) :], strict=False)
+        if rows
+    )
+    return Survey(replace(profile, changes=changes, remarks=worth_knowing), (*findings, *worth_knowing))
 
 
 def measure(session: ScanSession, table: TablePlan) -> Profile:

@@ -48,6 +48,8 @@ class TargetColumn:
     enum_labels: tuple[str, ...] = ()
     modifier: int = -1
     domain: bool = False
+    deterministic: bool = True
+    """Whether its collation tells apart all that differs in a byte."""
 
     @property
     def quoted(self) -> str:
@@ -247,6 +249,7 @@ def _column(row: Row[Any], labels: dict[int, list[Row[Any]]]) -> TargetColumn:
         enum_labels=tuple(label.enumlabel for label in labels.get(row.base_oid, ())),
         modifier=row.modifier,
         domain=row.domain,
+        deterministic=row.deterministic,
     )
 
 
@@ -271,8 +274,10 @@ SELECT a.attrelid, a.attname, bottom.typname AS type_name, bottom.oid AS base_oi
        format_type(a.atttypid, a.atttypmod) AS declared,
        CASE WHEN a.atttypmod >= 0 THEN a.atttypmod ELSE base.modifier END AS modifier,
        a.attnotnull OR base.not_null AS not_null, a.atthasdef AS has_default,
-       a.attidentity::text AS identity, a.attgenerated::text <> '' AS generated
+       a.attidentity::text AS identity, a.attgenerated::text <> '' AS generated,
+       coalesce(l.collisdeterministic, true) AS deterministic
 FROM pg_attribute a
+LEFT JOIN pg_collation l ON l.oid = a.attcollation
 JOIN pg_class c ON c.oid = a.attrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN base ON base.oid = a.atttypid

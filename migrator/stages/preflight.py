@@ -63,6 +63,8 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
     findings = [finding for one in surveys for finding in one.findings]
     for change in (change for one in surveys for change in one.profile.changes):
         log.info(Event.VALUES_REWRITTEN, **asdict(change))
+    for remark in (finding for finding in findings if not finding.refuses):
+        log.warning(Event.VALUES_REMARKED, **remark.to_json())
     refuse(findings)
     profiles = {one.profile.table: one.profile for one in surveys}
     if strangers := await strangers_in(source, target, occupied, profiles, batch_bytes=batch_bytes, showing=showing):

@@ -8,16 +8,19 @@ import pyarrow.compute as pc
 
 from migrator.source import StorageClass
 from migrator.target import TargetColumn
-from migrator.types.family import Family, Refusal, Unfit, first, one_lane, stored_as
+from migrator.types.family import Family, Refusal, Unfit, first, one_lane
 
 _BYTES = 16
 _AS_BYTES = "CASE typeof({0}) WHEN 'blob' THEN {0} ELSE unhex({0}, '-') END"
 
 
 def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
-    """Refuse numbers (a UUID that NUMERIC affinity has eaten) and whatever isn't 128 bits."""
+    """Refuse numbers (UUIDs that NUMERIC affinity has eaten) and whatever isn't 128 bits."""
     return (
-        stored_as(expression, StorageClass.TEXT, StorageClass.BLOB),
+        Refusal(
+            f"typeof({expression}) IN ('integer', 'real')",
+            "is a number: already damaged in the source, where SQLite takes a type like UUID for numeric",
+        ),
         Refusal(
             # Functions of text stop at a NUL: what hides behind it shows in the number of bytes.
             f"typeof({expression}) = 'text' AND (coalesce(length(unhex({expression}, '-')), 0) <> {_BYTES} "

@@ -14,6 +14,7 @@ import pytest
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from fix_values import Carry, MakeMove, Refused, refusals
+from structlog.testing import capture_logs
 
 pytestmark = pytest.mark.one_server
 
@@ -206,15 +207,48 @@ async def test_a18_three_ways_to_store_a_uuid(carry: Carry) -> None:
 async def test_a19_uuids_that_affinity_has_eaten(carry: Carry) -> None:
     """A column declared UUID has NUMERIC affinity: what became a number there is refused, not guessed."""
     values = {"inf": "97033619637148748591279e7866347", "twelve": "00000000000000000000000000000012"}
-    assert await carry("uuid", values, stored_as="UUID") == dict.fromkeys(
-        values, Refused("is not stored as TEXT or BLOB")
+    damaged = Refused("is a number: already damaged in the source, where SQLite takes a type like UUID for numeric")
+    assert await carry("uuid", values, stored_as="UUID") == dict.fromkeys(values, damaged)
+
+
+async def test_a19_text_that_affinity_has_made_numbers_of(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite
+) -> None:
+    """What is left of 007 arrives, and the report and the log name the rows; true text isn't named."""
+    make_sqlite(
+        "CREATE TABLE t (id TEXT PRIMARY KEY, v STRING, w TEXT)", {"t": [("agent", "007", "007"), ("word", "x", "x")]}
     )
+    await database.execute("CREATE TABLE t (id text PRIMARY KEY, v varchar(9), w text)")
+    [finding] = (await move().check()).findings
+    assert (finding.column, finding.rows, finding.refuses) == ("v", 1, False)
+    assert [(example.key, example.value) for example in finding.examples] == [("id = 'agent'", "integer of 1 bytes")]
+    assert "takes the type STRING for numeric: text like 007" in finding.reason
+    with capture_logs() as events:
+        report = await move().run()
+    assert f"WARNING: {finding.line()}" in report.notes
+    assert [event["column"] for event in events if event["event"] == "values.remarked"] == ["v"]
+    assert [row["v"] for row in await database.fetch("SELECT v FROM t ORDER BY id")] == ["7", "x"]
 
 
 async def test_a20_decimals_that_would_be_rounded(carry: Carry) -> None:
     """A double means its shortest decimal; where that has a digit too many, it is refused and not rounded."""
     outcome = await carry("numeric(10,2)", {"fits": 1230.99, "rounded": 1230.999}, stored_as="NUMERIC")
     assert outcome == {"fits": Decimal("1230.99"), "rounded": cannot("numeric(10,2)")}
+
+
+async def test_a20_decimals_that_have_lost_digits_already(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite
+) -> None:
+    """The double arrives as its shortest decimal; that it may have been more is said, with the row."""
+    values = [("long", "12345678901234567890.1234567890"), ("short", "1230.99"), ("whole", "12345678901234567")]
+    make_sqlite("CREATE TABLE t (id TEXT PRIMARY KEY, v DECIMAL(30,10))", {"t": values})
+    await database.execute("CREATE TABLE t (id text PRIMARY KEY, v numeric(30,10))")
+    [remark] = (await move().check()).findings
+    assert ([example.key for example in remark.examples], remark.refuses) == (["id = 'long'"], False)
+    assert remark.reason.startswith("is a REAL of more than 15 digits")
+    await move().run()
+    arrived = {row["id"]: row["v"] for row in await database.fetch("SELECT * FROM t")}
+    assert arrived == {name: Decimal(repr(float(v)) if name != "whole" else v) for name, v in values}
 
 
 @pytest.mark.parametrize("value", [1230.99, 12.3, 0.46556071130937093, 1699999999.123])

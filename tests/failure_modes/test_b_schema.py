@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from asyncpg.exceptions import FeatureNotSupportedError
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from fix_values import MakeMove, Move, refusals
@@ -227,6 +228,58 @@ async def test_b27_uniqueness_without_case(end_to_end: EndToEnd, database: Datab
         {"t": [("one", "Ada@example.org"), ("two", "ada@example.org"), ("three", "bob@example.org")]},
     )
     assert set(refusals((await move.check()).findings)) == {"one", "two"}
+
+
+NOCASE = "CREATE TABLE t (id TEXT PRIMARY KEY, mail {declared} COLLATE NOCASE, nick TEXT)"
+PEOPLE = [("one", "Ada", "a"), ("two", "ada", "A"), ("three", "Bob", "a"), ("four", "Bob", "b")]
+
+
+@pytest.mark.parametrize("declared", ["text", "varchar(9)", "char(9)"])
+async def test_b27_a_column_that_loses_its_blindness(end_to_end: EndToEnd, declared: str) -> None:
+    """It is reported, and so are the rows that only case tells apart; the run goes on, and says it too."""
+    move = await end_to_end(
+        NOCASE.format(declared="TEXT"),
+        f"CREATE TABLE t (id text PRIMARY KEY, mail {declared}, nick text)",
+        {"t": PEOPLE},
+    )
+    column, rows = (await move.check()).findings
+    assert (column.column, column.rows, column.refuses) == ("mail", 4, False)
+    assert "compared without case in the source (COLLATE NOCASE)" in column.reason
+    assert "citext" in column.settled_by
+    assert ({example.key for example in rows.examples}, rows.refuses) == ({"id = 'one'", "id = 'two'"}, False)
+    report = await move.run()
+    assert {f"WARNING: {column.line()}", f"WARNING: {rows.line()}"} <= set(report.notes)
+
+
+@pytest.mark.parametrize("declared", ["citext", "text COLLATE blind", "int"])
+async def test_b27_a_column_that_stays_blind(end_to_end: EndToEnd, database: Database, declared: str) -> None:
+    """Nothing is said where the target doesn't see case either, or where there is none to see."""
+    await database.execute("CREATE EXTENSION citext", as_admin=True)
+    if "blind" in declared:
+        try:
+            await database.execute(
+                "CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+            )
+        except FeatureNotSupportedError:
+            pytest.skip("this server was built without ICU")
+    move = await end_to_end(NOCASE.format(declared=""), f"CREATE TABLE t (id text PRIMARY KEY, mail {declared})", {})
+    assert (await type(move)(move.source, move.database, {"exclude": ("t.nick",)}).check()).findings == ()
+
+
+async def test_b27_a_collation_of_the_applications_own(end_to_end: EndToEnd, database: Database) -> None:
+    """Nobody here knows what it does, and it is in nobody's way; of its neighbours what is known is said."""
+    move = await end_to_end("CREATE TABLE other (x)", "CREATE TABLE t (a text, b text, c text)", {})
+    with sqlite3.connect(move.source) as connection:
+        connection.create_collation("mine", lambda a, b: (a > b) - (a < b))
+        connection.executescript(
+            "DROP TABLE other; CREATE TABLE t (a TEXT COLLATE mine, b TEXT COLLATE NOCASE, c TEXT);"
+            "INSERT INTO t VALUES ('x', 'y', 'z')"
+        )
+    connection.close()
+    [finding] = (await move.check()).findings
+    assert finding.column == "b"
+    await move.run()
+    assert [tuple(row) for row in await database.fetch("SELECT * FROM t")] == [("x", "y", "z")]
 
 
 async def test_b28_bookkeeping_tables(end_to_end: EndToEnd) -> None:
