@@ -45,7 +45,7 @@ MEANING: Final[dict[int, tuple[str, str]]] = {
 
 def pages() -> list[Path]:
     """Return every page of the documentation, generated parts or not."""
-    return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+    return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 
 
 def renewed(page: str) -> str:

@@ -25,5 +25,6 @@ lock "$@" --output-file requirements/build.txt --only-build-deps --build-deps-fo
 # What it tries the finished image with, and the application of the tests on containers.
 lock "$@" --output-file requirements/self-test.txt requirements/self-test.in
 lock "$@" --output-file tests/e2e/api/requirements.txt tests/e2e/api/requirements.in
+lock "$@" --output-file examples/notes/requirements.txt examples/notes/requirements.in
 lock "$@" --output-file requirements/lint.txt requirements/lint.in
 lock "$@" --output-file requirements/optuna.txt requirements/optuna.in

@@ -1,0 +1,1 @@
+"""A small application that keeps notes: an example of one that the migrator knows nothing about."""
