@@ -75,6 +75,15 @@ def test_generated_parts_are_fresh(page: Path) -> None:
     assert read(page) == DOCS.renewed(read(page))
 
 
+def test_plots_are_fresh() -> None:
+    """Each plot is what the kept results say; `python scripts/docs.py` draws it anew, and a page shows it."""
+    plots: dict[Path, str] = DOCS.plots()
+    assert plots
+    for path, drawn in plots.items():
+        assert read(path) == drawn
+        assert any(f"({path.relative_to(page.parent)})" in read(page) for page in PAGES if page.parent in path.parents)
+
+
 def test_every_part_is_on_a_page() -> None:
     """Each part that can be generated stands somewhere, so nothing that has to be documented is left out."""
     used = {match["name"] for page in PAGES for match in DOCS.PART.finditer(read(page))}
