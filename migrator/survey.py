@@ -10,6 +10,7 @@ by one.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from migrator.aggregates import added_up, answers
 from migrator.findings import Change, Example, Finding, Profile
 from migrator.judge import Judge
 from migrator.keys import Keys, breaches
@@ -49,14 +50,13 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
     ruled = [(column, condition) for column in table.compared if (condition := _rewrites(column))]
     known = [(column, remark) for column in table.compared for remark in remarks(table, column)]
     conditions = [one.condition for _, one in (*checks, *known)] + [condition for _, condition in ruled]
-    counted = session.ask(_aggregates(table, conditions))[0]
-    hits = [counted[f"hits_{i}"] or 0 for i in range(len(conditions))]
+    sizes, hits = _counted(session, table, conditions)
     changes = tuple(
         Change(table.source.name, column.source.name, rows, column.rule.words())
         for (column, _), rows in zip(ruled, hits[len(checks) + len(known) :], strict=True)
         if rows
     )
-    profile = Profile(table.name, counted["row_count"], counted["byte_count"] or 0, counted["widest"] or 0)
+    profile = Profile(table.name, *sizes)
     struck = [(column, refusal, rows) for (column, refusal), rows in zip(checks, hits, strict=False) if rows]
     tell = _Teller(session, table.source, showing)
     findings = [tell(column, rows, refusal.reason, refusal.condition) for column, refusal, rows in struck]
@@ -91,8 +91,8 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
 
 def measure(session: ScanSession, table: TablePlan) -> Profile:
     """Return the size of a table alone, which SQLite adds up without reading long values."""
-    counted = session.ask(_aggregates(table, []))[0]
-    return Profile(table.name, counted["row_count"], counted["byte_count"] or 0, counted["widest"] or 0)
+    sizes, _ = _counted(session, table, [])
+    return Profile(table.name, *sizes)
 
 
 def _refusals(column: ColumnPlan) -> tuple[Refusal, ...]:
@@ -113,13 +113,15 @@ def _rewrites(column: ColumnPlan) -> str | None:
     return " OR ".join(conditions) or None
 
 
-def _aggregates(table: TablePlan, conditions: Sequence[str]) -> str:
-    width = " + ".join(_width(column) for column in table.columns) or "0"
-    sums = "".join(f", sum({condition}) AS hits_{i}" for i, condition in enumerate(conditions))
-    return (
-        f"SELECT count(*) AS row_count, CAST(sum({width}) AS INTEGER) AS byte_count, max({width}) AS widest{sums} "
-        f"FROM {table.source.quoted}"
-    )
+def _counted(
+    session: ScanSession, table: TablePlan, conditions: Sequence[str]
+) -> tuple[tuple[int, int, int], list[int]]:
+    """Return the table's rows, bytes and widest row, and for how many rows each condition is true."""
+    width = added_up([_width(column) for column in table.columns])
+    questions = ["count(*)", f"CAST(sum({width}) AS INTEGER)", f"max({width})"]
+    sums = [f"sum({condition})" for condition in conditions]
+    rows, size, widest, *hits = (answer or 0 for answer in answers(session, table.source, questions + sums))
+    return (rows, size, widest), hits
 
 
 def _width(column: ColumnPlan) -> str:
