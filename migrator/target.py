@@ -16,7 +16,13 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from migrator.address import TargetAddress
+from migrator.address import (
+    KEEPALIVE_COUNT,
+    KEEPALIVE_IDLE_SECONDS,
+    KEEPALIVE_INTERVAL_SECONDS,
+    UNACKNOWLEDGED_MILLISECONDS,
+    TargetAddress,
+)
 from migrator.errors import ConfigurationError
 from migrator.names import TableName, quote_postgres
 
@@ -115,6 +121,12 @@ class Target:
         arguments["server_settings"] |= {
             "statement_timeout": "0",
             "idle_in_transaction_session_timeout": "0",
+            # The server's side of a connection that fell silent has to end as well, or it holds the job's lock and the
+            # tables' for hours (two, by most systems' defaults) against the next try.
+            "tcp_keepalives_idle": str(KEEPALIVE_IDLE_SECONDS),
+            "tcp_keepalives_interval": str(KEEPALIVE_INTERVAL_SECONDS),
+            "tcp_keepalives_count": str(KEEPALIVE_COUNT),
+            "tcp_user_timeout": str(UNACKNOWLEDGED_MILLISECONDS),
             # What the job takes for done has to outlive a crash, also on a server that is set to promise less.
             "synchronous_commit": "on",
             "standard_conforming_strings": "on",

@@ -1,3 +1,3 @@
 """Loads the fixtures; each plugin is named for what it gives."""
 
-pytest_plugins = ["fix_logs", "fix_postgres", "fix_settings", "fix_sqlite", "fix_job", "fix_values"]
+pytest_plugins = ["fix_logs", "fix_postgres", "fix_settings", "fix_sqlite", "fix_job", "fix_values", "fix_stack"]
