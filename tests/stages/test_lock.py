@@ -27,13 +27,17 @@ from migrator.target_url import from_url
 
 
 async def test_the_second_gives_up_and_names_the_holder(database: Database) -> None:
-    """It waits as long as allowed; its exit code is that of something worth another try."""
+    """It says whom it waits for, and waits as long as allowed; its exit code is that of something worth another try."""
     target = Target(from_url(database.url, {}))
     async with lock(target, 5):
-        with pytest.raises(GaveUp, match=r"migrator from .* \(server process \d+\)") as caught:
+        with (
+            capture_logs() as events,
+            pytest.raises(GaveUp, match=r"migrator from .* \(server process \d+\)") as caught,
+        ):
             async with lock(target, 0.1):
                 pytest.fail("two hold the lock")
     assert caught.value.exit_code == 5
+    assert [(event["event"], event["holder"]) for event in events] == [("lock.waiting", caught.value.facts["holder"])]
     async with lock(target, 0.1):
         pass
 
