@@ -97,10 +97,11 @@ class TablePlan:
     def convert(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the batch to send, one array a column, named like the target's columns."""
         arrays: list[pa.Array] = []
+        read = batch.columns  # made anew each time one asks
         at = 0
         for column in self.columns:
             width = len(column.lanes)
-            arrays.append(column.convert(batch.columns[at : at + width]))
+            arrays.append(column.convert(read[at : at + width]))
             at += width
         return pa.record_batch(arrays, names=[column.target.name for column in self.columns])
 

@@ -16,18 +16,14 @@ from migrator.settings import Settings
 from migrator.source import Lane, Source, StorageClass
 
 COLUMNS = 1500  # of the 1,600 that PostgreSQL takes
-# A type, and what SQLite holds of it in row i.
-KINDS: dict[str, object] = {
-    "int": 7,
-    "text": "x",
-    "boolean": 1,
+# A type, and what SQLite holds of it. DuckDB plans long for many columns of the second kind.
+KINDS: dict[str, object] = {"int": 7, "text": "x", "boolean": 1, "double precision": 0.1, "bytea": b"b"}
+RARE: dict[str, object] = {
     "numeric(6,2)": 1.25,
-    "date": "2024-02-29",
-    "double precision": 0.1,
-    "timestamptz": "2024-02-29 12:30:15",
     "jsonb": "{}",
+    "date": "2024-02-29",
+    "timestamptz": "2024-02-29 12:30:15",
     "uuid": "97033619637148748591279e78663470",
-    "bytea": b"b",
 }
 
 
@@ -36,22 +32,22 @@ async def test_a_table_of_1500_columns(
     move: MakeMove, database: Database, make_sqlite: MakeSqlite, tmp_path: Path
 ) -> None:
     """Checked, copied, compared; a bad value and a tampered cell in the last columns are named."""
-    kinds = [list(KINDS)[place % len(KINDS)] for place in range(COLUMNS)]
+    kinds = [*RARE, *(list(KINDS)[place % len(KINDS)] for place in range(COLUMNS - len(RARE)))]
     await database.execute(
         "CREATE TABLE t (id int PRIMARY KEY, " + ", ".join(f"c{i} {kind}" for i, kind in enumerate(kinds)) + ")"
     )
     source = "CREATE TABLE t (id INTEGER PRIMARY KEY, " + ", ".join(f"c{i}" for i in range(COLUMNS)) + ")"
-    values = [KINDS[kind] if place % 3 else None for place, kind in enumerate(kinds)]
+    values = [(KINDS | RARE)[kind] if place % 3 else None for place, kind in enumerate(kinds)]
     rows = [(i, *values) for i in range(20)]
-    bad = (20, *("bad" if kind == "date" else None for kind in kinds))
+    bad = (20, *("bad" if kind in {"int", "date"} else None for kind in kinds))
     make_sqlite(source, {"t": [*rows, bad]})
     findings = (await move().check()).findings
-    assert len(findings) == kinds.count("date")
+    assert len(findings) == kinds.count("int") + 1
     assert set(refusals(findings)) == {"20"}
     await asyncio.to_thread(move().source.unlink)
     make_sqlite(source, {"t": rows})
     await move().run()
-    last = COLUMNS - len(KINDS) + list(KINDS).index("text")
+    last = max(place for place, kind in enumerate(kinds) if kind == "text")
     await database.execute(f"UPDATE t SET c{last} = 'y' WHERE id = 7")
     file = tmp_path / "differences.ndjson"
     with pytest.raises(Mismatch):
