@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -157,9 +159,15 @@ def test_memory_is_that_of_the_whole_tree(tmp_path: Path) -> None:
 
 def test_a_command_that_takes_too_long_is_killed(tmp_path: Path) -> None:
     """It has no exit code then, and its children are gone too."""
-    ended = processes.run(["sh", "-c", "echo begun; sleep 600 & wait"], {}, tmp_path / "log", 0.5, tmp_path)
+    os.mkfifo(tmp_path / "held")
+    held = os.open(tmp_path / "held", os.O_RDONLY | os.O_NONBLOCK)
+    command = ["sh", "-c", "sleep 600 > held & echo begun; wait"]
+    ended = processes.run(command, {}, tmp_path / "log", 0.5, tmp_path)
     assert ended.code is None
     assert ended.said == "begun\n"
+    is_let_go, _, _ = select.select([held], [], [], 30)
+    os.close(held)
+    assert is_let_go
 
 
 def entry(name: str, *runs: Run) -> Entry:

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
             folder=given.folder,
             note=given.note,
             jobs=given.jobs,
-            duckdb=given.duckdb,
+            duckdb=str(given.duckdb.absolute()),
         )
         session = measure(source.shape, source.megabytes, wishes, Console(stderr=True))
         table.show(session, Console(width=140))
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--timeout-minutes", type=float, default=30, help="how long one run may take (30)")
     add("--folder", type=Path, help="where source and scratch files go (the system's temporary folder)")
     add("--jobs", type=int, help="tables at a time for migrator (its own choice)")
-    add("--duckdb", default=sys.executable, help="a Python that has DuckDB and its extensions (this one)")
+    add("--duckdb", type=Path, default=sys.executable, help="a Python that has DuckDB and its extensions (this one)")
     add("--note", default="shared", help="what else to say of the machine beside its cores (shared)")
     add("--save", action="store_true", help="keep the results for docs/benchmarks.md")
     return parser

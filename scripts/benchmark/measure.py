@@ -35,7 +35,7 @@ def measure(shape: str, megabytes: float, wishes: Wishes, console: Console) -> S
     """Make a source, run everybody on it, and return all that was seen."""
     data = dataset(shape, megabytes, wishes.tables)
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=wishes.folder) as name, Server() as server:
-        folder = Path(name)
+        folder = Path(name).absolute()
         bench = Bench(server, folder, folder / "source.db", data, wishes.timeout_seconds, wishes.jobs, wishes.duckdb)
         console.print(f"making a source: {shape}, {megabytes:g} MB")
         size = data.make_source(bench.source)

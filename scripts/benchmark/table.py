@@ -45,7 +45,7 @@ def result(entry: Entry) -> str:
     if last.exit_code is None:
         return f"stopped after {last.seconds / 60:.0f} minutes"
     if not last.ended_well:
-        return f"failed, exit code {last.exit_code}: {last.said}"
+        return f"failed after {last.seconds:.1f} s, exit code {last.exit_code}: {last.said}"
     wrong = dict.fromkeys(sentence for run in entry.runs for sentence in run.wrong)
     return "; ".join(wrong) or ("complete and equal" if entry.is_tool else "equal")
 
