@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 
 from migrator.batches import scan
 from migrator.findings import Profile
-from migrator.forms import Pair, Reading, reading
+from migrator.forms import Pair, Reading, quick_reading, reading
 from migrator.normal import NormalForms, reading_session
-from migrator.source import Source, SourceTable
+from migrator.source import Lane, Source, SourceTable
 from migrator.target import TargetTable
 
 
@@ -24,11 +24,18 @@ class Comparison:
     pairs: tuple[Pair, ...]
     profile: Profile
     batch_bytes: int
+    quick: bool = False
+    """Whether it is read in the quick forms: rows that are equal in these are equal, others need not differ."""
 
     @property
     def readings(self) -> tuple[Reading, ...]:
         """How each pair is read."""
-        return tuple(reading(pair) for pair in self.pairs)
+        return tuple(quick_reading(pair) if self.quick else reading(pair) for pair in self.pairs)
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """The lanes of all readings, side by side."""
+        return tuple(lane for reading in self.readings for lane in reading.lanes)
 
     @property
     def key(self) -> tuple[int, ...]:
@@ -46,7 +53,7 @@ def source_rows(source: Source, uri: str, comparison: Comparison) -> Iterator[pa
     SourceUnreadable.
     """
     readings = comparison.readings
-    lanes = [lane for reading in readings for lane in reading.lanes]
+    lanes = comparison.lanes
     schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(lanes)])
     with source.session() as session, NormalForms(uri, comparison.target.name) as normal:
         batches = scan(

@@ -57,7 +57,12 @@ def of_source(source: Source, uri: str, comparison: Comparison) -> Digest:
     Blocks while the table is scanned; raises SourceUnreadable.
     """
     with source_rows(source, uri, comparison) as reader:
-        return _digest(reader, hashes(source_side(comparison.readings).forms, comparison.key))
+        return of_source_rows(reader, comparison)
+
+
+def of_source_rows(reader: pa.RecordBatchReader, comparison: Comparison) -> Digest:
+    """Return the digest of the source's rows, which come as columns ``c0``, ``c1``, …, one a lane of ``comparison``."""
+    return _digest(reader, hashes(source_side(comparison.readings).forms, comparison.key))
 
 
 def of_target(uri: str, comparison: Comparison) -> Digest:

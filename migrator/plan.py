@@ -1,11 +1,12 @@
 """Which source column goes into which target column: frozen plans, and a refusal for what has no partner."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
 from migrator.errors import NoPartner, TargetRefused
+from migrator.forms import Pair
 from migrator.names import TableName, nearest, partner
 from migrator.rewriting import check_meaning, rewritten
 from migrator.rules import NO_RULE, ColumnRule, Rules
@@ -25,11 +26,14 @@ class ColumnPlan:
     family: Family
     form: CopyForm
     rule: ColumnRule = NO_RULE
+    plain: bool = False
+    """Whether it is known to hold nothing unusual, and so is read the cheaper way."""
 
     @property
     def carrier(self) -> Family:
-        """The family in the form that the table is sent in."""
-        return (self.family.as_text or self.family) if self.form is CopyForm.TEXT else self.family
+        """The family in the form that the table is sent in, and in the way that the column is read."""
+        family = (self.family.as_text or self.family) if self.form is CopyForm.TEXT else self.family
+        return (family.plain or family) if self.plain else family
 
     @property
     def source_expression(self) -> str:
@@ -88,6 +92,16 @@ class TablePlan:
     def name(self) -> TableName:
         """The target's name, by which the ledger, the logs and the report know the table."""
         return self.target.name
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """What verification compares."""
+        return tuple(Pair(column.source_expression, column.target, column.timezone) for column in self.compared)
+
+    def plainly(self) -> "TablePlan":
+        """Return the plan that reads every column the cheaper way."""
+        columns, computed = ([replace(column, plain=True) for column in some] for some in (self.columns, self.computed))
+        return replace(self, columns=tuple(columns), computed=tuple(computed))
 
     @property
     def lanes(self) -> tuple[Lane, ...]:

@@ -316,7 +316,7 @@ class ScanSession:
                 reader = cursor.fetch_record_batch()
                 self._check_types(table, lanes, reader.schema)
                 yield from _without_typed_row(reader)
-            except adbc.Error as error:
+            except (adbc.Error, OSError) as error:  # Arrow's reader turns the driver's errors into OSError
                 if is_transient(error):
                     raise
                 raise unreadable(self._path, error, table=table.name) from error

@@ -23,6 +23,7 @@ from migrator.bridge import bridge
 from migrator.encode import Encoder, encoder_for
 from migrator.errors import SourceChanged
 from migrator.events import Event
+from migrator.examples import Showing
 from migrator.findings import Profile
 from migrator.ledger import Begun, CopiedTable
 from migrator.names import TableName, quote_postgres
@@ -31,7 +32,6 @@ from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
 from migrator.source import Source
 from migrator.strangers import look_at, refusal
-from migrator.survey import Showing
 from migrator.target import Target, copy_in, row_count
 
 log = structlog.get_logger()
@@ -204,6 +204,8 @@ def _chunks(
     source: Source, table: TablePlan, profile: Profile, piece: Piece, batch_bytes: int
 ) -> Iterator[tuple[int, bytes]]:
     """Yield (rows, COPY data), a batch at a time."""
+    if profile.plain:
+        table = table.plainly()
     encoder = _encoder(table)
     yield 0, encoder.start()
     with source.session() as session:

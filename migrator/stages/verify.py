@@ -8,30 +8,35 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
+import duckdb
 import structlog
 
 from migrator import catalog, differences, digest, ledger
 from migrator.comparison import Comparison
 from migrator.differences import Difference, Found
 from migrator.digest import Digest
-from migrator.errors import Mismatch
+from migrator.errors import Mismatch, SourceUnreadable
 from migrator.events import Event
-from migrator.forms import Pair
+from migrator.examples import Showing
+from migrator.findings import Profile
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
 from migrator.source import Source
-from migrator.survey import Showing, measure
+from migrator.survey import Survey, measure
 from migrator.target import Target
 
 log = structlog.get_logger()
 
 Tell = Callable[[Difference], None]
+
+NOTHING_KNOWN: Mapping[TableName, Survey] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,7 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     batch_bytes: int,
     showing: Showing,
     progress: Progress,
+    surveys: Mapping[TableName, Survey] = NOTHING_KNOWN,
     file: Path | None = None,
     note: bool = False,
 ) -> list[Verdict]:
@@ -87,6 +93,7 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
 
     Raises Mismatch, after all tables have been looked at, naming those that differ, with the first rows of each; all
     differences go into ``file``, one JSON object a line. A sequence that would give a value again is a difference too.
+    What ``surveys`` of this moment of the source know of its digests isn't read again.
 
     With ``note``, which only the job that has copied the rows gives, the ledger learns of the tables that are equal,
     and keys, indexes, defaults and triggers must be as they were before that job took some of them away.
@@ -95,8 +102,11 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
 
     async def in_turn(table: TablePlan, tell: Tell) -> Verdict:
         async with at_once:
-            comparison = await asyncio.to_thread(_comparison, source, table, batch_bytes)
-            verdict = await _compare(source, target, comparison, showing, tell)
+            survey = surveys.get(table.name)
+            profile = survey.profile if survey else await asyncio.to_thread(_measured, source, table)
+            comparison = Comparison(table.source, table.target, table.pairs, profile, batch_bytes)
+            known = survey.digest if survey else None
+            verdict = await _compare(source, target, comparison, known, showing, tell)
             progress.advance(str(table.name), verdict.source.rows)
             return verdict
 
@@ -111,19 +121,25 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     return verdicts
 
 
-def _comparison(source: Source, table: TablePlan, batch_bytes: int) -> Comparison:
+def _measured(source: Source, table: TablePlan) -> Profile:
     with source.session() as session:
-        profile = measure(session, table)
-    pairs = tuple(Pair(column.source_expression, column.target, column.timezone) for column in table.compared)
-    return Comparison(table.source, table.target, pairs, profile, batch_bytes)
+        return measure(session, table)
 
 
-async def _compare(source: Source, target: Target, comparison: Comparison, showing: Showing, tell: Tell) -> Verdict:
+async def _compare(  # noqa: PLR0913, PLR0917 - both ends, and what is known and wanted
+    source: Source, target: Target, comparison: Comparison, known: Digest | None, showing: Showing, tell: Tell
+) -> Verdict:
+    """Compare in the quick forms first; ``known`` is the source's digest in these. What differs there is read anew."""
     started = time.monotonic()
     uri, name = target.address.libpq_uri(), comparison.target.name
-    ours, theirs = await asyncio.gather(
-        asyncio.to_thread(digest.of_source, source, uri, comparison),
-        asyncio.to_thread(digest.of_target, uri, comparison),
+    same = await _same_digest(source, uri, replace(comparison, quick=True), known)
+    ours, theirs = (
+        (same, same)
+        if same is not None
+        else await asyncio.gather(
+            asyncio.to_thread(digest.of_source, source, uri, comparison),
+            asyncio.to_thread(digest.of_target, uri, comparison),
+        )
     )
     if ours == theirs:
         log.info(Event.TABLE_VERIFIED, table=str(name), rows=ours.rows, seconds=round(time.monotonic() - started, 3))
@@ -141,6 +157,18 @@ async def _compare(source: Source, target: Target, comparison: Comparison, showi
     verdict = Verdict(name, ours, theirs, found)
     log.error(Event.TABLE_DIFFERS, **verdict.facts())
     return verdict
+
+
+async def _same_digest(source: Source, uri: str, quick: Comparison, known: Digest | None) -> Digest | None:
+    """Return the digest that both ends have in the quick forms; None if they have none in common."""
+    if any(reading.by_server for reading in quick.readings):
+        return None  # PostgreSQL's own spelling is asked for, and there is no quicker way
+    theirs = asyncio.create_task(asyncio.to_thread(digest.of_target, uri, quick))
+    try:
+        ours = known or await asyncio.to_thread(digest.of_source, source, uri, quick)
+    except (SourceUnreadable, duckdb.Error):
+        ours = None  # a value of another storage class; that a file is damaged the other forms find too
+    return ours if ours == await theirs else None
 
 
 @contextmanager
