@@ -38,8 +38,9 @@ class Survey:
 def measure(session: ScanSession, table: TablePlan) -> Profile:
     """Return the size of a table, which SQLite adds up without reading long values."""
     width = added_up([_width(column) for column in table.columns])
-    counted = answers(session, table.source, ["count(*)", f"CAST(sum({width}) AS INTEGER)", f"max({width})"])
-    return Profile(table.name, *(answer or 0 for answer in counted))
+    questions = ["count(*)", f"CAST(sum({width}) AS INTEGER)", f"max({width})"]
+    rows, size, widest = answers(session, table.source, questions)
+    return Profile(table.name, rows, size or 0, widest or 0)
 
 
 def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and how it is shown
