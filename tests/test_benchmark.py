@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from benchmark.reference import NotProved, compare_samples
 from benchmark.results import Entry, Run, Session
 from fix_job import ROOT, clean_environment
 from fix_postgres import Database, Server
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 PROGRAMS = ROOT / "scripts" / "benchmark" / "programs"
 
@@ -167,6 +169,33 @@ def test_a_command_that_takes_too_long_is_killed(tmp_path: Path) -> None:
     assert ended.said == "begun\n"
     is_let_go, _, _ = select.select([held], [], [], 30)
     os.close(held)
+    assert is_let_go
+
+
+@pytest.mark.skipif(not Path("/proc/self/wchan").exists(), reason="only Linux tells what a process waits for")
+def test_an_interrupt_ends_what_is_measured_too(tmp_path: Path) -> None:
+    """Ctrl-C while a command is measured ends both: the command would go on for minutes, and load the machine."""
+    script = (
+        "import signal, sys; from pathlib import Path; from benchmark import processes;"
+        "signal.signal(signal.SIGINT, signal.default_int_handler); folder = Path(sys.argv[1]);"
+        "processes.run(['sh', '-c', 'exec > held; echo begun; exec sleep 600'], {}, folder / 'log', 600, folder)"
+    )
+    os.mkfifo(tmp_path / "held")
+    environment = clean_environment()
+    environment["PYTHONPATH"] += f":{ROOT / 'scripts'}"
+    measuring = subprocess.Popen(
+        [sys.executable, "-c", script, tmp_path],
+        env=environment,
+        stderr=subprocess.DEVNULL,
+    )
+    with (tmp_path / "held").open() as held:
+        assert held.readline() == "begun\n"
+        is_elsewhere = retry_if_result(lambda called: called != "do_wait")  # the kernel's name for it; see proc(5)
+        until_it_waits = Retrying(retry=is_elsewhere, wait=wait_fixed(0.02), stop=stop_after_delay(30))
+        until_it_waits(Path(f"/proc/{measuring.pid}/wchan").read_text)
+        measuring.send_signal(signal.SIGINT)
+        assert measuring.wait(30) != 0
+        is_let_go, _, _ = select.select([held], [], [], 30)
     assert is_let_go
 
 

@@ -33,7 +33,7 @@ def run(
     command: Sequence[str | Path], environment: Mapping[str, str], log: Path, timeout_seconds: float, folder: Path
 ) -> Ended:
     """
-    Run a command in ``folder`` to its end, or kill it and its children after ``timeout_seconds``.
+    Run a command in ``folder`` to its end, or kill it and its children after ``timeout_seconds``, or when interrupted.
 
     What it says goes to ``log``. The peak is the larger of two, both looked at ten times a second: the sum over the
     processes of its session, and the kernel's high-water mark of the largest. Elsewhere than on Linux it is the largest
@@ -51,10 +51,15 @@ def run(
             start_new_session=True,
         )
         watch = _Watch(process.pid, timeout_seconds)
-        _, status, usage = os.wait4(process.pid, 0)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:  # Ctrl-C is not handed on to another session
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        finally:
+            watch.end()
         seconds = time.monotonic() - began
     process.returncode = os.waitstatus_to_exitcode(status)
-    watch.end()
     # Not on Linux: what `wait4` tells there begins with the memory of the process that started the command, ours.
     largest = usage.ru_maxrss if sys.platform == "darwin" else 0
     code = None if watch.killed else process.returncode
