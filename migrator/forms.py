@@ -81,18 +81,16 @@ def reading(pair: Pair) -> Reading:  # noqa: C901, PLR0911, PLR0912 - a table, r
     match "enum" if pair.target.enum_labels else pair.target.type_name:
         case "bool":
             # Not cast to BOOLEAN: that would take every integer but 0 for true.
-            return Reading((Lane(column, StorageClass.INTEGER),), "{0}", f"{target}::int4", "{0}::BIGINT")
+            return _number(column, StorageClass.INTEGER, "{0}", f"{target}::int4", "{0}::BIGINT")
         case "int2" | "int4" | "int8":
-            return Reading((Lane(column, StorageClass.INTEGER),), "{0}", f"{target}::int8", "{0}::BIGINT")
+            return _number(column, StorageClass.INTEGER, "{0}", f"{target}::int8", "{0}::BIGINT")
         case "float4" | "float8":
-            # Text is left as it is, and so stops the scan: SQLite would cast a word to 0.0.
-            double = f"CASE WHEN typeof({column}) = 'text' THEN {column} ELSE CAST({column} AS REAL) END"
-            return Reading((Lane(double, StorageClass.REAL),), "bits({0})", f"{target}::float8", "bits({0})")
+            return _number(column, StorageClass.REAL, "bits({0})", f"{target}::float8", "bits({0})")
         case "bytea":
             blob = (Lane(f"CAST({column} AS BLOB)", StorageClass.BLOB),)
             return Reading(blob, "{0}", target, "{0}", shown_source=_DIGITS, shown_target=_DIGITS)
         case "uuid":
-            digits = f"CASE typeof({column}) WHEN 'blob' THEN hex({column}) ELSE {column} END"
+            digits = f"CASE typeof({column}) WHEN 'blob' THEN hex({column}) ELSE CAST({column} AS TEXT) END"
             lanes = (Lane(digits, StorageClass.TEXT),)
             return Reading(lanes, "hex_form({0})", f"{target}::text", "hex_form({0})")
         case "date" | "time" | "timestamp" as name:
@@ -156,7 +154,32 @@ _DIGITS = "lower(hex({0}))"
 
 
 def _text(column: str) -> tuple[Lane, ...]:
-    return (Lane(f"CAST({column} AS TEXT)", StorageClass.TEXT),)
+    return (Lane(_as_text(column), StorageClass.TEXT),)
+
+
+def _as_text(column: str) -> str:
+    """Return SQL for a value as text. A BLOB is spelled as SQLite spells it, since its bytes may be no text."""
+    return f"CASE typeof({column}) WHEN 'blob' THEN quote({column}) ELSE CAST({column} AS TEXT) END"
+
+
+def _number(column: str, storage: StorageClass, form: str, target: str, target_form: str) -> Reading:
+    """
+    Return the reading of a column of numbers, with a lane beside them for what is none.
+
+    Preflight lets no such value pass. But somebody may put one in afterwards, and that is a difference like any other.
+    """
+    taken = "'null', 'integer'" if storage is StorageClass.INTEGER else "'null', 'integer', 'real'"
+    is_number = f"typeof({column}) IN ({taken})"
+    return Reading(
+        (
+            Lane(f"CASE WHEN {is_number} THEN CAST({column} AS {storage}) END", storage),
+            Lane(f"CASE WHEN NOT {is_number} THEN {_as_text(column)} END", StorageClass.TEXT),
+        ),
+        f"struct_pack(number := {form}, word := {{1}})",
+        target,
+        f"struct_pack(number := {target_form}, word := NULL::VARCHAR)",
+        shown_source="coalesce({1}, {0}::VARCHAR)",
+    )
 
 
 def _text_or_real(
@@ -164,7 +187,7 @@ def _text_or_real(
 ) -> Reading:
     # SQLite's own cast of a REAL to text keeps 15 digits, so DuckDB spells the doubles.
     lanes = (
-        Lane(f"CASE typeof({column}) WHEN 'real' THEN NULL ELSE CAST({column} AS TEXT) END", StorageClass.TEXT),
+        Lane(f"CASE typeof({column}) WHEN 'real' THEN NULL ELSE {_as_text(column)} END", StorageClass.TEXT),
         Lane(f"CASE typeof({column}) WHEN 'real' THEN {column} END", StorageClass.REAL),
     )
     given = "coalesce({0}, {1}::VARCHAR)"
