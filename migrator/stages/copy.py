@@ -14,10 +14,11 @@ from uuid import UUID
 
 import pyarrow as pa
 import structlog
+from asyncpg.exceptions import CheckViolationError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import ledger
+from migrator import culprit, ledger
 from migrator.batches import scan
 from migrator.bridge import bridge
 from migrator.encode import Encoder, encoder_for
@@ -131,15 +132,18 @@ async def _load_piece(load: _Load, table: TablePlan, profile: Profile, piece: Pi
         if not begun.chunks:
             await connection.exec_driver_sql(f"TRUNCATE {table.name.quoted}")
         await connection.execute(text("SELECT set_config('synchronous_commit', 'off', true)"))
-        rows = await copy_in(
-            connection,
-            table.name,
-            [column.target.name for column in table.columns],
-            _encoded(load, table, profile, piece, sent),
-            form=table.form,
-            # Marks the rows as visible to all, so that nobody has to write them once more; needs the TRUNCATE.
-            freeze=not begun.chunks and not table.target.partitioned,
-        )
+        try:
+            rows = await copy_in(
+                connection,
+                table.name,
+                [column.target.name for column in table.columns],
+                _encoded(load, table, profile, piece, sent),
+                form=table.form,
+                # Marks the rows as visible to all, so that nobody has to write them once more; needs the TRUNCATE.
+                freeze=not begun.chunks and not table.target.partitioned,
+            )
+        except CheckViolationError as error:
+            raise await asyncio.to_thread(culprit.refusal, load.source, table, piece.where, error) from error
         for trigger in triggers:
             await connection.exec_driver_sql(trigger)
         seconds = time.monotonic() - started

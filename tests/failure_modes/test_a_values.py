@@ -314,6 +314,22 @@ async def test_a26_words_in_integer_columns(carry: Carry) -> None:
     assert await carry("integer", values, stored_as="INTEGER") == dict.fromkeys(values, refused)
 
 
+async def test_a03_a28_the_target_keeps_its_own_types(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite
+) -> None:
+    """No type is made up from the source's, and no default is taken over: what is integer stays integer."""
+    make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, flag BOOL DEFAULT 0, v BIGINT)", {"t": [(1, 1, 5)]})
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, flag boolean DEFAULT true, v int)")
+    shape = (
+        "SELECT attname, format_type(atttypid, atttypmod), pg_get_expr(adbin, adrelid) FROM pg_attribute "
+        "LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE attrelid = 't'::regclass AND attnum > 0"
+    )
+    before = [tuple(row) for row in await database.fetch(shape)]
+    await move().run()
+    assert [tuple(row) for row in await database.fetch(shape)] == before
+    assert [tuple(row) for row in await database.fetch("SELECT * FROM t")] == [(1, True, 5)]
+
+
 @pytest.mark.parametrize(("declared", "limit"), [("smallint", 2**15), ("integer", 2**31)])
 async def test_a27_integers_too_wide(carry: Carry, declared: str, limit: int) -> None:
     """The last that fits arrives, the next is refused with the limit."""
