@@ -131,6 +131,7 @@ class Cluster:
         }
         [container] = pod_of(job)["containers"]
         container["envFrom"][0]["configMapRef"]["name"] = settings["metadata"]["name"]
+        container["resources"]["requests"]["cpu"] = "100m"  # two at once fit on a small node
         self._use_local_images(pod_of(job))
         return manifests
 
