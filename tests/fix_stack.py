@@ -36,6 +36,9 @@ API_IMAGE: Final = "migrator-e2e-api"
 NEWEST: Final = ("docker", "compose")
 OLDEST: Final = ("docker-compose",)
 
+# Seconds until something has to have happened; a bound for machines that are busy, and no measure of anything.
+PATIENCE: Final = 300
+
 # A password with characters that mean something in URLs, shells, compose files and INI files.
 PASSWORD: Final = "p@ss:w/rd %2B $x'\"#"
 
@@ -48,13 +51,13 @@ ENVIRONMENT: Final = {
 }
 
 
-def docker(*arguments: str | Path, timeout: float = 120) -> str:
+def docker(*arguments: str | Path, timeout: float = PATIENCE) -> str:
     """Run a command of the engine's client and return what it prints; CalledProcessError if it fails."""
     return command("docker", *arguments, timeout=timeout).stdout.strip()
 
 
 def command(
-    *arguments: str | Path, timeout: float = 300, check: bool = True, text: str | None = None
+    *arguments: str | Path, timeout: float = 2 * PATIENCE, check: bool = True, text: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end; with ``check``, what it said is in the error if it fails."""
     done = subprocess.run(
@@ -70,7 +73,7 @@ def command(
     return done
 
 
-def until(look: Callable[[], T], what: str, seconds: float = 90) -> T:
+def until(look: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
     """Look again and again until there is something to see, and return it; fail with ``what`` if there never is."""
     looks = Retrying(
         retry=retry_if_result(lambda seen: not seen) | retry_if_exception_type((OSError, AssertionError)),

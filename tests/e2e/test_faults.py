@@ -3,7 +3,7 @@
 import time
 from datetime import datetime, timedelta
 
-from fix_stack import Stack, ask, command, docker, until
+from fix_stack import PATIENCE, Stack, ask, command, docker, until
 
 
 def begin(stack: Stack) -> None:
@@ -28,7 +28,7 @@ def test_the_server_is_killed(large_stack: Stack) -> None:
         docker("kill", postgres)
         until(lambda: large_stack.events("retry.scheduled"), "the run notices")
         docker("start", postgres)
-        assert up.wait(120) == 0
+        assert up.wait(PATIENCE) == 0
     copied = [line["table"] for line in large_stack.events("table.copied")]
     assert len(copied) == len(set(copied))
     assert_all_is_well(large_stack)
@@ -40,7 +40,7 @@ def test_the_migrator_is_stopped(large_stack: Stack) -> None:
     with large_stack.going_up() as up:
         large_stack.until_copying()
         docker("stop", large_stack.container("migrator"))
-        assert up.wait(60) != 0
+        assert up.wait(PATIENCE) != 0
     assert (large_stack.exit_code(), large_stack.api_was_started()) == (143, False)
     first = {line["table"] for line in large_stack.events("table.copied")}
     assert large_stack.up().returncode == 0
@@ -58,7 +58,7 @@ def test_the_network_is_away_for_twenty_seconds(large_stack: Stack) -> None:
         docker("network", "disconnect", network, postgres)
         time.sleep(20)  # the outage itself
         docker("network", "connect", "--alias", "postgres", network, postgres)
-        assert up.wait(180) == 0
+        assert up.wait(PATIENCE) == 0
     assert_all_is_well(large_stack)
 
 
@@ -69,9 +69,9 @@ def test_the_connection_falls_silent(large_stack: Stack) -> None:
         large_stack.until_copying()
         for chain, end in (("INPUT", "--dport"), ("OUTPUT", "--sport")):
             large_stack.in_network_of("postgres", "iptables", "-I", chain, "-p", "tcp", end, "5432", "-j", "DROP")
-        until(lambda: large_stack.events("retry.scheduled"), "the run notices", seconds=150)
+        until(lambda: large_stack.events("retry.scheduled"), "the run notices")
         large_stack.in_network_of("postgres", "iptables", "-F")
-        assert up.wait(180) == 0
+        assert up.wait(PATIENCE) == 0
     assert_all_is_well(large_stack)
 
 
@@ -81,7 +81,7 @@ def test_two_migrators_at_once(large_stack: Stack) -> None:
     with large_stack.going_up() as up:
         large_stack.until_copying()
         second = large_stack.migrator()
-        assert up.wait(60) == 0
+        assert up.wait(PATIENCE) == 0
     assert second.returncode == 0
     assert '"lock.waiting"' in second.stderr
     assert '"table.copied"' not in second.stderr
@@ -140,5 +140,5 @@ def test_a_health_check_that_is_wrong(stack: Stack) -> None:
     with stack.going_up() as up:
         until(lambda: stack.events("retry.scheduled", stage="wait"), "the migrator meets a closed port")
         docker("exec", stack.container("postgres"), "touch", "/tmp/go")  # noqa: S108 - the container's own
-        assert up.wait(120) == 0
+        assert up.wait(PATIENCE) == 0
     assert_all_is_well(stack)
