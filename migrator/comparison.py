@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 from migrator.batches import scan
 from migrator.findings import Profile
 from migrator.forms import Pair, Reading, quick_reading, reading
-from migrator.normal import NormalForms, reading_session
+from migrator.normal import NormalForms
 from migrator.source import Lane, Source, SourceTable
 from migrator.target import TargetTable
 
@@ -78,16 +79,16 @@ def _normalised(
 
 
 @contextmanager
-def target_rows(uri: str, comparison: Comparison) -> Iterator[pa.RecordBatchReader]:
+def target_rows(cursor: Any, comparison: Comparison) -> Iterator[pa.RecordBatchReader]:  # noqa: ANN401 - no types
     """
     Open a stream of the target's rows with a column ``c0``, ``c1``, … for each reading.
 
-    Read in one read-only transaction over ``uri`` (libpq's); raises what the ADBC driver raises.
+    Read in one read-only transaction of a ``reading_session``; raises what the ADBC driver raises.
     """
     selected = ", ".join(f"{one.select} AS c{i}" for i, one in enumerate(comparison.readings)) or "1 AS c0"
     # ONLY: rows of inheriting tables are theirs, and COPY never put ours there. Partitions are the table's own.
     table = comparison.target.name.quoted if comparison.target.partitioned else f"ONLY {comparison.target.name.quoted}"
-    with reading_session(uri) as cursor:
-        cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(comparison.batch_bytes)})
-        cursor.execute(f"SELECT {selected} FROM {table}")
-        yield cursor.fetch_record_batch()
+    cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(comparison.batch_bytes)})
+    cursor.execute(f"SELECT {selected} FROM {table}")
+    with cursor.fetch_record_batch() as reader:
+        yield reader

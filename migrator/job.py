@@ -121,7 +121,7 @@ async def _move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     progress.finish()
     await stage("restore", lambda: restore(target, jobs))
     await stage("sequences", lambda: sequences(source, target, plan))
-    await stage("analyze", lambda: analyze(target, plan))
+    await stage("analyze", lambda: analyze(target, plan, jobs))
     verdicts = await stage("verify", lambda: compare_all(settings, source, target, plan, progress, surveys, note=True))
     await history.complete(target, fingerprint, await source.fingerprint())
     if settings.schema_mode == "alembic":

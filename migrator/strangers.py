@@ -17,6 +17,7 @@ from migrator.examples import Showing
 from migrator.findings import Profile
 from migrator.names import TableName
 from migrator.plan import TablePlan
+from migrator.reading import reading_session
 from migrator.source import Source
 from migrator.target import Target
 
@@ -70,7 +71,8 @@ def refusal(occupied: Sequence[Occupied]) -> RowsInTheWay:
 
 
 def _compare(source: Source, uri: str, comparison: Comparison, showing: Showing) -> Occupied:
-    there = digest.of_target(uri, comparison)
+    with reading_session(uri) as cursor:
+        there = digest.of_target(cursor, comparison)
     examples: list[Difference] = []
 
     def tell(difference: Difference) -> None:

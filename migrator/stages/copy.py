@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator import culprit, ledger
 from migrator.batches import scan
 from migrator.bridge import bridge
+from migrator.crew import share_out
 from migrator.encode import Encoder, encoder_for
 from migrator.errors import SourceChanged
 from migrator.events import Event
@@ -81,23 +82,19 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     pending = [table for table in plan.tables if table.name in profiles and table.name not in done]
     pending.sort(key=lambda table: profiles[table.name].bytes, reverse=True)
     load = _Load(source, target, run_id, batch_bytes, chunk_bytes, seeded, progress)
-    at_once = asyncio.Semaphore(jobs)
 
-    async def in_turn(table: TablePlan) -> None:
-        async with at_once:
-            await _load(load, table, profiles[table.name], begun.get(table.name, Begun()))
+    async def fill(connection: AsyncConnection, table: TablePlan) -> None:
+        await _load(load, connection, table, profiles[table.name], begun.get(table.name, Begun()))
 
-    async with asyncio.TaskGroup() as group:
-        for table in pending:
-            group.create_task(in_turn(table))
+    await share_out(pending, jobs, target.connect, fill)
 
 
-async def _load(load: _Load, table: TablePlan, profile: Profile, begun: Begun) -> None:
+async def _load(load: _Load, connection: AsyncConnection, table: TablePlan, profile: Profile, begun: Begun) -> None:
     """Fill one table, piece by piece, from where it is."""
     rows = rows_per_piece(profile, load.chunk_bytes)
     while True:
         piece = await asyncio.to_thread(_piece, load.source, table, begun, rows if rows < profile.rows else None)
-        begun = await _load_piece(load, table, profile, piece, begun)
+        begun = await _load_piece(load, connection, table, profile, piece, begun)
         if piece.last is None:
             break
     log.info(
@@ -117,7 +114,9 @@ def _piece(source: Source, table: TablePlan, begun: Begun, rows: int | None) -> 
         return next_piece(session, table.source, begun.last, rows or _ALL)
 
 
-async def _load_piece(load: _Load, table: TablePlan, profile: Profile, piece: Piece, begun: Begun) -> Begun:
+async def _load_piece(  # noqa: PLR0913, PLR0917 - what is brought, where from and where to
+    load: _Load, connection: AsyncConnection, table: TablePlan, profile: Profile, piece: Piece, begun: Begun
+) -> Begun:
     """
     Bring one piece and write its ledger lines in one transaction: afterwards all are there, or none.
 
@@ -125,7 +124,7 @@ async def _load_piece(load: _Load, table: TablePlan, profile: Profile, piece: Pi
     """
     started = time.monotonic()
     sent = _Sent()
-    async with load.target.transaction() as connection:
+    async with connection.begin():
         if not begun.chunks:
             await _refuse_strangers(load, connection, table, profile)
         triggers = await _silence_triggers(connection, table.name)
