@@ -12,7 +12,7 @@ from typing import Any, Self
 import adbc_driver_postgresql.dbapi as adbc
 
 from migrator.names import TableName, quote_literal
-from migrator.reading import reading_session
+from migrator.normal import reading_session
 from migrator.target import TargetColumn
 
 

@@ -7,6 +7,7 @@ pytest_plugins = [
     "fix_sqlite",
     "fix_job",
     "fix_values",
-    "fix_stack",
-    "fix_cluster",
+    "fix_warm",
+    "fix_kinds",
+    "fix_proxy",
 ]

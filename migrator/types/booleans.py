@@ -1,7 +1,6 @@
 """boolean. SQLite has none: applications store the integers 0 and 1. Spellings in text are for a rule to decide."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pgpq.encoders
 import pyarrow as pa
@@ -9,7 +8,7 @@ import pyarrow.compute as pc
 
 from migrator.source import StorageClass
 from migrator.target import TargetColumn
-from migrator.types.family import Family, Refusal, Unfit, nothing_hidden, one_lane, stored_as
+from migrator.types.family import Family, Refusal, Unfit, one_lane, stored_as
 
 
 def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
@@ -28,7 +27,7 @@ def convert(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
     return pc.cast(arrays[0], pa.bool_())
 
 
-_BOOLEANS = Family(
+BOOLEANS = Family(
     "booleans",
     frozenset({"bool"}),
     lanes=one_lane(StorageClass.INTEGER),
@@ -36,4 +35,3 @@ _BOOLEANS = Family(
     convert=convert,
     encoder=pgpq.encoders.BooleanEncoderBuilder,
 )
-BOOLEANS = replace(_BOOLEANS, plain=replace(_BOOLEANS, refusals=nothing_hidden))
