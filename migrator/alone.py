@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from migrator.aggregates import added_up, answers
 from migrator.batches import scan
 from migrator.findings import Finding, Profile
 from migrator.names import TableName
@@ -24,27 +25,24 @@ _CLASSES = (StorageClass.INTEGER, StorageClass.REAL, StorageClass.TEXT, StorageC
 
 def survey_alone(session: ScanSession, table: SourceTable, batch_bytes: int) -> Survey:
     """Return a table's size and what is remarkable about it. Blocks while it is scanned; raises SourceUnreadable."""
-    counted = session.ask(_aggregates(table))[0]
-    profile = Profile(
-        TableName(SCHEMA, table.name), counted["row_count"], counted["byte_count"] or 0, counted["widest"] or 0
-    )
+    counted = _counted(session, table)
+    profile = Profile(TableName(SCHEMA, table.name), counted["rows"], counted["bytes"], counted["widest"])
     findings = [finding for i, column in enumerate(table.columns) for finding in _remarks(table, column, i, counted)]
     texts = [column for i, column in enumerate(table.columns) if counted[f"text_{i}"]]
     findings += _broken_text(session, table, texts, profile, batch_bytes) if texts else ()
     return Survey(profile, (*findings, *_orphans(session, table)))
 
 
-def _aggregates(table: SourceTable) -> str:
-    width = " + ".join(f"coalesce(octet_length({column.quoted}), 0)" for column in table.columns)
-    sums = "".join(
-        f", sum(typeof({column.quoted}) = '{storage}') AS {storage}_{i}"
+def _counted(session: ScanSession, table: SourceTable) -> dict[str, int]:
+    width = added_up([f"coalesce(octet_length({column.quoted}), 0)" for column in table.columns])
+    questions = {"rows": "count(*)", "bytes": f"CAST(sum({width}) AS INTEGER)", "widest": f"max({width})"}
+    questions |= {
+        f"{storage}_{i}": f"sum(typeof({column.quoted}) = '{storage}')"
         for i, column in enumerate(table.columns)
         for storage in (StorageClass.NULL, *_CLASSES)
-    )
-    return (
-        f"SELECT count(*) AS row_count, CAST(sum({width}) AS INTEGER) AS byte_count, max({width}) AS widest{sums} "
-        f"FROM {table.quoted}"
-    )
+    }
+    counts = (answer or 0 for answer in answers(session, table, list(questions.values())))
+    return dict(zip(questions, counts, strict=True))
 
 
 def _remarks(table: SourceTable, column: SourceColumn, at: int, counted: dict[str, int]) -> Iterator[Finding]:
@@ -52,7 +50,7 @@ def _remarks(table: SourceTable, column: SourceColumn, at: int, counted: dict[st
     if len(held) > 1:
         listed = ", ".join(f"{rows} {storage.upper()}" for storage, rows in held.items())
         yield Finding(table.name, column.name, sum(held.values()), f"is of several kinds: {listed}", refuses=False)
-    missing = counted[f"null_{at}"] or 0
+    missing = counted[f"null_{at}"]
     if column.key_position and missing:
         yield Finding(table.name, column.name, missing, "is missing in the primary key", refuses=False)
 

@@ -24,7 +24,7 @@ import structlog
 from rich.console import Console
 
 from migrator import __version__, logs
-from migrator.errors import ExitCode, MigratorError, Stopped
+from migrator.errors import ExitCode, MigratorError, Mismatch, Stopped
 from migrator.events import Event
 from migrator.flags import Group, Parser, add_settings
 from migrator.outcome import OutcomeFiles
@@ -210,6 +210,10 @@ def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles) -> 
     progress = _progress(settings, form)
     try:
         outcome = _finish_or_stop(COMMANDS[arguments.command].call(settings, progress), files)
+    except Mismatch as error:
+        from migrator.report import DifferenceReport  # noqa: PLC0415 - --help shall not wait for drivers
+
+        outcome = DifferenceReport(error)
     finally:
         progress.finish()
     _show(outcome, arguments.form)

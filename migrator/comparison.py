@@ -1,18 +1,18 @@
 """What verification compares, and both ends as streams of Arrow batches, read in ways the copier has no part in."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from migrator.batches import scan
 from migrator.findings import Profile
-from migrator.forms import Pair, Reading, reading
-from migrator.normal import NormalForms, reading_session
-from migrator.source import Source, SourceTable
+from migrator.forms import Pair, Reading, quick_reading, reading
+from migrator.normal import NormalForms
+from migrator.source import Lane, Source, SourceTable
 from migrator.target import TargetTable
 
 
@@ -25,11 +25,18 @@ class Comparison:
     pairs: tuple[Pair, ...]
     profile: Profile
     batch_bytes: int
+    quick: bool = False
+    """Whether it is read in the quick forms: rows that are equal in these are equal, others need not differ."""
 
     @property
     def readings(self) -> tuple[Reading, ...]:
         """How each pair is read."""
-        return tuple(reading(pair) for pair in self.pairs)
+        return tuple(quick_reading(pair) if self.quick else reading(pair) for pair in self.pairs)
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """The lanes of all readings, side by side."""
+        return tuple(lane for reading in self.readings for lane in reading.lanes)
 
     @property
     def key(self) -> tuple[int, ...]:
@@ -47,15 +54,14 @@ def source_rows(source: Source, uri: str, comparison: Comparison) -> Iterator[pa
     SourceUnreadable.
     """
     readings = comparison.readings
-    lanes = [lane for reading in readings for lane in reading.lanes]
+    lanes = comparison.lanes
     schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(lanes)])
     with source.session() as session, NormalForms(uri, comparison.target.name) as normal:
         batches = scan(
             session, comparison.source, lanes, profile=comparison.profile, batch_bytes=comparison.batch_bytes
         )
         arrays = (_normalised(batch.columns, comparison.pairs, readings, normal) for batch in batches)
-        with _outspoken(schema, (pa.record_batch(a, schema=schema) for a in arrays)) as reader:
-            yield reader
+        yield pa.RecordBatchReader.from_batches(schema, (pa.record_batch(a, schema=schema) for a in arrays))
 
 
 def _normalised(
@@ -73,42 +79,16 @@ def _normalised(
 
 
 @contextmanager
-def target_rows(uri: str, comparison: Comparison) -> Iterator[pa.RecordBatchReader]:
+def target_rows(cursor: Any, comparison: Comparison) -> Iterator[pa.RecordBatchReader]:  # noqa: ANN401 - no types
     """
     Open a stream of the target's rows with a column ``c0``, ``c1``, … for each reading.
 
-    Read in one read-only transaction over ``uri`` (libpq's); raises what the ADBC driver raises.
+    Read in one read-only transaction of a ``reading_session``; raises what the ADBC driver raises.
     """
     selected = ", ".join(f"{one.select} AS c{i}" for i, one in enumerate(comparison.readings)) or "1 AS c0"
     # ONLY: rows of inheriting tables are theirs, and COPY never put ours there. Partitions are the table's own.
     table = comparison.target.name.quoted if comparison.target.partitioned else f"ONLY {comparison.target.name.quoted}"
-    with reading_session(uri) as cursor:
-        cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(comparison.batch_bytes)})
-        cursor.execute(f"SELECT {selected} FROM {table}")
-        batches = cursor.fetch_record_batch()
-        with _outspoken(batches.schema, batches) as reader:
-            yield reader
-
-
-@contextmanager
-def _outspoken(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatchReader]:
-    """
-    Open a stream whose own error is what the block raises.
-
-    DuckDB makes one of its own from what stops a stream, and whether time heals that can't be seen any more.
-    """
-    failures: list[Exception] = []
-
-    def read() -> Iterator[pa.RecordBatch]:
-        try:
-            yield from batches
-        except Exception as error:
-            failures.append(error)
-            raise
-
-    try:
-        yield pa.RecordBatchReader.from_batches(schema, read())
-    except duckdb.Error as error:
-        if failures:
-            raise failures[0] from error
-        raise
+    cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(comparison.batch_bytes)})
+    cursor.execute(f"SELECT {selected} FROM {table}")
+    with cursor.fetch_record_batch() as reader:
+        yield reader

@@ -20,6 +20,7 @@ import pyarrow as pa
 from migrator.comparison import Comparison, source_rows, target_rows
 from migrator.digest import hashes, opened
 from migrator.forms import Side, source_side, target_side
+from migrator.reading import reading_session
 from migrator.source import Source
 
 MEMORY = "512MB"
@@ -109,7 +110,7 @@ def find(  # noqa: PLR0913 - both ends, where to look, and what to tell
             readings = comparison.readings
             with source_rows(source, uri, comparison) as reader:
                 _keep(database, "source_rows", reader, source_side(readings), comparison.key, buckets)
-            with target_rows(uri, comparison) as reader:
+            with reading_session(uri) as cursor, target_rows(cursor, comparison) as reader:
                 _keep(database, "target_rows", reader, target_side(readings), comparison.key, buckets)
             for row in _rows(database, comparison):
                 for difference in _of_row(comparison, row):

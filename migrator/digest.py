@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -57,16 +58,21 @@ def of_source(source: Source, uri: str, comparison: Comparison) -> Digest:
     Blocks while the table is scanned; raises SourceUnreadable.
     """
     with source_rows(source, uri, comparison) as reader:
-        return _digest(reader, hashes(source_side(comparison.readings).forms, comparison.key))
+        return of_source_rows(reader, comparison)
 
 
-def of_target(uri: str, comparison: Comparison) -> Digest:
+def of_source_rows(reader: pa.RecordBatchReader, comparison: Comparison) -> Digest:
+    """Return the digest of the source's rows, which come as columns ``c0``, ``c1``, …, one a lane of ``comparison``."""
+    return _digest(reader, hashes(source_side(comparison.readings).forms, comparison.key))
+
+
+def of_target(cursor: Any, comparison: Comparison) -> Digest:  # noqa: ANN401 - the driver ships no types
     """
-    Return the digest of the same columns of the target's table, read through ``uri`` (libpq's).
+    Return the digest of the same columns of the target's table, read through the cursor of a ``reading_session``.
 
     Blocks while the table is read, in a read-only transaction; raises what the ADBC driver raises.
     """
-    with target_rows(uri, comparison) as reader:
+    with target_rows(cursor, comparison) as reader:
         return _digest(reader, hashes(target_side(comparison.readings).forms, comparison.key))
 
 

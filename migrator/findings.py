@@ -20,6 +20,8 @@ class Profile:
     """What rules make of its values."""
     remarks: "tuple[Finding, ...]" = ()
     """What is worth knowing about them, and stands in nobody's way."""
+    plain: bool = False
+    """Whether its columns hold nothing unusual, and so can be read the cheaper way."""
 
 
 @dataclass(frozen=True, slots=True)

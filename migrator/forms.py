@@ -10,7 +10,7 @@ so do 0.0 and -0.0, blanks, case, and the normal forms of Unicode.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from migrator.names import quote_literal, quote_postgres
@@ -81,18 +81,16 @@ def reading(pair: Pair) -> Reading:  # noqa: C901, PLR0911, PLR0912 - a table, r
     match "enum" if pair.target.enum_labels else pair.target.type_name:
         case "bool":
             # Not cast to BOOLEAN: that would take every integer but 0 for true.
-            return Reading((Lane(column, StorageClass.INTEGER),), "{0}", f"{target}::int4", "{0}::BIGINT")
+            return _number(column, StorageClass.INTEGER, "{0}", f"{target}::int4", "{0}::BIGINT")
         case "int2" | "int4" | "int8":
-            return Reading((Lane(column, StorageClass.INTEGER),), "{0}", f"{target}::int8", "{0}::BIGINT")
+            return _number(column, StorageClass.INTEGER, "{0}", f"{target}::int8", "{0}::BIGINT")
         case "float4" | "float8":
-            # Text is left as it is, and so stops the scan: SQLite would cast a word to 0.0.
-            double = f"CASE WHEN typeof({column}) = 'text' THEN {column} ELSE CAST({column} AS REAL) END"
-            return Reading((Lane(double, StorageClass.REAL),), "bits({0})", f"{target}::float8", "bits({0})")
+            return _number(column, StorageClass.REAL, "bits({0})", f"{target}::float8", "bits({0})")
         case "bytea":
             blob = (Lane(f"CAST({column} AS BLOB)", StorageClass.BLOB),)
             return Reading(blob, "{0}", target, "{0}", shown_source=_DIGITS, shown_target=_DIGITS)
         case "uuid":
-            digits = f"CASE typeof({column}) WHEN 'blob' THEN hex({column}) ELSE {column} END"
+            digits = f"CASE typeof({column}) WHEN 'blob' THEN hex({column}) ELSE CAST({column} AS TEXT) END"
             lanes = (Lane(digits, StorageClass.TEXT),)
             return Reading(lanes, "hex_form({0})", f"{target}::text", "hex_form({0})")
         case "date" | "time" | "timestamp" as name:
@@ -115,11 +113,77 @@ def reading(pair: Pair) -> Reading:  # noqa: C901, PLR0911, PLR0912 - a table, r
             return _text_or_real(column, target, "{0}", by_server=True)
 
 
+def quick_reading(pair: Pair) -> Reading:  # noqa: PLR0911 - a table, read from the top
+    """
+    Return how the pair's values are read where nothing unusual is expected: as they are stored.
+
+    Two values with one quick form are one value, but one value may have two: where quick forms differ, those of
+    ``reading`` decide. A value of an unusual storage class stops the scan, or has a form like none of the target's.
+    """
+    column, target = pair.expression, pair.target
+    usual = replace(reading(pair), shown_source="{0}", shown_target="{0}")  # which is never shown to anybody
+    text = (Lane(column, StorageClass.TEXT),)
+    match "enum" if target.enum_labels else target.type_name:
+        case "bool" | "int2" | "int4" | "int8":
+            whole = (Lane(column, StorageClass.INTEGER),)
+            return replace(usual, lanes=whole, from_source="{0}", from_target="{0}::BIGINT")
+        case "float4" | "float8":
+            double = (Lane(column, StorageClass.REAL),)
+            return replace(usual, lanes=double, from_source="bits({0})", from_target="bits({0})")
+        case "bytea":
+            return replace(usual, lanes=(Lane(column, StorageClass.BLOB),))
+        case "uuid":
+            return replace(usual, lanes=text, from_source="uuid_text({0})", from_target="{0}")
+        case "numeric" if 0 <= (target.scale or 0) <= (target.precision or _MANY) <= _DIGITS_OF_A_DOUBLE:
+            # Every decimal of 15 digits is a double of its own (IEEE 754).
+            return replace(
+                usual, lanes=(Lane(column, StorageClass.REAL),), from_source="{0}", from_target="{0}::DOUBLE"
+            )
+        case "jsonb":
+            return replace(usual, lanes=text, from_source="json_quick_form({0})", from_target="json_quick_form({0})")
+        case "json":
+            return replace(usual, lanes=text, from_source="{0}")
+        case kind if kind in _STORED_AS_TEXT:
+            return replace(usual, lanes=text)
+        case _:
+            return usual
+
+
+_STORED_AS_TEXT = frozenset(
+    {"date", "time", "timestamp", "timestamptz", "text", "varchar", "citext", "name", "enum", "bpchar"}
+)
+_DIGITS_OF_A_DOUBLE = 15
+_MANY = 1_000
 _DIGITS = "lower(hex({0}))"
 
 
 def _text(column: str) -> tuple[Lane, ...]:
-    return (Lane(f"CAST({column} AS TEXT)", StorageClass.TEXT),)
+    return (Lane(_as_text(column), StorageClass.TEXT),)
+
+
+def _as_text(column: str) -> str:
+    """Return SQL for a value as text. A BLOB is spelled as SQLite spells it, since its bytes may be no text."""
+    return f"CASE typeof({column}) WHEN 'blob' THEN quote({column}) ELSE CAST({column} AS TEXT) END"
+
+
+def _number(column: str, storage: StorageClass, form: str, target: str, target_form: str) -> Reading:
+    """
+    Return the reading of a column of numbers, with a lane beside them for what is none.
+
+    Preflight lets no such value pass. But somebody may put one in afterwards, and that is a difference like any other.
+    """
+    taken = "'null', 'integer'" if storage is StorageClass.INTEGER else "'null', 'integer', 'real'"
+    is_number = f"typeof({column}) IN ({taken})"
+    return Reading(
+        (
+            Lane(f"CASE WHEN {is_number} THEN CAST({column} AS {storage}) END", storage),
+            Lane(f"CASE WHEN NOT {is_number} THEN {_as_text(column)} END", StorageClass.TEXT),
+        ),
+        f"struct_pack(number := {form}, word := {{1}})",
+        target,
+        f"struct_pack(number := {target_form}, word := NULL::VARCHAR)",
+        shown_source="coalesce({1}, {0}::VARCHAR)",
+    )
 
 
 def _text_or_real(
@@ -127,7 +191,7 @@ def _text_or_real(
 ) -> Reading:
     # SQLite's own cast of a REAL to text keeps 15 digits, so DuckDB spells the doubles.
     lanes = (
-        Lane(f"CASE typeof({column}) WHEN 'real' THEN NULL ELSE CAST({column} AS TEXT) END", StorageClass.TEXT),
+        Lane(f"CASE typeof({column}) WHEN 'real' THEN NULL ELSE {_as_text(column)} END", StorageClass.TEXT),
         Lane(f"CASE typeof({column}) WHEN 'real' THEN {column} END", StorageClass.REAL),
     )
     given = "coalesce({0}, {1}::VARCHAR)"
@@ -152,6 +216,8 @@ def _text_or_real(
 # `json_form`: keys sorted, the last of twins kept, escapes and blanks gone, and numbers spelled alike: 1e2 as 100, 1.50
 #   as 1.5, -0 as 0. DuckDB reads a fraction as a double, which holds 15 digits of any decimal, so a number with more
 #   goes in as a marked string. All that happens in the document without its strings (`bare`), which come back after it.
+# `json_quick_form`: the same but for the spelling of numbers, since PostgreSQL changes only an exponent and -0. Where a
+#   number has more digits than a double holds it is the full form, or two values might have one form.
 # `list_transform([x], lambda y: …)[1]` is how a macro uses a value several times and computes it once.
 MACROS = r"""
 CREATE MACRO bits(number) AS struct_pack(number := number, negative := signbit(number));
@@ -168,16 +234,22 @@ CREATE MACRO zoned(given) AS (
                                                  try_strptime(short_fraction(given), '%Y-%m-%d %H:%M:%S.%f%z'))
          ELSE try_strptime(given, ['%Y-%m-%d %H:%M:%S%z', '%Y-%m-%d %H:%M%z', '%Y-%m-%d %H%z']) END);
 CREATE MACRO has_offset(given) AS contains(given, '+') OR contains(substr(given, 11), '-');
+CREATE MACRO usual_moment(given) AS (
+    CASE WHEN strlen(given) BETWEEN 21 AND 26 THEN try_strptime(given, '%Y-%m-%d %H:%M:%S.%f')
+         WHEN strlen(given) = 19 THEN try_strptime(given, '%Y-%m-%d %H:%M:%S') END);
 CREATE MACRO date_of(given) AS CASE WHEN starts_with_digit(given) THEN try_strptime(given, '%Y-%m-%d')::DATE END;
 CREATE MACRO time_of(given) AS CASE WHEN starts_with_digit(given) THEN naive('1970-01-01 ' || given)::TIME END;
-CREATE MACRO timestamp_of(given) AS CASE WHEN starts_with_digit(given) THEN naive(replace(given, 'T', ' ')) END;
+CREATE MACRO timestamp_of(given) AS CASE WHEN starts_with_digit(given) THEN
+    coalesce(usual_moment(given), naive(replace(given, 'T', ' '))) END;
 CREATE MACRO instant(given, zone) AS epoch_us(
     CASE WHEN has_offset(given) THEN zoned(given)
          WHEN suffix(given, 'Z') THEN timezone('UTC', naive(rtrim(given, 'Z')))
          ELSE timezone(zone, naive(given)) END);
-CREATE MACRO timestamptz_of(given, zone) AS
-    CASE WHEN starts_with_digit(given) THEN instant(replace(given, 'T', ' '), zone) END;
+CREATE MACRO timestamptz_of(given, zone) AS CASE WHEN starts_with_digit(given) THEN
+    coalesce(if(zone = 'UTC', epoch_us(usual_moment(given)), NULL), instant(replace(given, 'T', ' '), zone)) END;
 CREATE MACRO hex_form(digits) AS lower(replace(digits, '-', ''));
+CREATE MACRO uuid_text(given) AS (
+    CASE WHEN strlen(given) = 36 THEN lower(given) ELSE coalesce(try_cast(given AS UUID)::VARCHAR, given) END);
 CREATE MACRO canonical(number) AS list_transform(list_transform(list_transform(
     [regexp_extract(number, '^([+-]?)(\d*)\.?(\d*)(?:[eE]([+-]?\d+))?$', ['sign', 'whole', 'fraction', 'exponent'])],
     lambda n: struct_pack(sign := n.sign, digits := n.whole || n.fraction,
@@ -219,5 +291,7 @@ CREATE MACRO with_plain_numbers(document) AS (
 CREATE MACRO sorted_keys(document) AS coalesce(try_cast(document AS JSON)::VARIANT::JSON::VARCHAR, trim(document));
 CREATE MACRO json_form(given) AS list_transform(
     [with_plain_numbers(given)], lambda document: sorted_keys(document))[1];
+CREATE MACRO json_quick_form(given) AS (
+    CASE WHEN regexp_matches(given, '\d[\d.]{15}') THEN json_form(given) ELSE sorted_keys(given) END);
 CREATE MACRO json_shown(given) AS regexp_replace(json_form(given), '"\\u0001([^"]*)"', '\1', 'g');
 """

@@ -13,6 +13,7 @@ import structlog
 
 from migrator import book, history, ledger
 from migrator.book import Book
+from migrator.examples import Showing
 from migrator.progress import Progress
 from migrator.readiness import until_ready
 from migrator.report import CheckReport, Report, Status
@@ -54,7 +55,6 @@ from migrator.steps import (
     what_was_decided,
 )
 from migrator.strangers import refusal
-from migrator.survey import Showing
 from migrator.target import Target
 
 log = structlog.get_logger()
@@ -99,7 +99,8 @@ async def _move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     await stage("schema", lambda: schema(contents, target, settings))
     plan = await plan_of(settings, contents, target)
     tell_skipped(plan)
-    profiles = await stage("preflight", lambda: look_before(settings, source, target, plan, progress))
+    surveys = await stage("preflight", lambda: look_before(settings, source, target, plan, progress))
+    profiles = {name: survey.profile for name, survey in surveys.items()}
     rows = {name: profile.rows for name, profile in profiles.items()}
     await stage("park", lambda: park(target, plan, rows, run_book.run_id))
     progress.begin("copy", {str(name): count for name, count in rows.items()})
@@ -114,15 +115,14 @@ async def _move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
             jobs=jobs,
             batch_bytes=batch_bytes,
             chunk_bytes=settings.chunk_bytes,
-            stall_seconds=settings.stall_timeout_seconds,
             progress=progress,
         ),
     )
     progress.finish()
     await stage("restore", lambda: restore(target, jobs))
     await stage("sequences", lambda: sequences(source, target, plan))
-    await stage("analyze", lambda: analyze(target, plan))
-    verdicts = await stage("verify", lambda: compare_all(settings, source, target, plan, progress, note=True))
+    await stage("analyze", lambda: analyze(target, plan, jobs))
+    verdicts = await stage("verify", lambda: compare_all(settings, source, target, plan, progress, surveys, note=True))
     await history.complete(target, fingerprint, await source.fingerprint())
     if settings.schema_mode == "alembic":
         await stage("upgrade", lambda: upgrade(target, alembic_project(settings)))

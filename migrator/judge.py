@@ -12,7 +12,7 @@ from typing import Any, Self
 import adbc_driver_postgresql.dbapi as adbc
 
 from migrator.names import TableName, quote_literal
-from migrator.normal import reading_session
+from migrator.reading import reading_session
 from migrator.target import TargetColumn
 
 
@@ -46,7 +46,8 @@ class Judge:
         declared, bare = self._types[column.name]
         # A cast cuts and rounds what COPY would refuse or round: the value without length and precision shows that.
         narrows = column.modifier >= 0 or column.type_name == "_float4"
-        exact = f"v::{declared}::{bare} = v::{bare}" if narrows else f"v::{declared} IS NOT NULL"
+        # As text, since a row with a NULL in it is neither NULL nor NOT NULL (PostgreSQL, "Comparison Operators").
+        exact = f"v::{declared}::{bare} = v::{bare}" if narrows else f"v::{declared}::text IS NOT NULL"
         try:
             cursor.execute(
                 f"SELECT bool_and(coalesce({exact}, true)) FROM json_array_elements_text($1::json) AS given(v)",
@@ -54,7 +55,7 @@ class Judge:
             )
             [(exact_all,)] = cursor.fetchall()
         except adbc.Error as error:
-            if error.sqlstate is None or error.sqlstate[:2] not in _ABOUT_VALUES:
+            if not {error.sqlstate, (error.sqlstate or "")[:2]} & _ABOUT_VALUES:
                 raise
             return f"can't become {column.declared}: {_said(error)}"
         return None if exact_all else f"can't become {column.declared} exactly"
@@ -67,8 +68,12 @@ class Judge:
         return self._cursor
 
 
-_ABOUT_VALUES = frozenset({"22", "23", "0A", "2F", "54"})
-"""Classes of SQLSTATE that speak of a value: data exception, integrity (a domain's), not supported, program limit."""
+_ABOUT_VALUES = frozenset({"22", "23", "0A", "2F", "54", "42601", "XX000"})
+"""
+SQLSTATEs, and classes of them, that speak of a value: data exception, integrity (a domain's), not supported, limit.
+
+And what the input functions of extensions say, hstore's for one: a syntax error, or just an error.
+"""
 
 
 def _said(error: adbc.Error) -> str:

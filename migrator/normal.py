@@ -6,8 +6,7 @@ if both are the same value, whatever the type; DuckDB has none of these types to
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Self
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -15,31 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migrator.names import TableName, quote_literal
-from migrator.retry import is_transient
+from migrator.reading import reading_session
 
 AT_ONCE = 5_000
 """Different texts in one question."""
-
-# What PostgreSQL reads and writes depends on these. The copier's sessions have the same.
-_SESSION = """
-SET default_transaction_read_only = on;
-SET default_transaction_isolation = 'repeatable read';
-SET timezone = 'UTC';
-SET datestyle = 'ISO, YMD';
-SET intervalstyle = 'postgres';
-SET extra_float_digits = 1;
-SET statement_timeout = 0;
-SET idle_in_transaction_session_timeout = 0
-"""
-
-
-@contextmanager
-def reading_session(uri: str) -> Iterator[Any]:
-    """Open a cursor on a session of its own that can only read, and in which values have one spelling."""
-    with adbc.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
-        for statement in _SESSION.split(";"):
-            cursor.execute(statement)
-        yield cursor
 
 
 class NormalForms:
@@ -83,9 +61,7 @@ class NormalForms:
         try:
             cursor.execute(statement, (json.dumps(texts),))
             spelled: list[str] = cursor.fetch_arrow_table()["spelled"].to_pylist()
-        except (adbc.Error, UnicodeError) as error:
-            if is_transient(error):  # it says nothing about the texts
-                raise
+        except (adbc.Error, UnicodeError):
             if len(texts) == 1:
                 return texts
             middle = len(texts) // 2

@@ -1,11 +1,12 @@
 """Which source column goes into which target column: frozen plans, and a refusal for what has no partner."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
 from migrator.errors import NoPartner, TargetRefused
+from migrator.forms import Pair
 from migrator.names import TableName, nearest, partner
 from migrator.rewriting import check_meaning, rewritten
 from migrator.rules import NO_RULE, ColumnRule, Rules
@@ -25,11 +26,14 @@ class ColumnPlan:
     family: Family
     form: CopyForm
     rule: ColumnRule = NO_RULE
+    plain: bool = False
+    """Whether it is known to hold nothing unusual, and so is read the cheaper way."""
 
     @property
     def carrier(self) -> Family:
-        """The family in the form that the table is sent in."""
-        return (self.family.as_text or self.family) if self.form is CopyForm.TEXT else self.family
+        """The family in the form that the table is sent in, and in the way that the column is read."""
+        family = (self.family.as_text or self.family) if self.form is CopyForm.TEXT else self.family
+        return (family.plain or family) if self.plain else family
 
     @property
     def source_expression(self) -> str:
@@ -90,6 +94,16 @@ class TablePlan:
         return self.target.name
 
     @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """What verification compares."""
+        return tuple(Pair(column.source_expression, column.target, column.timezone) for column in self.compared)
+
+    def plainly(self) -> "TablePlan":
+        """Return the plan that reads every column the cheaper way."""
+        columns, computed = ([replace(column, plain=True) for column in some] for some in (self.columns, self.computed))
+        return replace(self, columns=tuple(columns), computed=tuple(computed))
+
+    @property
     def lanes(self) -> tuple[Lane, ...]:
         """The lanes of all columns, side by side."""
         return tuple(lane for column in self.columns for lane in column.lanes)
@@ -97,10 +111,11 @@ class TablePlan:
     def convert(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the batch to send, one array a column, named like the target's columns."""
         arrays: list[pa.Array] = []
+        read = batch.columns  # made anew each time one asks
         at = 0
         for column in self.columns:
             width = len(column.lanes)
-            arrays.append(column.convert(batch.columns[at : at + width]))
+            arrays.append(column.convert(read[at : at + width]))
             at += width
         return pa.record_batch(arrays, names=[column.target.name for column in self.columns])
 

@@ -23,11 +23,10 @@ _REMEDIES: Final = (
     ("bpchar", "is longer*", "truncate = true"),
     ("t*", "*more digits of a second*", "truncate = true"),
     ("time*", "is an hour that*", "expression, with the offset written out: \"COLUMN || '+01:00'\""),
-    ("timestamp", "can't become*", "truncate = true for digits beyond microseconds, null = […] for what means nothing"),
     (
-        "timestamptz",
+        "timestamp*",
         "can't become*",
-        "truncate = true for digits beyond microseconds, null = […] for what means nothing",
+        "truncate = true for finer digits, go_time = true for what Go prints, null = […] for what means nothing",
     ),
     ("date", "can't become*", 'expression = "date(COLUMN)", null = […] for what means nothing'),
     ("date", "is not stored as*", 'epoch = "s", "ms", "us" or "ns"; julian = true'),

@@ -7,9 +7,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.filesize import decimal
+from rich.markup import escape
 from rich.table import Table
 
-from migrator.errors import MigratorError
+from migrator.errors import MigratorError, Mismatch
 from migrator.findings import Finding, Profile
 from migrator.ledger import CopiedTable, RunLine, StageLine
 from migrator.runner import StageTiming
@@ -74,6 +75,50 @@ def _table_lines(lines: Sequence[TableLine]) -> Table:
         verified = "yes" if line.verified else "NO"
         table.add_row(line.table, f"{line.source_rows:,}", f"{line.target_rows:,}", sent, verified)
     return table
+
+
+@dataclass(frozen=True, slots=True)
+class DifferenceReport:
+    """The outcome of ``run`` or ``verify`` where the ends differ: the first rows that do, and how many there are."""
+
+    failure: Mismatch
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the report for programs."""
+        return {"headline": str(self.failure), **self.failure.facts}
+
+    def render(self, console: Console) -> None:
+        """Print the report for people; values are shown, shortened or masked, as verification has told them."""
+        facts: Any = self.failure.facts
+        differing = facts["differences"]
+        if any(table["examples"] for table in differing):
+            console.print(_difference_lines(differing))
+        for table in differing:
+            rows = ", ".join(f"{count} {kind}" for kind, count in table["rows"].items())
+            columns = ", ".join(f"{column} {count}" for column, count in table["columns"].items())
+            counted = f"{rows or 'none at a second look'}" + (f" (by column: {columns})" if columns else "")
+            sizes = f"{table['source_rows']:,} rows in the source, {table['target_rows']:,} in the target"
+            console.print(f"{table['table']}: {sizes}; {counted}", markup=False)
+        for line in facts["schema"]:
+            console.print(line, markup=False)
+        console.print(f"NOT equal; {self.failure.next_step}", style="bold", markup=False)
+
+
+def _difference_lines(differing: Sequence[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("kind", "table", "key", "column", "source", "target"):
+        table.add_column(name, overflow="fold")
+    for example in (example for one in differing for example in one["examples"]):
+        key = ", ".join(f"{name} = {value}" for name, value in example["key"].items())
+        values = [_cell(example[end]) if "column" in example else "" for end in ("source", "target")]
+        times = f" ({example['times']} times)" if "times" in example else ""
+        cells = (example["kind"] + times, example["table"], key, example.get("column", ""), *values)
+        table.add_row(*map(escape, cells))
+    return table
+
+
+def _cell(value: str | None) -> str:
+    return "NULL" if value is None else repr(value)
 
 
 @dataclass(frozen=True, slots=True)

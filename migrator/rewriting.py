@@ -131,6 +131,29 @@ def _julian(_rule: ColumnRule, column: TargetColumn) -> str:
     return f"CASE WHEN typeof(given) IN ('integer', 'real') THEN coalesce({moment}{zone}, given) ELSE given END"
 
 
+def _go_time(_rule: ColumnRule, column: TargetColumn) -> str:
+    """
+    Write what Go's ``time.String()`` gives, ``2026-02-17 05:20:54.5 +0000 UTC m=+0.1``, as ISO 8601.
+
+    The offset counts; the zone's name, and the reading of a clock that has no meaning elsewhere, go. Anything else is
+    left as it is, and so refused.
+    """
+    digits = "[0-9][0-9]"
+    moment = f"{digits * 2}-{digits}-{digits} {digits}:{digits}:{digits}"
+    # What follows the seconds: a fraction if there is one, a blank, and the offset, of which five characters count.
+    offset = "substr(given, 20 + instr(substr(given, 20), ' '), 5)"
+    fraction = "substr(given, 20, instr(substr(given, 20), ' ') - 1)"
+    plain = f"({fraction} = '' OR {fraction} GLOB '.[0-9]*' AND {fraction} NOT GLOB '.*[^0-9]*')"
+    well_formed = (
+        f"typeof(given) = 'text' AND given GLOB '{moment}* [-+]{digits * 2} [A-Z+-]*' AND {plain} "
+        f"AND {offset} GLOB '[-+]{digits * 2}'"
+    )
+    zone = f" || substr({offset}, 1, 3) || ':' || substr({offset}, 4)" if column.type_name == "timestamptz" else ""
+    # A column without time zones takes only what is in UTC: what the others mean there is for somebody else to say.
+    in_utc = "" if zone else f" AND {offset} = '+0000'"
+    return f"CASE WHEN {well_formed}{in_utc} THEN substr(given, 1, 19) || {fraction}{zone} ELSE given END"
+
+
 def _nul_bytes(_rule: ColumnRule, _column: TargetColumn) -> str:
     """Take out NUL characters. SQLite's ``replace`` would take NUL for an empty pattern, and do nothing."""
     stripped = (
@@ -206,6 +229,7 @@ _STEPS = (
     _Step("false", frozenset({"bool"}), _false),
     _Step("epoch", MOMENTS, _epoch),
     _Step("julian", MOMENTS, _julian),
+    _Step("go_time", frozenset({"timestamp", "timestamptz"}), _go_time),
     _Step("nul_bytes", TEXTS, _nul_bytes),
     _Step("invalid_utf8", TEXTS, _invalid_utf8),
     _Step("truncate", frozenset({"varchar", "bpchar"}) | _WITH_FRACTION, _truncate),

@@ -73,6 +73,10 @@ _ARROW_TYPE = {
 }
 
 
+_MOST_LANES = 1_900
+"""Of one statement, which has at most 2,000 result columns (SQLite, "Implementation Limits")."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lane:
     """One column of a scan: an SQL expression, and the storage class that all its values (but NULL) must have."""
@@ -286,12 +290,25 @@ class ScanSession:
         Raises SourceUnreadable for a damaged file, and for a value whose storage class isn't its lane's: preflight has
         counted those, so a stray one means that the file changed.
         """
+        if len(lanes) <= _MOST_LANES:
+            yield from self._scan(table, table.quoted, lanes, batch_rows, where)
+            return
+        # Side by side, in the order of the table: an index may hold the columns of one part and not of another.
+        parts = [lanes[start : start + _MOST_LANES] for start in range(0, len(lanes), _MOST_LANES)]
+        origin = f"{table.quoted} NOT INDEXED"
+        for batches in zip(*(self._scan(table, origin, part, batch_rows, where) for part in parts), strict=True):
+            arrays = [array for batch in batches for array in batch.columns]
+            yield pa.record_batch(arrays, names=[f"c{i}" for i in range(len(arrays))])
+
+    def _scan(
+        self, table: SourceTable, origin: str, lanes: Sequence[Lane], batch_rows: int, where: str
+    ) -> Iterator[pa.RecordBatch]:
         # One typed row goes first: the driver takes a column's type from its first batch, where a leading run of NULLs
         # would become int64 and a later string an error. `_without_typed_row` takes it out again.
         typed = ", ".join(f"{_TYPED_LITERAL[lane.storage]} AS c{i}" for i, lane in enumerate(lanes))
         selected = ", ".join(lane.expression for lane in lanes)
         condition = f" WHERE {where}" if where else ""
-        statement = f"SELECT {typed} UNION ALL SELECT {selected} FROM {table.quoted}{condition}"
+        statement = f"SELECT {typed} UNION ALL SELECT {selected} FROM {origin}{condition}"
         with self._connection.cursor() as cursor:
             try:
                 cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(max(batch_rows, 1))})
@@ -299,7 +316,7 @@ class ScanSession:
                 reader = cursor.fetch_record_batch()
                 self._check_types(table, lanes, reader.schema)
                 yield from _without_typed_row(reader)
-            except adbc.Error as error:
+            except (adbc.Error, OSError) as error:  # Arrow's reader turns the driver's errors into OSError
                 if is_transient(error):
                     raise
                 raise unreadable(self._path, error, table=table.name) from error

@@ -4,7 +4,7 @@ What the job and the smaller commands have in common: both ends opened, and stag
 Every function here takes settings and ends, and leaves the order of things to ``job.py``.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from uuid import UUID, uuid4
 
@@ -14,6 +14,7 @@ from tenacity import AsyncRetrying
 from migrator import history, ledger
 from migrator.errors import ConfigurationError, MigratorError, SourceChanged, ValuesRefused
 from migrator.events import Event
+from migrator.examples import Showing
 from migrator.findings import Finding, Profile
 from migrator.names import TableName
 from migrator.plan import Plan, make_plan
@@ -37,10 +38,10 @@ from migrator.stages.reset import reset as empty
 from migrator.stages.restore import restore
 from migrator.stages.schema import alembic_project
 from migrator.stages.upgrade import upgrade
-from migrator.stages.verify import Verdict
+from migrator.stages.verify import NOTHING_KNOWN, Verdict
 from migrator.stages.verify import verify as compare
 from migrator.stages.wait import ServerFacts, wait
-from migrator.survey import Showing
+from migrator.survey import Survey
 from migrator.target import Target, TargetDatabase
 
 log = structlog.get_logger()
@@ -158,7 +159,7 @@ async def describe_target(target: Target, settings: Settings) -> TargetDatabase:
 
 async def look_before(
     settings: Settings, source: Source, target: Target, plan: Plan, progress: Progress
-) -> dict[TableName, Profile]:
+) -> dict[TableName, Survey]:
     """Call preflight with what the ledger knows to be in the target."""
     return await preflight(
         source,
@@ -181,8 +182,15 @@ async def known_rows(target: Target) -> Allowed:
         return Allowed(frozenset(await ledger.copied(connection)), await ledger.seeded_rows(connection) | begun)
 
 
-async def compare_all(  # noqa: PLR0913 - both ends, the plan, and how to go about it
-    settings: Settings, source: Source, target: Target, plan: Plan, progress: Progress, *, note: bool
+async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how to go about it
+    settings: Settings,
+    source: Source,
+    target: Target,
+    plan: Plan,
+    progress: Progress,
+    surveys: Mapping[TableName, Survey] = NOTHING_KNOWN,
+    *,
+    note: bool,
 ) -> list[Verdict]:
     """Call verify with what the settings say."""
     return await compare(
@@ -193,6 +201,7 @@ async def compare_all(  # noqa: PLR0913 - both ends, the plan, and how to go abo
         batch_bytes=settings.batch_bytes,
         showing=Showing(settings.examples, settings.mask_values),
         progress=progress,
+        surveys=surveys,
         file=settings.differences,
         note=note,
     )

@@ -13,12 +13,12 @@ from migrator import differences, digest
 from migrator.comparison import Comparison
 from migrator.differences import Difference, Kind
 from migrator.errors import RowsInTheWay
+from migrator.examples import Showing
 from migrator.findings import Profile
-from migrator.forms import Pair
 from migrator.names import TableName
 from migrator.plan import TablePlan
+from migrator.reading import reading_session
 from migrator.source import Source
-from migrator.survey import Showing
 from migrator.target import Target
 
 MOST_COMPARED = 1000
@@ -51,8 +51,7 @@ async def look_at(  # noqa: PLR0913, PLR0917 - both ends, a table, and how to lo
     """
     if not can_compare(table, rows):
         return Occupied(table.name, rows, strange=rows)
-    pairs = tuple(Pair(column.source_expression, column.target, column.timezone) for column in table.compared)
-    comparison = Comparison(table.source, table.target, pairs, profile, batch_bytes)
+    comparison = Comparison(table.source, table.target, table.pairs, profile, batch_bytes)
     return await asyncio.to_thread(_compare, source, target.address.libpq_uri(), comparison, showing)
 
 
@@ -72,7 +71,8 @@ def refusal(occupied: Sequence[Occupied]) -> RowsInTheWay:
 
 
 def _compare(source: Source, uri: str, comparison: Comparison, showing: Showing) -> Occupied:
-    there = digest.of_target(uri, comparison)
+    with reading_session(uri) as cursor:
+        there = digest.of_target(cursor, comparison)
     examples: list[Difference] = []
 
     def tell(difference: Difference) -> None:

@@ -67,9 +67,10 @@ def blame(  # noqa: PLR0913 - what is read, and how
     blamed: Blamed = {trial.column: {} for trial in trials}
     lost: Lost = Counter()
     for batch in scan(session, table.source, lanes, profile=profile, batch_bytes=batch_bytes):
+        read = batch.columns  # made anew each time one asks
         at = 1
         for trial in trials:
-            arrays = batch.columns[at : at + len(trial.lanes)]
+            arrays = read[at : at + len(trial.lanes)]
             at += len(trial.lanes)
             reasons = blamed[trial.column]
             room = ROWS_NAMED - sum(map(len, reasons.values()))

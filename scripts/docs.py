@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """
-Writes the parts of the documentation that the code knows better: settings, events, errors, exit codes, commands.
+Writes the parts of the documentation that are known better elsewhere: settings, errors, commands, and measurements.
 
     python scripts/docs.py           write them anew
-    python scripts/docs.py --check   change nothing; exit 1 and name the pages that are stale
+    python scripts/docs.py --check   change nothing; exit 1 and name what is stale
 
 A generated part stands between two comments, ``<!-- generated: NAME -->`` and ``<!-- end -->``; the rest of a page is
-written by hand. ``tests/test_docs.py`` holds the pages to this.
+written by hand. Plots are files of their own. ``tests/test_docs.py`` holds pages and plots to this.
 """
 
 import inspect
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from benchmark import page as benchmarks
 from pydantic.fields import FieldInfo
 
 from migrator import engine, errors, ledger
@@ -53,12 +54,19 @@ def renewed(page: str) -> str:
     return PART.sub(lambda match: f"{match[1]}\n{PARTS[match['name']]()}\n{match[3]}", page)
 
 
+def plots() -> dict[Path, str]:
+    """Return every plot with what it is to be."""
+    return {ROOT / name: draw() for name, draw in benchmarks.DRAWINGS.items()}
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Write the pages that are stale, or with ``--check`` name them; return 1 if that found one."""
-    stale = [path for path in pages() if renewed(path.read_text(encoding="utf-8")) != path.read_text(encoding="utf-8")]
+    """Write the pages and plots that are stale, or with ``--check`` name them; return 1 if that found one."""
+    fresh = {path: renewed(path.read_text(encoding="utf-8")) for path in pages()} | plots()
+    stale = [path for path, text in fresh.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in stale:
         if "--check" not in arguments:
-            path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(fresh[path], encoding="utf-8")
         print(f"{'stale' if '--check' in arguments else 'written'}: {path.relative_to(ROOT)}")
     return 1 if stale and "--check" in arguments else 0
 
@@ -118,6 +126,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "commands": commands,
     "events": events,
     "ledger": ledger_tables,
+    **benchmarks.PARTS,
 }
 
 

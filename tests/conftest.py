@@ -7,7 +7,6 @@ pytest_plugins = [
     "fix_sqlite",
     "fix_job",
     "fix_values",
-    "fix_warm",
-    "fix_kinds",
-    "fix_proxy",
+    "fix_stack",
+    "fix_cluster",
 ]

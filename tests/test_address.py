@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from migrator.address import SslMode, TargetAddress, Tls
 from migrator.embedded import EmbeddedServer
 from migrator.errors import ConfigurationError
+from migrator.target import Target
 from migrator.target_url import from_url
 
 HOSTILE = """p%40@:/#[ ]"'"""
@@ -92,6 +93,16 @@ async def test_a_peer_that_vanishes_is_noticed(database: Database) -> None:
         assert plug.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
     finally:
         await connection.close()
+
+
+@pytest.mark.one_server
+async def test_the_server_notices_too(database: Database) -> None:
+    """Its end of a job that vanished ends within the minute, and with it the lock and whatever else it held."""
+    target = Target(from_url(database.url, {}))
+    names = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout")
+    async with target.autocommit() as connection:
+        shown = [await connection.scalar(text(f"SELECT current_setting('{name}')")) for name in names]
+    assert shown == ["30", "10", "3", "60000"]
 
 
 def test_libpq_is_told_everything_so_that_the_environment_decides_nothing() -> None:

@@ -291,12 +291,19 @@ def begin(kind: str, *argv: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("kind", ["endless", "stubborn", "deaf"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_stops_it(kind: str, number: signal.Signals, code: int) -> None:
-    """Cleanly where that is possible, and in any case soon, with the code that says so and no traceback."""
-    with begin(kind) as process:
+def test_a_signal_stops_it(kind: str, number: signal.Signals, code: int, tmp_path: Path) -> None:
+    """
+    Cleanly where that is possible, and in any case soon, with the code that says so and no traceback.
+
+    The termination message says so too, also where the command was left in the middle.
+    """
+    file = tmp_path / "termination-log"
+    with begin(kind, "--termination-message", str(file)) as process:
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert process.returncode == code
+    told = json.loads(file.read_text(encoding="utf-8"))
+    assert (told["exit_code"], told["message"]) == (code, f"stopped by {number.name}")
     names = [json.loads(line)["event"] for line in err.splitlines()]
     assert names[1] == "job.stopping"
     if kind == "endless":

@@ -258,6 +258,28 @@ async def test_verify_says_so_when_a_value_was_changed(dryad_file: Path, databas
     assert json.loads(again.stdout)["headline"].endswith("nothing to do")
 
 
+@pytest.mark.parametrize("masked", [False, True], ids=["shown", "masked"])
+async def test_differences_are_a_table(make_sqlite: MakeSqlite, database: Database, cli: Cli, *, masked: bool) -> None:
+    """On stdout a person sees kind, table, key, column and both values; masked, the values are not among it."""
+    source = make_sqlite(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)", {"t": [(1, "old [b]"), (2, None), (3, "x")]}
+    )
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    await database.execute("INSERT INTO t VALUES (1, 'new'), (2, ''), (4, 'y')")
+    flags = ("--mask-values",) if masked else ()
+    ended = cli("verify", "--source", source, *quick_flags(), *flags, MIGRATOR_TARGET_URL=database.url, COLUMNS="150")
+    _is_one_clear_line(ended, 1, database)
+    lines = [line.split() for line in ended.stdout.splitlines()]
+    shown = ["'(masked)'", "'(masked)'"] if masked else ["'old", "[b]'", "'new'"]
+    assert lines[0] == ["kind", "table", "key", "column", "source", "target"]
+    assert ["different", "public.t", "id", "=", "1", "v", *shown] in lines
+    assert ["different", "public.t", "id", "=", "2", "v", "NULL", "'(masked)'" if masked else "''"] in lines
+    assert ["missing", "in", "target", "public.t", "id", "=", "3"] in lines
+    assert ["extra", "in", "target", "public.t", "id", "=", "4"] in lines
+    assert "3 rows in the source, 3 in the target; 2 different" in ended.stdout
+    assert masked == ("old" not in ended.stdout + ended.stderr)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
 async def test_a_signal_in_the_middle_of_the_copy(
     number: signal.Signals, code: int, make_sqlite: MakeSqlite, database: Database, cli: Cli

@@ -15,6 +15,7 @@ from migrator.comparison import Comparison
 from migrator.differences import Difference, Found, Kind, find
 from migrator.forms import Pair
 from migrator.plan import make_plan
+from migrator.reading import reading_session
 from migrator.settings import Settings
 from migrator.source import Source
 from migrator.survey import measure
@@ -34,7 +35,9 @@ class Ends:
     def digests(self) -> tuple[digest.Digest, digest.Digest]:
         """Return both digests."""
         uri = self.address.libpq_uri()
-        return digest.of_source(self.source, uri, self.comparison), digest.of_target(uri, self.comparison)
+        with reading_session(uri) as cursor:
+            there = digest.of_target(cursor, self.comparison)
+        return digest.of_source(self.source, uri, self.comparison), there
 
     def look(self, *, examples: int = 5, mask_values: bool = False) -> tuple[Found, list[Difference]]:
         """Return what is found where the digests differ."""

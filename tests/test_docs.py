@@ -25,6 +25,7 @@ from migrator.dryad.sample import generate
 from migrator.embedded import EmbeddedServer
 from migrator.engine import Settings as ApplicationSettings
 from migrator.errors import ExitCode
+from migrator.events import Event
 from migrator.fields import flag_of, traits_of, variables_of
 from migrator.flags import Parser, add_settings
 from migrator.settings import Settings
@@ -75,6 +76,15 @@ def test_generated_parts_are_fresh(page: Path) -> None:
     assert read(page) == DOCS.renewed(read(page))
 
 
+def test_plots_are_fresh() -> None:
+    """Each plot is what the kept results say; `python scripts/docs.py` draws it anew, and a page shows it."""
+    plots: dict[Path, str] = DOCS.plots()
+    assert plots
+    for path, drawn in plots.items():
+        assert read(path) == drawn
+        assert any(f"({path.relative_to(page.parent)})" in read(page) for page in PAGES if page.parent in path.parents)
+
+
 def test_every_part_is_on_a_page() -> None:
     """Each part that can be generated stands somewhere, so nothing that has to be documented is left out."""
     used = {match["name"] for page in PAGES for match in DOCS.PART.finditer(read(page))}
@@ -96,6 +106,12 @@ def test_every_setting_has_its_line() -> None:
         assert all(f"`{variable}`" in text for variable in variables_of(name, field))
         assert f"`{flag_of(name)}`" in text or traits_of(field).no_flag
     assert all(f"`{name}`" in text for name in ApplicationSettings.model_fields)
+
+
+def test_every_word_of_the_log_is_said() -> None:
+    """An event that is documented is logged somewhere: whoever waits for it would wait in vain."""
+    code = "".join(read(path) for path in (ROOT / "migrator").rglob("*.py"))
+    assert [event.name for event in Event if f"Event.{event.name}" not in code] == []
 
 
 # --- What pages say by hand -------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """The outcome in files: a termination message is one short line of JSON without secrets, whatever the outcome is."""
 
 import json
-import signal
 from pathlib import Path
 
 import pytest
@@ -82,27 +81,3 @@ async def test_every_exit_code_leaves_its_line(
     await database.execute("UPDATE a SET n = 6")
     code, told = run("verify", "--source", good)
     assert (code, told["exit_code"]) == (1, 1)
-
-
-@pytest.mark.one_server
-async def test_a_signal_leaves_its_line_at_once(
-    make_sqlite: MakeSqlite, database: Database, cli: Cli, tmp_path: Path
-) -> None:
-    """SIGTERM is written down when it comes and again at the end, so that a SIGKILL after it takes nothing away."""
-    file = tmp_path / "termination-log"
-    source = make_sqlite("CREATE TABLE a (id INTEGER PRIMARY KEY)", {"a": [(1,)]})
-    await database.execute("CREATE TABLE a (id int PRIMARY KEY)")
-    away = database.url.partition("@")[0] + "@127.0.0.1:1/x"
-    process = cli.start(
-        *("run", "--schema", "existing", "--source", source),
-        MIGRATOR_TARGET_URL=away,
-        MIGRATOR_TERMINATION_MESSAGE=str(file),
-    )
-    assert process.stderr is not None
-    next(line for line in process.stderr if "retry.scheduled" in line)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
-    assert process.returncode == 143
-    told = said(file)
-    assert told["exit_code"] == 143
-    assert told["message"] == "stopped by SIGTERM"

@@ -1,11 +1,16 @@
 """Stage ``analyze``: fresh statistics for every filled table, for the plans of the application's first queries."""
 
-from migrator.plan import Plan
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.crew import share_out
+from migrator.plan import Plan, TablePlan
 from migrator.target import Target
 
 
-async def analyze(target: Target, plan: Plan) -> None:
-    """Run ANALYZE on each planned table."""
-    async with target.autocommit() as connection:
-        for table in plan.tables:
-            await connection.exec_driver_sql(f"ANALYZE {table.name.quoted}")
+async def analyze(target: Target, plan: Plan, jobs: int) -> None:
+    """Run ANALYZE on each planned table, ``jobs`` at a time."""
+
+    async def look_at(connection: AsyncConnection, table: TablePlan) -> None:
+        await connection.exec_driver_sql(f"ANALYZE {table.name.quoted}")
+
+    await share_out(plan.tables, jobs, target.autocommit, look_at)

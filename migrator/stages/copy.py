@@ -14,15 +14,18 @@ from uuid import UUID
 
 import pyarrow as pa
 import structlog
+from asyncpg.exceptions import CheckViolationError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import ledger
+from migrator import culprit, ledger
 from migrator.batches import scan
 from migrator.bridge import bridge
+from migrator.crew import share_out
 from migrator.encode import Encoder, encoder_for
 from migrator.errors import SourceChanged
 from migrator.events import Event
+from migrator.examples import Showing
 from migrator.findings import Profile
 from migrator.ledger import Begun, CopiedTable
 from migrator.names import TableName, quote_postgres
@@ -31,7 +34,6 @@ from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
 from migrator.source import Source
 from migrator.strangers import look_at, refusal
-from migrator.survey import Showing
 from migrator.target import Target, copy_in, row_count
 
 log = structlog.get_logger()
@@ -49,7 +51,6 @@ class _Load:
     run_id: UUID
     batch_bytes: int
     chunk_bytes: int
-    stall_seconds: float
     seeded: Mapping[TableName, int]
     progress: Progress
 
@@ -64,7 +65,6 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     jobs: int,
     batch_bytes: int,
     chunk_bytes: int,
-    stall_seconds: float,
     progress: Progress,
 ) -> None:
     """
@@ -81,24 +81,20 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
         seeded = await ledger.seeded_rows(connection)
     pending = [table for table in plan.tables if table.name in profiles and table.name not in done]
     pending.sort(key=lambda table: profiles[table.name].bytes, reverse=True)
-    load = _Load(source, target, run_id, batch_bytes, chunk_bytes, stall_seconds, seeded, progress)
-    at_once = asyncio.Semaphore(jobs)
+    load = _Load(source, target, run_id, batch_bytes, chunk_bytes, seeded, progress)
 
-    async def in_turn(table: TablePlan) -> None:
-        async with at_once:
-            await _load(load, table, profiles[table.name], begun.get(table.name, Begun()))
+    async def fill(connection: AsyncConnection, table: TablePlan) -> None:
+        await _load(load, connection, table, profiles[table.name], begun.get(table.name, Begun()))
 
-    async with asyncio.TaskGroup() as group:
-        for table in pending:
-            group.create_task(in_turn(table))
+    await share_out(pending, jobs, target.connect, fill)
 
 
-async def _load(load: _Load, table: TablePlan, profile: Profile, begun: Begun) -> None:
+async def _load(load: _Load, connection: AsyncConnection, table: TablePlan, profile: Profile, begun: Begun) -> None:
     """Fill one table, piece by piece, from where it is."""
     rows = rows_per_piece(profile, load.chunk_bytes)
     while True:
         piece = await asyncio.to_thread(_piece, load.source, table, begun, rows if rows < profile.rows else None)
-        begun = await _load_piece(load, table, profile, piece, begun)
+        begun = await _load_piece(load, connection, table, profile, piece, begun)
         if piece.last is None:
             break
     log.info(
@@ -118,7 +114,9 @@ def _piece(source: Source, table: TablePlan, begun: Begun, rows: int | None) -> 
         return next_piece(session, table.source, begun.last, rows or _ALL)
 
 
-async def _load_piece(load: _Load, table: TablePlan, profile: Profile, piece: Piece, begun: Begun) -> Begun:
+async def _load_piece(  # noqa: PLR0913, PLR0917 - what is brought, where from and where to
+    load: _Load, connection: AsyncConnection, table: TablePlan, profile: Profile, piece: Piece, begun: Begun
+) -> Begun:
     """
     Bring one piece and write its ledger lines in one transaction: afterwards all are there, or none.
 
@@ -126,24 +124,25 @@ async def _load_piece(load: _Load, table: TablePlan, profile: Profile, piece: Pi
     """
     started = time.monotonic()
     sent = _Sent()
-    async with load.target.transaction() as connection:
+    async with connection.begin():
         if not begun.chunks:
             await _refuse_strangers(load, connection, table, profile)
         triggers = await _silence_triggers(connection, table.name)
         if not begun.chunks:
             await connection.exec_driver_sql(f"TRUNCATE {table.name.quoted}")
         await connection.execute(text("SELECT set_config('synchronous_commit', 'off', true)"))
-        rows = await copy_in(
-            load.target,
-            connection,
-            table.name,
-            [column.target.name for column in table.columns],
-            _encoded(load, table, profile, piece, sent),
-            form=table.form,
-            # Marks the rows as visible to all, so that nobody has to write them once more; needs the TRUNCATE.
-            freeze=not begun.chunks and not table.target.partitioned,
-            stall_seconds=load.stall_seconds,
-        )
+        try:
+            rows = await copy_in(
+                connection,
+                table.name,
+                [column.target.name for column in table.columns],
+                _encoded(load, table, profile, piece, sent),
+                form=table.form,
+                # Marks the rows as visible to all, so that nobody has to write them once more; needs the TRUNCATE.
+                freeze=not begun.chunks and not table.target.partitioned,
+            )
+        except CheckViolationError as error:
+            raise await asyncio.to_thread(culprit.refusal, load.source, table, piece.where, error) from error
         for trigger in triggers:
             await connection.exec_driver_sql(trigger)
         seconds = time.monotonic() - started
@@ -208,6 +207,8 @@ def _chunks(
     source: Source, table: TablePlan, profile: Profile, piece: Piece, batch_bytes: int
 ) -> Iterator[tuple[int, bytes]]:
     """Yield (rows, COPY data), a batch at a time."""
+    if profile.plain:
+        table = table.plainly()
     encoder = _encoder(table)
     yield 0, encoder.start()
     with source.session() as session:

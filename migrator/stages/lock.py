@@ -10,16 +10,21 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import asyncpg
+import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import ConfigurationError, GaveUp
+from migrator.events import Event
 from migrator.target import Target
+
+log = structlog.get_logger()
 
 LOCK_KEY = int.from_bytes(b"migrator", "big", signed=True)
 """The same for every version of this program; advisory locks are per database already."""
 
+log = structlog.get_logger()
 _LOCK_NOT_AVAILABLE = "55P03"
 _ROUNDS = 3
 
@@ -116,14 +121,20 @@ def _behind_a_pooler(reason: str) -> ConfigurationError:
 
 
 async def _acquire(connection: AsyncConnection, timeout_seconds: float) -> None:
+    if await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK_KEY}):
+        return
+    log.info(Event.LOCK_WAITING, holder=await connection.scalar(text(_HOLDER), {"key": LOCK_KEY}))
     limit = f"{max(1, round(timeout_seconds * 1000))}ms"
     await connection.execute(text("SELECT set_config('lock_timeout', :limit, false)"), {"limit": limit})
+    key = {"key": LOCK_KEY}
     try:
-        await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
+        if not await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), key):
+            log.info(Event.LOCK_WAITING, holder=await connection.scalar(text(_HOLDER), key))
+            await connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
             raise
-        holder = await connection.scalar(text(_HOLDER), {"key": LOCK_KEY})
+        holder = await connection.scalar(text(_HOLDER), key)
         raise GaveUp(
             f"another job holds the target's lock: {holder or 'it has just gone'}",
             next_step="wait for it to end and run again; `migrator status` shows how far it is",

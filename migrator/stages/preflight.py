@@ -5,14 +5,16 @@ It looks at everything before it speaks: all problems of all tables in one answe
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import TypeVar
 
 import structlog
 
 from migrator.alone import survey_alone
 from migrator.errors import MissingPrivilege, SourceUnreadable, ValuesRefused
 from migrator.events import Event
+from migrator.examples import Showing
 from migrator.findings import Finding, Profile, summary
 from migrator.judge import Judge
 from migrator.keys import keys_of
@@ -21,10 +23,12 @@ from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
 from migrator.source import Source, SourceTable
 from migrator.strangers import Occupied, can_compare, look_at, refusal
-from migrator.survey import Showing, Survey, survey
+from migrator.survey import Survey, measure, survey
 from migrator.target import Target, row_count
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,9 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
     batch_bytes: int,
     showing: Showing,
     progress: Progress,
-) -> dict[TableName, Profile]:
+) -> dict[TableName, Survey]:
     """
-    Return the size of every table still to be loaded.
+    Return what was found out about every table still to be loaded.
 
     Raises MissingPrivilege and RowsInTheWay for the target, SourceUnreadable for a damaged source, ValuesRefused with
     all findings for values that can't be carried. Rows in the target that the source holds too are in nobody's way.
@@ -66,10 +70,11 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
     for remark in (finding for finding in findings if not finding.refuses):
         log.warning(Event.VALUES_REMARKED, **remark.to_json())
     refuse(findings)
-    profiles = {one.profile.table: one.profile for one in surveys}
+    found = {one.profile.table: one for one in surveys}
+    profiles = {name: one.profile for name, one in found.items()}
     if strangers := await strangers_in(source, target, occupied, profiles, batch_bytes=batch_bytes, showing=showing):
         raise refusal(strangers)
-    return profiles
+    return found
 
 
 async def occupied_tables(target: Target, pending: list[TablePlan], allowed: Allowed) -> dict[TablePlan, int]:
@@ -121,27 +126,41 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
     showing: Showing,
     progress: Progress,
 ) -> list[Survey]:
-    """Survey the planned tables, ``jobs`` at a time, and the file itself; raises SourceUnreadable if it is damaged."""
+    """
+    Survey the planned tables, ``jobs`` at a time and the largest first, and the file itself.
+
+    Raises SourceUnreadable if it is damaged.
+    """
     uri = target.address.libpq_uri()
     async with target.connect() as connection:
         keys = await keys_of(connection, plan.schema)
     at_once = asyncio.Semaphore(jobs)
 
-    def one(table: TablePlan) -> Survey:
-        with source.session() as session, Judge(uri, table.name) as judge:
-            return survey(session, plan, table, keys, judge, batch_bytes, showing)
+    def size(table: TablePlan) -> Profile:
+        with source.session() as session:
+            return measure(session, table)
 
-    async def in_turn(table: TablePlan) -> Survey:
+    def one(table: TablePlan, profile: Profile) -> Survey:
+        with source.session() as session, Judge(uri, table.name) as judge:
+            return survey(session, plan, table, profile, keys, judge, batch_bytes, showing)
+
+    async def in_turn(work: Callable[..., T], *arguments: object) -> T:
         async with at_once:
-            found = await asyncio.to_thread(one, table)
-            progress.advance(str(table.name), found.profile.rows, found.profile.bytes)
-            return found
+            return await asyncio.to_thread(work, *arguments)
+
+    async def surveyed(table: TablePlan, profile: Profile) -> Survey:
+        found = await in_turn(one, table, profile)
+        progress.advance(str(table.name), found.profile.rows, found.profile.bytes)
+        return found
 
     async with asyncio.TaskGroup() as group:
-        intact = group.create_task(asyncio.to_thread(_check_intact, source))
-        tasks = [group.create_task(in_turn(table)) for table in plan.tables]
+        intact = group.create_task(in_turn(_check_intact, source))
+        sizes = [group.create_task(in_turn(size, table)) for table in plan.tables]
     intact.result()
-    return [task.result() for task in tasks]
+    sized = sorted(zip(plan.tables, [task.result() for task in sizes], strict=True), key=lambda both: -both[1].bytes)
+    async with asyncio.TaskGroup() as group:
+        tasks = {table.name: group.create_task(surveyed(table, profile)) for table, profile in sized}
+    return [tasks[table.name].result() for table in plan.tables]
 
 
 async def look_at_source(source: Source, tables: Sequence[SourceTable], *, jobs: int, batch_bytes: int) -> list[Survey]:

@@ -5,7 +5,6 @@ Every entry comes back in the transaction that says so in the ledger. What can't
 reported, after everything else has been tried, and stays in the ledger for the next run.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -14,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import ledger
+from migrator.crew import share_out
 from migrator.errors import TargetRefused
 from migrator.ledger import FOREIGN_KEY, Parked
 from migrator.names import TableName, quote_postgres
@@ -53,20 +53,17 @@ async def _bring_back(target: Target, entries: Sequence[Parked], jobs: int) -> l
     by_table = defaultdict(list)
     for entry in entries:
         by_table[entry.table].append(entry)
-    at_once = asyncio.Semaphore(jobs)
 
-    async def table(entries: Sequence[Parked]) -> list[str]:
-        async with at_once:
-            return [failure for entry in entries if (failure := await _one(target, entry))]
+    async def bring_back(connection: AsyncConnection, entries: Sequence[Parked]) -> list[str]:
+        return [failure for entry in entries if (failure := await _one(connection, entry))]
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(table(entries)) for entries in by_table.values()]
-    return [failure for task in tasks for failure in task.result()]
+    failures = await share_out(by_table.values(), jobs, target.connect, bring_back)
+    return [failure for some in failures for failure in some]
 
 
-async def _one(target: Target, entry: Parked) -> str | None:
+async def _one(connection: AsyncConnection, entry: Parked) -> str | None:
     try:
-        async with target.transaction() as connection:
+        async with connection.begin():
             await connection.execute(
                 text("SELECT set_config('maintenance_work_mem', :memory, true), set_config('search_path', '', true)"),
                 {"memory": _MAINTENANCE_MEMORY},

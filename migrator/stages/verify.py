@@ -8,30 +8,38 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
+import duckdb
 import structlog
 
 from migrator import catalog, differences, digest, ledger
 from migrator.comparison import Comparison
+from migrator.crew import share_out
 from migrator.differences import Difference, Found
 from migrator.digest import Digest
-from migrator.errors import Mismatch
+from migrator.errors import Mismatch, SourceUnreadable
 from migrator.events import Event
-from migrator.forms import Pair
+from migrator.examples import Showing
+from migrator.findings import Profile
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
+from migrator.reading import Reader
 from migrator.source import Source
-from migrator.survey import Showing, measure
+from migrator.survey import Survey, measure
 from migrator.target import Target
 
 log = structlog.get_logger()
 
 Tell = Callable[[Difference], None]
+
+NOTHING_KNOWN: Mapping[TableName, Survey] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,7 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     batch_bytes: int,
     showing: Showing,
     progress: Progress,
+    surveys: Mapping[TableName, Survey] = NOTHING_KNOWN,
     file: Path | None = None,
     note: bool = False,
 ) -> list[Verdict]:
@@ -87,23 +96,27 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
 
     Raises Mismatch, after all tables have been looked at, naming those that differ, with the first rows of each; all
     differences go into ``file``, one JSON object a line. A sequence that would give a value again is a difference too.
+    What ``surveys`` of this moment of the source know of its digests isn't read again.
 
     With ``note``, which only the job that has copied the rows gives, the ledger learns of the tables that are equal,
     and keys, indexes, defaults and triggers must be as they were before that job took some of them away.
     """
-    at_once = asyncio.Semaphore(jobs)
+    uri = target.address.libpq_uri()
+    with _written(file) as tell:
+        ends = _Ends(source, uri, showing, tell)
 
-    async def in_turn(table: TablePlan, tell: Tell) -> Verdict:
-        async with at_once:
-            comparison = await asyncio.to_thread(_comparison, source, table, batch_bytes)
-            verdict = await _compare(source, target, comparison, showing, tell)
+        async def in_turn(reader: Reader, table: TablePlan) -> Verdict:
+            survey = surveys.get(table.name)
+            profile = survey.profile if survey else await asyncio.to_thread(_measured, source, table)
+            comparison = Comparison(table.source, table.target, table.pairs, profile, batch_bytes)
+            verdict = await _compare(ends, reader, comparison, survey.digest if survey else None)
             progress.advance(str(table.name), verdict.source.rows)
             return verdict
 
-    with _written(file) as tell:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(in_turn(table, tell)) for table in plan.tables]
-    verdicts = [task.result() for task in tasks]
+        largest_first = sorted(plan.tables, key=lambda table: -_bytes_of(surveys, table))
+        found = await share_out(largest_first, jobs, partial(_reader, uri), in_turn)
+    by_name = {verdict.table: verdict for verdict in found}
+    verdicts = [by_name[table.name] for table in plan.tables]
     beside = await _beside_rows(target, plan, as_before=note)
     if note:
         await _note(target, [verdict for verdict in verdicts if verdict.equal])
@@ -111,36 +124,84 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     return verdicts
 
 
-def _comparison(source: Source, table: TablePlan, batch_bytes: int) -> Comparison:
+def _measured(source: Source, table: TablePlan) -> Profile:
     with source.session() as session:
-        profile = measure(session, table)
-    pairs = tuple(Pair(column.source_expression, column.target, column.timezone) for column in table.compared)
-    return Comparison(table.source, table.target, pairs, profile, batch_bytes)
+        return measure(session, table)
 
 
-async def _compare(source: Source, target: Target, comparison: Comparison, showing: Showing, tell: Tell) -> Verdict:
+def _bytes_of(surveys: Mapping[TableName, Survey], table: TablePlan) -> int:
+    return surveys[table.name].profile.bytes if table.name in surveys else 0
+
+
+@asynccontextmanager
+async def _reader(uri: str) -> AsyncIterator[Reader]:
+    reader = Reader(uri)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """What the comparisons of all tables have in common."""
+
+    source: Source
+    uri: str
+    showing: Showing
+    tell: Tell
+
+
+async def _compare(ends: _Ends, reader: Reader, comparison: Comparison, known: Digest | None) -> Verdict:
+    """Compare in the quick forms first; ``known`` is the source's digest in these. What differs there is read anew."""
     started = time.monotonic()
-    uri, name = target.address.libpq_uri(), comparison.target.name
-    ours, theirs = await asyncio.gather(
-        asyncio.to_thread(digest.of_source, source, uri, comparison),
-        asyncio.to_thread(digest.of_target, uri, comparison),
-    )
+    table = comparison.target.name
+    same = await _same_digest(ends, reader, replace(comparison, quick=True), known)
+    ours, theirs = (same, same) if same else await _full_digests(ends, reader, comparison)
     if ours == theirs:
-        log.info(Event.TABLE_VERIFIED, table=str(name), rows=ours.rows, seconds=round(time.monotonic() - started, 3))
-        return Verdict(name, ours, theirs, None)
+        log.info(Event.TABLE_VERIFIED, table=str(table), rows=ours.rows, seconds=round(time.monotonic() - started, 3))
+        return Verdict(table, ours, theirs, None)
     found = await asyncio.to_thread(
         differences.find,
-        source,
-        uri,
+        ends.source,
+        ends.uri,
         comparison,
         ours.differing(theirs),
-        examples=showing.examples,
-        mask_values=showing.mask_values,
-        tell=tell,
+        examples=ends.showing.examples,
+        mask_values=ends.showing.mask_values,
+        tell=ends.tell,
     )
-    verdict = Verdict(name, ours, theirs, found)
+    verdict = Verdict(table, ours, theirs, found)
     log.error(Event.TABLE_DIFFERS, **verdict.facts())
     return verdict
+
+
+async def _full_digests(ends: _Ends, reader: Reader, comparison: Comparison) -> tuple[Digest, Digest]:
+    return await asyncio.gather(
+        asyncio.to_thread(digest.of_source, ends.source, ends.uri, comparison),
+        asyncio.to_thread(reader.read, partial(digest.of_target, comparison=comparison)),
+    )
+
+
+async def _same_digest(ends: _Ends, reader: Reader, quick: Comparison, known: Digest | None) -> Digest | None:
+    """Return the digest that both ends have in the quick forms; None if they have none in common."""
+    if any(reading.by_server for reading in quick.readings):
+        return None  # PostgreSQL's own spelling is asked for, and there is no quicker way
+    ours, theirs = await asyncio.gather(
+        asyncio.to_thread(_quick_of_source, ends, quick, known),
+        asyncio.to_thread(reader.read, partial(digest.of_target, comparison=quick)),
+    )
+    return ours if ours == theirs else None
+
+
+def _quick_of_source(ends: _Ends, quick: Comparison, known: Digest | None) -> Digest | None:
+    """Return the source's digest; None where it has a value of an unusual storage class."""
+    if known is not None:
+        return known
+    try:
+        return digest.of_source(ends.source, ends.uri, quick)
+    except (SourceUnreadable, duckdb.Error):
+        return None  # that a file is damaged the other forms find too
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import pgpq.encoders
 
 from migrator.source import StorageClass
 from migrator.target import TargetColumn
-from migrator.types.family import Family, Refusal, first, one_lane, stored_as
+from migrator.types.family import Family, Refusal, first, no_number, one_lane, stored_as
 
 
 def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
@@ -27,5 +27,13 @@ BLOBS = Family(
         refusals=refusals,
         convert=first,
         encoder=None,
+    ),
+    plain=Family(
+        "blobs",
+        frozenset(),
+        lanes=one_lane(StorageClass.BLOB),  # gives the bytes of text too
+        refusals=no_number,
+        convert=first,
+        encoder=pgpq.encoders.BinaryEncoderBuilder,
     ),
 )

@@ -1,6 +1,7 @@
 """boolean. SQLite has none: applications store the integers 0 and 1. Spellings in text are for a rule to decide."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pgpq.encoders
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pyarrow.compute as pc
 
 from migrator.source import StorageClass
 from migrator.target import TargetColumn
-from migrator.types.family import Family, Refusal, Unfit, one_lane, stored_as
+from migrator.types.family import Family, Refusal, Unfit, nothing_hidden, one_lane, stored_as
 
 
 def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
@@ -27,7 +28,7 @@ def convert(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
     return pc.cast(arrays[0], pa.bool_())
 
 
-BOOLEANS = Family(
+_BOOLEANS = Family(
     "booleans",
     frozenset({"bool"}),
     lanes=one_lane(StorageClass.INTEGER),
@@ -35,3 +36,4 @@ BOOLEANS = Family(
     convert=convert,
     encoder=pgpq.encoders.BooleanEncoderBuilder,
 )
+BOOLEANS = replace(_BOOLEANS, plain=replace(_BOOLEANS, refusals=nothing_hidden))

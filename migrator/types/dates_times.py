@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from migrator.source import StorageClass
 from migrator.target import TargetColumn
-from migrator.types.family import Family, Refusal, Unfit, one_lane, stored_as
+from migrator.types.family import Family, Refusal, Unfit, no_text, one_lane, stored_as
 
 _DATE_LENGTH = len("2024-02-29")
 _HOURS_END = len("2024-02-29 12")
@@ -125,7 +125,7 @@ def encoder(field: pa.Field) -> object:
     return pgpq.encoders.TimestampMicrosecondEncoderBuilder(field)
 
 
-DATES_TIMES = Family(
+_DATES_TIMES = Family(
     "dates_times",
     frozenset({*_PARSERS, "timestamptz"}),
     lanes=one_lane(StorageClass.TEXT),
@@ -134,8 +134,10 @@ DATES_TIMES = Family(
     encoder=encoder,
     reads_content=True,
 )
+DATES_TIMES = replace(_DATES_TIMES, plain=replace(_DATES_TIMES, refusals=no_text))
 
 
 def in_zone(zone: str) -> Family:
     """Return the family that takes text without an offset for a time on the clocks of ``zone``."""
-    return replace(DATES_TIMES, convert=partial(convert, zone=zone))
+    here = replace(_DATES_TIMES, convert=partial(convert, zone=zone))
+    return replace(here, plain=replace(here, refusals=no_text))

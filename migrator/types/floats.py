@@ -1,6 +1,7 @@
 """real, double precision. SQLite's REAL is a double; a ``real`` target takes it only if nothing is lost."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pgpq.encoders
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pyarrow.compute as pc
 
 from migrator.source import StorageClass
 from migrator.target import TargetColumn
-from migrator.types.family import Family, Refusal, Unfit, one_lane, stored_as
+from migrator.types.family import Family, Refusal, Unfit, nothing_hidden, one_lane, stored_as, survive_as_doubles
 
 _LARGEST_DOUBLE = 2**63 - 2**10
 """The last double below SQLite's last integer."""
@@ -39,13 +40,19 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     return narrow
 
 
+def convert_plain(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
+    """Do as ``convert`` does with a column as it is stored; raises Unfit for more than it can be sure of."""
+    survive_as_doubles(arrays[0])
+    return convert(arrays, column)
+
+
 def encoder(field: pa.Field) -> object:
     """Return the encoder of the field's width."""
     wide = field.type == pa.float64()
     return (pgpq.encoders.Float64EncoderBuilder if wide else pgpq.encoders.Float32EncoderBuilder)(field)
 
 
-FLOATS = Family(
+_FLOATS = Family(
     "floats",
     frozenset({"float4", "float8"}),
     lanes=one_lane(StorageClass.REAL, "CAST({} AS REAL)"),
@@ -53,4 +60,8 @@ FLOATS = Family(
     convert=convert,
     encoder=encoder,
     reads_content=True,
+)
+FLOATS = replace(
+    _FLOATS,
+    plain=replace(_FLOATS, lanes=one_lane(StorageClass.REAL), refusals=nothing_hidden, convert=convert_plain),
 )

@@ -1,6 +1,7 @@
 """smallint, integer, bigint. SQLite keeps 64 bits in every INTEGER; the target's column may be narrower."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pgpq.encoders
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pyarrow.compute as pc
 
 from migrator.source import StorageClass
 from migrator.target import TargetColumn
-from migrator.types.family import Family, Refusal, one_lane, stored_as
+from migrator.types.family import Family, Refusal, nothing_hidden, one_lane, stored_as
 
 _ARROW = {"int2": pa.int16(), "int4": pa.int32(), "int8": pa.int64()}
 _BITS = {"int2": 16, "int4": 32, "int8": 64}
@@ -44,7 +45,7 @@ def encoder(field: pa.Field) -> object:
     return _ENCODERS[field.type](field)
 
 
-INTEGERS = Family(
+_INTEGERS = Family(
     "integers",
     frozenset(_ARROW),
     lanes=one_lane(StorageClass.INTEGER),
@@ -52,3 +53,4 @@ INTEGERS = Family(
     convert=convert,
     encoder=encoder,
 )
+INTEGERS = replace(_INTEGERS, plain=replace(_INTEGERS, refusals=nothing_hidden))

@@ -8,6 +8,7 @@ json, jsonb. SQLite keeps the text an application wrote, or a number where the c
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import pgpq.encoders
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 
 from migrator.source import StorageClass
 from migrator.target import TargetColumn
-from migrator.types.family import Family, Refusal, Unfit, stored_as, text_or_real_lanes
+from migrator.types.family import Family, Refusal, Unfit, no_text, one_lane, stored_as, text_or_real_lanes
 from migrator.types.twins import Twins
 
 _LARGEST_DOUBLE = "1.7976931348623157e308"
@@ -40,6 +41,11 @@ def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
     )
 
 
+def refusals_plain(expression: str, column: TargetColumn) -> tuple[Refusal, ...]:
+    """Refuse what isn't stored as text, and text that is no JSON."""
+    return (*no_text(expression, column), Refusal(f"NOT json_valid({expression})", "is not valid JSON"))
+
+
 def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     """Return the text; raises for invalid UTF-8 and NUL and, into jsonb, for the escapes it refuses."""
     text = _joined(arrays)
@@ -55,7 +61,8 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
 
 def _joined(arrays: Sequence[pa.Array]) -> pa.Array:
     """Return documents and numbers as text; a double as Python's json writes it, so that 1.0 doesn't become 1."""
-    documents, doubles = arrays
+    documents, *rest = arrays  # the plain reading has no lane for doubles
+    [doubles] = rest or [pa.nulls(len(documents))]
     if doubles.null_count == len(doubles):
         return documents
     spelled = [None if double is None else repr(double) for double in doubles.to_pylist()]  # affinity's few leftovers
@@ -100,7 +107,7 @@ def encoder_jsonb(field: pa.Field) -> object:
     return pgpq.encoders.StringEncoderBuilder.new_with_output(field, pgpq.schema.Jsonb())
 
 
-JSON = Family(
+_JSON = Family(
     "jsons",
     frozenset({"json"}),
     lanes=text_or_real_lanes,
@@ -109,7 +116,7 @@ JSON = Family(
     encoder=encoder,
     reads_content=True,
 )
-JSONB = Family(
+_JSONB = Family(
     "jsons",
     frozenset({"jsonb"}),
     lanes=text_or_real_lanes,
@@ -119,3 +126,5 @@ JSONB = Family(
     reads_content=True,
     losses=Twins,
 )
+JSON = replace(_JSON, plain=replace(_JSON, lanes=one_lane(StorageClass.TEXT), refusals=refusals_plain))
+JSONB = replace(_JSONB, plain=replace(_JSONB, lanes=one_lane(StorageClass.TEXT), refusals=refusals_plain))

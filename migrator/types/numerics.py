@@ -7,6 +7,7 @@ PostgreSQL would round to the column's scale without a word.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import pgpq.encoders
@@ -15,13 +16,26 @@ import pyarrow.compute as pc
 
 from migrator.source import StorageClass
 from migrator.target import TargetColumn
-from migrator.types.family import Family, Refusal, inexact, join_text_or_real, stored_as, text_or_real_lanes
+from migrator.types.family import (
+    Family,
+    Refusal,
+    inexact,
+    join_text_or_real,
+    nothing_hidden,
+    one_lane,
+    stored_as,
+    survive_as_doubles,
+    text_or_real_lanes,
+)
 
 ARROW_DIGITS = 38
 """What a Decimal128 holds."""
 
 # PostgreSQL, "Arbitrary Precision Numbers": what a numeric without limits of its own can hold.
 _DIGITS_BEFORE_POINT, _DIGITS_AFTER_POINT = 131_072, 16_383
+
+_DIGITS_OF_A_DOUBLE = 15
+_DIGITS_OF_INT64 = 19
 
 _NOT_ZERO = r"^[^eE]*[1-9]"
 
@@ -57,6 +71,27 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     if pc.any(wrong).as_py():
         raise inexact(column)
     return decimals
+
+
+def convert_plain(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
+    """
+    Return decimals made of doubles by arithmetic; raises Unfit where that isn't sure to be exact.
+
+    Up to 15 digits, every decimal is a double of its own (IEEE 754), and the way back is one exact division.
+    """
+    doubles = arrays[0]
+    precision, scale = column.precision or 0, column.scale or 0
+    if precision > _DIGITS_OF_A_DOUBLE:
+        survive_as_doubles(doubles)
+        return convert([pc.cast(doubles, pa.string())], column)
+    shift = 10.0**scale
+    units = pc.round(pc.multiply(doubles, shift))
+    exact = pc.and_(pc.equal(pc.divide(units, shift), doubles), pc.less(pc.abs(units), 10.0**precision))
+    if pc.all(exact).as_py() is False:
+        raise inexact(column)
+    whole = pc.cast(pc.cast(units, pa.int64()), pa.decimal128(_DIGITS_OF_INT64, 0))
+    # The same bits: the scale is only said, not stored.
+    return pa.Array.from_buffers(pa.decimal128(precision, scale), len(whole), whole.buffers(), offset=whole.offset)
 
 
 def convert_wide(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
@@ -99,7 +134,7 @@ def _fits(number: Decimal, column: TargetColumn) -> bool:
     return -exponent <= after and len(kept) + exponent <= before
 
 
-NUMERICS = Family(
+_NUMERICS = Family(
     "numerics",
     frozenset({"numeric"}),
     lanes=text_or_real_lanes,
@@ -107,6 +142,10 @@ NUMERICS = Family(
     convert=convert,
     encoder=pgpq.encoders.Decimal128EncoderBuilder,
     reads_content=True,
+)
+NUMERICS = replace(
+    _NUMERICS,
+    plain=replace(_NUMERICS, lanes=one_lane(StorageClass.REAL), refusals=nothing_hidden, convert=convert_plain),
 )
 WIDE_NUMERICS = Family(
     "numerics",

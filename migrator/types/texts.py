@@ -1,6 +1,7 @@
 """text, varchar(n), char(n), citext, name. SQLite ignores lengths, allows NUL, and doesn't look at the encoding."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pgpq
 import pgpq.encoders
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 from migrator.names import POSTGRES_NAME_BYTES
 from migrator.source import StorageClass
 from migrator.target import TargetColumn
-from migrator.types.family import Family, Refusal, Unfit, one_lane, stored_as
+from migrator.types.family import Family, Refusal, Unfit, no_text, one_lane, stored_as
 
 
 def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
@@ -38,7 +39,7 @@ def encoder(field: pa.Field) -> object:
     return pgpq.encoders.StringEncoderBuilder(field)
 
 
-TEXTS = Family(
+_TEXTS = Family(
     "texts",
     frozenset({"text", "varchar", "bpchar", "citext", "name"}),
     lanes=one_lane(StorageClass.TEXT, "CAST({} AS TEXT)"),
@@ -47,3 +48,4 @@ TEXTS = Family(
     encoder=encoder,
     reads_content=True,
 )
+TEXTS = replace(_TEXTS, plain=replace(_TEXTS, lanes=one_lane(StorageClass.TEXT), refusals=no_text))

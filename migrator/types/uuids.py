@@ -1,6 +1,7 @@
 """uuid. SQLite holds it as 36 or 32 characters or as a 16-byte BLOB; all three arrive as the same ``uuid``."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pgpq.encoders
 import pyarrow as pa
@@ -8,10 +9,12 @@ import pyarrow.compute as pc
 
 from migrator.source import StorageClass
 from migrator.target import TargetColumn
-from migrator.types.family import Family, Refusal, Unfit, first, one_lane
+from migrator.types.family import Family, Refusal, Unfit, first, no_text, one_lane
 
 _BYTES = 16
 _AS_BYTES = "CASE typeof({0}) WHEN 'blob' THEN {0} ELSE unhex({0}, '-') END"
+_NOT_BYTES = "x'00'"
+"""What the plain reading makes of text that is no UUID: too short for one."""
 
 
 def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
@@ -31,6 +34,12 @@ def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
     )
 
 
+def refusals_plain(expression: str, column: TargetColumn) -> tuple[Refusal, ...]:
+    """Refuse what isn't stored as text, and text with something behind a NUL, where SQLite's functions stop."""
+    hidden = Refusal(f"octet_length({expression}) <> length({expression})", "is not 32 hexadecimal digits")
+    return (*no_text(expression, column), hidden)
+
+
 def convert(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
     """Return the 16 bytes; raises Unfit for another length."""
     lengths = pc.min_max(pc.binary_length(arrays[0]))
@@ -39,7 +48,7 @@ def convert(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
     return pc.cast(arrays[0], pa.binary(_BYTES))
 
 
-UUIDS = Family(
+_UUIDS = Family(
     "uuids",
     frozenset({"uuid"}),
     lanes=one_lane(StorageClass.BLOB, _AS_BYTES),
@@ -53,5 +62,15 @@ UUIDS = Family(
         refusals=refusals,
         convert=first,
         encoder=None,
+    ),
+)
+UUIDS = replace(
+    _UUIDS,
+    plain=replace(
+        _UUIDS,
+        lanes=one_lane(
+            StorageClass.BLOB, f"CASE WHEN {{0}} IS NOT NULL THEN coalesce(unhex({{0}}, '-'), {_NOT_BYTES}) END"
+        ),
+        refusals=refusals_plain,
     ),
 )

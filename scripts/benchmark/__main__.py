@@ -10,35 +10,40 @@ from rich.console import Console
 from benchmark import results, table
 from benchmark.contenders import CONTENDERS
 from benchmark.dataset import SHAPES
+from benchmark.everything import Planned, planned
 from benchmark.measure import Wishes, measure
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Parse, measure, print, and with ``--save`` keep what was measured for the documentation."""
+    """Parse, measure, print, and keep what was measured for the documentation if that is wished."""
     given = _parser().parse_args(arguments)
-    wishes = Wishes(
-        names=given.only or list(CONTENDERS),
-        tables=given.tables,
-        runs=given.runs,
-        warm_up=not given.no_warm_up,
-        timeout_seconds=given.timeout_minutes * 60,
-        folder=given.folder,
-        note=given.note,
-        jobs=given.jobs,
-        duckdb=given.duckdb,
-    )
-    console = Console(width=140)
-    for megabytes in given.megabytes:
-        session = measure(given.shape, megabytes, wishes, Console(stderr=True))
-        table.show(session, console)
-        if given.save:
-            console.print(f"saved: {results.save(session).name}; python scripts/docs.py writes docs/benchmarks.md")
+    sources = [Planned(given.shape, megabytes) for megabytes in given.megabytes]
+    for source in planned(given.up_to) if given.everything else sources:
+        wishes = Wishes(
+            names=given.only or source.names or list(CONTENDERS),
+            tables=given.tables,
+            runs=min(given.runs, source.runs or given.runs),
+            warm_up=not given.no_warm_up,
+            timeout_seconds=given.timeout_minutes * 60,
+            folder=given.folder,
+            note=given.note,
+            jobs=given.jobs,
+            duckdb=str(given.duckdb.absolute()),
+        )
+        session = measure(source.shape, source.megabytes, wishes, Console(stderr=True))
+        table.show(session, Console(width=140))
+        if given.save or given.everything:
+            results.save(session)
+    if given.save or given.everything:
+        print("The results are kept. docs/benchmarks.md is made of them by: python scripts/docs.py")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmark", description="Measures ways from SQLite to PostgreSQL, in turns.")
     add = parser.add_argument
+    add("--everything", action="store_true", help="measure all that docs/benchmarks.md shows, and keep it")
+    add("--up-to", type=float, metavar="MEGABYTES", help="leave the larger sources of --everything out")
     add("--shape", choices=sorted(SHAPES), default="mixed", help="what the source is like (mixed)")
     add("--megabytes", type=float, nargs="+", default=[100.0], help="size of the SQLite file, or several (100)")
     add("--tables", type=int, default=2000, help="how many small tables the shape `many` has (2000)")
@@ -46,9 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-warm-up", action="store_true", help="count the first run too")
     add("--only", nargs="+", choices=list(CONTENDERS), help="leave the others out")
     add("--timeout-minutes", type=float, default=30, help="how long one run may take (30)")
-    add("--folder", type=Path, help="where source, server and scratch files go (the system's temporary folder)")
+    add("--folder", type=Path, help="where source and scratch files go (the system's temporary folder)")
     add("--jobs", type=int, help="tables at a time for migrator (its own choice)")
-    add("--duckdb", default=sys.executable, help="a Python that has DuckDB and its extensions (this one)")
+    add("--duckdb", type=Path, default=sys.executable, help="a Python that has DuckDB and its extensions (this one)")
     add("--note", default="shared", help="what else to say of the machine beside its cores (shared)")
     add("--save", action="store_true", help="keep the results for docs/benchmarks.md")
     return parser

@@ -5,6 +5,7 @@ Nothing of the migrator is used here. Two tables pass as equal if they have as m
 of their rows agree, each row spelt by PostgreSQL. What differs is then looked for by column.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -19,6 +20,7 @@ _SPELLING: Final = (
 )
 _SHOWN: Final = 48
 _NAMED: Final = 2
+_NOT_NULL: Final = " NOT NULL"
 
 _COLUMNS: Final = """
     SELECT c.relname, a.attname,
@@ -63,6 +65,18 @@ def shortcomings(url: str, wanted: Contents, *, with_keys: bool) -> list[str]:
     with _Reader(url) as reader, _Reader(wanted.url) as original:
         found = _Comparison(reader, original, wanted)
         return [*found.tables(), *found.types(), *found.values(), *(found.keys() if with_keys else ())]
+
+
+def differing_values(url: str, wanted: Contents) -> list[str]:
+    """Return the columns whose values differ, a sentence each, of the tables that have all their rows."""
+    with _Reader(url) as reader, _Reader(wanted.url) as original:
+        return list(_Comparison(reader, original, wanted).values())
+
+
+def rows_in(url: str, wanted: Contents) -> int:
+    """Return the rows of all the wanted tables."""
+    with _Reader(url) as reader:
+        return sum(reader.count(table) for table in reader.columns() if table in wanted.columns)
 
 
 class _Reader:
@@ -164,7 +178,7 @@ class _Comparison:
         try:
             ours = self.reader.arrow(query)
         except dbapi.Error as error:
-            return f"{table}.{column}: does not read as {declared}: {_short(str(error).strip().splitlines()[0])}"
+            return f"{table}.{column}: does not read as {declared.removesuffix(_NOT_NULL)}: {_reason(error)}"
         if not ours["id"].equals(theirs["id"]):
             return f"{table}.{column}: rows have other keys"
         differs = pc.not_equal(ours["hash"], theirs["hash"])
@@ -185,7 +199,7 @@ class _Comparison:
 
 
 def _cast(column: str, declared: str) -> str:
-    return f'CAST("{column}" AS {declared.removesuffix(" NOT NULL")})'
+    return f'CAST("{column}" AS {declared.removesuffix(_NOT_NULL)})'
 
 
 def _hash(value: str) -> str:
@@ -195,6 +209,12 @@ def _hash(value: str) -> str:
 def _some(things: list[str]) -> str:
     shown, more = things[:_NAMED], things[_NAMED:]
     return ", ".join(shown) + (f", and {len(more):,} more" if more else "")
+
+
+def _reason(error: dbapi.Error) -> str:
+    """Return the server's own sentence from among what the driver says."""
+    said = re.search(r"ERROR:\s+(.*)", str(error))
+    return said[1] if said else str(error)
 
 
 def _short(value: str | None) -> str:

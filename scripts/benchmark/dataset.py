@@ -5,6 +5,7 @@ Every row is computed from its number, so the same shape and size give the same 
 indexes and foreign keys, as if one application had made them.
 """
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -47,6 +48,11 @@ class Kind:
     def create_bare(self) -> str:
         """The statement that makes the table in PostgreSQL, without key and index."""
         return f"CREATE TABLE {self.name} (id bigint NOT NULL, {self.postgres})"
+
+    @property
+    def source_columns(self) -> tuple[tuple[str, str], ...]:
+        """Each column with the first word of its type in SQLite."""
+        return (("id", "INTEGER"), *re.findall(r"(\w+) (\w+)[^,(]*(?:\([^)]*\)[^,]*)?", self.sqlite))
 
     @property
     def primary_key(self) -> str:
@@ -103,7 +109,7 @@ _FILES = Kind(
     "sensor INTEGER, name TEXT NOT NULL, content BLOB NOT NULL",
     "sensor bigint, name text NOT NULL, content bytea NOT NULL",
     f"CASE WHEN n % 4 THEN 1 + n % {SENSORS} END, 'file-' || n || '.bin', "
-    f"substr({_BYTES}, 1 + n * 37 % 3000, 1000 + n % 4000)",
+    f"substr({_BYTES}, 1 + n * 37 % 3000, 1000 + n * 1009 % 4000)",
     293,
     (),
     (("sensor", "sensors"),),
@@ -125,7 +131,7 @@ _SMALL = Kind(
     "name VARCHAR(40) NOT NULL, amount NUMERIC(12, 2), at DATETIME",
     "name varchar(40) NOT NULL, amount numeric(12, 2), at timestamp",
     "'name ' || n, n / 4.0, strftime('%Y-%m-%d %H:%M:%S', 1500000000 + n * 3, 'unixepoch')",
-    7_200,
+    13_400,
     ("name",),
 )
 

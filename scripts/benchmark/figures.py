@@ -1,10 +1,17 @@
 """The numbers that count, computed from what was measured: ratios of medians of runs that took turns."""
 
+import operator
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from benchmark.results import Entry, Run, Session
+
+_MANY: Final = "many"
+
+Of = Callable[[Run], float]
+"""What is looked at in a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +31,7 @@ class Figure:
         return f"{self.value:.2f}{self.unit}{spread}"
 
 
-def median(runs: Sequence[Run], of: Callable[[Run], float]) -> float:
+def median(runs: Sequence[Run], of: Of) -> float:
     """Return the median of something over the runs that ended well."""
     return statistics.median(of(run) for run in runs if run.ended_well)
 
@@ -34,7 +41,7 @@ def seconds(run: Run) -> float:
     return run.seconds
 
 
-def stage(name: str) -> Callable[[Run], float]:
+def stage(name: str) -> Of:
     """Return what tells the seconds of a stage."""
     return lambda run: run.stages.get(name, 0.0)
 
@@ -50,14 +57,16 @@ def of_session(session: Session) -> Iterator[Figure]:
     ours, limit, stream = (session.entry(name) for name in ("migrator", "limit", "stream"))
     if ours is None:
         return
+    copy = stage("copy")
     if limit:
-        yield _ratio("whole job / limit", ours.runs, seconds, limit.runs, seconds, "≤ 1.5")
+        yield from _middle("whole job / limit", _pairs(ours, seconds, limit, seconds, _over), wanted="≤ 1.5")
     if stream:
-        yield _ratio("copy / one psql stream", ours.runs, stage("copy"), stream.runs, seconds, "< 1.0")
+        yield from _middle("copy / one psql stream", _pairs(ours, copy, stream, seconds, _over), wanted="< 1.0")
     for name in ("preflight", "verify"):
-        yield _ratio(f"{name} / copy", ours.runs, stage(name), ours.runs, stage("copy"))
-    if limit and session.tables > 1:
-        yield _overhead(session, ours, limit)
+        yield from _middle(f"{name} / copy", _pairs(ours, stage(name), ours, copy, _over))
+    if limit and session.shape == _MANY:
+        above = [each / session.tables * 1000 for each in _pairs(ours, seconds, limit, seconds, operator.sub)]
+        yield from _middle("above the limit, per table", above, " ms", "< 2 ms")
 
 
 def of_growth(small: Session, large: Session) -> Iterator[Figure]:
@@ -65,33 +74,29 @@ def of_growth(small: Session, large: Session) -> Iterator[Figure]:
     for name in ("migrator", "limit"):
         few, many = small.entry(name), large.entry(name)
         if few and many:
-            each = [median(entry.runs, seconds) / rows for entry, rows in ((few, small.rows), (many, large.rows))]
-            value = each[1] / each[0]
+            cost = [median(entry.runs, seconds) / rows for entry, rows in ((few, small.rows), (many, large.rows))]
             title = f"cost per row, {_size(large)} / {_size(small)}: {few.title}"
-            yield Figure(title, value, value, value, wanted="≤ 1.05" if name == "migrator" else "")
+            yield from _middle(title, [cost[1] / cost[0]], wanted="≤ 1.05" if name == "migrator" else "")
+
+
+def _pairs(
+    ours: Entry, mine: Of, theirs: Entry, their: Of, joined: Callable[[float, float], float | None]
+) -> list[float]:
+    """Join what two contenders took in the same round, wherever both of them ended well."""
+    rounds = zip(ours.runs, theirs.runs, strict=False)
+    found = (joined(mine(run), their(other)) for run, other in rounds if run.ended_well and other.ended_well)
+    return [value for value in found if value is not None]
+
+
+def _over(one: float, other: float) -> float | None:
+    return one / other if other else None
+
+
+def _middle(name: str, values: Sequence[float], unit: str = "", wanted: str = "") -> Iterator[Figure]:
+    if values:
+        yield Figure(name, statistics.median(values), min(values), max(values), unit, wanted)
 
 
 def _size(session: Session) -> str:
     gigabytes = session.megabytes / 1000
     return f"{gigabytes:g} GB" if gigabytes >= 1 else f"{session.megabytes:g} MB"
-
-
-def _overhead(session: Session, ours: Entry, limit: Entry) -> Figure:
-    pairs = [
-        (mine.seconds - their.seconds) / session.tables * 1000
-        for mine, their in zip(ours.runs, limit.runs, strict=False)
-    ]
-    wanted = "< 2 ms" if session.shape == "many" else ""
-    return Figure("above the limit, per table", statistics.median(pairs), min(pairs), max(pairs), " ms", wanted)
-
-
-def _ratio(  # noqa: PLR0913, PLR0917 - two of the same
-    name: str,
-    ours: Sequence[Run],
-    mine: Callable[[Run], float],
-    theirs: Sequence[Run],
-    their: Callable[[Run], float],
-    wanted: str = "",
-) -> Figure:
-    pairs = [mine(run) / their(other) for run, other in zip(ours, theirs, strict=False) if their(other)]
-    return Figure(name, statistics.median(pairs), min(pairs), max(pairs), wanted=wanted)

@@ -1,21 +1,19 @@
 """Lets the contenders run in turn, several times, and holds every result to the reference."""
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from rich.console import Console
 
-from benchmark.contenders import CONTENDERS, Bench, Contender, Outcome
+from benchmark import trap
+from benchmark.contenders import CONTENDERS, Bench, Contender
 from benchmark.contents import shortcomings
 from benchmark.dataset import dataset
 from benchmark.reference import Reference, make_reference
 from benchmark.results import Entry, Run, Session, machine
 from benchmark.server import Server
-
-_SAID_CHARACTERS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +35,23 @@ def measure(shape: str, megabytes: float, wishes: Wishes, console: Console) -> S
     """Make a source, run everybody on it, and return all that was seen."""
     data = dataset(shape, megabytes, wishes.tables)
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=wishes.folder) as name, Server() as server:
-        folder = Path(name)
+        folder = Path(name).absolute()
         bench = Bench(server, folder, folder / "source.db", data, wishes.timeout_seconds, wishes.jobs, wishes.duckdb)
         console.print(f"making a source: {shape}, {megabytes:g} MB")
         size = data.make_source(bench.source)
         console.print(f"making the reference: {size / 1e6:,.0f} MB, {data.rows:,} rows, {len(data.kinds):,} tables")
         reference = make_reference(bench)
-        contenders = [CONTENDERS[name] for name in wishes.names]
+        contenders = [contender for contender in CONTENDERS.values() if contender.name in wishes.names]
         missing = {contender.name: contender.missing(bench) for contender in contenders}
         running = [contender for contender in contenders if not missing[contender.name]]
         found = _rounds(bench, reference, running, wishes, console)
+        trapped = trap.set_up(bench, reference, running) if shape == trap.SHAPE else {}
         entries = tuple(
-            Entry(one.name, one.title, one.note, one.is_tool, missing[one.name], tuple(found.get(one.name, ())))
+            Entry(
+                *(one.name, one.title, one.note, one.is_tool, missing[one.name]),
+                runs=tuple(found.get(one.name, ())),
+                trap=trapped.get(one.name, ""),
+            )
             for one in contenders
         )
         return Session(
@@ -57,13 +60,18 @@ def measure(shape: str, megabytes: float, wishes: Wishes, console: Console) -> S
 
 
 def _rounds(
-    bench: Bench, reference: Reference, contenders: Iterable[Contender], wishes: Wishes, console: Console
+    bench: Bench, reference: Reference, contenders: Sequence[Contender], wishes: Wishes, console: Console
 ) -> dict[str, list[Run]]:
-    """Run everybody in turn. The first round only warms caches, but who fails in it is not run again."""
+    """
+    Run everybody in turn, each round beginning with another one.
+
+    The first round only warms caches, but who fails in it is not run again.
+    """
     found: dict[str, list[Run]] = {contender.name: [] for contender in contenders}
     failed: set[str] = set()
     for turn in range(0 if wishes.warm_up else 1, wishes.runs + 1):
-        for contender in contenders:
+        first = turn % len(contenders)
+        for contender in (*contenders[first:], *contenders[:first]):
             if contender.name in failed:
                 continue
             run = _run(bench, reference, contender)
@@ -80,16 +88,8 @@ def _run(bench: Bench, reference: Reference, contender: Contender) -> Run:
     outcome = contender.load(bench, url)
     wrong = shortcomings(url, reference.contents, with_keys=contender.leaves_keys)
     bench.server.drop(url)
-    said = _without_places(bench, outcome, url)
+    said = bench.without_places(outcome.said, url)
     return Run(outcome.seconds, outcome.exit_code, outcome.peak_bytes, outcome.stages, said, tuple(wrong))
-
-
-def _without_places(bench: Bench, outcome: Outcome, url: str) -> str:
-    """Return a contender's words without what is true only of this machine and this run."""
-    said = outcome.said
-    for place, instead in ((url, "URL"), (f"{bench.folder}/", ""), (str(bench.server.port), "PORT")):
-        said = said.replace(place, instead)
-    return said.strip()[-_SAID_CHARACTERS:]
 
 
 def _told(run: Run) -> str:

@@ -1,6 +1,7 @@
 """Runs one command and tells how long it took, how much memory it and its children held, and how it ended."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Final
 _LOOK_SECONDS: Final = 0.1
 _SAID_BYTES: Final = 20_000
 _PROC: Final = Path("/proc")
+_SIZES: Final = re.compile(r"^Vm(RSS|HWM):\s+(\d+) kB$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,11 @@ def run(
     command: Sequence[str | Path], environment: Mapping[str, str], log: Path, timeout_seconds: float, folder: Path
 ) -> Ended:
     """
-    Run a command in ``folder`` to its end, or kill it and its children after ``timeout_seconds``.
+    Run a command in ``folder`` to its end, or kill it and its children after ``timeout_seconds``, or when interrupted.
 
-    What it says goes to ``log``. The peak is the larger of two: the sum over the processes of its session, looked at
-    ten times a second (Linux only), and the kernel's own high-water mark of the largest process.
+    What it says goes to ``log``. The peak is the larger of two, both looked at ten times a second: the sum over the
+    processes of its session, and the kernel's high-water mark of the largest. Elsewhere than on Linux it is the largest
+    process's alone.
     """
     with log.open("wb") as output:
         began = time.monotonic()
@@ -48,11 +51,17 @@ def run(
             start_new_session=True,
         )
         watch = _Watch(process.pid, timeout_seconds)
-        _, status, usage = os.wait4(process.pid, 0)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:  # Ctrl-C is not handed on to another session
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        finally:
+            watch.end()
         seconds = time.monotonic() - began
     process.returncode = os.waitstatus_to_exitcode(status)
-    watch.end()
-    largest = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    # Not on Linux: what `wait4` tells there begins with the memory of the process that started the command, ours.
+    largest = usage.ru_maxrss if sys.platform == "darwin" else 0
     code = None if watch.killed else process.returncode
     return Ended(code, seconds, max(largest, watch.peak_bytes), _tail(log))
 
@@ -73,22 +82,23 @@ class _Watch:
 
     def _look(self) -> None:
         while not self._ended.wait(_LOOK_SECONDS):
-            self.peak_bytes = max(self.peak_bytes, sum(_resident(self._session)))
+            found = list(_memory(self._session))
+            self.peak_bytes = max(self.peak_bytes, sum(now for now, _ in found), *(peak for _, peak in found))
             if time.monotonic() > self._deadline and not self.killed:
                 self.killed = True
                 os.killpg(self._session, signal.SIGKILL)
 
 
-def _resident(session: int) -> Iterator[int]:
-    """Yield the resident bytes of each process of a session; see proc(5), ``stat``."""
-    page = os.sysconf("SC_PAGE_SIZE")
-    for entry in _PROC.glob("[0-9]*/stat"):
+def _memory(session: int) -> Iterator[tuple[int, int]]:
+    """Yield the resident bytes of each process of a session, now and at their highest; see proc(5)."""
+    for entry in _PROC.glob("[0-9]*"):
         try:
-            fields = entry.read_text().rpartition(")")[2].split()
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            told = (entry / "status").read_text() if int(fields[3]) == session else ""
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended between the two looks
-        if int(fields[3]) == session:
-            yield int(fields[21]) * page
+        if sizes := dict(_SIZES.findall(told)):
+            yield int(sizes["RSS"]) * 1024, int(sizes["HWM"]) * 1024
 
 
 def _tail(log: Path) -> str:

@@ -14,7 +14,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -22,9 +23,6 @@ import asyncpg
 from benchmark.contenders import CONTENDERS, Bench
 from benchmark.contents import Contents, contents
 from benchmark.dataset import Dataset, Kind
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _SAMPLED_ROWS: Final = 1000
 _PIECES: Final = 8
@@ -66,7 +64,7 @@ def make_reference(bench: Bench) -> Reference:
     command: list[str | Path] = [sys.executable, "-m", "migrator", "verify", "--source", bench.source]
     if (verified := bench.execute(command, MIGRATOR_TARGET_URL=url)).exit_code != 0:
         raise NotProved(verified.said)
-    asyncio.run(compare_samples(bench, url))
+    asyncio.run(compare_samples(bench.source, bench.data, url))
     reference = Reference(url, contents(url))
     with closing(sqlite3.connect(bench.source)) as source:
         for kind in bench.data.kinds:
@@ -77,13 +75,13 @@ def make_reference(bench: Bench) -> Reference:
     return reference
 
 
-async def compare_samples(bench: Bench, url: str) -> None:
+async def compare_samples(path: Path, data: Dataset, url: str) -> None:
     """Compare rows from all over each table with the source, by no code of the migrator; raises NotProved."""
     connection = await asyncpg.connect(url)
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
     try:
-        with closing(sqlite3.connect(bench.source)) as source:
-            for kind, count in bench.data.counts:
+        with closing(sqlite3.connect(path)) as source:
+            for kind, count in data.counts:
                 await _compare_sample(connection, source, kind, max(1, count // _SAMPLED_ROWS))
     finally:
         await connection.close()

@@ -39,6 +39,8 @@ class Entry:
     missing: str = ""
     """Why it was not run."""
     runs: tuple[Run, ...] = ()
+    trap: str = ""
+    """What it did where the target's columns can't hold the values; empty if it was not tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,15 @@ class Session:
         return next((e for e in self.entries if e.name == name and any(run.ended_well for run in e.runs)), None)
 
 
+def path_of(shape: str, megabytes: float, folder: Path = FOLDER) -> Path:
+    """Return the file of a source's results."""
+    return folder / f"{shape}-{megabytes:.0f}.json"
+
+
 def save(session: Session, folder: Path = FOLDER) -> Path:
     """Write a session to its file, over the one before of the same shape and size."""
     folder.mkdir(exist_ok=True)
-    path = folder / f"{session.shape}-{session.megabytes:g}.json"
+    path = path_of(session.shape, session.megabytes, folder)
     path.write_text(json.dumps(asdict(session), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
@@ -55,10 +56,14 @@ class Server:
         return self._server.port
 
     @property
+    def psql(self) -> Path:
+        """The program, of the server's version."""
+        return self._server.programs / "psql"
+
+    @property
     def version(self) -> str:
         """What the server calls itself, such as ``PostgreSQL 18.6``."""
-        psql = str(self._server.programs / "psql")
-        said = subprocess.run([psql, "--version"], capture_output=True, text=True, check=True).stdout
+        said = subprocess.run([str(self.psql), "--version"], capture_output=True, text=True, check=True).stdout
         return f"PostgreSQL {said.split()[-1]}"
 
     def fresh_database(self, schema: str) -> str:
@@ -79,7 +84,7 @@ class Server:
 
     def session(self, url: str) -> "Session":
         """Open psql on a database."""
-        return Session([str(self._server.programs / "psql"), url])
+        return Session([str(self.psql), url])
 
     def spread(self, url: str, connections: int, phases: Iterable[Sequence[str]]) -> None:
         """

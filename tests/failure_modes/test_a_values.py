@@ -93,13 +93,41 @@ async def test_a09_naive_and_zoned_text_in_one_column(carry: Carry) -> None:
     ) == dict.fromkeys(texts, MOMENT)
 
 
+GO = {
+    "utc": "2024-02-29 12:34:56.529941 +0000 UTC",
+    "whole": "2024-02-29 12:34:56 +0000 UTC",
+    "monotonic": "2024-02-29 12:34:56.5 +0000 UTC m=+0.000012345",
+    "zone": "2024-02-29 14:34:56 +0200 CEST",
+    "unnamed zone": "2024-02-29 07:04:56 -0530 -0530",
+    "iso": "2024-02-29 12:34:56+00:00",
+    "nanoseconds": "2024-02-29 12:34:56.529941123 +0000 UTC",
+    "cut": "2024-02-29 12:34:56.529941 +0000",
+    "no time": "0 seconds +0000 UTC",
+    "odd fraction": "2024-02-29 12:34:56x +0000 UTC",
+}
+
+
 async def test_a10_times_as_go_prints_them(carry: Carry, tmp_path: Path) -> None:
-    """They are refused; an expression takes off what isn't ISO 8601."""
-    text = "2024-02-29 12:34:56.529941 +0000 UTC"
-    rule = "expression = \"replace(replace(v, ' UTC', ''), ' +', '+')\""
-    assert await carry("timestamptz", {"go": text}, rules=ruled(tmp_path, rule)) == {
-        "go": MOMENT.replace(microsecond=529941)
+    """With the rule the well-formed ones arrive, each as its instant; all others are refused, nanoseconds too."""
+    cut = dict.fromkeys(("nanoseconds", "cut", "no time", "odd fraction"), cannot(TIMESTAMPTZ))
+    arrived = dict.fromkeys(GO, MOMENT) | {
+        "utc": MOMENT.replace(microsecond=529941),
+        "monotonic": MOMENT.replace(microsecond=500_000),
     }
+    assert await carry("timestamptz", GO, rules=ruled(tmp_path, "go_time = true")) == arrived | cut
+
+
+async def test_a10_go_times_where_there_is_no_zone(carry: Carry, tmp_path: Path) -> None:
+    """A column without time zones takes what is in UTC; cut to microseconds if a rule says that too."""
+    values = {name: GO[name] for name in ("utc", "zone", "nanoseconds")}
+    outcome = await carry("timestamp", values, rules=ruled(tmp_path, "go_time = true\ntruncate = true"))
+    moment = MOMENT.replace(microsecond=529941, tzinfo=None)
+    assert outcome == {"utc": moment, "zone": cannot(TIMESTAMP), "nanoseconds": moment}
+
+
+async def test_a10_go_times_without_the_rule(carry: Carry) -> None:
+    """They are refused."""
+    assert await carry("timestamptz", {"go": GO["utc"]}) == {"go": cannot(TIMESTAMPTZ)}
 
 
 async def test_a11_nanoseconds(carry: Carry) -> None:
@@ -284,6 +312,22 @@ async def test_a26_words_in_integer_columns(carry: Carry) -> None:
     values = {"word": "toto", "fraction": 12.3, "more": "50+"}
     refused = Refused("is not stored as INTEGER")
     assert await carry("integer", values, stored_as="INTEGER") == dict.fromkeys(values, refused)
+
+
+async def test_a03_a28_the_target_keeps_its_own_types(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite
+) -> None:
+    """No type is made up from the source's, and no default is taken over: what is integer stays integer."""
+    make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, flag BOOL DEFAULT 0, v BIGINT)", {"t": [(1, 1, 5)]})
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, flag boolean DEFAULT true, v int)")
+    shape = (
+        "SELECT attname, format_type(atttypid, atttypmod), pg_get_expr(adbin, adrelid) FROM pg_attribute "
+        "LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE attrelid = 't'::regclass AND attnum > 0"
+    )
+    before = [tuple(row) for row in await database.fetch(shape)]
+    await move().run()
+    assert [tuple(row) for row in await database.fetch(shape)] == before
+    assert [tuple(row) for row in await database.fetch("SELECT * FROM t")] == [(1, True, 5)]
 
 
 @pytest.mark.parametrize(("declared", "limit"), [("smallint", 2**15), ("integer", 2**31)])

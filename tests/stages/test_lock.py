@@ -1,6 +1,7 @@
 """Stage lock: one job at a time on a target, and a dead job blocks nobody."""
 
 import asyncio
+import re
 import shutil
 import socket
 import subprocess
@@ -13,10 +14,12 @@ from fix_job import settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from sqlalchemy import make_url
+from structlog.testing import capture_logs
 
 from migrator import job
 from migrator.account import Account
 from migrator.errors import ConfigurationError, GaveUp
+from migrator.events import Event
 from migrator.progress import Silent
 from migrator.stages.lock import LOCK_KEY, lock
 from migrator.target import Target
@@ -24,19 +27,23 @@ from migrator.target_url import from_url
 
 
 async def test_the_second_gives_up_and_names_the_holder(database: Database) -> None:
-    """It waits as long as allowed; its exit code is that of something worth another try."""
+    """It says whom it waits for, and waits as long as allowed; its exit code is that of something worth another try."""
     target = Target(from_url(database.url, {}))
     async with lock(target, 5):
-        with pytest.raises(GaveUp, match=r"migrator from .* \(server process \d+\)") as caught:
+        with (
+            capture_logs() as events,
+            pytest.raises(GaveUp, match=r"migrator from .* \(server process \d+\)") as caught,
+        ):
             async with lock(target, 0.1):
                 pytest.fail("two hold the lock")
     assert caught.value.exit_code == 5
+    assert [(event["event"], event["holder"]) for event in events] == [("lock.waiting", caught.value.facts["holder"])]
     async with lock(target, 0.1):
         pass
 
 
 async def test_the_second_gets_it_when_the_first_is_done(database: Database) -> None:
-    """Waiting ends with the holder's block, not with the time that was allowed."""
+    """Waiting ends with the holder's block, not with the time that was allowed; meanwhile the log says for whom."""
     target = Target(from_url(database.url, {}))
     order: list[str] = []
 
@@ -44,13 +51,17 @@ async def test_the_second_gets_it_when_the_first_is_done(database: Database) -> 
         async with lock(target, 60):
             order.append("second")
 
-    async with lock(target, 5):
-        waiting = asyncio.create_task(second())
-        while not await database.fetch("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
-            pass
-        order.append("first")
-    await waiting
+    with capture_logs() as log:
+        async with lock(target, 5):
+            waiting = asyncio.create_task(second())
+            while not await database.fetch("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+                pass
+            order.append("first")
+        await waiting
     assert order == ["first", "second"]
+    (line,) = log
+    assert line["event"] == Event.LOCK_WAITING
+    assert re.fullmatch(r"migrator from .* \(server process \d+\)", line["holder"])
 
 
 async def test_a_dead_holder_blocks_nobody(database: Database) -> None:
@@ -78,7 +89,8 @@ async def test_several_jobs_started_at_once(jobs: int, make_sqlite: MakeSqlite, 
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 SETTINGS = "statement_timeout,idle_in_transaction_session_timeout,synchronous_commit,standard_conforming_strings,"
-SETTINGS += "datestyle,intervalstyle,bytea_output,extra_float_digits,jit,options"
+SETTINGS += "datestyle,intervalstyle,bytea_output,extra_float_digits,jit,options,"
+SETTINGS += "tcp_keepalives_idle,tcp_keepalives_interval,tcp_keepalives_count,tcp_user_timeout"
 
 
 @pytest.fixture(params=["", SETTINGS], ids=["strict", "lenient"])

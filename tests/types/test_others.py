@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 import pytest
+from asyncpg.exceptions import FeatureNotSupportedError
+from fix_postgres import Database
 from fix_values import Carry, Refused
 
 CASES: dict[str, tuple[str, dict[str, tuple[object, object]]]] = {
@@ -93,6 +95,41 @@ CASES: dict[str, tuple[str, dict[str, tuple[object, object]]]] = {
     "one byte": ('"char"', {"a": ("a", "a"), "two": ("ab", 'can\'t become "char" exactly')}),
     "words": ("tsvector", {"two": ("'a' 'b':2", "'a' 'b':2")}),
     "address": ("macaddr", {"dashes": ("08-00-2b-01-02-03", "08:00:2b:01:02:03")}),
+    "network": (
+        "cidr",
+        {
+            "net": ("10.1.0.0/16", "10.1.0.0/16"),
+            "host bits": ("10.1.0.1/16", "can't become cidr: invalid cidr value"),
+        },
+    ),
+}
+
+# A type, how it is made, and its values.
+MADE: dict[str, tuple[str, str, dict[str, tuple[object, object]]]] = {
+    "composite": (
+        "place",
+        "CREATE TYPE place AS (name text, height numeric(5,1))",
+        {
+            "all": ('("Mont Blanc",4805.6)', '("Mont Blanc",4805.6)'),
+            "missing": ("(,)", "(,)"),
+            "json": ('{"name": "x"}', "can't become place: malformed record literal"),
+            "too few": ("(a)", "can't become place: malformed record literal"),
+        },
+    ),
+    "hstore": (
+        "hstore",
+        "CREATE EXTENSION hstore",
+        {"pairs": ("a=>1, b=>NULL", '"a"=>"1", "b"=>NULL')},
+    ),
+    "xml": (
+        "xml",
+        "SELECT xmlparse(document '<a/>')",
+        {
+            "element": ("<a>1</a>", "<a>1</a>"),
+            "blanks": (" <a /> ", " <a /> "),
+            "open": ("<a>", "can't become xml: invalid XML content"),
+        },
+    ),
 }
 
 
@@ -105,6 +142,28 @@ async def test_a_type_that_only_postgresql_reads(carry: Carry, case: str) -> Non
     )
     told = {name: value.reason if isinstance(value, Refused) else value for name, value in outcome.items()}
     assert told == {name: arrived for name, (_, arrived) in cases.items()} | {"null": None}
+
+
+@pytest.mark.parametrize("case", MADE)
+async def test_a_type_that_has_to_be_made_first(carry: Carry, database: Database, case: str) -> None:
+    """Types of the application's own, of extensions, and of libraries that a server may lack."""
+    declared, statement, cases = MADE[case]
+    try:
+        await database.execute(statement, as_admin=statement.startswith("CREATE EXTENSION"))
+    except FeatureNotSupportedError:
+        pytest.skip(f"this server was built without {declared}")
+    outcome = await carry(declared, {name: stored for name, (stored, _) in cases.items()}, shown="v::text")
+    told = {name: value.reason if isinstance(value, Refused) else value for name, value in outcome.items()}
+    assert told == {name: arrived for name, (_, arrived) in cases.items()}
+
+
+async def test_an_hstore_that_is_none(carry: Carry, database: Database) -> None:
+    """Extensions have errors of their own; what one says of a value is a refusal, whatever it calls it."""
+    await database.execute("CREATE EXTENSION hstore", as_admin=True)
+    outcome = await carry("hstore", {"word": "a", "pair": "a=>1"}, shown="v::text")
+    assert outcome["pair"] == '"a"=>"1"'
+    assert isinstance(outcome["word"], Refused)
+    assert outcome["word"].reason.startswith("can't become hstore: ")
 
 
 DOMAINS: dict[str, tuple[str, dict[str, tuple[object, object]]]] = {

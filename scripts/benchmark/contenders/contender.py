@@ -3,10 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from benchmark import processes
 from benchmark.dataset import Dataset
 from benchmark.server import Server
+
+_SAID_CHARACTERS: Final = 200
+
+PROGRAMS: Final = Path(__file__).parents[1] / "programs"
+"""Contenders that are programs of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +55,14 @@ class Bench:
         """Run a program, with memory and time measured; what it says counts only if it fails."""
         log = self.folder / "said.log"
         ended = processes.run(command, environment, log, self.timeout_seconds, self.folder)
-        said = "" if ended.code == 0 else ended.said
+        said = "" if ended.code == 0 else _telling(ended.said)
         return Outcome(ended.seconds, ended.code, said, ended.peak_bytes)
+
+    def without_places(self, said: str, url: str) -> str:
+        """Return a contender's words without what is true only of this machine and this run."""
+        for place, instead in ((url, "URL"), (f"{self.folder}/", ""), (str(self.server.port), "PORT")):
+            said = said.replace(place, instead)
+        return said if len(said) <= _SAID_CHARACTERS else f"{said[:_SAID_CHARACTERS]}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +85,12 @@ class Contender:
     """False for the yardsticks, which load files that were encoded before the clock started."""
     leaves_keys: bool = True
     """False if it isn't meant to leave keys and indexes."""
+    makes_tables: bool = False
+    """True if it takes no tables but makes its own."""
+
+
+def _telling(said: str) -> str:
+    """Return the line that tells most of what a program said before it failed."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = (line for line in lines if any(word in line for word in ("exhausted", "FATAL", "ERROR", "Error:")))
+    return next(errors, lines[-1] if lines else "it said nothing")

@@ -23,7 +23,7 @@ def load(bench: Bench, url: str) -> Outcome:
     if not report.exists():
         return outcome
     told = json.loads(report.read_text())
-    stages = {stage["stage"]: stage["seconds"] for stage in told["stages"]}
+    stages = {stage["stage"]: stage["seconds"] for stage in told.get("stages", ())}
     return replace(outcome, stages=stages, said=told["message"] if outcome.exit_code else "")
 
 

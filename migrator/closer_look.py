@@ -1,0 +1,74 @@
+"""
+The closer look that preflight takes at a table with something unusual: which values, in how many rows, and why.
+
+Two passes, both over columns and not over Python objects. The first is one statement of aggregates inside SQLite:
+storage classes, ranges, missing values. The second (``trial``) tries the copier's own conversion over the columns whose
+content it reads, down to the rows that are to blame; only these are looked at one by one.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from migrator.aggregates import answers
+from migrator.examples import Teller, is_row, key_lane
+from migrator.findings import Change, Finding, Profile
+from migrator.judge import Judge
+from migrator.plan import ColumnPlan, TablePlan
+from migrator.source import ScanSession
+from migrator.trial import ROWS_NAMED, Blamed, blame
+from migrator.types import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class CloserLook:
+    """What was found: problems, and what rules make of values that only a conversion can tell of."""
+
+    findings: tuple[Finding, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+
+NOTHING = CloserLook()
+
+
+def look_closer(tell: Teller, table: TablePlan, profile: Profile, judge: Judge, batch_bytes: int) -> CloserLook:
+    """Find every problem of a table. Blocks while it is scanned, twice at most; raises SourceUnreadable."""
+    checks = [(column, refusal) for column in table.compared for refusal in _refusals(column)]
+    counts = hits(tell.session, table, [refusal.condition for _, refusal in checks])
+    struck = [(column, refusal, rows) for (column, refusal), rows in zip(checks, counts, strict=True) if rows]
+    refused: dict[ColumnPlan, list[str]] = {}
+    for column, refusal, _ in struck:
+        refused.setdefault(column, []).append(refusal.condition)
+    key = key_lane(table.source)
+    blamed, lost = blame(
+        tell.session, table, key, refused=refused, judge=judge, profile=profile, batch_bytes=batch_bytes
+    )
+    findings = [tell(column, rows, refusal.reason, refusal.condition) for column, refusal, rows in struck]
+    changes = tuple(change(table, column, rows) for column, rows in lost.items() if rows)
+    return CloserLook((*findings, *_told(tell, table, blamed)), changes)
+
+
+def hits(session: ScanSession, table: TablePlan, conditions: Sequence[str]) -> list[int]:
+    """Return for each of the conditions, in SQLite's SQL, how many rows meet it. One scan; none without a condition."""
+    sums = [f"sum({condition})" for condition in conditions]
+    return [rows or 0 for rows in answers(session, table.source, sums)]
+
+
+def change(table: TablePlan, column: ColumnPlan, rows: int) -> Change:
+    """Return what a column's rule does to ``rows`` values."""
+    return Change(table.source.name, column.source.name, rows, column.rule.words())
+
+
+def _refusals(column: ColumnPlan) -> tuple[Refusal, ...]:
+    refusals = column.carrier.refusals(column.source_expression, column.target)
+    if column.target.not_null:
+        refusals += (Refusal(f"{column.source_expression} IS NULL", "is missing and the target's column is NOT NULL"),)
+    return refusals
+
+
+def _told(tell: Teller, table: TablePlan, blamed: Blamed) -> Iterator[Finding]:
+    for column, reasons in blamed.items():
+        full = sum(map(len, reasons.values())) == ROWS_NAMED
+        for reason, rows in reasons.items():
+            examples = tell.showing.examples
+            named = is_row(table.source, rows[:examples]) if examples else "false"
+            yield tell(column, len(rows), reason, named, at_least=full)

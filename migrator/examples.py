@@ -1,0 +1,97 @@
+"""How a problem of a source table is shown to a person: the rows that have it, by key, with their values shortened."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from migrator.findings import Example, Finding
+from migrator.plan import ColumnPlan
+from migrator.remedies import remedy
+from migrator.source import Lane, ScanSession, SourceTable, StorageClass
+
+_SHOWN_BYTES = 40
+_NO_KEY = "'?'"
+
+
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """How examples are shown: how many for a problem, and whether their values may be."""
+
+    examples: int
+    mask_values: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """Makes findings about one table, with examples."""
+
+    session: ScanSession
+    table: SourceTable
+    showing: Showing
+
+    def __call__(
+        self, column: ColumnPlan, rows: int, reason: str, condition: str, *, at_least: bool = False
+    ) -> Finding:
+        """Return the finding that ``rows`` values of a column meet a condition in SQLite's SQL."""
+        examples = _examples(self.session, self.table, column, condition, self.showing)
+        settled_by = remedy(column.target, reason)
+        return Finding(self.table.name, column.source.name, rows, reason, examples, at_least, settled_by)
+
+
+def key_lane(table: SourceTable) -> Lane:
+    """Return the lane of what tells a table's rows apart; ``is_row`` finds them by it."""
+    if table.rowid is not None:
+        return Lane(f"CAST({table.rowid} AS TEXT)", StorageClass.TEXT)
+    return Lane(_quoted_key(table) or _NO_KEY, StorageClass.TEXT)
+
+
+def _quoted_key(table: SourceTable) -> str:
+    """
+    Return SQL for the values of the primary key as literals: the form in which a key is shown and found again.
+
+    Empty without a key. A table may have neither that nor a name for its rowid: then its rows can't be told apart.
+    """
+    return " || ', ' || ".join(f"quote({column.quoted})" for column in table.key)
+
+
+def is_row(table: SourceTable, keys: Sequence[str]) -> str:
+    """Return a condition that is true for the rows whose key, as ``key_lane`` gives it, is one of ``keys``."""
+    if table.rowid is not None:
+        return f"{table.rowid} IN ({', '.join(keys)})"
+    literals = ", ".join("'" + key.replace("'", "''") + "'" for key in keys)
+    return f"{_quoted_key(table) or _NO_KEY} IN ({literals})"
+
+
+def _examples(
+    session: ScanSession, table: SourceTable, column: ColumnPlan, condition: str, showing: Showing
+) -> tuple[Example, ...]:
+    if not showing.examples:
+        return ()
+    named = _quoted_key(table) or (f"'rowid ' || {table.rowid}" if table.rowid else _NO_KEY)
+    value = column.source.quoted
+    rows = session.ask(
+        # As hexadecimal digits, since what is wrong with the value may be its encoding.
+        f"SELECT hex(substr(CAST({named} AS BLOB), 1, 200)) AS key, typeof({value}) AS storage, "
+        f"coalesce(octet_length({value}), 0) AS size, "
+        f"coalesce(hex(substr(CAST({value} AS BLOB), 1, {_SHOWN_BYTES})), '') AS head "
+        f"FROM {table.quoted} WHERE {condition} LIMIT {showing.examples}"
+    )
+    prefix = ", ".join(key.name for key in table.key)
+    keys = [f"{prefix} = {_text(row['key'])}" if prefix else _text(row["key"]) for row in rows]
+    return tuple(Example(key, _shown(row, showing)) for key, row in zip(keys, rows, strict=True))
+
+
+def _shown(row: dict[str, object], showing: Showing) -> str:
+    storage, size = str(row["storage"]), int(str(row["size"]))
+    if storage == StorageClass.NULL:
+        return "NULL"
+    if showing.mask_values:
+        return f"{storage} of {size} bytes"
+    if storage == StorageClass.BLOB:
+        shown = f"x'{str(row['head']).lower()}'"
+    else:
+        shown = repr(_text(row["head"])) if storage == StorageClass.TEXT else _text(row["head"])
+    return shown if size <= _SHOWN_BYTES else f"{shown}… ({size} bytes)"
+
+
+def _text(digits: object) -> str:
+    return bytes.fromhex(str(digits)).decode(errors="backslashreplace")

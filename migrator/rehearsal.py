@@ -1,0 +1,85 @@
+"""
+The copier's way over a whole table, without sending anything: the quick pass of preflight.
+
+A table that holds nothing unusual comes through, and then every one of its values can be carried. Its rows are read
+once: on their way they also pass verification's digest, which has no part in the conversion and gets what SQLite gave.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from migrator import digest
+from migrator.batches import scan
+from migrator.comparison import Comparison
+from migrator.digest import Digest
+from migrator.errors import SourceUnreadable
+from migrator.plan import ColumnPlan, TablePlan
+from migrator.source import Lane, ScanSession, StorageClass
+from migrator.types import Losses, Unfit
+
+Arrays = Mapping[Lane, pa.Array]
+
+
+def rehearse(session: ScanSession, table: TablePlan, comparison: Comparison) -> Digest | None:
+    """
+    Return the digest of the source's rows if every value can be carried; None if something needs a closer look.
+
+    ``table`` is planned plainly, ``comparison`` is in the quick forms. Blocks while the table is scanned. That it is
+    damaged is for the closer look to say.
+    """
+    if any(column.asks_server for column in table.compared):
+        return None
+    objections: list[Exception] = []
+
+    losses = {column: column.carrier.losses() for column in table.compared if column.carrier.losses}
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        try:
+            for arrays in _batches(session, table, comparison):
+                _carry(table, arrays, losses)
+                yield pa.record_batch([arrays[lane] for lane in comparison.lanes], schema=schema)
+        except (Unfit, pa.ArrowInvalid, UnicodeDecodeError, SourceUnreadable) as error:
+            objections.append(error)
+
+    schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(comparison.lanes)])
+    found = digest.of_source_rows(pa.RecordBatchReader.from_batches(schema, rows()), comparison)
+    return None if objections else found
+
+
+def _batches(session: ScanSession, table: TablePlan, comparison: Comparison) -> Iterator[Arrays]:
+    """Yield the table's rows by lane. What two readings have in common is read once."""
+    guards = list(_guards(table))
+    wanted = [*guards, *(lane for column in table.compared for lane in column.lanes), *comparison.lanes]
+    lanes = list(dict.fromkeys(wanted))
+    for batch in scan(session, table.source, lanes, profile=comparison.profile, batch_bytes=comparison.batch_bytes):
+        arrays = dict(zip(lanes, batch.columns, strict=True))
+        if any(pc.max(arrays[guard]).as_py() for guard in guards):
+            raise Unfit("is not what it would be taken for")
+        yield arrays
+
+
+def _guards(table: TablePlan) -> Iterator[Lane]:
+    """Yield lanes that are 1 where a value would be taken for what it is not."""
+    hidden = [
+        f"({refusal.condition})"
+        for column in table.compared
+        for refusal in column.carrier.refusals(column.source_expression, column.target)
+    ]
+    for start in range(0, len(hidden), _IN_ONE_GUARD):
+        yield Lane(" OR ".join(hidden[start : start + _IN_ONE_GUARD]), StorageClass.INTEGER)
+
+
+_IN_ONE_GUARD = 300
+"""Conditions; SQLite takes an expression of 1,000 levels ("Implementation Limits")."""
+
+
+def _carry(table: TablePlan, arrays: Arrays, losses: Mapping[ColumnPlan, Losses]) -> None:
+    """Convert the columns of a batch; raises for a value that can't be carried whole, and for a missing one."""
+    for column in table.compared:
+        converted = column.convert([arrays[lane] for lane in column.lanes])
+        if column.target.not_null and converted.null_count:
+            raise Unfit("is missing and the target's column is NOT NULL")
+        if column in losses and losses[column].rows(arrays[column.lanes[0]]):
+            raise Unfit("would be kept in part")

@@ -1,0 +1,242 @@
+"""The benchmark: it runs, and it notices what is wrong with a result. What it measures is asserted nowhere."""
+
+import asyncio
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from benchmark import figures, processes, results
+from benchmark.contenders import CONTENDERS
+from benchmark.contents import Contents, contents, shortcomings
+from benchmark.dataset import SHAPES, Dataset, dataset
+from benchmark.reference import NotProved, compare_samples
+from benchmark.results import Entry, Run, Session
+from fix_job import ROOT, clean_environment
+from fix_postgres import Database, Server
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+PROGRAMS = ROOT / "scripts" / "benchmark" / "programs"
+
+
+# --- The command ------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_measures_and_finds_every_result_equal(tmp_path: Path) -> None:
+    """A small session runs to its end: each contender that is here has a run, and those that should be right are."""
+    script = (
+        "import json, sys; from pathlib import Path; from benchmark import __main__, results;"
+        "results.FOLDER = Path(sys.argv[1]); save = results.save;"
+        "results.save = lambda session: save(session, results.FOLDER);"
+        "sys.exit(__main__.main(sys.argv[2:]))"
+    )
+    flags = ["--megabytes=1", "--runs=1", "--no-warm-up", "--save", f"--folder={tmp_path}"]
+    environment = clean_environment()
+    environment["PYTHONPATH"] += f":{ROOT / 'scripts'}"
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "kept", *flags, "--only", "migrator", "limit", "stream", "csv-hex"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (session,) = results.sessions(tmp_path / "kept")
+    entries = {entry.name: entry for entry in session.entries}
+    assert list(entries) == ["migrator", "limit", "stream", "csv-hex"]
+    for name in ("migrator", "limit", "stream"):
+        (run,) = entries[name].runs
+        assert (run.exit_code, run.wrong) == (0, ()), name
+        assert run.seconds > run.stages["copy"] > 0
+    assert "nothing was written" in entries["migrator"].trap
+    assert all(figure.value > 0 for figure in figures.of_session(session))
+    csv = entries["csv-hex"]
+    assert csv.missing or (csv.runs and "exit code 0, and orders.total" in csv.trap)
+    assert str(tmp_path) not in json.dumps([run.said for entry in session.entries for run in entry.runs])
+
+
+# --- The source -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", sorted(SHAPES))
+def test_a_source_is_as_large_as_asked_for_and_always_the_same(shape: str, tmp_path: Path) -> None:
+    """Every shape makes a file of about the wanted size, and a second time the same rows."""
+    megabytes = 4.0
+    data = dataset(shape, megabytes, 40)
+    first, second = tmp_path / "first.db", tmp_path / "second.db"
+    size = data.make_source(first)
+    assert data.make_source(second) == size
+    assert first.read_bytes() == second.read_bytes()
+    assert 0.75 < size / (megabytes * 1e6) < 1.25
+
+
+# --- What notices a wrong result --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Path]:
+    """Give a source that all tests share."""
+    data = dataset("mixed", 0.1, 1)
+    source = tmp_path_factory.mktemp("benchmark") / "source.db"
+    data.make_source(source)
+    return data, source
+
+
+@pytest.fixture
+async def filled(small: tuple[Dataset, Path], database: Database) -> Database:
+    """Give a database that the naive script has filled, which is slow and right."""
+    data, source = small
+    await database.execute(data.target_schema())
+    url = database.url.replace("postgresql", "postgresql+asyncpg", 1)
+    script = PROGRAMS / "naive_copy.py"
+    copy = await asyncio.create_subprocess_exec(sys.executable, script, source, url, env=clean_environment())
+    assert await copy.wait() == 0
+    return database
+
+
+@pytest.fixture
+def right(filled: Database, server: Server) -> Iterator[Contents]:
+    """Give what is right: a copy of the filled database, made before a test damages it."""
+    name = f"{filled.name}_right"
+    server.administer(f"CREATE DATABASE {name} TEMPLATE {filled.name} OWNER {filled.role}")
+    yield contents(server.url(name, filled.role, filled.password))
+    server.administer(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+DAMAGE = {
+    "DROP INDEX idx_orders_customer": "1 of 11 keys and indexes are missing: orders INDEX customer",
+    "ALTER TABLE files DROP CONSTRAINT files_sensor_fkey": "FOREIGN KEY (sensor) REFERENCES sensors(id)",
+    "UPDATE orders SET total = total + 0.01 WHERE id = 7": "orders.total: 1 values differ",
+    "UPDATE orders SET note = NULL WHERE note = ''": "such as NULL instead of ``",
+    "UPDATE files SET content = content || '\\x00' WHERE id = 2": "files.content: 1 values differ",
+    "UPDATE events SET at = at + interval '1 microsecond' WHERE id = 3": "events.at: 1 values differ",
+    "DELETE FROM articles WHERE id = 1": "rows missing or too many: articles (7 of 8)",
+    "ALTER TABLE orders ALTER customer TYPE text": "orders.customer text NOT NULL instead of uuid NOT NULL",
+    "ALTER TABLE orders ALTER total TYPE text USING 'about ' || total": 'type numeric: "about 0.01"',
+    "DROP TABLE articles": "articles: missing",
+}
+
+
+@pytest.mark.one_server
+async def test_every_kind_of_damage_is_told(filled: Database, right: Contents) -> None:
+    """A result that is equal has no shortcoming; one that was damaged in any way has the sentence that says so."""
+    assert shortcomings(filled.url, right, with_keys=True) == []
+    connection = await asyncpg.connect(filled.url)
+    for statement, sentence in DAMAGE.items():
+        await connection.execute(statement)
+        assert sentence in "\n".join(shortcomings(filled.url, right, with_keys=True)), statement
+    await connection.close()
+
+
+@pytest.mark.one_server
+async def test_rows_are_compared_with_the_source(small: tuple[Dataset, Path], filled: Database) -> None:
+    """The reference is proved by values from the source: one that differs, or a row that is missing, disproves it."""
+    data, source = small
+    await compare_samples(source, data, filled.url)
+    await filled.execute("UPDATE events SET payload = jsonb_set(payload, '{ms}', '0.001') WHERE id = 5")
+    with pytest.raises(NotProved, match="events"):
+        await compare_samples(source, data, filled.url)
+
+
+# --- What is measured -------------------------------------------------------------------------------------------------
+
+
+def test_memory_is_that_of_the_whole_tree(tmp_path: Path) -> None:
+    """What a child of the command holds counts, and what the measuring process holds doesn't."""
+    held = 120_000_000
+    child = f"import time; held = b'x' * {held}; time.sleep(0.5)"
+    ballast = b"x" * (3 * held)  # of the measuring process
+    quoted = f"subprocess.run([sys.executable, '-c', {child!r}], check=True)"
+    command = [sys.executable, "-c", f"import subprocess, sys; {quoted}"]
+    ended = processes.run(command, {}, tmp_path / "log", 60, tmp_path)
+    assert ended.code == 0
+    assert held < ended.peak_bytes < len(ballast)
+
+
+def test_a_command_that_takes_too_long_is_killed(tmp_path: Path) -> None:
+    """It has no exit code then, and its children are gone too."""
+    os.mkfifo(tmp_path / "held")
+    held = os.open(tmp_path / "held", os.O_RDONLY | os.O_NONBLOCK)
+    command = ["sh", "-c", "sleep 600 > held & echo begun; wait"]
+    ended = processes.run(command, {}, tmp_path / "log", 0.5, tmp_path)
+    assert ended.code is None
+    assert ended.said == "begun\n"
+    is_let_go, _, _ = select.select([held], [], [], 30)
+    os.close(held)
+    assert is_let_go
+
+
+@pytest.mark.skipif(not Path("/proc/self/wchan").exists(), reason="only Linux tells what a process waits for")
+def test_an_interrupt_ends_what_is_measured_too(tmp_path: Path) -> None:
+    """Ctrl-C while a command is measured ends both: the command would go on for minutes, and load the machine."""
+    script = (
+        "import signal, sys; from pathlib import Path; from benchmark import processes;"
+        "signal.signal(signal.SIGINT, signal.default_int_handler); folder = Path(sys.argv[1]);"
+        "processes.run(['sh', '-c', 'exec > held; echo begun; exec sleep 600'], {}, folder / 'log', 600, folder)"
+    )
+    os.mkfifo(tmp_path / "held")
+    environment = clean_environment()
+    environment["PYTHONPATH"] += f":{ROOT / 'scripts'}"
+    measuring = subprocess.Popen(
+        [sys.executable, "-c", script, tmp_path],
+        env=environment,
+        stderr=subprocess.DEVNULL,
+    )
+    with (tmp_path / "held").open() as held:
+        assert held.readline() == "begun\n"
+        is_elsewhere = retry_if_result(lambda called: called != "do_wait")  # the kernel's name for it; see proc(5)
+        until_it_waits = Retrying(retry=is_elsewhere, wait=wait_fixed(0.02), stop=stop_after_delay(30))
+        until_it_waits(Path(f"/proc/{measuring.pid}/wchan").read_text)
+        measuring.send_signal(signal.SIGINT)
+        assert measuring.wait(30) != 0
+        is_let_go, _, _ = select.select([held], [], [], 30)
+    assert is_let_go
+
+
+def entry(name: str, *runs: Run) -> Entry:
+    """Return a contender's part as it would have been measured."""
+    return Entry(name, CONTENDERS[name].title, "", CONTENDERS[name].is_tool, runs=runs)
+
+
+def session(*entries: Entry, shape: str = "mixed", rows: int = 1000, tables: int = 6) -> Session:
+    """Return a session with these parts."""
+    return Session(shape, 1.0, 1_000_000, rows, tables, "2 cores", "PostgreSQL", entries)
+
+
+def test_figures_are_ratios_of_runs_that_took_turns() -> None:
+    """Each run is set against the other's of the same round, and the middle of these ratios is told."""
+    ours = entry("migrator", *(Run(s, 0, stages={"copy": s / 2, "verify": 1.0}) for s in (3.0, 8.0, 4.0)))
+    limit = entry("limit", *(Run(s, 0) for s in (2.0, 4.0, 4.0)))
+    stream = entry("stream", *(Run(s, 0) for s in (3.0, 5.0, 2.0)))
+    found = {figure.name: figure for figure in figures.of_session(session(ours, limit, stream))}
+    whole = found["whole job / limit"]
+    assert (whole.value, whole.low, whole.high) == (1.5, 1.0, 2.0)
+    assert found["copy / one psql stream"].value == pytest.approx(0.8)
+    assert found["verify / copy"].value == pytest.approx(0.5)
+
+
+def test_the_overhead_of_a_table_is_what_the_limit_does_not_need() -> None:
+    """Of many tables the difference is told, in milliseconds a table."""
+    many = session(entry("migrator", Run(5.0, 0)), entry("limit", Run(1.0, 0)), shape="many", tables=2000)
+    (overhead,) = [figure for figure in figures.of_session(many) if "per table" in figure.name]
+    assert (overhead.value, overhead.unit) == (pytest.approx(2.0), " ms")
+
+
+def test_growth_is_the_cost_of_a_row() -> None:
+    """Ten times the rows in eleven times the time cost 1.1 a row."""
+    few, many = (session(entry("migrator", Run(s, 0)), rows=r) for s, r in ((1.0, 1000), (11.0, 10_000)))
+    (growth,) = figures.of_growth(few, many)
+    assert growth.value == pytest.approx(1.1)
+
+
+def test_what_is_kept_comes_back(tmp_path: Path) -> None:
+    """A session that was saved is read as it was."""
+    kept = session(entry("migrator", Run(1.0, 0, 5, {"copy": 0.5}, "", ("wrong",))), entry("limit"))
+    results.save(kept, tmp_path)
+    assert results.sessions(tmp_path) == [kept]

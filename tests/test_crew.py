@@ -1,0 +1,74 @@
+"""Work is shared out in order, over a few connections, and an error ends it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from migrator.crew import share_out
+
+
+class Doors:
+    """Counts connections: how many were opened in all, and how many are open."""
+
+    opened = 0
+    open = 0
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[int]:
+        """Open one, which is known by its number."""
+        self.opened += 1
+        self.open += 1
+        try:
+            yield self.opened
+        finally:
+            self.open -= 1
+
+
+async def test_results_come_in_the_order_of_the_tasks() -> None:
+    """Whichever is done first; each hand has one connection for all that it does."""
+    doors = Doors()
+    used: set[int] = set()
+
+    async def work(connection: int, task: int) -> int:
+        used.add(connection)
+        for _ in range(10 - task):
+            await asyncio.sleep(0)
+        return task * task
+
+    assert await share_out(range(10), 3, doors.connect, work) == [task * task for task in range(10)]
+    assert used == {1, 2, 3}
+    assert (doors.opened, doors.open) == (3, 0)
+
+
+@pytest.mark.parametrize(("tasks", "opened"), [(0, 0), (1, 1), (2, 2)])
+async def test_no_more_connections_than_tasks(tasks: int, opened: int) -> None:
+    """Nothing to do opens nothing."""
+    doors = Doors()
+
+    async def work(_connection: int, task: int) -> int:
+        await asyncio.sleep(0)
+        return task
+
+    assert await share_out(range(tasks), 5, doors.connect, work) == list(range(tasks))
+    assert doors.opened == opened
+
+
+async def test_an_error_ends_it() -> None:
+    """No further task is begun, every connection is closed, and the error is raised."""
+    doors = Doors()
+    begun: list[int] = []
+
+    async def work(_connection: int, task: int) -> None:
+        begun.append(task)
+        await asyncio.sleep(0)
+        if task == 1:
+            raise LookupError
+        await asyncio.Event().wait()
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await share_out(range(10), 2, doors.connect, work)
+    assert raised.group_contains(LookupError)
+    assert begun == [0, 1]
+    assert doors.open == 0

@@ -1,0 +1,183 @@
+"""The quick pass of preflight: what comes through it holds nothing that the closer look would have found."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fix_job import settings_of
+from fix_postgres import Database
+from fix_sqlite import MakeSqlite
+from test_docs_types import PROBES
+
+from migrator import digest, survey
+from migrator.comparison import Comparison
+from migrator.examples import Showing
+from migrator.judge import Judge
+from migrator.keys import Keys
+from migrator.plan import Plan, TablePlan, make_plan
+from migrator.rehearsal import rehearse
+from migrator.source import ScanSession, Source
+from migrator.survey import Survey, measure
+from migrator.target import Target
+
+pytestmark = pytest.mark.one_server
+
+TYPES = {
+    "smallint": 7,
+    "integer": 7,
+    "bigint": 7,
+    "boolean": 1,
+    "real": 0.5,
+    "double precision": 0.1,
+    "numeric(12, 2)": 12.5,
+    "numeric(20, 4)": 12.5,
+    "text": "ä",
+    "varchar(30)": "ä",
+    "char(5)": "ä",
+    "bytea": b"\0",
+    "date": "2024-02-29",
+    "time": "12:34:56",
+    "timestamp": "2024-02-29 12:34:56",
+    "timestamp(3)": "2024-02-29 12:34:56.789",
+    "timestamptz": "2024-02-29 12:34:56.789012",
+    "json": "[1, 2]",
+    "jsonb": '{"a": 1}',
+    "uuid": "97033619-6371-4874-8591-279e78663470",
+    "mood": "ok",
+}
+"""Types, each with a value that is usual for it."""
+
+BATCH_BYTES = 100  # a few rows
+STRAYS = [value for values in PROBES.values() for value in values.values()] + [
+    2**53 + 1,
+    float(2**53 + 2),
+    123456789012.34,
+    0.1 + 0.2,
+    -0.0,
+    1e300,
+    "97033619637148748591279e78663470",
+    "97033619-6371-4874-8591-279e7866\x00123",
+    "z" * 36,
+    "z" * 16,
+    "2024-02-29 12",
+    "2024-02-29 24:00:00",
+    "2024-02-29 12:34:56.1234567",
+    '{"a": 1, "a": 2}',
+    b"2024-02-29",
+    b"{}",
+    b"ok",
+]
+
+
+@pytest.fixture
+async def tables(database: Database, sqlite_file: Path) -> tuple[Source, Target, Plan]:
+    """Give a plan of one column a type, of a source table that every test fills anew."""
+    await database.execute("CREATE TYPE mood AS ENUM ('ok', 'bad')")
+    columns = ", ".join(f"c{i} {declared}" for i, declared in enumerate(TYPES))
+    await database.execute(f"CREATE TABLE t (id bigint, {columns})")
+    with closing(sqlite3.connect(sqlite_file)) as connection:
+        connection.execute(f"CREATE TABLE t (id INTEGER PRIMARY KEY, {', '.join(f'c{i}' for i in range(len(TYPES)))})")
+    source, target = Source(sqlite_file), Target(settings_of(sqlite_file, database).target)
+    async with target.connect() as connection:
+        described = await target.describe(connection, "public")
+    plan = make_plan(await source.describe(), described)
+    await source.close()
+    await target.close()
+    return source, target, plan
+
+
+def columns(table: TablePlan) -> Iterator[tuple[str, TablePlan]]:
+    """Yield a plan of its own for each column, with its declared type."""
+    for declared, column in zip(TYPES, table.columns[1:], strict=True):
+        yield declared, replace(table, columns=(column,))
+
+
+def look(session: ScanSession, target: Target, plan: Plan, table: TablePlan) -> Survey:
+    """Survey a table."""
+    profile = measure(session, table)
+    with Judge(target.address.libpq_uri(), table.name) as judge:
+        return survey.survey(
+            session, plan, table, profile, Keys((), ()), judge, BATCH_BYTES, Showing(3, mask_values=False)
+        )
+
+
+@pytest.mark.parametrize("place", ["first", "last"])
+async def test_nothing_comes_through_that_the_closer_look_refuses(
+    tables: tuple[Source, Target, Plan], monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Wherever among usual values the odd one stands, in the driver's first batch or in a later one."""
+    source, target, plan = tables
+    [table] = plan.tables
+    came_through = []
+    # Only numbers and BLOBs are another matter in the first batch, from which the driver takes a lane's type.
+    strays = [stray for stray in STRAYS if place == "last" or isinstance(stray, int | float | bytes)]
+    for stray in strays:
+        fill(source.path, stray, place)
+        with source.session() as session:
+            quick = [(declared, alone, look(session, target, plan, alone)) for declared, alone in columns(table)]
+            sound = [(declared, alone) for declared, alone, found in quick if found.digest is not None]
+            with monkeypatch.context() as patched:
+                patched.setattr(survey, "rehearse", lambda *_: None)
+                for declared, alone in sound:
+                    assert not look(session, target, plan, alone).findings, (declared, stray)
+            came_through += sound
+    assert len(came_through) > len(strays)
+
+
+def fill(path: Path, stray: Any, place: str) -> None:  # noqa: ANN401 - any value
+    """Put one odd value into every column, before or behind more usual ones than a batch takes."""
+    text = stray[1] if isinstance(stray, tuple) else None
+    odd = [text if text is not None else stray] * len(TYPES)
+    usual = [list(TYPES.values())] * 20
+    rows = [odd, *usual] if place == "first" else [*usual, odd]
+    cast = "CAST(? AS TEXT)" if text is not None else "?"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DELETE FROM t")
+        for row in rows:
+            marks = ", ".join([cast if row is odd else "?"] * len(TYPES))
+            connection.execute(f"INSERT INTO t VALUES (NULL, {marks})", row)
+        connection.commit()
+
+
+async def test_usual_values_come_through(tables: tuple[Source, Target, Plan]) -> None:
+    """The quick pass is not in vain: a column of usual values, and missing ones, needs no closer look."""
+    source, _, plan = tables
+    [table] = plan.tables
+    fill(source.path, None, "last")
+    with source.session() as session:
+        for declared, alone in columns(table):
+            profile = measure(session, alone)
+            quick = Comparison(alone.source, alone.target, alone.pairs, profile, BATCH_BYTES, quick=True)
+            assert rehearse(session, alone.plainly(), quick) is not None, declared
+
+
+async def test_the_digest_is_that_of_the_source(tables: tuple[Source, Target, Plan]) -> None:
+    """What is digested in passing is what verification would have read, one column and all together."""
+    source, target, plan = tables
+    [table] = plan.tables
+    fill(source.path, None, "first")
+    with source.session() as session:
+        for alone in (table, *(one for _, one in columns(table))):
+            profile = measure(session, alone)
+            quick = Comparison(alone.source, alone.target, alone.pairs, profile, BATCH_BYTES, quick=True)
+            in_passing = rehearse(session, alone.plainly(), quick)
+            assert in_passing == digest.of_source(source, target.address.libpq_uri(), quick)
+
+
+async def test_a_missing_value_where_one_must_be(make_sqlite: MakeSqlite, database: Database) -> None:
+    """NULL under NOT NULL needs the closer look."""
+    source = Source(make_sqlite("CREATE TABLE t (a)", {"t": [(1,), (None,)]}))
+    await database.execute("CREATE TABLE t (a int NOT NULL)")
+    target = Target(settings_of(source.path, database).target)
+    async with target.connect() as connection:
+        plan = make_plan(await source.describe(), await target.describe(connection, "public"))
+    [table] = plan.tables
+    with source.session() as session:
+        [finding] = look(session, target, plan, table).findings
+    assert "missing" in finding.reason
+    await source.close()
+    await target.close()
