@@ -17,6 +17,7 @@ from migrator import __version__, ledger
 from migrator.errors import ExitCode
 from migrator.events import Event
 from migrator.explain import explain
+from migrator.pulse import with_pulse
 from migrator.runner import Runner
 from migrator.settings import Settings
 from migrator.source import Watch
@@ -31,6 +32,10 @@ _GOODBYE_SECONDS = 3
 """For the last line of a run that failed or was stopped; the server may be the reason, and is not waited for."""
 
 
+_PULSE_SECONDS = 5
+"""Between two looks at the source and at what the server owes; each costs next to nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Book:
     """Where the stages of one run are written down."""
@@ -41,6 +46,8 @@ class Book:
     ready: Ready
     """Called before every try of a stage; what it raises counts as the stage's."""
     watch: Watch
+    stall_seconds: float
+    """How long an answer of the server may be overdue."""
 
     async def stage(self, name: str, action: Callable[[], Awaitable[T]]) -> T:
         """
@@ -49,11 +56,14 @@ class Book:
         Raises SourceChanged if somebody wrote to the source meanwhile, GaveUp if another run has taken over.
         """
 
-        async def noted() -> T:
-            await self.ready()
+        async def begun() -> T:
             async with self.target.transaction() as connection:
                 await ledger.begin_stage(connection, self.run_id, name)
-            result = await action()
+            return await action()
+
+        async def noted() -> T:
+            await self.ready()
+            result = await with_pulse(begun(), self._beat, min(_PULSE_SECONDS, self.stall_seconds / 2))
             await self.watch.check()
             async with self.target.transaction() as connection:
                 await ledger.check_owner(connection, self.run_id)
@@ -61,6 +71,10 @@ class Book:
             return result
 
         return await self.runner(name, noted)
+
+    async def _beat(self) -> None:
+        await self.watch.check()
+        await self.target.check_answers(self.stall_seconds)
 
 
 @asynccontextmanager
@@ -84,7 +98,7 @@ async def opened(  # noqa: PLR0913 - what a run is
         await ledger.begin_run(connection, run_id, version=__version__, source=source, settings=settings.public())
         await ledger.take_over(connection, run_id)
     try:
-        yield Book(target, run_id, runner, ready, watch)
+        yield Book(target, run_id, runner, ready, watch, settings.stall_timeout_seconds)
     except BaseException as error:
         await _say_goodbye(target, run_id, error)
         raise

@@ -1,10 +1,11 @@
 """What verification compares, and both ends as streams of Arrow batches, read in ways the copier has no part in."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -61,7 +62,8 @@ def source_rows(source: Source, uri: str, comparison: Comparison) -> Iterator[pa
             session, comparison.source, lanes, profile=comparison.profile, batch_bytes=comparison.batch_bytes
         )
         arrays = (_normalised(batch.columns, comparison.pairs, readings, normal) for batch in batches)
-        yield pa.RecordBatchReader.from_batches(schema, (pa.record_batch(a, schema=schema) for a in arrays))
+        with _outspoken(schema, (pa.record_batch(a, schema=schema) for a in arrays)) as reader:
+            yield reader
 
 
 def _normalised(
@@ -90,5 +92,29 @@ def target_rows(cursor: Any, comparison: Comparison) -> Iterator[pa.RecordBatchR
     table = comparison.target.name.quoted if comparison.target.partitioned else f"ONLY {comparison.target.name.quoted}"
     cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(comparison.batch_bytes)})
     cursor.execute(f"SELECT {selected} FROM {table}")
-    with cursor.fetch_record_batch() as reader:
+    with cursor.fetch_record_batch() as batches, _outspoken(batches.schema, batches) as reader:
         yield reader
+
+
+@contextmanager
+def _outspoken(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatchReader]:
+    """
+    Open a stream whose own error is what the block raises.
+
+    DuckDB makes one of its own from what stops a stream, and whether time heals that can't be seen any more.
+    """
+    failures: list[Exception] = []
+
+    def read() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except Exception as error:
+            failures.append(error)
+            raise
+
+    try:
+        yield pa.RecordBatchReader.from_batches(schema, read())
+    except duckdb.Error as error:
+        if failures:
+            raise failures[0] from error
+        raise

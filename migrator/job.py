@@ -115,6 +115,7 @@ async def _move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
             jobs=jobs,
             batch_bytes=batch_bytes,
             chunk_bytes=settings.chunk_bytes,
+            stall_seconds=settings.stall_timeout_seconds,
             progress=progress,
         ),
     )

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from migrator.names import TableName, quote_literal
 from migrator.reading import reading_session
+from migrator.retry import is_transient
 
 AT_ONCE = 5_000
 """Different texts in one question."""
@@ -61,7 +62,9 @@ class NormalForms:
         try:
             cursor.execute(statement, (json.dumps(texts),))
             spelled: list[str] = cursor.fetch_arrow_table()["spelled"].to_pylist()
-        except (adbc.Error, UnicodeError):
+        except (adbc.Error, UnicodeError) as error:
+            if is_transient(error):  # it says nothing about the texts
+                raise
             if len(texts) == 1:
                 return texts
             middle = len(texts) // 2

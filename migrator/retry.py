@@ -96,6 +96,8 @@ TRANSIENT_WORDS: Final = (
     "pgbouncer cannot connect to server",
 )
 CLOSED_WORDS: Final = ("connection is closed", "connection was closed", "connection has been released")
+# What asyncpg says of a statement on a session that the server has ended meanwhile: it is still reading the reason.
+CUT_WORDS: Final = ("another operation (2) is in progress",)
 # A TLS peer that just goes away; every other TLS failure is one of configuration.
 TLS_CUT_WORDS: Final = ("eof occurred", "unexpected eof", "close_notify")
 FIRST_PAUSE_SECONDS: Final = 0.5
@@ -131,6 +133,8 @@ def plainly(error: BaseException) -> str:
 
     DETAIL is left out because it quotes rows.
     """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     said = next((link for link in chain(error) if not type(link).__module__.startswith("sqlalchemy.")), error)
     lines = str(said).strip().splitlines()
     if lines:
@@ -165,6 +169,8 @@ def _verdict(error: BaseException) -> bool | None:  # noqa: PLR0911 - a table, r
         return True  # a failover under way: for a moment no host takes writes
     if isinstance(error, asyncpg.InterfaceError):
         return _has(text, CLOSED_WORDS)
+    if isinstance(error, asyncpg.InternalClientError):
+        return _has(text, CUT_WORDS)
     if isinstance(error, adbc_driver_manager.Error):
         return _has(text, TRANSIENT_WORDS)
     if isinstance(error, sqlite3.OperationalError):

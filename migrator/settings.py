@@ -248,6 +248,12 @@ class Settings(BaseSettings):
         "Seconds to wait for another job on the same target before giving up.",
         Traits("Patience"),
     )
+    stall_timeout_seconds: Seconds = setting(
+        120,
+        "Seconds that the server may take for a batch of rows, or leave the job without the answer to what it has "
+        "finished, before the connection counts as lost.",
+        Traits("Patience"),
+    )
     retry_attempts: int = setting(
         5,
         "Times a stage is tried when what stops it may heal by itself.",

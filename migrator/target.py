@@ -6,8 +6,9 @@ are asked in one query a subject, with values bound, because reflection leaves o
 (type modifiers, identity, domains, enum labels).
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -23,6 +24,7 @@ from migrator.address import (
     UNACKNOWLEDGED_MILLISECONDS,
     TargetAddress,
 )
+from migrator.answers import Answers, end_session
 from migrator.errors import ConfigurationError
 from migrator.names import TableName, quote_postgres
 
@@ -139,10 +141,15 @@ class Target:
         self.driver_arguments = arguments
         # No pool: a stage's connection is its own, and none outlives a change of search_path by the init SQL.
         self._engine = create_async_engine("postgresql+asyncpg://", connect_args=arguments, poolclass=NullPool)
+        self._answers = Answers(self._engine)
 
     async def close(self) -> None:
         """Close what is open."""
         await self._engine.dispose()
+
+    async def check_answers(self, stall_seconds: float) -> None:
+        """Raise TimeoutError if a session waits for an answer that doesn't come any more, as ``Answers.check`` does."""
+        await self._answers.check(self.driver_arguments, stall_seconds)
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
@@ -208,6 +215,7 @@ class Target:
 
 
 async def copy_in(  # noqa: PLR0913 - what COPY needs to be told
+    target: Target,
     connection: AsyncConnection,
     table: TableName,
     columns: Sequence[str],
@@ -215,23 +223,53 @@ async def copy_in(  # noqa: PLR0913 - what COPY needs to be told
     *,
     form: CopyForm,
     freeze: bool,
+    stall_seconds: float,
 ) -> int:
     """
     Send ``chunks`` of COPY data into ``table`` and return the rows written, as PostgreSQL counted them.
 
     Runs in the connection's transaction, which a statement has begun. ``freeze`` needs the table's TRUNCATE in that
-    same transaction (PostgreSQL, "COPY": FREEZE). Raises what asyncpg raises; the transaction is then lost.
+    same transaction (PostgreSQL, "COPY": FREEZE). Raises what asyncpg raises, and TimeoutError if the server takes
+    longer than ``stall_seconds`` for a chunk, or for its answer at the end; the transaction is then lost.
     """
     raw = await connection.get_raw_connection()
     driver: Any = raw.driver_connection
-    status: str = await driver.copy_to_table(
-        table.name,
-        schema_name=table.schema,
-        columns=list(columns),
-        source=chunks,
-        format=form.value,
-        freeze=freeze,
-    )
+    loop = asyncio.get_running_loop()
+
+    async def taken() -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            if driver.is_closed():
+                raise ConnectionResetError("the connection was lost")
+            limit.reschedule(loop.time() + stall_seconds)
+            yield chunk
+            limit.reschedule(None)  # what comes now is the source's time
+        limit.reschedule(loop.time() + stall_seconds)
+
+    def lost(_driver: object) -> None:
+        # asyncpg waits for a full buffer to drain, and doesn't notice there that nobody drains it any more.
+        with suppress(RuntimeError):  # all may be over by now
+            limit.reschedule(loop.time())
+
+    try:
+        async with asyncio.timeout(None) as limit:
+            driver.add_termination_listener(lost)
+            status: str = await driver.copy_to_table(
+                table.name,
+                schema_name=table.schema,
+                columns=list(columns),
+                source=taken(),
+                format=form.value,
+                freeze=freeze,
+            )
+    except TimeoutError as error:
+        if driver.is_closed():
+            raise ConnectionResetError("the connection was lost while rows were sent") from error
+        number = driver.get_server_pid()
+        driver.terminate()
+        await end_session(target.driver_arguments, number, stall_seconds)
+        raise TimeoutError(f"the server took no rows for {stall_seconds:g} s") from error
+    finally:
+        driver.remove_termination_listener(lost)
     return int(status.rpartition(" ")[2])
 
 

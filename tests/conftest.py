@@ -9,4 +9,7 @@ pytest_plugins = [
     "fix_values",
     "fix_stack",
     "fix_cluster",
+    "fix_warm",
+    "fix_kinds",
+    "fix_proxy",
 ]

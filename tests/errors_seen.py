@@ -32,6 +32,7 @@ TRANSIENT = {
     "connection lost": asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
     "idle in transaction": asyncpg.IdleInTransactionSessionTimeoutError("terminating connection"),
     "closed before": asyncpg.InterfaceError("cannot perform operation: connection is closed"),
+    "ended while idle": asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"),
     "no host takes writes": asyncpg.exceptions.TargetServerAttributeNotMatched("none of the hosts match"),
     "pgbouncer waits for its server": asyncpg.ProtocolViolationError(
         "server login has been failing (server_login_retry)"

@@ -159,7 +159,7 @@ def until(condition: Callable[[dict[str, Any]], bool], process: "subprocess.Pope
 
 async def catalogs(database: Database) -> dict[str, list[str]]:
     """Return all that the catalogs say about the tables of a database, as sorted lines: equal means equal schemas."""
-    found = {name: await database.fetch(query, as_admin=True) for name, query in _CATALOGS.items()}
+    found = {name: await database.fetch(query, as_admin=True) for name, query in CATALOGS.items()}
     return {name: sorted(str(tuple(row)) for row in rows) for name, rows in found.items()}
 
 
@@ -170,7 +170,7 @@ async def contents(database: Database, table: str) -> list[str]:
 
 
 _OURS = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'migrator')"
-_CATALOGS = {
+CATALOGS = {
     "relations": f"""
         SELECT n.nspname, c.relname, c.relkind::text, c.relpersistence::text, c.reloptions, c.relreplident::text,
                c.relrowsecurity, c.relforcerowsecurity, pg_get_userbyid(c.relowner), s.spcname, c.relacl::text,

@@ -9,6 +9,7 @@ Debian's PostgreSQL 15 is installed, on that as well (``pg15``), since 15 is wha
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +27,8 @@ DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 
 # What is lost in a power cut is lost with the test.
 NO_DURABILITY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# Passwords here are random already; making each login slow on purpose would only make the tests slow.
+QUICK_LOGIN = {"scram_iterations": "1"}  # since PostgreSQL 16
 
 
 def servers() -> dict[str, Path | None]:
@@ -115,13 +118,21 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     if GIVEN_URL:
         yield Server(name, GIVEN_URL)
         return
-    with EmbeddedServer(bin_directory=servers()[name], settings=NO_DURABILITY) as embedded:
+    settings = NO_DURABILITY | ({} if servers()[name] else QUICK_LOGIN)
+    with EmbeddedServer(bin_directory=servers()[name], settings=settings) as embedded:
         yield Server(name, embedded.url("postgres"))
 
 
 @pytest.fixture
 def database(server: Server) -> Iterator[Database]:
     """Give an empty database and its owner; both are gone after the test, whoever is still connected."""
+    with database_on(server) as database:
+        yield database
+
+
+@contextmanager
+def database_on(server: Server) -> Iterator[Database]:
+    """Make an empty database and its owner, for as long as the block lasts."""
     name = f"test_{token_hex(6)}"
     # Characters that have a meaning in a URL: whoever forgets to encode or decode them finds out in every test.
     database = Database(server, name=name, role=name, password=f"p@ss:w/rd%2B{token_hex(6)}")
@@ -136,5 +147,5 @@ def database(server: Server) -> Iterator[Database]:
 @pytest.fixture
 def own_server() -> Iterator[EmbeddedServer]:
     """Give a server that only this test uses: it may be stopped and started. Takes about a second."""
-    with EmbeddedServer(settings=NO_DURABILITY) as embedded:
+    with EmbeddedServer(settings=NO_DURABILITY | QUICK_LOGIN) as embedded:
         yield embedded

@@ -1,21 +1,14 @@
 """Killed, cut off or stopped anywhere: the next run finishes, and nothing is lost or doubled."""
 
-import asyncio
-import os
-import random
-import signal
 import sqlite3
-import subprocess
 from contextlib import closing, suppress
 
-import asyncpg
 import pytest
-from fix_job import Cli, Ended, catalogs, contents, quick_flags, settings_of, until
+from fix_job import catalogs, contents, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
 from migrator import job
-from migrator.embedded import EmbeddedServer
 from migrator.errors import GaveUp, RowsInTheWay, SourceChanged, TargetRefused
 from migrator.progress import Silent
 
@@ -249,72 +242,3 @@ async def test_a_run_that_lost_its_lock_writes_no_more(
         await job.run(settings, Silent())
     assert reports[0].headline.startswith("migrated")
     await job.verify(settings, Silent())
-
-
-# The long version is scripts/torture.sh.
-KILLS = int(os.environ.get("MIGRATOR_TEST_KILLS", "12"))
-CUTS = int(os.environ.get("MIGRATOR_TEST_CUTS", "5"))
-
-
-@pytest.mark.one_server
-@pytest.mark.parametrize("seed", range(KILLS))
-async def test_killed_at_a_random_instant(seed: int, make_sqlite: MakeSqlite, database: Database, cli: Cli) -> None:
-    """Whatever was going on when the process vanished, the next run ends with 0 and nothing shows of the kill."""
-    source = make_sqlite(SOURCE)
-    await database.execute(TARGET)
-    before = await catalogs(database)
-    chance = random.Random(seed)  # noqa: S311 - no secret
-    flags = ("--source", source, "--schema", "existing", "--chunk-bytes", 30_000, *quick_flags())
-    stage = chance.choice(["preflight", "park", "copy", "restore", "sequences", "analyze", "verify"])
-    process = cli.start("run", *flags, MIGRATOR_TARGET_URL=database.url)
-    until(lambda event: event["event"] == "stage.started" and event["stage"] == stage, process)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(chance.uniform(0, 0.3))
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    ended = cli("run", *flags, MIGRATOR_TARGET_URL=database.url)
-    assert ended.code == 0, ended.stderr
-    assert cli("verify", "--source", source, MIGRATOR_TARGET_URL=database.url).code == 0
-    assert await catalogs(database) == before
-
-
-@pytest.mark.one_server
-@pytest.mark.parametrize("seed", range(CUTS))
-async def test_backends_terminated_at_random_instants(
-    seed: int, make_sqlite: MakeSqlite, database: Database, cli: Cli
-) -> None:
-    """The server ends the job's connections again and again: the same run gets there, or the next one does."""
-    source = make_sqlite(SOURCE)
-    await database.execute(TARGET)
-    before = await catalogs(database)
-    chance = random.Random(seed)  # noqa: S311 - no secret
-    flags = ("--source", source, "--schema", "existing", "--chunk-bytes", 30_000, *quick_flags())
-    process = cli.start("run", *flags, "--retry-attempts", 10, MIGRATOR_TARGET_URL=database.url)
-    until(lambda event: event["event"] == "stage.started" and event["stage"] == "schema", process)
-    for _ in range(3):
-        await asyncio.sleep(chance.uniform(0, 0.3))
-        await _terminate(database)
-    stdout, stderr = process.communicate(timeout=100)
-    first = Ended(process.returncode, stdout, stderr)
-    assert first.code in {0, 5}, first.stderr
-    assert cli("run", *flags, MIGRATOR_TARGET_URL=database.url).code == 0
-    assert cli("verify", "--source", source, MIGRATOR_TARGET_URL=database.url).code == 0
-    assert await catalogs(database) == before
-
-
-async def test_a_server_that_dies_and_comes_back(make_sqlite: MakeSqlite, own_server: EmbeddedServer, cli: Cli) -> None:
-    """An immediate stop in the middle of the copy, a start a little later: the same run waits and ends with 0."""
-    url = own_server.url("postgres")
-    connection = await asyncpg.connect(url)
-    await connection.execute(TARGET)
-    await connection.close()
-    source = make_sqlite(SOURCE)
-    flags = ("--source", source, "--schema", "existing", "--chunk-bytes", 2_000, *quick_flags())
-    process = cli.start("run", *flags, MIGRATOR_TARGET_URL=url)
-    until(lambda event: event["event"] == "stage.started" and event["stage"] == "copy", process)
-    await asyncio.to_thread(own_server.stop, "immediate")
-    await asyncio.to_thread(own_server.start)
-    stdout, stderr = process.communicate(timeout=100)
-    ended = Ended(process.returncode, stdout, stderr)
-    assert ended.code == 0, ended.stderr
-    assert cli("verify", "--source", source, MIGRATOR_TARGET_URL=url).code == 0

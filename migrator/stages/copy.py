@@ -51,6 +51,7 @@ class _Load:
     run_id: UUID
     batch_bytes: int
     chunk_bytes: int
+    stall_seconds: float
     seeded: Mapping[TableName, int]
     progress: Progress
 
@@ -65,6 +66,7 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     jobs: int,
     batch_bytes: int,
     chunk_bytes: int,
+    stall_seconds: float,
     progress: Progress,
 ) -> None:
     """
@@ -81,7 +83,7 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
         seeded = await ledger.seeded_rows(connection)
     pending = [table for table in plan.tables if table.name in profiles and table.name not in done]
     pending.sort(key=lambda table: profiles[table.name].bytes, reverse=True)
-    load = _Load(source, target, run_id, batch_bytes, chunk_bytes, seeded, progress)
+    load = _Load(source, target, run_id, batch_bytes, chunk_bytes, stall_seconds, seeded, progress)
 
     async def fill(connection: AsyncConnection, table: TablePlan) -> None:
         await _load(load, connection, table, profiles[table.name], begun.get(table.name, Begun()))
@@ -133,6 +135,7 @@ async def _load_piece(  # noqa: PLR0913, PLR0917 - what is brought, where from a
         await connection.execute(text("SELECT set_config('synchronous_commit', 'off', true)"))
         try:
             rows = await copy_in(
+                load.target,
                 connection,
                 table.name,
                 [column.target.name for column in table.columns],
@@ -140,6 +143,7 @@ async def _load_piece(  # noqa: PLR0913, PLR0917 - what is brought, where from a
                 form=table.form,
                 # Marks the rows as visible to all, so that nobody has to write them once more; needs the TRUNCATE.
                 freeze=not begun.chunks and not table.target.partitioned,
+                stall_seconds=load.stall_seconds,
             )
         except CheckViolationError as error:
             raise await asyncio.to_thread(culprit.refusal, load.source, table, piece.where, error) from error

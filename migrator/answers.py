@@ -1,0 +1,105 @@
+"""
+Which sessions wait for the server's answer, and whether it still can come.
+
+A statement may take hours, so no time limit tells a long one from one whose answer was lost: a middlebox that has
+forgotten the connection, a proxy that is stuck. TCP notices a peer that is gone (``address.py``), not one in between
+that stays. So the server is asked, through a new connection, whether it is still at it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import asyncpg
+from sqlalchemy import Connection, event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+class Answers:
+    """Keeps account of an engine's statements under way; COMMIT is none, SQLAlchemy doesn't tell when that is done."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._waiting: dict[Any, tuple[int, float]] = {}
+        """Which session waits: its server process's number, and since when by the event loop's clock."""
+        sync = engine.sync_engine
+        event.listen(sync, "before_cursor_execute", lambda connection, *_: self._begin(_driver_of(connection)))
+        event.listen(sync, "after_cursor_execute", lambda connection, *_: self._end(_driver_of(connection)))
+        event.listen(sync, "handle_error", lambda context: self._end(_driver_of(context.connection)))
+        event.listen(sync.pool, "close", lambda session, _: self._end(session.driver_connection))
+
+    def _begin(self, driver: Any) -> None:  # noqa: ANN401 - asyncpg's connection, which has no types
+        if driver is not None and not driver.is_closed():
+            self._waiting[driver] = driver.get_server_pid(), asyncio.get_running_loop().time()
+
+    def _end(self, driver: Any) -> None:  # noqa: ANN401 - as above
+        self._waiting.pop(driver, None)
+
+    async def check(self, arguments: Mapping[str, Any], stall_seconds: float) -> None:
+        """
+        Raise TimeoutError if the server says nothing, or is done with what a session still waits for; that is cut off.
+
+        Only sessions are asked about that have waited for ``stall_seconds``; where there is none, nothing is done.
+        ``arguments`` are those of ``asyncpg.connect``. A server that refuses the question proves nothing.
+        """
+        now = asyncio.get_running_loop().time()
+        overdue = {driver: entry for driver, entry in self._waiting.items() if now - entry[1] >= stall_seconds}
+        if not overdue:
+            return
+        try:
+            async with asyncio.timeout(stall_seconds), _connection(arguments, stall_seconds) as connection:
+                numbers = [number for number, _ in overdue.values()]
+                name = arguments["server_settings"]["application_name"]
+                done = {row["pid"] for row in await connection.fetch(_IDLE, numbers, name, stall_seconds)}
+                stuck = [one for one, entry in overdue.items() if entry[0] in done and self._waiting.get(one) == entry]
+                self._cut(stuck)
+                for driver in stuck:
+                    await connection.fetchval(_TERMINATE, overdue[driver][0])
+        except TimeoutError:
+            self._cut(overdue)
+            raise TimeoutError(f"the server has said nothing for {stall_seconds:g} s") from None
+        except _REFUSALS:
+            return
+        if stuck:
+            raise TimeoutError(f"the server has finished, and its answer did not come within {stall_seconds:g} s")
+
+    def _cut(self, sessions: Iterable[Any]) -> None:
+        """End sessions without a word: a goodbye would wait for an answer too."""
+        for driver in sessions:
+            driver.terminate()
+            self._end(driver)
+
+
+def _driver_of(connection: Connection | None) -> Any:  # noqa: ANN401 - asyncpg's connection, which has no types
+    return None if connection is None or connection.invalidated else connection.connection.driver_connection
+
+
+async def end_session(arguments: Mapping[str, Any], number: int, seconds: float) -> None:
+    """
+    Let the server end a session whose connection was given up, if it can be told within so many seconds.
+
+    It doesn't know that nobody is there any more, and would keep its locks for hours.
+    """
+    with suppress(TimeoutError, *_REFUSALS):
+        async with asyncio.timeout(seconds), _connection(arguments, seconds) as connection:
+            await connection.fetchval(_TERMINATE, number)
+
+
+@asynccontextmanager
+async def _connection(arguments: Mapping[str, Any], seconds: float) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(**{**arguments, "timeout": seconds})
+    try:
+        yield connection
+    finally:
+        connection.terminate()
+
+
+_REFUSALS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+_TERMINATE = "SELECT pg_terminate_backend($1::int)"
+# A process that isn't there proves nothing: behind a pooler its number is the pooler's invention.
+_IDLE = """
+SELECT pid FROM pg_stat_activity
+WHERE pid = ANY ($1::int[]) AND usename = current_user AND application_name = $2
+  AND (state LIKE 'idle%' OR wait_event_type = 'Client') -- half a statement may have come, or half an answer gone
+  AND state_change < clock_timestamp() - make_interval(secs => $3::float8 / 2)
+"""

@@ -1,0 +1,37 @@
+"""Beats beside a long piece of work, and ends it when a beat finds that going on makes no sense."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def with_pulse(work: Awaitable[T], beat: Callable[[], Awaitable[None]], every_seconds: float) -> T:
+    """
+    Return what ``work`` returns or raise what it raises; ``beat`` is called every so many seconds meanwhile.
+
+    What a beat raises is raised here, after the work was cancelled. A beat that is under way is not cut off: it may be
+    using a connection that is needed later.
+    """
+    over = asyncio.Event()
+    working = asyncio.ensure_future(work)
+    beating = asyncio.create_task(_beat(beat, every_seconds, over))
+    try:
+        await asyncio.wait([working, beating], return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            await beating
+        return await working
+    finally:
+        over.set()
+        working.cancel()
+        await asyncio.gather(working, beating, return_exceptions=True)
+
+
+async def _beat(beat: Callable[[], Awaitable[None]], every_seconds: float, over: asyncio.Event) -> None:
+    while not over.is_set():
+        try:
+            async with asyncio.timeout(every_seconds):
+                await over.wait()
+        except TimeoutError:
+            await beat()

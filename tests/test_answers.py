@@ -1,0 +1,55 @@
+"""Answers: a statement may take its time, but an answer that was given has to come."""
+
+import asyncio
+
+import pytest
+from fix_postgres import Database
+from fix_proxy import Proxy
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import DBAPIError
+
+from migrator.target import Target
+from migrator.target_url import from_url
+
+
+@pytest.mark.one_server
+async def test_a_statement_may_take_long(database: Database) -> None:
+    """The server is asked and says that it is still at it: nothing happens, and the statement ends well."""
+    target = Target(from_url(database.url, {}))
+    async with target.connect() as connection:
+        working = asyncio.create_task(connection.execute(text("SELECT pg_sleep(2.5)")))
+        while not working.done():
+            await target.check_answers(1.5)
+            await asyncio.sleep(0.1)
+        await working
+    await target.check_answers(1.5)
+
+
+@pytest.mark.one_server
+@pytest.mark.parametrize("fault", ["black hole", "deaf"])
+async def test_an_answer_that_does_not_come(fault: str, database: Database, proxies: list[Proxy]) -> None:
+    """The server has done its part, or waits for the rest: the session is cut off, and its locks are free again."""
+    await database.execute("CREATE TABLE t (t text)")
+    url = make_url(database.url)
+    assert url.port is not None
+    proxies.append(Proxy(url.port))
+    proxies[0].will("deaf" if fault == "deaf" else "black hole", after=20_000)
+    through = url.set(port=proxies[0].port).render_as_string(hide_password=False)
+    target = Target(from_url(through, {}))
+
+    async def insert() -> None:
+        async with target.transaction() as connection:
+            await connection.execute(text("LOCK TABLE t"))
+            await connection.execute(text("INSERT INTO t VALUES (:t)"), {"t": "x" * 50_000})
+
+    async def look() -> None:
+        while True:
+            await asyncio.sleep(0.05)
+            await target.check_answers(1.5)
+
+    writing = asyncio.create_task(insert())
+    with pytest.raises(TimeoutError, match="its answer did not come"):
+        await asyncio.wait_for(look(), 20)
+    with pytest.raises((DBAPIError, ConnectionError)):
+        await asyncio.wait_for(writing, 20)
+    await database.execute("SET lock_timeout = '20s'; LOCK TABLE t")

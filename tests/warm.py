@@ -1,0 +1,69 @@
+"""
+A process with everything imported that forks jobs: real ones, for a real SIGKILL, without the second of imports.
+
+Run as a program by ``fix_warm``, which talks to it in lines of JSON.
+
+It has no threads of its own, so that a fork of it is as good as a new process.
+"""
+
+import gc
+import json
+import os
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+import migrator.job
+import migrator.stages.park
+from migrator import cli
+
+LATE = ("asyncpg.protocol.protocol", "sqlalchemy.dialects.postgresql.asyncpg", "aiosqlite", "rich._emoji_codes")
+"""What a job imports when it is already on its way."""
+
+
+def main() -> None:
+    """Start a job for each line that asks for one, wait for it for each line that asks for that."""
+    for late in LATE:
+        import_module(late)
+    gc.freeze()  # what is there already is not looked at again, and so not copied, in every child
+    print("ready", flush=True)  # noqa: T201 - this is how it talks
+    for line in sys.stdin:
+        asked = json.loads(line)
+        answer = _wait(**asked["wait"]) if "wait" in asked else _start(**asked["start"])
+        print(json.dumps(answer), flush=True)  # noqa: T201
+
+
+def _start(arguments: list[str], environment: dict[str, str], log: str, park_all: bool) -> int:  # noqa: FBT001
+    number = os.fork()
+    if number:
+        return number
+    try:
+        os.environ.update(environment)
+        for path, descriptor, flags in (("/dev/null", 0, os.O_RDONLY), (f"{log}.out", 1, os.O_WRONLY | os.O_CREAT)):
+            os.dup2(os.open(path, flags, 0o600), descriptor)
+        os.dup2(os.open(log, os.O_WRONLY), 2)
+        if park_all:
+            migrator.stages.park.PAYS_FROM_ROWS = 1
+        code = cli.main(arguments)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException as error:  # noqa: BLE001 - whatever it is, this process must not go on as its parent
+        Path(f"{log}.err").write_text(repr(error), encoding="utf-8")
+        code = 99
+    os._exit(code)
+
+
+def _wait(number: int, seconds: float) -> int | None:
+    """Return the exit code, negative for a signal, or None if it still runs after that many seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        gone, status = os.waitpid(number, os.WNOHANG)
+        if gone:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    return None
+
+
+if __name__ == "__main__":
+    main()
