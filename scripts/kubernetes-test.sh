@@ -17,7 +17,9 @@ fi
 PATH=$PWD/.venv/bin:$PATH # kubectl is there
 export MIGRATOR_IMAGE=${MIGRATOR_IMAGE:-dryad-migrator:latest} POSTGRES_IMAGE=${POSTGRES_IMAGE:-postgres:15-alpine}
 
+place='the cluster that KUBECONFIG named'
 local_node() {
+    place='a node of its own, built from packages of Debian 12 as are the base images on it'
     local home=${XDG_CACHE_HOME:-$HOME/.cache}/migrator-kubernetes socket=/run/migrator-kubernetes/containerd.sock
     ./scripts/container/engine.sh up
     docker image inspect "$MIGRATOR_IMAGE" >/dev/null 2>&1 || docker build --file Dockerfile.migrate \
@@ -59,8 +61,8 @@ What \`./scripts/kubernetes-test.sh --record\` saw on a real cluster; the script
 those of this folder. \`tests/fix_cluster.py\` puts in the image, the server's address and names of a test's own, and
 leaves out what the server is too old for.
 
-- On $(date -u +%Y-%m-%d): Kubernetes $server, $runtime, image \`$POSTGRES_IMAGE\`,
-  $(migrator --version).
+- On $(date -u +%Y-%m-%d), $place.
+- Kubernetes $server, $runtime, image \`$POSTGRES_IMAGE\`, $(migrator --version).
 - \`podFailurePolicy\` is known from 1.26 on, \`podReplacementPolicy\` from 1.29 on. "policy: …" is what the rules of
   the manifest say about the pod that was seen, its exit code and conditions, by the algorithm in
   \`tests/fix_kubernetes.py\`; on an older server that is all that can be said, and the test lets one failure be
