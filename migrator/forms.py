@@ -122,23 +122,21 @@ def quick_reading(pair: Pair) -> Reading:  # noqa: PLR0911 - a table, read from 
     """
     column, target = pair.expression, pair.target
     usual = replace(reading(pair), shown_source="{0}", shown_target="{0}")  # which is never shown to anybody
-    text = (Lane(column, StorageClass.TEXT),)
+    text = _one(column, StorageClass.TEXT)
     match "enum" if target.enum_labels else target.type_name:
         case "bool" | "int2" | "int4" | "int8":
-            whole = (Lane(column, StorageClass.INTEGER),)
+            whole = _one(column, StorageClass.INTEGER)
             return replace(usual, lanes=whole, from_source="{0}", from_target="{0}::BIGINT")
         case "float4" | "float8":
-            double = (Lane(column, StorageClass.REAL),)
+            double = _one(column, StorageClass.REAL)
             return replace(usual, lanes=double, from_source="bits({0})", from_target="bits({0})")
         case "bytea":
-            return replace(usual, lanes=(Lane(column, StorageClass.BLOB),))
+            return replace(usual, lanes=_one(column, StorageClass.BLOB))
         case "uuid":
             return replace(usual, lanes=text, from_source="uuid_text({0})", from_target="{0}")
         case "numeric" if 0 <= (target.scale or 0) <= (target.precision or _MANY) <= _DIGITS_OF_A_DOUBLE:
             # Every decimal of 15 digits is a double of its own (IEEE 754).
-            return replace(
-                usual, lanes=(Lane(column, StorageClass.REAL),), from_source="{0}", from_target="{0}::DOUBLE"
-            )
+            return replace(usual, lanes=_one(column, StorageClass.REAL), from_source="{0}", from_target="{0}::DOUBLE")
         case "jsonb":
             return replace(usual, lanes=text, from_source="json_quick_form({0})", from_target="json_quick_form({0})")
         case "json":
@@ -155,6 +153,10 @@ _STORED_AS_TEXT = frozenset(
 _DIGITS_OF_A_DOUBLE = 15
 _MANY = 1_000
 _DIGITS = "lower(hex({0}))"
+
+
+def _one(column: str, storage: StorageClass) -> tuple[Lane, ...]:
+    return (Lane(column, storage),)
 
 
 def _text(column: str) -> tuple[Lane, ...]:
