@@ -13,7 +13,7 @@ from uuid import UUID
 
 import structlog
 
-from migrator import __version__, ledger
+from migrator import __version__, ledger, privileges
 from migrator.errors import ExitCode
 from migrator.events import Event
 from migrator.explain import explain
@@ -94,6 +94,7 @@ async def opened(  # noqa: PLR0913 - what a run is
     From here on no run that began earlier can write to the ledger.
     """
     async with target.transaction() as connection:
+        await privileges.check_ledger(connection)
         await ledger.create(connection, settings.init_role)
         await ledger.begin_run(connection, run_id, version=__version__, source=source, settings=settings.public())
         await ledger.take_over(connection, run_id)

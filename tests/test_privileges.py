@@ -1,0 +1,39 @@
+"""Privileges: what a role lacks is said before anything is done, with the GRANT that helps."""
+
+import pytest
+from fix_job import settings_of
+from fix_postgres import Database
+from fix_sqlite import MakeSqlite
+
+from migrator import job
+from migrator.errors import MissingPrivilege
+from migrator.progress import Silent
+
+
+@pytest.mark.one_server
+async def test_the_privilege_that_the_ledger_needs_is_named(make_sqlite: MakeSqlite, database: Database) -> None:
+    """A role that may not create a schema is told so before anything is done, with the GRANT; with that it works."""
+    source = make_sqlite("CREATE TABLE t (id INTEGER)", {"t": [(1,)]})
+    await database.execute("CREATE TABLE t (id int)")
+    await database.execute(f"ALTER DATABASE {database.name} OWNER TO postgres", as_admin=True)
+    settings = settings_of(source, database)
+    with pytest.raises(MissingPrivilege, match="may neither use nor create the schema migrator") as caught:
+        await job.run(settings, Silent())
+    grant = caught.value.next_step.partition(";")[0]
+    assert grant == f'GRANT CREATE ON DATABASE "{database.name}" TO "{database.role}"'
+    await database.execute(grant, as_admin=True)
+    await job.run(settings, Silent())
+    assert (await database.fetch("SELECT count(*) AS n FROM t"))[0]["n"] == 1
+
+
+@pytest.mark.one_server
+async def test_a_ledger_that_an_administrator_has_made_room_for(make_sqlite: MakeSqlite, database: Database) -> None:
+    """The other way that the message names: a schema of the role's own, and no right to create any."""
+    source = make_sqlite("CREATE TABLE t (id INTEGER)", {"t": [(1,)]})
+    await database.execute("CREATE TABLE t (id int)")
+    await database.execute(
+        f"ALTER DATABASE {database.name} OWNER TO postgres; CREATE SCHEMA migrator AUTHORIZATION {database.role}",
+        as_admin=True,
+    )
+    await job.run(settings_of(source, database), Silent())
+    assert (await database.fetch("SELECT count(*) AS n FROM t"))[0]["n"] == 1
