@@ -19,6 +19,7 @@ from migrator.types.family import Family, Refusal, Unfit, no_text, one_lane, sto
 
 _DATE_LENGTH = len("2024-02-29")
 _HOURS_END = len("2024-02-29 12")
+_NO_MINUTES = "hours without minutes"
 _OFFSET = r"(Z|[+-]\d\d(:?\d\d)?)$"
 _FIRST = pa.scalar("0001-01-01").cast(pa.timestamp("us"))
 _LAST = pa.scalar("9999-12-31 23:59:59.999999").cast(pa.timestamp("us"))
@@ -65,20 +66,23 @@ def _time(text: pa.Array) -> pa.Array:
 
 
 def _timestamp(text: pa.Array) -> pa.Array:
-    _check_minutes(text, at=_HOURS_END, unless_length=_DATE_LENGTH)
     moments = pc.cast(text, pa.timestamp("us"))
+    if pc.any(pc.equal(pc.binary_length(text), _HOURS_END)).as_py():
+        raise pa.ArrowInvalid(_NO_MINUTES)
     _check_years(moments)
     return moments
 
 
 def _timestamptz(text: pa.Array, zone: str) -> pa.Array:
     """Parse text with an offset as that instant, and naive text as a time on the clocks of ``zone``."""
+    try:
+        return _in_utc(_timestamp(text), zone)
+    except pa.ArrowInvalid:
+        pass  # some have an offset, or are no such text at all
     only_date = pc.equal(pc.binary_length(text), _DATE_LENGTH)
     dated = pc.if_else(only_date, pc.binary_join_element_wise(text, "00:00", " "), text)
     _check_minutes(dated, at=_HOURS_END)
     zoned = pc.match_substring_regex(dated, _OFFSET)
-    if pc.any(zoned).as_py() is not True:
-        return _in_utc(_timestamp(dated), zone)
     nothing = pa.scalar(None, pa.string())
     naive = _in_utc(pc.cast(pc.if_else(zoned, nothing, dated), pa.timestamp("us")), zone)
     instants = pc.coalesce(pc.cast(pc.if_else(zoned, dated, nothing), _INSTANT), naive)
@@ -95,11 +99,10 @@ def _in_utc(naive: pa.Array, zone: str) -> pa.Array:
         raise Unfit(f"is an hour that {zone} has twice, or not at all") from error
 
 
-def _check_minutes(text: pa.Array, *, at: int, unless_length: int = -1) -> None:
+def _check_minutes(text: pa.Array, *, at: int) -> None:
     """Raise where only hours are given: Arrow would take them, and what they mean is anybody's guess."""
-    whole = pc.or_(pc.equal(pc.find_substring(text, ":"), at), pc.equal(pc.binary_length(text), unless_length))
-    if pc.all(whole).as_py() is False:
-        raise pa.ArrowInvalid("hours without minutes")
+    if pc.all(pc.equal(pc.find_substring(text, ":"), at)).as_py() is False:
+        raise pa.ArrowInvalid(_NO_MINUTES)
 
 
 def _check_years(moments: pa.Array) -> None:

@@ -152,6 +152,20 @@ def survive_as_doubles(doubles: pa.Array) -> None:
 _ALL_INTEGERS = 2.0**53
 
 
+def holds_nul(text: pa.Array) -> bool:
+    """Return whether a string of ``text`` has a NUL character."""
+    if not len(text):
+        return False
+    # All strings at once, by the C library: ten times as fast as looking through each. What is left of a missing value
+    # may hold one too, so each is looked through before it is believed.
+    _, offsets, characters = text.buffers()
+    ends = pa.Array.from_buffers(pa.int32(), len(text) + 1, [None, offsets], offset=text.offset)
+    start, stop = ends[0].as_py(), ends[-1].as_py()
+    if characters is None or b"\x00" not in characters.slice(start, stop - start).to_pybytes():
+        return False
+    return bool(pc.any(pc.match_substring(text, "\x00")).as_py())
+
+
 def first(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
     """Return the only lane as it is."""
     return arrays[0]

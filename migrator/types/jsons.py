@@ -18,7 +18,16 @@ import pyarrow.compute as pc
 
 from migrator.source import StorageClass
 from migrator.target import TargetColumn
-from migrator.types.family import Family, Refusal, Unfit, no_text, one_lane, stored_as, text_or_real_lanes
+from migrator.types.family import (
+    Family,
+    Refusal,
+    Unfit,
+    holds_nul,
+    no_text,
+    one_lane,
+    stored_as,
+    text_or_real_lanes,
+)
 from migrator.types.twins import Twins
 
 _LARGEST_DOUBLE = "1.7976931348623157e308"
@@ -50,7 +59,7 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     """Return the text; raises for invalid UTF-8 and NUL and, into jsonb, for the escapes it refuses."""
     text = _joined(arrays)
     text.validate(full=True)
-    if pc.any(pc.match_substring(text, "\x00")).as_py():
+    if holds_nul(text):
         raise Unfit("holds a NUL character, which JSON can't")  # SQLite's json_valid stops reading there
     if column.type_name == "jsonb":
         suspicious = text.filter(pc.match_substring_regex(text, _SUSPICIOUS))

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from migrator.names import POSTGRES_NAME_BYTES
 from migrator.source import StorageClass
 from migrator.target import TargetColumn
-from migrator.types.family import Family, Refusal, Unfit, no_text, one_lane, stored_as
+from migrator.types.family import Family, Refusal, Unfit, holds_nul, no_text, one_lane, stored_as
 
 
 def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
@@ -23,7 +23,7 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     """Return the text as it is; raises for invalid UTF-8, for NUL, and for more characters than the target takes."""
     text = arrays[0]
     text.validate(full=True)
-    if pc.any(pc.match_substring(text, "\x00")).as_py():
+    if holds_nul(text):
         raise Unfit("holds a NUL character, which PostgreSQL's text can't")
     if column.length is not None:
         longest = pc.max(pc.utf8_length(text)).as_py()
