@@ -37,9 +37,11 @@ class Survey:
 
 def measure(session: ScanSession, table: TablePlan) -> Profile:
     """Return the size of a table, which SQLite adds up without reading long values."""
-    width = added_up([_width(column) for column in table.columns])
-    questions = ["count(*)", f"CAST(sum({width}) AS INTEGER)", f"max({width})"]
-    rows, size, widest = answers(session, table.source, questions)
+    widths = [width for column in table.columns if (width := _width(column))]
+    fixed = _FIXED_BYTES * (len(table.columns) - len(widths))
+    width = added_up([*widths, str(fixed)])
+    sums = [f"CAST(sum({width}) AS INTEGER)", f"max({width})"] if widths else [f"count(*) * {fixed}", str(fixed)]
+    rows, size, widest = answers(session, table.source, ["count(*)", *sums])
     return Profile(table.name, rows, size or 0, widest or 0)
 
 
@@ -101,8 +103,15 @@ def _rewrites(column: ColumnPlan) -> str | None:
     return " OR ".join(conditions) or None
 
 
-def _width(column: ColumnPlan) -> str:
-    """Return SQL for the bytes of a value. ``octet_length`` of text and BLOBs reads the record's header alone."""
-    if any(lane.storage in {StorageClass.TEXT, StorageClass.BLOB} for lane in column.lanes):
-        return f"coalesce(octet_length({column.source_expression}), 0)"
-    return str(_FIXED_BYTES)
+def _width(column: ColumnPlan) -> str | None:
+    """
+    Return SQL for the bytes of a value; None where all are of one width.
+
+    ``octet_length`` of text and BLOBs reads the record's header alone. Of a number it would spell the digits.
+    """
+    value = column.source_expression
+    if not {StorageClass.TEXT, StorageClass.BLOB} & {lane.storage for lane in column.lanes}:
+        return None
+    if any(lane.storage is StorageClass.REAL for lane in replace(column, plain=True).lanes):
+        return f"iif({value} >= '', octet_length({value}), {_FIXED_BYTES})"
+    return f"coalesce(octet_length({value}), 0)"
