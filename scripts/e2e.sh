@@ -12,5 +12,6 @@ if [[ ${1:-} == --prepare ]]; then
     exit
 fi
 ./scripts/setup.sh
-# More at a time than there are processors: most of what they do is waiting.
-exec .venv/bin/python -m pytest --numprocesses 4 --dist loadgroup tests/e2e "$@"
+# More at a time than there are processors: most of what they do is waiting. By file, because the tests of one may share
+# an installation.
+exec .venv/bin/python -m pytest --numprocesses 4 --dist loadfile tests/e2e "$@"

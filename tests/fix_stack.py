@@ -252,6 +252,11 @@ class Stack:
             return False  # Compose 1 doesn't even make its container
         return not started.startswith("0001-")
 
+    def said_by(self, service: str) -> str:
+        """Return all that a service's container has written."""
+        done = command("docker", "logs", self.container(service))
+        return done.stdout + done.stderr
+
     def log(self) -> list[dict[str, Any]]:
         """Return the migrator's log lines, of all times its container was started."""
         written = command("docker", "logs", self.container("migrator"))
@@ -286,6 +291,17 @@ class Stack:
         indexes = {int(path.read_text()): path.parent.name for path in Path("/sys/class/net").glob("*/ifindex")}
         limit = f"tbf rate {rate} burst 64kb latency 200ms"
         command("tc", *f"qdisc replace dev {indexes[other]} root {limit}".split())
+
+    def begin_slowly(self) -> None:
+        """Bring up the server behind a slow cable, so that what comes next meets a copy under way."""
+        self.compose("up", "--detach", "--wait", "postgres")
+        self.slow_down()
+
+    def assert_all_is_well(self) -> None:
+        """Hold that every value is in the target, and that the application answers from there."""
+        assert self.exit_code() == 0
+        assert self.migrator("verify").returncode == 0
+        assert ask(f"{self.url()}/health")["database"] == "postgresql"
 
     def until_copying(self) -> None:
         """Wait until some tables have been copied and others have not."""

@@ -1,17 +1,16 @@
-"""The way from SQLite to a working application on PostgreSQL, by the compose files alone."""
+"""
+The way from SQLite to a working application on PostgreSQL, by the compose files alone.
+
+Most of it shares one installation, so the file runs on one worker, in this order; what changes it comes last.
+"""
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from fix_stack import OLDEST, PASSWORD, Stack, answers, application_on_sqlite, ask, command, docker, installed, until
-
-# They share one installation, so they run on one worker, in this order; what changes it comes last.
-GROUP = pytest.mark.xdist_group("migrated")
 
 Answers = dict[tuple[str, ...], object]
 
@@ -42,7 +41,6 @@ def migrated(
         yield stack
 
 
-@GROUP
 def test_the_answers_are_equal(migrated: Stack, before: Answers) -> None:
     """The application answers the same on both databases: each field of each row, new ones among them."""
     url = migrated.url()
@@ -53,7 +51,6 @@ def test_the_answers_are_equal(migrated: Stack, before: Answers) -> None:
     assert "the last words here" in before.values()
 
 
-@GROUP
 def test_the_gate_opened_in_order(migrated: Stack) -> None:
     """PostgreSQL, then the migrator to its end, then the application; and the server is asked over TCP, by name."""
     migrator, api = migrated.inspect("migrator")["State"], migrated.inspect("gremlins-api")["State"]
@@ -64,23 +61,15 @@ def test_the_gate_opened_in_order(migrated: Stack) -> None:
     assert "pg_isready -h 127.0.0.1 -U " in postgres["Config"]["Healthcheck"]["Test"][1]
 
 
-@GROUP
 def test_nothing_secret_is_in_what_the_engine_tells(migrated: Stack) -> None:
     """Whoever may run `docker inspect` or `docker logs` learns no password, in no spelling."""
     spellings = [PASSWORD, quote(PASSWORD, safe=""), quote(PASSWORD), json.dumps(PASSWORD)[1:-1]]
     for service in ("postgres", "migrator", "gremlins-api"):
-        told = json.dumps(migrated.inspect(service)), *logs(migrated, service)
+        told = json.dumps(migrated.inspect(service)), migrated.said_by(service)
         assert "POSTGRES_" in told[0]
         assert [spelling for spelling in spellings for text in told if spelling in text] == []
 
 
-def logs(stack: Stack, service: str) -> tuple[str, str]:
-    """Return what a service's container wrote to its two outputs."""
-    done = command("docker", "logs", stack.container(service))
-    return done.stdout, done.stderr
-
-
-@GROUP
 def test_the_smaller_commands_run(migrated: Stack) -> None:
     """`run --rm migrator status` and `verify` exit 0 on what was migrated, and leave no container."""
     status = migrated.migrator("status")
@@ -90,7 +79,6 @@ def test_the_smaller_commands_run(migrated: Stack) -> None:
     assert len(docker("ps", "--all", "--quiet", "--filter", label).split()) == 3
 
 
-@GROUP
 def test_a_tampered_copy_is_found(migrated: Stack) -> None:
     """One character in one row: `verify` exits 1 and names table, key and column."""
     conversation = migrated.sql("SELECT id FROM conversations ORDER BY id LIMIT 1")
@@ -103,7 +91,6 @@ def test_a_tampered_copy_is_found(migrated: Stack) -> None:
     assert migrated.migrator("verify").returncode == 0
 
 
-@GROUP
 def test_a_second_up_does_nothing_and_starts_the_application(migrated: Stack) -> None:
     """The same container runs again, copies and compares nothing, and the application starts behind it."""
     container = migrated.container("migrator")
@@ -118,7 +105,6 @@ def test_a_second_up_does_nothing_and_starts_the_application(migrated: Stack) ->
     assert ask(f"{migrated.url()}/health")["database"] == "postgresql"
 
 
-@GROUP
 def test_new_writes_go_on_where_sqlite_stopped(migrated: Stack, before: Answers) -> None:
     """A new conversation and its messages get keys that no row has, and stay when all is brought up again."""
     url = migrated.url()
@@ -147,76 +133,3 @@ def test_compose_1_opens_the_gate_too(stack: Stack) -> None:
         assert ask(f"{stack.url()}/health")["database"] == "postgresql"
     assert len(stack.events("job.finished")) == 2
     assert stack.migrator("status").returncode == 0
-
-
-# --- The gate stays closed --------------------------------------------------------------------------------------------
-
-
-def test_a_value_that_cannot_be_carried_closes_the_gate(stack: Stack) -> None:
-    """Exit 3, the row is named, no row was written, no application starts; mended, the next `up` gets through."""
-    with closing(sqlite3.connect(stack.source)) as source:
-        (key,) = source.execute("SELECT id FROM conversations LIMIT 1").fetchone()
-        source.execute("UPDATE conversations SET token_budget = 'a lot' WHERE id = ?", (key,))
-        source.commit()
-    done = stack.up()
-    assert done.returncode != 0
-    assert (stack.exit_code(), stack.api_was_started()) == (3, False)
-    (refused,) = stack.events("values.refused")
-    assert (refused["table"], refused["column"]) == ("conversations", "token_budget")
-    assert key in str(refused)
-    assert stack.sql("SELECT count(*) FROM conversations") == "0"
-    assert stack.migrator("check").returncode == 3
-
-    with closing(sqlite3.connect(stack.source)) as source:
-        source.execute("UPDATE conversations SET token_budget = NULL WHERE id = ?", (key,))
-        source.commit()
-    assert stack.migrator("check").returncode == 0
-    assert stack.up().returncode == 0
-    assert ask(f"{stack.url()}/health")["database"] == "postgresql"
-
-
-def test_a_wrong_password_closes_the_gate(stack: Stack) -> None:
-    """Exit 2 without a second try, and neither the right nor the wrong password is said."""
-    assert stack.compose("up", "--detach", "--wait", "postgres").returncode == 0
-    stack.secret("postgres_password", "not the one")
-    assert stack.up().returncode != 0
-    assert (stack.exit_code(), stack.api_was_started()) == (2, False)
-    assert stack.events("retry.scheduled") == []
-    said = "".join(logs(stack, "migrator"))
-    assert "POSTGRES_PASSWORD" in said
-    assert PASSWORD not in said
-    assert "not the one" not in said
-
-
-def test_a_missing_source_closes_the_gate(stack: Stack) -> None:
-    """A slip in SOURCE_FILE: exit 3, and the path is named."""
-    stack.set(SOURCE_FILE="dryad.sqlite")
-    assert stack.up().returncode != 0
-    assert (stack.exit_code(), stack.api_was_started()) == (3, False)
-    assert "/source/dryad.sqlite" in stack.events("job.failed")[0]["message"]
-
-
-def test_a_source_with_an_unwritten_log_is_carried_whole(stack: Stack) -> None:
-    """
-    A database in WAL mode whose last rows stand in the log, in a folder mounted read-only.
-
-    Without a snapshot SQLite can't open it, and the job says so (3); with one, the rows of the log arrive too.
-    """
-    stack.source.rename(source := stack.folder / "live.db")
-    with closing(sqlite3.connect(source)) as live:
-        live.execute("PRAGMA journal_mode=WAL")
-        live.execute("PRAGMA wal_autocheckpoint=0")
-        live.execute("UPDATE conversations SET title = 'in the log'")
-        live.commit()
-        # Copied while it is open: closing would bring the log into the file.
-        for suffix in ("", "-wal"):
-            target = stack.source.with_name(f"dryad.db{suffix}")
-            target.write_bytes(source.with_name(f"live.db{suffix}").read_bytes())
-            target.chmod(0o644)
-    assert stack.up().returncode != 0
-    assert (stack.exit_code(), stack.api_was_started()) == (3, False)
-    assert "snapshot" in str(stack.events("job.failed")[0])
-    stack.set(MIGRATOR_SNAPSHOT="true")
-    assert stack.up().returncode == 0
-    assert stack.sql("SELECT DISTINCT title FROM conversations") == "in the log"
-    assert sorted(path.name for path in stack.source.parent.iterdir()) == ["dryad.db", "dryad.db-wal"]
