@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 from migrator.batches import scan
 from migrator.findings import Profile
 from migrator.forms import Pair, Reading, quick_reading, reading
+from migrator.json_keys import usual_keys
 from migrator.normal import NormalForms
-from migrator.source import Lane, Source, SourceTable
+from migrator.source import Lane, ScanSession, Source, SourceTable
 from migrator.target import TargetTable
 
 
@@ -44,6 +45,17 @@ class Comparison:
         """The places in ``pairs`` of the target's primary key; empty if there is none, or not all of it is compared."""
         places = {pair.target.name: place for place, pair in enumerate(self.pairs)}
         return tuple(places[name] for name in self.target.key) if set(self.target.key) <= set(places) else ()
+
+
+def quickly(session: ScanSession, comparison: Comparison) -> Comparison:
+    """Return the comparison in the quick forms, having asked the source about its JSON; raises SourceUnreadable."""
+    pairs = tuple(
+        replace(pair, keys=usual_keys(session, comparison.source, pair.expression))
+        if pair.target.type_name == "jsonb"
+        else pair
+        for pair in comparison.pairs
+    )
+    return replace(comparison, pairs=pairs, quick=True)
 
 
 @contextmanager

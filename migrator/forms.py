@@ -25,6 +25,8 @@ class Pair:
     expression: str
     target: TargetColumn
     timezone: str = "UTC"
+    keys: tuple[str, ...] = ()
+    """Those that its JSON objects usually have, where that is known."""
     """Where the clocks stood that showed times without an offset."""
 
 
@@ -138,7 +140,8 @@ def quick_reading(pair: Pair) -> Reading:  # noqa: PLR0911 - a table, read from 
             # Every decimal of 15 digits is a double of its own (IEEE 754).
             return replace(usual, lanes=_one(column, StorageClass.REAL), from_source="{0}", from_target="{0}::DOUBLE")
         case "jsonb":
-            return replace(usual, lanes=text, from_source="json_quick_form({0})", from_target="json_quick_form({0})")
+            form = f"json_flat_form({{0}}, json_extract({{0}}, {_paths(pair.keys)}))" if pair.keys else _QUICK_JSON
+            return replace(usual, lanes=text, from_source=form, from_target=form)
         case "json":
             return replace(usual, lanes=text, from_source="{0}")
         case kind if kind in _STORED_AS_TEXT:
@@ -150,9 +153,14 @@ def quick_reading(pair: Pair) -> Reading:  # noqa: PLR0911 - a table, read from 
 _STORED_AS_TEXT = frozenset(
     {"date", "time", "timestamp", "timestamptz", "text", "varchar", "citext", "name", "enum", "bpchar"}
 )
+_QUICK_JSON = "json_quick_form({0})"
 _DIGITS_OF_A_DOUBLE = 15
 _MANY = 1_000
 _DIGITS = "lower(hex({0}))"
+
+
+def _paths(keys: Sequence[str]) -> str:
+    return "[" + ", ".join(quote_literal(f'$."{key}"') for key in keys) + "]"
 
 
 def _one(column: str, storage: StorageClass) -> tuple[Lane, ...]:
@@ -220,6 +228,8 @@ def _text_or_real(
 #   goes in as a marked string. All that happens in the document without its strings (`bare`), which come back after it.
 # `json_quick_form`: the same but for the spelling of numbers, since PostgreSQL changes only an exponent and -0. Where a
 #   number has more digits than a double holds it is the full form, or two values might have one form.
+# `json_flat_form`: an object by its `members`, in the order of the keys that are asked for. Where there are others, or
+#   one twice, or objects within, or it is no object, the whole goes in as well.
 # `list_transform([x], lambda y: …)[1]` is how a macro uses a value several times and computes it once.
 MACROS = r"""
 CREATE MACRO bits(number) AS struct_pack(number := number, negative := signbit(number));
@@ -295,5 +305,9 @@ CREATE MACRO json_form(given) AS list_transform(
     [with_plain_numbers(given)], lambda document: sorted_keys(document))[1];
 CREATE MACRO json_quick_form(given) AS (
     CASE WHEN regexp_matches(given, '\d[\d.]{15}') THEN json_form(given) ELSE sorted_keys(given) END);
+CREATE MACRO json_flat_form(given, members) AS struct_pack(members := members, rest :=
+    CASE WHEN len(json_keys(given)) = list_aggregate(members, 'count') AND len(json_keys(given)) > 0
+              AND NOT contains(substr(given, 2), '{') AND NOT regexp_matches(given, '\d[\d.]{15}')
+           THEN NULL ELSE json_quick_form(given) END);
 CREATE MACRO json_shown(given) AS regexp_replace(json_form(given), '"\\u0001([^"]*)"', '\1', 'g');
 """

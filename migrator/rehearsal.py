@@ -6,15 +6,17 @@ once: on their way they also pass verification's digest, which has no part in th
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from migrator import digest
 from migrator.batches import scan
-from migrator.comparison import Comparison
+from migrator.comparison import Comparison, quickly
 from migrator.digest import Digest
 from migrator.errors import SourceUnreadable
+from migrator.findings import Profile
 from migrator.plan import ColumnPlan, TablePlan
 from migrator.source import Lane, ScanSession, StorageClass
 from migrator.types import Losses, Unfit
@@ -22,15 +24,24 @@ from migrator.types import Losses, Unfit
 Arrays = Mapping[Lane, pa.Array]
 
 
-def rehearse(session: ScanSession, table: TablePlan, comparison: Comparison) -> Digest | None:
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """A table that came through: how its rows were compared on the way, and the digest of the source's."""
+
+    comparison: Comparison
+    digest: Digest
+
+
+def rehearse(session: ScanSession, table: TablePlan, profile: Profile, batch_bytes: int) -> Rehearsed | None:
     """
     Return the digest of the source's rows if every value can be carried; None if something needs a closer look.
 
-    ``table`` is planned plainly, ``comparison`` is in the quick forms. Blocks while the table is scanned. That it is
-    damaged is for the closer look to say.
+    Blocks while the table is scanned. That it is damaged is for the closer look to say.
     """
     if any(column.asks_server for column in table.compared):
         return None
+    table = table.plainly()
+    comparison = quickly(session, Comparison(table.source, table.target, table.pairs, profile, batch_bytes))
     objections: list[Exception] = []
 
     losses = {column: column.carrier.losses() for column in table.compared if column.carrier.losses}
@@ -45,7 +56,7 @@ def rehearse(session: ScanSession, table: TablePlan, comparison: Comparison) -> 
 
     schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(comparison.lanes)])
     found = digest.of_source_rows(pa.RecordBatchReader.from_batches(schema, rows()), comparison)
-    return None if objections else found
+    return None if objections else Rehearsed(comparison, found)
 
 
 def _batches(session: ScanSession, table: TablePlan, comparison: Comparison) -> Iterator[Arrays]:

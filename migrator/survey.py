@@ -11,14 +11,12 @@ from dataclasses import dataclass, replace
 
 from migrator.aggregates import added_up, answers
 from migrator.closer_look import NOTHING, change, hits, look_closer
-from migrator.comparison import Comparison
-from migrator.digest import Digest
 from migrator.examples import Showing, Teller
 from migrator.findings import Change, Finding, Profile
 from migrator.judge import Judge
 from migrator.keys import Keys, breaches
 from migrator.plan import ColumnPlan, Plan, TablePlan
-from migrator.rehearsal import rehearse
+from migrator.rehearsal import Rehearsed, rehearse
 from migrator.remarks import remarks
 from migrator.source import ScanSession, StorageClass
 
@@ -31,8 +29,8 @@ class Survey:
 
     profile: Profile
     findings: tuple[Finding, ...]
-    digest: Digest | None = None
-    """Of the source's rows in the quick forms, where these were read in passing."""
+    rehearsed: Rehearsed | None = None
+    """The quick pass, where the table came through it."""
 
 
 def measure(session: ScanSession, table: TablePlan) -> Profile:
@@ -57,14 +55,13 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
 ) -> Survey:
     """Return what was found out about a table. Blocks while it is scanned; raises SourceUnreadable."""
     tell = Teller(session, table.source, showing)
-    quick = Comparison(table.source, table.target, table.pairs, profile, batch_bytes, quick=True)
-    digest = rehearse(session, table.plainly(), quick)
-    closer = look_closer(tell, table, profile, judge, batch_bytes) if digest is None else NOTHING
+    rehearsed = rehearse(session, table, profile, batch_bytes)
+    closer = look_closer(tell, table, profile, judge, batch_bytes) if rehearsed is None else NOTHING
     broken = _breaches(tell, plan, table, keys) if profile.rows else ()
     remarks = tuple(_remarks(tell, table))
     changes = (*_changes(session, table), *closer.changes)
-    noted = replace(profile, changes=changes, remarks=remarks, plain=digest is not None)
-    return Survey(noted, (*closer.findings, *broken, *remarks), digest)
+    noted = replace(profile, changes=changes, remarks=remarks, plain=rehearsed is not None)
+    return Survey(noted, (*closer.findings, *broken, *remarks), rehearsed)
 
 
 def _breaches(tell: Teller, plan: Plan, table: TablePlan, keys: Keys) -> Iterator[Finding]:

@@ -14,7 +14,6 @@ from fix_sqlite import MakeSqlite
 from test_docs_types import PROBES
 
 from migrator import digest, survey
-from migrator.comparison import Comparison
 from migrator.examples import Showing
 from migrator.judge import Judge
 from migrator.keys import Keys
@@ -119,7 +118,7 @@ async def test_nothing_comes_through_that_the_closer_look_refuses(
         fill(source.path, stray, place)
         with source.session() as session:
             quick = [(declared, alone, look(session, target, plan, alone)) for declared, alone in columns(table)]
-            sound = [(declared, alone) for declared, alone, found in quick if found.digest is not None]
+            sound = [(declared, alone) for declared, alone, found in quick if found.rehearsed is not None]
             with monkeypatch.context() as patched:
                 patched.setattr(survey, "rehearse", lambda *_: None)
                 for declared, alone in sound:
@@ -150,9 +149,7 @@ async def test_usual_values_come_through(tables: tuple[Source, Target, Plan]) ->
     fill(source.path, None, "last")
     with source.session() as session:
         for declared, alone in columns(table):
-            profile = measure(session, alone)
-            quick = Comparison(alone.source, alone.target, alone.pairs, profile, BATCH_BYTES, quick=True)
-            assert rehearse(session, alone.plainly(), quick) is not None, declared
+            assert rehearse(session, alone, measure(session, alone), BATCH_BYTES) is not None, declared
 
 
 async def test_the_digest_is_that_of_the_source(tables: tuple[Source, Target, Plan]) -> None:
@@ -162,10 +159,9 @@ async def test_the_digest_is_that_of_the_source(tables: tuple[Source, Target, Pl
     fill(source.path, None, "first")
     with source.session() as session:
         for alone in (table, *(one for _, one in columns(table))):
-            profile = measure(session, alone)
-            quick = Comparison(alone.source, alone.target, alone.pairs, profile, BATCH_BYTES, quick=True)
-            in_passing = rehearse(session, alone.plainly(), quick)
-            assert in_passing == digest.of_source(source, target.address.libpq_uri(), quick)
+            passed = rehearse(session, alone, measure(session, alone), BATCH_BYTES)
+            assert passed is not None
+            assert passed.digest == digest.of_source(source, target.address.libpq_uri(), passed.comparison)
 
 
 async def test_a_missing_value_where_one_must_be(make_sqlite: MakeSqlite, database: Database) -> None:

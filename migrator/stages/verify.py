@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +19,7 @@ import duckdb
 import structlog
 
 from migrator import catalog, differences, digest, ledger
-from migrator.comparison import Comparison
+from migrator.comparison import Comparison, quickly
 from migrator.crew import share_out
 from migrator.differences import Difference, Found
 from migrator.digest import Digest
@@ -31,6 +31,7 @@ from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
 from migrator.reading import Reader
+from migrator.rehearsal import Rehearsed
 from migrator.source import Source
 from migrator.survey import Survey, measure
 from migrator.target import Target
@@ -109,7 +110,7 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
             survey = surveys.get(table.name)
             profile = survey.profile if survey else await asyncio.to_thread(_measured, source, table)
             comparison = Comparison(table.source, table.target, table.pairs, profile, batch_bytes)
-            verdict = await _compare(ends, reader, comparison, survey.digest if survey else None)
+            verdict = await _compare(ends, reader, comparison, survey.rehearsed if survey else None)
             progress.advance(str(table.name), verdict.source.rows)
             return verdict
 
@@ -152,11 +153,11 @@ class _Ends:
     tell: Tell
 
 
-async def _compare(ends: _Ends, reader: Reader, comparison: Comparison, known: Digest | None) -> Verdict:
-    """Compare in the quick forms first; ``known`` is the source's digest in these. What differs there is read anew."""
+async def _compare(ends: _Ends, reader: Reader, comparison: Comparison, known: Rehearsed | None) -> Verdict:
+    """Compare in the quick forms first, of which preflight may know the source's. What differs there is read anew."""
     started = time.monotonic()
     table = comparison.target.name
-    same = await _same_digest(ends, reader, replace(comparison, quick=True), known)
+    same = await _same_digest(ends, reader, comparison, known)
     ours, theirs = (same, same) if same else await _full_digests(ends, reader, comparison)
     if ours == theirs:
         log.info(Event.TABLE_VERIFIED, table=str(table), rows=ours.rows, seconds=round(time.monotonic() - started, 3))
@@ -183,10 +184,11 @@ async def _full_digests(ends: _Ends, reader: Reader, comparison: Comparison) -> 
     )
 
 
-async def _same_digest(ends: _Ends, reader: Reader, quick: Comparison, known: Digest | None) -> Digest | None:
+async def _same_digest(ends: _Ends, reader: Reader, comparison: Comparison, known: Rehearsed | None) -> Digest | None:
     """Return the digest that both ends have in the quick forms; None if they have none in common."""
-    if any(reading.by_server for reading in quick.readings):
+    if any(reading.by_server for reading in comparison.readings):
         return None  # PostgreSQL's own spelling is asked for, and there is no quicker way
+    quick = known.comparison if known else await asyncio.to_thread(_quickly, ends.source, comparison)
     ours, theirs = await asyncio.gather(
         asyncio.to_thread(_quick_of_source, ends, quick, known),
         asyncio.to_thread(reader.read, partial(digest.of_target, comparison=quick)),
@@ -194,10 +196,15 @@ async def _same_digest(ends: _Ends, reader: Reader, quick: Comparison, known: Di
     return ours if ours == theirs else None
 
 
-def _quick_of_source(ends: _Ends, quick: Comparison, known: Digest | None) -> Digest | None:
+def _quickly(source: Source, comparison: Comparison) -> Comparison:
+    with source.session() as session:
+        return quickly(session, comparison)
+
+
+def _quick_of_source(ends: _Ends, quick: Comparison, known: Rehearsed | None) -> Digest | None:
     """Return the source's digest; None where it has a value of an unusual storage class."""
     if known is not None:
-        return known
+        return known.digest
     try:
         return digest.of_source(ends.source, ends.uri, quick)
     except (SourceUnreadable, duckdb.Error):
