@@ -58,6 +58,7 @@ class Book:
 
         async def begun() -> T:
             async with self.target.transaction() as connection:
+                await ledger.check_owner(connection, self.run_id)
                 await ledger.begin_stage(connection, self.run_id, name)
             return await action()
 

@@ -1,9 +1,10 @@
 """What earlier runs have left in the ledger, and whether this one may go on from there."""
 
 from dataclasses import asdict
+from uuid import UUID
 
 from migrator import ledger
-from migrator.errors import SourceChanged
+from migrator.errors import GaveUp, SourceChanged
 from migrator.source_file import Fingerprint
 from migrator.target import Target
 
@@ -16,9 +17,14 @@ async def migrated(target: Target) -> Fingerprint | None:
         return Fingerprint(**await ledger.recall(connection, "source"))
 
 
-async def go_on_with(target: Target, fingerprint: Fingerprint) -> None:
-    """Remember the source; raise SourceChanged if an earlier run has copied from one that was different."""
+async def go_on_with(target: Target, fingerprint: Fingerprint, run_id: UUID) -> None:
+    """
+    Remember the source; raise SourceChanged if an earlier run has copied from one that was different.
+
+    Raises GaveUp if another run has taken over.
+    """
     async with target.transaction() as connection:
+        await ledger.check_owner(connection, run_id)
         known = await ledger.recall(connection, "source")
         if known is None or not await ledger.begun(connection):
             await ledger.remember(connection, "source", asdict(fingerprint))
@@ -32,14 +38,27 @@ async def go_on_with(target: Target, fingerprint: Fingerprint) -> None:
 
 
 async def make_ready(target: Target) -> None:
-    """Write that nothing is left to do and the application may start; where that is known, nothing is written."""
+    """
+    Write that nothing is left to do and the application may start; where that is known, nothing is written.
+
+    Raises GaveUp if somebody has taken the migration back meanwhile: the tables are empty then.
+    """
     async with target.transaction() as connection:
+        if not await ledger.recall(connection, "completed"):
+            raise GaveUp(
+                "what was migrated has been taken back meanwhile, by `migrator reset` or a run with --restart",
+                next_step="run again, when nobody else does",
+            )
         if not await ledger.recall(connection, ledger.READY):
             await ledger.remember(connection, ledger.READY, value=True)
 
 
-async def complete(target: Target, before: Fingerprint, after: Fingerprint) -> None:
-    """Write that all is there and verified; raises SourceChanged if the source is another than when the run began."""
+async def complete(target: Target, before: Fingerprint, after: Fingerprint, run_id: UUID) -> None:
+    """
+    Write that all is there and verified.
+
+    Raises SourceChanged if the source is another than when the run began, GaveUp if another run has taken over.
+    """
     if changes := before.differences(after):
         raise SourceChanged(
             f"somebody wrote to the source while it was copied: {', '.join(changes)}",
@@ -47,5 +66,6 @@ async def complete(target: Target, before: Fingerprint, after: Fingerprint) -> N
             changes=changes,
         )
     async with target.transaction() as connection:
+        await ledger.check_owner(connection, run_id)
         await ledger.remember(connection, "source", asdict(before))
         await ledger.remember(connection, "completed", value=True)

@@ -95,8 +95,8 @@ async def _move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     """Go through the stages from ``schema`` to ``upgrade``."""
     stage, jobs, batch_bytes = run_book.stage, settings.jobs, settings.batch_bytes
     contents = await source.describe()
-    await history.go_on_with(target, fingerprint)
-    await stage("schema", lambda: schema(contents, target, settings))
+    await history.go_on_with(target, fingerprint, run_book.run_id)
+    await stage("schema", lambda: schema(contents, target, settings, run_book.run_id))
     plan = await plan_of(settings, contents, target)
     tell_skipped(plan)
     surveys = await stage("preflight", lambda: look_before(settings, source, target, plan, progress))
@@ -120,11 +120,14 @@ async def _move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
         ),
     )
     progress.finish()
-    await stage("restore", lambda: restore(target, jobs))
+    await stage("restore", lambda: restore(target, jobs, run_book.run_id))
     await stage("sequences", lambda: sequences(source, target, plan))
     await stage("analyze", lambda: analyze(target, plan, jobs))
-    verdicts = await stage("verify", lambda: compare_all(settings, source, target, plan, progress, surveys, note=True))
-    await history.complete(target, fingerprint, await source.fingerprint())
+    verdicts = await stage(
+        "verify",
+        lambda: compare_all(settings, source, target, plan, progress, surveys, note=run_book.run_id),
+    )
+    await history.complete(target, fingerprint, await source.fingerprint(), run_book.run_id)
     if settings.schema_mode == "alembic":
         await stage("upgrade", lambda: upgrade(target, alembic_project(settings)))
     await history.make_ready(target)
@@ -195,7 +198,7 @@ async def verify(settings: Settings, progress: Progress) -> Report:
     async with open_ends(settings) as (source, target):
         await runner("wait", lambda: wait_for(target, settings, to_write=False))
         plan = await plan_of(settings, await source.describe(), target)
-        verdicts = await runner("verify", lambda: compare_all(settings, source, target, plan, progress, note=False))
+        verdicts = await runner("verify", lambda: compare_all(settings, source, target, plan, progress))
         return await report_of(target, plan, verdicts, runner, "every value of every row is equal")
 
 
@@ -203,7 +206,7 @@ async def repair(settings: Settings) -> Report:
     """Bring back the keys and indexes that a run took away and could not bring back. Copies nothing."""
     runner = runner_of(settings)
     async with held_target(settings, runner) as target:
-        restored = await runner("restore", lambda: restore_parked(target, settings.jobs))
+        restored = await runner("restore", lambda: restore_parked(target, settings.jobs, run_id_of_log()))
         return Report(f"{restored} keys and indexes brought back", timings=tuple(runner.timings))
 
 

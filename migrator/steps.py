@@ -84,15 +84,17 @@ def lock_of(target: Target, settings: Settings) -> AbstractAsyncContextManager[L
 async def start_over(settings: Settings, target: Target, runner: Runner, run_id: UUID) -> int:
     """Empty what was loaded, then bring back what was parked: in that order, since empty tables fit every key."""
     emptied = await runner("reset", lambda: empty(target, run_id, force=settings.force))
-    await runner("restore", lambda: restore_parked(target, settings.jobs))
+    await runner("restore", lambda: restore_parked(target, settings.jobs, run_id))
     return emptied
 
 
-async def restore_parked(target: Target, jobs: int) -> int:
+async def restore_parked(target: Target, jobs: int, run_id: UUID) -> int:
     """Bring back what the ledger has as parked, if there is a ledger; return how many entries that were."""
-    async with target.connect() as connection:
-        known = await ledger.exists(connection)
-    return await restore(target, jobs) if known else 0
+    async with target.transaction() as connection:
+        if not await ledger.exists(connection):
+            return 0
+        await ledger.take_over(connection, run_id)
+    return await restore(target, jobs, run_id)
 
 
 def runner_of(settings: Settings) -> Runner:
@@ -190,9 +192,9 @@ async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how 
     progress: Progress,
     surveys: Mapping[TableName, Survey] = NOTHING_KNOWN,
     *,
-    note: bool,
+    note: UUID | None = None,
 ) -> list[Verdict]:
-    """Call verify with what the settings say."""
+    """Call verify with what the settings say; ``note`` is the run that may write of it."""
     return await compare(
         source,
         target,

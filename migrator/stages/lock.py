@@ -23,8 +23,6 @@ log = structlog.get_logger()
 
 LOCK_KEY = int.from_bytes(b"migrator", "big", signed=True)
 """The same for every version of this program; advisory locks are per database already."""
-
-log = structlog.get_logger()
 _LOCK_NOT_AVAILABLE = "55P03"
 _ROUNDS = 3
 
@@ -121,16 +119,14 @@ def _behind_a_pooler(reason: str) -> ConfigurationError:
 
 
 async def _acquire(connection: AsyncConnection, timeout_seconds: float) -> None:
-    if await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK_KEY}):
+    key = {"key": LOCK_KEY}
+    if await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), key):
         return
-    log.info(Event.LOCK_WAITING, holder=await connection.scalar(text(_HOLDER), {"key": LOCK_KEY}))
+    log.info(Event.LOCK_WAITING, holder=await connection.scalar(text(_HOLDER), key))
     limit = f"{max(1, round(timeout_seconds * 1000))}ms"
     await connection.execute(text("SELECT set_config('lock_timeout', :limit, false)"), {"limit": limit})
-    key = {"key": LOCK_KEY}
     try:
-        if not await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), key):
-            log.info(Event.LOCK_WAITING, holder=await connection.scalar(text(_HOLDER), key))
-            await connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
+        await connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
             raise

@@ -7,6 +7,7 @@ reported, after everything else has been tried, and stays in the ledger for the 
 
 from collections import defaultdict
 from collections.abc import Sequence
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -24,20 +25,20 @@ _MAINTENANCE_MEMORY = "256MB"
 """For sorting an index; the default of 64 MB spills at about two million rows."""
 
 
-async def restore(target: Target, jobs: int) -> int:
+async def restore(target: Target, jobs: int, run_id: UUID) -> int:
     """
     Bring back everything that is parked, at most ``jobs`` at a time, and return how many entries that were.
 
-    Raises TargetRefused with the list of what is still missing and why.
+    Raises TargetRefused with the list of what is still missing and why, GaveUp if another run has taken over.
     """
     async with target.connect() as connection:
         entries = await ledger.still_parked(connection)
     failures: list[str] = []
     keys = [entry for entry in entries if entry.kind != FOREIGN_KEY]
     foreign_keys = [entry for entry in entries if entry.kind == FOREIGN_KEY]
-    failures += await _bring_back(target, keys, jobs)
+    failures += await _bring_back(target, keys, jobs, run_id)
     # One after the other: each locks two tables, and two that do so in turn would deadlock.
-    failures += await _bring_back(target, foreign_keys, jobs=1)
+    failures += await _bring_back(target, foreign_keys, 1, run_id)
     if failures:
         raise TargetRefused(
             f"{len(failures)} of {len(entries)} keys and indexes could not be restored: {'; '.join(failures)}",
@@ -48,20 +49,20 @@ async def restore(target: Target, jobs: int) -> int:
     return len(entries)
 
 
-async def _bring_back(target: Target, entries: Sequence[Parked], jobs: int) -> list[str]:
+async def _bring_back(target: Target, entries: Sequence[Parked], jobs: int, run_id: UUID) -> list[str]:
     """Work on one table at a time each: two ALTER TABLEs of one table would only wait for each other."""
     by_table = defaultdict(list)
     for entry in entries:
         by_table[entry.table].append(entry)
 
     async def bring_back(connection: AsyncConnection, entries: Sequence[Parked]) -> list[str]:
-        return [failure for entry in entries if (failure := await _one(connection, entry))]
+        return [failure for entry in entries if (failure := await _one(connection, entry, run_id))]
 
     failures = await share_out(by_table.values(), jobs, target.connect, bring_back)
     return [failure for some in failures for failure in some]
 
 
-async def _one(connection: AsyncConnection, entry: Parked) -> str | None:
+async def _one(connection: AsyncConnection, entry: Parked, run_id: UUID) -> str | None:
     try:
         async with connection.begin():
             await connection.execute(
@@ -71,6 +72,7 @@ async def _one(connection: AsyncConnection, entry: Parked) -> str | None:
             if not await _is_back(connection, entry):
                 for statement in entry.statements:
                     await connection.exec_driver_sql(statement)
+            await ledger.check_owner(connection, run_id)
             await ledger.write_restored(connection, entry)
     except DBAPIError as error:
         if is_transient(error):

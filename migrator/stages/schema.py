@@ -8,6 +8,7 @@ revision: rows meet the tables they were written for. Stage ``upgrade`` goes on 
 import asyncio
 import os
 import shlex
+from uuid import UUID
 
 from sqlalchemy import text
 
@@ -19,12 +20,13 @@ from migrator.source import SourceDatabase
 from migrator.target import LEDGER_SCHEMA, Target, row_count
 
 
-async def schema(source: SourceDatabase, target: Target, settings: Settings) -> None:
+async def schema(source: SourceDatabase, target: Target, settings: Settings, run_id: UUID) -> None:
     """
     Make the target's tables in the way that ``settings.schema_mode`` names.
 
     Into a database that had no tables, migrations may put rows of their own; the ledger learns how many, so that they
     can give way to the source's. Raises ConfigurationError and TargetRefused; what the migrations raise passes through.
+    Raises GaveUp if another run has taken over.
     """
     empty = await _began_empty(target)
     match settings.schema_mode:
@@ -33,8 +35,8 @@ async def schema(source: SourceDatabase, target: Target, settings: Settings) -> 
         case "command":
             await _by_command(target, settings.schema_command)
     if empty:
-        await _remember_seeded(target, settings.target_schema)
-    await _remember_catalog(target, settings.target_schema)
+        await _remember_seeded(target, settings.target_schema, run_id)
+    await _remember_catalog(target, settings.target_schema, run_id)
 
 
 def alembic_project(settings: Settings) -> AlembicProject:
@@ -97,9 +99,10 @@ async def _began_empty(target: Target) -> bool:
     return bool(known)
 
 
-async def _remember_seeded(target: Target, wanted: str | None) -> None:
+async def _remember_seeded(target: Target, wanted: str | None, run_id: UUID) -> None:
     """Write down, once, which rows the migrations put into a database that was empty."""
     async with target.transaction() as connection:
+        await ledger.check_owner(connection, run_id)
         if await ledger.recall(connection, "seeded"):
             return
         schema_name = await target.schema_of_application(connection, wanted)
@@ -109,9 +112,10 @@ async def _remember_seeded(target: Target, wanted: str | None) -> None:
         await ledger.remember(connection, "seeded", value=True)
 
 
-async def _remember_catalog(target: Target, wanted: str | None) -> None:
+async def _remember_catalog(target: Target, wanted: str | None, run_id: UUID) -> None:
     """Write down how keys, indexes and the rest are, for verification; of what is still parked, how it was."""
     async with target.transaction() as connection:
+        await ledger.check_owner(connection, run_id)
         known = await ledger.recall(connection, "catalog") or {}
         parked = await ledger.still_parked(connection)
         schema_name = await target.schema_of_application(connection, wanted)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from uuid import UUID
 
 import duckdb
 import structlog
@@ -90,7 +91,7 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     progress: Progress,
     surveys: Mapping[TableName, Survey] = NOTHING_KNOWN,
     file: Path | None = None,
-    note: bool = False,
+    note: UUID | None = None,
 ) -> list[Verdict]:
     """
     Compare all planned tables, the rows counted and the values digested, and return a verdict for each.
@@ -99,8 +100,9 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     differences go into ``file``, one JSON object a line. A sequence that would give a value again is a difference too.
     What ``surveys`` of this moment of the source know of its digests isn't read again.
 
-    With ``note``, which only the job that has copied the rows gives, the ledger learns of the tables that are equal,
-    and keys, indexes, defaults and triggers must be as they were before that job took some of them away.
+    With ``note``, the run that has copied the rows, the ledger learns of the tables that are equal, and keys, indexes,
+    defaults and triggers must be as they were before that run took some of them away. Raises GaveUp if another run has
+    taken over.
     """
     uri = target.address.libpq_uri()
     with _written(file) as tell:
@@ -118,9 +120,9 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
         found = await share_out(largest_first, jobs, partial(_reader, uri), in_turn)
     by_name = {verdict.table: verdict for verdict in found}
     verdicts = [by_name[table.name] for table in plan.tables]
-    beside = await _beside_rows(target, plan, as_before=note)
-    if note:
-        await _note(target, [verdict for verdict in verdicts if verdict.equal])
+    beside = await _beside_rows(target, plan, as_before=note is not None)
+    if note is not None:
+        await _note(target, note, [verdict for verdict in verdicts if verdict.equal])
     _refuse([verdict for verdict in verdicts if not verdict.equal], verdicts, beside)
     return verdicts
 
@@ -238,8 +240,9 @@ def _written(file: Path | None) -> Iterator[Tell]:
         yield tell
 
 
-async def _note(target: Target, verdicts: list[Verdict]) -> None:
+async def _note(target: Target, run_id: UUID, verdicts: list[Verdict]) -> None:
     async with target.transaction() as connection:
+        await ledger.check_owner(connection, run_id)
         for verdict in verdicts:
             await ledger.write_verified(connection, verdict.table, verdict.source.hexadecimal())
 

@@ -105,9 +105,9 @@ async def test_everything_comes_back_exactly(target: Target, database: Database)
     assert all(name not in left for name in ("the key", "deferred_key", "partial", "by_gin", "for_replication"))
     assert "no overlap" in left
     assert not [line for line in bare["constraints"] if "'f'" in line and "bystander" not in line]
-    assert await restore(target, jobs=2) == taken
+    assert await restore(target, 2, RUN) == taken
     assert await catalogs(database) == before
-    assert await restore(target, jobs=2) == 0
+    assert await restore(target, 2, RUN) == 0
 
 
 async def test_small_tables_keep_their_indexes(target: Target, database: Database) -> None:
@@ -116,7 +116,7 @@ async def test_small_tables_keep_their_indexes(target: Target, database: Databas
     await park(target, planned(NAMES), dict.fromkeys(NAMES, 1), RUN)
     assert (await catalogs(database))["indexes"] == before["indexes"]
     assert (await catalogs(database))["constraints"] != before["constraints"]
-    await restore(target, jobs=1)
+    await restore(target, 1, RUN)
     assert await catalogs(database) == before
 
 
@@ -127,7 +127,7 @@ async def test_parking_again_after_a_failure_takes_only_what_is_left(target: Tar
     second = await park(target, planned(NAMES), dict.fromkeys(NAMES, 1_000_000), RUN)
     assert first > 0
     assert second > 0
-    assert await restore(target, jobs=1) == first + second
+    assert await restore(target, 1, RUN) == first + second
     assert await catalogs(database) == before
 
 
@@ -143,7 +143,7 @@ async def test_a_view_that_leans_on_a_key_keeps_it(database: Database) -> None:
     before = await catalogs(database)
     names = [TableName("public", "t"), TableName("public", "u")]
     assert await park(target, planned(names), dict.fromkeys(names, 1_000_000), RUN) == 1
-    assert await restore(target, jobs=1) == 1
+    assert await restore(target, 1, RUN) == 1
     assert await catalogs(database) == before
 
 
@@ -155,7 +155,7 @@ async def test_orphans_and_duplicates_are_named(target: Target, database: Databa
         "INSERT INTO children (id, parent, span) VALUES (1, 99, '[1,2)')"
     )
     with pytest.raises(TargetRefused) as caught:
-        await restore(target, jobs=2)
+        await restore(target, 2, RUN)
     said = str(caught.value)
     assert "unique key 'parents_code' of public.parents" in said
     assert "(code)=(same)" in said
@@ -163,7 +163,7 @@ async def test_orphans_and_duplicates_are_named(target: Target, database: Databa
     assert "(parent)=(99)" in said
     assert len(caught.value.facts["missing"]) == 2
     await database.execute("UPDATE parents SET code = 'other' WHERE id = 2; INSERT INTO parents VALUES (99, 'x')")
-    assert await restore(target, jobs=2) == 2
+    assert await restore(target, 2, RUN) == 2
 
 
 async def test_what_an_operator_brought_back_by_hand_is_not_an_error(target: Target, database: Database) -> None:
@@ -171,7 +171,7 @@ async def test_what_an_operator_brought_back_by_hand_is_not_an_error(target: Tar
     before = await catalogs(database)
     await park(target, planned(NAMES), dict.fromkeys(NAMES, 1_000_000), RUN)
     await database.execute("ALTER TABLE parents ADD PRIMARY KEY (id)")
-    await restore(target, jobs=1)
+    await restore(target, 1, RUN)
     assert await catalogs(database) == before
 
 
@@ -194,7 +194,7 @@ async def test_an_index_goes_back_to_its_table_space(database: Database) -> None
             await _begin(connection)
         before = await catalogs(database)
         await park(target, planned([TableName("public", "t")]), {TableName("public", "t"): 1_000_000}, RUN)
-        assert await restore(target, jobs=1) == 2
+        assert await restore(target, 1, RUN) == 2
         assert await catalogs(database) == before
         await database.execute("DROP TABLE t; DROP SCHEMA migrator CASCADE")
     finally:
