@@ -4,6 +4,8 @@
 set -euo pipefail
 cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 unset PYTHONPATH PYTHONHOME
+# The tests start hundreds of commands, and each would compile the package anew.
+unset PYTHONDONTWRITEBYTECODE
 
 ./scripts/setup.sh
 .venv/bin/python -m ruff check
