@@ -29,7 +29,8 @@ async def restore(target: Target, jobs: int, run_id: UUID) -> int:
     """
     Bring back everything that is parked, at most ``jobs`` at a time, and return how many entries that were.
 
-    Raises TargetRefused with the list of what is still missing and why, GaveUp if another run has taken over.
+    Raises TargetRefused with the list of what is still missing and why, and GaveUp, in an ExceptionGroup, if
+    another run has taken over.
     """
     async with target.connect() as connection:
         entries = await ledger.still_parked(connection)

@@ -1,0 +1,121 @@
+"""Stage schema: the application's own migrations or command make the tables; the ledger learns what they brought."""
+
+import sys
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from fix_job import dryad_settings, settings_of
+from fix_postgres import Database
+from fix_sqlite import MakeSqlite
+
+from migrator import ledger
+from migrator.errors import ConfigurationError, GaveUp, TargetRefused
+from migrator.names import TableName
+from migrator.source import Source
+from migrator.stages.schema import alembic_project, schema
+from migrator.target import Target
+from migrator.target_url import from_url
+
+pytestmark = pytest.mark.one_server
+RUN = UUID(int=7)
+STAMPED = "CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('{}')"
+
+
+@pytest.fixture
+async def target(database: Database) -> Target:
+    """Give a target with a ledger that this run owns."""
+    target = Target(from_url(database.url, {}))
+    async with target.transaction() as connection:
+        await ledger.create(connection)
+        await ledger.take_over(connection, RUN)
+    return target
+
+
+async def _make(target: Target, source: Path, database: Database, **settings: object) -> None:
+    opened = Source(source)
+    contents = await opened.describe()
+    await opened.close()
+    given = {"schema_mode": "existing"} | settings
+    make = dryad_settings if given["schema_mode"] == "alembic" else settings_of
+    await schema(contents, target, make(source, database, **given), RUN)
+
+
+async def _revision(database: Database) -> str:
+    [(revision,)] = await database.fetch("SELECT version_num FROM alembic_version")
+    return str(revision)
+
+
+@pytest.mark.parametrize("stamp", ["0002", None])
+async def test_the_revision_of_the_source(
+    stamp: str | None, target: Target, database: Database, make_sqlite: MakeSqlite
+) -> None:
+    """Rows meet the tables that they were written for; a source without a stamp meets the newest."""
+    source = make_sqlite(STAMPED.format(stamp) if stamp else "CREATE TABLE t (id)")
+    settings = dryad_settings(source, database)
+    await _make(target, source, database, schema_mode="alembic")
+    assert await _revision(database) == (stamp or alembic_project(settings).head())
+    groves = await database.fetch("SELECT to_regclass('public.groves') IS NOT NULL AS there")
+    assert groves[0]["there"] is (stamp is None)
+    await _make(target, source, database, schema_mode="alembic")  # as a next run does
+
+
+async def test_a_revision_that_nobody_knows(target: Target, database: Database, make_sqlite: MakeSqlite) -> None:
+    """It is named, before the target has a table."""
+    source = make_sqlite(STAMPED.format("beef"))
+    with pytest.raises(ConfigurationError, match="at Alembic revision beef"):
+        await _make(target, source, database, schema_mode="alembic")
+    assert await database.fetch("SELECT FROM pg_tables WHERE schemaname = 'public'") == []
+
+
+MAKE = """
+import asyncio, asyncpg, os
+async def make():
+    connection = await asyncpg.connect(os.environ["DATABASE_URL"])
+    await connection.execute("CREATE TABLE IF NOT EXISTS made (id int); INSERT INTO made VALUES (1), (2)")
+    await connection.close()
+asyncio.run(make())
+"""
+
+
+async def test_a_command_makes_them(
+    target: Target, database: Database, make_sqlite: MakeSqlite, tmp_path: Path
+) -> None:
+    """It gets the target's URL; rows that it leaves in an empty database are counted once, not again by a next run."""
+    program = tmp_path / "make it.py"
+    program.write_text(MAKE)
+    source = make_sqlite("CREATE TABLE made (id)")
+    for _ in range(2):
+        command = f"{sys.executable} '{program}'"
+        await _make(target, source, database, schema_mode="command", schema_command=command)
+    async with target.connect() as connection:
+        assert await ledger.seeded_rows(connection) == {TableName("public", "made"): 2}
+        assert await ledger.recall(connection, "began_empty") is True
+
+
+async def test_a_command_that_fails(target: Target, database: Database, make_sqlite: MakeSqlite) -> None:
+    """Its code and its last line are told."""
+    command = f"""{sys.executable} -c "print('first'); print('no such thing'); raise SystemExit(3)" """
+    with pytest.raises(TargetRefused, match="ended with 3: no such thing"):
+        await _make(target, make_sqlite("CREATE TABLE t (id)"), database, schema_mode="command", schema_command=command)
+
+
+async def test_tables_of_somebody(target: Target, database: Database, make_sqlite: MakeSqlite) -> None:
+    """Where tables were before the migration began, no row in them is taken for one that may give way."""
+    await database.execute("CREATE TABLE t (id int); INSERT INTO t VALUES (1)")
+    source = make_sqlite("CREATE TABLE t (id)")
+    await _make(target, source, database)
+    async with target.connect() as connection:
+        assert await ledger.recall(connection, "began_empty") is False
+        assert await ledger.seeded_rows(connection) == {}
+        assert await ledger.recall(connection, "catalog")
+
+
+async def test_another_run_has_taken_over(target: Target, database: Database, make_sqlite: MakeSqlite) -> None:
+    """Then nothing is written down about the schema any more."""
+    async with target.transaction() as connection:
+        await ledger.take_over(connection, UUID(int=8))
+    with pytest.raises(GaveUp, match="taken over"):
+        await _make(target, make_sqlite("CREATE TABLE t (id)"), database)
+    async with target.connect() as connection:
+        assert await ledger.recall(connection, "catalog") is None

@@ -1,0 +1,98 @@
+"""The PostgreSQL end: what it says of itself, and how it takes rows."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from fix_postgres import Database
+
+from migrator.errors import ConfigurationError
+from migrator.names import TableName
+from migrator.target import CopyForm, Target, copy_in, row_count
+from migrator.target_url import from_url
+
+pytestmark = pytest.mark.one_server
+SCHEMA = """
+CREATE TYPE hue AS ENUM ('red', 'dark green');
+CREATE DOMAIN short AS varchar(7) NOT NULL; CREATE DOMAIN shorter AS short;
+CREATE TABLE "a table" (
+    b int GENERATED ALWAYS AS IDENTITY, a bigint DEFAULT 7, price numeric(10, -2), name shorter, hue hue[],
+    "Total" int GENERATED ALWAYS AS (1 + 1) STORED, gone int, PRIMARY KEY (name, b)
+);
+ALTER TABLE "a table" DROP COLUMN gone;
+CREATE TABLE parted (id int) PARTITION BY RANGE (id); CREATE TABLE part PARTITION OF parted DEFAULT;
+CREATE VIEW seen AS SELECT 1 AS one; CREATE SCHEMA other; CREATE TABLE other.elsewhere (id int);
+"""
+
+
+@pytest.fixture
+def target(database: Database) -> Target:
+    """Give the target of a test."""
+    return Target(from_url(database.url, {}))
+
+
+async def test_tables_that_can_take_rows(target: Target, database: Database) -> None:
+    """Of this schema: no views, no parts of a partitioned table; columns in their order, keys in theirs."""
+    await database.execute(SCHEMA)
+    async with target.connect() as connection:
+        described = await target.describe(connection, "public")
+    table, parted = described.tables
+    assert (table.name, parted.name) == (TableName("public", "a table"), TableName("public", "parted"))
+    assert (table.partitioned, parted.partitioned, table.owned, table.key) == (False, True, True, ("name", "b"))
+    columns = {column.name: column for column in table.columns}
+    assert list(columns) == ["b", "a", "price", "name", "hue", "Total"]
+    assert {name for name, column in columns.items() if column.fills_itself} == {"b", "a", "Total"}
+    assert (columns["b"].identity, columns["Total"].generated) == ("a", True)
+    assert (columns["price"].precision, columns["price"].declared) == (10, "numeric(10,-2)")
+    name = columns["name"]
+    assert (name.type_name, name.length, name.not_null, name.domain) == ("varchar", 7, True, True)
+
+
+async def test_the_schema_of_the_application(target: Target, database: Database) -> None:
+    """The first of the search path that is there, or the one that is named; a name that isn't there is refused."""
+    await database.execute(f"CREATE SCHEMA app; ALTER ROLE {database.role} SET search_path = nowhere, app, public")
+    async with target.connect() as connection:
+        assert await target.schema_of_application(connection, None) == "app"
+        assert await target.schema_of_application(connection, "public") == "public"
+        with pytest.raises(ConfigurationError, match="'App'"):
+            await target.schema_of_application(connection, "App")
+
+
+async def test_a_session_is_not_bound_by_the_limits_of_the_application(target: Target, database: Database) -> None:
+    """What a role or database has set for short statements would cut a long COPY, or change how values are written."""
+    limits = {
+        "statement_timeout": "1ms",
+        "datestyle": "SQL, DMY",
+        "synchronous_commit": "off",
+        "bytea_output": "escape",
+    }
+    await database.execute(
+        "".join(f"ALTER ROLE {database.role} SET {name} = {value};" for name, value in limits.items())
+    )
+    async with target.connect() as connection:
+        shown = [(await connection.exec_driver_sql(f"SHOW {name}")).scalar() for name in limits]
+    assert shown == ["0", "ISO, YMD", "on", "hex"]
+
+
+async def _send(target: Target, *chunks: bytes) -> int:
+    async def sent() -> AsyncIterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+
+    name = TableName("public", "t")
+    async with target.transaction() as connection:
+        await connection.exec_driver_sql("TRUNCATE t")
+        return await copy_in(
+            target, connection, name, ["id", "t"], sent(), form=CopyForm.TEXT, freeze=True, stall_seconds=30
+        )
+
+
+async def test_rows_come_in_whatever_pieces(target: Target, database: Database) -> None:
+    """A row may be cut anywhere; PostgreSQL's own count is returned. What fails leaves what was there before."""
+    await database.execute("CREATE TABLE t (t text, id int CHECK (id > 0))")
+    assert await _send(target, b"1\t", b"on", b"e\n2\t\\N\n") == 2
+    with pytest.raises(asyncpg.CheckViolationError):
+        await _send(target, b"3\tthree\n", b"-1\tno\n")
+    assert [tuple(row) for row in await database.fetch("SELECT id, t FROM t ORDER BY id")] == [(1, "one"), (2, None)]
+    async with target.connect() as connection:
+        assert await row_count(connection, TableName("public", "t")) == 2
