@@ -67,7 +67,7 @@ async def test_a_session_is_not_bound_by_the_limits_of_the_application(target: T
         "bytea_output": "escape",
     }
     await database.execute(
-        "".join(f"ALTER ROLE {database.role} SET {name} = {value};" for name, value in limits.items())
+        "".join(f"ALTER ROLE {database.role} SET {name} = '{value}';" for name, value in limits.items())
     )
     async with target.connect() as connection:
         shown = [(await connection.exec_driver_sql(f"SHOW {name}")).scalar() for name in limits]
