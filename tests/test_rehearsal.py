@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from fix_job import settings_of
 from fix_postgres import Database
@@ -162,6 +163,23 @@ async def test_the_digest_is_that_of_the_source(tables: tuple[Source, Target, Pl
             passed = rehearse(session, alone, measure(session, alone), BATCH_BYTES)
             assert passed is not None
             assert passed.digest == digest.of_source(source, target.address.libpq_uri(), passed.comparison)
+
+
+async def test_what_only_the_comparison_can_not_read(
+    tables: tuple[Source, Target, Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB may read a value otherwise than copier and PostgreSQL do: that is no reason to refuse it, or to fail."""
+    source, target, plan = tables
+    [table] = plan.tables
+    fill(source.path, None, "last")
+
+    def fail(*_: object) -> None:
+        raise duckdb.InvalidInputException
+
+    monkeypatch.setattr(digest, "of_source_rows", fail)
+    with source.session() as session:
+        found = look(session, target, plan, table)
+    assert (found.rehearsed, found.findings) == (None, ())
 
 
 async def test_a_missing_value_where_one_must_be(make_sqlite: MakeSqlite, database: Database) -> None:

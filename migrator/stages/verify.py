@@ -191,10 +191,13 @@ async def _same_digest(ends: _Ends, reader: Reader, comparison: Comparison, know
     if any(reading.by_server for reading in comparison.readings):
         return None  # PostgreSQL's own spelling is asked for, and there is no quicker way
     quick = known.comparison if known else await asyncio.to_thread(_quickly, ends.source, comparison)
-    ours, theirs = await asyncio.gather(
-        asyncio.to_thread(_quick_of_source, ends, quick, known),
-        asyncio.to_thread(reader.read, partial(digest.of_target, comparison=quick)),
-    )
+    try:
+        ours, theirs = await asyncio.gather(
+            asyncio.to_thread(_of_source, ends, quick, known),
+            asyncio.to_thread(reader.read, partial(digest.of_target, comparison=quick)),
+        )
+    except (SourceUnreadable, duckdb.Error):
+        return None  # a value of another storage class; that an end can't be read at all the full forms find too
     return ours if ours == theirs else None
 
 
@@ -203,14 +206,8 @@ def _quickly(source: Source, comparison: Comparison) -> Comparison:
         return quickly(session, comparison)
 
 
-def _quick_of_source(ends: _Ends, quick: Comparison, known: Rehearsed | None) -> Digest | None:
-    """Return the source's digest; None where it has a value of an unusual storage class."""
-    if known is not None:
-        return known.digest
-    try:
-        return digest.of_source(ends.source, ends.uri, quick)
-    except (SourceUnreadable, duckdb.Error):
-        return None  # that a file is damaged the other forms find too
+def _of_source(ends: _Ends, comparison: Comparison, known: Rehearsed | None) -> Digest:
+    return known.digest if known else digest.of_source(ends.source, ends.uri, comparison)
 
 
 @contextmanager
