@@ -90,7 +90,7 @@ class DifferenceReport:
     def render(self, console: Console) -> None:
         """Print the report for people; values are shown, shortened or masked, as verification has told them."""
         facts: Any = self.failure.facts
-        differing = facts["differences"]
+        differing = facts.get("differences", ())
         if any(table["examples"] for table in differing):
             console.print(_difference_lines(differing))
         for table in differing:
@@ -99,7 +99,7 @@ class DifferenceReport:
             counted = f"{rows or 'none at a second look'}" + (f" (by column: {columns})" if columns else "")
             sizes = f"{table['source_rows']:,} rows in the source, {table['target_rows']:,} in the target"
             console.print(f"{table['table']}: {sizes}; {counted}", markup=False)
-        for line in facts["schema"]:
+        for line in facts.get("schema", ()):
             console.print(line, markup=False)
         console.print(f"NOT equal; {self.failure.next_step}", style="bold", markup=False)
 
