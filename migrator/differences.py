@@ -108,7 +108,7 @@ def find(  # noqa: PLR0913 - both ends, where to look, and what to tell
         config = {"memory_limit": MEMORY, "temp_directory": folder}
         with opened(str(Path(folder) / "rows.duckdb"), config) as database:
             readings = comparison.readings
-            with source_rows(source, uri, comparison) as reader:
+            with source.session() as session, source_rows(session, uri, comparison) as reader:
                 _keep(database, "source_rows", reader, source_side(readings), comparison.key, buckets)
             with reading_session(uri) as cursor, target_rows(cursor, comparison) as reader:
                 _keep(database, "target_rows", reader, target_side(readings), comparison.key, buckets)

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from migrator.errors import MigratorError, Mismatch
 from migrator.findings import Finding, Profile
-from migrator.ledger import CopiedTable, RunLine, StageLine
+from migrator.ledger import RunLine, StageLine
+from migrator.loads import CopiedTable
 from migrator.runner import StageTiming
 from migrator.source import Skipped
 

@@ -15,8 +15,9 @@ from migrator.examples import Showing, Teller
 from migrator.findings import Change, Finding, Profile
 from migrator.judge import Judge
 from migrator.keys import Keys, breaches
+from migrator.pieces import WHOLE, Piece
 from migrator.plan import ColumnPlan, Plan, TablePlan
-from migrator.rehearsal import Rehearsed, rehearse
+from migrator.rehearsal import Rehearsed
 from migrator.remarks import remarks
 from migrator.source import ScanSession, StorageClass
 
@@ -31,6 +32,8 @@ class Survey:
     findings: tuple[Finding, ...]
     rehearsed: Rehearsed | None = None
     """The quick pass, where the table came through it."""
+    pieces: tuple[Piece, ...] = (WHOLE,)
+    """In which it is read and brought."""
 
 
 def measure(session: ScanSession, table: TablePlan) -> Profile:
@@ -52,10 +55,14 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
     judge: Judge,
     batch_bytes: int,
     showing: Showing,
+    rehearsed: Rehearsed | None,
 ) -> Survey:
-    """Return what was found out about a table. Blocks while it is scanned; raises SourceUnreadable."""
+    """
+    Return what was found out about a table; ``rehearsed`` is what came of the quick pass over all its pieces.
+
+    Blocks while the table is scanned; raises SourceUnreadable.
+    """
     tell = Teller(session, table.source, showing)
-    rehearsed = rehearse(session, table, profile, batch_bytes)
     closer = look_closer(tell, table, profile, judge, batch_bytes) if rehearsed is None else NOTHING
     broken = _breaches(tell, plan, table, keys) if profile.rows else ()
     remarks = tuple(_remarks(tell, table))

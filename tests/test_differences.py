@@ -37,7 +37,8 @@ class Ends:
         uri = self.address.libpq_uri()
         with reading_session(uri) as cursor:
             there = digest.of_target(cursor, self.comparison)
-        return digest.of_source(self.source, uri, self.comparison), there
+        with self.source.session() as session:
+            return digest.of_source(session, uri, self.comparison), there
 
     def look(self, *, examples: int = 5, mask_values: bool = False) -> tuple[Found, list[Difference]]:
         """Return what is found where the digests differ."""

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from migrator import catalog, ledger
+from migrator import catalog, ledger, loads
 from migrator.alembic_runner import AlembicProject
 from migrator.errors import ConfigurationError, TargetRefused
 from migrator.settings import Settings
@@ -108,7 +108,7 @@ async def _remember_seeded(target: Target, wanted: str | None, run_id: UUID) -> 
         schema_name = await target.schema_of_application(connection, wanted)
         tables = (await target.describe(connection, schema_name)).tables
         counts = {table.name: await row_count(connection, table.name) for table in tables}
-        await ledger.write_seeded(connection, {name: rows for name, rows in counts.items() if rows})
+        await loads.write_seeded(connection, {name: rows for name, rows in counts.items() if rows})
         await ledger.remember(connection, "seeded", value=True)
 
 
