@@ -280,6 +280,8 @@ async def report_of(target: Target, plan: Plan, verdicts: list[Verdict], runner:
             verdict.target.rows,
             copied[verdict.table].bytes if verdict.table in copied else None,
             verified=verdict.equal,
+            copy_seconds=round(copied[verdict.table].seconds, 3) if verdict.table in copied else None,
+            verify_seconds=round(verdict.seconds, 3),
         )
         for verdict in verdicts
     )

@@ -7,8 +7,10 @@ forms, and what differs in these is looked for row by row. A large table is read
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 
 import duckdb
@@ -43,6 +45,8 @@ class Verdict:
     target: Digest
     found: Found | None
     """The rows that differ; None where none do."""
+    seconds: float = 0.0
+    """For which hands were at work on it, added up; their waiting isn't counted."""
 
     @property
     def equal(self) -> bool:
@@ -82,17 +86,18 @@ class Ends:
     showing: Showing
     tell: Tell
     """Is told every difference."""
+    spent: dict[TableName, float] = field(default_factory=lambda: defaultdict(float))
+    """Seconds for which hands were at work on each table."""
 
 
 async def compare(ends: Ends, comparison: Comparison, pieces: Sequence[Piece], known: Rehearsed | None) -> Verdict:
     """Compare a table that comes in these ``pieces``; ``known`` is what preflight found of its source's digest."""
-    started = time.monotonic()
     table = comparison.target.name
     same = await _same_digest(ends, comparison, pieces, known)
     ours, theirs = (same, same) if same else await _digests(ends, comparison, pieces)
     if ours == theirs:
-        log.info(Event.TABLE_VERIFIED, table=str(table), rows=ours.rows, seconds=round(time.monotonic() - started, 3))
-        return Verdict(table, ours, theirs, None)
+        log.info(Event.TABLE_VERIFIED, table=str(table), rows=ours.rows, seconds=round(ends.spent[table], 3))
+        return Verdict(table, ours, theirs, None, ends.spent[table])
     found = await asyncio.to_thread(
         differences.find,
         ends.source,
@@ -103,7 +108,7 @@ async def compare(ends: Ends, comparison: Comparison, pieces: Sequence[Piece], k
         mask_values=ends.showing.mask_values,
         tell=ends.tell,
     )
-    verdict = Verdict(table, ours, theirs, found)
+    verdict = Verdict(table, ours, theirs, found, ends.spent[table])
     log.error(Event.TABLE_DIFFERS, **verdict.facts())
     return verdict
 
@@ -133,7 +138,8 @@ async def _digests(ends: Ends, comparison: Comparison, pieces: Sequence[Piece]) 
 
 async def _of_source(ends: Ends, comparison: Comparison, pieces: Sequence[Piece]) -> Digest:
     def one(session: ScanSession, piece: Piece) -> Digest:
-        return digest.of_source(session, ends.uri, comparison, piece)
+        with _timed(ends, comparison):
+            return digest.of_source(session, ends.uri, comparison, piece)
 
     return digest.total(await all_of(ask(ends.sessions, one, piece) for piece in pieces))
 
@@ -142,10 +148,20 @@ async def _of_target(ends: Ends, comparison: Comparison, parts: int) -> Digest:
     async def one(stretch: Stretch) -> Digest:
         async with ends.readers.hand() as reader:
             read = partial(digest.of_target, comparison=comparison, stretch=stretch)
-            return await asyncio.to_thread(reader.read, read)
+            with _timed(ends, comparison):
+                return await asyncio.to_thread(reader.read, read)
 
     if parts == 1:
         return await one(EVERYWHERE)
     async with ends.readers.hand() as reader:
         found = await asyncio.to_thread(reader.read, partial(stretches, table=comparison.target, parts=parts))
     return digest.total(await all_of(one(stretch) for stretch in found))
+
+
+@contextmanager
+def _timed(ends: Ends, comparison: Comparison) -> Iterator[None]:
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        ends.spent[comparison.target.name] += time.monotonic() - started
