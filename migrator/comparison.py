@@ -3,17 +3,18 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from migrator.address import TargetAddress
 from migrator.batches import scan
 from migrator.findings import Profile
 from migrator.forms import Pair, Reading, quick_reading, reading
 from migrator.json_keys import usual_keys
 from migrator.normal import NormalForms
+from migrator.reading import ReadingSession
 from migrator.source import Lane, ScanSession, Source, SourceTable
 from migrator.target import TargetTable
 
@@ -59,17 +60,17 @@ def quickly(session: ScanSession, comparison: Comparison) -> Comparison:
 
 
 @contextmanager
-def source_rows(source: Source, uri: str, comparison: Comparison) -> Iterator[pa.RecordBatchReader]:
+def source_rows(source: Source, address: TargetAddress, comparison: Comparison) -> Iterator[pa.RecordBatchReader]:
     """
     Open a stream of the source's rows with a column ``c0``, ``c1``, … for each lane of each reading.
 
-    ``uri`` leads to the target, which is asked for the normal form of types that only it can read. Raises
+    ``address`` is that of the target, which is asked for the normal form of types that only it can read. Raises
     SourceUnreadable.
     """
     readings = comparison.readings
     lanes = comparison.lanes
     schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(lanes)])
-    with source.session() as session, NormalForms(uri, comparison.target.name) as normal:
+    with source.session() as session, NormalForms(address, comparison.target.name) as normal:
         batches = scan(
             session, comparison.source, lanes, profile=comparison.profile, batch_bytes=comparison.batch_bytes
         )
@@ -93,18 +94,20 @@ def _normalised(
 
 
 @contextmanager
-def target_rows(cursor: Any, comparison: Comparison) -> Iterator[pa.RecordBatchReader]:  # noqa: ANN401 - no types
+def target_rows(session: ReadingSession, comparison: Comparison) -> Iterator[pa.RecordBatchReader]:
     """
     Open a stream of the target's rows with a column ``c0``, ``c1``, … for each reading.
 
-    Read in one read-only transaction of a ``reading_session``; raises what the ADBC driver raises.
+    Read in one read-only transaction; raises what the session raises.
     """
     selected = ", ".join(f"{one.select} AS c{i}" for i, one in enumerate(comparison.readings)) or "1 AS c0"
     # ONLY: rows of inheriting tables are theirs, and COPY never put ours there. Partitions are the table's own.
     table = comparison.target.name.quoted if comparison.target.partitioned else f"ONLY {comparison.target.name.quoted}"
-    cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(comparison.batch_bytes)})
-    cursor.execute(f"SELECT {selected} FROM {table}")
-    with cursor.fetch_record_batch() as batches, _outspoken(batches.schema, batches) as reader:
+    statement = f"SELECT {selected} FROM {table}"
+    with (
+        session.batches(statement, comparison.batch_bytes) as (schema, batches),
+        _outspoken(schema, batches) as reader,
+    ):
         yield reader
 
 

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from migrator.address import TargetAddress
 from migrator.comparison import Comparison, source_rows, target_rows
 from migrator.forms import MACROS, source_side, target_side
+from migrator.reading import ReadingSession
 from migrator.source import Source
 
 BUCKETS = 1024
@@ -51,13 +52,13 @@ class Hashes:
     bucket: str
 
 
-def of_source(source: Source, uri: str, comparison: Comparison) -> Digest:
+def of_source(source: Source, address: TargetAddress, comparison: Comparison) -> Digest:
     """
-    Return the digest of the source's table; ``uri`` leads to the target, which knows the forms of its own types.
+    Return the digest of the source's table; ``address`` is that of the target, which knows the forms of its own types.
 
     Blocks while the table is scanned; raises SourceUnreadable.
     """
-    with source_rows(source, uri, comparison) as reader:
+    with source_rows(source, address, comparison) as reader:
         return of_source_rows(reader, comparison)
 
 
@@ -66,13 +67,13 @@ def of_source_rows(reader: pa.RecordBatchReader, comparison: Comparison) -> Dige
     return _digest(reader, hashes(source_side(comparison.readings).forms, comparison.key))
 
 
-def of_target(cursor: Any, comparison: Comparison) -> Digest:  # noqa: ANN401 - the driver ships no types
+def of_target(session: ReadingSession, comparison: Comparison) -> Digest:
     """
-    Return the digest of the same columns of the target's table, read through the cursor of a ``reading_session``.
+    Return the digest of the same columns of the target's table, read through ``session``.
 
-    Blocks while the table is read, in a read-only transaction; raises what the ADBC driver raises.
+    Blocks while the table is read, in a read-only transaction; raises what the session raises.
     """
-    with target_rows(cursor, comparison) as reader:
+    with target_rows(session, comparison) as reader:
         return _digest(reader, hashes(target_side(comparison.readings).forms, comparison.key))
 
 

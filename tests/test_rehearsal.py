@@ -99,7 +99,7 @@ def columns(table: TablePlan) -> Iterator[tuple[str, TablePlan]]:
 def look(session: ScanSession, target: Target, plan: Plan, table: TablePlan) -> Survey:
     """Survey a table."""
     profile = measure(session, table)
-    with Judge(target.address.libpq_uri(), table.name) as judge:
+    with Judge(target.address, table.name) as judge:
         return survey.survey(
             session, plan, table, profile, Keys((), ()), judge, BATCH_BYTES, Showing(3, mask_values=False)
         )
@@ -162,7 +162,7 @@ async def test_the_digest_is_that_of_the_source(tables: tuple[Source, Target, Pl
         for alone in (table, *(one for _, one in columns(table))):
             passed = rehearse(session, alone, measure(session, alone), BATCH_BYTES)
             assert passed is not None
-            assert passed.digest == digest.of_source(source, target.address.libpq_uri(), passed.comparison)
+            assert passed.digest == digest.of_source(source, target.address, passed.comparison)
 
 
 async def test_what_only_the_comparison_can_not_read(

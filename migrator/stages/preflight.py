@@ -131,7 +131,6 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
 
     Raises SourceUnreadable if it is damaged.
     """
-    uri = target.address.libpq_uri()
     async with target.connect() as connection:
         keys = await keys_of(connection, plan.schema)
     at_once = asyncio.Semaphore(jobs)
@@ -141,7 +140,7 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
             return measure(session, table)
 
     def one(table: TablePlan, profile: Profile) -> Survey:
-        with source.session() as session, Judge(uri, table.name) as judge:
+        with source.session() as session, Judge(target.address, table.name) as judge:
             return survey(session, plan, table, profile, keys, judge, batch_bytes, showing)
 
     async def in_turn(work: Callable[..., T], *arguments: object) -> T:

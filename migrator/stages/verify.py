@@ -20,6 +20,7 @@ import duckdb
 import structlog
 
 from migrator import catalog, differences, digest, ledger
+from migrator.address import TargetAddress
 from migrator.comparison import Comparison, quickly
 from migrator.crew import share_out
 from migrator.differences import Difference, Found
@@ -104,9 +105,8 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     defaults and triggers must be as they were before that run took some of them away. Raises GaveUp if another run has
     taken over.
     """
-    uri = target.address.libpq_uri()
     with _written(file) as tell:
-        ends = _Ends(source, uri, showing, tell)
+        ends = _Ends(source, target.address, showing, tell)
 
         async def in_turn(reader: Reader, table: TablePlan) -> Verdict:
             survey = surveys.get(table.name)
@@ -117,7 +117,7 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
             return verdict
 
         largest_first = sorted(plan.tables, key=lambda table: -_bytes_of(surveys, table))
-        found = await share_out(largest_first, jobs, partial(_reader, uri), in_turn)
+        found = await share_out(largest_first, jobs, partial(_reader, target.address), in_turn)
     by_name = {verdict.table: verdict for verdict in found}
     verdicts = [by_name[table.name] for table in plan.tables]
     beside = await _beside_rows(target, plan, as_before=note is not None)
@@ -137,8 +137,8 @@ def _bytes_of(surveys: Mapping[TableName, Survey], table: TablePlan) -> int:
 
 
 @asynccontextmanager
-async def _reader(uri: str) -> AsyncIterator[Reader]:
-    reader = Reader(uri)
+async def _reader(address: TargetAddress) -> AsyncIterator[Reader]:
+    reader = Reader(address)
     try:
         yield reader
     finally:
@@ -150,7 +150,7 @@ class _Ends:
     """What the comparisons of all tables have in common."""
 
     source: Source
-    uri: str
+    address: TargetAddress
     showing: Showing
     tell: Tell
 
@@ -167,7 +167,7 @@ async def _compare(ends: _Ends, reader: Reader, comparison: Comparison, known: R
     found = await asyncio.to_thread(
         differences.find,
         ends.source,
-        ends.uri,
+        ends.address,
         comparison,
         ours.differing(theirs),
         examples=ends.showing.examples,
@@ -181,7 +181,7 @@ async def _compare(ends: _Ends, reader: Reader, comparison: Comparison, known: R
 
 async def _full_digests(ends: _Ends, reader: Reader, comparison: Comparison) -> tuple[Digest, Digest]:
     return await asyncio.gather(
-        asyncio.to_thread(digest.of_source, ends.source, ends.uri, comparison),
+        asyncio.to_thread(digest.of_source, ends.source, ends.address, comparison),
         asyncio.to_thread(reader.read, partial(digest.of_target, comparison=comparison)),
     )
 
@@ -207,7 +207,7 @@ def _quickly(source: Source, comparison: Comparison) -> Comparison:
 
 
 def _of_source(ends: _Ends, comparison: Comparison, known: Rehearsed | None) -> Digest:
-    return known.digest if known else digest.of_source(ends.source, ends.uri, comparison)
+    return known.digest if known else digest.of_source(ends.source, ends.address, comparison)
 
 
 @contextmanager
