@@ -43,6 +43,7 @@ from migrator.stages.verify import verify as compare
 from migrator.stages.wait import ServerFacts, wait
 from migrator.survey import Survey
 from migrator.target import Target, TargetDatabase
+from migrator.watchdog import give_up_all
 
 log = structlog.get_logger()
 
@@ -53,6 +54,7 @@ async def open_ends(settings: Settings) -> AsyncIterator[tuple[Source, Target]]:
     address = settings.target
     check_file(settings.source_path)
     async with AsyncExitStack() as ends:
+        ends.callback(give_up_all)  # no thread may be left to wait for a server
         target = Target(address)
         ends.push_async_callback(target.close)
         if settings.snapshot:

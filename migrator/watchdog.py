@@ -28,6 +28,13 @@ _MARK_MILLISECONDS = 10  # some kernels round the option to their ticks
 _LONGEST_BEAT_SECONDS = 5.0
 _OPEN_FILES = Path("/proc/self/fd")
 _counted = count(1)
+_watching: set["Watchdog"] = set()
+
+
+def give_up_all() -> None:
+    """Cut every session there is: who waits in one, in a thread that nobody waits for, would keep the process alive."""
+    for one in tuple(_watching):
+        one.give_up("nobody waits for it any more")
 
 
 class Watchdog:
@@ -50,11 +57,13 @@ class Watchdog:
 
     def __enter__(self) -> Self:
         """Begin to watch."""
+        _watching.add(self)
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
         return self
 
     def __exit__(self, *_details: object) -> None:
         """Stop."""
+        _watching.discard(self)
         self._over.set()
 
     def uri(self) -> str:
