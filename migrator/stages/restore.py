@@ -18,7 +18,7 @@ from migrator.crew import share_out
 from migrator.errors import TargetRefused
 from migrator.ledger import FOREIGN_KEY, Parked
 from migrator.names import TableName, quote_postgres
-from migrator.retry import is_transient
+from migrator.retry import is_transient, sqlstate_of
 from migrator.target import Target
 
 _MAINTENANCE_MEMORY = "256MB"
@@ -63,6 +63,10 @@ async def _bring_back(target: Target, entries: Sequence[Parked], jobs: int, run_
     return [failure for some in failures for failure in some]
 
 
+_NOT_ABOUT_ROWS = frozenset({"25", "53", "57", "58"})
+"""Classes of SQLSTATEs that no row is to blame for: read-only, out of room or memory, an intervention, the system."""
+
+
 async def _one(connection: AsyncConnection, entry: Parked, run_id: UUID) -> str | None:
     try:
         async with connection.begin():
@@ -76,11 +80,12 @@ async def _one(connection: AsyncConnection, entry: Parked, run_id: UUID) -> str 
             await ledger.check_owner(connection, run_id)
             await ledger.write_restored(connection, entry)
     except DBAPIError as error:
-        if is_transient(error):
+        if is_transient(error) or (sqlstate_of(error) or "")[:2] in _NOT_ABOUT_ROWS:
             raise
         said = getattr(error.orig, "__cause__", None) or error.orig
         detail = getattr(said, "detail", None)
-        return f"{entry.kind} {entry.name!r} of {entry.table}: {said}" + (f" ({detail})" if detail else "")
+        first = str(said).partition("\nDETAIL:")[0]
+        return f"{entry.kind} {entry.name!r} of {entry.table}: {first}" + (f" ({detail})" if detail else "")
     return None
 
 
