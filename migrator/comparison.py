@@ -3,18 +3,19 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from migrator.address import TargetAddress
 from migrator.batches import scan
 from migrator.findings import Profile
 from migrator.forms import Pair, Reading, quick_reading, reading
 from migrator.json_keys import usual_keys
 from migrator.normal import NormalForms
 from migrator.pieces import WHOLE, Piece
+from migrator.reading import ReadingSession
 from migrator.source import Lane, ScanSession, SourceTable
 from migrator.target import TargetTable
 
@@ -78,12 +79,11 @@ class Stretch:
 EVERYWHERE = Stretch()
 
 
-def stretches(cursor: Any, table: TargetTable, parts: int) -> tuple[Stretch, ...]:  # noqa: ANN401 - no types
-    """Return the table's blocks in so many parts of one size, or fewer; asks through a ``reading_session``."""
+def stretches(session: ReadingSession, table: TargetTable, parts: int) -> tuple[Stretch, ...]:
+    """Return the table's blocks in so many parts of one size, or fewer; raises what the session raises."""
     if table.partitioned:
         return (EVERYWHERE,)
-    cursor.execute(_BLOCKS, (table.name.quoted,))
-    [[blocks]] = cursor.fetchall()
+    [(blocks,)] = session.rows(_BLOCKS, (table.name.quoted,))
     ends = sorted({blocks * part // parts for part in range(1, parts)} - {0})
     return tuple(Stretch(first, end) for first, end in zip([0, *ends], [*ends, None], strict=True))
 
@@ -97,18 +97,18 @@ SELECT CASE WHEN current_setting('server_version_num')::int >= 140000
 
 @contextmanager
 def source_rows(
-    session: ScanSession, uri: str, comparison: Comparison, piece: Piece = WHOLE
+    session: ScanSession, address: TargetAddress, comparison: Comparison, piece: Piece = WHOLE
 ) -> Iterator[pa.RecordBatchReader]:
     """
     Open a stream of a piece of the source's rows with a column ``c0``, ``c1``, … for each lane of each reading.
 
-    ``uri`` leads to the target, which is asked for the normal form of types that only it can read. Raises
+    ``address`` is that of the target, which is asked for the normal form of types that only it can read. Raises
     SourceUnreadable.
     """
     readings = comparison.readings
     lanes = comparison.lanes
     schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(lanes)])
-    with NormalForms(uri, comparison.target.name) as normal:
+    with NormalForms(address, comparison.target.name) as normal:
         batches = scan(
             session,
             comparison.source,
@@ -138,22 +138,22 @@ def _normalised(
 
 @contextmanager
 def target_rows(
-    cursor: Any,  # noqa: ANN401 - the driver ships no types
-    comparison: Comparison,
-    stretch: Stretch = EVERYWHERE,
+    session: ReadingSession, comparison: Comparison, stretch: Stretch = EVERYWHERE
 ) -> Iterator[pa.RecordBatchReader]:
     """
     Open a stream of the target's rows, or of a stretch of them, with a column ``c0``, ``c1``, … for each reading.
 
-    Read in one read-only transaction of a ``reading_session``; raises what the ADBC driver raises.
+    Read in one read-only transaction; raises what the session raises.
     """
     selected = ", ".join(f"{one.select} AS c{i}" for i, one in enumerate(comparison.readings)) or "1 AS c0"
     # ONLY: rows of inheriting tables are theirs, and COPY never put ours there. Partitions are the table's own.
     table = comparison.target.name.quoted if comparison.target.partitioned else f"ONLY {comparison.target.name.quoted}"
-    cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(comparison.batch_bytes)})
     condition = f" WHERE {stretch.condition}" if stretch.condition else ""
-    cursor.execute(f"SELECT {selected} FROM {table}{condition}")
-    with cursor.fetch_record_batch() as batches, _outspoken(batches.schema, batches) as reader:
+    statement = f"SELECT {selected} FROM {table}{condition}"
+    with (
+        session.batches(statement, comparison.batch_bytes) as (schema, batches),
+        _outspoken(schema, batches) as reader,
+    ):
         yield reader
 
 

@@ -10,14 +10,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from migrator.address import TargetAddress
 from migrator.comparison import EVERYWHERE, Comparison, Stretch, source_rows, target_rows
 from migrator.forms import MACROS, source_side, target_side
 from migrator.pieces import WHOLE, Piece
+from migrator.reading import ReadingSession
 from migrator.source import ScanSession
 
 BUCKETS = 1024
@@ -63,14 +64,14 @@ def total(digests: Iterable[Digest]) -> Digest:
     return Digest(tuple((bucket, rows[bucket], sums[bucket]) for bucket in sorted(rows)))
 
 
-def of_source(session: ScanSession, uri: str, comparison: Comparison, piece: Piece = WHOLE) -> Digest:
+def of_source(session: ScanSession, address: TargetAddress, comparison: Comparison, piece: Piece = WHOLE) -> Digest:
     """
     Return the digest of a piece of the source's table.
 
-    ``uri`` leads to the target, which knows the forms of its own types. Blocks while the piece is scanned; raises
-    SourceUnreadable.
+    ``address`` is that of the target, which knows the forms of its own types. Blocks while the piece is scanned;
+    raises SourceUnreadable.
     """
-    with source_rows(session, uri, comparison, piece) as reader:
+    with source_rows(session, address, comparison, piece) as reader:
         return of_source_rows(reader, comparison)
 
 
@@ -79,13 +80,13 @@ def of_source_rows(reader: pa.RecordBatchReader, comparison: Comparison) -> Dige
     return _digest(reader, hashes(source_side(comparison.readings).forms, comparison.key))
 
 
-def of_target(cursor: Any, comparison: Comparison, stretch: Stretch = EVERYWHERE) -> Digest:  # noqa: ANN401 - no types
+def of_target(session: ReadingSession, comparison: Comparison, stretch: Stretch = EVERYWHERE) -> Digest:
     """
-    Return the digest of the same columns of a stretch of the target's table, read through a ``reading_session``.
+    Return the digest of the same columns of a stretch of the target's table, read through ``session``.
 
-    Blocks while the rows are read, in a read-only transaction; raises what the ADBC driver raises.
+    Blocks while the rows are read, in a read-only transaction; raises what the session raises.
     """
-    with target_rows(cursor, comparison, stretch) as reader:
+    with target_rows(session, comparison, stretch) as reader:
         return _digest(reader, hashes(target_side(comparison.readings).forms, comparison.key))
 
 

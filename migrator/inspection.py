@@ -49,12 +49,11 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
     """
     async with target.connect() as connection:
         keys = await keys_of(connection, plan.schema)
-    uri = target.address.libpq_uri()
 
     async with blocking_crew(jobs, source.session) as crew:
 
         def look(session: ScanSession, table: TablePlan, profile: Profile, rehearsed: Rehearsed | None) -> Survey:
-            with Judge(uri, table.name) as judge:
+            with Judge(target.address, table.name) as judge:
                 return survey(session, plan, table, profile, keys, judge, batch_bytes, showing, rehearsed)
 
         def look_at_once(session: ScanSession, table: TablePlan, profile: Profile) -> Survey:

@@ -47,6 +47,7 @@ from migrator.stages.wait import ServerFacts, wait
 from migrator.survey import Survey
 from migrator.target import Target, TargetDatabase
 from migrator.verdict import Verdict
+from migrator.watchdog import give_up_all
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -58,6 +59,7 @@ async def open_ends(settings: Settings) -> AsyncIterator[tuple[Source, Target]]:
     address = settings.target
     check_file(settings.source_path)
     async with AsyncExitStack() as ends:
+        ends.callback(give_up_all)  # no thread may be left to wait for a server
         target = Target(address)
         ends.push_async_callback(target.close)
         if settings.snapshot:

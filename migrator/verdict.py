@@ -17,6 +17,7 @@ import duckdb
 import structlog
 
 from migrator import differences, digest
+from migrator.address import TargetAddress
 from migrator.blocking import Blocking, ask
 from migrator.comparison import EVERYWHERE, Comparison, Stretch, quickly, stretches
 from migrator.crew import Crew, all_of
@@ -79,8 +80,8 @@ class Ends:
     """What the comparisons of all tables have in common."""
 
     source: Source
-    uri: str
-    """Leads to the target."""
+    address: TargetAddress
+    """Of the target."""
     readers: Crew[Reader]
     sessions: Crew[Blocking[ScanSession]]
     showing: Showing
@@ -101,7 +102,7 @@ async def compare(ends: Ends, comparison: Comparison, pieces: Sequence[Piece], k
     found = await asyncio.to_thread(
         differences.find,
         ends.source,
-        ends.uri,
+        ends.address,
         comparison,
         ours.differing(theirs),
         examples=ends.showing.examples,
@@ -139,7 +140,7 @@ async def _digests(ends: Ends, comparison: Comparison, pieces: Sequence[Piece]) 
 async def _of_source(ends: Ends, comparison: Comparison, pieces: Sequence[Piece]) -> Digest:
     def one(session: ScanSession, piece: Piece) -> Digest:
         with _timed(ends, comparison):
-            return digest.of_source(session, ends.uri, comparison, piece)
+            return digest.of_source(session, ends.address, comparison, piece)
 
     return digest.total(await all_of(ask(ends.sessions, one, piece) for piece in pieces))
 

@@ -100,7 +100,7 @@ def look(session: ScanSession, target: Target, plan: Plan, table: TablePlan, *, 
     """Survey a table, after the quick pass or without it."""
     profile, showing = measure(session, table), Showing(3, mask_values=False)
     rehearsed = rehearse(session, table, profile, BATCH_BYTES) if quickly else None
-    with Judge(target.address.libpq_uri(), table.name) as judge:
+    with Judge(target.address, table.name) as judge:
         return survey(session, plan, table, profile, Keys((), ()), judge, BATCH_BYTES, showing, rehearsed)
 
 
@@ -159,7 +159,7 @@ async def test_the_digest_is_that_of_the_source(tables: tuple[Source, Target, Pl
         for alone in (table, *(one for _, one in columns(table))):
             passed = rehearse(session, alone, measure(session, alone), BATCH_BYTES)
             assert passed is not None
-            assert passed.digest == digest.of_source(session, target.address.libpq_uri(), passed.comparison)
+            assert passed.digest == digest.of_source(session, target.address, passed.comparison)
 
 
 async def test_what_only_the_comparison_can_not_read(

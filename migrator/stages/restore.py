@@ -19,7 +19,7 @@ from migrator.errors import TargetRefused
 from migrator.handover import Handover
 from migrator.ledger import FOREIGN_KEY, Parked
 from migrator.names import TableName, quote_postgres
-from migrator.retry import is_transient
+from migrator.retry import is_transient, sqlstate_of
 from migrator.target import Target
 
 _MAINTENANCE_MEMORY = "256MB"
@@ -84,6 +84,10 @@ async def _bring_back(crew: Crew[AsyncConnection], entries: Sequence[Parked], ru
         return [failure for entry in entries if (failure := await _one(connection, entry, run_id))]
 
 
+_NOT_ABOUT_ROWS = frozenset({"25", "53", "57", "58"})
+"""Classes of SQLSTATEs that no row is to blame for: read-only, out of room or memory, an intervention, the system."""
+
+
 async def _one(connection: AsyncConnection, entry: Parked, run_id: UUID) -> str | None:
     try:
         async with connection.begin():
@@ -97,11 +101,12 @@ async def _one(connection: AsyncConnection, entry: Parked, run_id: UUID) -> str 
             await ledger.check_owner(connection, run_id)
             await ledger.write_restored(connection, entry)
     except DBAPIError as error:
-        if is_transient(error):
+        if is_transient(error) or (sqlstate_of(error) or "")[:2] in _NOT_ABOUT_ROWS:
             raise
         said = getattr(error.orig, "__cause__", None) or error.orig
         detail = getattr(said, "detail", None)
-        return f"{entry.kind} {entry.name!r} of {entry.table}: {said}" + (f" ({detail})" if detail else "")
+        first = str(said).partition("\nDETAIL:")[0]
+        return f"{entry.kind} {entry.name!r} of {entry.table}: {first}" + (f" ({detail})" if detail else "")
     return None
 
 

@@ -17,6 +17,7 @@ from uuid import UUID
 import structlog
 
 from migrator import catalog, ledger, loads
+from migrator.address import TargetAddress
 from migrator.blocking import blocking_crew
 from migrator.comparison import Comparison
 from migrator.crew import Crew
@@ -72,15 +73,14 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     """
     by_name = {table.name: table for table in plan.tables}
     ready = ready or Handover.of(by_name)
-    uri = target.address.libpq_uri()
     async with (
         blocking_crew(jobs, source.session) as sessions,
-        Crew(hands or jobs, partial(_reader, uri)) as readers,
+        Crew(hands or jobs, partial(_reader, target.address)) as readers,
     ):
         unknown = [table for table in plan.tables if table.name not in surveys]
         known = {**surveys, **await measured(sessions, unknown, jobs=jobs, chunk_bytes=chunk_bytes)}
         with _written(file) as tell:
-            ends = Ends(source, uri, readers, sessions, showing, tell)
+            ends = Ends(source, target.address, readers, sessions, showing, tell)
 
             async def one(name: TableName) -> Verdict:
                 table, survey = by_name[name], known[name]
@@ -100,8 +100,8 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
 
 
 @asynccontextmanager
-async def _reader(uri: str) -> AsyncIterator[Reader]:
-    reader = Reader(uri)
+async def _reader(address: TargetAddress) -> AsyncIterator[Reader]:
+    reader = Reader(address)
     try:
         yield reader
     finally:
