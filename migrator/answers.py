@@ -7,7 +7,7 @@ that stays. So the server is asked, through a new connection, whether it is stil
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 class Answers:
-    """Keeps account of an engine's statements under way; COMMIT is none, SQLAlchemy doesn't tell when that is done."""
+    """Keeps account of an engine's statements under way."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._waiting: dict[Any, tuple[int, float]] = {}
@@ -27,6 +27,20 @@ class Answers:
         event.listen(sync, "after_cursor_execute", lambda connection, *_: self._end(_driver_of(connection)))
         event.listen(sync, "handle_error", lambda context: self._end(_driver_of(context.connection)))
         event.listen(sync.pool, "close", lambda session, _: self._end(session.driver_connection))
+        # Of COMMIT and ROLLBACK SQLAlchemy's events tell only that they begin.
+        for name in ("do_commit", "do_rollback"):
+            setattr(sync.dialect, name, self._watched(getattr(sync.dialect, name)))
+
+    def _watched(self, act: Callable[[Any], None]) -> Callable[[Any], None]:
+        def watched(session: Any) -> None:  # noqa: ANN401 - SQLAlchemy's adapter of asyncpg's connection
+            driver = session.driver_connection
+            self._begin(driver)
+            try:
+                act(session)
+            finally:
+                self._end(driver)
+
+        return watched
 
     def _begin(self, driver: Any) -> None:  # noqa: ANN401 - asyncpg's connection, which has no types
         if driver is not None and not driver.is_closed():

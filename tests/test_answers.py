@@ -53,3 +53,30 @@ async def test_an_answer_that_does_not_come(fault: str, database: Database, prox
     with pytest.raises((DBAPIError, ConnectionError)):
         await asyncio.wait_for(writing, 20)
     await database.execute("SET lock_timeout = '20s'; LOCK TABLE t")
+
+
+@pytest.mark.one_server
+async def test_an_answer_to_commit_that_does_not_come(database: Database, proxies: list[Proxy]) -> None:
+    """COMMIT is watched like any statement; whether it was carried out is for the ledger to say."""
+    await database.execute("CREATE TABLE t (t text)")
+    url = make_url(database.url)
+    assert url.port is not None
+    proxies.append(Proxy(url.port))
+    target = Target(from_url(url.set(port=proxies[0].port).render_as_string(hide_password=False), {}))
+
+    async def insert() -> None:
+        async with target.transaction() as connection:
+            await connection.execute(text("INSERT INTO t VALUES ('x')"))
+            proxies[0].fall_silent()
+
+    async def look() -> None:
+        while True:
+            await asyncio.sleep(0.05)
+            await target.check_answers(1.5)
+
+    writing = asyncio.create_task(insert())
+    with pytest.raises(TimeoutError, match="its answer did not come"):
+        await asyncio.wait_for(look(), 20)
+    with pytest.raises((DBAPIError, ConnectionError)):
+        await asyncio.wait_for(writing, 20)
+    assert len(await database.fetch("SELECT FROM t")) == 1
