@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -11,8 +12,8 @@ async def with_pulse(work: Awaitable[T], beat: Callable[[], Awaitable[None]], ev
     """
     Return what ``work`` returns or raise what it raises; ``beat`` is called every so many seconds meanwhile.
 
-    What a beat raises is raised here, after the work was cancelled. A beat that is under way is not cut off: it may be
-    using a connection that is needed later.
+    What a beat raises is raised here, after the work was cancelled; while that winds down, the beats go on. A beat that
+    is under way is not cut off: it may be using a connection that is needed later.
     """
     over = asyncio.Event()
     working = asyncio.ensure_future(work)
@@ -25,7 +26,13 @@ async def with_pulse(work: Awaitable[T], beat: Callable[[], Awaitable[None]], ev
     finally:
         over.set()
         working.cancel()
-        await asyncio.gather(working, beating, return_exceptions=True)
+        await asyncio.gather(beating, return_exceptions=True)
+        while not working.done():
+            await asyncio.wait([working], timeout=every_seconds)
+            if not working.done():  # a ROLLBACK may wait for a server that is gone as well
+                with suppress(Exception):  # the first error is the one to tell
+                    await beat()
+        await asyncio.gather(working, return_exceptions=True)
 
 
 async def _beat(beat: Callable[[], Awaitable[None]], every_seconds: float, over: asyncio.Event) -> None:

@@ -83,3 +83,26 @@ async def test_a_signal_reaches_the_work() -> None:
         await task
     assert gone.is_set()
     assert caught.value.args == ("SIGTERM",)
+
+
+async def test_it_beats_on_while_the_work_winds_down() -> None:
+    """What is cancelled may wait for something that only a beat can end; what such a beat raises is not the reason."""
+    ended = asyncio.Event()
+    beats = 0
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await ended.wait()
+
+    async def beat() -> None:
+        nonlocal beats
+        beats += 1
+        if beats > 1:
+            ended.set()
+        raise ValueError(beats)
+
+    async with asyncio.timeout(60):
+        with pytest.raises(ValueError, match=r"^1$"):
+            await with_pulse(work(), beat, 0.01)
