@@ -7,6 +7,7 @@ There is no logic here. Reports go to stdout, events to stderr. This is the one 
 """
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -17,19 +18,21 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 from uuid import uuid4
 
 import structlog
-from rich.console import Console
 
 from migrator import __version__, logs
 from migrator.errors import ExitCode, MigratorError, Mismatch, Stopped
 from migrator.events import Event
 from migrator.flags import Group, Parser, add_settings
 from migrator.outcome import OutcomeFiles
-from migrator.progress import OnTerminal, Progress, Silent
+from migrator.progress import Progress, Silent
 from migrator.settings import Settings, unknown_variables
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 # EX_SOFTWARE of sysexits.h: none of the contract's codes may stand for a bug, least of all 1, which means a mismatch.
 BUG: Final = 70
@@ -49,8 +52,11 @@ class Outcome(Protocol):
     def to_json(self) -> dict[str, Any]:
         """Give the report for programs."""
 
-    def render(self, console: Console) -> None:
+    def render(self, console: "Console") -> None:
         """Print the report for people."""
+
+
+Call = Callable[[Settings, Progress], Awaitable[Outcome]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,86 +65,56 @@ class Command:
 
     summary: str
     groups: Collection[Group]
-    call: Callable[[Settings, Progress], Awaitable[Outcome]]
+    call: Call
 
 
-async def _run(settings: Settings, progress: Progress) -> Outcome:
-    from migrator import job  # noqa: PLC0415 - --help shall not wait for drivers
+def _call(name: str) -> Call:
+    def call(settings: Settings, progress: Progress) -> Awaitable[Outcome]:
+        from migrator.commands import CALLS  # noqa: PLC0415 - --help shall not wait for drivers
 
-    return await job.run(settings, progress)
+        if not gc.isenabled():  # what was imported until here stays, and need not be looked at again
+            gc.freeze()
+            gc.enable()
+        return CALLS[name](settings, progress)
 
-
-async def _check(settings: Settings, progress: Progress) -> Outcome:
-    from migrator import job  # noqa: PLC0415 - as above
-
-    return await job.check(settings, progress)
-
-
-async def _verify(settings: Settings, progress: Progress) -> Outcome:
-    from migrator import job  # noqa: PLC0415 - as above
-
-    return await job.verify(settings, progress)
-
-
-async def _status(settings: Settings, _progress: Progress) -> Outcome:
-    from migrator import job  # noqa: PLC0415 - as above
-
-    return await job.status(settings)
-
-
-async def _repair(settings: Settings, _progress: Progress) -> Outcome:
-    from migrator import job  # noqa: PLC0415 - as above
-
-    return await job.repair(settings)
-
-
-async def _reset(settings: Settings, _progress: Progress) -> Outcome:
-    from migrator import job  # noqa: PLC0415 - as above
-
-    return await job.reset(settings)
-
-
-async def _demo(settings: Settings, progress: Progress) -> Outcome:
-    from migrator import demo  # noqa: PLC0415 - as above
-
-    return await demo.demo(settings, progress)
+    return call
 
 
 COMMANDS: Final = {
     "run": Command(
         "Do the whole job: wait, prepare, copy, verify. Running it again is safe.",
         tuple(g for g in Group if g not in {Group.DEMO, Group.STATUS}),
-        _run,
+        _call("run"),
     ),
     "check": Command(
         "Say whether the source can be carried as it is. Writes nothing.",
         (Group.SOURCE, Group.TARGET, Group.SPEED, Group.PATIENCE, Group.OUTPUT),
-        _check,
+        _call("check"),
     ),
     "verify": Command(
         "Compare every value of both sides. Writes nothing.",
         (Group.SOURCE, Group.TARGET, Group.SPEED, Group.PATIENCE, Group.OUTPUT),
-        _verify,
+        _call("verify"),
     ),
     "status": Command(
         "Tell what the ledger in the target says about past runs; with --wait, when the migration is complete.",
         (Group.TARGET, Group.STATUS, Group.PATIENCE, Group.OUTPUT),
-        _status,
+        _call("status"),
     ),
     "repair": Command(
         "Bring back keys and indexes that an interrupted run took away. Copies nothing.",
         (Group.TARGET, Group.SPEED, Group.PATIENCE, Group.OUTPUT),
-        _repair,
+        _call("repair"),
     ),
     "reset": Command(
         "Empty the tables that this job filled, if nobody has written to them since.",
         (Group.TARGET, Group.SPEED, Group.PATIENCE, Group.AGAIN, Group.OUTPUT),
-        _reset,
+        _call("reset"),
     ),
     "demo": Command(
         "Show the whole job on sample data and a PostgreSQL of its own.",
         (Group.DEMO, Group.SPEED, Group.OUTPUT),
-        _demo,
+        _call("demo"),
     ),
 }
 
@@ -226,9 +202,7 @@ def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles) -> 
 
 
 def _fail(error: Exception, files: OutcomeFiles, *, traceback: bool) -> int:
-    from migrator.explain import explain  # noqa: PLC0415 - as above
-
-    known = explain(error)
+    known = error if isinstance(error, MigratorError) else _explained(error)
     trace = {"exc_info": error} if traceback else {}
     if known is None:
         message = f"unexpected: {type(error).__name__}: {error}"
@@ -240,6 +214,12 @@ def _fail(error: Exception, files: OutcomeFiles, *, traceback: bool) -> int:
     log.error(Event.JOB_FAILED, **told, **trace)
     files.write(told)
     return int(told["exit_code"])
+
+
+def _explained(error: Exception) -> MigratorError | None:
+    from migrator.explain import explain  # noqa: PLC0415 - it knows the errors of every driver
+
+    return explain(error)
 
 
 def _told(error: MigratorError) -> dict[str, Any]:
@@ -315,7 +295,11 @@ def _form(chosen: Literal["auto", "json", "console"]) -> logs.Form:
 
 def _progress(settings: Settings, form: logs.Form) -> Progress:
     automatic = settings.progress == "auto" and form == "console" and sys.stderr.isatty()
-    return OnTerminal(Console(stderr=True)) if automatic or settings.progress == "on" else Silent()
+    if not automatic and settings.progress != "on":
+        return Silent()
+    from migrator.bars import OnTerminal  # noqa: PLC0415 - where nobody looks, nothing is drawn
+
+    return OnTerminal.of_stderr()
 
 
 def _show(outcome: Outcome, form: Literal["console", "json"]) -> None:
@@ -323,15 +307,10 @@ def _show(outcome: Outcome, form: Literal["console", "json"]) -> None:
         if form == "json":
             print(json.dumps(outcome.to_json(), ensure_ascii=False, default=str))  # noqa: T201 - this is the product
         else:
-            outcome.render(_Paper())
+            from migrator.paper import Paper  # noqa: PLC0415 - loaded when there is something to say
+
+            outcome.render(Paper())
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader, `head` say, has seen enough. Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-class _Paper(Console):
-    """A console for reports. Rich would leave with code 1 when the reader goes away, and 1 means a mismatch."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError

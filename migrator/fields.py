@@ -1,7 +1,7 @@
 """
 What a setting is beyond a pydantic field: its group, flags, variables, and whether a file may hold it.
 
-``settings.py`` writes these down, and whoever shows or reads settings asks here: flags, secret files, the docs.
+``listed.py`` writes these down, and whoever shows or reads settings asks here: flags, secret files, the docs.
 """
 
 from dataclasses import asdict, dataclass

@@ -1,12 +1,7 @@
-"""Shows how far a stage has come: bars on a terminal, and nothing elsewhere, where the log's lines have to do."""
+"""What stages tell of how far they have come, and nothing made of it: where the log's lines have to do."""
 
 from collections.abc import Mapping
 from typing import Protocol
-
-from rich.console import Console
-from rich.filesize import decimal
-from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
 
 
 class Progress(Protocol):
@@ -33,54 +28,3 @@ class Silent:
 
     def finish(self) -> None:
         """Do nothing."""
-
-
-class OnTerminal:
-    """
-    A bar for the stage and one for each table under way.
-
-    While bars are shown rich stands in for ``sys.stderr`` and prints above them, so log lines stay whole.
-    """
-
-    def __init__(self, console: Console) -> None:
-        """Draw on ``console``, which should write to stderr: stdout is the report's."""
-        self._console = console
-        self._bars: Bars | None = None
-        self._rows: dict[str, int] = {}
-        self._tasks: dict[str, TaskID] = {}
-
-    def begin(self, stage: str, rows: Mapping[str, int]) -> None:
-        """Show the stage's bar; a table's bar appears when its first rows are counted."""
-        self.finish()
-        self._rows = dict(rows)
-        self._bars = Bars(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f} rows"),
-            TextColumn("{task.fields[size_text]}"),
-            TimeElapsedColumn(),
-            console=self._console,
-            transient=True,
-        )
-        self._tasks = {"": self._bars.add_task(stage, total=sum(rows.values()), bytes=0, size_text="")}
-        self._bars.start()
-
-    def advance(self, table: str, rows: int, bytes: int = 0) -> None:  # noqa: A002 - the word of log and ledger
-        """Move the table's bar and the stage's; a table that is done leaves the screen."""
-        bars = self._bars
-        if bars is None:
-            return
-        if table not in self._tasks:
-            self._tasks[table] = bars.add_task(table, total=self._rows.get(table, 0), bytes=0, size_text="")
-        for name in (table, ""):
-            task = next(one for one in bars.tasks if one.id == self._tasks[name])
-            whole = task.fields["bytes"] + bytes
-            bars.update(task.id, advance=rows, bytes=whole, size_text=decimal(whole) if whole else "")
-            if name and task.finished:
-                bars.update(task.id, visible=False)
-
-    def finish(self) -> None:
-        """Take the bars off the screen."""
-        if self._bars is not None:
-            self._bars.stop()
-        self._bars = None

@@ -9,7 +9,7 @@ Debian's PostgreSQL 15 is installed, on that as well (``pg15``), since 15 is wha
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -60,6 +60,9 @@ class Server:
     name: str
     admin_url: str
 
+    connection: dbapi.Connection | None = None
+    """Of the superuser, kept because the driver reads all types when it opens one; without it each call opens one."""
+
     def url(self, database: str, user: str | None = None, password: str | None = None) -> str:
         """Return the URL of a database here: for the role, or else for the superuser."""
         url = make_url(self.admin_url).set(drivername="postgresql", database=database)
@@ -69,7 +72,8 @@ class Server:
 
     def administer(self, *statements: str) -> None:
         """Run statements as the superuser, each in a transaction of its own."""
-        with dbapi.connect(self.url("postgres"), autocommit=True) as connection, connection.cursor() as cursor:
+        kept = nullcontext(self.connection) if self.connection else None
+        with kept or dbapi.connect(self.url("postgres"), autocommit=True) as connection, connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
 
@@ -115,12 +119,12 @@ class Database:
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """Give a server that lasts for the session; which one is the test's id."""
     name: str = request.param
-    if GIVEN_URL:
-        yield Server(name, GIVEN_URL)
-        return
-    settings = NO_DURABILITY | ({} if servers()[name] else QUICK_LOGIN)
-    with EmbeddedServer(bin_directory=servers()[name], settings=settings) as embedded:
-        yield Server(name, embedded.url("postgres"))
+    with ExitStack() as stack:
+        url = GIVEN_URL
+        if not url:
+            settings = NO_DURABILITY | ({} if servers()[name] else QUICK_LOGIN)
+            url = stack.enter_context(EmbeddedServer(bin_directory=servers()[name], settings=settings)).url("postgres")
+        yield Server(name, url, stack.enter_context(dbapi.connect(url, autocommit=True)))
 
 
 @pytest.fixture

@@ -73,14 +73,22 @@ class Zygote:
         )
         assert self._answer() == "ready"
 
-    def start(self, *arguments: object, park_all: bool = True, **environment: str) -> WarmJob:
-        """Start a command with these variables; with ``park_all`` small tables are parked like large ones."""
+    def start(self, *arguments: object, park_all: bool = True, watched: bool = True, **environment: str) -> WarmJob:
+        """
+        Start a command with these variables; with ``park_all`` small tables are parked like large ones.
+
+        The log of one that is ``watched`` can be read while it works, and has to be if there is much of it.
+        """
         self._started += 1
         path = self._folder / f"job-{self._started}"
-        os.mkfifo(path)
+        if watched:
+            os.mkfifo(path)
+        else:
+            path.touch()
         asked = {
             "arguments": [str(one) for one in arguments],
-            "environment": environment,
+            "environment": clean_environment() | environment,
+            "folder": str(Path.cwd()),
             "log": str(path),
             "park_all": park_all,
         }
@@ -91,7 +99,7 @@ class Zygote:
 
     def __call__(self, *arguments: object, **more: Any) -> Ended:  # noqa: ANN401 - as start
         """Run a command to its end."""
-        return self.start(*arguments, **more).ended()
+        return self.start(*arguments, watched=False, **more).ended()
 
     def ask(self, question: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
         """Send a line and return the answer."""

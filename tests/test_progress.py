@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from migrator import logs
+from migrator.bars import OnTerminal
 from migrator.events import Event
-from migrator.progress import OnTerminal, Progress, Silent
+from migrator.progress import Progress, Silent
 
 
 @pytest.fixture

@@ -14,11 +14,20 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-import migrator.job
+import migrator.commands
 import migrator.stages.park
 from migrator import cli
 
-LATE = ("asyncpg.protocol.protocol", "sqlalchemy.dialects.postgresql.asyncpg", "aiosqlite", "rich._emoji_codes")
+LATE = (
+    "asyncpg.protocol.protocol",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "aiosqlite",
+    "rich._emoji_codes",
+    "migrator.bars",
+    "migrator.dryad.models",
+    "migrator.explain",
+    "migrator.paper",
+)
 """What a job imports when it is already on its way."""
 
 
@@ -34,12 +43,15 @@ def main() -> None:
         print(json.dumps(answer), flush=True)  # noqa: T201
 
 
-def _start(arguments: list[str], environment: dict[str, str], log: str, park_all: bool) -> int:  # noqa: FBT001
+def _start(arguments: list[str], environment: dict[str, str], folder: str, log: str, park_all: bool) -> int:  # noqa: FBT001
     number = os.fork()
     if number:
         return number
     try:
+        os.environ.clear()
         os.environ.update(environment)
+        time.tzset()
+        os.chdir(folder)
         for path, descriptor, flags in (("/dev/null", 0, os.O_RDONLY), (f"{log}.out", 1, os.O_WRONLY | os.O_CREAT)):
             os.dup2(os.open(path, flags, 0o600), descriptor)
         os.dup2(os.open(log, os.O_WRONLY), 2)

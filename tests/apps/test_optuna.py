@@ -5,6 +5,7 @@ Optuna makes its own schema on both sides, seeds a version row there, and lives 
 that its dependencies are not ours. What is done through its API is in ``optuna_studies.py``.
 """
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -35,10 +36,18 @@ def outside(*command: object) -> "subprocess.CompletedProcess[str]":
 @pytest.fixture(scope="session")
 def optuna_python() -> Path:
     """Give the Python of Optuna's virtual environment, which is made when it isn't there or the lock has changed."""
-    python, stamp = HOME / "bin" / "python", HOME / "installed"
+    python = HOME / "bin" / "python"
+    with HOME.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the tests of one server may run beside those of another
+        _install(python)
+    return python
+
+
+def _install(python: Path) -> None:
+    stamp = HOME / "installed"
     wanted = hashlib.sha256(LOCK.read_bytes() + f"{HOME} {sys.version}".encode()).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
-        return python
+        return
     install = ("-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--require-hashes")
     for step in (sys.executable, "-m", "venv", "--clear", HOME), (python, *install, "--requirement", LOCK):
         done = outside(*step)
@@ -48,7 +57,6 @@ def optuna_python() -> Path:
                 f"Optuna, which is installed once, can't be had; is there a package index? {said}", pytrace=False
             )
     stamp.write_text(wanted)
-    return python
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,43 @@
+"""
+What each command calls.
+
+``cli`` imports this when it knows the command: ``--help``, ``--version`` and a slip of the pen don't wait for drivers.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from migrator import job
+from migrator.progress import Progress
+from migrator.report import CheckReport, Report, Status
+from migrator.settings import Settings
+
+
+async def _status(settings: Settings, _progress: Progress) -> Status:
+    return await job.status(settings)
+
+
+async def _repair(settings: Settings, _progress: Progress) -> Report:
+    return await job.repair(settings)
+
+
+async def _reset(settings: Settings, _progress: Progress) -> Report:
+    return await job.reset(settings)
+
+
+async def _demo(settings: Settings, progress: Progress) -> Report:
+    from migrator import demo  # noqa: PLC0415 - it needs more than the job does, and that need not be installed
+
+    return await demo.demo(settings, progress)
+
+
+CALLS: Final[dict[str, Callable[[Settings, Progress], Awaitable[Report | CheckReport | Status]]]] = {
+    "run": job.run,
+    "check": job.check,
+    "verify": job.verify,
+    "status": _status,
+    "repair": _repair,
+    "reset": _reset,
+    "demo": _demo,
+}
+"""By the command's name."""
