@@ -3,21 +3,23 @@
 import asyncio
 import json
 import os
+import re
 import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import asyncpg
 import pytest
-from benchmark import figures, processes, results
+from benchmark import drawings, figures, page, processes, results
 from benchmark.contenders import CONTENDERS
 from benchmark.contents import Contents, contents, shortcomings
 from benchmark.dataset import SHAPES, Dataset, dataset
 from benchmark.reference import NotProved, compare_samples
-from benchmark.results import Entry, Run, Session
+from benchmark.results import Entry, Run, Session, Stage
 from fix_job import ROOT, clean_environment
 from fix_postgres import Database, Server
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
@@ -36,7 +38,7 @@ def test_the_command_measures_and_finds_every_result_equal(tmp_path: Path) -> No
         "results.save = lambda session: save(session, results.FOLDER);"
         "sys.exit(__main__.main(sys.argv[2:]))"
     )
-    flags = ["--megabytes=1", "--runs=1", "--no-warm-up", "--save", f"--folder={tmp_path}"]
+    flags = ["--megabytes=1", "--runs=1", "--no-warm-up", "--save", f"--folder={tmp_path}", "--jobs=3"]
     environment = clean_environment()
     environment["PYTHONPATH"] += f":{ROOT / 'scripts'}"
     done = subprocess.run(
@@ -53,7 +55,15 @@ def test_the_command_measures_and_finds_every_result_equal(tmp_path: Path) -> No
     for name in ("migrator", "limit", "stream"):
         (run,) = entries[name].runs
         assert (run.exit_code, run.wrong) == (0, ()), name
-        assert run.seconds > run.stages["copy"] > 0
+        assert run.seconds > figures.cost("copy")(run) > 0
+        begun = [stage.began for stage in run.stages.values()]
+        assert begun == sorted(begun)
+        assert begun[0] >= 0
+        assert max(stage.began + stage.seconds for stage in run.stages.values()) <= run.seconds
+    (ours,) = entries["migrator"].runs
+    assert ours.hands == 3
+    assert all(ours.stages[name].work for name in ("copy", "verify"))
+    assert ours.stages["preflight"].work is None
     assert "nothing was written" in entries["migrator"].trap
     assert all(figure.value > 0 for figure in figures.of_session(session))
     csv = entries["csv-hex"]
@@ -211,14 +221,105 @@ def session(*entries: Entry, shape: str = "mixed", rows: int = 1000, tables: int
 
 def test_figures_are_ratios_of_runs_that_took_turns() -> None:
     """Each run is set against the other's of the same round, and the middle of these ratios is told."""
-    ours = entry("migrator", *(Run(s, 0, stages={"copy": s / 2, "verify": 1.0}) for s in (3.0, 8.0, 4.0)))
+    ours = entry("migrator", *(Run(s, 0, stages={"copy": Stage(0.0, s / 2)}) for s in (3.0, 8.0, 4.0)))
     limit = entry("limit", *(Run(s, 0) for s in (2.0, 4.0, 4.0)))
     stream = entry("stream", *(Run(s, 0) for s in (3.0, 5.0, 2.0)))
     found = {figure.name: figure for figure in figures.of_session(session(ours, limit, stream))}
     whole = found["whole job / limit"]
     assert (whole.value, whole.low, whole.high) == (1.5, 1.0, 2.0)
     assert found["copy / one psql stream"].value == pytest.approx(0.8)
-    assert found["verify / copy"].value == pytest.approx(0.5)
+
+
+def overlapping(seconds: float, *, preflight: float, copy: float, verify: float, hands: int = 2) -> Run:
+    """Return a run of ours whose stages from copy on overlap; ``copy`` and ``verify`` are the work on them."""
+    rest = seconds - 1 - preflight
+    stages = {
+        "preflight": Stage(1.0, preflight),
+        "copy": Stage(1 + preflight, rest * 0.8, copy),
+        "restore": Stage(1 + preflight, rest * 0.9),
+        "verify": Stage(1 + preflight + rest * 0.2, rest * 0.7, verify),
+    }
+    return Run(seconds, 0, stages=stages, hands=hands)
+
+
+def test_what_a_stage_costs_is_the_work_on_it_shared_by_the_hands() -> None:
+    """
+    Where stages overlap, work counts: from begin to end a stage also waits for the others.
+
+    So two runs that did the same work have the same figures, whether its stages were spread over little time or much.
+    """
+    for seconds in (9.0, 20.0):
+        ours = overlapping(seconds, preflight=2.0, copy=8.0, verify=6.0)
+        shared = session(entry("migrator", ours), entry("stream", Run(5.0, 0)))
+        found = {figure.name: figure for figure in figures.of_session(shared)}
+        assert (found["copy / one psql stream"].value, found["copy / one psql stream"].wanted) == (0.8, "< 1.0")
+        assert (found["preflight / copy"].value, found["preflight / copy"].wanted) == (0.5, "≤ 0.8")
+        assert (found["verify / copy"].value, found["verify / copy"].wanted) == (0.75, "≤ 1.0")
+
+
+def test_the_number_of_hands_counts_where_work_is_set_against_time() -> None:
+    """Twice as many hands for the same work are twice as fast; work set against work doesn't depend on them."""
+    two, four = (
+        {
+            figure.name: figure.value
+            for figure in figures.of_session(
+                session(
+                    entry("migrator", overlapping(9.0, preflight=2.0, copy=8.0, verify=6.0, hands=hands)),
+                    entry("stream", Run(5.0, 0)),
+                )
+            )
+        }
+        for hands in (2, 4)
+    )
+    assert four["copy / one psql stream"] == two["copy / one psql stream"] / 2
+    assert four["preflight / copy"] == two["preflight / copy"] * 2
+    assert four["verify / copy"] == two["verify / copy"]
+
+
+def test_a_run_that_copied_nothing_has_no_ratio_to_its_copy() -> None:
+    """Nothing is divided by 0: such a figure is left out."""
+    found = figures.of_session(session(entry("migrator", overlapping(9.0, preflight=2.0, copy=0.0, verify=6.0))))
+    assert [figure.name for figure in found] == []
+
+
+def test_the_run_in_the_middle_is_one_that_was_measured() -> None:
+    """Its begins and ends belong together, which the medians of several runs don't; failed runs don't count."""
+    runs = [Run(seconds, 0) for seconds in (5.0, 2.0, 4.0, 3.0)]
+    assert figures.middle(entry("migrator", Run(0.5, 1), *runs)) is runs[3]
+    assert figures.middle(entry("migrator", *runs[:3])) is runs[2]
+
+
+def bars(picture: str) -> dict[str, tuple[float, float]]:
+    """Return where the bars of a time line begin and end on the paper, by what stands beside each."""
+    named = re.compile(r'text-anchor="end">(.+)</text>\n<rect x="([\d.]+)" y="\d+" width="([\d.]+)"')
+    return {name: (float(x), float(x) + float(width)) for name, x, width in named.findall(picture)}
+
+
+def test_the_time_line_shows_what_overlaps() -> None:
+    """A stage's bar goes from its begin to its end, ours and the limit's on one axis; start and end are shown too."""
+    ours = overlapping(10.0, preflight=2.0, copy=8.0, verify=6.0)
+    limit = Run(4.0, 0, stages={"load": Stage(0.0, 2.5), "keys": Stage(2.5, 1.5)})
+    picture = drawings.time_line(session(entry("migrator", ours), entry("limit", limit)))
+    assert ET.fromstring(picture).tag.endswith("svg")  # noqa: S314 - our own
+    found = bars(picture)
+    assert list(found) == ["start", "preflight", "copy", "restore", "verify", "end", "load", "keys"]
+    zero, second = found["start"][0], found["preflight"][0] - found["start"][0]
+    for run in (ours, limit):
+        for name, stage in run.stages.items():
+            wanted = (zero + stage.began * second, zero + (stage.began + stage.seconds) * second)
+            assert found[name] == pytest.approx(wanted, abs=0.2), name
+    assert found["end"][1] == pytest.approx(zero + 10 * second, abs=0.2)
+
+
+def test_without_measurements_there_is_still_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first session every part says that there is none, and so do the plots; with one of few, they work."""
+    monkeypatch.setattr(page, "sessions", lambda: results.sessions(tmp_path))
+    for part in (*page.PARTS.values(), *page.DRAWINGS.values()):
+        assert "othing was measured yet" in part()
+    results.save(session(entry("migrator", overlapping(10.0, preflight=2.0, copy=8.0, verify=6.0))), tmp_path)
+    assert "preflight at 1.00 for 2.00, copy at 3.00 for 5.60" in page.measured()
+    assert "whole job / limit" not in page.measured()
+    assert all(part() for part in (*page.PARTS.values(), *page.DRAWINGS.values()))
 
 
 def test_the_overhead_of_a_table_is_what_the_limit_does_not_need() -> None:
@@ -237,6 +338,7 @@ def test_growth_is_the_cost_of_a_row() -> None:
 
 def test_what_is_kept_comes_back(tmp_path: Path) -> None:
     """A session that was saved is read as it was."""
-    kept = session(entry("migrator", Run(1.0, 0, 5, {"copy": 0.5}, "", ("wrong",))), entry("limit"))
+    stages = {"copy": Stage(0.5, 0.25, 0.75), "restore": Stage(0.6, 0.25)}
+    kept = session(entry("migrator", Run(1.0, 0, 5, stages, "", ("wrong",), 4)), entry("limit"))
     results.save(kept, tmp_path)
     assert results.sessions(tmp_path) == [kept]

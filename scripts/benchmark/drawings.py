@@ -7,8 +7,7 @@ from itertools import pairwise
 from typing import Final
 
 from benchmark import figures
-from benchmark.results import Entry, Session
-from benchmark.table import stages
+from benchmark.results import Run, Session
 
 _WIDTH: Final = 860
 _LEFT: Final = 64
@@ -18,6 +17,8 @@ _PLOT: Final = _WIDTH - _LEFT - _LEGEND
 _HEIGHT: Final = 380
 _BAR: Final = 18
 _LABELS: Final = 170
+_LENGTHS: Final = 70
+_SHOWN_SECONDS: Final = 0.005
 
 # Told apart by people who see colours differently as well (Okabe and Ito); ourselves are the darkest.
 _COLOURS: Final = ("#000000", "#d55e00", "#e69f00", "#009e73", "#0072b2", "#56b4e9", "#cc79a7", "#999933", "#888888")
@@ -39,33 +40,47 @@ def rows_and_seconds(sessions: Sequence[Session]) -> str:
     return _svg(_HEIGHT + 50, drawn)
 
 
-def stage_bars(session: Session | None) -> str:
-    """Draw a bar for each stage of ours, and of the limit below it, on one scale of seconds."""
+def time_line(session: Session | None) -> str:
+    """Draw when each stage of ours began and ended, and each of the limit below, a bar each, on one axis of seconds."""
     named = [session.entry(name) for name in ("migrator", "limit")] if session else []
-    groups = {entry.title: _parts(entry) for entry in named if entry}
+    groups = {entry.title: figures.middle(entry) for entry in named if entry}
     if not groups:
         return _svg(60, [_text(_LEFT, 30, "nothing was measured yet")])
-    longest = max(max(group.values()) for group in groups.values())
-    drawn, top = [], _TOP
-    for place, (title, group) in enumerate(groups.items()):
-        drawn.append(_text(10, top, title, weight="bold"))
-        for stage, seconds in group.items():
+    longest = max(run.seconds for run in groups.values())
+    scale = (_WIDTH - _LABELS - _LENGTHS) / longest
+    bars, top = [], _TOP
+    for place, (title, run) in enumerate(groups.items()):
+        bars.append(_text(10, top, f"{title}: {run.seconds:.2f} s", weight="bold"))
+        for name, began, seconds in _parts(run):
             top += _BAR + 6
-            width = max(1.0, seconds / longest * (_WIDTH - _LABELS - 90))
-            drawn.append(_text(_LABELS - 8, top, stage, anchor="end"))
-            drawn.append(
-                f'<rect x="{_LABELS}" y="{top - 13}" width="{width:.1f}" height="{_BAR}" fill="{_COLOURS[place]}"/>'
+            x, width = _LABELS + began * scale, max(1.0, seconds * scale)
+            bars.append(_text(_LABELS - 8, top, name, anchor="end"))
+            bars.append(
+                f'<rect x="{x:.1f}" y="{top - 13}" width="{width:.1f}" height="{_BAR}" fill="{_COLOURS[place]}"/>'
             )
-            drawn.append(_text(_LABELS + width + 6, top, f"{seconds:.2f} s"))
+            bars.append(_text(x + width + 6, top, f"{seconds:.2f} s"))
         top += 2 * _BAR + 6
-    return _svg(top - _BAR, drawn)
+    foot = top - 2 * _BAR + 4
+    return _svg(foot + 50, [*_seconds(longest, scale, foot), *bars])
 
 
-def _parts(entry: Entry) -> dict[str, float]:
-    """Return the seconds of each stage, and what the process took beside them: to start, above all."""
-    told = stages(entry)
-    beside = figures.median(entry.runs, figures.seconds) - sum(told.values())
-    return {name: seconds for name, seconds in (told | {"beside its stages": beside}).items() if seconds > 0}
+def _parts(run: Run) -> Iterator[tuple[str, float, float]]:
+    """Yield name, begin and seconds of each stage, and what the program took before the first and after the last."""
+    parts = [(name, stage.began, stage.seconds) for name, stage in run.stages.items()]
+    if parts:
+        last = max(began + seconds for _, began, seconds in parts)
+        parts = [("start", 0.0, min(began for _, began, _ in parts)), *parts, ("end", last, run.seconds - last)]
+    yield from (part for part in parts if part[2] >= _SHOWN_SECONDS)
+
+
+def _seconds(longest: float, scale: float, foot: float) -> Iterator[str]:
+    """Yield the axis of a time line: a thin line at each round number of seconds."""
+    step = next(step for power in range(-2, 9) for each in (1, 2, 5) if (step := each * 10.0**power) >= longest / 10)
+    for tick in range(math.floor(longest / step) + 1):
+        x = _LABELS + tick * step * scale
+        yield f'<path d="M{x:.1f} {_TOP + 8}V{foot}" stroke="#ddd"/>'
+        yield _text(x, foot + 18, f"{tick * step:g}", anchor="middle")
+    yield _text(_LABELS + longest * scale / 2, foot + 38, "seconds", anchor="middle")
 
 
 class _Axis:

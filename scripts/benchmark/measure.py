@@ -89,7 +89,9 @@ def _run(bench: Bench, reference: Reference, contender: Contender) -> Run:
     wrong = shortcomings(url, reference.contents, with_keys=contender.leaves_keys)
     bench.server.drop(url)
     said = bench.without_places(outcome.said, url)
-    return Run(outcome.seconds, outcome.exit_code, outcome.peak_bytes, outcome.stages, said, tuple(wrong))
+    return Run(
+        *(outcome.seconds, outcome.exit_code, outcome.peak_bytes, outcome.stages, said, tuple(wrong), outcome.hands)
+    )
 
 
 def _told(run: Run) -> str:

@@ -40,7 +40,8 @@ def growth() -> str:
             taken = figures.median(ours.runs, figures.seconds)
             each = f"{taken / session.rows * 1e6:.2f}"
             peak = figures.peak_megabytes(ours)
-            lines.append((f"{session.bytes / 1e6:,.0f} MB", f"{session.rows:,}", f"{taken:.1f}", each, f"{peak:.0f}"))
+            size, memory = f"{session.bytes / 1e6:,.0f} MB", f"{peak:.0f}" if peak else ""
+            lines.append((size, f"{session.rows:,}", f"{taken:.1f}", each, memory))
     head = ("SQLite file", "rows", "seconds, whole job", "µs a row", "peak memory, MB")
     ratios = _figures(figures.of_growth(found[0], found[-1])) if len(found) > 1 else ""
     return "\n".join(filter(None, (_table(head, lines), ratios)))
@@ -68,15 +69,15 @@ def rows_and_seconds() -> str:
     return drawings.rows_and_seconds(_mixed())
 
 
-def stage_bars() -> str:
+def time_line() -> str:
     """Return the plot of the stages, for the source nearest to 1 GB."""
     nearest = sorted(_mixed(), key=lambda session: abs(session.megabytes - _STAGES_AT_MEGABYTES))
-    return drawings.stage_bars(nearest[0] if nearest else None)
+    return drawings.time_line(nearest[0] if nearest else None)
 
 
 DRAWINGS: Final[Mapping[str, Callable[[], str]]] = {
     "docs/benchmarks/rows-and-seconds.svg": rows_and_seconds,
-    "docs/benchmarks/stages.svg": stage_bars,
+    "docs/benchmarks/stages.svg": time_line,
 }
 """By path in the repository."""
 
@@ -95,9 +96,9 @@ def _section(session: Session) -> str:
         _table(_HEAD, [_row(session, entry) for entry in session.entries]),
         _figures(figures.of_session(session)),
     ]
-    if (ours := session.entry("migrator")) and (told := stages(ours)):
-        spelt = ", ".join(f"{name} {seconds:.2f}" for name, seconds in told.items())
-        lines.append(f"Stages of the whole job, in seconds: {spelt}.\n")
+    if ours := session.entry("migrator"):
+        which = "" if runs == 1 else ", of the run in the middle"
+        lines.append(f"Stages of the whole job, begin and length in seconds{which}: {stages(figures.middle(ours))}.\n")
     return "\n".join(lines)
 
 

@@ -11,16 +11,30 @@ FOLDER: Final = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """One part of a run; parts may overlap."""
+
+    began: float
+    """Seconds after the run began."""
+    seconds: float
+    """From its begin to its end."""
+    work: float | None = None
+    """Seconds for which hands were at work on it, added up; None where nobody counts them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One measured run of one contender."""
 
     seconds: float
     exit_code: int | None
     peak_bytes: int | None = None
-    stages: Mapping[str, float] = field(default_factory=dict)
+    stages: Mapping[str, Stage] = field(default_factory=dict)
     said: str = ""
     wrong: tuple[str, ...] = ()
     """What the result lacks, or has otherwise than the source."""
+    hands: int = 1
+    """How many there were to share the work of a stage."""
 
     @property
     def ended_well(self) -> bool:
@@ -98,5 +112,9 @@ def _session(told: dict[str, Any]) -> Session:
 
 def _entries(told: Iterable[dict[str, Any]]) -> Iterable[Entry]:
     for entry in told:
-        runs = tuple(Run(**{**run, "wrong": tuple(run["wrong"])}) for run in entry["runs"])
-        yield Entry(**{**entry, "runs": runs})
+        yield Entry(**{**entry, "runs": tuple(map(_run, entry["runs"]))})
+
+
+def _run(told: dict[str, Any]) -> Run:
+    stages = {name: Stage(**stage) for name, stage in told["stages"].items()}
+    return Run(**{**told, "stages": stages, "wrong": tuple(told["wrong"])})

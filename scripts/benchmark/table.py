@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark import figures
-from benchmark.results import Entry, Session
+from benchmark.results import Entry, Run, Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +23,16 @@ def cells(session: Session, entry: Entry) -> Cells:
     """Return medians of the runs that ended well, also relative to the limit's."""
     if session.entry(entry.name) is None:
         return Cells()
-    taken = figures.median(entry.runs, figures.seconds)
+    taken, copy = (figures.median(entry.runs, of) for of in (figures.seconds, figures.cost("copy")))
     limit = session.entry("limit")
     ratio = f"{taken / figures.median(limit.runs, figures.seconds):.2f}" if limit else ""
-    copy, peak = stages(entry).get("copy"), figures.peak_megabytes(entry)
+    peak = figures.peak_megabytes(entry)
     return Cells(f"{taken:.2f}", ratio, f"{copy:.2f}" if copy else "", f"{peak:.0f}" if peak else "")
 
 
-def stages(entry: Entry) -> dict[str, float]:
-    """Return the median seconds of each stage of a contender."""
-    done = [run for run in entry.runs if run.ended_well]
-    names = done[0].stages if done else ()
-    return {name: figures.median(done, figures.stage(name)) for name in names}
+def stages(run: Run) -> str:
+    """Spell when each stage of a run began, and how long it went on."""
+    return ", ".join(f"{name} at {stage.began:.2f} for {stage.seconds:.2f}" for name, stage in run.stages.items())
 
 
 def result(entry: Entry) -> str:
@@ -64,7 +62,8 @@ def show(session: Session, console: Console) -> None:
 
 
 def _lines(session: Session, console: Console) -> None:
-    lines = [f"{entry.name}: {_spelt(stages(entry))}" for entry in session.entries if stages(entry)]
+    done = [(entry, figures.middle(entry)) for entry in session.entries if session.entry(entry.name)]
+    lines = [f"{entry.name}: {stages(run)}" for entry, run in done if run.stages]
     lines += [
         f"{figure.name}: {figure}" + (f", wanted {figure.wanted}" if figure.wanted else "")
         for figure in figures.of_session(session)
@@ -72,7 +71,3 @@ def _lines(session: Session, console: Console) -> None:
     lines += [f"where columns can't hold the values, {e.name}: {e.trap}" for e in session.entries if e.trap]
     for line in lines:
         console.print(line, highlight=False, markup=False)
-
-
-def _spelt(found: dict[str, float]) -> str:
-    return " · ".join(f"{name} {seconds:.2f}" for name, seconds in found.items())

@@ -7,6 +7,7 @@ from typing import Final
 
 from benchmark import processes
 from benchmark.dataset import Dataset
+from benchmark.results import Stage
 from benchmark.server import Server
 
 _SAID_CHARACTERS: Final = 200
@@ -26,8 +27,10 @@ class Outcome:
     """Why it failed, in its own words; empty if it did not."""
     peak_bytes: int | None = None
     """Most resident memory of the client's processes; None where that is not worth a look."""
-    stages: Mapping[str, float] = field(default_factory=dict)
-    """Seconds of its parts, for those that tell."""
+    stages: Mapping[str, Stage] = field(default_factory=dict)
+    """Its parts, for those that tell."""
+    hands: int = 1
+    """How many shared the work of a part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,11 @@ class Bench:
     duckdb: str = ""
     """A Python that has DuckDB with its extensions."""
 
+    @property
+    def log(self) -> Path:
+        """Where the words of the program that was run last are."""
+        return self.folder / "said.log"
+
     def pieces(self) -> list[tuple[str, Path]]:
         """Return the encoded files with their tables, the largest first."""
         files = (self.folder / "encoded").glob("*.copy")
@@ -53,8 +61,7 @@ class Bench:
 
     def execute(self, command: Sequence[str | Path], **environment: str) -> Outcome:
         """Run a program, with memory and time measured; what it says counts only if it fails."""
-        log = self.folder / "said.log"
-        ended = processes.run(command, environment, log, self.timeout_seconds, self.folder)
+        ended = processes.run(command, environment, self.log, self.timeout_seconds, self.folder)
         said = "" if ended.code == 0 else _telling(ended.said)
         return Outcome(ended.seconds, ended.code, said, ended.peak_bytes)
 

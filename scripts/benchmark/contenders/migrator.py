@@ -2,29 +2,54 @@
 
 import json
 import sys
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
 
 from benchmark.contenders.contender import Bench, Contender, Outcome
 from benchmark.dataset import Dataset
+from benchmark.results import Stage
+from migrator.settings import Settings
 
-if TYPE_CHECKING:
-    from pathlib import Path
+_COUNTED: Final = ("copy", "verify")
+"""The stages of which the report tells, table by table, how long hands were at work."""
 
 
 def load(bench: Bench, url: str) -> Outcome:
     """Run the whole job, comparison of every value included."""
     report = bench.folder / "report.json"
     report.unlink(missing_ok=True)
-    jobs = () if bench.jobs is None else ("--jobs", str(bench.jobs))
+    hands = Settings.load({} if bench.jobs is None else {"jobs": bench.jobs}).jobs
     command: list[str | Path] = [sys.executable, "-m", "migrator", "run", "--source", bench.source]
-    command += ["--schema", "existing", "--report", report, "--log-format", "json", *jobs]
-    outcome = bench.execute(command, MIGRATOR_TARGET_URL=url)
+    # The job's own choice is told to it too: so what is kept of the hands is what there were.
+    command += ["--schema", "existing", "--report", report, "--log-format", "json", "--jobs", str(hands)]
+    began = time.time()
+    outcome = replace(bench.execute(command, MIGRATOR_TARGET_URL=url), hands=hands)
     if not report.exists():
         return outcome
     told = json.loads(report.read_text())
-    stages = {stage["stage"]: stage["seconds"] for stage in told.get("stages", ())}
-    return replace(outcome, stages=stages, said=told["message"] if outcome.exit_code else "")
+    if outcome.exit_code:
+        return replace(outcome, said=told["message"])
+    return replace(outcome, stages=dict(_stages(told, _first_stage(bench.log) - began)))
+
+
+def _stages(told: Mapping[str, Any], after: float) -> Iterator[tuple[str, Stage]]:
+    """Yield the stages of a report, whose first one began so many seconds after the command."""
+    for stage in told["stages"]:
+        name = stage["stage"]
+        work = sum(table[f"{name}_seconds"] or 0.0 for table in told["tables"]) if name in _COUNTED else None
+        yield name, Stage(after + stage["began"], stage["seconds"], work)
+
+
+def _first_stage(log: Path) -> float:
+    """Return when the first stage began, in seconds of the clock: the report counts from there, the run from before."""
+    with log.open(encoding="utf-8") as lines:
+        events = (json.loads(line) for line in lines if line.startswith("{"))
+        first = next(event for event in events if event["event"] == "stage.started")
+    return datetime.fromisoformat(first["timestamp"]).timestamp()
 
 
 MIGRATOR = Contender(

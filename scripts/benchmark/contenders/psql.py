@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from benchmark.contenders.contender import Bench, Contender, Outcome
 from benchmark.dataset import Dataset
+from benchmark.results import Stage
 from benchmark.server import CommandFailed
 
 _CONNECTIONS = 2
@@ -42,20 +43,20 @@ def stream(bench: Bench, url: str) -> Outcome:
 
 
 def _timed(bench: Bench, url: str, connections: int, stages: Mapping[str, Sequence[str]]) -> Outcome:
-    seconds: dict[str, float] = {}
+    done: dict[str, Stage] = {}
 
     def phases() -> Iterable[Sequence[str]]:
         for name, statements in stages.items():
-            began = time.monotonic()
+            after = time.monotonic() - began
             yield statements
-            seconds[name] = time.monotonic() - began
+            done[name] = Stage(after, time.monotonic() - began - after)
 
     began = time.monotonic()
     try:
         bench.server.spread(url, connections, phases())
     except CommandFailed as error:
         return Outcome(time.monotonic() - began, 1, str(error))
-    return Outcome(time.monotonic() - began, stages=seconds)
+    return Outcome(time.monotonic() - began, stages=done, hands=connections)
 
 
 LIMIT = Contender(
