@@ -118,9 +118,7 @@ async def _move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     verdicts = await _carry(settings, source, target, plan, surveys, run_book, progress)
     progress.finish()
     await history.complete(target, fingerprint, await source.fingerprint(), run_book.run_id)
-    if settings.schema_mode == "alembic":
-        await stage("upgrade", lambda: upgrade(target, alembic_project(settings)))
-    await history.make_ready(target)
+    await _finish(settings, target, run_book)
     headline = "migrated: every value of every row is in the target"
     report = await report_of(target, plan, verdicts, run_book.runner, headline)
     return replace(report, notes=what_was_decided(plan, [survey.profile for survey in surveys.values()]))
@@ -182,6 +180,13 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     except ExceptionGroup as failures:
         raise explain(failures) or failures from failures
     return verdicts.result()
+
+
+async def _finish(settings: Settings, target: Target, run_book: Book) -> None:
+    """Bring the schema to its newest revision, and let the application start."""
+    if settings.schema_mode == "alembic":
+        await run_book.stage("upgrade", lambda: upgrade(target, alembic_project(settings)))
+    await history.make_ready(target)
 
 
 async def check(settings: Settings, progress: Progress) -> CheckReport:
