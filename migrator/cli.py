@@ -330,8 +330,18 @@ def _show(outcome: Outcome, form: Literal["console", "json"]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+_ENDLESS = 10_000
+
+
 class _Paper(Console):
-    """A console for reports. Rich would leave with code 1 when the reader goes away, and 1 means a mismatch."""
+    """
+    A console for reports. Rich would leave with code 1 when the reader goes away, and 1 means a mismatch.
+
+    Only a terminal has a width: in a file or a pipe a line is a line, whole.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(width=None if sys.stdout.isatty() else _ENDLESS)
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
