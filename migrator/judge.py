@@ -60,6 +60,16 @@ class Judge:
             return f"can't become {column.declared}: {_said(error)}"
         return None if exact_all else f"can't become {column.declared} exactly"
 
+    def folded(self, texts: Sequence[str]) -> list[str]:
+        """Return ``texts`` as ``citext`` compares them. Raises what the ADBC driver raises."""
+        # By the database's own collation, whatever the column's is (PostgreSQL, "citext", Limitations).
+        cursor = self._connected()
+        cursor.execute(
+            "SELECT lower(v) FROM json_array_elements_text($1::json) WITH ORDINALITY AS given(v, place) ORDER BY place",
+            [json.dumps(texts)],
+        )
+        return [folded for (folded,) in cursor.fetchall()]
+
     def _connected(self) -> Any:  # noqa: ANN401 - the driver ships no types
         if self._cursor is None:
             self._cursor = self._opened.enter_context(reading_session(self._uri))

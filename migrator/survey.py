@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 
 from migrator.aggregates import added_up, answers
 from migrator.closer_look import NOTHING, change, hits, look_closer
-from migrator.examples import Showing, Teller
+from migrator.errors import ConfigurationError, SourceUnreadable
+from migrator.examples import Showing, Teller, is_row
 from migrator.findings import Change, Finding, Profile
+from migrator.folding import alike
 from migrator.judge import Judge
-from migrator.keys import Keys, breaches
+from migrator.keys import Keys, breaches, unique_columns
 from migrator.plan import ColumnPlan, Plan, TablePlan
 from migrator.rehearsal import Rehearsed, rehearse
 from migrator.remarks import remarks
@@ -34,13 +36,35 @@ class Survey:
 
 
 def measure(session: ScanSession, table: TablePlan) -> Profile:
-    """Return the size of a table, which SQLite adds up without reading long values."""
+    """
+    Return the size of a table, which SQLite adds up without reading long values.
+
+    Raises ConfigurationError for an expression of a rule that is none over a row of the table.
+    """
+    _check_expressions(session, table)
     widths = [width for column in table.columns if (width := _width(column))]
     fixed = _FIXED_BYTES * (len(table.columns) - len(widths))
     width = added_up([*widths, str(fixed)])
     sums = [f"CAST(sum({width}) AS INTEGER)", f"max({width})"] if widths else [f"count(*) * {fixed}", str(fixed)]
     rows, size, widest = answers(session, table.source, ["count(*)", *sums])
     return Profile(table.name, rows, size or 0, widest or 0)
+
+
+def _check_expressions(session: ScanSession, table: TablePlan) -> None:
+    for column in table.compared:
+        if (expression := column.rule.expression) is None:
+            continue
+        name = f"{table.source.name}.{column.source.name}"
+        try:
+            # In a WHERE, where SQLite takes nothing that makes one row of many.
+            session.ask(f"EXPLAIN SELECT 1 FROM {table.source.quoted} WHERE (({expression}\n)) IS NULL")
+        except SourceUnreadable as error:
+            said = str(error.__cause__).rpartition("query: ")[2].strip()
+            raise ConfigurationError(
+                f"the expression of the rule for {name} is no SQL over a row: {said}",
+                next_step=f"mend it; `sqlite3 FILE 'SELECT … FROM {table.source.quoted}'` can try it",
+                column=name,
+            ) from error
 
 
 def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and how it is shown
@@ -57,7 +81,7 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
     tell = Teller(session, table.source, showing)
     rehearsed = rehearse(session, table, profile, batch_bytes)
     closer = look_closer(tell, table, profile, judge, batch_bytes) if rehearsed is None else NOTHING
-    broken = _breaches(tell, plan, table, keys) if profile.rows else ()
+    broken = [*_breaches(tell, plan, table, keys), *_folded(tell, table, keys, judge)] if profile.rows else []
     remarks = tuple(_remarks(tell, table))
     changes = (*_changes(session, table), *closer.changes)
     noted = replace(profile, changes=changes, remarks=remarks, plain=rehearsed is not None)
@@ -70,6 +94,15 @@ def _breaches(tell: Teller, plan: Plan, table: TablePlan, keys: Keys) -> Iterato
         [rows] = hits(tell.session, table, [breach.condition])
         if rows:
             yield tell(breach.column, rows, breach.reason, breach.condition)
+
+
+def _folded(tell: Teller, table: TablePlan, keys: Keys, judge: Judge) -> Iterator[Finding]:
+    """Yield keys that only PostgreSQL takes for one."""
+    for key, columns in unique_columns(table, keys):
+        if rows := alike(tell.session, table, columns, judge):
+            named = is_row(table.source, rows[: tell.showing.examples] or rows[:1])
+            reason = f"is there more than once for citext, which folds letters beyond ASCII too, {key.words()}"
+            yield tell(columns[0], len(rows), reason, named)
 
 
 def _changes(session: ScanSession, table: TablePlan) -> Iterator[Change]:

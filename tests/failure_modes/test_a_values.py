@@ -170,6 +170,18 @@ async def test_a14_words_in_a_date_column(carry: Carry, declared: str) -> None:
     assert await carry(declared, {word: word for word in words}) == dict.fromkeys(words, cannot(full))
 
 
+async def test_a14_no_rule_that_is_proposed_evaluates_a_word(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite, tmp_path: Path
+) -> None:
+    """SQLite's date() makes the day of the migration of 'now': what check proposes has to leave the word alone."""
+    make_sqlite("CREATE TABLE t (id TEXT PRIMARY KEY, v)", {"t": [("word", "now"), ("moment", "2024-02-29 12:00:00")]})
+    await database.execute("CREATE TABLE t (id text PRIMARY KEY, v date)")
+    [finding] = (await move().check()).findings
+    proposed = finding.settled_by.split('"')[1].replace("COLUMN", "v")
+    findings = (await move(rules=ruled(tmp_path, f'expression = "{proposed}"')).check()).findings
+    assert set(refusals(findings)) == {"word"}
+
+
 async def test_a15_text_that_is_no_json(carry: Carry) -> None:
     """Empty text, NaN and single quotes are named."""
     values = {"empty": "", "nan": '{"a": NaN}', "quotes": "{'a': 1}"}
@@ -294,6 +306,16 @@ async def test_a22_a_double_into_four_bytes(carry: Carry) -> None:
 async def test_a24_infinities(carry: Carry) -> None:
     """A double column takes them."""
     assert await carry("double precision", {"inf": math.inf}) == {"inf": math.inf}
+
+
+async def test_a24_no_rounding_is_proposed_for_infinities(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite
+) -> None:
+    """It would mend nothing: a numeric without a scale has nothing to round to."""
+    make_sqlite("CREATE TABLE t (id TEXT PRIMARY KEY, v)", {"t": [("inf", math.inf)]})
+    await database.execute("CREATE TABLE t (id text PRIMARY KEY, v numeric)")
+    [finding] = (await move().check()).findings
+    assert "round" not in finding.settled_by
 
 
 async def test_a24_infinities_elsewhere(carry: Carry) -> None:

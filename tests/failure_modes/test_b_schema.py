@@ -134,12 +134,15 @@ async def test_b11_ids_that_were_deleted(end_to_end: EndToEnd, database: Databas
 
 
 async def test_b13_null_in_a_primary_key(end_to_end: EndToEnd) -> None:
-    """SQLite allows it; it is named before anything is written."""
+    """SQLite allows it, in several rows; each is named by its rowid before anything is written."""
     move = await end_to_end(
-        "CREATE TABLE t (id TEXT PRIMARY KEY)", "CREATE TABLE t (id text PRIMARY KEY)", {"t": [(None,)]}
+        "CREATE TABLE t (id TEXT PRIMARY KEY)",
+        "CREATE TABLE t (id text PRIMARY KEY)",
+        {"t": [(None,), ("a",), (None,)]},
     )
     [finding] = (await move.check()).findings
     assert (finding.column, finding.reason) == ("id", "is missing and the target's column is NOT NULL")
+    assert [example.key for example in finding.examples] == ["id = NULL (rowid 1)", "id = NULL (rowid 3)"]
 
 
 async def test_b14_b17_a_key_in_another_order(end_to_end: EndToEnd, database: Database) -> None:
@@ -302,6 +305,46 @@ async def test_b27_uniqueness_without_case(end_to_end: EndToEnd, database: Datab
         {"t": [("one", "Ada@example.org"), ("two", "ada@example.org"), ("three", "bob@example.org")]},
     )
     assert set(refusals((await move.check()).findings)) == {"one", "two"}
+
+
+FOLDED = {
+    "umlaut": ("Ärger", 1),
+    "umlaut in small letters": ("ärger", 1),
+    "umlaut of another": ("ÄRGER", 2),
+    "kelvin": ("273 \u212a", 1),
+    "small k": ("273 k", 1),
+    "large k": ("273 K", 3),
+    "sharp s": ("straße", 1),
+    "two of them": ("STRASSE", 1),
+    "composed": ("\u00e9", 1),
+    "decomposed": ("e\u0301", 1),
+    "missing": (None, 1),
+    "missing too": (None, 1),
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "rows"),
+    [
+        ("UNIQUE (mail)", {"umlaut", "umlaut in small letters", "umlaut of another", "kelvin", "small k", "large k"}),
+        ("UNIQUE (tenant, mail)", {"umlaut", "umlaut in small letters", "kelvin", "small k"}),
+    ],
+)
+async def test_b27_uniqueness_without_case_beyond_ascii(
+    end_to_end: EndToEnd, database: Database, key: str, rows: set[str]
+) -> None:
+    """What PostgreSQL's own folding makes one key is named before anything is written, and nothing else is."""
+    await database.execute("CREATE EXTENSION citext", as_admin=True)
+    move = await end_to_end(
+        "CREATE TABLE t (id TEXT PRIMARY KEY, mail TEXT, tenant INTEGER)",
+        f"CREATE TABLE t (id text PRIMARY KEY, mail citext, tenant int, {key})",
+        {"t": [(name, *values) for name, values in FOLDED.items()]},
+    )
+    assert set(refusals((await move.check()).findings)) == rows
+    with sqlite3.connect(move.source) as connection:
+        connection.executemany("DELETE FROM t WHERE id = ?", [(row,) for row in rows])
+    connection.close()
+    await move.run()
 
 
 NOCASE = "CREATE TABLE t (id TEXT PRIMARY KEY, mail {declared} COLLATE NOCASE, nick TEXT)"
