@@ -1,8 +1,9 @@
 """
-Keys that are one to ``citext`` and two to SQLite, which folds the letters of ASCII alone.
+Keys that are one to PostgreSQL and two to SQLite, where only PostgreSQL can tell.
 
-PostgreSQL itself is asked how it folds the others, since that depends on the database. Only keys with such a letter are
-shown to it, and those it may take for one of them.
+``citext`` folds all letters, and how depends on the database; SQLite folds those of ASCII alone. So keys with others
+are shown to PostgreSQL, and those it may take for one of them. Types that only it can read have several spellings of a
+value (10.0.0.1 and 10.0.0.1/32): of these it is asked for its own spelling.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,15 +32,23 @@ _BEYOND_ASCII = "'*[^' || char(1) || '-' || char(127) || ']*'"
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """The parts of a key, as SQL over the source: those that are folded, and what the others are."""
+    """The parts of a key: those that are folded, and, as SQL over the source, the others, and whether none is NULL."""
 
-    folded: tuple[str, ...]
+    columns: tuple[ColumnPlan, ...]
+    """Those that are folded."""
     kept: str
     present: str
 
     @property
+    def folded(self) -> tuple[str, ...]:
+        """Return SQL for the parts that are folded."""
+        return tuple(f"CAST({column.source_expression} AS TEXT)" for column in self.columns)
+
+    @property
     def beyond_ascii(self) -> str:
-        """Return a condition that is true for keys with a letter that SQLite doesn't fold."""
+        """Return a condition that is true for keys with a letter that SQLite doesn't fold; or with another type."""
+        if not all(_is_citext(column) for column in self.columns):
+            return "true"
         return " OR ".join(f"{part} GLOB {_BEYOND_ASCII}" for part in self.folded)
 
     def lanes(self, row: Lane) -> list[Lane]:
@@ -57,7 +66,7 @@ def alike(session: ScanSession, table: TablePlan, columns: Sequence[ColumnPlan],
     memory is bounded. Raises what scanning and asking raise.
     """
     key = _key(columns)
-    if not key.folded:
+    if not key.columns:
         return []
     try:
         return _alike(session, table, key, judge)
@@ -78,12 +87,16 @@ def _alike(session: ScanSession, table: TablePlan, key: _Key, judge: Judge) -> l
 
 
 def _key(columns: Sequence[ColumnPlan]) -> _Key:
-    folded = [column for column in columns if column.target.type_name == "citext"]
+    folded = [column for column in columns if _is_citext(column) or column.family.asks_server]
     kept = " || '|' || ".join(f"quote({equal_form(column)})" for column in columns if column not in folded)
     present = " AND ".join(f"{column.source_expression} IS NOT NULL" for column in columns)
     # What PostgreSQL's text can't hold has been refused already.
     present += "".join(f" AND instr(CAST({column.source_expression} AS BLOB), x'00') = 0" for column in folded)
-    return _Key(tuple(f"CAST({column.source_expression} AS TEXT)" for column in folded), kept or "''", present)
+    return _Key(tuple(folded), kept or "''", present)
+
+
+def _is_citext(column: ColumnPlan) -> bool:
+    return column.target.type_name == "citext"
 
 
 def _folded(session: ScanSession, table: TablePlan, key: _Key, judge: Judge) -> Iterator[pa.Table]:
@@ -95,14 +108,14 @@ def _folded(session: ScanSession, table: TablePlan, key: _Key, judge: Judge) -> 
         where = f"{key.present} AND ({condition})"
         for batch in session.scan(table.source, lanes, batch_rows=AT_ONCE, where=where):
             rows, kept, lowered, *parts = (column.to_pylist() for column in batch.columns)
-            folded = [judge.folded(part) for part in parts]
+            folded = [judge.folded(column.target, part) for column, part in zip(key.columns, parts, strict=True)]
             if len(plain) < _MOST_ASCII:
                 plain.update((text, None) for part in folded for text in part if text.isascii())
             whole = [repr(one) for one in zip(kept, *folded, strict=True)]
             yield pa.table({"row": rows, "stored": lowered, "folded": whole})
 
     yield from read(key.beyond_ascii)
-    if plain and len(key.folded) == 1:
+    if plain and len(key.folded) == 1 and _is_citext(key.columns[0]):
         literals = ", ".join("'" + text.replace("'", "''") + "'" for text in list(plain)[:_MOST_ASCII])
         yield from read(f"{_lower(key.folded[0])} IN ({literals}) AND NOT ({key.beyond_ascii})")
 

@@ -60,14 +60,25 @@ class Judge:
             return f"can't become {column.declared}: {_said(error)}"
         return None if exact_all else f"can't become {column.declared} exactly"
 
-    def folded(self, texts: Sequence[str]) -> list[str]:
-        """Return ``texts`` as ``citext`` compares them. Raises what the ADBC driver raises."""
-        # By the database's own collation, whatever the column's is (PostgreSQL, "citext", Limitations).
+    def folded(self, column: TargetColumn, texts: Sequence[str]) -> Sequence[str]:
+        """
+        Return ``texts`` in the one spelling that equal values of ``column`` have; as they are, if some are no values.
+
+        Raises what the ADBC driver raises if the server is lost.
+        """
         cursor = self._connected()
-        cursor.execute(
-            "SELECT lower(v) FROM json_array_elements_text($1::json) WITH ORDINALITY AS given(v, place) ORDER BY place",
-            [json.dumps(texts)],
-        )
+        # citext folds by the database's own collation, whatever the column's is (PostgreSQL, "citext", Limitations).
+        one = "lower(v)" if column.type_name == "citext" else f"v::{self._types[column.name][1]}::text"
+        try:
+            cursor.execute(
+                f"SELECT {one} FROM json_array_elements_text($1::json) WITH ORDINALITY AS given(v, place) "
+                "ORDER BY place",
+                [json.dumps(texts)],
+            )
+        except adbc.Error as error:
+            if not {error.sqlstate, (error.sqlstate or "")[:2]} & _ABOUT_VALUES:
+                raise
+            return texts
         return [folded for (folded,) in cursor.fetchall()]
 
     def _connected(self) -> Any:  # noqa: ANN401 - the driver ships no types

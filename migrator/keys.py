@@ -162,10 +162,28 @@ def equal_form(column: ColumnPlan) -> str:  # noqa: PLR0911 - a table, read from
             return f"CASE typeof({expression}) WHEN 'blob' THEN {expression} ELSE unhex({expression}, '-') END"
         case "bytea":
             return f"CAST({expression} AS BLOB)"
+        case "timestamp" | "timestamptz" | "time" if not column.rule.timezone:
+            return _moment(expression)
         case "text" | "varchar" | "name":
             return f"CAST({expression} AS TEXT) COLLATE BINARY"
         case _:
             return f"{expression} COLLATE BINARY"
+
+
+def _moment(expression: str) -> str:
+    """
+    Return SQL for the moment that a text means: seconds, and a fraction without zeros that say nothing.
+
+    SQLite rounds fractions, so it gets the text without. What it can't read stays as it is, and meets only itself.
+    """
+    return (
+        "(SELECT coalesce(strftime('%s', whole) || '.' || rtrim(digits, '0'), given) COLLATE BINARY FROM ("
+        "SELECT given, iif(dot, substr(given, 1, dot - 1) || zone, given) AS whole, "
+        "iif(dot, substr(rest, 1, length(rest) - length(zone)), '') AS digits FROM ("
+        "SELECT given, dot, rest, ltrim(rest, '0123456789') AS zone FROM ("
+        "SELECT given, instr(given, '.') AS dot, substr(given, instr(given, '.') + 1) AS rest "
+        f"FROM (SELECT {expression} AS given)))))"
+    )
 
 
 _SAME_EQUALITY = frozenset({"int2", "int4", "int8", "bool", "text", "varchar", "bytea"})

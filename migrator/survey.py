@@ -7,6 +7,7 @@ target, and one for each rule and each thing worth knowing.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from migrator.aggregates import added_up, answers
@@ -20,6 +21,7 @@ from migrator.keys import Keys, breaches, unique_columns
 from migrator.plan import ColumnPlan, Plan, TablePlan
 from migrator.rehearsal import Rehearsed, rehearse
 from migrator.remarks import remarks
+from migrator.rewriting import MOMENTS
 from migrator.source import ScanSession, StorageClass
 
 _FIXED_BYTES = 8
@@ -42,6 +44,11 @@ def measure(session: ScanSession, table: TablePlan) -> Profile:
     Raises ConfigurationError for an expression of a rule that is none over a row of the table.
     """
     _check_expressions(session, table)
+    with _blaming_rules(table):
+        return _measured(session, table)
+
+
+def _measured(session: ScanSession, table: TablePlan) -> Profile:
     widths = [width for column in table.columns if (width := _width(column))]
     fixed = _FIXED_BYTES * (len(table.columns) - len(widths))
     width = added_up([*widths, str(fixed)])
@@ -77,7 +84,46 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
     batch_bytes: int,
     showing: Showing,
 ) -> Survey:
-    """Return what was found out about a table. Blocks while it is scanned; raises SourceUnreadable."""
+    """
+    Return what was found out about a table. Blocks while it is scanned.
+
+    Raises SourceUnreadable, and ConfigurationError if an expression of a rule fails for one of its rows.
+    """
+    with _blaming_rules(table):
+        return _surveyed(session, plan, table, profile, keys, judge, batch_bytes, showing)
+
+
+@contextmanager
+def _blaming_rules(table: TablePlan) -> Iterator[None]:
+    """Make what SQLite says while it evaluates a rule's expression a complaint about the rule, not about the file."""
+    names = [f"{table.source.name}.{column.source.name}" for column in table.compared if column.rule.expression]
+    try:
+        yield
+    except SourceUnreadable as error:
+        said = str(error).rpartition("can't be read: ")[2]
+        if not names or any(word in said for word in _ABOUT_THE_FILE):
+            raise
+        raise ConfigurationError(
+            f"the expressions of the rules for {', '.join(names)} fail for some row: {said}",
+            next_step="mend them, for rows too that nobody thought of: CASE WHEN json_valid(COLUMN) THEN … END, say",
+            columns=names,
+        ) from error
+
+
+_ABOUT_THE_FILE = ("disk image", "not a database", "I/O", "unable to open", "locked", "typed", "was counted")
+"""In what SQLite says of a file; else it speaks of a statement."""
+
+
+def _surveyed(  # noqa: PLR0913, PLR0917 - as above
+    session: ScanSession,
+    plan: Plan,
+    table: TablePlan,
+    profile: Profile,
+    keys: Keys,
+    judge: Judge,
+    batch_bytes: int,
+    showing: Showing,
+) -> Survey:
     tell = Teller(session, table.source, showing)
     rehearsed = rehearse(session, table, profile, batch_bytes)
     closer = look_closer(tell, table, profile, judge, batch_bytes) if rehearsed is None else NOTHING
@@ -101,7 +147,8 @@ def _folded(tell: Teller, table: TablePlan, keys: Keys, judge: Judge) -> Iterato
     for key, columns in unique_columns(table, keys):
         if rows := alike(tell.session, table, columns, judge):
             named = is_row(table.source, rows[: tell.showing.examples] or rows[:1])
-            reason = f"is there more than once for citext, which folds letters beyond ASCII too, {key.words()}"
+            types = ", ".join(column.target.declared for column in columns)
+            reason = f"is there more than once in spellings that are one value of {types}, {key.words()}"
             yield tell(columns[0], len(rows), reason, named)
 
 
@@ -109,7 +156,21 @@ def _changes(session: ScanSession, table: TablePlan) -> Iterator[Change]:
     """Yield what rules make of the table's values."""
     ruled = [(column, condition) for column in table.compared if (condition := _rewrites(column))]
     counts = hits(session, table, [condition for _, condition in ruled])
-    return (change(table, column, rows) for (column, _), rows in zip(ruled, counts, strict=True) if rows)
+    for (column, condition), rows in zip(ruled, counts, strict=True):
+        if rows:
+            yield replace(change(table, column, rows), years=_years(session, table, column, condition))
+
+
+def _years(session: ScanSession, table: TablePlan, column: ColumnPlan, condition: str) -> str:
+    """Return the first and the last year of what a rule made of numbers: seconds taken for milliseconds lie in 1970."""
+    if not (column.rule.epoch or column.rule.julian) or column.target.type_name not in MOMENTS:
+        return ""
+    year = f"substr({column.source_expression}, 1, 4)"
+    [found] = session.ask(
+        f"SELECT min({year}) AS first, max({year}) AS last FROM {table.source.quoted} "
+        f"WHERE ({condition}) AND typeof({column.source_expression}) = 'text'"
+    )
+    return f"{found['first']} to {found['last']}" if found["first"] else ""
 
 
 def _remarks(tell: Teller, table: TablePlan) -> Iterator[Finding]:

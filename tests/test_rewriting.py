@@ -260,6 +260,30 @@ async def test_an_expression_that_is_none(
     assert await database.fetch("TABLE t") == []
 
 
+@pytest.mark.parametrize(
+    ("declared", "expression", "said"),
+    [
+        ("int", "json_extract(v, '$')", "malformed JSON"),
+        ("text", "json_extract(v, '$')", "malformed JSON"),
+        ("bigint", "abs(-9223372036854775808)", "integer overflow"),
+    ],
+)
+async def test_an_expression_that_fails_for_a_row(  # noqa: PLR0913, PLR0917 - a case and its fixtures
+    move: MakeMove,
+    database: Database,
+    make_sqlite: MakeSqlite,
+    rules: Rules,
+    declared: str,
+    expression: str,
+    said: str,
+) -> None:
+    """SQLite evaluates it and stops at the row: that isn't a damaged file either."""
+    make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, v)", {"t": [(1, "5"), (2, "{")]})
+    await database.execute(f"CREATE TABLE t (id int PRIMARY KEY, v {declared})")
+    with pytest.raises(ConfigurationError, match=rf"rules for t\.v fail for some row: .*{said}"):
+        await move(rules=rules(f'[columns."t.v"]\nexpression = "{expression}"\n')).check()
+
+
 async def test_a_unit_that_does_not_fit_all(
     move: MakeMove, database: Database, make_sqlite: MakeSqlite, rules: Rules
 ) -> None:

@@ -63,6 +63,20 @@ async def test_a04_a05_epochs_with_a_rule(carry: Carry, tmp_path: Path) -> None:
     assert await carry("timestamptz", {"ms": 1709210096000}, rules=ruled(tmp_path, 'epoch = "ms"')) == {"ms": MOMENT}
 
 
+@pytest.mark.parametrize(("unit", "years"), [("s", "2023 to 2024"), ("ms", "1970 to 1970"), ("us", "1970 to 1970")])
+async def test_a04_a05_the_evidence_of_a_unit(  # noqa: PLR0913, PLR0917 - a case and its fixtures
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite, tmp_path: Path, unit: str, years: str
+) -> None:
+    """Check and report say in which years the moments lie, so that a wrong unit is seen."""
+    make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, v)", {"t": [(1, 1700000000), (2, 1709210096), (3, None)]})
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v timestamptz)")
+    moving = move(rules=ruled(tmp_path, f'epoch = "{unit}"'))
+    line = f't.v: 2 values rewritten by rule (epoch = "{unit}"), which lie in the years {years}'
+    [profile] = (await moving.check()).profiles
+    assert [change.line() for change in profile.changes] == [line]
+    assert line in (await moving.run()).notes
+
+
 async def test_a06_zero_in_a_timestamp_column(carry: Carry) -> None:
     """It is neither NULL nor the year 0: it is refused."""
     assert await carry("timestamp", {"zero": 0}) == {"zero": NOT_TEXT}
