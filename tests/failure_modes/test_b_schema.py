@@ -448,7 +448,28 @@ async def test_b31_rows_that_are_there_twice(end_to_end: EndToEnd) -> None:
     assert set(refusals((await move.check()).findings)) == {"one", "two"}
 
 
-async def test_c07_orphans(end_to_end: EndToEnd, tmp_path: Path) -> None:
+async def test_c05_c06_foreign_keys_in_a_circle(end_to_end: EndToEnd, database: Database) -> None:
+    """Two tables that refer to each other, one that refers to itself: no order serves, and none is needed."""
+    source = (
+        "CREATE TABLE a (id INTEGER PRIMARY KEY, b INTEGER NOT NULL REFERENCES b);"
+        "CREATE TABLE b (id INTEGER PRIMARY KEY, a INTEGER NOT NULL REFERENCES a);"
+        "CREATE TABLE tree (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES tree)"
+    )
+    target = (
+        "CREATE TABLE b (id int PRIMARY KEY, a int NOT NULL); CREATE TABLE a (id int PRIMARY KEY, b int NOT NULL "
+        "REFERENCES b); ALTER TABLE b ADD FOREIGN KEY (a) REFERENCES a;"
+        "CREATE TABLE tree (id int PRIMARY KEY, parent int REFERENCES tree)"
+    )
+    rows = {"a": [(1, 2), (2, 1)], "b": [(1, 1), (2, 2)], "tree": [(1, 3), (2, None), (3, 2)]}
+    move = await end_to_end(source, target, rows)
+    await move.run()
+    for table, expected in rows.items():
+        assert [tuple(row) for row in await database.fetch(f"SELECT * FROM {table} ORDER BY id")] == expected
+    [row] = await database.fetch("SELECT count(*) AS keys FROM pg_constraint WHERE contype = 'f' AND convalidated")
+    assert row["keys"] == 3
+
+
+async def test_c07_c08_orphans(end_to_end: EndToEnd, tmp_path: Path) -> None:
     """They are named; a rule may drop the reference, and nothing is ever deleted."""
     tables = "CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE t (id TEXT PRIMARY KEY, p INTEGER REFERENCES p)"
     path = tmp_path / "migrator.toml"
