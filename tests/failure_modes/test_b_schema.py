@@ -465,7 +465,10 @@ async def test_c05_c06_foreign_keys_in_a_circle(end_to_end: EndToEnd, database: 
     await move.run()
     for table, expected in rows.items():
         assert [tuple(row) for row in await database.fetch(f"SELECT * FROM {table} ORDER BY id")] == expected
-    [row] = await database.fetch("SELECT count(*) AS keys FROM pg_constraint WHERE contype = 'f' AND convalidated")
+    [row] = await database.fetch(
+        "SELECT count(*) AS keys FROM pg_constraint "
+        "WHERE contype = 'f' AND convalidated AND connamespace = 'public'::regnamespace"
+    )
     assert row["keys"] == 3
 
 
