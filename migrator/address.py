@@ -128,6 +128,8 @@ class TargetAddress:
     password: SecretStr | None = None
     tls: Tls = field(default_factory=Tls)
     connect_timeout_seconds: float = 10
+    stall_timeout_seconds: float = 120
+    """How long an answer may be overdue that the server is not at work on any more."""
     application_name: str = "migrator"
     options: str | None = None
     session: str | None = None
@@ -154,14 +156,14 @@ class TargetAddress:
             "connection_class": _KeptAlive,
         }
 
-    def libpq_uri(self) -> str:
+    def libpq_uri(self, *, unacknowledged_milliseconds: int = UNACKNOWLEDGED_MILLISECONDS) -> str:
         """
         Give one URI with everything in it, for libpq inside the ADBC driver. It holds the password: never log it.
 
         All values travel as parameters: they are percent-encoded alike, and sockets, IPv6 and several hosts need no
         grammar of their own.
         """
-        return f"postgresql:///?{_encoded(self._libpq_parameters())}"
+        return f"postgresql:///?{_encoded(self._libpq_parameters(unacknowledged_milliseconds))}"
 
     def sqlalchemy_url(self, drivername: str = "postgresql+asyncpg") -> "URL":
         """
@@ -180,7 +182,7 @@ class TargetAddress:
             {"dsn": f"postgresql://?{_encoded(tls)}"} if drivername.endswith("+asyncpg") else {**tls}
         )
         if len(self.hosts) > 1:
-            query["host"] = tuple(f"{_bracketed(host)}:{port}" for host, port in self._places())
+            query["host"] = tuple(f"{_bracketed(host)}:{port}" for host, port in self.places())
         elif self.hosts[0].startswith("/"):
             query["host"] = self.hosts[0]
         return URL.create(
@@ -195,7 +197,7 @@ class TargetAddress:
 
     def redacted(self) -> str:
         """Give the address as a person writes it, without the password: for logs, reports and the ledger."""
-        places = ",".join(f"{_bracketed(host)}:{port}" for host, port in self._places())
+        places = ",".join(f"{_bracketed(host)}:{port}" for host, port in self.places())
         return f"postgresql://{quote(self.user, safe='')}@{places}/{quote(self.database, safe='')}"
 
     def secrets(self) -> frozenset[str]:
@@ -204,7 +206,8 @@ class TargetAddress:
 
     __str__ = redacted
 
-    def _places(self) -> Iterator[tuple[str, int]]:
+    def places(self) -> Iterator[tuple[str, int]]:
+        """Yield every host with its port."""
         return zip(self.hosts, self.ports, strict=True)
 
     def _password(self) -> str | None:
@@ -213,7 +216,7 @@ class TargetAddress:
     def _session(self) -> str:
         return self.session or ("read-write" if len(self.hosts) > 1 else "any")
 
-    def _libpq_parameters(self) -> dict[str, str]:
+    def _libpq_parameters(self, unacknowledged_milliseconds: int) -> dict[str, str]:
         password = self._password()
         return {
             "host": ",".join(self.hosts),
@@ -231,7 +234,7 @@ class TargetAddress:
             "keepalives_idle": str(KEEPALIVE_IDLE_SECONDS),
             "keepalives_interval": str(KEEPALIVE_INTERVAL_SECONDS),
             "keepalives_count": str(KEEPALIVE_COUNT),
-            "tcp_user_timeout": str(UNACKNOWLEDGED_MILLISECONDS),
+            "tcp_user_timeout": str(unacknowledged_milliseconds),
             **({"options": self.options} if self.options else {}),
             **({"channel_binding": self.channel_binding} if self.channel_binding else {}),
         }

@@ -85,6 +85,27 @@ async def end_session(arguments: Mapping[str, Any], number: int, seconds: float)
             await connection.fetchval(_TERMINATE, number)
 
 
+async def why_lost(
+    arguments: Mapping[str, Any], backend: int, stall_seconds: float, *, unreachable_is_lost: bool
+) -> str | None:
+    """
+    Return why nothing comes any more from a session that has waited for ``stall_seconds``; None if something may.
+
+    ``backend`` is what ``pg_backend_pid()`` said in it. A server that can't be reached proves nothing for a while,
+    since it may be about to say so itself; with ``unreachable_is_lost`` that while is over.
+    """
+    try:
+        async with asyncio.timeout(stall_seconds), _connection(arguments, stall_seconds) as connection:
+            at_work = await connection.fetchval(_AT_WORK, backend, stall_seconds)
+    except TimeoutError:
+        return f"the server has said nothing for {stall_seconds:g} s"
+    except asyncpg.PostgresError:
+        return None  # it is there, and can't be asked just now
+    except _REFUSALS as error:
+        return f"the server can't be reached: {error}" if unreachable_is_lost else None
+    return None if at_work else f"the server has finished, and its answer did not come within {stall_seconds:g} s"
+
+
 @asynccontextmanager
 async def _connection(arguments: Mapping[str, Any], seconds: float) -> AsyncIterator[Any]:
     connection = await asyncpg.connect(**{**arguments, "timeout": seconds})
@@ -102,4 +123,13 @@ SELECT pid FROM pg_stat_activity
 WHERE pid = ANY ($1::int[]) AND usename = current_user AND application_name = $2
   AND (state LIKE 'idle%' OR wait_event_type = 'Client') -- half a statement may have come, or half an answer gone
   AND state_change < clock_timestamp() - make_interval(secs => $3::float8 / 2)
+"""
+# Here the number is the server's own word: a process that isn't there is a session that isn't there.
+_AT_WORK = """
+SELECT EXISTS (
+    SELECT FROM pg_stat_activity
+    WHERE pid = $1 AND usename = current_user
+      AND (NOT (coalesce(state, '') LIKE 'idle%' OR coalesce(wait_event_type, '') = 'Client')
+           OR state_change >= clock_timestamp() - make_interval(secs => $2::float8 / 2))
+)
 """

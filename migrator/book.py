@@ -7,7 +7,7 @@ Stages of the job run through here, so that ``migrator status`` in another termi
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
 
@@ -48,6 +48,8 @@ class Book:
     watch: Watch
     stall_seconds: float
     """How long an answer of the server may be overdue."""
+    _in_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Stages may overlap; one of them makes ready, or looks, for all."""
 
     async def stage(self, name: str, action: Callable[[], Awaitable[T]]) -> T:
         """
@@ -63,7 +65,8 @@ class Book:
             return await action()
 
         async def noted() -> T:
-            await self.ready()
+            async with self._in_turn:
+                await self.ready()
             result = await with_pulse(begun(), self._beat, min(_PULSE_SECONDS, self.stall_seconds / 2))
             await self.watch.check()
             async with self.target.transaction() as connection:
@@ -74,6 +77,12 @@ class Book:
         return await self.runner(name, noted)
 
     async def _beat(self) -> None:
+        if self._in_turn.locked():
+            return
+        async with self._in_turn:
+            await self._look()
+
+    async def _look(self) -> None:
         await self.watch.check()
         await self.target.check_answers(self.stall_seconds)
 

@@ -3,18 +3,20 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from migrator.address import TargetAddress
 from migrator.batches import scan
 from migrator.findings import Profile
 from migrator.forms import Pair, Reading, quick_reading, reading
 from migrator.json_keys import usual_keys
 from migrator.normal import NormalForms
-from migrator.source import Lane, ScanSession, Source, SourceTable
+from migrator.pieces import WHOLE, Piece
+from migrator.reading import ReadingSession
+from migrator.source import Lane, ScanSession, SourceTable
 from migrator.target import TargetTable
 
 
@@ -58,20 +60,62 @@ def quickly(session: ScanSession, comparison: Comparison) -> Comparison:
     return replace(comparison, pairs=pairs, quick=True)
 
 
-@contextmanager
-def source_rows(source: Source, uri: str, comparison: Comparison) -> Iterator[pa.RecordBatchReader]:
-    """
-    Open a stream of the source's rows with a column ``c0``, ``c1``, … for each lane of each reading.
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Consecutive blocks of the target's table, by which its parts can be read side by side. Without bounds, all."""
 
-    ``uri`` leads to the target, which is asked for the normal form of types that only it can read. Raises
+    first: int = 0
+    end: int | None = None
+    """The block after the last; None for as far as the table goes."""
+
+    @property
+    def condition(self) -> str:
+        """Which rows these are (PostgreSQL, "System Columns": ctid)."""
+        begin = f"ctid >= '({self.first},0)'" if self.first else ""
+        end = f"ctid < '({self.end},0)'" if self.end is not None else ""
+        return " AND ".join(part for part in (begin, end) if part)
+
+
+EVERYWHERE = Stretch()
+
+
+def stretches(session: ReadingSession, table: TargetTable, parts: int) -> tuple[Stretch, ...]:
+    """Return the table's blocks in so many parts of one size, or fewer; raises what the session raises."""
+    if table.partitioned:
+        return (EVERYWHERE,)
+    [(blocks,)] = session.rows(_BLOCKS, (table.name.quoted,))
+    ends = sorted({blocks * part // parts for part in range(1, parts)} - {0})
+    return tuple(Stretch(first, end) for first, end in zip([0, *ends], [*ends, None], strict=True))
+
+
+# Before 14 a condition on ctid is a filter: each part would read the whole table.
+_BLOCKS = """
+SELECT CASE WHEN current_setting('server_version_num')::int >= 140000
+            THEN pg_relation_size(CAST($1 AS text)::regclass) / current_setting('block_size')::int ELSE 0 END
+"""
+
+
+@contextmanager
+def source_rows(
+    session: ScanSession, address: TargetAddress, comparison: Comparison, piece: Piece = WHOLE
+) -> Iterator[pa.RecordBatchReader]:
+    """
+    Open a stream of a piece of the source's rows with a column ``c0``, ``c1``, … for each lane of each reading.
+
+    ``address`` is that of the target, which is asked for the normal form of types that only it can read. Raises
     SourceUnreadable.
     """
     readings = comparison.readings
     lanes = comparison.lanes
     schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(lanes)])
-    with source.session() as session, NormalForms(uri, comparison.target.name) as normal:
+    with NormalForms(address, comparison.target.name) as normal:
         batches = scan(
-            session, comparison.source, lanes, profile=comparison.profile, batch_bytes=comparison.batch_bytes
+            session,
+            comparison.source,
+            lanes,
+            profile=comparison.profile,
+            batch_bytes=comparison.batch_bytes,
+            where=piece.where(comparison.source),
         )
         arrays = (_normalised(batch.columns, comparison.pairs, readings, normal) for batch in batches)
         with _outspoken(schema, (pa.record_batch(a, schema=schema) for a in arrays)) as reader:
@@ -93,18 +137,23 @@ def _normalised(
 
 
 @contextmanager
-def target_rows(cursor: Any, comparison: Comparison) -> Iterator[pa.RecordBatchReader]:  # noqa: ANN401 - no types
+def target_rows(
+    session: ReadingSession, comparison: Comparison, stretch: Stretch = EVERYWHERE
+) -> Iterator[pa.RecordBatchReader]:
     """
-    Open a stream of the target's rows with a column ``c0``, ``c1``, … for each reading.
+    Open a stream of the target's rows, or of a stretch of them, with a column ``c0``, ``c1``, … for each reading.
 
-    Read in one read-only transaction of a ``reading_session``; raises what the ADBC driver raises.
+    Read in one read-only transaction; raises what the session raises.
     """
     selected = ", ".join(f"{one.select} AS c{i}" for i, one in enumerate(comparison.readings)) or "1 AS c0"
     # ONLY: rows of inheriting tables are theirs, and COPY never put ours there. Partitions are the table's own.
     table = comparison.target.name.quoted if comparison.target.partitioned else f"ONLY {comparison.target.name.quoted}"
-    cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(comparison.batch_bytes)})
-    cursor.execute(f"SELECT {selected} FROM {table}")
-    with cursor.fetch_record_batch() as batches, _outspoken(batches.schema, batches) as reader:
+    condition = f" WHERE {stretch.condition}" if stretch.condition else ""
+    statement = f"SELECT {selected} FROM {table}{condition}"
+    with (
+        session.batches(statement, comparison.batch_bytes) as (schema, batches),
+        _outspoken(schema, batches) as reader,
+    ):
         yield reader
 
 

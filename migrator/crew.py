@@ -1,17 +1,70 @@
 """
-Several at a time, each with a connection of its own: how stages that go from table to table share out the work.
+Several at a time, each with a connection of its own: how stages share out the work.
 
-A connection costs a handshake, a hundred of which are a second. So it is opened once a hand, not once a table.
+A connection costs a handshake, a hundred of which are a second. So it belongs to a hand, not to a table: it is opened
+with the hand's first task and closed after the last.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from types import TracebackType
+from typing import Generic, Self, TypeVar
 
 C = TypeVar("C")
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Crew(Generic[C]):
+    """Hands that can be borrowed while the ``async with`` block lasts; at its end their connections are closed."""
+
+    def __init__(self, hands: int | asyncio.Semaphore, connect: Callable[[], AbstractAsyncContextManager[C]]) -> None:
+        """``hands`` is a number, or a semaphore that several crews have in common: so many work in all of them."""
+        self._free = asyncio.Semaphore(max(1, hands)) if isinstance(hands, int) else hands
+        self._connect = connect
+        self._idle: list[tuple[C, AsyncExitStack]] = []
+
+    async def __aenter__(self) -> Self:
+        """Open nothing yet."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connections of all hands; none may be at work any more."""
+        async with AsyncExitStack() as closing:
+            for _, opened in self._idle:
+                closing.push_async_callback(opened.aclose)
+        self._idle.clear()
+
+    @asynccontextmanager
+    async def hand(self) -> AsyncIterator[C]:
+        """
+        Wait for a free hand, first come first served, and lend its connection while the block runs.
+
+        A connection under which the block fails is closed: nobody knows what state it is in.
+        """
+        async with self._free, AsyncExitStack() as opened:
+            await asyncio.sleep(0)  # where the hand is free because of an error, whoever waits is about to be cancelled
+            if self._idle:
+                connection, before = self._idle.pop()
+                opened.push_async_exit(before)
+            else:
+                connection = await opened.enter_async_context(self._connect())
+            yield connection
+            self._idle.append((connection, opened.pop_all()))
+
+
+async def all_of(work: Iterable[Coroutine[object, object, R]]) -> list[R]:
+    """
+    Do all of the work side by side and return the results in its order.
+
+    The first error cancels what is under way, and is raised in an ExceptionGroup.
+    """
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one) for one in work]
+    return [task.result() for task in tasks]
 
 
 async def share_out(
@@ -23,23 +76,13 @@ async def share_out(
     """
     Do ``work`` on every task, ``hands`` at a time and in order, and return the results in that order.
 
-    A hand opens its connection when it takes its first task. After the first error no further task is begun, those
-    under way are cancelled, and it is raised in an ExceptionGroup.
+    After the first error no further task is begun, those under way are cancelled, and it is raised in an
+    ExceptionGroup.
     """
-    waiting = list(enumerate(tasks))
-    results: dict[int, R] = {}
-    upcoming = iter(waiting)
+    async with Crew(hands, connect) as crew:
 
-    async def hand() -> None:
-        if (first := next(upcoming, None)) is None:
-            return
-        async with connect() as connection:
-            place, task = first
-            results[place] = await work(connection, task)
-            for place, task in upcoming:
-                results[place] = await work(connection, task)
+        async def one(task: T) -> R:
+            async with crew.hand() as connection:
+                return await work(connection, task)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(max(1, min(hands, len(waiting)))):
-            group.create_task(hand())
-    return [results[place] for place in range(len(waiting))]
+        return await all_of(one(task) for task in tasks)

@@ -17,10 +17,11 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from migrator.address import TargetAddress
 from migrator.comparison import Comparison, source_rows, target_rows
 from migrator.digest import hashes, opened
 from migrator.forms import Side, source_side, target_side
-from migrator.reading import reading_session
+from migrator.reading import ReadingSession
 from migrator.source import Source
 
 MEMORY = "512MB"
@@ -89,7 +90,7 @@ class Found:
 
 def find(  # noqa: PLR0913 - both ends, where to look, and what to tell
     source: Source,
-    uri: str,
+    address: TargetAddress,
     comparison: Comparison,
     buckets: Sequence[int],
     *,
@@ -108,9 +109,9 @@ def find(  # noqa: PLR0913 - both ends, where to look, and what to tell
         config = {"memory_limit": MEMORY, "temp_directory": folder}
         with opened(str(Path(folder) / "rows.duckdb"), config) as database:
             readings = comparison.readings
-            with source_rows(source, uri, comparison) as reader:
+            with source.session() as scanning, source_rows(scanning, address, comparison) as reader:
                 _keep(database, "source_rows", reader, source_side(readings), comparison.key, buckets)
-            with reading_session(uri) as cursor, target_rows(cursor, comparison) as reader:
+            with ReadingSession(address) as session, target_rows(session, comparison) as reader:
                 _keep(database, "target_rows", reader, target_side(readings), comparison.key, buckets)
             for row in _rows(database, comparison):
                 for difference in _of_row(comparison, row):

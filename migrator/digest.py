@@ -5,18 +5,21 @@ A digest doesn't depend on the order of rows and counts twins: it is a multiset'
 and the exact sum of their 64-bit hashes in 128 bits: nothing wraps round, so no two differences cancel by overflow.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from migrator.comparison import Comparison, source_rows, target_rows
+from migrator.address import TargetAddress
+from migrator.comparison import EVERYWHERE, Comparison, Stretch, source_rows, target_rows
 from migrator.forms import MACROS, source_side, target_side
-from migrator.source import Source
+from migrator.pieces import WHOLE, Piece
+from migrator.reading import ReadingSession
+from migrator.source import ScanSession
 
 BUCKETS = 1024
 """Enough that a difference is looked for in a small part of a table, few enough to cost nothing."""
@@ -51,13 +54,24 @@ class Hashes:
     bucket: str
 
 
-def of_source(source: Source, uri: str, comparison: Comparison) -> Digest:
-    """
-    Return the digest of the source's table; ``uri`` leads to the target, which knows the forms of its own types.
+def total(digests: Iterable[Digest]) -> Digest:
+    """Return the digest of all rows together of which these are the parts."""
+    rows: Counter[int] = Counter()
+    sums: Counter[int] = Counter()
+    for bucket, count, added in (entry for one in digests for entry in one.buckets):
+        rows[bucket] += count
+        sums[bucket] += added
+    return Digest(tuple((bucket, rows[bucket], sums[bucket]) for bucket in sorted(rows)))
 
-    Blocks while the table is scanned; raises SourceUnreadable.
+
+def of_source(session: ScanSession, address: TargetAddress, comparison: Comparison, piece: Piece = WHOLE) -> Digest:
     """
-    with source_rows(source, uri, comparison) as reader:
+    Return the digest of a piece of the source's table.
+
+    ``address`` is that of the target, which knows the forms of its own types. Blocks while the piece is scanned;
+    raises SourceUnreadable.
+    """
+    with source_rows(session, address, comparison, piece) as reader:
         return of_source_rows(reader, comparison)
 
 
@@ -66,13 +80,13 @@ def of_source_rows(reader: pa.RecordBatchReader, comparison: Comparison) -> Dige
     return _digest(reader, hashes(source_side(comparison.readings).forms, comparison.key))
 
 
-def of_target(cursor: Any, comparison: Comparison) -> Digest:  # noqa: ANN401 - the driver ships no types
+def of_target(session: ReadingSession, comparison: Comparison, stretch: Stretch = EVERYWHERE) -> Digest:
     """
-    Return the digest of the same columns of the target's table, read through the cursor of a ``reading_session``.
+    Return the digest of the same columns of a stretch of the target's table, read through ``session``.
 
-    Blocks while the table is read, in a read-only transaction; raises what the ADBC driver raises.
+    Blocks while the rows are read, in a read-only transaction; raises what the session raises.
     """
-    with target_rows(cursor, comparison) as reader:
+    with target_rows(session, comparison, stretch) as reader:
         return _digest(reader, hashes(target_side(comparison.readings).forms, comparison.key))
 
 

@@ -127,9 +127,13 @@ def explain(error: BaseException) -> MigratorError | None:
 
 def _gravest(group: BaseExceptionGroup[BaseException]) -> MigratorError | None:
     ordinary = [one for one in group.exceptions if not isinstance(one, asyncio.CancelledError)]
-    for one in sorted(ordinary, key=is_transient):
+    for one in sorted(ordinary, key=_may_heal):
         return explain(one)
     return None
+
+
+def _may_heal(error: BaseException) -> bool:
+    return isinstance(error, GaveUp) or is_transient(error)
 
 
 def _from_server(error: BaseException) -> _Words | None:

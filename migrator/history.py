@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from uuid import UUID
 
-from migrator import ledger
+from migrator import ledger, loads
 from migrator.errors import GaveUp, SourceChanged
 from migrator.source_file import Fingerprint
 from migrator.target import Target
@@ -12,9 +12,9 @@ from migrator.target import Target
 async def migrated(target: Target) -> Fingerprint | None:
     """Return the source that was migrated here, if one was, and completely."""
     async with target.connect() as connection:
-        if not await ledger.exists(connection) or not await ledger.recall(connection, "completed"):
+        if not await ledger.exists(connection) or not await ledger.recall(connection, ledger.COMPLETED):
             return None
-        return Fingerprint(**await ledger.recall(connection, "source"))
+        return Fingerprint(**await ledger.recall(connection, ledger.SOURCE))
 
 
 async def go_on_with(target: Target, fingerprint: Fingerprint, run_id: UUID) -> None:
@@ -25,9 +25,9 @@ async def go_on_with(target: Target, fingerprint: Fingerprint, run_id: UUID) -> 
     """
     async with target.transaction() as connection:
         await ledger.check_owner(connection, run_id)
-        known = await ledger.recall(connection, "source")
-        if known is None or not await ledger.begun(connection):
-            await ledger.remember(connection, "source", asdict(fingerprint))
+        known = await ledger.recall(connection, ledger.SOURCE)
+        if known is None or not await loads.begun(connection):
+            await ledger.remember(connection, ledger.SOURCE, asdict(fingerprint))
             return
     if changes := Fingerprint(**known).differences(fingerprint):
         raise SourceChanged(
@@ -44,7 +44,7 @@ async def make_ready(target: Target) -> None:
     Raises GaveUp if somebody has taken the migration back meanwhile: the tables are empty then.
     """
     async with target.transaction() as connection:
-        if not await ledger.recall(connection, "completed"):
+        if not await ledger.recall(connection, ledger.COMPLETED):
             raise GaveUp(
                 "what was migrated has been taken back meanwhile, by `migrator reset` or a run with --restart",
                 next_step="run again, when nobody else does",
@@ -67,5 +67,5 @@ async def complete(target: Target, before: Fingerprint, after: Fingerprint, run_
         )
     async with target.transaction() as connection:
         await ledger.check_owner(connection, run_id)
-        await ledger.remember(connection, "source", asdict(before))
-        await ledger.remember(connection, "completed", value=True)
+        await ledger.remember(connection, ledger.SOURCE, asdict(before))
+        await ledger.remember(connection, ledger.COMPLETED, value=True)

@@ -6,15 +6,22 @@ The job: its stages in order, on one page, and the smaller commands that do a pa
 Values go from stage to stage by name. Whatever raises ends the run; the ledger knows how far it came.
 """
 
+import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import structlog
 
-from migrator import book, history, ledger
+from migrator import book, history, ledger, loads
 from migrator.book import Book
 from migrator.examples import Showing
-from migrator.progress import Progress
+from migrator.explain import explain
+from migrator.handover import Handover
+from migrator.inspection import check_intact, look_at_source, look_over
+from migrator.names import TableName
+from migrator.plan import Plan
+from migrator.progress import Progress, Silent
 from migrator.readiness import until_ready
 from migrator.report import CheckReport, Report, Status
 from migrator.settings import Settings
@@ -23,17 +30,13 @@ from migrator.source_file import Fingerprint, check_file
 from migrator.stages.analyze import analyze
 from migrator.stages.copy import copy
 from migrator.stages.park import park
-from migrator.stages.preflight import (
-    look_at_source,
-    look_over,
-    occupied_tables,
-    strangers_in,
-)
+from migrator.stages.preflight import occupied_tables, strangers_in
 from migrator.stages.restore import restore
 from migrator.stages.schema import alembic_project, schema
 from migrator.stages.sequences import sequences
 from migrator.stages.upgrade import upgrade
 from migrator.steps import (
+    beside,
     check_configuration,
     compare_all,
     held_target,
@@ -55,7 +58,9 @@ from migrator.steps import (
     what_was_decided,
 )
 from migrator.strangers import refusal
+from migrator.survey import Survey
 from migrator.target import Target
+from migrator.verdict import Verdict
 
 log = structlog.get_logger()
 
@@ -93,47 +98,90 @@ async def _move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     settings: Settings, source: Source, target: Target, run_book: Book, fingerprint: Fingerprint, progress: Progress
 ) -> Report:
     """Go through the stages from ``schema`` to ``upgrade``."""
-    stage, jobs, batch_bytes = run_book.stage, settings.jobs, settings.batch_bytes
+    stage = run_book.stage
     contents = await source.describe()
     await history.go_on_with(target, fingerprint, run_book.run_id)
-    await stage("schema", lambda: schema(contents, target, settings, run_book.run_id))
-    plan = await plan_of(settings, contents, target)
-    tell_skipped(plan)
-    surveys = await stage("preflight", lambda: look_before(settings, source, target, plan, progress))
-    profiles = {name: survey.profile for name, survey in surveys.items()}
-    rows = {name: profile.rows for name, profile in profiles.items()}
+    async with beside(check_intact(source)) as looking:
+        looks = [looking]
+        await stage("schema", lambda: schema(contents, target, settings, run_book.run_id))
+        plan = await plan_of(settings, contents, target)
+        tell_skipped(plan)
+
+        async def look() -> dict[TableName, Survey]:
+            intact = looks.pop() if looks else check_intact(source)  # a second try looks anew
+            return await look_before(settings, source, target, plan, progress, intact)
+
+        surveys = await stage("preflight", look)
+    rows = {name: survey.profile.rows for name, survey in surveys.items()}
     await stage("park", lambda: park(target, plan, rows, run_book.run_id))
     progress.begin("copy", {str(name): count for name, count in rows.items()})
-    await stage(
-        "copy",
-        lambda: copy(
-            source,
-            target,
-            plan,
-            profiles,
-            run_id=run_book.run_id,
-            jobs=jobs,
-            batch_bytes=batch_bytes,
-            chunk_bytes=settings.chunk_bytes,
-            stall_seconds=settings.stall_timeout_seconds,
-            progress=progress,
-        ),
-    )
+    verdicts = await _carry(settings, source, target, plan, surveys, run_book, progress)
     progress.finish()
-    await stage("restore", lambda: restore(target, jobs, run_book.run_id))
-    await stage("sequences", lambda: sequences(source, target, plan))
-    await stage("analyze", lambda: analyze(target, plan, jobs))
-    verdicts = await stage(
-        "verify",
-        lambda: compare_all(settings, source, target, plan, progress, surveys, note=run_book.run_id),
-    )
     await history.complete(target, fingerprint, await source.fingerprint(), run_book.run_id)
     if settings.schema_mode == "alembic":
         await stage("upgrade", lambda: upgrade(target, alembic_project(settings)))
     await history.make_ready(target)
     headline = "migrated: every value of every row is in the target"
     report = await report_of(target, plan, verdicts, run_book.runner, headline)
-    return replace(report, notes=what_was_decided(plan, profiles.values()))
+    return replace(report, notes=what_was_decided(plan, [survey.profile for survey in surveys.values()]))
+
+
+async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
+    settings: Settings,
+    source: Source,
+    target: Target,
+    plan: Plan,
+    surveys: Mapping[TableName, Survey],
+    run_book: Book,
+    progress: Progress,
+) -> list[Verdict]:
+    """
+    Go through the stages from ``copy`` to ``verify``, which overlap.
+
+    A table's keys come back when its rows are there, and when they stand it is analyzed and compared, while other
+    tables are still copied. What reads or sends values, for ``copy`` and ``verify``, has ``settings.jobs`` hands.
+    """
+    stage, run_id, jobs, hands = run_book.stage, run_book.run_id, settings.jobs, asyncio.Semaphore(settings.jobs)
+    copied: Handover[TableName] = Handover()
+    standing: Handover[TableName] = Handover()
+
+    async def bring() -> None:
+        await stage(
+            "copy",
+            lambda: copy(
+                source,
+                target,
+                plan,
+                surveys,
+                run_id=run_id,
+                hands=hands,
+                batch_bytes=settings.batch_bytes,
+                stall_seconds=settings.stall_timeout_seconds,
+                progress=progress,
+                done=copied,
+            ),
+        )
+        await copied.close()
+
+    async def stand() -> None:
+        await stage("restore", lambda: restore(target, jobs, run_id, copied, standing))
+        await stage("sequences", lambda: sequences(source, target, plan))
+        await standing.close()
+
+    async def look() -> list[Verdict]:
+        return await compare_all(
+            settings, source, target, plan, Silent(), surveys, hands=hands, ready=standing, note=run_id
+        )
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(bring())
+            group.create_task(stand())
+            group.create_task(stage("analyze", lambda: analyze(target, standing, jobs)))
+            verdicts = group.create_task(stage("verify", look))
+    except ExceptionGroup as failures:
+        raise explain(failures) or failures from failures
+    return verdicts.result()
 
 
 async def check(settings: Settings, progress: Progress) -> CheckReport:
@@ -158,8 +206,10 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
                 plan,
                 jobs=settings.jobs,
                 batch_bytes=settings.batch_bytes,
+                chunk_bytes=settings.chunk_bytes,
                 showing=showing,
                 progress=progress,
+                intact=check_intact(source),
             ),
         )
         allowed = await known_rows(target)
@@ -238,7 +288,7 @@ async def status(settings: Settings) -> Status:
             return Status(
                 tuple(runs),
                 tuple(await ledger.stages_of(connection, runs[0].id)) if runs else (),
-                tuple((await ledger.copied(connection)).values()),
+                tuple((await loads.copied(connection)).values()),
                 tuple(f"{entry.kind} {entry.name} of {entry.table}" for entry in await ledger.still_parked(connection)),
                 await ledger.completed_at(connection),
             )

@@ -7,23 +7,24 @@ That is for types that only it can read, and for domains, whose CHECKs are its o
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, Self
+from typing import Self
 
 import adbc_driver_postgresql.dbapi as adbc
 
+from migrator.address import TargetAddress
 from migrator.names import TableName, quote_literal
-from migrator.reading import reading_session
+from migrator.reading import ReadingSession
 from migrator.target import TargetColumn
 
 
 class Judge:
     """Answers for the columns of one table, in a session that can only read. It connects when it is first asked."""
 
-    def __init__(self, uri: str, table: TableName) -> None:
-        self._uri = uri
+    def __init__(self, address: TargetAddress, table: TableName) -> None:
+        self._address = address
         self._table = table
         self._opened = ExitStack()
-        self._cursor: Any = None
+        self._session: ReadingSession | None = None
         self._types: dict[str, tuple[str, str]] = {}
 
     def __enter__(self) -> Self:
@@ -42,18 +43,17 @@ class Judge:
         """
         if not texts:
             return None
-        cursor = self._connected()
+        session = self._connected()
         declared, bare = self._types[column.name]
         # A cast cuts and rounds what COPY would refuse or round: the value without length and precision shows that.
         narrows = column.modifier >= 0 or column.type_name == "_float4"
         # As text, since a row with a NULL in it is neither NULL nor NOT NULL (PostgreSQL, "Comparison Operators").
         exact = f"v::{declared}::{bare} = v::{bare}" if narrows else f"v::{declared}::text IS NOT NULL"
         try:
-            cursor.execute(
+            [(exact_all,)] = session.rows(
                 f"SELECT bool_and(coalesce({exact}, true)) FROM json_array_elements_text($1::json) AS given(v)",
                 [json.dumps(texts)],
             )
-            [(exact_all,)] = cursor.fetchall()
         except adbc.Error as error:
             if not {error.sqlstate, (error.sqlstate or "")[:2]} & _ABOUT_VALUES:
                 raise
@@ -66,11 +66,11 @@ class Judge:
 
         Raises what the ADBC driver raises if the server is lost.
         """
-        cursor = self._connected()
+        session = self._connected()
         # citext folds by the database's own collation, whatever the column's is (PostgreSQL, "citext", Limitations).
         one = "lower(v)" if column.type_name == "citext" else f"v::{self._types[column.name][1]}::text"
         try:
-            cursor.execute(
+            rows = session.rows(
                 f"SELECT {one} FROM json_array_elements_text($1::json) WITH ORDINALITY AS given(v, place) "
                 "ORDER BY place",
                 [json.dumps(texts)],
@@ -79,14 +79,14 @@ class Judge:
             if not {error.sqlstate, (error.sqlstate or "")[:2]} & _ABOUT_VALUES:
                 raise
             return texts
-        return [folded for (folded,) in cursor.fetchall()]
+        return [folded for (folded,) in rows]
 
-    def _connected(self) -> Any:  # noqa: ANN401 - the driver ships no types
-        if self._cursor is None:
-            self._cursor = self._opened.enter_context(reading_session(self._uri))
-            self._cursor.execute(_TYPES.format(table=quote_literal(self._table.quoted)))
-            self._types = {name: (declared, bare) for name, declared, bare in self._cursor.fetchall()}
-        return self._cursor
+    def _connected(self) -> ReadingSession:
+        if self._session is None:
+            self._session = self._opened.enter_context(ReadingSession(self._address))
+            types = self._session.rows(_TYPES.format(table=quote_literal(self._table.quoted)))
+            self._types = {name: (declared, bare) for name, declared, bare in types}
+        return self._session
 
 
 _ABOUT_VALUES = frozenset({"22", "23", "0A", "2F", "54", "42601", "XX000"})

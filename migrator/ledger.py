@@ -21,7 +21,7 @@ from migrator.source_file import Fingerprint
 from migrator.target import LEDGER_SCHEMA
 
 metadata = sa.MetaData(schema=LEDGER_SCHEMA)
-_now = sa.func.clock_timestamp()
+now = sa.func.clock_timestamp()
 _moment = TIMESTAMP(timezone=True)
 
 runs = sa.Table(
@@ -31,7 +31,7 @@ runs = sa.Table(
     sa.Column("version", sa.Text, nullable=False),
     sa.Column("source", JSONB, nullable=False),
     sa.Column("settings", JSONB, nullable=False),
-    sa.Column("started_at", _moment, nullable=False, server_default=_now),
+    sa.Column("started_at", _moment, nullable=False, server_default=now),
     sa.Column("ended_at", _moment),
     sa.Column("exit_code", sa.Integer, comment="null while the run goes on, or if it was killed"),
     sa.Column("message", sa.Text),
@@ -41,7 +41,7 @@ stages = sa.Table(
     metadata,
     sa.Column("run_id", sa.Uuid, sa.ForeignKey(runs.c.id), primary_key=True),
     sa.Column("stage", sa.Text, primary_key=True),
-    sa.Column("started_at", _moment, nullable=False, server_default=_now),
+    sa.Column("started_at", _moment, nullable=False, server_default=now),
     sa.Column("ended_at", _moment),
 )
 tables = sa.Table(
@@ -53,7 +53,7 @@ tables = sa.Table(
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("bytes", sa.BigInteger, nullable=False),
     sa.Column("seconds", sa.Double, nullable=False),
-    sa.Column("copied_at", _moment, nullable=False, server_default=_now),
+    sa.Column("copied_at", _moment, nullable=False, server_default=now),
     sa.Column("digest", sa.Text),
     sa.Column("verified_at", _moment),
     comment="one line a table, committed together with its rows",
@@ -65,15 +65,14 @@ chunks = sa.Table(
     sa.Column("table_name", sa.Text, primary_key=True),
     sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("run_id", sa.Uuid, sa.ForeignKey(runs.c.id), nullable=False),
+    sa.Column("after", sa.Text, comment="key of the row before its first, as SQL literals; null for the first chunk"),
     sa.Column("last", sa.Text, comment="key of its last row, as SQL literals; null for the last chunk of a table"),
-    sa.Column("rows", sa.BigInteger, nullable=False),
-    sa.Column("bytes", sa.BigInteger, nullable=False),
-    sa.Column("seconds", sa.Double, nullable=False),
-    sa.Column(
-        "transaction", sa.BigInteger, nullable=False, comment="which brought the rows: their xmin, with an epoch"
-    ),
-    sa.Column("copied_at", _moment, nullable=False, server_default=_now),
-    comment="one line a piece of a table, committed together with its rows; a small table is one piece",
+    sa.Column("rows", sa.BigInteger, comment="null, like all that follows, while its rows aren't there"),
+    sa.Column("bytes", sa.BigInteger),
+    sa.Column("seconds", sa.Double),
+    sa.Column("transaction", sa.BigInteger, comment="which brought the rows: their xmin, with an epoch"),
+    sa.Column("copied_at", _moment),
+    comment="one line a piece of a table, filled in together with its rows; a small table is one piece",
 )
 seeded = sa.Table(
     "seeded",
@@ -93,7 +92,7 @@ parked = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("statements", JSONB, nullable=False),
     sa.Column("restored_at", _moment),
-    sa.Column("parked_at", _moment, nullable=False, server_default=_now),
+    sa.Column("parked_at", _moment, nullable=False, server_default=now),
     comment="keys and indexes taken away for the load, with the statements that bring them back",
 )
 state = sa.Table(
@@ -101,41 +100,22 @@ state = sa.Table(
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", JSONB, nullable=False),
-    sa.Column("written_at", _moment, nullable=False, server_default=_now),
+    sa.Column("written_at", _moment, nullable=False, server_default=now),
     comment="facts about the migration as a whole: began_empty, source, owner, completed, ready",
 )
+SOURCE = "source"
+"""Fingerprint of the file whose rows are brought."""
+OWNER = "owner"
+"""The run that may write."""
+COMPLETED = "completed"
+"""Written when every row is verified."""
+READY = "ready"
+"""Written when nothing is left to do: rows verified, newest schema reached."""
+
 # Only where it is missing: a second role that runs the job may have no right to grant.
 _MAY_NOT_READ = sa.text(
     f"SELECT true FROM pg_roles WHERE rolname = :role AND NOT has_schema_privilege(oid, '{LEDGER_SCHEMA}', 'USAGE')"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class CopiedTable:
-    """A table whose rows are in the target."""
-
-    name: TableName
-    run_id: UUID
-    rows: int
-    bytes: int
-    seconds: float
-    digest: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """How far a table has come: the chunks of it that are in the target."""
-
-    chunks: int = 0
-    rows: int = 0
-    bytes: int = 0
-    seconds: float = 0.0
-    last: str | None = None
-    """Key of the last row that is there, as SQL literals."""
-
-    def and_then(self, *, rows: int, size: int, seconds: float, last: str | None) -> "Begun":
-        """Return how far it is with one more chunk."""
-        return Begun(self.chunks + 1, self.rows + rows, self.bytes + size, self.seconds + seconds, last)
 
 
 FOREIGN_KEY = "foreign key"
@@ -180,26 +160,26 @@ async def begin_run(
 async def end_run(connection: AsyncConnection, run_id: UUID, *, exit_code: int | None, message: str) -> None:
     """Write how a run ended."""
     ended = runs.update().where(runs.c.id == run_id)
-    await connection.execute(ended.values(ended_at=_now, exit_code=exit_code, message=message))
+    await connection.execute(ended.values(ended_at=now, exit_code=exit_code, message=message))
 
 
 async def begin_stage(connection: AsyncConnection, run_id: UUID, stage: str) -> None:
     """Write that a stage starts."""
     line = insert(stages).values(run_id=run_id, stage=stage)
-    again = line.on_conflict_do_update(constraint=stages.primary_key, set_={"started_at": _now, "ended_at": None})
+    again = line.on_conflict_do_update(constraint=stages.primary_key, set_={"started_at": now, "ended_at": None})
     await connection.execute(again)
 
 
 async def end_stage(connection: AsyncConnection, run_id: UUID, stage: str) -> None:
     """Write that a stage is done."""
     line = stages.update().where(stages.c.run_id == run_id, stages.c.stage == stage)
-    await connection.execute(line.values(ended_at=_now))
+    await connection.execute(line.values(ended_at=now))
 
 
 async def remember(connection: AsyncConnection, name: str, value: object) -> None:
     """Write a fact about the migration, in place of what was known under that name."""
     line = insert(state).values(name=name, value=value)
-    again = line.on_conflict_do_update(constraint=state.primary_key, set_={"value": value, "written_at": _now})
+    again = line.on_conflict_do_update(constraint=state.primary_key, set_={"value": value, "written_at": now})
     await connection.execute(again)
 
 
@@ -210,13 +190,8 @@ async def recall(connection: AsyncConnection, name: str) -> Any:  # noqa: ANN401
 
 async def completed_at(connection: AsyncConnection) -> datetime | None:
     """Return when the migration was found complete, or None."""
-    moment: datetime | None = await connection.scalar(sa.select(state.c.written_at).where(state.c.name == "completed"))
+    moment: datetime | None = await connection.scalar(sa.select(state.c.written_at).where(state.c.name == COMPLETED))
     return moment
-
-
-OWNER = "owner"
-READY = "ready"
-"""Written when nothing is left to do: rows verified, newest schema reached."""
 
 
 async def take_over(connection: AsyncConnection, run_id: UUID) -> None:
@@ -237,113 +212,6 @@ async def check_owner(connection: AsyncConnection, run_id: UUID) -> None:
             f"another run has taken over: {owner}",
             next_step="wait for it to end; `migrator status` shows how far it is",
         )
-
-
-async def write_chunk(  # noqa: PLR0913 - a line's columns
-    connection: AsyncConnection,
-    table: TableName,
-    run_id: UUID,
-    position: int,
-    *,
-    last: str | None,
-    rows: int,
-    size: int,
-    seconds: float,
-) -> None:
-    """Write that a chunk's rows are there; belongs into the transaction that brings them."""
-    values = {
-        "schema_name": table.schema,
-        "table_name": table.name,
-        "position": position,
-        "run_id": run_id,
-        "last": last,
-        "rows": rows,
-        "bytes": size,
-        "seconds": seconds,
-        "transaction": sa.cast(sa.cast(sa.func.pg_current_xact_id(), sa.Text), sa.BigInteger),
-    }
-    await connection.execute(chunks.insert().values(values))
-
-
-async def begun(connection: AsyncConnection) -> dict[TableName, Begun]:
-    """Return how far each table is of which something is in the target, also those that are complete."""
-    found = (await connection.execute(sa.select(chunks).order_by(chunks.c.position))).all()
-    far: dict[TableName, Begun] = {}
-    for row in found:
-        name = TableName(row.schema_name, row.table_name)
-        so_far = far.get(name, Begun())
-        far[name] = so_far.and_then(rows=row.rows, size=row.bytes, seconds=row.seconds, last=row.last)
-    return far
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What was brought into a table, and by which transactions."""
-
-    rows: int
-    transactions: tuple[int, ...]
-
-
-async def loaded(connection: AsyncConnection) -> dict[TableName, Loaded]:
-    """Return what this migration has brought into each table, complete or not."""
-    found = (await connection.execute(sa.select(chunks))).all()
-    all_of: dict[TableName, Loaded] = {}
-    for row in found:
-        name = TableName(row.schema_name, row.table_name)
-        so_far = all_of.get(name, Loaded(0, ()))
-        all_of[name] = Loaded(so_far.rows + row.rows, (*so_far.transactions, row.transaction))
-    return all_of
-
-
-async def forget(connection: AsyncConnection, names: Sequence[TableName]) -> None:
-    """Remove the lines about tables that were emptied, and that the migration was begun with a source or completed."""
-    for table in (chunks, tables, seeded):
-        for name in names:
-            its_own = (table.c.schema_name == name.schema, table.c.table_name == name.name)
-            await connection.execute(table.delete().where(*its_own))
-    await connection.execute(state.delete().where(state.c.name.in_(["source", "completed", READY])))
-
-
-async def write_copied(connection: AsyncConnection, table: CopiedTable) -> None:
-    """Write that all of a table's rows are there; belongs into the transaction that brings the last of them."""
-    values = {
-        "schema_name": table.name.schema,
-        "table_name": table.name.name,
-        "run_id": table.run_id,
-        "rows": table.rows,
-        "bytes": table.bytes,
-        "seconds": table.seconds,
-    }
-    await connection.execute(tables.insert().values(values))
-
-
-async def write_verified(connection: AsyncConnection, table: TableName, digest: str) -> None:
-    """Write that a table was compared and found equal, with the digest both sides had."""
-    line = tables.update().where(tables.c.schema_name == table.schema, tables.c.table_name == table.name)
-    await connection.execute(line.values(digest=digest, verified_at=_now))
-
-
-async def copied(connection: AsyncConnection) -> dict[TableName, CopiedTable]:
-    """Return the tables whose rows this migration has brought, also in earlier runs."""
-    found = (await connection.execute(sa.select(tables))).all()
-    return {
-        name: CopiedTable(name, row.run_id, row.rows, row.bytes, row.seconds, row.digest)
-        for row in found
-        for name in (TableName(row.schema_name, row.table_name),)
-    }
-
-
-async def write_seeded(connection: AsyncConnection, counts: Mapping[TableName, int]) -> None:
-    """Write how many rows the migrations themselves put into each table."""
-    if counts:
-        lines = [{"schema_name": t.schema, "table_name": t.name, "rows": rows} for t, rows in counts.items()]
-        await connection.execute(insert(seeded).on_conflict_do_nothing(), lines)
-
-
-async def seeded_rows(connection: AsyncConnection) -> dict[TableName, int]:
-    """Return the rows that migrations put into tables of a database that was empty."""
-    found = (await connection.execute(sa.select(seeded))).all()
-    return {TableName(row.schema_name, row.table_name): row.rows for row in found}
 
 
 async def write_parked(
@@ -371,7 +239,7 @@ async def still_parked(connection: AsyncConnection) -> list[Parked]:
 
 async def write_restored(connection: AsyncConnection, entry: Parked) -> None:
     """Write that something is back; belongs into the transaction that brings it."""
-    await connection.execute(parked.update().where(parked.c.id == entry.id).values(restored_at=_now))
+    await connection.execute(parked.update().where(parked.c.id == entry.id).values(restored_at=now))
 
 
 @dataclass(frozen=True, slots=True)

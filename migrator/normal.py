@@ -7,14 +7,16 @@ if both are the same value, whatever the type; DuckDB has none of these types to
 
 import json
 from collections.abc import Sequence
-from typing import Any, Self
+from contextlib import ExitStack
+from typing import Self
 
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from migrator.address import TargetAddress
 from migrator.names import TableName, quote_literal
-from migrator.reading import reading_session
+from migrator.reading import ReadingSession
 from migrator.retry import is_transient
 
 AT_ONCE = 5_000
@@ -24,21 +26,20 @@ AT_ONCE = 5_000
 class NormalForms:
     """Answers for the columns of one table. It connects when it is first asked."""
 
-    def __init__(self, uri: str, table: TableName) -> None:
-        self._uri = uri
+    def __init__(self, address: TargetAddress, table: TableName) -> None:
+        self._address = address
         self._table = table
-        self._opened: Any = None
-        self._cursor: Any = None
+        self._opened = ExitStack()
+        self._session: ReadingSession | None = None
         self._readings: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         """Return itself."""
         return self
 
-    def __exit__(self, *details: object) -> None:
+    def __exit__(self, *_details: object) -> None:
         """Close the session, if there is one."""
-        if self._opened is not None:
-            self._opened.__exit__(*details)
+        self._opened.close()
 
     def of(self, column: str, text: pa.Array) -> pa.Array:
         """
@@ -54,14 +55,13 @@ class NormalForms:
         return pc.take(pa.array(spelled, pa.string()), different.indices)
 
     def _spell(self, column: str, texts: Sequence[str]) -> Sequence[str]:
-        cursor = self._connected()
+        session = self._connected()
         statement = (
             f"SELECT ({self._readings[column]})::text AS spelled "
             "FROM json_array_elements_text($1::json) WITH ORDINALITY AS given(v, place) ORDER BY place"
         )
         try:
-            cursor.execute(statement, (json.dumps(texts),))
-            spelled: list[str] = cursor.fetch_arrow_table()["spelled"].to_pylist()
+            spelled: list[str] = session.table(statement, (json.dumps(texts),))["spelled"].to_pylist()
         except (adbc.Error, UnicodeError) as error:
             if is_transient(error):  # it says nothing about the texts
                 raise
@@ -71,13 +71,11 @@ class NormalForms:
             return [*self._spell(column, texts[:middle]), *self._spell(column, texts[middle:])]
         return spelled
 
-    def _connected(self) -> Any:  # noqa: ANN401 - the driver ships no types
-        if self._cursor is None:
-            self._opened = reading_session(self._uri)
-            self._cursor = self._opened.__enter__()
-            self._cursor.execute(_TYPES.format(table=quote_literal(self._table.quoted)))
-            self._readings = dict(self._cursor.fetchall())
-        return self._cursor
+    def _connected(self) -> ReadingSession:
+        if self._session is None:
+            self._session = self._opened.enter_context(ReadingSession(self._address))
+            self._readings = dict(self._session.rows(_TYPES.format(table=quote_literal(self._table.quoted))))
+        return self._session
 
 
 # By its qualified name and without a modifier: `bit` as a keyword would mean bit(1). Domains are followed down.

@@ -1,44 +1,84 @@
-"""How a large table is cut into pieces that are committed one by one: a kill costs no more than the one under way."""
+"""
+How a large table is cut into pieces: each is read, committed and compared by itself, several at the same time.
+
+So one large table keeps all hands busy, and a kill costs no more than the pieces under way.
+"""
 
 from dataclasses import dataclass
 
 from migrator.findings import Profile
 from migrator.source import ScanSession, SourceTable
 
+_A_HAND = 4
+"""Pieces for each hand, where one table would have to be waited for: the last hand is done soon after the first."""
+
+_LEAST_BYTES = 16 << 20
+"""Below, what a piece costs by itself (a session's scan begins, a transaction ends) begins to show."""
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A run of rows in the order of the key, as a condition in SQLite's SQL."""
+    """A run of rows in the order of the table's key, its bounds written as SQL literals. Without bounds, all rows."""
 
-    where: str
-    """Empty for the whole table."""
-    last: str | None
-    """The key of its last row, as SQL literals: where the next piece begins. None for the last piece of a table."""
+    after: str | None = None
+    """The key of the row before the first."""
+    last: str | None = None
+    """The key of the last row."""
+
+    def where(self, table: SourceTable) -> str:
+        """Return the condition in SQLite's SQL; empty for the whole table."""
+        row = _row(table)
+        begin = f"{row} > ({self.after})" if self.after is not None else ""
+        end = f"{row} <= ({self.last})" if self.last is not None else ""
+        return " AND ".join(part for part in (begin, end) if part)
 
 
-def rows_per_piece(profile: Profile, piece_bytes: int) -> int:
-    """Return a number of rows that are about ``piece_bytes`` together."""
-    return max(1, piece_bytes * profile.rows // max(profile.bytes, 1))
+WHOLE = Piece()
 
 
-def next_piece(session: ScanSession, table: SourceTable, after: str | None, rows: int) -> Piece:
+def piece_bytes(profile: Profile, total_bytes: int, jobs: int, chunk_bytes: int) -> int:
     """
-    Return the piece of at most ``rows`` rows that begins after the key ``after``, or at the table's first row.
+    Return how large a table's pieces are to be: ``chunk_bytes``, or less if it is so large that others would wait.
 
-    SQLite walks over the keys of one piece and remembers none of them. A table without a key to walk along (a column
-    took each of the rowid's names) is one piece. Raises SourceUnreadable.
+    ``total_bytes`` are those of all tables together, shared by ``jobs`` hands.
     """
-    key = [table.rowid] if table.rowid else [column.quoted for column in table.key]
-    if not key:
-        return Piece("", None)
-    row = f"({', '.join(key)})"
+    if jobs == 1 or profile.bytes * jobs <= total_bytes:
+        return chunk_bytes
+    return min(chunk_bytes, max(_LEAST_BYTES, profile.bytes // (_A_HAND * jobs)))
+
+
+def cut(session: ScanSession, table: SourceTable, profile: Profile, size: int) -> tuple[Piece, ...]:
+    """
+    Return the pieces of about ``size`` bytes that a table comes in, in the order of its key.
+
+    SQLite walks over the keys once and remembers none of them. A table without a key to walk along (a column took each
+    of the rowid's names) is one piece. Blocks; raises SourceUnreadable.
+    """
+    rows = max(1, size * profile.rows // max(profile.bytes, 1))
+    if rows >= profile.rows or not _key(table):
+        return (WHOLE,)
+    pieces: list[Piece] = []
+    after: str | None = None
+    while (last := _last_key(session, table, after, rows)) is not None:
+        pieces.append(Piece(after, last))
+        after = last
+    return (*pieces, Piece(after))
+
+
+def _last_key(session: ScanSession, table: SourceTable, after: str | None, rows: int) -> str | None:
+    """Return the key of the last of so many rows after a key; None if there are not so many."""
+    key = _key(table)
     literals = " || ', ' || ".join(f"quote({part})" for part in key)
-    begin = f"{row} > ({after})" if after is not None else ""
+    begin = f" WHERE {Piece(after).where(table)}" if after is not None else ""
     found = session.ask(
-        f"SELECT {literals} AS last FROM {table.quoted}{f' WHERE {begin}' if begin else ''} "
-        f"ORDER BY {', '.join(key)} LIMIT 1 OFFSET {rows - 1}"
+        f"SELECT {literals} AS last FROM {table.quoted}{begin} ORDER BY {', '.join(key)} LIMIT 1 OFFSET {rows - 1}"
     )
-    if not found:
-        return Piece(begin, None)
-    last = str(found[0]["last"])
-    return Piece(" AND ".join(part for part in (begin, f"{row} <= ({last})") if part), last)
+    return str(found[0]["last"]) if found else None
+
+
+def _key(table: SourceTable) -> list[str]:
+    return [table.rowid] if table.rowid else [column.quoted for column in table.key]
+
+
+def _row(table: SourceTable) -> str:
+    return f"({', '.join(_key(table))})"

@@ -1,11 +1,15 @@
 """Sessions of the target that can only read, and in which every value has one spelling: verification's way in."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import adbc_driver_postgresql.dbapi as adbc
+import pyarrow as pa
+
+from migrator.address import TargetAddress
+from migrator.watchdog import Watchdog
 
 R = TypeVar("R")
 
@@ -22,46 +26,117 @@ SET idle_in_transaction_session_timeout = 0
 """
 
 
-@contextmanager
-def reading_session(uri: str) -> Iterator[Any]:
-    """Open a cursor on a session of its own that can only read, and in which values have one spelling."""
-    with adbc.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
-        for statement in _SESSION.split(";"):
-            cursor.execute(statement)
-        yield cursor
+class ReadingSession:
+    """
+    A session of the target, opened with the block, to be used by one thread at a time.
+
+    Whatever waits for the server raises what the ADBC driver raises; and TimeoutError if an answer is overdue by
+    ``address.stall_timeout_seconds`` and the server isn't at work on it, or if ``give_up`` was called.
+    """
+
+    def __init__(self, address: TargetAddress) -> None:
+        self._watchdog = Watchdog(address)
+        self._opened = ExitStack()
+        self._cursor: Any = None
+
+    def __enter__(self) -> Self:
+        """Connect."""
+        try:
+            self._opened.enter_context(self._watchdog)
+            with self._watchdog.waiting():
+                connection = self._opened.enter_context(adbc.connect(self._watchdog.uri(), autocommit=True))
+            self._cursor = self._opened.enter_context(connection.cursor())
+            [(backend,)] = self.rows("SELECT pg_backend_pid()")
+            self._watchdog.knows(backend)
+            for statement in _SESSION.split(";"):
+                self.execute(statement)
+        except BaseException:
+            self._opened.close()
+            raise
+        return self
+
+    def __exit__(self, *_details: object) -> None:
+        """Disconnect."""
+        self._opened.close()
+
+    def execute(self, statement: str) -> None:
+        """Run a statement that has no answer."""
+        with self._watchdog.waiting():
+            self._cursor.execute(statement)
+
+    def rows(self, statement: str, parameters: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
+        """Return all rows of a statement as Python's own values."""
+        with self._watchdog.waiting():
+            self._cursor.execute(statement, parameters)
+            rows: list[tuple[Any, ...]] = self._cursor.fetchall()
+        return rows
+
+    def table(self, statement: str, parameters: Sequence[object] | None = None) -> pa.Table:
+        """Return all rows of a statement as columns."""
+        with self._watchdog.waiting():
+            self._cursor.execute(statement, parameters)
+            return self._cursor.fetch_arrow_table()
+
+    @contextmanager
+    def batches(self, statement: str, batch_bytes: int) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
+        """Open a stream of a statement's rows: its columns, and batches of about so many bytes."""
+        with self._watchdog.waiting():
+            self._cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(batch_bytes)})
+            self._cursor.execute(statement)
+            reader = self._cursor.fetch_record_batch()
+        with reader:
+            yield reader.schema, self._each(reader)
+
+    def _each(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        while True:
+            with self._watchdog.waiting():
+                batch = next(reader, None)
+            if batch is None:
+                return
+            yield batch
+
+    def give_up(self) -> None:
+        """Cut the session, from another thread: who waits in it gets an error."""
+        self._watchdog.give_up("nobody waits for it any more")
 
 
 class Reader:
     """
     A reading session for one table after another, opened when it is first needed.
 
-    Whoever closes it need not know whether a thread that nobody waits for any more is still reading: then it is that
-    thread which closes the session, when it is through.
+    Whoever closes it need not know whether a thread that nobody waits for any more is still reading: then the session
+    is cut, the thread gets an error, and closes what is left of it.
     """
 
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
+    def __init__(self, address: TargetAddress) -> None:
+        self._session = ReadingSession(address)
         self._opened = ExitStack()
-        self._cursor: Any = None
+        self._is_open = False
         self._in_use = threading.Lock()
         self._closing = False
 
-    def read(self, work: Callable[[Any], R]) -> R:
-        """Call ``work`` with the session's cursor, and return what it returns. Blocks; one thread at a time."""
-        with self._in_use:
-            try:
-                if self._cursor is None:
-                    self._cursor = self._opened.enter_context(reading_session(self._uri))
-                return work(self._cursor)
-            finally:
-                if self._closing:
-                    self._opened.close()
+    def read(self, work: Callable[[ReadingSession], R]) -> R:
+        """Call ``work`` with the session, and return what it returns. Blocks; one thread at a time."""
+        try:
+            with self._in_use:
+                if not self._is_open:
+                    self._opened.enter_context(self._session)
+                    self._is_open = True
+                return work(self._session)
+        finally:
+            if self._closing:
+                self._close_if_idle()
 
     def close(self) -> None:
-        """Close the session, or have it closed as soon as it is not in use."""
+        """Close the session, or cut it if it is in use."""
         self._closing = True
-        if self._in_use.acquire(blocking=False):
+        if not self._close_if_idle():
+            self._session.give_up()
+
+    def _close_if_idle(self) -> bool:
+        if idle := self._in_use.acquire(blocking=False):
             try:
                 self._opened.close()
             finally:
                 self._in_use.release()
+        return idle

@@ -18,6 +18,7 @@ from migrator.comparison import Comparison, quickly
 from migrator.digest import Digest
 from migrator.errors import SourceUnreadable
 from migrator.findings import Profile
+from migrator.pieces import WHOLE, Piece
 from migrator.plan import ColumnPlan, TablePlan
 from migrator.source import Lane, ScanSession, StorageClass
 from migrator.types import Losses, Unfit
@@ -33,22 +34,38 @@ class Rehearsed:
     digest: Digest
 
 
-def rehearse(session: ScanSession, table: TablePlan, profile: Profile, batch_bytes: int) -> Rehearsed | None:
+def prepare(session: ScanSession, table: TablePlan, profile: Profile, batch_bytes: int) -> Comparison | None:
     """
-    Return the digest of the source's rows if every value can be carried; None if something needs a closer look.
+    Return how the source's rows will be compared on the way; None if only PostgreSQL can say what may go in.
 
-    Blocks while the table is scanned. That it is damaged is for the closer look to say.
+    Blocks while the source is asked what its JSON is like; raises SourceUnreadable.
     """
     if any(column.asks_server for column in table.compared):
         return None
+    pairs = table.plainly().pairs
+    return quickly(session, Comparison(table.source, table.target, pairs, profile, batch_bytes))
+
+
+def rehearse(session: ScanSession, table: TablePlan, profile: Profile, batch_bytes: int) -> Rehearsed | None:
+    """Rehearse a table that is one piece: the same as ``prepare`` and ``rehearse_piece``."""
+    comparison = prepare(session, table, profile, batch_bytes)
+    found = rehearse_piece(session, table, comparison, WHOLE) if comparison else None
+    return Rehearsed(comparison, found) if comparison and found else None
+
+
+def rehearse_piece(session: ScanSession, table: TablePlan, comparison: Comparison, piece: Piece) -> Digest | None:
+    """
+    Return the digest of a piece's rows if every value can be carried; None if something needs a closer look.
+
+    Blocks while the piece is scanned. That it is damaged is for the closer look to say.
+    """
     table = table.plainly()
-    comparison = quickly(session, Comparison(table.source, table.target, table.pairs, profile, batch_bytes))
     objections: list[Exception] = []
     losses = {column: column.carrier.losses() for column in table.compared if column.carrier.losses}
 
     def rows() -> Iterator[pa.RecordBatch]:
         try:
-            for arrays in _batches(session, table, comparison):
+            for arrays in _batches(session, table, comparison, piece):
                 _carry(table, arrays, losses)
                 yield pa.record_batch([arrays[lane] for lane in comparison.lanes], schema=schema)
         except (Unfit, pa.ArrowInvalid, UnicodeDecodeError, SourceUnreadable) as error:
@@ -59,15 +76,16 @@ def rehearse(session: ScanSession, table: TablePlan, profile: Profile, batch_byt
         found = digest.of_source_rows(pa.RecordBatchReader.from_batches(schema, rows()), comparison)
     except duckdb.Error:
         return None  # a value that DuckDB reads otherwise than the copier does: the full forms see to it
-    return None if objections else Rehearsed(comparison, found)
+    return None if objections else found
 
 
-def _batches(session: ScanSession, table: TablePlan, comparison: Comparison) -> Iterator[Arrays]:
-    """Yield the table's rows by lane. What two readings have in common is read once."""
+def _batches(session: ScanSession, table: TablePlan, comparison: Comparison, piece: Piece) -> Iterator[Arrays]:
+    """Yield the piece's rows by lane. What two readings have in common is read once."""
     guards = list(_guards(table))
     wanted = [*guards, *(lane for column in table.compared for lane in column.lanes), *comparison.lanes]
     lanes = list(dict.fromkeys(wanted))
-    for batch in scan(session, table.source, lanes, profile=comparison.profile, batch_bytes=comparison.batch_bytes):
+    profile, batch_bytes, where = comparison.profile, comparison.batch_bytes, piece.where(table.source)
+    for batch in scan(session, table.source, lanes, profile=profile, batch_bytes=batch_bytes, where=where):
         arrays = dict(zip(lanes, batch.columns, strict=True))
         if any(pc.max(arrays[guard]).as_py() for guard in guards):
             raise Unfit("is not what it would be taken for")

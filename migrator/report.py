@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 from rich.console import Console
@@ -12,7 +14,8 @@ from rich.text import Text
 
 from migrator.errors import MigratorError, Mismatch
 from migrator.findings import Finding, Profile
-from migrator.ledger import CopiedTable, RunLine, StageLine
+from migrator.ledger import RunLine, StageLine
+from migrator.loads import CopiedTable
 from migrator.runner import StageTiming
 from migrator.source import Skipped
 
@@ -27,6 +30,10 @@ class TableLine:
     bytes: int | None
     """Bytes sent; None where this command sent nothing."""
     verified: bool
+    copy_seconds: float | None = None
+    """For which hands were at work on bringing it, added up; None where this command sent nothing."""
+    verify_seconds: float = 0.0
+    """The same for comparing it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,10 @@ class Report:
             "rows": sum(line.source_rows for line in self.tables),
             "tables": [asdict(line) for line in self.tables],
             "skipped": [asdict(skipped) for skipped in self.skipped],
-            "stages": [{**asdict(timing), "seconds": round(timing.seconds, 3)} for timing in self.timings],
+            "stages": [
+                {**asdict(timing), "began": round(timing.began, 3), "seconds": round(timing.seconds, 3)}
+                for timing in sorted(self.timings, key=attrgetter("began"))
+            ],
             "notes": list(self.notes),
         }
 
@@ -58,8 +68,10 @@ class Report:
         for skipped in self.skipped:
             console.print(f"not copied: {skipped.name} ({skipped.reason})", markup=False)
         if self.timings:
-            stages = " · ".join(f"{timing.stage} {timing.seconds:.2f} s" for timing in self.timings)
-            console.print(f"stages: {stages}", markup=False)
+            in_order = sorted(self.timings, key=attrgetter("began"))
+            stages = " · ".join(f"{timing.stage} {timing.seconds:.2f} s" for timing in in_order)
+            overlap = any(one.began + one.seconds > next_one.began for one, next_one in pairwise(in_order))
+            console.print(f"stages{' (some overlap)' if overlap else ''}: {stages}", markup=False)
         for note in self.notes:
             console.print(note, markup=False)
         console.print(self.headline, style="bold", markup=False)

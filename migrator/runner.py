@@ -20,6 +20,8 @@ class StageTiming:
     """How long a stage took, pauses included, and how often it was tried."""
 
     stage: str
+    began: float
+    """Seconds after the first stage of the run; stages may overlap."""
     seconds: float
     attempts: int
 
@@ -28,12 +30,14 @@ class Runner:
     """
     Call it with a stage's name and what the stage does.
 
-    The name is bound as ``stage`` to every log line meanwhile. ``timings`` lists the stages that ended well, in order.
+    The name is bound as ``stage`` to every log line meanwhile. ``timings`` lists the stages that ended well, in the
+    order in which they did.
     """
 
     def __init__(self, patience: Callable[[str], AsyncRetrying], clock: Callable[[], float] = time.monotonic) -> None:
         """``patience`` makes a retry policy for a stage of the given name; ``clock`` counts seconds."""
         self.timings: list[StageTiming] = []
+        self._first_began: float | None = None
         self._patience = patience
         self._clock = clock
 
@@ -44,6 +48,9 @@ class Runner:
         Raises an error of the tree, its facts extended by the stage; or what ``explain`` doesn't know, as it was.
         """
         began = self._clock()
+        if self._first_began is None:
+            self._first_began = began
+        after = began - self._first_began
         attempts = 0
 
         async def attempt() -> T:
@@ -63,7 +70,7 @@ class Runner:
                 if known is error:
                     raise
                 raise known from error
-            timing = StageTiming(stage, self._clock() - began, attempts)
+            timing = StageTiming(stage, after, self._clock() - began, attempts)
             self.timings.append(timing)
             tries = {"attempts": attempts} if attempts > 1 else {}
             log.info(Event.STAGE_FINISHED, seconds=round(timing.seconds, 3), **tries)

@@ -9,6 +9,7 @@ and that the default. An empty variable counts as not set, since that is how com
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -392,13 +393,16 @@ class Settings(BaseSettings):
         }
         given = {name: value for name, value in parts.items() if value}
         if self.target_url is not None:
-            return from_url(self.target_url.get_secret_value(), given)
+            return self._patient(from_url(self.target_url.get_secret_value(), given))
         if self.postgres_host is None:
             raise ConfigurationError(
                 "no target is set",
                 next_step="Set MIGRATOR_TARGET_URL (or MIGRATOR_TARGET_URL_FILE), or POSTGRES_HOST and its companions.",
             )
-        return from_parts(given)
+        return self._patient(from_parts(given))
+
+    def _patient(self, address: TargetAddress) -> TargetAddress:
+        return replace(address, stall_timeout_seconds=self.stall_timeout_seconds)
 
     def secrets(self) -> frozenset[str]:
         """Every spelling of every secret, for the redaction of logs."""

@@ -5,6 +5,7 @@ Two libraries read the file. SQLAlchemy over aiosqlite asks the small questions 
 the scans: it steps the statement in C and appends to Arrow arrays, so no Python object per value exists.
 """
 
+import asyncio
 import hashlib
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -240,10 +241,13 @@ class Watch:
         self._path = path
         self._connection = connection
         self._version = version
+        self._in_turn = asyncio.Lock()
 
     async def check(self) -> None:
         """Raise SourceChanged if somebody has committed to the file."""
-        if await _data_version(self._connection) != self._version:
+        async with self._in_turn:
+            version = await _data_version(self._connection)
+        if version != self._version:
             raise SourceChanged(
                 f"somebody writes to the source {str(self._path)!r} while it is read",
                 next_step="stop the application and run again with --restart, or use --snapshot to leave it running",

@@ -4,18 +4,21 @@ What the job and the smaller commands have in common: both ends opened, and stag
 Every function here takes settings and ends, and leaves the order of things to ``job.py``.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 import structlog
 from tenacity import AsyncRetrying
 
-from migrator import history, ledger
+from migrator import history, ledger, loads
 from migrator.errors import ConfigurationError, MigratorError, SourceChanged, ValuesRefused
 from migrator.events import Event
 from migrator.examples import Showing
 from migrator.findings import Finding, Profile
+from migrator.handover import Handover
 from migrator.names import TableName
 from migrator.plan import Plan, make_plan
 from migrator.progress import Progress
@@ -38,13 +41,16 @@ from migrator.stages.reset import reset as empty
 from migrator.stages.restore import restore
 from migrator.stages.schema import alembic_project
 from migrator.stages.upgrade import upgrade
-from migrator.stages.verify import NOTHING_KNOWN, Verdict
+from migrator.stages.verify import NOTHING_KNOWN
 from migrator.stages.verify import verify as compare
 from migrator.stages.wait import ServerFacts, wait
 from migrator.survey import Survey
 from migrator.target import Target, TargetDatabase
+from migrator.verdict import Verdict
+from migrator.watchdog import give_up_all
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -53,6 +59,7 @@ async def open_ends(settings: Settings) -> AsyncIterator[tuple[Source, Target]]:
     address = settings.target
     check_file(settings.source_path)
     async with AsyncExitStack() as ends:
+        ends.callback(give_up_all)  # no thread may be left to wait for a server
         target = Target(address)
         ends.push_async_callback(target.close)
         if settings.snapshot:
@@ -159,10 +166,10 @@ async def describe_target(target: Target, settings: Settings) -> TargetDatabase:
         return await target.describe(connection, name)
 
 
-async def look_before(
-    settings: Settings, source: Source, target: Target, plan: Plan, progress: Progress
+async def look_before(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how to go about it
+    settings: Settings, source: Source, target: Target, plan: Plan, progress: Progress, intact: Awaitable[None]
 ) -> dict[TableName, Survey]:
-    """Call preflight with what the ledger knows to be in the target."""
+    """Call preflight with what the ledger knows to be in the target; ``intact`` tells whether the file is damaged."""
     return await preflight(
         source,
         target,
@@ -170,8 +177,10 @@ async def look_before(
         await known_rows(target),
         jobs=settings.jobs,
         batch_bytes=settings.batch_bytes,
+        chunk_bytes=settings.chunk_bytes,
         showing=Showing(settings.examples, settings.mask_values),
         progress=progress,
+        intact=intact,
     )
 
 
@@ -180,8 +189,8 @@ async def known_rows(target: Target) -> Allowed:
     async with target.connect() as connection:
         if not await ledger.exists(connection):
             return Allowed(frozenset(), {})
-        begun = {name: so_far.rows for name, so_far in (await ledger.begun(connection)).items()}
-        return Allowed(frozenset(await ledger.copied(connection)), await ledger.seeded_rows(connection) | begun)
+        begun = {name: so_far.brought.rows for name, so_far in (await loads.begun(connection)).items()}
+        return Allowed(frozenset(await loads.copied(connection)), await loads.seeded_rows(connection) | begun)
 
 
 async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how to go about it
@@ -192,6 +201,8 @@ async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how 
     progress: Progress,
     surveys: Mapping[TableName, Survey] = NOTHING_KNOWN,
     *,
+    hands: asyncio.Semaphore | None = None,
+    ready: Handover[TableName] | None = None,
     note: UUID | None = None,
 ) -> list[Verdict]:
     """Call verify with what the settings say; ``note`` is the run that may write of it."""
@@ -201,12 +212,26 @@ async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how 
         plan,
         jobs=settings.jobs,
         batch_bytes=settings.batch_bytes,
+        chunk_bytes=settings.chunk_bytes,
+        hands=hands,
+        ready=ready,
         showing=Showing(settings.examples, settings.mask_values),
         progress=progress,
         surveys=surveys,
         file=settings.differences,
         note=note,
     )
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[object, object, T]) -> AsyncIterator["asyncio.Task[T]"]:
+    """Have work done while the block runs, and give the task that does it; at the block's end it is cancelled."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def refusal_of(findings: list[Finding]) -> MigratorError | None:
@@ -249,7 +274,7 @@ async def nothing_left(
 async def report_of(target: Target, plan: Plan, verdicts: list[Verdict], runner: Runner, headline: str) -> Report:
     """Return the report on verified tables."""
     async with target.connect() as connection:
-        copied = await ledger.copied(connection) if await ledger.exists(connection) else {}
+        copied = await loads.copied(connection) if await ledger.exists(connection) else {}
     lines = tuple(
         TableLine(
             str(verdict.table),
@@ -257,6 +282,8 @@ async def report_of(target: Target, plan: Plan, verdicts: list[Verdict], runner:
             verdict.target.rows,
             copied[verdict.table].bytes if verdict.table in copied else None,
             verified=verdict.equal,
+            copy_seconds=round(copied[verdict.table].seconds, 3) if verdict.table in copied else None,
+            verify_seconds=round(verdict.seconds, 3),
         )
         for verdict in verdicts
     )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from migrator import differences, digest
+from migrator.address import TargetAddress
 from migrator.comparison import Comparison
 from migrator.differences import Difference, Kind
 from migrator.errors import RowsInTheWay
@@ -17,7 +18,7 @@ from migrator.examples import Showing
 from migrator.findings import Profile
 from migrator.names import TableName
 from migrator.plan import TablePlan
-from migrator.reading import reading_session
+from migrator.reading import ReadingSession
 from migrator.source import Source
 from migrator.target import Target
 
@@ -52,7 +53,7 @@ async def look_at(  # noqa: PLR0913, PLR0917 - both ends, a table, and how to lo
     if not can_compare(table, rows):
         return Occupied(table.name, rows, strange=rows)
     comparison = Comparison(table.source, table.target, table.pairs, profile, batch_bytes)
-    return await asyncio.to_thread(_compare, source, target.address.libpq_uri(), comparison, showing)
+    return await asyncio.to_thread(_compare, source, target.address, comparison, showing)
 
 
 def can_compare(table: TablePlan, rows: int) -> bool:
@@ -70,9 +71,9 @@ def refusal(occupied: Sequence[Occupied]) -> RowsInTheWay:
     )
 
 
-def _compare(source: Source, uri: str, comparison: Comparison, showing: Showing) -> Occupied:
-    with reading_session(uri) as cursor:
-        there = digest.of_target(cursor, comparison)
+def _compare(source: Source, address: TargetAddress, comparison: Comparison, showing: Showing) -> Occupied:
+    with ReadingSession(address) as session:
+        there = digest.of_target(session, comparison)
     examples: list[Difference] = []
 
     def tell(difference: Difference) -> None:
@@ -82,6 +83,8 @@ def _compare(source: Source, uri: str, comparison: Comparison, showing: Showing)
 
     # In these buckets are all rows of the target, and few of a large source's.
     buckets = [bucket for bucket, _, _ in there.buckets] or [0]
-    found = differences.find(source, uri, comparison, buckets, examples=0, mask_values=showing.mask_values, tell=tell)
+    found = differences.find(
+        source, address, comparison, buckets, examples=0, mask_values=showing.mask_values, tell=tell
+    )
     strange = found.rows[Kind.EXTRA] + found.rows[Kind.DIFFERENT]
     return Occupied(comparison.target.name, there.rows, strange, tuple(examples))

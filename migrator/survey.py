@@ -18,8 +18,9 @@ from migrator.findings import Change, Finding, Profile
 from migrator.folding import alike
 from migrator.judge import Judge
 from migrator.keys import Keys, breaches, unique_columns
+from migrator.pieces import WHOLE, Piece
 from migrator.plan import ColumnPlan, Plan, TablePlan
-from migrator.rehearsal import Rehearsed, rehearse
+from migrator.rehearsal import Rehearsed
 from migrator.remarks import remarks
 from migrator.rewriting import MOMENTS
 from migrator.source import ScanSession, StorageClass
@@ -35,6 +36,8 @@ class Survey:
     findings: tuple[Finding, ...]
     rehearsed: Rehearsed | None = None
     """The quick pass, where the table came through it."""
+    pieces: tuple[Piece, ...] = (WHOLE,)
+    """In which it is read and brought."""
 
 
 def measure(session: ScanSession, table: TablePlan) -> Profile:
@@ -83,14 +86,16 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
     judge: Judge,
     batch_bytes: int,
     showing: Showing,
+    rehearsed: Rehearsed | None,
 ) -> Survey:
     """
-    Return what was found out about a table. Blocks while it is scanned.
+    Return what was found out about a table; ``rehearsed`` is what came of the quick pass over all its pieces.
 
+    Blocks while the table is scanned.
     Raises SourceUnreadable, and ConfigurationError if an expression of a rule fails for one of its rows.
     """
     with _blaming_rules(table):
-        return _surveyed(session, plan, table, profile, keys, judge, batch_bytes, showing)
+        return _surveyed(session, plan, table, profile, keys, judge, batch_bytes, showing, rehearsed)
 
 
 @contextmanager
@@ -123,9 +128,9 @@ def _surveyed(  # noqa: PLR0913, PLR0917 - as above
     judge: Judge,
     batch_bytes: int,
     showing: Showing,
+    rehearsed: Rehearsed | None,
 ) -> Survey:
     tell = Teller(session, table.source, showing)
-    rehearsed = rehearse(session, table, profile, batch_bytes)
     closer = look_closer(tell, table, profile, judge, batch_bytes) if rehearsed is None else NOTHING
     broken = [*_breaches(tell, plan, table, keys), *_folded(tell, table, keys, judge)] if profile.rows else []
     remarks = tuple(_remarks(tell, table))

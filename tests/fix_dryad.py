@@ -3,7 +3,9 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
+import sqlalchemy
 from alembic import command
 from alembic.config import Config
 from fix_postgres import Database
@@ -14,6 +16,8 @@ from migrator.dryad import ALEMBIC_INI
 from migrator.engine import Settings, create_engine
 
 Engines = tuple[AsyncEngine, AsyncEngine]
+OLD = "0003"
+"""An older revision than the newest, from which there is something to upgrade."""
 
 
 def alembic(connection: Connection, verb: str, revision: str) -> None:
@@ -44,3 +48,14 @@ async def dryads(engines: Engines) -> Engines:
     for engine in engines:
         await migrate(engine, "upgrade", "head")
     return engines
+
+
+@pytest.fixture
+def old_file(dryad_file: Path) -> Path:
+    """Give a Dryad database as an older version of the application has left it."""
+    engine = sqlalchemy.create_engine(f"sqlite:///{dryad_file}")
+    with engine.connect() as connection:
+        alembic(connection, "downgrade", OLD)
+        connection.commit()
+    engine.dispose()
+    return dryad_file

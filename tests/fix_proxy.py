@@ -42,6 +42,11 @@ class Proxy:
         self._plan = _Plan(fault, after, times)
         self.happened = 0
 
+    def fall_silent(self) -> None:
+        """Pass on no more answers, on no connection there is, also not that the server has closed it."""
+        for deaf in tuple(self._deaf):
+            self._loop.call_soon_threadsafe(deaf.set)
+
     def close(self) -> None:
         """Stop; connections that are open are cut."""
         self._loop.call_soon_threadsafe(self._stopped.set)
@@ -54,6 +59,7 @@ class Proxy:
     async def _serve(self) -> None:
         self._stopped = asyncio.Event()
         self._open: set[asyncio.Task[None]] = set()
+        self._deaf: set[asyncio.Event] = set()
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
@@ -70,6 +76,7 @@ class Proxy:
         try:
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
             deaf = asyncio.Event()
+            self._deaf.add(deaf)
             up = asyncio.create_task(self._up(reader, up_writer, writer, deaf))
             down = asyncio.create_task(_pump(up_reader, writer, deaf))
             try:

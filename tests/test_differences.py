@@ -15,7 +15,7 @@ from migrator.comparison import Comparison
 from migrator.differences import Difference, Found, Kind, find
 from migrator.forms import Pair
 from migrator.plan import make_plan
-from migrator.reading import reading_session
+from migrator.reading import ReadingSession
 from migrator.settings import Settings
 from migrator.source import Source
 from migrator.survey import measure
@@ -34,19 +34,19 @@ class Ends:
 
     def digests(self) -> tuple[digest.Digest, digest.Digest]:
         """Return both digests."""
-        uri = self.address.libpq_uri()
-        with reading_session(uri) as cursor:
-            there = digest.of_target(cursor, self.comparison)
-        return digest.of_source(self.source, uri, self.comparison), there
+        with ReadingSession(self.address) as session:
+            there = digest.of_target(session, self.comparison)
+        with self.source.session() as scanning:
+            return digest.of_source(scanning, self.address, self.comparison), there
 
     def look(self, *, examples: int = 5, mask_values: bool = False) -> tuple[Found, list[Difference]]:
         """Return what is found where the digests differ."""
         ours, theirs = self.digests()
         told: list[Difference] = []
-        uri, buckets = self.address.libpq_uri(), ours.differing(theirs)
+        buckets = ours.differing(theirs)
         found = find(
             self.source,
-            uri,
+            self.address,
             self.comparison,
             buckets,
             examples=examples,

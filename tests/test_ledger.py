@@ -3,14 +3,14 @@
 import asyncio
 from uuid import UUID, uuid4
 
-import asyncpg
 import pytest
 from fix_postgres import Database
 
-from migrator import ledger
+from migrator import ledger, loads
 from migrator.errors import GaveUp
-from migrator.ledger import Begun, CopiedTable
+from migrator.loads import Begun, Brought, CopiedTable, Loaded
 from migrator.names import TableName
+from migrator.pieces import Piece
 from migrator.source_file import Fingerprint
 from migrator.target import Target
 from migrator.target_url import from_url
@@ -37,9 +37,17 @@ async def _begin(target: Target) -> UUID:
     return run_id
 
 
-async def _write_chunk(target: Target, run_id: UUID, position: int, last: str | None) -> None:
+PIECES = {0: Piece(None, "1"), 1: Piece("1", "2"), 2: Piece("2", None)}
+
+
+async def _cut(target: Target, run_id: UUID) -> None:
     async with target.transaction() as connection:
-        await ledger.write_chunk(connection, TABLE, run_id, position, last=last, rows=2, size=10, seconds=0.5)
+        await loads.write_pieces(connection, TABLE, run_id, PIECES)
+
+
+async def _write_chunk(target: Target, run_id: UUID, position: int) -> None:
+    async with target.transaction() as connection:
+        await loads.write_chunk(connection, TABLE, run_id, position, Brought(rows=2, bytes=10, seconds=0.5))
 
 
 async def test_the_last_that_took_over_may_write(target: Target) -> None:
@@ -75,17 +83,27 @@ async def test_taking_over_waits_for_what_is_about_to_be_committed(target: Targe
 
 
 async def test_how_far_a_table_is(target: Target) -> None:
-    """Its chunks are counted together, the last key is the newest; a chunk can't be written a second time."""
+    """What has come is counted together, in whatever order; what is left is known, and no piece can come twice."""
     run_id = await _begin(target)
-    await _write_chunk(target, run_id, 0, "(1)")
-    await _write_chunk(target, run_id, 1, "(2)")
-    with pytest.raises(Exception, match="chunks_pkey") as caught:
-        await _write_chunk(target, run_id, 1, "(3)")
-    assert isinstance(caught.value.__cause__.__cause__, asyncpg.UniqueViolationError)
+    await _cut(target, run_id)
+    await _write_chunk(target, run_id, 2)
+    await _write_chunk(target, run_id, 0)
+    with pytest.raises(GaveUp, match="piece 2 of"):
+        await _write_chunk(target, run_id, 2)
     async with target.connect() as connection:
-        assert await ledger.begun(connection) == {TABLE: Begun(chunks=2, rows=4, bytes=20, seconds=1.0, last="(2)")}
-        brought = (await ledger.loaded(connection))[TABLE]
+        assert await loads.begun(connection) == {
+            TABLE: Begun(chunks=2, brought=Brought(rows=4, bytes=20, seconds=1.0), left={1: PIECES[1]})
+        }
+        brought = (await loads.loaded(connection))[TABLE]
     assert (brought.rows, len(set(brought.transactions))) == (4, 2)
+
+
+async def test_a_table_that_was_emptied_and_has_got_nothing_yet(target: Target) -> None:
+    """It is begun, with all its pieces left, and is among the tables that a reset empties."""
+    await _cut(target, await _begin(target))
+    async with target.connect() as connection:
+        assert await loads.begun(connection) == {TABLE: Begun(left=PIECES)}
+        assert await loads.loaded(connection) == {TABLE: Loaded(0, ())}
 
 
 async def test_what_was_parked_comes_back_in_order_and_once(target: Target) -> None:
@@ -103,20 +121,21 @@ async def test_what_was_parked_comes_back_in_order_and_once(target: Target) -> N
 async def test_what_is_forgotten(target: Target) -> None:
     """Of tables that were emptied nothing stays, nor that all was complete; other tables and parked things do."""
     run_id, other = await _begin(target), TableName("a schema", "other")
-    await _write_chunk(target, run_id, 0, None)
+    await _cut(target, run_id)
+    await _write_chunk(target, run_id, 0)
     async with target.transaction() as connection:
         for name in (TABLE, other):
-            await ledger.write_copied(connection, CopiedTable(name, run_id, 2, 10, 0.5, None))
-        await ledger.write_verified(connection, other, "00ff")
-        await ledger.write_seeded(connection, {TABLE: 1})
+            await loads.write_copied(connection, CopiedTable(name, run_id, 2, 10, 0.5, None))
+        await loads.write_verified(connection, other, "00ff")
+        await loads.write_seeded(connection, {TABLE: 1})
         await ledger.write_parked(connection, TABLE, "index", "i", ["…"])
         for fact in ("source", "completed", ledger.READY, "began_empty"):
             await ledger.remember(connection, fact, value=True)
     async with target.transaction() as connection:
-        await ledger.forget(connection, [TABLE])
+        await loads.forget(connection, [TABLE])
     async with target.connect() as connection:
-        assert {name: table.digest for name, table in (await ledger.copied(connection)).items()} == {other: "00ff"}
-        assert (await ledger.begun(connection), await ledger.seeded_rows(connection)) == ({}, {})
+        assert {name: table.digest for name, table in (await loads.copied(connection)).items()} == {other: "00ff"}
+        assert (await loads.begun(connection), await loads.seeded_rows(connection)) == ({}, {})
         assert await ledger.completed_at(connection) is None
         assert [await ledger.recall(connection, fact) for fact in ("source", ledger.READY, "began_empty")] == [
             None,

@@ -1,65 +1,68 @@
-"""A reading session can't write, serves one table after another, and is closed by whoever is last in it."""
+"""A reading session can't write, serves one table after another, and is cut when nobody waits for it any more."""
 
 import threading
-from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
 import pytest
-from fix_job import settings_of
 from fix_postgres import Database
 
-from migrator.reading import Reader, reading_session
+from migrator.address import TargetAddress
+from migrator.reading import Reader, ReadingSession
+from migrator.retry import is_transient
+from migrator.target_url import from_url
 
 pytestmark = pytest.mark.one_server
 
 
 @pytest.fixture
-def uri(environment: pytest.MonkeyPatch, database: Database) -> str:
-    """Give libpq's address of the database."""
-    del environment
-    return settings_of("unused.db", database).target.libpq_uri()  # type: ignore[arg-type]
+def address(database: Database) -> TargetAddress:
+    """Give the address of the database."""
+    return from_url(database.url, {})
 
 
-def one(cursor: Any, statement: str) -> object:  # noqa: ANN401 - the driver ships no types
+def one(session: ReadingSession, statement: str) -> object:
     """Return the one value of a statement."""
-    cursor.execute(statement)
-    [[value]] = cursor.fetchall()
+    [[value]] = session.rows(statement)
     return value
 
 
-def test_it_can_not_write(uri: str) -> None:
+def test_it_can_not_write(address: TargetAddress) -> None:
     """Not even by mistake."""
-    with reading_session(uri) as cursor, pytest.raises(adbc.Error, match="read-only"):
-        cursor.execute("CREATE TABLE t ()")
+    with ReadingSession(address) as session, pytest.raises(adbc.Error, match="read-only"):
+        session.execute("CREATE TABLE t ()")
 
 
-def test_one_session_serves_many(uri: str) -> None:
+def test_one_session_serves_many(address: TargetAddress) -> None:
     """It is opened when first needed, kept, and closed."""
-    reader = Reader(uri)
-    backends = {reader.read(lambda cursor: one(cursor, "SELECT pg_backend_pid()")) for _ in range(3)}
+    reader = Reader(address)
+    backends = {reader.read(lambda session: one(session, "SELECT pg_backend_pid()")) for _ in range(3)}
     assert len(backends) == 1
     reader.close()
     with pytest.raises(adbc.Error):
-        reader.read(lambda cursor: one(cursor, "SELECT 1"))
+        reader.read(lambda session: one(session, "SELECT 1"))
 
 
-def test_it_is_not_closed_under_a_reader(uri: str) -> None:
-    """Whoever is still reading reads on, and closes the session at the end."""
-    reader = Reader(uri)
-    reading, closed = threading.Event(), threading.Event()
-    seen: list[object] = []
+def test_it_is_cut_under_a_thread_that_nobody_waits_for(address: TargetAddress) -> None:
+    """Closing doesn't wait for what is under way, for that may take hours; the thread ends, and with it the session."""
+    reader = Reader(address)
+    reading = threading.Event()
+    raised: list[Exception] = []
 
-    def work(cursor: Any) -> None:  # noqa: ANN401 - the driver ships no types
+    def work(session: ReadingSession) -> None:
         reading.set()
-        closed.wait(30)
-        seen.append(one(cursor, "SELECT 7"))
+        session.rows("SELECT pg_sleep(600)")
 
-    thread = threading.Thread(target=reader.read, args=[work])
+    def read() -> None:
+        try:
+            reader.read(work)
+        except TimeoutError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=read)
     thread.start()
     assert reading.wait(30)
     reader.close()
-    closed.set()
-    thread.join(30)
-    assert seen == [7]
-    with pytest.raises(adbc.Error):
-        reader.read(lambda cursor: one(cursor, "SELECT 1"))
+    thread.join(60)
+    assert [is_transient(error) for error in raised] == [True]
+    with pytest.raises(TimeoutError):
+        reader.read(lambda session: one(session, "SELECT 1"))

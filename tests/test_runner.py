@@ -50,7 +50,7 @@ async def test_a_stage_returns_what_it_does_and_is_timed() -> None:
         ("job.finished", None),
     ]
     assert events[2]["seconds"] == 2.5
-    assert run.timings == [StageTiming("copy", 2.5, 1)]
+    assert run.timings == [StageTiming("copy", 0.0, 2.5, 1)]
 
 
 async def test_what_is_transient_is_tried_again() -> None:
@@ -66,7 +66,7 @@ async def test_what_is_transient_is_tried_again() -> None:
 
     with capture_logs() as events:
         assert await run("verify", action) == 3
-    assert run.timings == [StageTiming("verify", 1.0, 3)]
+    assert run.timings == [StageTiming("verify", 0.0, 1.0, 3)]
     assert [e["event"] for e in events].count("retry.scheduled") == 2
     assert events[-1]["attempts"] == 3
 

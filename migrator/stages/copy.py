@@ -9,37 +9,38 @@ of it is.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
 import structlog
 from asyncpg.exceptions import CheckViolationError
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import culprit, ledger
+from migrator import culprit, ledger, loads
 from migrator.batches import scan
 from migrator.bridge import bridge
-from migrator.crew import share_out
+from migrator.crew import Crew, all_of
 from migrator.encode import Encoder, encoder_for
 from migrator.errors import SourceChanged
 from migrator.events import Event
 from migrator.examples import Showing
 from migrator.findings import Profile
-from migrator.ledger import Begun, CopiedTable
+from migrator.handover import Handover
+from migrator.loads import Begun, Brought, CopiedTable
 from migrator.names import TableName, quote_postgres
-from migrator.pieces import Piece, next_piece, rows_per_piece
+from migrator.pieces import WHOLE, Piece
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
 from migrator.source import Source
 from migrator.strangers import look_at, refusal
+from migrator.survey import Survey
 from migrator.target import Target, copy_in, row_count
 
 log = structlog.get_logger()
-
-_ALL = 1 << 62
-"""More rows than a table can have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,123 +51,150 @@ class _Load:
     target: Target
     run_id: UUID
     batch_bytes: int
-    chunk_bytes: int
     stall_seconds: float
     seeded: Mapping[TableName, int]
     progress: Progress
+    crew: Crew[AsyncConnection]
+    done: Handover[TableName]
 
 
 async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     source: Source,
     target: Target,
     plan: Plan,
-    profiles: Mapping[TableName, Profile],
+    surveys: Mapping[TableName, Survey],
     *,
     run_id: UUID,
-    jobs: int,
+    hands: asyncio.Semaphore,
     batch_bytes: int,
-    chunk_bytes: int,
     stall_seconds: float,
     progress: Progress,
+    done: Handover[TableName],
 ) -> None:
     """
-    Fill every table that has a profile and no line in the ledger yet, the largest first, ``jobs`` at a time.
+    Fill every table that was surveyed and has no line in the ledger yet, the largest first, as ``hands`` are free.
 
-    A table of more than ``chunk_bytes`` goes in several transactions, and goes on after the last that was committed.
-    Memory is bounded by ``jobs`` times a few ``batch_bytes``, whatever the tables hold. After an error the chunks that
-    were done are committed with their lines, and nothing else is. Raises SourceChanged, RowsInTheWay, and GaveUp if
-    another run has taken over.
+    A table of several pieces goes in as many transactions, side by side; one that was begun goes on with what is left.
+    ``done`` gets every planned table when all its rows are there. Memory is bounded by the number of hands times a few
+    ``batch_bytes``, whatever the tables hold. After an error the pieces that were done are committed with their lines,
+    and nothing else is. Raises, in an ExceptionGroup, SourceChanged, RowsInTheWay, and GaveUp if another run has taken
+    over.
     """
     async with target.connect() as connection:
-        done = await ledger.copied(connection)
-        begun = await ledger.begun(connection)
-        seeded = await ledger.seeded_rows(connection)
-    pending = [table for table in plan.tables if table.name in profiles and table.name not in done]
-    pending.sort(key=lambda table: profiles[table.name].bytes, reverse=True)
-    load = _Load(source, target, run_id, batch_bytes, chunk_bytes, stall_seconds, seeded, progress)
+        copied = await loads.copied(connection)
+        begun = await loads.begun(connection)
+        seeded = await loads.seeded_rows(connection)
+    pending = [table for table in plan.tables if table.name in surveys and table.name not in copied]
+    pending.sort(key=lambda table: surveys[table.name].profile.bytes, reverse=True)
+    names = {table.name for table in pending}
+    for table in plan.tables:
+        if table.name not in names:
+            await done.add(table.name)
+    async with Crew(hands, target.connect) as crew:
+        load = _Load(source, target, run_id, batch_bytes, stall_seconds, seeded, progress, crew, done)
+        await all_of(_fill(load, table, surveys[table.name], begun.get(table.name)) for table in pending)
 
-    async def fill(connection: AsyncConnection, table: TablePlan) -> None:
-        await _load(load, connection, table, profiles[table.name], begun.get(table.name, Begun()))
 
-    await share_out(pending, jobs, target.connect, fill)
-
-
-async def _load(load: _Load, connection: AsyncConnection, table: TablePlan, profile: Profile, begun: Begun) -> None:
-    """Fill one table, piece by piece, from where it is."""
-    rows = rows_per_piece(profile, load.chunk_bytes)
-    while True:
-        piece = await asyncio.to_thread(_piece, load.source, table, begun, rows if rows < profile.rows else None)
-        begun = await _load_piece(load, connection, table, profile, piece, begun)
-        if piece.last is None:
-            break
+async def _fill(load: _Load, table: TablePlan, survey: Survey, begun: Begun | None) -> None:
+    """Fill one table, from where it is."""
+    if begun is None and len(survey.pieces) == 1:
+        brought = await _load_whole(load, table, survey.profile)
+    else:
+        brought = await _load_pieces(load, table, survey, begun)
+    chunks = {} if survey.pieces == (WHOLE,) else {"chunks": len(survey.pieces)}
     log.info(
         Event.TABLE_COPIED,
         table=str(table.name),
-        rows=begun.rows,
-        bytes=begun.bytes,
-        seconds=round(begun.seconds, 3),
-        **({"chunks": begun.chunks} if begun.chunks > 1 else {}),
+        rows=brought.rows,
+        bytes=brought.bytes,
+        seconds=round(brought.seconds, 3),
+        **chunks,
     )
+    await load.done.add(table.name)
 
 
-def _piece(source: Source, table: TablePlan, begun: Begun, rows: int | None) -> Piece:
-    if rows is None and not begun.chunks:
-        return Piece("", None)
-    with source.session() as session:
-        return next_piece(session, table.source, begun.last, rows or _ALL)
-
-
-async def _load_piece(  # noqa: PLR0913, PLR0917 - what is brought, where from and where to
-    load: _Load, connection: AsyncConnection, table: TablePlan, profile: Profile, piece: Piece, begun: Begun
-) -> Begun:
+async def _load_whole(load: _Load, table: TablePlan, profile: Profile) -> Brought:
     """
-    Bring one piece and write its ledger lines in one transaction: afterwards all are there, or none.
+    Bring all rows of a table with its ledger lines in one transaction: afterwards all are there, or none.
 
-    Raises SourceChanged if, with the last piece, other than the surveyed number of rows has come.
+    Raises SourceChanged if other than the surveyed number of rows has come.
     """
+    async with load.crew.hand() as connection, connection.begin():
+        await _refuse_strangers(load, connection, table, profile)
+        await loads.write_pieces(connection, table.name, load.run_id, {0: WHOLE})
+        async with _silent_triggers(connection, table.name):
+            await connection.exec_driver_sql(f"TRUNCATE {table.name.quoted}")
+            # Marks the rows as visible to all, so that nobody has to write them once more; needs the TRUNCATE.
+            freeze = not table.target.partitioned
+            brought = await _bring(load, connection, table, profile, WHOLE, freeze=freeze)
+        await ledger.check_owner(connection, load.run_id)
+        await loads.write_chunk(connection, table.name, load.run_id, 0, brought)
+        await _write_whole(load, connection, table, profile, brought)
+    return brought
+
+
+async def _load_pieces(load: _Load, table: TablePlan, survey: Survey, begun: Begun | None) -> Brought:
+    """Bring the pieces of a table that are left, each with its ledger line in a transaction of its own."""
+    profile = survey.profile
+    async with load.crew.hand() as connection, connection.begin():
+        if begun is None:
+            begun = Begun(left=dict(enumerate(survey.pieces)))
+            await _refuse_strangers(load, connection, table, profile)
+            async with _silent_triggers(connection, table.name):
+                await connection.exec_driver_sql(f"TRUNCATE {table.name.quoted}")
+            await ledger.check_owner(connection, load.run_id)
+            await loads.write_pieces(connection, table.name, load.run_id, begun.left)
+        # Who switches a trigger off locks the table until the end of its transaction.
+        at_once = 1 if await _triggers_of(connection, table.name) else max(1, len(begun.left))
+    turn = asyncio.Semaphore(at_once)
+
+    async def one(position: int, piece: Piece) -> Brought:
+        async with turn, load.crew.hand() as connection, connection.begin():
+            async with _silent_triggers(connection, table.name):
+                brought = await _bring(load, connection, table, profile, piece, freeze=False)
+            await ledger.check_owner(connection, load.run_id)
+            await loads.write_chunk(connection, table.name, load.run_id, position, brought)
+            return brought
+
+    came = await all_of(one(position, piece) for position, piece in begun.left.items())
+    brought = sum(came, begun.brought)
+    async with load.crew.hand() as connection, connection.begin():
+        await ledger.check_owner(connection, load.run_id)
+        await _write_whole(load, connection, table, profile, brought)
+    return brought
+
+
+async def _write_whole(
+    load: _Load, connection: AsyncConnection, table: TablePlan, profile: Profile, brought: Brought
+) -> None:
+    """Write that all of a table's rows are there; raises SourceChanged if these are more or less than surveyed."""
+    _refuse_other_number(table, profile.rows, brought.rows)
+    copied = CopiedTable(table.name, load.run_id, brought.rows, brought.bytes, brought.seconds, digest=None)
+    await loads.write_copied(connection, copied)
+
+
+async def _bring(  # noqa: PLR0913 - what is brought, where from and where to
+    load: _Load, connection: AsyncConnection, table: TablePlan, profile: Profile, piece: Piece, *, freeze: bool
+) -> Brought:
+    """Send one piece's rows, in the connection's transaction."""
     started = time.monotonic()
     sent = _Sent()
-    async with connection.begin():
-        if not begun.chunks:
-            await _refuse_strangers(load, connection, table, profile)
-        triggers = await _silence_triggers(connection, table.name)
-        if not begun.chunks:
-            await connection.exec_driver_sql(f"TRUNCATE {table.name.quoted}")
-        await connection.execute(text("SELECT set_config('synchronous_commit', 'off', true)"))
-        try:
-            rows = await copy_in(
-                load.target,
-                connection,
-                table.name,
-                [column.target.name for column in table.columns],
-                _encoded(load, table, profile, piece, sent),
-                form=table.form,
-                # Marks the rows as visible to all, so that nobody has to write them once more; needs the TRUNCATE.
-                freeze=not begun.chunks and not table.target.partitioned,
-                stall_seconds=load.stall_seconds,
-            )
-        except CheckViolationError as error:
-            raise await asyncio.to_thread(culprit.refusal, load.source, table, piece.where, error) from error
-        for trigger in triggers:
-            await connection.exec_driver_sql(trigger)
-        seconds = time.monotonic() - started
-        so_far = begun.and_then(rows=rows, size=sent.bytes, seconds=seconds, last=piece.last)
-        await ledger.check_owner(connection, load.run_id)
-        await ledger.write_chunk(
+    await connection.execute(text("SELECT set_config('synchronous_commit', 'off', true)"))
+    try:
+        rows = await copy_in(
+            load.target,
             connection,
             table.name,
-            load.run_id,
-            begun.chunks,
-            last=piece.last,
-            rows=rows,
-            size=sent.bytes,
-            seconds=seconds,
+            [column.target.name for column in table.columns],
+            _encoded(load, table, profile, piece, sent),
+            form=table.form,
+            freeze=freeze,
+            stall_seconds=load.stall_seconds,
         )
-        if piece.last is None:
-            _refuse_other_number(table, profile.rows, so_far.rows)
-            whole = CopiedTable(table.name, load.run_id, so_far.rows, so_far.bytes, so_far.seconds, digest=None)
-            await ledger.write_copied(connection, whole)
-    return so_far
+    except CheckViolationError as error:
+        where = piece.where(table.source)
+        raise await asyncio.to_thread(culprit.refusal, load.source, table, where, error) from error
+    return Brought(rows, sent.bytes, time.monotonic() - started)
 
 
 async def _refuse_strangers(load: _Load, connection: AsyncConnection, table: TablePlan, profile: Profile) -> None:
@@ -217,7 +245,12 @@ def _chunks(
     yield 0, encoder.start()
     with source.session() as session:
         for batch in scan(
-            session, table.source, table.lanes, profile=profile, batch_bytes=batch_bytes, where=piece.where
+            session,
+            table.source,
+            table.lanes,
+            profile=profile,
+            batch_bytes=batch_bytes,
+            where=piece.where(table.source),
         ):
             yield len(batch), encoder.rows(table.convert(batch))
     yield 0, encoder.end()
@@ -241,24 +274,30 @@ def _lane_names(table: TablePlan) -> list[str]:
     return [f"c{i}" for i in range(len(table.lanes))]
 
 
-async def _silence_triggers(connection: AsyncConnection, table: TableName) -> list[str]:
+@asynccontextmanager
+async def _silent_triggers(connection: AsyncConnection, table: TableName) -> AsyncIterator[None]:
     """
-    Disable the table's own triggers for this transaction and return the statements that bring each back as it was.
+    Disable the table's own triggers while the block runs, inside the connection's transaction.
 
     They would rewrite or add to rows that must arrive as they are (an ``updated_at``, an audit trail). An owner may do
     this to ordinary triggers; those of constraints stay (PostgreSQL, "ALTER TABLE": DISABLE TRIGGER).
     """
-    found = (await connection.execute(text(_TRIGGERS), {"table": table.quoted})).all()
-    back = []
-    for name, enabled in found:
-        quoted = quote_postgres(name)
-        await connection.exec_driver_sql(f"ALTER TABLE {table.quoted} DISABLE TRIGGER {quoted}")
-        how = {"O": "ENABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}[enabled]
-        back.append(f"ALTER TABLE {table.quoted} {how} TRIGGER {quoted}")
-    return back
+    triggers = await _triggers_of(connection, table)
+    alter = f"ALTER TABLE {table.quoted}"
+    for trigger in triggers:
+        await connection.exec_driver_sql(f"{alter} DISABLE TRIGGER {quote_postgres(trigger.tgname)}")
+    yield
+    for trigger in triggers:
+        how = {"O": "ENABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}[trigger.tgenabled]
+        await connection.exec_driver_sql(f"{alter} {how} TRIGGER {quote_postgres(trigger.tgname)}")
+
+
+async def _triggers_of(connection: AsyncConnection, table: TableName) -> Sequence[Row[Any]]:
+    """Return the name and the state of each trigger of the table's own that is not switched off."""
+    return (await connection.execute(text(_TRIGGERS), {"table": table.quoted})).all()
 
 
 _TRIGGERS = """
-SELECT tgname, tgenabled::text FROM pg_trigger
+SELECT tgname, tgenabled::text AS tgenabled FROM pg_trigger
 WHERE tgrelid = CAST(:table AS regclass) AND NOT tgisinternal AND tgenabled <> 'D' ORDER BY tgname
 """

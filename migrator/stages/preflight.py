@@ -4,31 +4,25 @@ Stage ``preflight``: can every value be carried, and is the target ready? Nothin
 It looks at everything before it speaks: all problems of all tables in one answer.
 """
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TypeVar
 
 import structlog
 
-from migrator.alone import survey_alone
-from migrator.errors import MissingPrivilege, SourceUnreadable, ValuesRefused
+from migrator.errors import MissingPrivilege, ValuesRefused
 from migrator.events import Event
 from migrator.examples import Showing
 from migrator.findings import Finding, Profile, summary
-from migrator.judge import Judge
-from migrator.keys import keys_of
+from migrator.inspection import look_over
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
-from migrator.source import Source, SourceTable
+from migrator.source import Source
 from migrator.strangers import Occupied, can_compare, look_at, refusal
-from migrator.survey import Survey, measure, survey
+from migrator.survey import Survey
 from migrator.target import Target, row_count
 
 log = structlog.get_logger()
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +43,31 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
     *,
     jobs: int,
     batch_bytes: int,
+    chunk_bytes: int,
     showing: Showing,
     progress: Progress,
+    intact: Awaitable[None],
 ) -> dict[TableName, Survey]:
     """
     Return what was found out about every table still to be loaded.
 
-    Raises MissingPrivilege and RowsInTheWay for the target, SourceUnreadable for a damaged source, ValuesRefused with
-    all findings for values that can't be carried. Rows in the target that the source holds too are in nobody's way.
+    ``intact`` is the look at the file itself (``check_intact``), which may have begun before. Raises MissingPrivilege
+    and RowsInTheWay for the target, SourceUnreadable for a damaged source, ValuesRefused with all findings for values
+    that can't be carried. Rows in the target that the source holds too are in nobody's way.
     """
     pending = [table for table in plan.tables if table.name not in allowed.loaded]
     occupied = await check_target(target, pending, allowed)
     undone = replace(plan, tables=tuple(pending))
     surveys = await look_over(
-        source, target, undone, jobs=jobs, batch_bytes=batch_bytes, showing=showing, progress=progress
+        source,
+        target,
+        undone,
+        jobs=jobs,
+        batch_bytes=batch_bytes,
+        chunk_bytes=chunk_bytes,
+        showing=showing,
+        progress=progress,
+        intact=intact,
     )
     findings = [finding for one in surveys for finding in one.findings]
     for change in (change for one in surveys for change in one.profile.changes):
@@ -114,84 +119,6 @@ def refuse(findings: list[Finding]) -> None:
             next_step="mend them in the source, decide with a rule (MIGRATOR_RULES; each finding names one), "
             "or leave the column or table out with --exclude",
             findings=[finding.to_json() for finding in findings],
-        )
-
-
-async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
-    source: Source,
-    target: Target,
-    plan: Plan,
-    *,
-    jobs: int,
-    batch_bytes: int,
-    showing: Showing,
-    progress: Progress,
-) -> list[Survey]:
-    """
-    Survey the planned tables, ``jobs`` at a time and the largest first, and the file itself.
-
-    Raises SourceUnreadable if it is damaged.
-    """
-    uri = target.address.libpq_uri()
-    async with target.connect() as connection:
-        keys = await keys_of(connection, plan.schema)
-    at_once = asyncio.Semaphore(jobs)
-
-    def size(table: TablePlan) -> Profile:
-        with source.session() as session:
-            return measure(session, table)
-
-    def one(table: TablePlan, profile: Profile) -> Survey:
-        with source.session() as session, Judge(uri, table.name) as judge:
-            return survey(session, plan, table, profile, keys, judge, batch_bytes, showing)
-
-    async def in_turn(work: Callable[..., T], *arguments: object) -> T:
-        async with at_once:
-            return await asyncio.to_thread(work, *arguments)
-
-    async def surveyed(table: TablePlan, profile: Profile) -> Survey:
-        found = await in_turn(one, table, profile)
-        progress.advance(str(table.name), found.profile.rows, found.profile.bytes)
-        return found
-
-    async with asyncio.TaskGroup() as group:
-        intact = group.create_task(in_turn(_check_intact, source))
-        sizes = [group.create_task(in_turn(size, table)) for table in plan.tables]
-    intact.result()
-    sized = sorted(zip(plan.tables, [task.result() for task in sizes], strict=True), key=lambda both: -both[1].bytes)
-    async with asyncio.TaskGroup() as group:
-        tasks = {table.name: group.create_task(surveyed(table, profile)) for table, profile in sized}
-    return [tasks[table.name].result() for table in plan.tables]
-
-
-async def look_at_source(source: Source, tables: Sequence[SourceTable], *, jobs: int, batch_bytes: int) -> list[Survey]:
-    """Survey the source by itself, ``jobs`` tables at a time; raises SourceUnreadable if the file is damaged."""
-    at_once = asyncio.Semaphore(jobs)
-
-    def one(table: SourceTable) -> Survey:
-        with source.session() as session:
-            return survey_alone(session, table, batch_bytes)
-
-    async def in_turn(table: SourceTable) -> Survey:
-        async with at_once:
-            return await asyncio.to_thread(one, table)
-
-    await asyncio.to_thread(_check_intact, source)
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(in_turn(table)) for table in tables]
-    return [task.result() for task in tasks]
-
-
-def _check_intact(source: Source) -> None:
-    """Raise SourceUnreadable unless SQLite finds the file's structure sound (SQLite, "PRAGMA quick_check")."""
-    with source.session() as session:
-        answers = [str(row["quick_check"]) for row in session.ask("PRAGMA quick_check(5)")]
-    if answers != ["ok"]:
-        lines = [line for answer in answers for line in answer.splitlines() if not line.startswith("***")]
-        raise SourceUnreadable(
-            f"source {str(source.path)!r} is damaged: {'; '.join(lines)}",
-            next_step="restore it from a backup, or recover what can be with `sqlite3 FILE .recover`",
-            source=str(source.path),
         )
 
 

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import ledger
+from migrator import ledger, loads
 from migrator.errors import RowsInTheWay
-from migrator.ledger import Loaded
+from migrator.loads import Loaded
 from migrator.names import TableName
 from migrator.target import Target
 
@@ -32,7 +32,7 @@ async def reset(target: Target, run_id: UUID, *, force: bool) -> int:
             return 0
         await ledger.create(connection)
         await ledger.take_over(connection, run_id)
-        loaded = await ledger.loaded(connection)
+        loaded = await loads.loaded(connection)
         present = {name: facts for name, facts in loaded.items() if await _is_there(connection, name)}
         if present:
             await connection.exec_driver_sql(f"LOCK TABLE {_listed(present)}")
@@ -40,7 +40,7 @@ async def reset(target: Target, run_id: UUID, *, force: bool) -> int:
             await _refuse_touched(connection, present)
         if present:
             await connection.exec_driver_sql(f"TRUNCATE {_listed(present)}")
-        await ledger.forget(connection, list(loaded))
+        await loads.forget(connection, list(loaded))
     return len(present)
 
 

@@ -5,8 +5,8 @@ Every entry comes back in the transaction that says so in the ledger. What can't
 reported, after everything else has been tried, and stays in the ledger for the next run.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from sqlalchemy import text
@@ -14,32 +14,53 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import ledger
-from migrator.crew import share_out
+from migrator.crew import Crew
 from migrator.errors import TargetRefused
+from migrator.handover import Handover
 from migrator.ledger import FOREIGN_KEY, Parked
 from migrator.names import TableName, quote_postgres
-from migrator.retry import is_transient
+from migrator.retry import is_transient, sqlstate_of
 from migrator.target import Target
 
 _MAINTENANCE_MEMORY = "256MB"
 """For sorting an index; the default of 64 MB spills at about two million rows."""
 
 
-async def restore(target: Target, jobs: int, run_id: UUID) -> int:
+async def restore(
+    target: Target,
+    jobs: int,
+    run_id: UUID,
+    copied: Handover[TableName] | None = None,
+    done: Handover[TableName] | None = None,
+) -> int:
     """
     Bring back everything that is parked, at most ``jobs`` at a time, and return how many entries that were.
 
-    Raises TargetRefused with the list of what is still missing and why, and GaveUp, in an ExceptionGroup, if
-    another run has taken over.
+    A table's keys and indexes are begun when it comes out of ``copied``, at once without that; ``done`` gets every
+    table of which they are back. Foreign keys come last, since they need the keys of two tables. Raises TargetRefused
+    with the list of what is still missing and why, and GaveUp, in an ExceptionGroup, if another run has taken over.
     """
     async with target.connect() as connection:
         entries = await ledger.still_parked(connection)
+    keys = _by_table(entry for entry in entries if entry.kind != FOREIGN_KEY)
+    foreign_keys = _by_table(entry for entry in entries if entry.kind == FOREIGN_KEY)
     failures: list[str] = []
-    keys = [entry for entry in entries if entry.kind != FOREIGN_KEY]
-    foreign_keys = [entry for entry in entries if entry.kind == FOREIGN_KEY]
-    failures += await _bring_back(target, keys, jobs, run_id)
-    # One after the other: each locks two tables, and two that do so in turn would deadlock.
-    failures += await _bring_back(target, foreign_keys, 1, run_id)
+    async with Crew(jobs, target.connect) as crew:
+
+        async def bring_back(table: TableName, entries: Sequence[Parked]) -> None:
+            failed = await _bring_back(crew, entries, run_id) if entries else []
+            failures.extend(failed)
+            if done and not failed:
+                await done.add(table)
+
+        async with asyncio.TaskGroup() as group:
+            async for table in copied or Handover.of(keys):
+                group.create_task(bring_back(table, keys.pop(table, ())))
+            for table, left in keys.items():  # of another plan's tables
+                group.create_task(bring_back(table, left))
+        # One after the other: each locks two tables, and two that do so in turn would deadlock.
+        for left in foreign_keys.values():
+            failures += await _bring_back(crew, left, run_id)
     if failures:
         raise TargetRefused(
             f"{len(failures)} of {len(entries)} keys and indexes could not be restored: {'; '.join(failures)}",
@@ -50,17 +71,21 @@ async def restore(target: Target, jobs: int, run_id: UUID) -> int:
     return len(entries)
 
 
-async def _bring_back(target: Target, entries: Sequence[Parked], jobs: int, run_id: UUID) -> list[str]:
-    """Work on one table at a time each: two ALTER TABLEs of one table would only wait for each other."""
-    by_table = defaultdict(list)
+def _by_table(entries: Iterable[Parked]) -> dict[TableName, list[Parked]]:
+    by_table: dict[TableName, list[Parked]] = {}
     for entry in entries:
-        by_table[entry.table].append(entry)
+        by_table.setdefault(entry.table, []).append(entry)
+    return by_table
 
-    async def bring_back(connection: AsyncConnection, entries: Sequence[Parked]) -> list[str]:
+
+async def _bring_back(crew: Crew[AsyncConnection], entries: Sequence[Parked], run_id: UUID) -> list[str]:
+    """Bring back entries of one table, one after the other: two ALTER TABLEs would only wait for each other."""
+    async with crew.hand() as connection:
         return [failure for entry in entries if (failure := await _one(connection, entry, run_id))]
 
-    failures = await share_out(by_table.values(), jobs, target.connect, bring_back)
-    return [failure for some in failures for failure in some]
+
+_NOT_ABOUT_ROWS = frozenset({"25", "53", "57", "58"})
+"""Classes of SQLSTATEs that no row is to blame for: read-only, out of room or memory, an intervention, the system."""
 
 
 async def _one(connection: AsyncConnection, entry: Parked, run_id: UUID) -> str | None:
@@ -76,11 +101,12 @@ async def _one(connection: AsyncConnection, entry: Parked, run_id: UUID) -> str 
             await ledger.check_owner(connection, run_id)
             await ledger.write_restored(connection, entry)
     except DBAPIError as error:
-        if is_transient(error):
+        if is_transient(error) or (sqlstate_of(error) or "")[:2] in _NOT_ABOUT_ROWS:
             raise
         said = getattr(error.orig, "__cause__", None) or error.orig
         detail = getattr(said, "detail", None)
-        return f"{entry.kind} {entry.name!r} of {entry.table}: {said}" + (f" ({detail})" if detail else "")
+        first = str(said).partition("\nDETAIL:")[0]
+        return f"{entry.kind} {entry.name!r} of {entry.table}: {first}" + (f" ({detail})" if detail else "")
     return None
 
 

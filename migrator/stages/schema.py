@@ -8,16 +8,21 @@ revision: rows meet the tables they were written for. Stage ``upgrade`` goes on 
 import asyncio
 import os
 import shlex
+import signal
+from contextlib import suppress
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import text
 
-from migrator import catalog, ledger
+from migrator import catalog, ledger, loads
 from migrator.alembic_runner import AlembicProject
 from migrator.errors import ConfigurationError, TargetRefused
 from migrator.settings import Settings
 from migrator.source import SourceDatabase
 from migrator.target import LEDGER_SCHEMA, Target, row_count
+
+_GOODBYE_SECONDS: Final = 3  # the job itself has no more than eight when it is stopped
 
 
 async def schema(source: SourceDatabase, target: Target, settings: Settings, run_id: UUID) -> None:
@@ -75,14 +80,31 @@ async def _by_command(target: Target, command: str | None) -> None:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,  # a group of its own, which ends as a whole
     )
-    output, _ = await process.communicate()
+    try:
+        output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            await _end(process)
     if process.returncode:
         said = output.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
         raise TargetRefused(
             f"the schema command ended with {process.returncode}: {said[0]}",
             next_step="run it by hand to see all it says",
         )
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a command that nobody waits for any more, or it would go on beside the next run."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                await process.wait()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 async def _began_empty(target: Target) -> bool:
@@ -108,7 +130,7 @@ async def _remember_seeded(target: Target, wanted: str | None, run_id: UUID) -> 
         schema_name = await target.schema_of_application(connection, wanted)
         tables = (await target.describe(connection, schema_name)).tables
         counts = {table.name: await row_count(connection, table.name) for table in tables}
-        await ledger.write_seeded(connection, {name: rows for name, rows in counts.items() if rows})
+        await loads.write_seeded(connection, {name: rows for name, rows in counts.items() if rows})
         await ledger.remember(connection, "seeded", value=True)
 
 

@@ -5,32 +5,20 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from fix_dryad import alembic
+from fix_dryad import OLD, alembic
 from fix_job import catalogs, contents, quick_flags
 from fix_postgres import Database, database_on
 from fix_warm import Zygote
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from migrator.alembic_runner import AlembicProject
 from migrator.dryad import ALEMBIC_INI
 
 FLAGS = ("--schema", "alembic", "--alembic-config", ALEMBIC_INI, *quick_flags())
-OLD = "0003"
 TABLES = ("users", "messages", "groves")
 # Revision 0004 makes an index of this name, and has to wait until it is known who has it.
 IN_THE_WAY = "CREATE TABLE uq_messages_conversation_id_position ()"
-
-
-@pytest.fixture
-def old_file(dryad_file: Path) -> Path:
-    """Give a Dryad database as an older version of the application has left it."""
-    engine = create_engine(f"sqlite:///{dryad_file}")
-    with engine.connect() as connection:
-        alembic(connection, "downgrade", OLD)
-        connection.commit()
-    engine.dispose()
-    return dryad_file
 
 
 @pytest.mark.one_server

@@ -9,7 +9,7 @@ from fix_job import dryad_settings, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator import ledger
+from migrator import ledger, loads
 from migrator.errors import ConfigurationError, GaveUp, TargetRefused
 from migrator.names import TableName
 from migrator.source import Source
@@ -89,7 +89,7 @@ async def test_a_command_makes_them(
         command = f"{sys.executable} '{program}'"
         await _make(target, source, database, schema_mode="command", schema_command=command)
     async with target.connect() as connection:
-        assert await ledger.seeded_rows(connection) == {TableName("public", "made"): 2}
+        assert await loads.seeded_rows(connection) == {TableName("public", "made"): 2}
         assert await ledger.recall(connection, "began_empty") is True
 
 
@@ -107,7 +107,7 @@ async def test_tables_of_somebody(target: Target, database: Database, make_sqlit
     await _make(target, source, database)
     async with target.connect() as connection:
         assert await ledger.recall(connection, "began_empty") is False
-        assert await ledger.seeded_rows(connection) == {}
+        assert await loads.seeded_rows(connection) == {}
         assert await ledger.recall(connection, "catalog")
 
 

@@ -1,0 +1,73 @@
+"""Connections of drivers that block: used in threads, one after the other, and closed without waiting for any."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from typing import Concatenate, Generic, ParamSpec, TypeVar
+
+from migrator.crew import Crew
+
+C = TypeVar("C")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Blocking(Generic[C]):
+    """
+    One connection, opened when it is first needed.
+
+    Whoever closes it need not know whether a thread that nobody waits for any more is still at work: then it is that
+    thread which closes the connection, when it is through.
+    """
+
+    def __init__(self, connect: Callable[[], AbstractContextManager[C]]) -> None:
+        self._connect = connect
+        self._opened = ExitStack()
+        self._connections: list[C] = []
+        self._in_use = threading.Lock()
+        self._closing = False
+
+    def do(self, work: Callable[Concatenate[C, P], R], *arguments: P.args, **named: P.kwargs) -> R:
+        """Call ``work`` with the connection, and return what it returns. Blocks; one thread at a time."""
+        with self._in_use:
+            try:
+                if not self._connections:
+                    self._connections.append(self._opened.enter_context(self._connect()))
+                return work(self._connections[0], *arguments, **named)
+            finally:
+                if self._closing:
+                    self._opened.close()
+
+    def close(self) -> None:
+        """Close the connection, or have it closed as soon as it is not in use."""
+        self._closing = True
+        if self._in_use.acquire(blocking=False):
+            try:
+                self._opened.close()
+            finally:
+                self._in_use.release()
+
+
+def blocking_crew(
+    hands: int | asyncio.Semaphore, connect: Callable[[], AbstractContextManager[C]]
+) -> Crew[Blocking[C]]:
+    """Return a crew of which each hand has a connection that blocks."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Blocking[C]]:
+        connection = Blocking(connect)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    return Crew(hands, opened)
+
+
+async def ask(
+    crew: Crew[Blocking[C]], work: Callable[Concatenate[C, P], R], *arguments: P.args, **named: P.kwargs
+) -> R:
+    """Wait for a free hand, call ``work`` with its connection in a thread, and return what it returns."""
+    async with crew.hand() as connection:
+        return await asyncio.to_thread(lambda: connection.do(work, *arguments, **named))

@@ -1,0 +1,141 @@
+"""
+Looks the whole source over: every table is surveyed, several at a time, and a large one in pieces, side by side.
+
+Reads both ends and writes nothing; ``preflight`` and ``migrator check`` decide what follows from it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from migrator import digest
+from migrator.alone import survey_alone
+from migrator.blocking import Blocking, ask, blocking_crew
+from migrator.comparison import Comparison
+from migrator.crew import Crew, all_of
+from migrator.digest import Digest
+from migrator.errors import SourceUnreadable
+from migrator.examples import Showing
+from migrator.findings import Profile
+from migrator.judge import Judge
+from migrator.keys import keys_of
+from migrator.names import TableName
+from migrator.pieces import WHOLE, Piece, cut, piece_bytes
+from migrator.plan import Plan, TablePlan
+from migrator.progress import Progress
+from migrator.rehearsal import Rehearsed, prepare, rehearse, rehearse_piece
+from migrator.source import ScanSession, Source, SourceTable
+from migrator.survey import Survey, measure, survey
+from migrator.target import Target
+
+
+async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
+    source: Source,
+    target: Target,
+    plan: Plan,
+    *,
+    jobs: int,
+    batch_bytes: int,
+    chunk_bytes: int,
+    showing: Showing,
+    progress: Progress,
+    intact: Awaitable[None],
+) -> list[Survey]:
+    """
+    Survey the planned tables, ``jobs`` at a time and the largest first; one that is large in pieces, side by side.
+
+    Raises SourceUnreadable if the file is damaged; that is what ``intact`` tells.
+    """
+    async with target.connect() as connection:
+        keys = await keys_of(connection, plan.schema)
+
+    async with blocking_crew(jobs, source.session) as crew:
+
+        def look(session: ScanSession, table: TablePlan, profile: Profile, rehearsed: Rehearsed | None) -> Survey:
+            with Judge(target.address, table.name) as judge:
+                return survey(session, plan, table, profile, keys, judge, batch_bytes, showing, rehearsed)
+
+        def look_at_once(session: ScanSession, table: TablePlan, profile: Profile) -> Survey:
+            return look(session, table, profile, rehearse(session, table, profile, batch_bytes))
+
+        async def look_in_pieces(table: TablePlan, profile: Profile, pieces: tuple[Piece, ...]) -> Survey:
+            comparison = await ask(crew, prepare, table, profile, batch_bytes)
+            found = await _rehearsed(crew, table, comparison, pieces) if comparison else None
+            return replace(await ask(crew, look, table, profile, found), pieces=pieces)
+
+        async def surveyed(table: TablePlan, profile: Profile, pieces: tuple[Piece, ...]) -> Survey:
+            several = len(pieces) > 1
+            looking = look_in_pieces(table, profile, pieces) if several else ask(crew, look_at_once, table, profile)
+            found = await looking
+            progress.advance(str(table.name), found.profile.rows, found.profile.bytes)
+            return found
+
+        outlines = await measured(crew, plan.tables, jobs=jobs, chunk_bytes=chunk_bytes)
+        await intact
+        largest_first = sorted(plan.tables, key=lambda table: -outlines[table.name].profile.bytes)
+        found = await all_of(
+            surveyed(table, outlines[table.name].profile, outlines[table.name].pieces) for table in largest_first
+        )
+    by_name = {one.profile.table: one for one in found}
+    return [by_name[table.name] for table in plan.tables]
+
+
+async def measured(
+    crew: Crew[Blocking[ScanSession]], tables: Sequence[TablePlan], *, jobs: int, chunk_bytes: int
+) -> dict[TableName, Survey]:
+    """Return of each table what can be known without looking at its values: its size, and its pieces."""
+    profiles = await all_of(ask(crew, measure, table) for table in tables)
+    total = sum(profile.bytes for profile in profiles)
+
+    async def outlined(table: TablePlan, profile: Profile) -> Survey:
+        size = piece_bytes(profile, total, jobs, chunk_bytes)
+        pieces = (WHOLE,) if profile.bytes <= size else await ask(crew, cut, table.source, profile, size)
+        return Survey(profile, (), pieces=pieces)
+
+    outlines = await all_of(outlined(*both) for both in zip(tables, profiles, strict=True))
+    return {outline.profile.table: outline for outline in outlines}
+
+
+async def _rehearsed(
+    crew: Crew[Blocking[ScanSession]],
+    table: TablePlan,
+    comparison: Comparison,
+    pieces: Sequence[Piece],
+) -> Rehearsed | None:
+    """Rehearse a table piece by piece; after the first that needs a closer look no further one is begun."""
+    strange = False
+
+    async def one(piece: Piece) -> Digest | None:
+        nonlocal strange
+        found = None if strange else await ask(crew, rehearse_piece, table, comparison, piece)
+        strange = strange or found is None
+        return found
+
+    found = await all_of(one(piece) for piece in pieces)
+    return None if strange else Rehearsed(comparison, digest.total(part for part in found if part))
+
+
+async def look_at_source(source: Source, tables: Sequence[SourceTable], *, jobs: int, batch_bytes: int) -> list[Survey]:
+    """Survey the source by itself, ``jobs`` tables at a time; raises SourceUnreadable if the file is damaged."""
+    await check_intact(source)
+    async with blocking_crew(jobs, source.session) as crew:
+        return await all_of(ask(crew, survey_alone, table, batch_bytes) for table in tables)
+
+
+async def check_intact(source: Source) -> None:
+    """Raise SourceUnreadable unless SQLite finds the file's structure sound (SQLite, "PRAGMA quick_check")."""
+    async with source.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        try:
+            answers = (await connection.exec_driver_sql("PRAGMA quick_check(5)")).scalars().all()
+        except asyncio.CancelledError:
+            await driver.interrupt()  # it takes a second a gigabyte, for which nobody waits any more
+            raise
+    if answers != ["ok"]:
+        lines = [line for answer in answers for line in str(answer).splitlines() if not line.startswith("***")]
+        raise SourceUnreadable(
+            f"source {str(source.path)!r} is damaged: {'; '.join(lines)}",
+            next_step="restore it from a backup, or recover what can be with `sqlite3 FILE .recover`",
+            source=str(source.path),
+        )

@@ -1,0 +1,180 @@
+"""
+What the ledger says of rows: which tables have theirs, which pieces of a table are there, and which are still to come.
+
+A piece's line is filled in the transaction that brings its rows: both are there afterwards, or neither.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.errors import GaveUp
+from migrator.ledger import COMPLETED, READY, SOURCE, chunks, now, seeded, state, tables
+from migrator.names import TableName
+from migrator.pieces import Piece
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedTable:
+    """A table whose rows are in the target."""
+
+    name: TableName
+    run_id: UUID
+    rows: int
+    bytes: int
+    seconds: float
+    digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What came over with one piece, or with several: ``seconds`` are the sum of theirs."""
+
+    rows: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: "Brought") -> "Brought":
+        """Count two together."""
+        return Brought(self.rows + other.rows, self.bytes + other.bytes, self.seconds + other.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """How far a table has come that was begun."""
+
+    chunks: int = 0
+    """Pieces that are in the target."""
+    brought: Brought = Brought()
+    left: Mapping[int, Piece] = field(default_factory=dict)
+    """Pieces still to come, by their position."""
+
+
+async def write_pieces(
+    connection: AsyncConnection, table: TableName, run_id: UUID, pieces: Mapping[int, Piece]
+) -> None:
+    """Write which pieces a table will come in; belongs into the transaction that empties it."""
+    lines = [
+        _of(table) | {"position": position, "run_id": run_id, "after": piece.after, "last": piece.last}
+        for position, piece in pieces.items()
+    ]
+    await connection.execute(chunks.insert(), lines)
+
+
+async def write_chunk(
+    connection: AsyncConnection, table: TableName, run_id: UUID, position: int, brought: Brought
+) -> None:
+    """
+    Write that a piece's rows are there; belongs into the transaction that brings them.
+
+    Raises GaveUp if they are there already: another run has brought them.
+    """
+    line = chunks.update().where(*_its_own(chunks, table), chunks.c.position == position, chunks.c.copied_at.is_(None))
+    written = await connection.execute(
+        line.values(
+            run_id=run_id,
+            rows=brought.rows,
+            bytes=brought.bytes,
+            seconds=brought.seconds,
+            transaction=sa.cast(sa.cast(sa.func.pg_current_xact_id(), sa.Text), sa.BigInteger),
+            copied_at=now,
+        )
+    )
+    if written.rowcount != 1:
+        raise GaveUp(
+            f"piece {position} of {table} is not this run's to bring: another has brought it, or taken it back",
+            next_step="wait for the other run to end; `migrator status` shows how far it is",
+        )
+
+
+async def begun(connection: AsyncConnection) -> dict[TableName, Begun]:
+    """Return how far each table is that was begun, also those that are complete."""
+    found = (await connection.execute(sa.select(chunks).order_by(chunks.c.position))).all()
+    lines: dict[TableName, list[sa.Row[Any]]] = {}
+    for row in found:
+        lines.setdefault(TableName(row.schema_name, row.table_name), []).append(row)
+    return {name: _begun(rows) for name, rows in lines.items()}
+
+
+def _begun(lines: Sequence[sa.Row[Any]]) -> Begun:
+    there = [line for line in lines if line.copied_at is not None]
+    left = {line.position: Piece(line.after, line.last) for line in lines if line.copied_at is None}
+    brought = sum((Brought(line.rows, line.bytes, line.seconds) for line in there), Brought())
+    return Begun(len(there), brought, left)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was brought into a table, and by which transactions."""
+
+    rows: int
+    transactions: tuple[int, ...]
+
+
+async def loaded(connection: AsyncConnection) -> dict[TableName, Loaded]:
+    """Return what this migration has brought into each table that was begun, complete or not."""
+    found = (await connection.execute(sa.select(chunks))).all()
+    all_of: dict[TableName, Loaded] = {}
+    for row in found:
+        name = TableName(row.schema_name, row.table_name)
+        so_far = all_of.get(name, Loaded(0, ()))
+        own = () if row.transaction is None else (row.transaction,)
+        all_of[name] = Loaded(so_far.rows + (row.rows or 0), so_far.transactions + own)
+    return all_of
+
+
+async def forget(connection: AsyncConnection, names: Sequence[TableName]) -> None:
+    """Remove the lines about tables that were emptied, and that the migration was begun with a source or completed."""
+    for table in (chunks, tables, seeded):
+        for name in names:
+            await connection.execute(table.delete().where(*_its_own(table, name)))
+    await connection.execute(state.delete().where(state.c.name.in_([SOURCE, COMPLETED, READY])))
+
+
+async def write_copied(connection: AsyncConnection, table: CopiedTable) -> None:
+    """Write that all of a table's rows are there."""
+    values = {"run_id": table.run_id, "rows": table.rows, "bytes": table.bytes, "seconds": table.seconds}
+    await connection.execute(tables.insert().values(_of(table.name) | values))
+
+
+async def write_verified(connection: AsyncConnection, table: TableName, digest: str) -> None:
+    """Write that a table was compared and found equal, with the digest both sides had."""
+    line = tables.update().where(*_its_own(tables, table))
+    await connection.execute(line.values(digest=digest, verified_at=now))
+
+
+async def copied(connection: AsyncConnection) -> dict[TableName, CopiedTable]:
+    """Return the tables whose rows this migration has brought, also in earlier runs."""
+    found = (await connection.execute(sa.select(tables))).all()
+    return {
+        name: CopiedTable(name, row.run_id, row.rows, row.bytes, row.seconds, row.digest)
+        for row in found
+        for name in (TableName(row.schema_name, row.table_name),)
+    }
+
+
+async def write_seeded(connection: AsyncConnection, counts: Mapping[TableName, int]) -> None:
+    """Write how many rows the migrations themselves put into each table."""
+    if counts:
+        lines = [_of(table) | {"rows": rows} for table, rows in counts.items()]
+        await connection.execute(insert(seeded).on_conflict_do_nothing(), lines)
+
+
+async def seeded_rows(connection: AsyncConnection) -> dict[TableName, int]:
+    """Return the rows that migrations put into tables of a database that was empty."""
+    found = (await connection.execute(sa.select(seeded))).all()
+    return {TableName(row.schema_name, row.table_name): row.rows for row in found}
+
+
+def _of(table: TableName) -> dict[str, object]:
+    """Return the columns that say of which table a line is."""
+    return {"schema_name": table.schema, "table_name": table.name}
+
+
+def _its_own(lines: sa.Table, table: TableName) -> tuple[sa.ColumnElement[bool], ...]:
+    return lines.c.schema_name == table.schema, lines.c.table_name == table.name

@@ -1,0 +1,168 @@
+"""
+How one table is compared, and what that came to.
+
+In the quick forms first, of which preflight may know the source's digest. What differs there is read anew in the full
+forms, and what differs in these is looked for row by row. A large table is read in parts, side by side at both ends.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import duckdb
+import structlog
+
+from migrator import differences, digest
+from migrator.address import TargetAddress
+from migrator.blocking import Blocking, ask
+from migrator.comparison import EVERYWHERE, Comparison, Stretch, quickly, stretches
+from migrator.crew import Crew, all_of
+from migrator.differences import Difference, Found
+from migrator.digest import Digest
+from migrator.errors import SourceUnreadable
+from migrator.events import Event
+from migrator.examples import Showing
+from migrator.names import TableName
+from migrator.pieces import Piece
+from migrator.reading import Reader
+from migrator.rehearsal import Rehearsed
+from migrator.source import ScanSession, Source
+
+log = structlog.get_logger()
+
+Tell = Callable[[Difference], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the comparison of one table came to."""
+
+    table: TableName
+    source: Digest
+    target: Digest
+    found: Found | None
+    """The rows that differ; None where none do."""
+    seconds: float = 0.0
+    """For which hands were at work on it, added up; their waiting isn't counted."""
+
+    @property
+    def equal(self) -> bool:
+        """Whether both ends hold the same rows, each as often."""
+        return self.source == self.target
+
+    def difference(self) -> str:
+        """Return in words how the ends differ."""
+        counts = f"{self.source.rows} rows in the source, {self.target.rows} in the target"
+        if self.found is None:
+            return f"{self.table}: {counts}"
+        first = f"; for example {self.found.examples[0].line()}" if self.found.examples else ""
+        return f"{self.table}: {counts}; {self.found.words()}{first}"
+
+    def facts(self) -> dict[str, object]:
+        """Return the difference for the log and the report."""
+        found = self.found or Found()
+        return {
+            "table": str(self.table),
+            "source_rows": self.source.rows,
+            "target_rows": self.target.rows,
+            "rows": {str(kind): count for kind, count in found.rows.items()},
+            "columns": dict(found.columns),
+            "examples": [example.to_json() for example in found.examples],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What the comparisons of all tables have in common."""
+
+    source: Source
+    address: TargetAddress
+    """Of the target."""
+    readers: Crew[Reader]
+    sessions: Crew[Blocking[ScanSession]]
+    showing: Showing
+    tell: Tell
+    """Is told every difference."""
+    spent: dict[TableName, float] = field(default_factory=lambda: defaultdict(float))
+    """Seconds for which hands were at work on each table."""
+
+
+async def compare(ends: Ends, comparison: Comparison, pieces: Sequence[Piece], known: Rehearsed | None) -> Verdict:
+    """Compare a table that comes in these ``pieces``; ``known`` is what preflight found of its source's digest."""
+    table = comparison.target.name
+    same = await _same_digest(ends, comparison, pieces, known)
+    ours, theirs = (same, same) if same else await _digests(ends, comparison, pieces)
+    if ours == theirs:
+        log.info(Event.TABLE_VERIFIED, table=str(table), rows=ours.rows, seconds=round(ends.spent[table], 3))
+        return Verdict(table, ours, theirs, None, ends.spent[table])
+    found = await asyncio.to_thread(
+        differences.find,
+        ends.source,
+        ends.address,
+        comparison,
+        ours.differing(theirs),
+        examples=ends.showing.examples,
+        mask_values=ends.showing.mask_values,
+        tell=ends.tell,
+    )
+    verdict = Verdict(table, ours, theirs, found, ends.spent[table])
+    log.error(Event.TABLE_DIFFERS, **verdict.facts())
+    return verdict
+
+
+async def _same_digest(
+    ends: Ends, comparison: Comparison, pieces: Sequence[Piece], known: Rehearsed | None
+) -> Digest | None:
+    """Return the digest that both ends have in the quick forms; None if they have none in common."""
+    if any(reading.by_server for reading in comparison.readings):
+        return None  # PostgreSQL's own spelling is asked for, and there is no quicker way
+    quick = known.comparison if known else await ask(ends.sessions, quickly, comparison)
+    ours = theirs = None
+    try:
+        if known:
+            ours, theirs = known.digest, await _of_target(ends, quick, len(pieces))
+        else:
+            ours, theirs = await _digests(ends, quick, pieces)
+    except* (SourceUnreadable, duckdb.Error):
+        pass  # a value of another storage class; that an end can't be read at all the full forms find too
+    return ours if ours == theirs else None
+
+
+async def _digests(ends: Ends, comparison: Comparison, pieces: Sequence[Piece]) -> tuple[Digest, Digest]:
+    ours, theirs = await all_of([_of_source(ends, comparison, pieces), _of_target(ends, comparison, len(pieces))])
+    return ours, theirs
+
+
+async def _of_source(ends: Ends, comparison: Comparison, pieces: Sequence[Piece]) -> Digest:
+    def one(session: ScanSession, piece: Piece) -> Digest:
+        with _timed(ends, comparison):
+            return digest.of_source(session, ends.address, comparison, piece)
+
+    return digest.total(await all_of(ask(ends.sessions, one, piece) for piece in pieces))
+
+
+async def _of_target(ends: Ends, comparison: Comparison, parts: int) -> Digest:
+    async def one(stretch: Stretch) -> Digest:
+        async with ends.readers.hand() as reader:
+            read = partial(digest.of_target, comparison=comparison, stretch=stretch)
+            with _timed(ends, comparison):
+                return await asyncio.to_thread(reader.read, read)
+
+    if parts == 1:
+        return await one(EVERYWHERE)
+    async with ends.readers.hand() as reader:
+        found = await asyncio.to_thread(reader.read, partial(stretches, table=comparison.target, parts=parts))
+    return digest.total(await all_of(one(stretch) for stretch in found))
+
+
+@contextmanager
+def _timed(ends: Ends, comparison: Comparison) -> Iterator[None]:
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        ends.spent[comparison.target.name] += time.monotonic() - started

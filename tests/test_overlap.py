@@ -1,0 +1,99 @@
+"""Stages from copy to verify overlap: tables don't wait for each other, and a large one doesn't hold up itself."""
+
+import asyncio
+
+import asyncpg
+import pytest
+from fix_job import catalogs, contents, settings_of
+from fix_postgres import Database
+from fix_sqlite import MakeSqlite
+from structlog.testing import capture_logs
+
+from migrator import job
+from migrator.errors import Mismatch
+from migrator.progress import Silent
+
+FILL = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 2000) INSERT INTO"
+BIG = f"CREATE TABLE big (id INTEGER PRIMARY KEY, t TEXT); {FILL} big SELECT i, printf('%0100d', i) FROM n;"
+SMALL = "CREATE TABLE small (id INTEGER PRIMARY KEY, big INTEGER REFERENCES big); INSERT INTO small VALUES (1, 2);"
+TARGET = """
+CREATE TABLE big (id bigint PRIMARY KEY, t text); CREATE INDEX by_t ON big (t);
+CREATE TABLE small (id int PRIMARY KEY, big bigint REFERENCES big);
+"""
+# A row of the key that somebody holds is waited for; that is what a slow server is here.
+WAIT_FOR = """
+CREATE FUNCTION turn(bigint) RETURNS boolean LANGUAGE sql AS 'SELECT pg_advisory_xact_lock_shared($1) IS NOT NULL'
+"""
+
+
+async def test_a_table_is_compared_while_another_is_still_copied(
+    make_sqlite: MakeSqlite, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One table can't be filled yet; the other is copied, has its key back and is found equal meanwhile."""
+    monkeypatch.setattr("migrator.stages.park.PAYS_FROM_ROWS", 1)
+    source = make_sqlite(BIG + SMALL)
+    await database.execute(f"{WAIT_FOR}; {TARGET}; ALTER TABLE big ADD CHECK (turn(id))")
+    before = await catalogs(database)
+    somebody = await asyncpg.connect(database.url)
+    await somebody.execute("SELECT pg_advisory_lock(1)")
+    with capture_logs() as events:
+        working = asyncio.create_task(job.run(settings_of(source, database, jobs=2), Silent()))
+        async with asyncio.timeout(60):
+            while not any(e["event"] == "table.verified" and e["table"] == "public.small" for e in events):
+                assert not working.done(), working
+                await asyncio.sleep(0.01)
+        assert not any(e["event"] == "table.copied" and e["table"] == "public.big" for e in events)
+        await somebody.close()
+        await working
+    assert await catalogs(database) == before
+
+
+async def test_pieces_of_a_table_come_side_by_side(make_sqlite: MakeSqlite, database: Database) -> None:
+    """One piece is held up at its first row; all the others are committed, each with its line, before it is."""
+    source = make_sqlite(BIG)
+    await database.execute(f"{WAIT_FOR}; CREATE TABLE big (id bigint PRIMARY KEY CHECK (turn(id)), t text)")
+    somebody = await asyncpg.connect(database.url)
+    await somebody.execute("SELECT pg_advisory_lock(1)")
+    working = asyncio.create_task(job.run(settings_of(source, database, jobs=2, chunk_bytes=30_000), Silent()))
+    async with asyncio.timeout(60):
+        while True:
+            assert not working.done(), working
+            if await somebody.fetchval("SELECT to_regclass('migrator.chunks') IS NOT NULL"):
+                found = await somebody.fetch("SELECT position FROM migrator.chunks WHERE copied_at IS NULL")
+                if [line["position"] for line in found] == [0]:
+                    break
+            await asyncio.sleep(0.01)
+    assert await somebody.fetchval("SELECT count(*) FROM migrator.chunks") > 3
+    await somebody.close()
+    await working
+    assert len(await contents(database, "big")) == 2000
+
+
+async def test_pieces_of_a_table_with_a_trigger(make_sqlite: MakeSqlite, database: Database) -> None:
+    """Who switches a trigger off locks the table, so they come one after the other, and the trigger doesn't fire."""
+    source = make_sqlite(BIG)
+    await database.execute("""
+        CREATE TABLE big (id bigint PRIMARY KEY, t text);
+        CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.t := 'touched'; RETURN NEW; END $$;
+        CREATE TRIGGER touch BEFORE INSERT ON big FOR EACH ROW EXECUTE FUNCTION touch()
+    """)
+    before = await catalogs(database)
+    await job.run(settings_of(source, database, jobs=4, chunk_bytes=30_000), Silent())
+    assert await catalogs(database) == before
+    assert (await database.fetch("SELECT count(*) AS n FROM big WHERE t <> 'touched'"))[0]["n"] == 2000
+
+
+@pytest.mark.parametrize("place", [1, 1000, 2000])
+async def test_a_difference_in_any_part_is_found(make_sqlite: MakeSqlite, database: Database, place: int) -> None:
+    """Both ends are read in parts; a value that was changed is named wherever it is, and only that."""
+    source = make_sqlite(BIG)
+    await database.execute("CREATE TABLE big (id bigint PRIMARY KEY, t text)")
+    settings = settings_of(source, database, jobs=2, chunk_bytes=30_000)
+    await job.run(settings, Silent())
+    report = await job.verify(settings, Silent())
+    assert [line.verified for line in report.tables] == [True]
+    await database.execute(f"UPDATE big SET t = 'x' WHERE id = {place}")
+    with pytest.raises(Mismatch) as caught:
+        await job.verify(settings, Silent())
+    [difference] = caught.value.facts["differences"]
+    assert [example["key"] for example in difference["examples"]] == [{"id": str(place)}]
