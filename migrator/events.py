@@ -49,7 +49,7 @@ class Event(StrEnum):
     )
     VALUES_REWRITTEN = (
         "values.rewritten",
-        "A rule turns values of the source into others: table, column, rows, rule.",
+        "A rule turns values of the source into others: table, column, rows, rule; years, if numbers become moments.",
     )
 
     WARNING_SERVER = "warning.server", "PostgreSQL sent a warning: message."

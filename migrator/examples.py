@@ -33,7 +33,7 @@ class Teller:
     ) -> Finding:
         """Return the finding that ``rows`` values of a column meet a condition in SQLite's SQL."""
         examples = _examples(self.session, self.table, column, condition, self.showing)
-        settled_by = remedy(column.target, reason)
+        settled_by = remedy(column.target, reason, column.rule)
         return Finding(self.table.name, column.source.name, rows, reason, examples, at_least, settled_by)
 
 
@@ -53,6 +53,19 @@ def _quoted_key(table: SourceTable) -> str:
     return " || ', ' || ".join(f"quote({column.quoted})" for column in table.key)
 
 
+def _named_key(table: SourceTable) -> str:
+    """
+    Return SQL for the key as a person is told it: a NULL in it doesn't name the row, so the rowid is told too.
+
+    Empty without a key. Only tables that have a rowid may have such keys (SQLite, "WITHOUT ROWID", 2).
+    """
+    quoted = _quoted_key(table)
+    if not quoted or table.rowid is None:
+        return quoted
+    missing = " OR ".join(f"{column.quoted} IS NULL" for column in table.key)
+    return f"{quoted} || iif({missing}, ' (rowid ' || {table.rowid} || ')', '')"
+
+
 def is_row(table: SourceTable, keys: Sequence[str]) -> str:
     """Return a condition that is true for the rows whose key, as ``key_lane`` gives it, is one of ``keys``."""
     if table.rowid is not None:
@@ -66,7 +79,7 @@ def _examples(
 ) -> tuple[Example, ...]:
     if not showing.examples:
         return ()
-    named = _quoted_key(table) or (f"'rowid ' || {table.rowid}" if table.rowid else _NO_KEY)
+    named = _named_key(table) or (f"'rowid ' || {table.rowid}" if table.rowid else _NO_KEY)
     value = column.source.quoted
     rows = session.ask(
         # As hexadecimal digits, since what is wrong with the value may be its encoding.

@@ -33,11 +33,14 @@ class Change:
     rows: int
     rule: str
     """What the rule sets, as it stands in the file."""
+    years: str = ""
+    """In which they lie, where numbers became moments: a wrong unit shows there."""
 
     def line(self) -> str:
         """Return the change as one line for a person."""
         rows = "1 value" if self.rows == 1 else f"{self.rows} values"
-        return f"{self.table}.{self.column}: {rows} rewritten by rule ({self.rule})"
+        years = f", which lie in the years {self.years}" if self.years else ""
+        return f"{self.table}.{self.column}: {rows} rewritten by rule ({self.rule}){years}"
 
 
 @dataclass(frozen=True, slots=True)

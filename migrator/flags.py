@@ -60,8 +60,16 @@ class Parser(argparse.ArgumentParser):
         name = strangers[0].partition("=")[0]  # what follows may be a password
         if not name.startswith("-"):
             self.error(f"{self.prog} takes flags only; there is a bare argument too many")
+        if name in _all_flags():
+            self.error(f"{name} is a flag of other commands, and has no meaning for `{self.prog}`")
         near = get_close_matches(name, self._option_string_actions, n=1)
         self.error(f"there is no flag {name}" + (f"; {near[0]} is near" if near else ""))
+
+
+def _all_flags() -> set[str]:
+    """Return every flag that some command has."""
+    fields = Settings.model_fields.items()
+    return {flag for name, field in fields for flag in (flag_of(name), *traits_of(field).flags)}
 
 
 def add_settings(parser: argparse.ArgumentParser, groups: Collection[Group]) -> None:

@@ -60,6 +60,27 @@ class Judge:
             return f"can't become {column.declared}: {_said(error)}"
         return None if exact_all else f"can't become {column.declared} exactly"
 
+    def folded(self, column: TargetColumn, texts: Sequence[str]) -> Sequence[str]:
+        """
+        Return ``texts`` in the one spelling that equal values of ``column`` have; as they are, if some are no values.
+
+        Raises what the ADBC driver raises if the server is lost.
+        """
+        session = self._connected()
+        # citext folds by the database's own collation, whatever the column's is (PostgreSQL, "citext", Limitations).
+        one = "lower(v)" if column.type_name == "citext" else f"v::{self._types[column.name][1]}::text"
+        try:
+            rows = session.rows(
+                f"SELECT {one} FROM json_array_elements_text($1::json) WITH ORDINALITY AS given(v, place) "
+                "ORDER BY place",
+                [json.dumps(texts)],
+            )
+        except adbc.Error as error:
+            if not {error.sqlstate, (error.sqlstate or "")[:2]} & _ABOUT_VALUES:
+                raise
+            return texts
+        return [folded for (folded,) in rows]
+
     def _connected(self) -> ReadingSession:
         if self._session is None:
             self._session = self._opened.enter_context(ReadingSession(self._address))

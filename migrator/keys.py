@@ -26,6 +26,10 @@ class UniqueKey:
     columns: tuple[str, ...]
     nulls_distinct: bool
 
+    def words(self) -> str:
+        """Say why a value mustn't be there twice."""
+        return f"and {self.name} of the target is unique ({', '.join(self.columns)})"
+
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
@@ -85,9 +89,8 @@ def breaches(plan: Plan, table: TablePlan, keys: Keys, session: ScanSession) -> 
 
     Keys that SQLite has enforced itself, with the same idea of equality, are left out.
     """
-    for key in keys.unique:
-        columns = _columns(table, key.columns) if key.table == table.name else []
-        if columns and not _enforced(session, table, columns):
+    for key, columns in unique_columns(table, keys):
+        if not _enforced(session, table, columns):
             yield _duplicates(table, columns, key)
     tables = {other.name: other for other in plan.tables}
     for reference in keys.foreign:
@@ -97,6 +100,13 @@ def breaches(plan: Plan, table: TablePlan, keys: Keys, session: ScanSession) -> 
         children, parents = _columns(table, reference.columns), _columns(parent, reference.parent_columns)
         if children and parents:
             yield _orphans(children, parent, parents, reference)
+
+
+def unique_columns(table: TablePlan, keys: Keys) -> Iterator[tuple[UniqueKey, list[ColumnPlan]]]:
+    """Yield the unique keys of a table that the source feeds, each with the plans of its columns."""
+    for key in keys.unique:
+        if key.table == table.name and (columns := _columns(table, key.columns)):
+            yield key, columns
 
 
 def _columns(table: TablePlan, names: Sequence[str]) -> list[ColumnPlan]:
@@ -116,9 +126,7 @@ def _duplicates(table: TablePlan, columns: Sequence[ColumnPlan], key: UniqueKey)
     if not key.nulls_distinct:  # IN knows no NULL
         joined = " || '|' || ".join(f"quote({form})" for form in compared)
         condition = f"{joined} IN (SELECT {joined} FROM {table.source.quoted} GROUP BY {joined} HAVING count(*) > 1)"
-    names = ", ".join(column.target.name for column in columns)
-    reason = f"is there more than once, and {key.name} of the target is unique ({names})"
-    return Breach(columns[0], condition, reason)
+    return Breach(columns[0], condition, f"is there more than once, {key.words()}")
 
 
 def _orphans(
@@ -154,10 +162,28 @@ def equal_form(column: ColumnPlan) -> str:  # noqa: PLR0911 - a table, read from
             return f"CASE typeof({expression}) WHEN 'blob' THEN {expression} ELSE unhex({expression}, '-') END"
         case "bytea":
             return f"CAST({expression} AS BLOB)"
+        case "timestamp" | "timestamptz" | "time" if not column.rule.timezone:
+            return _moment(expression)
         case "text" | "varchar" | "name":
             return f"CAST({expression} AS TEXT) COLLATE BINARY"
         case _:
             return f"{expression} COLLATE BINARY"
+
+
+def _moment(expression: str) -> str:
+    """
+    Return SQL for the moment that a text means: seconds, and a fraction without zeros that say nothing.
+
+    SQLite rounds fractions, so it gets the text without. What it can't read stays as it is, and meets only itself.
+    """
+    return (
+        "(SELECT coalesce(strftime('%s', whole) || '.' || rtrim(digits, '0'), given) COLLATE BINARY FROM ("
+        "SELECT given, iif(dot, substr(given, 1, dot - 1) || zone, given) AS whole, "
+        "iif(dot, substr(rest, 1, length(rest) - length(zone)), '') AS digits FROM ("
+        "SELECT given, dot, rest, ltrim(rest, '0123456789') AS zone FROM ("
+        "SELECT given, instr(given, '.') AS dot, substr(given, instr(given, '.') + 1) AS rest "
+        f"FROM (SELECT {expression} AS given)))))"
+    )
 
 
 _SAME_EQUALITY = frozenset({"int2", "int4", "int8", "bool", "text", "varchar", "bytea"})

@@ -3,6 +3,7 @@
 from fnmatch import fnmatchcase
 from typing import Final
 
+from migrator.rules import NO_RULE, ColumnRule
 from migrator.target import TargetColumn
 
 # (type, reason, rule): the first line whose patterns fit. The rules themselves are described in docs/types.md.
@@ -18,7 +19,8 @@ _REMEDIES: Final = (
     ("*", "is compared without case*", "none: the type citext, or a unique index on lower(COLUMN), in the target"),
     ("*", "is another row's*", "none: nothing has to be settled unless the target is to ignore case too"),
     ("bool", "*", "true = […] and false = […]"),
-    ("numeric", "can't become*", "round = true"),
+    ("numeric", "can't become numeric exactly", "null = […] for what means nothing, or an expression"),
+    ("numeric", "can't become*", "round = true for finer digits, null = […] for what means nothing"),
     ("varchar", "is longer*", "truncate = true"),
     ("bpchar", "is longer*", "truncate = true"),
     ("t*", "*more digits of a second*", "truncate = true"),
@@ -26,22 +28,39 @@ _REMEDIES: Final = (
     (
         "timestamp*",
         "can't become*",
-        "truncate = true for finer digits, go_time = true for what Go prints, null = […] for what means nothing",
+        (
+            "truncate = true for finer digits, go_time = true for what Go prints, null = […] for what means nothing, "
+            "or an expression for other spellings"
+        ),
     ),
-    ("date", "can't become*", 'expression = "date(COLUMN)", null = […] for what means nothing'),
+    # Not date(COLUMN), which would make the day of the migration of the word now.
+    ("date", "can't become*", 'expression = "substr(COLUMN, 1, 10)" for moments, null = […] for what means nothing'),
     ("date", "is not stored as*", 'epoch = "s", "ms", "us" or "ns"; julian = true'),
     ("timestamp*", "is not stored as*", 'epoch = "s", "ms", "us" or "ns"; julian = true'),
     ("json*", "is not valid JSON", "empty_as_null = true, or null = […]"),
     ("text", "is not stored as*", 'expression = "CAST(COLUMN AS TEXT)", where its bytes are text'),
     ("varchar", "is not stored as*", 'expression = "CAST(COLUMN AS TEXT)", where its bytes are text'),
-    ("int?", "is not stored as*", 'empty_as_null = true, or expression = "CAST(COLUMN AS INTEGER)"'),
-    ("float?", "is not stored as*", 'empty_as_null = true, or expression = "CAST(COLUMN AS REAL)"'),
+    (
+        "int?",
+        "is not stored as*",
+        'empty_as_null = true; for digits expression = "CAST(COLUMN AS INTEGER)", which makes 0 of words',
+    ),
+    (
+        "float?",
+        "is not stored as*",
+        'empty_as_null = true; for digits expression = "CAST(COLUMN AS REAL)", which makes 0 of words',
+    ),
     ("*", "*", "null = […], or an expression"),
 )
 
 
-def remedy(column: TargetColumn, reason: str) -> str:
-    """Return the rule that would carry values which are refused for ``reason`` into ``column``."""
+def remedy(column: TargetColumn, reason: str, rule: ColumnRule = NO_RULE) -> str:
+    """Return the rule that would carry values into ``column`` which are refused for ``reason``, having ``rule``."""
+    if (rule.epoch or rule.julian) and reason.startswith("is not stored as"):
+        return (
+            f"none of the kind that is set ({rule.words()}), by which these lie outside the years 0 to 9999 or are no "
+            "numbers; null = […], or an expression that tells several units apart by their size"
+        )
     return next(
         rule
         for type_name, pattern, rule in _REMEDIES

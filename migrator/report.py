@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from migrator.errors import MigratorError, Mismatch
 from migrator.findings import Finding, Profile
@@ -85,7 +85,7 @@ def _table_lines(lines: Sequence[TableLine]) -> Table:
     for line in lines:
         sent = "" if line.bytes is None else decimal(line.bytes)
         verified = "yes" if line.verified else "NO"
-        table.add_row(line.table, f"{line.source_rows:,}", f"{line.target_rows:,}", sent, verified)
+        table.add_row(_plain(line.table), f"{line.source_rows:,}", f"{line.target_rows:,}", sent, verified)
     return table
 
 
@@ -125,8 +125,13 @@ def _difference_lines(differing: Sequence[dict[str, Any]]) -> Table:
         values = [_cell(example[end]) if "column" in example else "" for end in ("source", "target")]
         times = f" ({example['times']} times)" if "times" in example else ""
         cells = (example["kind"] + times, example["table"], key, example.get("column", ""), *values)
-        table.add_row(*map(escape, cells))
+        table.add_row(*map(_plain, cells))
     return table
+
+
+def _plain(words: str) -> Text:
+    """Return a name as it is: rich would take [brackets] for a style. A line break in it would tear the table apart."""
+    return Text("".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in words))
 
 
 def _cell(value: str | None) -> str:

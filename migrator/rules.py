@@ -160,12 +160,15 @@ def _parse(path: Path) -> _File:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         problem = f"is no TOML: {error}"
     except ValidationError as error:
-        problem = "; ".join(_complaint(one["loc"], one["msg"]) for one in error.errors(include_url=False))
+        problem = "; ".join(_complaint(one["loc"], one["msg"], one["input"]) for one in error.errors(include_url=False))
     raise ConfigurationError(f"rules {str(path)!r}: {problem}", next_step="docs/types.md lists the rules there are")
 
 
-def _complaint(place: Sequence[str | int], message: str) -> str:
+def _complaint(place: Sequence[str | int], message: str, given: object) -> str:
     where = ".".join(str(part) if str(part).isidentifier() else f'"{part}"' for part in place)
+    if message.startswith("Extra inputs") and len(place) > 2 and isinstance(given, dict):  # noqa: PLR2004 - a name's dots
+        name = ".".join(map(str, place[1:]))
+        return f'{where} is read as a table in a table: a name with a dot has to be in quotes, [{place[0]}."{name}"]'
     if message.startswith("Extra inputs"):
         models: dict[str, type[BaseModel]] = {"tables": TableRule, "columns": ColumnRule}
         hint = nearest(str(place[-1]), models.get(str(place[0]), _File).model_fields)

@@ -7,18 +7,22 @@ target, and one for each rule and each thing worth knowing.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from migrator.aggregates import added_up, answers
 from migrator.closer_look import NOTHING, change, hits, look_closer
-from migrator.examples import Showing, Teller
+from migrator.errors import ConfigurationError, SourceUnreadable
+from migrator.examples import Showing, Teller, is_row
 from migrator.findings import Change, Finding, Profile
+from migrator.folding import alike
 from migrator.judge import Judge
-from migrator.keys import Keys, breaches
+from migrator.keys import Keys, breaches, unique_columns
 from migrator.pieces import WHOLE, Piece
 from migrator.plan import ColumnPlan, Plan, TablePlan
 from migrator.rehearsal import Rehearsed
 from migrator.remarks import remarks
+from migrator.rewriting import MOMENTS
 from migrator.source import ScanSession, StorageClass
 
 _FIXED_BYTES = 8
@@ -37,13 +41,40 @@ class Survey:
 
 
 def measure(session: ScanSession, table: TablePlan) -> Profile:
-    """Return the size of a table, which SQLite adds up without reading long values."""
+    """
+    Return the size of a table, which SQLite adds up without reading long values.
+
+    Raises ConfigurationError for an expression of a rule that is none over a row of the table.
+    """
+    _check_expressions(session, table)
+    with _blaming_rules(table):
+        return _measured(session, table)
+
+
+def _measured(session: ScanSession, table: TablePlan) -> Profile:
     widths = [width for column in table.columns if (width := _width(column))]
     fixed = _FIXED_BYTES * (len(table.columns) - len(widths))
     width = added_up([*widths, str(fixed)])
     sums = [f"CAST(sum({width}) AS INTEGER)", f"max({width})"] if widths else [f"count(*) * {fixed}", str(fixed)]
     rows, size, widest = answers(session, table.source, ["count(*)", *sums])
     return Profile(table.name, rows, size or 0, widest or 0)
+
+
+def _check_expressions(session: ScanSession, table: TablePlan) -> None:
+    for column in table.compared:
+        if (expression := column.rule.expression) is None:
+            continue
+        name = f"{table.source.name}.{column.source.name}"
+        try:
+            # In a WHERE, where SQLite takes nothing that makes one row of many.
+            session.ask(f"EXPLAIN SELECT 1 FROM {table.source.quoted} WHERE (({expression}\n)) IS NULL")
+        except SourceUnreadable as error:
+            said = str(error.__cause__).rpartition("query: ")[2].strip()
+            raise ConfigurationError(
+                f"the expression of the rule for {name} is no SQL over a row: {said}",
+                next_step=f"mend it; `sqlite3 FILE 'SELECT … FROM {table.source.quoted}'` can try it",
+                column=name,
+            ) from error
 
 
 def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and how it is shown
@@ -60,11 +91,48 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
     """
     Return what was found out about a table; ``rehearsed`` is what came of the quick pass over all its pieces.
 
-    Blocks while the table is scanned; raises SourceUnreadable.
+    Blocks while the table is scanned.
+    Raises SourceUnreadable, and ConfigurationError if an expression of a rule fails for one of its rows.
     """
+    with _blaming_rules(table):
+        return _surveyed(session, plan, table, profile, keys, judge, batch_bytes, showing, rehearsed)
+
+
+@contextmanager
+def _blaming_rules(table: TablePlan) -> Iterator[None]:
+    """Make what SQLite says while it evaluates a rule's expression a complaint about the rule, not about the file."""
+    names = [f"{table.source.name}.{column.source.name}" for column in table.compared if column.rule.expression]
+    try:
+        yield
+    except SourceUnreadable as error:
+        said = str(error).rpartition("can't be read: ")[2]
+        if not names or any(word in said for word in _ABOUT_THE_FILE):
+            raise
+        raise ConfigurationError(
+            f"the expressions of the rules for {', '.join(names)} fail for some row: {said}",
+            next_step="mend them, for rows too that nobody thought of: CASE WHEN json_valid(COLUMN) THEN … END, say",
+            columns=names,
+        ) from error
+
+
+_ABOUT_THE_FILE = ("disk image", "not a database", "I/O", "unable to open", "locked", "typed", "was counted")
+"""In what SQLite says of a file; else it speaks of a statement."""
+
+
+def _surveyed(  # noqa: PLR0913, PLR0917 - as above
+    session: ScanSession,
+    plan: Plan,
+    table: TablePlan,
+    profile: Profile,
+    keys: Keys,
+    judge: Judge,
+    batch_bytes: int,
+    showing: Showing,
+    rehearsed: Rehearsed | None,
+) -> Survey:
     tell = Teller(session, table.source, showing)
     closer = look_closer(tell, table, profile, judge, batch_bytes) if rehearsed is None else NOTHING
-    broken = _breaches(tell, plan, table, keys) if profile.rows else ()
+    broken = [*_breaches(tell, plan, table, keys), *_folded(tell, table, keys, judge)] if profile.rows else []
     remarks = tuple(_remarks(tell, table))
     changes = (*_changes(session, table), *closer.changes)
     noted = replace(profile, changes=changes, remarks=remarks, plain=rehearsed is not None)
@@ -79,11 +147,35 @@ def _breaches(tell: Teller, plan: Plan, table: TablePlan, keys: Keys) -> Iterato
             yield tell(breach.column, rows, breach.reason, breach.condition)
 
 
+def _folded(tell: Teller, table: TablePlan, keys: Keys, judge: Judge) -> Iterator[Finding]:
+    """Yield keys that only PostgreSQL takes for one."""
+    for key, columns in unique_columns(table, keys):
+        if rows := alike(tell.session, table, columns, judge):
+            named = is_row(table.source, rows[: tell.showing.examples] or rows[:1])
+            types = ", ".join(column.target.declared for column in columns)
+            reason = f"is there more than once in spellings that are one value of {types}, {key.words()}"
+            yield tell(columns[0], len(rows), reason, named)
+
+
 def _changes(session: ScanSession, table: TablePlan) -> Iterator[Change]:
     """Yield what rules make of the table's values."""
     ruled = [(column, condition) for column in table.compared if (condition := _rewrites(column))]
     counts = hits(session, table, [condition for _, condition in ruled])
-    return (change(table, column, rows) for (column, _), rows in zip(ruled, counts, strict=True) if rows)
+    for (column, condition), rows in zip(ruled, counts, strict=True):
+        if rows:
+            yield replace(change(table, column, rows), years=_years(session, table, column, condition))
+
+
+def _years(session: ScanSession, table: TablePlan, column: ColumnPlan, condition: str) -> str:
+    """Return the first and the last year of what a rule made of numbers: seconds taken for milliseconds lie in 1970."""
+    if not (column.rule.epoch or column.rule.julian) or column.target.type_name not in MOMENTS:
+        return ""
+    year = f"substr({column.source_expression}, 1, 4)"
+    [found] = session.ask(
+        f"SELECT min({year}) AS first, max({year}) AS last FROM {table.source.quoted} "
+        f"WHERE ({condition}) AND typeof({column.source_expression}) = 'text'"
+    )
+    return f"{found['first']} to {found['last']}" if found["first"] else ""
 
 
 def _remarks(tell: Teller, table: TablePlan) -> Iterator[Finding]:

@@ -258,6 +258,22 @@ async def test_verify_says_so_when_a_value_was_changed(dryad_file: Path, databas
     assert json.loads(again.stdout)["headline"].endswith("nothing to do")
 
 
+async def test_reports_in_a_file_or_pipe(make_sqlite: MakeSqlite, database: Database, cli: Cli) -> None:
+    """Names stand there as they are, [brackets] too, and a line is a line: nothing is cut or wrapped at 80 columns."""
+    long = "c" * 63
+    name = f'"[b]\n{long[:50]}"'
+    source = make_sqlite(f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, {long} TEXT)", {name[1:-1]: [(1, "x" * 100)]})
+    await database.execute(f"CREATE TABLE {name} (id int PRIMARY KEY, {long} int)")
+    flags = ("--source", source, *quick_flags())
+    checked = cli("check", *flags, MIGRATOR_TARGET_URL=database.url)
+    [found] = [line for line in checked.stdout.splitlines() if "is not stored as INTEGER" in line]
+    assert found.endswith(" bytes))")
+    await database.execute(f"ALTER TABLE {name} ALTER {long} TYPE text USING {long}::text")
+    ran = cli("run", *flags, "--schema", "existing", MIGRATOR_TARGET_URL=database.url)
+    assert ran.code == 0
+    assert f"public.[b]\\n{long[:50]} " in ran.stdout
+
+
 @pytest.mark.parametrize("masked", [False, True], ids=["shown", "masked"])
 async def test_differences_are_a_table(make_sqlite: MakeSqlite, database: Database, cli: Cli, *, masked: bool) -> None:
     """On stdout a person sees kind, table, key, column and both values; masked, the values are not among it."""

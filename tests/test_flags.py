@@ -82,6 +82,14 @@ def test_what_is_no_flag_is_named_with_the_nearest(parser: Parser, argv: list[st
     assert caught.value.next_step == "`migrator run --help` lists what there is."
 
 
+def test_a_flag_of_another_command_is_called_that() -> None:
+    """It isn't taken for a slip of the pen: who copies the flags of run to check learns what is the matter."""
+    parser = Parser(prog="migrator check")
+    add_settings(parser, [Group.TARGET])
+    with pytest.raises(ConfigurationError, match="--schema is a flag of other commands, and has no meaning for `migra"):
+        parser.refuse(parser.parse_known_args(["--schema", "existing"])[1])
+
+
 def test_argparses_own_complaints_are_ours() -> None:
     """It would print usage and leave with its own code."""
     parser = Parser(prog="migrator run")

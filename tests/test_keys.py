@@ -1,5 +1,7 @@
 """Keys of the target: rows that would break one are found and named before anything is written."""
 
+from pathlib import Path
+
 import pytest
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
@@ -24,6 +26,42 @@ UNIQUE: dict[str, tuple[str, dict[str, object], set[str]]] = {
     "case in text": ("text UNIQUE", {"upper": "ADA", "lower": "ada"}, set()),
     "blanks in char": ("char(5) UNIQUE", {"bare": "a", "padded": "a ", "other": "b"}, {"bare", "padded"}),
     "number and digits in text": ("text UNIQUE", {"number": 1, "digits": "1", "other": "01"}, {"number", "digits"}),
+    "spellings of one moment": (
+        "timestamp UNIQUE",
+        {
+            "seconds": "2024-02-29 12:00:00",
+            "no seconds": "2024-02-29T12:00",
+            "fraction": "2024-02-29 12:00:00.000",
+            "later": "2024-02-29 12:00:00.000001",
+            "midnight": "2024-02-29 00:00:00",
+            "day": "2024-02-29",
+        },
+        {"seconds", "no seconds", "fraction", "midnight", "day"},
+    ),
+    "offsets of one instant": (
+        "timestamptz UNIQUE",
+        {
+            "utc": "2024-02-29 12:00:00.999999",
+            "berlin": "2024-02-29T13:00:00.999999+01:00",
+            "second": "2024-02-29 12:00:01Z",
+        },
+        {"utc", "berlin"},
+    ),
+    "spellings of one time": (
+        "time UNIQUE",
+        {"short": "12:30", "long": "12:30:00", "other": "12:30:30"},
+        {"short", "long"},
+    ),
+    "spellings of one address": (
+        "inet UNIQUE",
+        {"host": "10.0.0.1", "mask": "10.0.0.1/32", "net": "10.0.0.1/8", "null": None, "null too": None},
+        {"host", "mask"},
+    ),
+    "spellings of one array": (
+        "int[] UNIQUE",
+        {"blank": "{1, 2}", "json": "[1,2]", "other": "{2,1}"},
+        {"blank", "json"},
+    ),
     "one null": ("text UNIQUE", {"null": None, "null too": None}, set()),
 }
 
@@ -43,6 +81,18 @@ async def test_what_postgresql_takes_for_equal(
     assert set(refusals(report.findings)) == twins
     if not twins:
         await move().run()
+
+
+@pytest.mark.one_server
+async def test_clocks_that_a_rule_names(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite, tmp_path: Path
+) -> None:
+    """Noon in Berlin is no noon in UTC, so these are no twins."""
+    make_sqlite("CREATE TABLE t (v TEXT)", {"t": [("2024-02-29 12:00:00",), ("2024-02-29 12:00:00Z",)]})
+    await database.execute("CREATE TABLE t (v timestamptz PRIMARY KEY)")
+    rules = tmp_path / "migrator.toml"
+    rules.write_text('[columns."t.v"]\ntimezone = "Europe/Berlin"\n')
+    await move(rules=rules).run()
 
 
 async def test_several_columns_and_nulls(move: MakeMove, database: Database, make_sqlite: MakeSqlite) -> None:

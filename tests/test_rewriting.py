@@ -244,3 +244,52 @@ async def test_a_rule_without_a_meaning_for_its_column(
     with pytest.raises(ConfigurationError, match=r"the rule 'epoch' of t\.id has no meaning for integer"):
         await move(rules=rules('[columns."t.id"]\nepoch = "s"\n')).check()
     assert (await move(rules=rules('[columns."t.*"]\nepoch = "s"\n')).check()).findings == ()
+
+
+@pytest.mark.parametrize(
+    "expression", ["nosuch(v)", "max(v)", "v) --", "v, v", "v limit 1", "row_number() over ()", "w"]
+)
+async def test_an_expression_that_is_none(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite, rules: Rules, expression: str
+) -> None:
+    """It is the rule that is wrong, not the source; what would make one row of many is no expression over a row."""
+    make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, v)", {"t": [(1, 0), (2, 5)]})
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v int)")
+    with pytest.raises(ConfigurationError, match=r"the expression of the rule for t\.v is no SQL over a row: .+"):
+        await move(rules=rules(f'[columns."t.v"]\nexpression = "{expression}"\n')).run()
+    assert await database.fetch("TABLE t") == []
+
+
+@pytest.mark.parametrize(
+    ("declared", "expression", "said"),
+    [
+        ("int", "json_extract(v, '$')", "malformed JSON"),
+        ("text", "json_extract(v, '$')", "malformed JSON"),
+        ("bigint", "abs(-9223372036854775808)", "integer overflow"),
+    ],
+)
+async def test_an_expression_that_fails_for_a_row(  # noqa: PLR0913, PLR0917 - a case and its fixtures
+    move: MakeMove,
+    database: Database,
+    make_sqlite: MakeSqlite,
+    rules: Rules,
+    declared: str,
+    expression: str,
+    said: str,
+) -> None:
+    """SQLite evaluates it and stops at the row: that isn't a damaged file either."""
+    make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, v)", {"t": [(1, "5"), (2, "{")]})
+    await database.execute(f"CREATE TABLE t (id int PRIMARY KEY, v {declared})")
+    with pytest.raises(ConfigurationError, match=rf"rules for t\.v fail for some row: .*{said}"):
+        await move(rules=rules(f'[columns."t.v"]\nexpression = "{expression}"\n')).check()
+
+
+async def test_a_unit_that_does_not_fit_all(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite, rules: Rules
+) -> None:
+    """What a rule leaves over isn't answered with the same rule."""
+    make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, v)", {"t": [(1, 1_700_000_000), (2, 1_700_000_000_000)]})
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v timestamp)")
+    [finding] = (await move(rules=rules('[columns."t.v"]\nepoch = "s"\n')).check()).findings
+    assert [example.key for example in finding.examples] == ["id = 2"]
+    assert finding.settled_by.startswith('none of the kind that is set (epoch = "s")')

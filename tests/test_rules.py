@@ -48,6 +48,7 @@ def test_exclusions_are_rules_too() -> None:
         ('[columns."t.c"]\ntimezone = "Mars/Phobos"\n', 'columns."t.c".timezone: this machine knows no such time zone'),
         ('[columns."t.c"]\njulian = "yes"\n', 'columns."t.c".julian: input should be a valid boolean'),
         ('[column."t.c"]\nepoch = "s"\n', "column is no rule (did you mean 'columns'?)"),
+        ('[columns.t.c]\nepoch = "s"\n', 'a name with a dot has to be in quotes, [columns."t.c"]'),
         ("[tables.t]\nepoch = 1\n", "tables.t.epoch is no rule"),
         ("epoch = \n", "is no TOML"),
         ("\udcff", "is no TOML"),

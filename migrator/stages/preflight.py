@@ -113,8 +113,9 @@ def refuse(findings: list[Finding]) -> None:
         log.error(Event.VALUES_REFUSED, **finding.to_json())
     if findings:
         columns = {(finding.table, finding.column) for finding in findings}
+        holding = "1 column holds" if len(columns) == 1 else f"{len(columns)} columns hold"
         raise ValuesRefused(
-            f"{len(columns)} columns hold values that PostgreSQL would refuse or change: {summary(findings)}",
+            f"{holding} values that PostgreSQL would refuse or change: {summary(findings)}",
             next_step="mend them in the source, decide with a rule (MIGRATOR_RULES; each finding names one), "
             "or leave the column or table out with --exclude",
             findings=[finding.to_json() for finding in findings],

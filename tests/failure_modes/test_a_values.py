@@ -63,6 +63,20 @@ async def test_a04_a05_epochs_with_a_rule(carry: Carry, tmp_path: Path) -> None:
     assert await carry("timestamptz", {"ms": 1709210096000}, rules=ruled(tmp_path, 'epoch = "ms"')) == {"ms": MOMENT}
 
 
+@pytest.mark.parametrize(("unit", "years"), [("s", "2023 to 2024"), ("ms", "1970 to 1970"), ("us", "1970 to 1970")])
+async def test_a04_a05_the_evidence_of_a_unit(  # noqa: PLR0913, PLR0917 - a case and its fixtures
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite, tmp_path: Path, unit: str, years: str
+) -> None:
+    """Check and report say in which years the moments lie, so that a wrong unit is seen."""
+    make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, v)", {"t": [(1, 1700000000), (2, 1709210096), (3, None)]})
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v timestamptz)")
+    moving = move(rules=ruled(tmp_path, f'epoch = "{unit}"'))
+    line = f't.v: 2 values rewritten by rule (epoch = "{unit}"), which lie in the years {years}'
+    [profile] = (await moving.check()).profiles
+    assert [change.line() for change in profile.changes] == [line]
+    assert line in (await moving.run()).notes
+
+
 async def test_a06_zero_in_a_timestamp_column(carry: Carry) -> None:
     """It is neither NULL nor the year 0: it is refused."""
     assert await carry("timestamp", {"zero": 0}) == {"zero": NOT_TEXT}
@@ -168,6 +182,18 @@ async def test_a14_words_in_a_date_column(carry: Carry, declared: str) -> None:
     words = ("now", "today", "tomorrow", "epoch", "infinity", "-infinity", "NOW")
     full = {"timestamp": TIMESTAMP, "timestamptz": TIMESTAMPTZ}.get(declared, declared)
     assert await carry(declared, {word: word for word in words}) == dict.fromkeys(words, cannot(full))
+
+
+async def test_a14_no_rule_that_is_proposed_evaluates_a_word(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite, tmp_path: Path
+) -> None:
+    """SQLite's date() makes the day of the migration of 'now': what check proposes has to leave the word alone."""
+    make_sqlite("CREATE TABLE t (id TEXT PRIMARY KEY, v)", {"t": [("word", "now"), ("moment", "2024-02-29 12:00:00")]})
+    await database.execute("CREATE TABLE t (id text PRIMARY KEY, v date)")
+    [finding] = (await move().check()).findings
+    proposed = finding.settled_by.split('"')[1].replace("COLUMN", "v")
+    findings = (await move(rules=ruled(tmp_path, f'expression = "{proposed}"')).check()).findings
+    assert set(refusals(findings)) == {"word"}
 
 
 async def test_a15_text_that_is_no_json(carry: Carry) -> None:
@@ -294,6 +320,16 @@ async def test_a22_a_double_into_four_bytes(carry: Carry) -> None:
 async def test_a24_infinities(carry: Carry) -> None:
     """A double column takes them."""
     assert await carry("double precision", {"inf": math.inf}) == {"inf": math.inf}
+
+
+async def test_a24_no_rounding_is_proposed_for_infinities(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite
+) -> None:
+    """It would mend nothing: a numeric without a scale has nothing to round to."""
+    make_sqlite("CREATE TABLE t (id TEXT PRIMARY KEY, v)", {"t": [("inf", math.inf)]})
+    await database.execute("CREATE TABLE t (id text PRIMARY KEY, v numeric)")
+    [finding] = (await move().check()).findings
+    assert "round" not in finding.settled_by
 
 
 async def test_a24_infinities_elsewhere(carry: Carry) -> None:

@@ -134,12 +134,15 @@ async def test_b11_ids_that_were_deleted(end_to_end: EndToEnd, database: Databas
 
 
 async def test_b13_null_in_a_primary_key(end_to_end: EndToEnd) -> None:
-    """SQLite allows it; it is named before anything is written."""
+    """SQLite allows it, in several rows; each is named by its rowid before anything is written."""
     move = await end_to_end(
-        "CREATE TABLE t (id TEXT PRIMARY KEY)", "CREATE TABLE t (id text PRIMARY KEY)", {"t": [(None,)]}
+        "CREATE TABLE t (id TEXT PRIMARY KEY)",
+        "CREATE TABLE t (id text PRIMARY KEY)",
+        {"t": [(None,), ("a",), (None,)]},
     )
     [finding] = (await move.check()).findings
     assert (finding.column, finding.reason) == ("id", "is missing and the target's column is NOT NULL")
+    assert [example.key for example in finding.examples] == ["id = NULL (rowid 1)", "id = NULL (rowid 3)"]
 
 
 async def test_b14_b17_a_key_in_another_order(end_to_end: EndToEnd, database: Database) -> None:
@@ -304,6 +307,46 @@ async def test_b27_uniqueness_without_case(end_to_end: EndToEnd, database: Datab
     assert set(refusals((await move.check()).findings)) == {"one", "two"}
 
 
+FOLDED = {
+    "umlaut": ("Ärger", 1),
+    "umlaut in small letters": ("ärger", 1),
+    "umlaut of another": ("ÄRGER", 2),
+    "kelvin": ("273 \u212a", 1),
+    "small k": ("273 k", 1),
+    "large k": ("273 K", 3),
+    "sharp s": ("straße", 1),
+    "two of them": ("STRASSE", 1),
+    "composed": ("\u00e9", 1),
+    "decomposed": ("e\u0301", 1),
+    "missing": (None, 1),
+    "missing too": (None, 1),
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "rows"),
+    [
+        ("UNIQUE (mail)", {"umlaut", "umlaut in small letters", "umlaut of another", "kelvin", "small k", "large k"}),
+        ("UNIQUE (tenant, mail)", {"umlaut", "umlaut in small letters", "kelvin", "small k"}),
+    ],
+)
+async def test_b27_uniqueness_without_case_beyond_ascii(
+    end_to_end: EndToEnd, database: Database, key: str, rows: set[str]
+) -> None:
+    """What PostgreSQL's own folding makes one key is named before anything is written, and nothing else is."""
+    await database.execute("CREATE EXTENSION citext", as_admin=True)
+    move = await end_to_end(
+        "CREATE TABLE t (id TEXT PRIMARY KEY, mail TEXT, tenant INTEGER)",
+        f"CREATE TABLE t (id text PRIMARY KEY, mail citext, tenant int, {key})",
+        {"t": [(name, *values) for name, values in FOLDED.items()]},
+    )
+    assert set(refusals((await move.check()).findings)) == rows
+    with sqlite3.connect(move.source) as connection:
+        connection.executemany("DELETE FROM t WHERE id = ?", [(row,) for row in rows])
+    connection.close()
+    await move.run()
+
+
 NOCASE = "CREATE TABLE t (id TEXT PRIMARY KEY, mail {declared} COLLATE NOCASE, nick TEXT)"
 PEOPLE = [("one", "Ada", "a"), ("two", "ada", "A"), ("three", "Bob", "a"), ("four", "Bob", "b")]
 
@@ -405,7 +448,31 @@ async def test_b31_rows_that_are_there_twice(end_to_end: EndToEnd) -> None:
     assert set(refusals((await move.check()).findings)) == {"one", "two"}
 
 
-async def test_c07_orphans(end_to_end: EndToEnd, tmp_path: Path) -> None:
+async def test_c05_c06_foreign_keys_in_a_circle(end_to_end: EndToEnd, database: Database) -> None:
+    """Two tables that refer to each other, one that refers to itself: no order serves, and none is needed."""
+    source = (
+        "CREATE TABLE a (id INTEGER PRIMARY KEY, b INTEGER NOT NULL REFERENCES b);"
+        "CREATE TABLE b (id INTEGER PRIMARY KEY, a INTEGER NOT NULL REFERENCES a);"
+        "CREATE TABLE tree (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES tree)"
+    )
+    target = (
+        "CREATE TABLE b (id int PRIMARY KEY, a int NOT NULL); CREATE TABLE a (id int PRIMARY KEY, b int NOT NULL "
+        "REFERENCES b); ALTER TABLE b ADD FOREIGN KEY (a) REFERENCES a;"
+        "CREATE TABLE tree (id int PRIMARY KEY, parent int REFERENCES tree)"
+    )
+    rows = {"a": [(1, 2), (2, 1)], "b": [(1, 1), (2, 2)], "tree": [(1, 3), (2, None), (3, 2)]}
+    move = await end_to_end(source, target, rows)
+    await move.run()
+    for table, expected in rows.items():
+        assert [tuple(row) for row in await database.fetch(f"SELECT * FROM {table} ORDER BY id")] == expected
+    [row] = await database.fetch(
+        "SELECT count(*) AS keys FROM pg_constraint "
+        "WHERE contype = 'f' AND convalidated AND connamespace = 'public'::regnamespace"
+    )
+    assert row["keys"] == 3
+
+
+async def test_c07_c08_orphans(end_to_end: EndToEnd, tmp_path: Path) -> None:
     """They are named; a rule may drop the reference, and nothing is ever deleted."""
     tables = "CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE t (id TEXT PRIMARY KEY, p INTEGER REFERENCES p)"
     path = tmp_path / "migrator.toml"

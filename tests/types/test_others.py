@@ -127,6 +127,13 @@ MADE: dict[str, tuple[str, str, dict[str, tuple[object, object]]]] = {
         {
             "element": ("<a>1</a>", "<a>1</a>"),
             "blanks": (" <a /> ", " <a /> "),
+            "declaration": (
+                '<?xml version="1.0" encoding="UTF-8"?>\n<a>é</a>',
+                '<?xml version="1.0" encoding="UTF-8"?>\n<a>é</a>',
+            ),
+            "kind of document": ("<!DOCTYPE a><a/>", "<!DOCTYPE a><a/>"),
+            "several": ("<a/>text<b/>", "<a/>text<b/>"),
+            "empty": ("", ""),
             "open": ("<a>", "can't become xml: invalid XML content"),
         },
     ),
