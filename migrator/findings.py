@@ -23,6 +23,15 @@ class Profile:
     plain: bool = False
     """Whether its columns hold nothing unusual, and so can be read the cheaper way."""
 
+    @property
+    def weight(self) -> int:
+        """About what it costs to bring the table, in bytes: a row costs by itself as much as some more of them do."""
+        return self.bytes + _A_ROW * self.rows
+
+
+_A_ROW = 100
+"""Measured: a million rows of 40 bytes take about as long as 140 MB of BLOBs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:

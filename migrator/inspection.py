@@ -72,7 +72,7 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
 
         outlines = await measured(crew, plan.tables, jobs=jobs, chunk_bytes=chunk_bytes)
         await intact
-        largest_first = sorted(plan.tables, key=lambda table: -outlines[table.name].profile.bytes)
+        largest_first = sorted(plan.tables, key=lambda table: -outlines[table.name].profile.weight)
         found = await all_of(
             surveyed(table, outlines[table.name].profile, outlines[table.name].pieces) for table in largest_first
         )
@@ -85,7 +85,7 @@ async def measured(
 ) -> dict[TableName, Survey]:
     """Return of each table what can be known without looking at its values: its size, and its pieces."""
     profiles = await all_of(ask(crew, measure, table) for table in tables)
-    total = sum(profile.bytes for profile in profiles)
+    total = sum(profile.weight for profile in profiles)
 
     async def outlined(table: TablePlan, profile: Profile) -> Survey:
         size = piece_bytes(profile, total, jobs, chunk_bytes)

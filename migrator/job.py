@@ -137,7 +137,8 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     Go through the stages from ``copy`` to ``verify``, which overlap.
 
     A table's keys come back when its rows are there, and when they stand it is analyzed and compared, while other
-    tables are still copied. What reads or sends values, for ``copy`` and ``verify``, has ``settings.jobs`` hands.
+    tables are still copied; or, with ``settings.in_turn``, each stage begins when the one before has ended. What reads
+    or sends values, for ``copy`` and ``verify``, has ``settings.jobs`` hands.
     """
     stage, run_id, jobs, hands = run_book.stage, run_book.run_id, settings.jobs, asyncio.Semaphore(settings.jobs)
     copied: Handover[TableName] = Handover()
@@ -166,17 +167,26 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
         await stage("sequences", lambda: sequences(source, target, plan))
         await standing.close()
 
+    async def count() -> None:
+        await stage("analyze", lambda: analyze(target, standing, jobs))
+
     async def look() -> list[Verdict]:
-        return await compare_all(
-            settings, source, target, plan, Silent(), surveys, hands=hands, ready=standing, note=run_id
+        return await stage(
+            "verify",
+            lambda: compare_all(
+                settings, source, target, plan, Silent(), surveys, hands=hands, ready=standing, note=run_id
+            ),
         )
 
+    if settings.in_turn:
+        for work in (bring, stand, count):
+            await work()
+        return await look()
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(bring())
-            group.create_task(stand())
-            group.create_task(stage("analyze", lambda: analyze(target, standing, jobs)))
-            verdicts = group.create_task(stage("verify", look))
+            for work in (bring, stand, count):
+                group.create_task(work())
+            verdicts = group.create_task(look())
     except ExceptionGroup as failures:
         raise explain(failures) or failures from failures
     return verdicts.result()

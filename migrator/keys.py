@@ -137,10 +137,12 @@ def _orphans(
 ) -> Breach:
     compared = [equal_form(column) for column in children]
     present = " AND ".join(f"{form} IS NOT NULL" for form in compared)
+    # A key that is the rowid is never NULL. Without a WHERE SQLite looks it up in the table, and makes no list of it.
+    missing = [equal_form(column) for column in parents if column.source != parent.source.rowid_alias]
+    where = f" WHERE {' AND '.join(f'{form} IS NOT NULL' for form in missing)}" if missing else ""
     condition = (
         f"{present} AND ({', '.join(compared)}) NOT IN "
-        f"(SELECT {', '.join(equal_form(column) for column in parents)} FROM {parent.source.quoted} "
-        f"WHERE {' AND '.join(f'{equal_form(column)} IS NOT NULL' for column in parents)})"
+        f"(SELECT {', '.join(equal_form(column) for column in parents)} FROM {parent.source.quoted}{where})"
     )
     reason = f"refers to a row of {parent.source.name} that isn't there, and {key.name} of the target wants it"
     return Breach(children[0], condition, reason)
@@ -166,6 +168,8 @@ def equal_form(column: ColumnPlan) -> str:  # noqa: PLR0911 - a table, read from
             return _moment(expression)
         case "text" | "varchar" | "name":
             return f"CAST({expression} AS TEXT) COLLATE BINARY"
+        case "int2" | "int4" | "int8" | "bool":
+            return expression  # numbers, which know no collation; bare, so that SQLite may use an index
         case _:
             return f"{expression} COLLATE BINARY"
 
@@ -199,11 +203,9 @@ def _enforced(session: ScanSession, table: TablePlan, columns: Sequence[ColumnPl
     ):
         return False
     wanted = {column.source.name.casefold() for column in columns}
-    key = {column.name.casefold() for column in table.source.key}
-    if key == wanted and table.source.rowid is not None and len(key) == 1:
-        alias = table.source.key[0].declared_type.casefold() == "integer"
-        if alias:
-            return True
+    alias = table.source.rowid_alias
+    if alias is not None and wanted == {alias.name.casefold()}:
+        return True
     literal = table.source.name.replace("'", "''")
     indexes = session.ask(f"SELECT name FROM pragma_index_list('{literal}') WHERE \"unique\" AND NOT partial")
     for index in indexes:

@@ -199,7 +199,7 @@ class Listed(BaseSettings):
 
     jobs: int = setting(
         _default_jobs,
-        "Tables loaded and compared at the same time.",
+        "Tables, or pieces of a large one, that are in work at the same time.",
         Traits("Speed", shown_default="the number of CPUs, at most 4"),
         ge=1,
         le=64,
@@ -223,9 +223,15 @@ class Listed(BaseSettings):
     chunk_bytes: ByteSize = setting(
         ByteSize(256 << 20),
         "Tables larger than this are committed in pieces of about this size, so that a run that is killed loses no "
-        "more than one of them for each of its jobs.",
+        "more than one of them for each of its jobs. A table that is larger than its share comes in smaller ones.",
         Traits("Speed", shown_default="256MiB"),
         ge=1,
+    )
+    in_turn: bool = setting(
+        False,  # noqa: FBT003 - the default
+        "One stage after the other, instead of comparing a table while others are still copied. Slower; it "
+        "takes fewer connections, and shows what each stage takes by itself.",
+        Traits("Speed"),
     )
 
     wait_timeout_seconds: Seconds = setting(

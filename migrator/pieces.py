@@ -36,13 +36,13 @@ class Piece:
 WHOLE = Piece()
 
 
-def piece_bytes(profile: Profile, total_bytes: int, jobs: int, chunk_bytes: int) -> int:
+def piece_bytes(profile: Profile, total_weight: int, jobs: int, chunk_bytes: int) -> int:
     """
     Return how large a table's pieces are to be: ``chunk_bytes``, or less if it is so large that others would wait.
 
-    ``total_bytes`` are those of all tables together, shared by ``jobs`` hands.
+    ``total_weight`` is that of all tables together, shared by ``jobs`` hands.
     """
-    if jobs == 1 or profile.bytes * jobs <= total_bytes:
+    if jobs == 1 or profile.weight * jobs <= total_weight:
         return chunk_bytes
     return min(chunk_bytes, max(_LEAST_BYTES, profile.bytes // (_A_HAND * jobs)))
 

@@ -138,6 +138,13 @@ class SourceTable:
         """The primary key's columns in the key's order; empty if there is none."""
         return tuple(sorted((c for c in self.columns if c.key_position), key=lambda c: c.key_position))
 
+    @property
+    def rowid_alias(self) -> SourceColumn | None:
+        """The INTEGER PRIMARY KEY, which is the rowid itself (SQLite, "CREATE TABLE", 5); None if there is none."""
+        key = self.key
+        is_alias = self.rowid is not None and len(key) == 1 and key[0].declared_type.casefold() == "integer"
+        return key[0] if is_alias else None
+
 
 @dataclass(frozen=True, slots=True)
 class Skipped:

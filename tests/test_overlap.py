@@ -48,6 +48,18 @@ async def test_a_table_is_compared_while_another_is_still_copied(
     assert await catalogs(database) == before
 
 
+async def test_in_turn_no_stage_begins_before_the_last_has_ended(make_sqlite: MakeSqlite, database: Database) -> None:
+    """For who wants to see one at a time: every stage that starts has been preceded by the end of the one before."""
+    source = make_sqlite(BIG + SMALL)
+    await database.execute(TARGET)
+    before = await catalogs(database)
+    with capture_logs() as events:
+        await job.run(settings_of(source, database, jobs=2, in_turn=True), Silent())
+    told = [e["event"] for e in events if e["event"] in {"stage.started", "stage.finished"}]
+    assert told == ["stage.started", "stage.finished"] * (len(told) // 2)
+    assert await catalogs(database) == before
+
+
 async def test_pieces_of_a_table_come_side_by_side(make_sqlite: MakeSqlite, database: Database) -> None:
     """One piece is held up at its first row; all the others are committed, each with its line, before it is."""
     source = make_sqlite(BIG)

@@ -79,5 +79,5 @@ async def test_a_table_that_is_one_piece(make_sqlite: MakeSqlite, script: str) -
 )
 def test_how_large_pieces_are(size: int, total: int, jobs: int, expected: int) -> None:
     """As large as is asked for, but smaller where a table is so large that other hands would wait for its own."""
-    profile = Profile(TableName("public", "t"), 1, size, 1)
+    profile = Profile(TableName("public", "t"), 0, size, 1)
     assert piece_bytes(profile, total, jobs, 256 << 20) == expected

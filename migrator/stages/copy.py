@@ -85,7 +85,7 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
         begun = await loads.begun(connection)
         seeded = await loads.seeded_rows(connection)
     pending = [table for table in plan.tables if table.name in surveys and table.name not in copied]
-    pending.sort(key=lambda table: surveys[table.name].profile.bytes, reverse=True)
+    pending.sort(key=lambda table: surveys[table.name].profile.weight, reverse=True)
     names = {table.name for table in pending}
     for table in plan.tables:
         if table.name not in names:
