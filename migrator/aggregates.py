@@ -8,7 +8,8 @@ which a table of 1,500 columns exceeds in both ways.
 from collections.abc import Sequence
 from typing import Any
 
-from migrator.source import ScanSession, SourceTable
+from migrator.contents import SourceTable
+from migrator.scanning import ScanSession
 
 _AT_ONCE = 500
 """Result columns of one statement; each statement is a pass over the table."""

@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 
 from migrator.aggregates import added_up, answers
 from migrator.batches import scan
+from migrator.contents import SourceColumn, SourceTable
 from migrator.findings import Finding, Profile
 from migrator.names import TableName
-from migrator.source import Lane, ScanSession, SourceColumn, SourceTable, StorageClass
+from migrator.scanning import Lane, ScanSession, StorageClass
 from migrator.survey import Survey
 
 SCHEMA = "main"

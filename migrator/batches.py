@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from migrator.contents import SourceTable
 from migrator.findings import Profile
-from migrator.source import Lane, ScanSession, SourceTable
+from migrator.scanning import Lane, ScanSession
 
 MOST_ROWS = 65_536
 """Per batch, however narrow: more gained nothing and made the first rows arrive later."""

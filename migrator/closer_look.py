@@ -14,7 +14,7 @@ from migrator.examples import Teller, is_row, key_lane
 from migrator.findings import Change, Finding, Profile
 from migrator.judge import Judge
 from migrator.plan import ColumnPlan, TablePlan
-from migrator.source import ScanSession
+from migrator.scanning import ScanSession
 from migrator.trial import ROWS_NAMED, Blamed, blame
 from migrator.types import Refusal
 

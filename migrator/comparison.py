@@ -10,13 +10,14 @@ import pyarrow.compute as pc
 
 from migrator.address import TargetAddress
 from migrator.batches import scan
+from migrator.contents import SourceTable
 from migrator.findings import Profile
 from migrator.forms import Pair, Reading, quick_reading, reading
 from migrator.json_keys import usual_keys
 from migrator.normal import NormalForms
 from migrator.pieces import WHOLE, Piece
 from migrator.reading import ReadingSession
-from migrator.source import Lane, ScanSession, SourceTable
+from migrator.scanning import Lane, ScanSession
 from migrator.target import TargetTable
 
 

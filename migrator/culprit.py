@@ -9,9 +9,11 @@ import re
 
 from asyncpg.exceptions import CheckViolationError
 
+from migrator.contents import SourceTable
 from migrator.errors import TargetRefused
 from migrator.plan import TablePlan
-from migrator.source import Lane, Source, SourceTable, StorageClass
+from migrator.scanning import Lane, StorageClass
+from migrator.source import Source
 
 _LINE = re.compile(r"^COPY .*, line (\d+)", re.MULTILINE)
 

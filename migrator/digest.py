@@ -19,7 +19,7 @@ from migrator.comparison import EVERYWHERE, Comparison, Stretch, source_rows, ta
 from migrator.forms import MACROS, source_side, target_side
 from migrator.pieces import WHOLE, Piece
 from migrator.reading import ReadingSession
-from migrator.source import ScanSession
+from migrator.scanning import ScanSession
 
 BUCKETS = 1024
 """Enough that a difference is looked for in a small part of a table, few enough to cost nothing."""

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from migrator.contents import SourceTable
 from migrator.findings import Example, Finding
 from migrator.plan import ColumnPlan
 from migrator.remedies import remedy
-from migrator.source import Lane, ScanSession, SourceTable, StorageClass
+from migrator.scanning import Lane, ScanSession, StorageClass
 
 _SHOWN_BYTES = 40
 _NO_KEY = "'?'"

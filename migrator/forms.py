@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from migrator.names import quote_literal, quote_postgres
-from migrator.source import Lane, StorageClass
+from migrator.scanning import Lane, StorageClass
 from migrator.target import TargetColumn
 
 

@@ -12,6 +12,7 @@ from migrator import digest
 from migrator.alone import survey_alone
 from migrator.blocking import Blocking, ask, blocking_crew
 from migrator.comparison import Comparison
+from migrator.contents import SourceTable
 from migrator.crew import Crew, all_of
 from migrator.digest import Digest
 from migrator.errors import SourceUnreadable
@@ -24,7 +25,8 @@ from migrator.pieces import WHOLE, Piece, cut, piece_bytes
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
 from migrator.rehearsal import Rehearsed, prepare, rehearse, rehearse_piece
-from migrator.source import ScanSession, Source, SourceTable
+from migrator.scanning import ScanSession
+from migrator.source import Source
 from migrator.survey import Survey, measure, survey
 from migrator.target import Target
 

@@ -8,7 +8,8 @@ of the time that documents cost. What the keys are is a guess that decides about
 import json
 import re
 
-from migrator.source import ScanSession, SourceTable
+from migrator.contents import SourceTable
+from migrator.scanning import ScanSession
 
 _SAMPLE = 200
 _MOST_KEYS = 40

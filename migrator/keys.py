@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrator.contents import Affinity
 from migrator.names import TableName
 from migrator.plan import ColumnPlan, Plan, TablePlan
-from migrator.source import Affinity, ScanSession
+from migrator.scanning import ScanSession
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ So one large table keeps all hands busy, and a kill costs no more than the piece
 
 from dataclasses import dataclass
 
+from migrator.contents import SourceTable
 from migrator.findings import Profile
-from migrator.source import ScanSession, SourceTable
+from migrator.scanning import ScanSession
 
 _A_HAND = 4
 """Pieces for each hand, where one table would have to be waited for: the last hand is done soon after the first."""

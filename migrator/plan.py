@@ -5,12 +5,13 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
+from migrator.contents import Skipped, SourceColumn, SourceDatabase, SourceTable
 from migrator.errors import NoPartner, TargetRefused
 from migrator.forms import Pair
 from migrator.names import TableName, nearest, partner
 from migrator.rewriting import check_meaning, rewritten
 from migrator.rules import NO_RULE, ColumnRule, Rules
-from migrator.source import Lane, Skipped, SourceColumn, SourceDatabase, SourceTable
+from migrator.scanning import Lane
 from migrator.target import CopyForm, TargetColumn, TargetDatabase, TargetTable
 from migrator.types import Family, family_of
 

@@ -20,7 +20,7 @@ from migrator.errors import SourceUnreadable
 from migrator.findings import Profile
 from migrator.pieces import WHOLE, Piece
 from migrator.plan import ColumnPlan, TablePlan
-from migrator.source import Lane, ScanSession, StorageClass
+from migrator.scanning import Lane, ScanSession, StorageClass
 from migrator.types import Losses, Unfit
 
 Arrays = Mapping[Lane, pa.Array]

@@ -12,12 +12,12 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from migrator.contents import Skipped
 from migrator.errors import MigratorError, Mismatch
 from migrator.findings import Finding, Profile
 from migrator.ledger import RunLine, StageLine
 from migrator.loads import CopiedTable
 from migrator.runner import StageTiming
-from migrator.source import Skipped
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import structlog
 from tenacity import AsyncRetrying
 
 from migrator import history, ledger, loads
+from migrator.contents import SourceDatabase
 from migrator.errors import ConfigurationError, MigratorError, SourceChanged, ValuesRefused
 from migrator.events import Event
 from migrator.examples import Showing
@@ -28,7 +29,7 @@ from migrator.rules import Rules
 from migrator.runner import Runner
 from migrator.settings import Settings
 from migrator.snapshot import snapshot_of
-from migrator.source import Source, SourceDatabase
+from migrator.source import Source
 from migrator.source_file import Fingerprint, check_file
 from migrator.stages.init_sql import InitNames, init_sql
 from migrator.stages.lock import Lock, lock

@@ -23,7 +23,7 @@ from migrator.plan import ColumnPlan, Plan, TablePlan
 from migrator.rehearsal import Rehearsed
 from migrator.remarks import remarks
 from migrator.rewriting import MOMENTS
-from migrator.source import ScanSession, StorageClass
+from migrator.scanning import ScanSession, StorageClass
 
 _FIXED_BYTES = 8
 

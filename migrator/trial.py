@@ -17,7 +17,7 @@ from migrator.batches import scan
 from migrator.findings import Profile
 from migrator.judge import Judge
 from migrator.plan import ColumnPlan, TablePlan
-from migrator.source import Lane, ScanSession
+from migrator.scanning import Lane, ScanSession
 from migrator.types import Family, Losses, Unfit
 
 ROWS_NAMED = 10_000

@@ -30,7 +30,8 @@ from migrator.names import TableName
 from migrator.pieces import Piece
 from migrator.reading import Reader
 from migrator.rehearsal import Rehearsed
-from migrator.source import ScanSession, Source
+from migrator.scanning import ScanSession
+from migrator.source import Source
 
 log = structlog.get_logger()
 

@@ -8,9 +8,11 @@ import pytest
 from fix_sqlite import MakeSqlite
 
 from migrator.batches import MOST_ROWS, SKEW, is_skewed, rows_per_batch, scan
+from migrator.contents import SourceTable
 from migrator.findings import Profile
 from migrator.names import TableName
-from migrator.source import Lane, Source, SourceTable, StorageClass
+from migrator.scanning import Lane, StorageClass
+from migrator.source import Source
 
 NAME = TableName("public", "t")
 BUDGET = 1 << 20

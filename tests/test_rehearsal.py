@@ -20,7 +20,8 @@ from migrator.judge import Judge
 from migrator.keys import Keys
 from migrator.plan import Plan, TablePlan, make_plan
 from migrator.rehearsal import rehearse
-from migrator.source import ScanSession, Source
+from migrator.scanning import ScanSession
+from migrator.source import Source
 from migrator.survey import Survey, measure, survey
 from migrator.target import Target
 

@@ -20,7 +20,7 @@ LAYERS = (
     {"stages"},
     {"plan", "encode", "digest", "bridge", "ledger"},
     {"types"},
-    {"source", "target"},
+    {"source", "scanning", "contents", "target"},
     {"names", "errors"},
 )
 """From top to bottom: a module may import from its own layer and from those below, never from one above."""

@@ -17,9 +17,9 @@ from sqlalchemy import text
 
 from migrator import catalog, ledger, loads
 from migrator.alembic_runner import AlembicProject
+from migrator.contents import SourceDatabase
 from migrator.errors import ConfigurationError, TargetRefused
 from migrator.settings import Settings
-from migrator.source import SourceDatabase
 from migrator.target import LEDGER_SCHEMA, Target, row_count
 
 _GOODBYE_SECONDS: Final = 3  # the job itself has no more than eight when it is stopped

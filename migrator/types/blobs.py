@@ -2,7 +2,7 @@
 
 import pgpq.encoders
 
-from migrator.source import StorageClass
+from migrator.scanning import StorageClass
 from migrator.target import TargetColumn
 from migrator.types.family import Family, Refusal, first, no_number, one_lane, stored_as
 

@@ -16,7 +16,7 @@ import pgpq.schema
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator.source import StorageClass
+from migrator.scanning import StorageClass
 from migrator.target import TargetColumn
 from migrator.types.family import (
     Family,

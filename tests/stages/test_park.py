@@ -9,10 +9,10 @@ from fix_postgres import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import ledger
+from migrator.contents import SourceTable
 from migrator.errors import TargetRefused
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
-from migrator.source import SourceTable
 from migrator.stages.park import park
 from migrator.stages.restore import restore
 from migrator.target import CopyForm, Target, TargetTable

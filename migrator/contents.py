@@ -1,0 +1,184 @@
+"""What a SQLite file holds: its tables and columns as SQLite describes them, and what of it isn't copied."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.names import quote_sqlite
+
+BOOKKEEPING = frozenset({"alembic_version"})
+"""Tables that say how far a schema is; each side keeps its own."""
+
+
+class Affinity(StrEnum):
+    """What a column makes of values that are put into it (SQLite, "Datatypes In SQLite", 3.1)."""
+
+    INTEGER = "integer"
+    TEXT = "text"
+    BLOB = "blob"
+    REAL = "real"
+    NUMERIC = "numeric"
+
+
+# The first line of which the declared type has a word; with none of them a column is NUMERIC.
+_AFFINITIES = (
+    (Affinity.INTEGER, ("INT",)),
+    (Affinity.TEXT, ("CHAR", "CLOB", "TEXT")),
+    (Affinity.BLOB, ("BLOB",)),
+    (Affinity.REAL, ("REAL", "FLOA", "DOUB")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceColumn:
+    """A column as ``PRAGMA table_xinfo`` describes it."""
+
+    name: str
+    declared_type: str
+    not_null: bool
+    key_position: int
+    """1 for the first column of the primary key, 0 for none."""
+    generated: bool
+    ignores_case: bool = False
+    """Whether its collation is NOCASE, or another that takes a and A for one letter."""
+
+    @property
+    def quoted(self) -> str:
+        """The name as it stands in a statement."""
+        return quote_sqlite(self.name)
+
+    @property
+    def affinity(self) -> Affinity:
+        """What the declared type makes of values."""
+        declared = self.declared_type.upper()
+        if not declared:
+            return Affinity.BLOB
+        fitting = (affinity for affinity, words in _AFFINITIES if any(word in declared for word in words))
+        return next(fitting, Affinity.NUMERIC)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTable:
+    """An ordinary table of the source."""
+
+    name: str
+    columns: tuple[SourceColumn, ...]
+    rowid: str | None
+    """What the table's rowid is called in SQL; None for WITHOUT ROWID tables, or where columns took all three names."""
+
+    @property
+    def quoted(self) -> str:
+        """The name as it stands in a statement."""
+        return quote_sqlite(self.name)
+
+    @property
+    def key(self) -> tuple[SourceColumn, ...]:
+        """The primary key's columns in the key's order; empty if there is none."""
+        return tuple(sorted((c for c in self.columns if c.key_position), key=lambda c: c.key_position))
+
+    @property
+    def rowid_alias(self) -> SourceColumn | None:
+        """The INTEGER PRIMARY KEY, which is the rowid itself (SQLite, "CREATE TABLE", 5); None if there is none."""
+        key = self.key
+        is_alias = self.rowid is not None and len(key) == 1 and key[0].declared_type.casefold() == "integer"
+        return key[0] if is_alias else None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something in the source that is not copied, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceDatabase:
+    """What a source holds."""
+
+    tables: tuple[SourceTable, ...]
+    skipped: tuple[Skipped, ...]
+    alembic_revisions: tuple[str, ...]
+
+
+async def describe(connection: AsyncConnection) -> SourceDatabase:
+    """Return the ordinary tables of the file, and what is left out with the reason."""
+    listed = (await connection.execute(text(_TABLES))).all()
+    tables: list[SourceTable] = []
+    skipped: list[Skipped] = []
+    for name, kind, without_rowid in listed:
+        reason = _left_out(name, kind)
+        if reason is None:
+            tables.append(await _table(connection, name, without_rowid=bool(without_rowid)))
+        elif reason:
+            skipped.append(Skipped(name, reason))
+    revisions = await _alembic_revisions(connection, {row[0] for row in listed})
+    return SourceDatabase(tuple(tables), tuple(skipped), revisions)
+
+
+_TABLES = """
+SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' ORDER BY name
+"""
+
+_COLUMNS = """
+SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(:table) ORDER BY cid
+"""
+
+# What table_xinfo says in `hidden` (SQLite, "PRAGMA table_xinfo"): 2 and 3 are generated columns.
+_GENERATED = (2, 3)
+
+
+def _left_out(name: str, kind: str) -> str | None:
+    """Return why a table isn't copied; empty for what needs no mention, None for one that is copied."""
+    if name in {"sqlite_schema", "sqlite_temp_schema", "sqlite_sequence"}:
+        return ""  # the schema itself, and the counters that the sequences stage reads
+    if name.startswith("sqlite_"):
+        return "internal to SQLite"
+    if name in BOOKKEEPING:
+        return "bookkeeping of migrations: each side keeps its own"
+    return {"view": "a view", "virtual": "a virtual table", "shadow": "the storage of a virtual table"}.get(kind)
+
+
+async def _table(connection: AsyncConnection, name: str, *, without_rowid: bool) -> SourceTable:
+    rows = (await connection.execute(text(_COLUMNS), {"table": name})).all()
+    blind = await _ignoring_case(connection, name, [row[0] for row in rows])
+    columns = tuple(
+        SourceColumn(column, declared, bool(not_null), position, hidden in _GENERATED, column in blind)
+        for column, declared, not_null, position, hidden in rows
+    )
+    taken = {column.name.lower() for column in columns}
+    free = (alias for alias in ("rowid", "_rowid_", "oid") if alias not in taken)
+    return SourceTable(name, columns, None if without_rowid else next(free, None))
+
+
+async def _ignoring_case(connection: AsyncConnection, table: str, columns: Sequence[str]) -> set[str]:
+    """
+    Return the columns to which a and A are equal.
+
+    No PRAGMA has a column's collation. But a subquery's column has that of its first SELECT, here one without rows
+    (SQLite, "Datatypes In SQLite", 7.1). A collation of the application's own is unknown here, and is left out.
+    """
+    names = [quote_sqlite(column) for column in columns]
+    compared = ", ".join(f"{name} = 'A'" for name in names)
+    try:
+        answers = await connection.exec_driver_sql(
+            f"WITH one AS MATERIALIZED (SELECT {', '.join(names)} FROM {quote_sqlite(table)} WHERE 0 "
+            f"UNION ALL SELECT {', '.join(['char(97)'] * len(names))}) SELECT {compared} FROM one"
+        )
+        return {column for column, equal in zip(columns, answers.one(), strict=True) if equal}
+    except OperationalError as error:
+        if "collation" not in str(error):
+            raise
+        found = [await _ignoring_case(connection, table, [column]) for column in columns if len(columns) > 1]
+        return set().union(*found)
+
+
+async def _alembic_revisions(connection: AsyncConnection, tables: set[str]) -> tuple[str, ...]:
+    if "alembic_version" not in tables:
+        return ()
+    rows = await connection.execute(text("SELECT version_num FROM alembic_version ORDER BY version_num"))
+    return tuple(str(row[0]) for row in rows)

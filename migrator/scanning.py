@@ -1,0 +1,139 @@
+"""
+Scans of the source: rows as record batches, one array a lane.
+
+The ADBC driver steps the statement in C and appends to Arrow arrays, so no Python object per value exists.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import adbc_driver_sqlite.dbapi as adbc
+import pyarrow as pa
+
+from migrator.contents import SourceTable
+from migrator.errors import SourceUnreadable
+from migrator.retry import is_transient
+from migrator.source_file import unreadable
+
+
+class StorageClass(StrEnum):
+    """What ``typeof()`` says of a stored value (SQLite, "Datatypes In SQLite", 2)."""
+
+    NULL = "null"
+    INTEGER = "integer"
+    REAL = "real"
+    TEXT = "text"
+    BLOB = "blob"
+
+
+# The typed row that goes first in every scan, and what the driver makes of it.
+_TYPED_LITERAL = {
+    StorageClass.INTEGER: "0",
+    StorageClass.REAL: "0.0",
+    StorageClass.TEXT: "''",
+    StorageClass.BLOB: "x''",
+}
+_ARROW_TYPE = {
+    StorageClass.INTEGER: pa.int64(),
+    StorageClass.REAL: pa.float64(),
+    StorageClass.TEXT: pa.string(),
+    StorageClass.BLOB: pa.binary(),
+}
+
+
+_MOST_LANES = 1_900
+"""Of one statement, which has at most 2,000 result columns (SQLite, "Implementation Limits")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One column of a scan: an SQL expression, and the storage class that all its values (but NULL) must have."""
+
+    expression: str
+    storage: StorageClass
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """What the driver makes of it."""
+        return _ARROW_TYPE[self.storage]
+
+
+class ScanSession:
+    """Scans over one connection of the ADBC driver; to be used by one thread at a time."""
+
+    def __init__(self, path: Path, connection: Any) -> None:  # noqa: ANN401 - the driver ships no types
+        self._path = path
+        self._connection = connection
+
+    def ask(self, statement: str) -> list[dict[str, Any]]:
+        """Return the rows of a statement with a small answer: aggregates, PRAGMAs, a handful of examples."""
+        with self._connection.cursor() as cursor:
+            try:
+                cursor.execute(statement)
+                rows: list[dict[str, Any]] = cursor.fetch_arrow_table().to_pylist()
+            except adbc.Error as error:
+                if is_transient(error):
+                    raise
+                raise unreadable(self._path, error) from error
+        return rows
+
+    def scan(
+        self, table: SourceTable, lanes: Sequence[Lane], *, batch_rows: int, where: str = ""
+    ) -> Iterator[pa.RecordBatch]:
+        """
+        Yield the table's rows as record batches of at most ``batch_rows`` rows, one array a lane, in scan order.
+
+        Raises SourceUnreadable for a damaged file, and for a value whose storage class isn't its lane's: preflight has
+        counted those, so a stray one means that the file changed.
+        """
+        if len(lanes) <= _MOST_LANES:
+            yield from self._scan(table, table.quoted, lanes, batch_rows, where)
+            return
+        # Side by side, in the order of the table: an index may hold the columns of one part and not of another.
+        parts = [lanes[start : start + _MOST_LANES] for start in range(0, len(lanes), _MOST_LANES)]
+        origin = f"{table.quoted} NOT INDEXED"
+        for batches in zip(*(self._scan(table, origin, part, batch_rows, where) for part in parts), strict=True):
+            arrays = [array for batch in batches for array in batch.columns]
+            yield pa.record_batch(arrays, names=[f"c{i}" for i in range(len(arrays))])
+
+    def _scan(
+        self, table: SourceTable, origin: str, lanes: Sequence[Lane], batch_rows: int, where: str
+    ) -> Iterator[pa.RecordBatch]:
+        # One typed row goes first: the driver takes a column's type from its first batch, where a leading run of NULLs
+        # would become int64 and a later string an error. `_without_typed_row` takes it out again.
+        typed = ", ".join(f"{_TYPED_LITERAL[lane.storage]} AS c{i}" for i, lane in enumerate(lanes))
+        selected = ", ".join(lane.expression for lane in lanes)
+        condition = f" WHERE {where}" if where else ""
+        statement = f"SELECT {typed} UNION ALL SELECT {selected} FROM {origin}{condition}"
+        with self._connection.cursor() as cursor:
+            try:
+                cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(max(batch_rows, 1))})
+                cursor.execute(statement)
+                reader = cursor.fetch_record_batch()
+                self._check_types(table, lanes, reader.schema)
+                yield from _without_typed_row(reader)
+            except (adbc.Error, OSError) as error:  # Arrow's reader turns the driver's errors into OSError
+                if is_transient(error):
+                    raise
+                raise unreadable(self._path, error, table=table.name) from error
+
+    def _check_types(self, table: SourceTable, lanes: Sequence[Lane], schema: pa.Schema) -> None:
+        for lane, field in zip(lanes, schema, strict=True):
+            if field.type != lane.arrow_type:
+                raise SourceUnreadable(
+                    f"table {table.name!r}: {lane.expression} gave {field.type} where {lane.storage} was counted",
+                    next_step="the file was written to while it was read: stop the writer and run again",
+                    table=table.name,
+                )
+
+
+def _without_typed_row(reader: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    first = True
+    for batch in reader:
+        kept = batch.slice(1) if first else batch
+        first = False
+        if kept.num_rows:
+            yield kept
