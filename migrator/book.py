@@ -12,8 +12,10 @@ from typing import TypeVar
 from uuid import UUID
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import __version__, ledger, privileges
+from migrator.crew import Crew
 from migrator.errors import ExitCode
 from migrator.events import Event
 from migrator.explain import explain
@@ -22,7 +24,7 @@ from migrator.runner import Runner
 from migrator.settings import Settings
 from migrator.source import Watch
 from migrator.source_file import Fingerprint
-from migrator.target import Target
+from migrator.target import Target, is_open
 
 T = TypeVar("T")
 Ready = Callable[[], Awaitable[None]]
@@ -41,6 +43,8 @@ class Book:
     """Where the stages of one run are written down."""
 
     target: Target
+    desk: Crew[AsyncConnection]
+    """One connection for all lines of the run: to open one for each would cost more than writing it."""
     run_id: UUID
     runner: Runner
     ready: Ready
@@ -59,7 +63,7 @@ class Book:
         """
 
         async def begun() -> T:
-            async with self.target.transaction() as connection:
+            async with self.desk.hand() as connection, connection.begin():
                 await ledger.check_owner(connection, self.run_id)
                 await ledger.begin_stage(connection, self.run_id, name)
             return await action()
@@ -69,7 +73,7 @@ class Book:
                 await self.ready()
             result = await with_pulse(begun(), self._beat, min(_PULSE_SECONDS, self.stall_seconds / 2))
             await self.watch.check()
-            async with self.target.transaction() as connection:
+            async with self.desk.hand() as connection, connection.begin():
                 await ledger.check_owner(connection, self.run_id)
                 await ledger.end_stage(connection, self.run_id, name)
             return result
@@ -109,7 +113,8 @@ async def opened(  # noqa: PLR0913 - what a run is
         await ledger.begin_run(connection, run_id, version=__version__, source=source, settings=settings.public())
         await ledger.take_over(connection, run_id)
     try:
-        yield Book(target, run_id, runner, ready, watch, settings.stall_timeout_seconds)
+        async with Crew(1, target.connect, is_open) as desk:
+            yield Book(target, desk, run_id, runner, ready, watch, settings.stall_timeout_seconds)
     except BaseException as error:
         await _say_goodbye(target, run_id, error)
         raise

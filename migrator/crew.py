@@ -19,8 +19,18 @@ R = TypeVar("R")
 class Crew(Generic[C]):
     """Hands that can be borrowed while the ``async with`` block lasts; at its end their connections are closed."""
 
-    def __init__(self, hands: int | asyncio.Semaphore, connect: Callable[[], AbstractAsyncContextManager[C]]) -> None:
-        """``hands`` is a number, or a semaphore that several crews have in common: so many work in all of them."""
+    def __init__(
+        self,
+        hands: int | asyncio.Semaphore,
+        connect: Callable[[], AbstractAsyncContextManager[C]],
+        is_alive: Callable[[C], bool] = lambda _connection: True,
+    ) -> None:
+        """
+        ``hands`` is a number, or a semaphore that several crews have in common: so many work in all of them.
+
+        A connection that isn't ``is_alive`` any more when it is to be used again is closed, and another opened.
+        """
+        self._is_alive = is_alive
         self._free = asyncio.Semaphore(max(1, hands)) if isinstance(hands, int) else hands
         self._connect = connect
         self._idle: list[tuple[C, AsyncExitStack]] = []
@@ -47,13 +57,20 @@ class Crew(Generic[C]):
         """
         async with self._free, AsyncExitStack() as opened:
             await asyncio.sleep(0)  # where the hand is free because of an error, whoever waits is about to be cancelled
-            if self._idle:
-                connection, before = self._idle.pop()
-                opened.push_async_exit(before)
-            else:
-                connection = await opened.enter_async_context(self._connect())
+            kept = await self._kept(opened)
+            connection = kept[0] if kept else await opened.enter_async_context(self._connect())
             yield connection
             self._idle.append((connection, opened.pop_all()))
+
+    async def _kept(self, opened: AsyncExitStack) -> list[C]:
+        """Return a connection that was used before, to be closed by ``opened``; nothing if there is none alive."""
+        while self._idle:
+            connection, before = self._idle.pop()
+            if self._is_alive(connection):
+                opened.push_async_exit(before)
+                return [connection]
+            await before.aclose()
+        return []
 
 
 async def all_of(work: Iterable[Coroutine[object, object, R]]) -> list[R]:

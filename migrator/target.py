@@ -273,6 +273,14 @@ async def copy_in(  # noqa: PLR0913 - what COPY needs to be told
     return int(status.rpartition(" ")[2])
 
 
+def is_open(connection: AsyncConnection) -> bool:
+    """Return whether a connection still is one, as far as this end has been told."""
+    if connection.closed or connection.invalidated or connection.sync_connection is None:
+        return False
+    driver: Any = connection.sync_connection.connection.driver_connection
+    return not driver.is_closed()
+
+
 async def row_count(connection: AsyncConnection, table: TableName) -> int:
     """Return the rows of a table; an empty one is not scanned."""
     if not (await connection.exec_driver_sql(f"SELECT EXISTS (SELECT FROM {table.quoted})")).scalar():

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from migrator.crew import share_out
+from migrator.crew import Crew, share_out
 
 
 class Doors:
@@ -53,6 +53,21 @@ async def test_no_more_connections_than_tasks(tasks: int, opened: int) -> None:
 
     assert await share_out(range(tasks), 5, doors.connect, work) == list(range(tasks))
     assert doors.opened == opened
+
+
+async def test_a_connection_that_has_died_is_not_used_again() -> None:
+    """Nor does it stand for anything else: the hand opens another, and both are closed in the end."""
+    doors = Doors()
+    dead: set[int] = set()
+    async with Crew(1, doors.connect, lambda connection: connection not in dead) as crew:
+        used = []
+        for died in (None, None, 1):
+            dead.add(died or 0)
+            async with crew.hand() as connection:
+                used.append(connection)
+        assert used == [1, 1, 2]
+        assert doors.open == 1
+    assert (doors.opened, doors.open) == (2, 0)
 
 
 async def test_an_error_ends_it() -> None:

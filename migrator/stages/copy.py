@@ -38,7 +38,7 @@ from migrator.progress import Progress
 from migrator.source import Source
 from migrator.strangers import look_at, refusal
 from migrator.survey import Survey
-from migrator.target import Target, copy_in, row_count
+from migrator.target import Target, copy_in, is_open, row_count
 
 log = structlog.get_logger()
 
@@ -90,7 +90,7 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     for table in plan.tables:
         if table.name not in names:
             await done.add(table.name)
-    async with Crew(hands, target.connect) as crew:
+    async with Crew(hands, target.connect, is_open) as crew:
         load = _Load(source, target, run_id, batch_bytes, stall_seconds, seeded, progress, crew, done)
         await all_of(_fill(load, table, surveys[table.name], begun.get(table.name)) for table in pending)
 

@@ -20,7 +20,7 @@ from migrator.handover import Handover
 from migrator.ledger import FOREIGN_KEY, Parked
 from migrator.names import TableName, quote_postgres
 from migrator.retry import is_transient, sqlstate_of
-from migrator.target import Target
+from migrator.target import Target, is_open
 
 _MAINTENANCE_MEMORY = "256MB"
 """For sorting an index; the default of 64 MB spills at about two million rows."""
@@ -45,7 +45,7 @@ async def restore(
     keys = _by_table(entry for entry in entries if entry.kind != FOREIGN_KEY)
     foreign_keys = _by_table(entry for entry in entries if entry.kind == FOREIGN_KEY)
     failures: list[str] = []
-    async with Crew(jobs, target.connect) as crew:
+    async with Crew(jobs, target.connect, is_open) as crew:
 
         async def bring_back(table: TableName, entries: Sequence[Parked]) -> None:
             failed = await _bring_back(crew, entries, run_id) if entries else []
