@@ -62,23 +62,27 @@ class Book:
         Raises SourceChanged if somebody wrote to the source meanwhile, GaveUp if another run has taken over.
         """
 
-        async def begun() -> T:
+        async def noted() -> T:
             async with self.desk.hand() as connection, connection.begin():
                 await ledger.check_owner(connection, self.run_id)
                 await ledger.begin_stage(connection, self.run_id, name)
-            return await action()
-
-        async def noted() -> T:
-            async with self._in_turn:
-                await self.ready()
-            result = await with_pulse(begun(), self._beat, min(_PULSE_SECONDS, self.stall_seconds / 2))
+            result = await action()
             await self.watch.check()
             async with self.desk.hand() as connection, connection.begin():
                 await ledger.check_owner(connection, self.run_id)
                 await ledger.end_stage(connection, self.run_id, name)
             return result
 
-        return await self.runner(name, noted)
+        async def watched() -> T:
+            async with self._in_turn:
+                await with_pulse(self.ready(), self._look_at_answers, self._every_seconds)
+            return await with_pulse(noted(), self._beat, self._every_seconds)
+
+        return await self.runner(name, watched)
+
+    @property
+    def _every_seconds(self) -> float:
+        return min(_PULSE_SECONDS, self.stall_seconds / 2)
 
     async def _beat(self) -> None:
         if self._in_turn.locked():
@@ -88,6 +92,9 @@ class Book:
 
     async def _look(self) -> None:
         await self.watch.check()
+        await self._look_at_answers()
+
+    async def _look_at_answers(self) -> None:
         await self.target.check_answers(self.stall_seconds)
 
 

@@ -5,7 +5,7 @@ Reads both ends and writes nothing; ``preflight`` and ``migrator check`` decide 
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from migrator import digest
@@ -41,7 +41,7 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
     chunk_bytes: int,
     showing: Showing,
     progress: Progress,
-    intact: Awaitable[None],
+    intact: Callable[[], Awaitable[None]],
 ) -> list[Survey]:
     """
     Survey the planned tables, ``jobs`` at a time and the largest first; one that is large in pieces, side by side.
@@ -73,7 +73,7 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
             return found
 
         outlines = await measured(crew, plan.tables, jobs=jobs, chunk_bytes=chunk_bytes)
-        await intact
+        await intact()
         largest_first = sorted(plan.tables, key=lambda table: -outlines[table.name].profile.weight)
         found = await all_of(
             surveyed(table, outlines[table.name].profile, outlines[table.name].pieces) for table in largest_first

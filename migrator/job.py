@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -107,11 +108,10 @@ async def _move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
         plan = await plan_of(settings, contents, target)
         tell_skipped(plan)
 
-        async def look() -> dict[TableName, Survey]:
-            intact = looks.pop() if looks else check_intact(source)  # a second try looks anew
-            return await look_before(settings, source, target, plan, progress, intact)
+        async def intact() -> None:
+            await (looks.pop() if looks else check_intact(source))  # a second try looks anew
 
-        surveys = await stage("preflight", look)
+        surveys = await stage("preflight", lambda: look_before(settings, source, target, plan, progress, intact))
     rows = {name: survey.profile.rows for name, survey in surveys.items()}
     await stage("park", lambda: park(target, plan, rows, run_book.run_id))
     progress.begin("copy", {str(name): count for name, count in rows.items()})
@@ -224,7 +224,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
                 chunk_bytes=settings.chunk_bytes,
                 showing=showing,
                 progress=progress,
-                intact=check_intact(source),
+                intact=partial(check_intact, source),
             ),
         )
         allowed = await known_rows(target)

@@ -5,7 +5,7 @@ Every function here takes settings and ends, and leaves the order of things to `
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 from uuid import UUID, uuid4
@@ -167,8 +167,12 @@ async def describe_target(target: Target, settings: Settings) -> TargetDatabase:
         return await target.describe(connection, name)
 
 
+Intact = Callable[[], Awaitable[None]]
+"""Tells whether the source's file is damaged."""
+
+
 async def look_before(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how to go about it
-    settings: Settings, source: Source, target: Target, plan: Plan, progress: Progress, intact: Awaitable[None]
+    settings: Settings, source: Source, target: Target, plan: Plan, progress: Progress, intact: Intact
 ) -> dict[TableName, Survey]:
     """Call preflight with what the ledger knows to be in the target; ``intact`` tells whether the file is damaged."""
     return await preflight(

@@ -154,25 +154,34 @@ class Target:
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection that begins a transaction with its first statement and rolls it back at the end."""
-        async with self._engine.connect() as connection:
+        # asyncpg limits the login, and nobody what is asked right after it (how JSON is to be read): a server that
+        # falls silent there would be waited for without end.
+        address = self.address
+        async with asyncio.timeout(
+            address.connect_timeout_seconds * len(address.hosts) + address.stall_timeout_seconds
+        ):
+            connection = await self._engine.connect()
+        try:
             yield connection
+        finally:
+            await asyncio.shield(asyncio.create_task(connection.close()))
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection on which every statement is its own transaction."""
-        async with self._engine.connect() as connection:
+        async with self.connect() as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection in one transaction, committed at the end, rolled back by an error."""
-        async with self._engine.begin() as connection:
+        async with self.connect() as connection, connection.begin():
             yield connection
 
     @asynccontextmanager
     async def driver(self) -> AsyncIterator[Any]:
         """Open a plain asyncpg connection, for scripts of many statements."""
-        async with self._engine.connect() as connection:
+        async with self.connect() as connection:
             yield (await connection.get_raw_connection()).driver_connection
 
     async def schema_of_application(self, connection: AsyncConnection, wanted: str | None) -> str:

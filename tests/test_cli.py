@@ -163,7 +163,7 @@ def test_secrets_are_out_of_log_and_report_file(
     [
         ([], "COMMAND"),
         (["rnu"], "invalid choice"),
-        (["status", "--jobs", "3"], "there is no flag --jobs"),
+        (["status", "--jobs", "3"], "--jobs is a flag of other commands"),
         (["run", "--sorce", "x"], "--source is near"),
         (["run", "--jobs", "none"], "MIGRATOR_JOBS"),
         (["run", "sqlite:///x", "postgresql://u:s3cret@h"], "takes flags only"),

@@ -5,14 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from migrator import engine
+from migrator import __version__, engine
 from migrator.fields import variables_of
 from migrator.settings import Settings, unknown_variables
 
@@ -272,8 +271,7 @@ def test_nothing_else_reaches_the_builder(path: str) -> None:
 
 def test_the_label_has_the_version_of_the_package() -> None:
     """Image and package carry the same number."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert f"VERSION={project['version']}" in arguments_of("ARG")
+    assert f"VERSION={__version__}" in arguments_of("ARG")
 
 
 # --- trim-venv.sh -----------------------------------------------------------------------------------------------------

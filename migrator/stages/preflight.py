@@ -4,7 +4,7 @@ Stage ``preflight``: can every value be carried, and is the target ready? Nothin
 It looks at everything before it speaks: all problems of all tables in one answer.
 """
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 import structlog
@@ -46,7 +46,7 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
     chunk_bytes: int,
     showing: Showing,
     progress: Progress,
-    intact: Awaitable[None],
+    intact: Callable[[], Awaitable[None]],
 ) -> dict[TableName, Survey]:
     """
     Return what was found out about every table still to be loaded.
