@@ -55,22 +55,28 @@ class Crew(Generic[C]):
 
         A connection under which the block fails is closed: nobody knows what state it is in.
         """
-        async with self._free, AsyncExitStack() as opened:
+        async with self._free:
             await asyncio.sleep(0)  # where the hand is free because of an error, whoever waits is about to be cancelled
-            kept = await self._kept(opened)
-            connection = kept[0] if kept else await opened.enter_async_context(self._connect())
-            yield connection
-            self._idle.append((connection, opened.pop_all()))
+            connection, opened = await self._kept() or await self._open()
+            try:
+                yield connection
+            except BaseException as error:
+                await opened.__aexit__(type(error), error, error.__traceback__)
+                raise
+            self._idle.append((connection, opened))
 
-    async def _kept(self, opened: AsyncExitStack) -> list[C]:
-        """Return a connection that was used before, to be closed by ``opened``; nothing if there is none alive."""
+    async def _open(self) -> tuple[C, AsyncExitStack]:
+        opened = AsyncExitStack()
+        return await opened.enter_async_context(self._connect()), opened
+
+    async def _kept(self) -> tuple[C, AsyncExitStack] | None:
+        """Return a connection that was used before, and what closes it; None if there is none alive."""
         while self._idle:
-            connection, before = self._idle.pop()
+            connection, opened = self._idle.pop()
             if self._is_alive(connection):
-                opened.push_async_exit(before)
-                return [connection]
-            await before.aclose()
-        return []
+                return connection, opened
+            await opened.aclose()
+        return None
 
 
 async def all_of(work: Iterable[Coroutine[object, object, R]]) -> list[R]:

@@ -55,6 +55,18 @@ async def test_no_more_connections_than_tasks(tasks: int, opened: int) -> None:
     assert doors.opened == opened
 
 
+async def test_a_hand_does_any_number_of_tasks() -> None:
+    """Thousands of tables go through one connection, and lending it leaves nothing behind."""
+    doors = Doors()
+
+    async def work(_connection: int, task: int) -> int:
+        await asyncio.sleep(0)
+        return task
+
+    assert await share_out(range(3000), 1, doors.connect, work) == list(range(3000))
+    assert (doors.opened, doors.open) == (1, 0)
+
+
 async def test_a_connection_that_has_died_is_not_used_again() -> None:
     """Nor does it stand for anything else: the hand opens another, and both are closed in the end."""
     doors = Doors()
