@@ -30,18 +30,21 @@ class Blocking(Generic[C]):
 
     def do(self, work: Callable[Concatenate[C, P], R], *arguments: P.args, **named: P.kwargs) -> R:
         """Call ``work`` with the connection, and return what it returns. Blocks; one thread at a time."""
-        with self._in_use:
-            try:
+        try:
+            with self._in_use:
                 if not self._connections:
                     self._connections.append(self._opened.enter_context(self._connect()))
                 return work(self._connections[0], *arguments, **named)
-            finally:
-                if self._closing:
-                    self._opened.close()
+        finally:
+            if self._closing:  # looked at when the lock is free: one of the two who close finds it so
+                self._close_if_idle()
 
     def close(self) -> None:
         """Close the connection, or have it closed as soon as it is not in use."""
         self._closing = True
+        self._close_if_idle()
+
+    def _close_if_idle(self) -> None:
         if self._in_use.acquire(blocking=False):
             try:
                 self._opened.close()

@@ -95,7 +95,13 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
     Raises SourceUnreadable, and ConfigurationError if an expression of a rule fails for one of its rows.
     """
     with _blaming_rules(table):
-        return _surveyed(session, plan, table, profile, keys, judge, batch_bytes, showing, rehearsed)
+        tell = Teller(session, table.source, showing)
+        closer = look_closer(tell, table, profile, judge, batch_bytes) if rehearsed is None else NOTHING
+        broken = [*_breaches(tell, plan, table, keys), *_folded(tell, table, keys, judge)] if profile.rows else []
+        remarks = tuple(_remarks(tell, table))
+        changes = (*_changes(session, table), *closer.changes)
+        noted = replace(profile, changes=changes, remarks=remarks, plain=rehearsed is not None)
+        return Survey(noted, (*closer.findings, *broken, *remarks), rehearsed)
 
 
 @contextmanager
@@ -117,26 +123,6 @@ def _blaming_rules(table: TablePlan) -> Iterator[None]:
 
 _ABOUT_THE_FILE = ("disk image", "not a database", "I/O", "unable to open", "locked", "typed", "was counted")
 """In what SQLite says of a file; else it speaks of a statement."""
-
-
-def _surveyed(  # noqa: PLR0913, PLR0917 - as above
-    session: ScanSession,
-    plan: Plan,
-    table: TablePlan,
-    profile: Profile,
-    keys: Keys,
-    judge: Judge,
-    batch_bytes: int,
-    showing: Showing,
-    rehearsed: Rehearsed | None,
-) -> Survey:
-    tell = Teller(session, table.source, showing)
-    closer = look_closer(tell, table, profile, judge, batch_bytes) if rehearsed is None else NOTHING
-    broken = [*_breaches(tell, plan, table, keys), *_folded(tell, table, keys, judge)] if profile.rows else []
-    remarks = tuple(_remarks(tell, table))
-    changes = (*_changes(session, table), *closer.changes)
-    noted = replace(profile, changes=changes, remarks=remarks, plain=rehearsed is not None)
-    return Survey(noted, (*closer.findings, *broken, *remarks), rehearsed)
 
 
 def _breaches(tell: Teller, plan: Plan, table: TablePlan, keys: Keys) -> Iterator[Finding]:
