@@ -67,8 +67,7 @@ class Answers:
                 done = {row["pid"] for row in await connection.fetch(_IDLE, numbers, name, stall_seconds)}
                 stuck = [one for one, entry in overdue.items() if entry[0] in done and self._waiting.get(one) == entry]
                 self._cut(stuck)
-                for driver in stuck:
-                    await connection.fetchval(_TERMINATE, overdue[driver][0])
+                await connection.fetch(_TERMINATE, [overdue[driver][0] for driver in stuck], name)
         except TimeoutError:
             self._cut(overdue)
             raise TimeoutError(f"the server has said nothing for {stall_seconds:g} s") from None
@@ -88,15 +87,18 @@ def _driver_of(connection: Connection | None) -> Any:  # noqa: ANN401 - asyncpg'
     return None if connection is None or connection.invalidated else connection.connection.driver_connection
 
 
-async def end_session(arguments: Mapping[str, Any], number: int, seconds: float) -> None:
+async def end_sessions(arguments: Mapping[str, Any], numbers: Iterable[int], seconds: float) -> bool:
     """
-    Let the server end a session whose connection was given up, if it can be told within so many seconds.
+    Let the server end sessions whose connections were given up; return whether it could be told within these seconds.
 
-    It doesn't know that nobody is there any more, and would keep its locks for hours.
+    It may not know that nobody is there any more, and would keep their locks for hours. Those that have ended, or that
+    are somebody else's by now, are left alone.
     """
     with suppress(TimeoutError, *_REFUSALS):
         async with asyncio.timeout(seconds), _connection(arguments, seconds) as connection:
-            await connection.fetchval(_TERMINATE, number)
+            await connection.fetch(_TERMINATE, list(numbers), arguments["server_settings"]["application_name"])
+            return True
+    return False
 
 
 async def why_lost(
@@ -130,7 +132,10 @@ async def _connection(arguments: Mapping[str, Any], seconds: float) -> AsyncIter
 
 
 _REFUSALS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-_TERMINATE = "SELECT pg_terminate_backend($1::int)"
+_TERMINATE = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE pid = ANY ($1::int[]) AND usename = current_user AND application_name = $2
+"""
 # A process that isn't there proves nothing: behind a pooler its number is the pooler's invention.
 _IDLE = """
 SELECT pid FROM pg_stat_activity

@@ -24,7 +24,7 @@ from migrator.runner import Runner
 from migrator.settings import Settings
 from migrator.source import Watch
 from migrator.source_file import Fingerprint
-from migrator.target import Target, is_open
+from migrator.target import Target, in_transaction, is_open
 
 T = TypeVar("T")
 Ready = Callable[[], Awaitable[None]]
@@ -63,12 +63,12 @@ class Book:
         """
 
         async def noted() -> T:
-            async with self.desk.hand() as connection, connection.begin():
+            async with self.desk.hand() as connection, in_transaction(connection):
                 await ledger.check_owner(connection, self.run_id)
                 await ledger.begin_stage(connection, self.run_id, name)
             result = await action()
             await self.watch.check()
-            async with self.desk.hand() as connection, connection.begin():
+            async with self.desk.hand() as connection, in_transaction(connection):
                 await ledger.check_owner(connection, self.run_id)
                 await ledger.end_stage(connection, self.run_id, name)
             return result

@@ -18,7 +18,7 @@ from migrator.errors import (
     SourceUnreadable,
     TargetRefused,
 )
-from migrator.retry import causes, chain, is_transient, plainly, sqlstate_of
+from migrator.retry import chain, is_transient, plainly, sqlstate_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def explain(error: BaseException) -> MigratorError | None:
 
 
 def _gravest(group: BaseExceptionGroup[BaseException]) -> MigratorError | None:
-    ordinary = [one for one in causes(group) if not isinstance(one, asyncio.CancelledError)]
+    ordinary = [one for one in group.exceptions if not isinstance(one, asyncio.CancelledError)]
     for one in sorted(ordinary, key=_may_heal):
         return explain(one)
     return None

@@ -89,6 +89,7 @@ async def run(settings: Settings, progress: Progress) -> Report:
             if not await held_lock.is_held():
                 await wait_for(target, settings)
                 await held_lock.take()
+            await target.end_given_up()
 
         run_book = book.opened(target, run_id, runner, settings=settings, source=fingerprint, ready=ready, watch=watch)
         async with run_book as opened:

@@ -96,9 +96,6 @@ TRANSIENT_WORDS: Final = (
     "pgbouncer cannot connect to server",
 )
 CLOSED_WORDS: Final = ("connection is closed", "connection was closed", "connection has been released")
-# What asyncpg says of the ROLLBACK on a session that was given up in mid-statement, because another was lost. Beside
-# other errors it is never the cause; alone it would be a bug of ours.
-GIVEN_UP_WORDS: Final = ("another operation is in progress",)
 # What asyncpg says of a statement on a session that the server has ended meanwhile: it is still reading the reason.
 CUT_WORDS: Final = ("another operation (2) is in progress",)
 # A TLS peer that just goes away; every other TLS failure is one of configuration.
@@ -152,21 +149,12 @@ def is_transient(error: BaseException) -> bool:
     Of several errors at once (a task group's) every one must be transient. An error of our own tree never is.
     """
     if isinstance(error, BaseExceptionGroup):
-        return all(is_transient(one) for one in causes(error))
+        return all(is_transient(one) for one in error.exceptions)
     for link in chain(error):
         verdict = _verdict(link)
         if verdict is not None:
             return verdict
     return False
-
-
-def causes(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    """Return the errors of a group without those that are only what became of sessions when another failed."""
-    return [one for one in group.exceptions if not _was_given_up(one)] or list(group.exceptions)
-
-
-def _was_given_up(error: BaseException) -> bool:
-    return any(isinstance(link, asyncpg.InterfaceError) and _has(str(link), GIVEN_UP_WORDS) for link in chain(error))
 
 
 def _verdict(error: BaseException) -> bool | None:  # noqa: PLR0911 - a table, read from the top

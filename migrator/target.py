@@ -24,7 +24,7 @@ from migrator.address import (
     UNACKNOWLEDGED_MILLISECONDS,
     TargetAddress,
 )
-from migrator.answers import Answers, end_session
+from migrator.answers import Answers, end_sessions
 from migrator.errors import ConfigurationError
 from migrator.names import TableName, quote_postgres
 
@@ -142,6 +142,8 @@ class Target:
         # No pool: a stage's connection is its own, and none outlives a change of search_path by the init SQL.
         self._engine = create_async_engine("postgresql+asyncpg://", connect_args=arguments, poolclass=NullPool)
         self._answers = Answers(self._engine)
+        self._given_up: set[int] = set()
+        """Server processes of sessions that ended here with an error; the server may not have heard of it."""
 
     async def close(self) -> None:
         """Close what is open."""
@@ -150,6 +152,17 @@ class Target:
     async def check_answers(self, stall_seconds: float) -> None:
         """Raise TimeoutError if a session waits for an answer that doesn't come any more, as ``Answers.check`` does."""
         await self._answers.check(self.driver_arguments, stall_seconds)
+
+    async def end_given_up(self) -> None:
+        """
+        Let the server end the sessions that were given up here, if it can be reached; to be called before a new try.
+
+        It need not have noticed that they are over: where the network swallows everything it waits on, and what they
+        have locked would stand in the way.
+        """
+        numbers = set(self._given_up)
+        if numbers and await end_sessions(self.driver_arguments, numbers, self.address.stall_timeout_seconds):
+            self._given_up -= numbers
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
@@ -161,9 +174,15 @@ class Target:
             address.connect_timeout_seconds * len(address.hosts) + address.stall_timeout_seconds
         ):
             connection = await self._engine.connect()
+            number = (await _driver_of(connection)).get_server_pid()
         try:
             yield connection
+        except BaseException:
+            self._given_up.add(number)
+            raise
         finally:
+            if not is_open(connection):
+                self._given_up.add(number)
             await asyncio.shield(asyncio.create_task(connection.close()))
 
     @asynccontextmanager
@@ -175,14 +194,14 @@ class Target:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection in one transaction, committed at the end, rolled back by an error."""
-        async with self.connect() as connection, connection.begin():
+        async with self.connect() as connection, in_transaction(connection):
             yield connection
 
     @asynccontextmanager
     async def driver(self) -> AsyncIterator[Any]:
         """Open a plain asyncpg connection, for scripts of many statements."""
         async with self.connect() as connection:
-            yield (await connection.get_raw_connection()).driver_connection
+            yield await _driver_of(connection)
 
     async def schema_of_application(self, connection: AsyncConnection, wanted: str | None) -> str:
         """
@@ -223,8 +242,29 @@ class Target:
         )
 
 
+@asynccontextmanager
+async def in_transaction(connection: AsyncConnection) -> AsyncIterator[None]:
+    """
+    Run the block in one transaction of the connection, committed at its end, rolled back if it raises.
+
+    What the block raised is what comes out, also if the ROLLBACK fails: on a session that was lost, or left in the
+    middle of a statement, it always does, and would hide why.
+    """
+    transaction = await connection.begin()
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            await transaction.rollback()
+        raise
+    await transaction.commit()
+
+
+async def _driver_of(connection: AsyncConnection) -> Any:  # noqa: ANN401 - asyncpg's connection, which has no types
+    return (await connection.get_raw_connection()).driver_connection
+
+
 async def copy_in(  # noqa: PLR0913 - what COPY needs to be told
-    target: Target,
     connection: AsyncConnection,
     table: TableName,
     columns: Sequence[str],
@@ -241,8 +281,7 @@ async def copy_in(  # noqa: PLR0913 - what COPY needs to be told
     same transaction (PostgreSQL, "COPY": FREEZE). Raises what asyncpg raises, and TimeoutError if the server takes
     longer than ``stall_seconds`` for a chunk, or for its answer at the end; the transaction is then lost.
     """
-    raw = await connection.get_raw_connection()
-    driver: Any = raw.driver_connection
+    driver = await _driver_of(connection)
     loop = asyncio.get_running_loop()
 
     async def taken() -> AsyncIterator[bytes]:
@@ -273,9 +312,7 @@ async def copy_in(  # noqa: PLR0913 - what COPY needs to be told
     except TimeoutError as error:
         if driver.is_closed():
             raise ConnectionResetError("the connection was lost while rows were sent") from error
-        number = driver.get_server_pid()
         driver.terminate()
-        await end_session(target.driver_arguments, number, stall_seconds)
         raise TimeoutError(f"the server took no rows for {stall_seconds:g} s") from error
     finally:
         driver.remove_termination_listener(lost)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Self
 
 from migrator.address import UNACKNOWLEDGED_MILLISECONDS, TargetAddress
-from migrator.answers import end_session, why_lost
+from migrator.answers import end_sessions, why_lost
 
 _MARKS = 1000
 """More than there are sessions at once."""
@@ -109,8 +109,8 @@ class Watchdog:
                     if self._since != since:  # the answer came after all
                         continue
                     self.give_up(reason)
-                if self._backend is not None:
-                    asyncio.run(end_session(self._address.asyncpg_arguments(), self._backend, stall_seconds))
+        if self._reason is not None and self._backend is not None:
+            asyncio.run(end_sessions(self._address.asyncpg_arguments(), [self._backend], stall_seconds))
 
     def _patience(self) -> float:
         """Return how long to wait before it counts as silence; libpq has a limit of its own for each host it tries."""

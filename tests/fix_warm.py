@@ -47,6 +47,8 @@ class WarmJob:
         if self.code is None:
             self.code = self._zygote.ask({"wait": {"number": self.number, "seconds": seconds}})
             if self.code is None:
+                os.kill(self.number, signal.SIGUSR1)
+                self._zygote.ask({"wait": {"number": self.number, "seconds": 1}})
                 self.kill()
                 self.code = self._zygote.ask({"wait": {"number": self.number, "seconds": 10}})
                 said = "".join([*self._read, *self._log])

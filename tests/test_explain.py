@@ -20,7 +20,6 @@ from migrator.errors import (
     TargetRefused,
 )
 from migrator.explain import explain
-from migrator.retry import is_transient
 
 
 @pytest.mark.parametrize(
@@ -117,12 +116,3 @@ def test_a_file_that_is_no_database(tmp_path: Path, way: str) -> None:
     finally:
         connection.close()
     assert type(explain(caught.value)) is SourceUnreadable
-
-
-def test_what_became_of_sessions_that_were_given_up_is_no_cause() -> None:
-    """One connection is lost, another is cut in mid-statement with its task: the loss speaks, and can be retried."""
-    busy = asyncpg.InterfaceError("cannot perform operation: another operation is in progress")
-    group = ExceptionGroup("", [busy, ConnectionResetError("lost"), ExceptionGroup("", [busy, TimeoutError()])])
-    assert is_transient(group)
-    assert type(explain(group)) is GaveUp
-    assert not is_transient(ExceptionGroup("", [busy]))

@@ -1,10 +1,14 @@
 """The PostgreSQL end: what it says of itself, and how it takes rows."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncpg
 import pytest
 from fix_postgres import Database
+from fix_proxy import Proxy
+from sqlalchemy import make_url, text
 
 from migrator.errors import ConfigurationError
 from migrator.names import TableName
@@ -82,9 +86,7 @@ async def _send(target: Target, *chunks: bytes) -> int:
     name = TableName("public", "t")
     async with target.transaction() as connection:
         await connection.exec_driver_sql("TRUNCATE t")
-        return await copy_in(
-            target, connection, name, ["id", "t"], sent(), form=CopyForm.TEXT, freeze=True, stall_seconds=30
-        )
+        return await copy_in(connection, name, ["id", "t"], sent(), form=CopyForm.TEXT, freeze=True, stall_seconds=30)
 
 
 async def test_rows_come_in_whatever_pieces(target: Target, database: Database) -> None:
@@ -96,3 +98,49 @@ async def test_rows_come_in_whatever_pieces(target: Target, database: Database) 
     assert [tuple(row) for row in await database.fetch("SELECT id, t FROM t ORDER BY id")] == [(1, "one"), (2, None)]
     async with target.connect() as connection:
         assert await row_count(connection, TableName("public", "t")) == 2
+
+
+async def test_what_a_transaction_raised_is_what_comes_out(target: Target) -> None:
+    """A ROLLBACK in the middle of a statement fails, and hides nothing: no loss, and not that a task was cancelled."""
+    working: list[asyncio.Task[str]] = []
+
+    async def fail(error: BaseException) -> None:
+        async with target.transaction() as connection:
+            await connection.execute(text("SELECT 1"))
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            working.append(asyncio.create_task(driver.execute("SELECT pg_sleep(60)")))
+            await asyncio.sleep(0)
+            raise error
+
+    for error in (ConnectionResetError("lost"), asyncio.CancelledError()):
+        with pytest.raises(type(error)) as caught:
+            await fail(error)
+        assert caught.value is error
+    for one in working:
+        one.cancel()
+    await asyncio.gather(*working, return_exceptions=True)
+
+
+async def test_sessions_that_were_given_up_are_ended(database: Database, proxies: list[Proxy]) -> None:
+    """The network swallows everything, also that a session is over: its locks are free again before the next try."""
+    await database.execute("CREATE TABLE t (t text)")
+    url = make_url(database.url)
+    assert url.port is not None
+    proxies.append(Proxy(url.port))
+    proxies[0].will("black hole", after=20_000)
+    target = Target(from_url(url.set(port=proxies[0].port).render_as_string(hide_password=False), {}))
+
+    async def insert() -> None:
+        async with target.transaction() as connection:
+            await connection.execute(text("LOCK TABLE t"))
+            await connection.execute(text("INSERT INTO t VALUES (:t)"), {"t": "x" * 50_000})
+
+    inserting = asyncio.create_task(insert())
+    while not proxies[0].happened:  # noqa: ASYNC110 - nobody tells us
+        await asyncio.sleep(0.01)
+    inserting.cancel()
+    await asyncio.gather(inserting, return_exceptions=True)
+    with pytest.raises(asyncpg.LockNotAvailableError):
+        await database.execute("SET lock_timeout = '100ms'; LOCK TABLE t")
+    await target.end_given_up()
+    await database.execute("SET lock_timeout = '20s'; LOCK TABLE t")

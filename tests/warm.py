@@ -6,13 +6,17 @@ Run as a program by ``fix_warm``, which talks to it in lines of JSON.
 It has no threads of its own, so that a fork of it is as good as a new process.
 """
 
+import asyncio
+import faulthandler
 import gc
 import json
 import os
+import signal
 import sys
 import time
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import migrator.commands
 import migrator.stages.park
@@ -55,6 +59,7 @@ def _start(arguments: list[str], environment: dict[str, str], folder: str, log: 
         for path, descriptor, flags in (("/dev/null", 0, os.O_RDONLY), (f"{log}.out", 1, os.O_WRONLY | os.O_CREAT)):
             os.dup2(os.open(path, flags, 0o600), descriptor)
         os.dup2(os.open(log, os.O_WRONLY), 2)
+        signal.signal(signal.SIGUSR1, lambda *_: _tell_where())
         if park_all:
             migrator.stages.park.PAYS_FROM_ROWS = 1
         code = cli.main(arguments)
@@ -64,6 +69,19 @@ def _start(arguments: list[str], environment: dict[str, str], folder: str, log: 
         Path(f"{log}.err").write_text(repr(error), encoding="utf-8")
         code = 99
     os._exit(code)
+
+
+def _tell_where() -> None:
+    """Write what every task and every thread is at: for a job that doesn't end."""
+    for task in asyncio.all_tasks():
+        sys.stderr.write(f"{task.get_name()}\n")
+        waits: Any = task.get_coro()
+        while (frame := getattr(waits, "cr_frame", None) or getattr(waits, "ag_frame", None)) is not None:
+            sys.stderr.write(f"  {frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_qualname}\n")
+            waits = getattr(waits, "cr_await", None) or getattr(waits, "ag_await", None)
+        sys.stderr.write(f"  {waits!r}\n")
+    faulthandler.dump_traceback(sys.stderr)
+    sys.stderr.flush()
 
 
 def _wait(number: int, seconds: float) -> int | None:

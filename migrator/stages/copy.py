@@ -38,7 +38,7 @@ from migrator.progress import Progress
 from migrator.source import Source
 from migrator.strangers import look_at, refusal
 from migrator.survey import Survey
-from migrator.target import Target, copy_in, is_open, row_count
+from migrator.target import Target, copy_in, in_transaction, is_open, row_count
 
 log = structlog.get_logger()
 
@@ -119,7 +119,7 @@ async def _load_whole(load: _Load, table: TablePlan, profile: Profile) -> Brough
 
     Raises SourceChanged if other than the surveyed number of rows has come.
     """
-    async with load.crew.hand() as connection, connection.begin():
+    async with load.crew.hand() as connection, in_transaction(connection):
         await _refuse_strangers(load, connection, table, profile)
         await loads.write_pieces(connection, table.name, load.run_id, {0: WHOLE})
         async with _silent_triggers(connection, table.name):
@@ -136,7 +136,7 @@ async def _load_whole(load: _Load, table: TablePlan, profile: Profile) -> Brough
 async def _load_pieces(load: _Load, table: TablePlan, survey: Survey, begun: Begun | None) -> Brought:
     """Bring the pieces of a table that are left, each with its ledger line in a transaction of its own."""
     profile = survey.profile
-    async with load.crew.hand() as connection, connection.begin():
+    async with load.crew.hand() as connection, in_transaction(connection):
         if begun is None:
             begun = Begun(left=dict(enumerate(survey.pieces)))
             await _refuse_strangers(load, connection, table, profile)
@@ -149,7 +149,7 @@ async def _load_pieces(load: _Load, table: TablePlan, survey: Survey, begun: Beg
     turn = asyncio.Semaphore(at_once)
 
     async def one(position: int, piece: Piece) -> Brought:
-        async with turn, load.crew.hand() as connection, connection.begin():
+        async with turn, load.crew.hand() as connection, in_transaction(connection):
             async with _silent_triggers(connection, table.name):
                 brought = await _bring(load, connection, table, profile, piece, freeze=False)
             await ledger.check_owner(connection, load.run_id)
@@ -158,7 +158,7 @@ async def _load_pieces(load: _Load, table: TablePlan, survey: Survey, begun: Beg
 
     came = await all_of(one(position, piece) for position, piece in begun.left.items())
     brought = sum(came, begun.brought)
-    async with load.crew.hand() as connection, connection.begin():
+    async with load.crew.hand() as connection, in_transaction(connection):
         await ledger.check_owner(connection, load.run_id)
         await _write_whole(load, connection, table, profile, brought)
     return brought
@@ -182,7 +182,6 @@ async def _bring(  # noqa: PLR0913 - what is brought, where from and where to
     await connection.execute(text("SELECT set_config('synchronous_commit', 'off', true)"))
     try:
         rows = await copy_in(
-            load.target,
             connection,
             table.name,
             [column.target.name for column in table.columns],

@@ -20,7 +20,7 @@ from migrator.handover import Handover
 from migrator.ledger import FOREIGN_KEY, Parked
 from migrator.names import TableName, quote_postgres
 from migrator.retry import is_transient, sqlstate_of
-from migrator.target import Target, is_open
+from migrator.target import Target, in_transaction, is_open
 
 _MAINTENANCE_MEMORY = "256MB"
 """For sorting an index; the default of 64 MB spills at about two million rows."""
@@ -90,7 +90,7 @@ _NOT_ABOUT_ROWS = frozenset({"25", "53", "57", "58"})
 
 async def _one(connection: AsyncConnection, entry: Parked, run_id: UUID) -> str | None:
     try:
-        async with connection.begin():
+        async with in_transaction(connection):
             await connection.execute(
                 text("SELECT set_config('maintenance_work_mem', :memory, true), set_config('search_path', '', true)"),
                 {"memory": _MAINTENANCE_MEMORY},
