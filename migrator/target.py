@@ -324,7 +324,7 @@ def is_open(connection: AsyncConnection) -> bool:
     if connection.closed or connection.invalidated or connection.sync_connection is None:
         return False
     driver: Any = connection.sync_connection.connection.driver_connection
-    return not driver.is_closed()
+    return driver is not None and not driver.is_closed()
 
 
 async def row_count(connection: AsyncConnection, table: TableName) -> int:
