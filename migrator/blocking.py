@@ -2,8 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from typing import Concatenate, Generic, ParamSpec, TypeVar
 
 from migrator.crew import Crew
@@ -30,11 +30,17 @@ class Blocking(Generic[C]):
 
     def do(self, work: Callable[Concatenate[C, P], R], *arguments: P.args, **named: P.kwargs) -> R:
         """Call ``work`` with the connection, and return what it returns. Blocks; one thread at a time."""
+        with self.lent() as connection:
+            return work(connection, *arguments, **named)
+
+    @contextmanager
+    def lent(self) -> Iterator[C]:
+        """Give the connection while the block runs. Blocks; one thread at a time."""
         try:
             with self._in_use:
                 if not self._connections:
                     self._connections.append(self._opened.enter_context(self._connect()))
-                return work(self._connections[0], *arguments, **named)
+                yield self._connections[0]
         finally:
             if self._closing:  # looked at when the lock is free: one of the two who close finds it so
                 self._close_if_idle()

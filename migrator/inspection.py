@@ -19,7 +19,7 @@ from migrator.errors import SourceUnreadable
 from migrator.examples import Showing
 from migrator.findings import Profile
 from migrator.judge import Judge
-from migrator.keys import keys_of
+from migrator.keys import Keys, keys_of
 from migrator.names import TableName
 from migrator.pieces import WHOLE, Piece, cut, piece_bytes
 from migrator.plan import Plan, TablePlan
@@ -51,11 +51,14 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
     async with target.connect() as connection:
         keys = await keys_of(connection, plan.schema)
 
+    tables = {table.name: table for table in plan.tables}
+
     async with blocking_crew(jobs, source.session) as crew:
 
         def look(session: ScanSession, table: TablePlan, profile: Profile, rehearsed: Rehearsed | None) -> Survey:
+            own = keys.get(table.name, Keys())
             with Judge(target.address, table.name) as judge:
-                return survey(session, plan, table, profile, keys, judge, batch_bytes, showing, rehearsed)
+                return survey(session, tables, table, profile, own, judge, batch_bytes, showing, rehearsed)
 
         def look_at_once(session: ScanSession, table: TablePlan, profile: Profile) -> Survey:
             return look(session, table, profile, rehearse(session, table, profile, batch_bytes))

@@ -6,6 +6,7 @@ before anything is written, in SQLite, with PostgreSQL's idea of which values ar
 two spellings are one uuid, and ``citext`` doesn't see case.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.contents import Affinity
 from migrator.names import TableName
-from migrator.plan import ColumnPlan, Plan, TablePlan
+from migrator.plan import ColumnPlan, TablePlan
 from migrator.scanning import ScanSession
 
 
@@ -22,7 +23,6 @@ from migrator.scanning import ScanSession
 class UniqueKey:
     """A primary key, a unique constraint or a plain unique index."""
 
-    table: TableName
     name: str
     columns: tuple[str, ...]
     nulls_distinct: bool
@@ -36,7 +36,6 @@ class UniqueKey:
 class ForeignKey:
     """A foreign key; its columns and those of ``parent`` go together in order."""
 
-    table: TableName
     name: str
     columns: tuple[str, ...]
     parent: TableName
@@ -55,47 +54,46 @@ class Breach:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys of a schema."""
+    """The keys of one table."""
 
-    unique: tuple[UniqueKey, ...]
-    foreign: tuple[ForeignKey, ...]
+    unique: tuple[UniqueKey, ...] = ()
+    foreign: tuple[ForeignKey, ...] = ()
 
 
-async def keys_of(connection: AsyncConnection, schema: str) -> Keys:
-    """Return the keys of the tables of ``schema``; partial indexes and those of expressions are left to PostgreSQL."""
+async def keys_of(connection: AsyncConnection, schema: str) -> dict[TableName, Keys]:
+    """
+    Return the keys of those tables of ``schema`` that have any.
+
+    Partial indexes and those of expressions are left to PostgreSQL.
+    """
     server = int(str(await connection.scalar(text("SELECT current_setting('server_version_num')"))))
     # NULLS NOT DISTINCT came with version 15.
     nulls = "NOT x.indnullsnotdistinct" if server >= 150_000 else "true"  # noqa: PLR2004
     bound = {"schema": schema}
-    unique = (await connection.execute(text(_UNIQUE.format(nulls_distinct=nulls)), bound)).all()
-    foreign = (await connection.execute(text(_FOREIGN), bound)).all()
-    return Keys(
-        tuple(UniqueKey(TableName(schema, r.relname), r.name, tuple(r.columns), r.nulls_distinct) for r in unique),
-        tuple(
-            ForeignKey(
-                TableName(schema, r.relname),
-                r.name,
-                tuple(r.columns),
-                TableName(r.parent_schema, r.parent),
-                tuple(r.parent_columns),
-            )
-            for r in foreign
-        ),
-    )
+    unique: dict[TableName, list[UniqueKey]] = defaultdict(list)
+    for row in (await connection.execute(text(_UNIQUE.format(nulls_distinct=nulls)), bound)).all():
+        table = TableName(schema, row.relname)
+        unique[table].append(UniqueKey(row.name, tuple(row.columns), row.nulls_distinct))
+    foreign: dict[TableName, list[ForeignKey]] = defaultdict(list)
+    for row in (await connection.execute(text(_FOREIGN), bound)).all():
+        table, parent = TableName(schema, row.relname), TableName(row.parent_schema, row.parent)
+        foreign[table].append(ForeignKey(row.name, tuple(row.columns), parent, tuple(row.parent_columns)))
+    return {table: Keys(tuple(unique[table]), tuple(foreign[table])) for table in [*unique, *foreign]}
 
 
-def breaches(plan: Plan, table: TablePlan, keys: Keys, session: ScanSession) -> Iterator[Breach]:
+def breaches(
+    tables: Mapping[TableName, TablePlan], table: TablePlan, keys: Keys, session: ScanSession
+) -> Iterator[Breach]:
     """
-    Yield what to look for in a table.
+    Yield what to look for in a table, whose ``keys`` refer to others of the planned ``tables``.
 
     Keys that SQLite has enforced itself, with the same idea of equality, are left out.
     """
     for key, columns in unique_columns(table, keys):
         if not _enforced(session, table, columns):
             yield _duplicates(table, columns, key)
-    tables = {other.name: other for other in plan.tables}
     for reference in keys.foreign:
-        parent = tables.get(reference.parent) if reference.table == table.name else None
+        parent = tables.get(reference.parent)
         if parent is None:
             continue
         children, parents = _columns(table, reference.columns), _columns(parent, reference.parent_columns)
@@ -106,7 +104,7 @@ def breaches(plan: Plan, table: TablePlan, keys: Keys, session: ScanSession) -> 
 def unique_columns(table: TablePlan, keys: Keys) -> Iterator[tuple[UniqueKey, list[ColumnPlan]]]:
     """Yield the unique keys of a table that the source feeds, each with the plans of its columns."""
     for key in keys.unique:
-        if key.table == table.name and (columns := _columns(table, key.columns)):
+        if columns := _columns(table, key.columns):
             yield key, columns
 
 

@@ -125,14 +125,6 @@ async def _data_version(watch: AsyncConnection) -> int:
     return int(version or 0)
 
 
-_TABLES = """
-SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' ORDER BY name
-"""
-
-_COLUMNS = """
-SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(:table) ORDER BY cid
-"""
-
 _SCHEMA_TEXT = """
 SELECT coalesce(group_concat(type || name || coalesce(sql, ''), char(10)), '')
 FROM (SELECT type, name, sql FROM sqlite_schema ORDER BY type, name)

@@ -6,7 +6,7 @@ about a single value. Where something strikes there ``closer_look`` says what. T
 target, and one for each rule and each thing worth knowing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -18,8 +18,9 @@ from migrator.findings import Change, Finding, Profile
 from migrator.folding import alike
 from migrator.judge import Judge
 from migrator.keys import Keys, breaches, unique_columns
+from migrator.names import TableName
 from migrator.pieces import WHOLE, Piece
-from migrator.plan import ColumnPlan, Plan, TablePlan
+from migrator.plan import ColumnPlan, TablePlan
 from migrator.rehearsal import Rehearsed
 from migrator.remarks import remarks
 from migrator.rewriting import MOMENTS
@@ -79,7 +80,7 @@ def _check_expressions(session: ScanSession, table: TablePlan) -> None:
 
 def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and how it is shown
     session: ScanSession,
-    plan: Plan,
+    tables: Mapping[TableName, TablePlan],
     table: TablePlan,
     profile: Profile,
     keys: Keys,
@@ -89,7 +90,9 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
     rehearsed: Rehearsed | None,
 ) -> Survey:
     """
-    Return what was found out about a table; ``rehearsed`` is what came of the quick pass over all its pieces.
+    Return what was found out about one of the planned ``tables``.
+
+    ``rehearsed`` is what came of the quick pass over all its pieces.
 
     Blocks while the table is scanned.
     Raises SourceUnreadable, and ConfigurationError if an expression of a rule fails for one of its rows.
@@ -97,7 +100,7 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
     with _blaming_rules(table):
         tell = Teller(session, table.source, showing)
         closer = look_closer(tell, table, profile, judge, batch_bytes) if rehearsed is None else NOTHING
-        broken = [*_breaches(tell, plan, table, keys), *_folded(tell, table, keys, judge)] if profile.rows else []
+        broken = [*_breaches(tell, tables, table, keys), *_folded(tell, table, keys, judge)] if profile.rows else []
         remarks = tuple(_remarks(tell, table))
         changes = (*_changes(session, table), *closer.changes)
         noted = replace(profile, changes=changes, remarks=remarks, plain=rehearsed is not None)
@@ -125,9 +128,9 @@ _ABOUT_THE_FILE = ("disk image", "not a database", "I/O", "unable to open", "loc
 """In what SQLite says of a file; else it speaks of a statement."""
 
 
-def _breaches(tell: Teller, plan: Plan, table: TablePlan, keys: Keys) -> Iterator[Finding]:
+def _breaches(tell: Teller, tables: Mapping[TableName, TablePlan], table: TablePlan, keys: Keys) -> Iterator[Finding]:
     """Yield what the target's keys would not take."""
-    for breach in breaches(plan, table, keys, tell.session):
+    for breach in breaches(tables, table, keys, tell.session):
         [rows] = hits(tell.session, table, [breach.condition])
         if rows:
             yield tell(breach.column, rows, breach.reason, breach.condition)

@@ -97,12 +97,12 @@ def columns(table: TablePlan) -> Iterator[tuple[str, TablePlan]]:
         yield declared, replace(table, columns=(column,))
 
 
-def look(session: ScanSession, target: Target, plan: Plan, table: TablePlan, *, quickly: bool = True) -> Survey:
+def look(session: ScanSession, target: Target, table: TablePlan, *, quickly: bool = True) -> Survey:
     """Survey a table, after the quick pass or without it."""
     profile, showing = measure(session, table), Showing(3, mask_values=False)
     rehearsed = rehearse(session, table, profile, BATCH_BYTES) if quickly else None
     with Judge(target.address, table.name) as judge:
-        return survey(session, plan, table, profile, Keys((), ()), judge, BATCH_BYTES, showing, rehearsed)
+        return survey(session, {table.name: table}, table, profile, Keys(), judge, BATCH_BYTES, showing, rehearsed)
 
 
 @pytest.mark.parametrize("place", ["first", "last"])
@@ -118,10 +118,10 @@ async def test_nothing_comes_through_that_the_closer_look_refuses(
     for stray in strays:
         fill(source.path, stray, place)
         with source.session() as session:
-            quick = [(declared, alone, look(session, target, plan, alone)) for declared, alone in columns(table)]
+            quick = [(declared, alone, look(session, target, alone)) for declared, alone in columns(table)]
             sound = [(declared, alone) for declared, alone, found in quick if found.rehearsed is not None]
             for declared, alone in sound:
-                assert not look(session, target, plan, alone, quickly=False).findings, (declared, stray)
+                assert not look(session, target, alone, quickly=False).findings, (declared, stray)
             came_through += sound
     assert len(came_through) > len(strays)
 
@@ -176,7 +176,7 @@ async def test_what_only_the_comparison_can_not_read(
 
     monkeypatch.setattr(digest, "of_source_rows", fail)
     with source.session() as session:
-        found = look(session, target, plan, table)
+        found = look(session, target, table)
     assert (found.rehearsed, found.findings) == (None, ())
 
 
@@ -189,7 +189,7 @@ async def test_a_missing_value_where_one_must_be(make_sqlite: MakeSqlite, databa
         plan = make_plan(await source.describe(), await target.describe(connection, "public"))
     [table] = plan.tables
     with source.session() as session:
-        [finding] = look(session, target, plan, table).findings
+        [finding] = look(session, target, table).findings
     assert "missing" in finding.reason
     await source.close()
     await target.close()

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import culprit, ledger, loads
 from migrator.batches import scan
+from migrator.blocking import Blocking
 from migrator.bridge import bridge
 from migrator.crew import Crew, all_of
 from migrator.encode import Encoder, encoder_for
@@ -35,6 +37,7 @@ from migrator.names import TableName, quote_postgres
 from migrator.pieces import WHOLE, Piece
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
+from migrator.scanning import ScanSession
 from migrator.source import Source
 from migrator.strangers import look_at, refusal
 from migrator.survey import Survey
@@ -54,8 +57,26 @@ class _Load:
     stall_seconds: float
     seeded: Mapping[TableName, int]
     progress: Progress
-    crew: Crew[AsyncConnection]
+    crew: Crew["_Hand"]
     done: Handover[TableName]
+
+
+@dataclass(frozen=True, slots=True)
+class _Hand:
+    """What it takes to bring rows: a session of each end, one table's or piece's at a time."""
+
+    reading: Blocking[ScanSession]
+    connection: AsyncConnection
+
+
+@asynccontextmanager
+async def _hand(source: Source, target: Target) -> AsyncIterator[_Hand]:
+    reading = Blocking(source.session)
+    try:
+        async with target.connect() as connection:
+            yield _Hand(reading, connection)
+    finally:
+        reading.close()
 
 
 async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
@@ -90,7 +111,7 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     for table in plan.tables:
         if table.name not in names:
             await done.add(table.name)
-    async with Crew(hands, target.connect, is_open) as crew:
+    async with Crew(hands, partial(_hand, source, target), lambda hand: is_open(hand.connection)) as crew:
         load = _Load(source, target, run_id, batch_bytes, stall_seconds, seeded, progress, crew, done)
         await all_of(_fill(load, table, surveys[table.name], begun.get(table.name)) for table in pending)
 
@@ -119,14 +140,14 @@ async def _load_whole(load: _Load, table: TablePlan, profile: Profile) -> Brough
 
     Raises SourceChanged if other than the surveyed number of rows has come.
     """
-    async with load.crew.hand() as connection, in_transaction(connection):
+    async with load.crew.hand() as hand, in_transaction(connection := hand.connection):
         await _refuse_strangers(load, connection, table, profile)
         await loads.write_pieces(connection, table.name, load.run_id, {0: WHOLE})
         async with _silent_triggers(connection, table.name):
             await connection.exec_driver_sql(f"TRUNCATE {table.name.quoted}")
             # Marks the rows as visible to all, so that nobody has to write them once more; needs the TRUNCATE.
             freeze = not table.target.partitioned
-            brought = await _bring(load, connection, table, profile, WHOLE, freeze=freeze)
+            brought = await _bring(load, hand, table, profile, WHOLE, freeze=freeze)
         await ledger.check_owner(connection, load.run_id)
         await loads.write_chunk(connection, table.name, load.run_id, 0, brought)
         await _write_whole(load, connection, table, profile, brought)
@@ -136,7 +157,7 @@ async def _load_whole(load: _Load, table: TablePlan, profile: Profile) -> Brough
 async def _load_pieces(load: _Load, table: TablePlan, survey: Survey, begun: Begun | None) -> Brought:
     """Bring the pieces of a table that are left, each with its ledger line in a transaction of its own."""
     profile = survey.profile
-    async with load.crew.hand() as connection, in_transaction(connection):
+    async with load.crew.hand() as hand, in_transaction(connection := hand.connection):
         if begun is None:
             begun = Begun(left=dict(enumerate(survey.pieces)))
             await _refuse_strangers(load, connection, table, profile)
@@ -149,16 +170,16 @@ async def _load_pieces(load: _Load, table: TablePlan, survey: Survey, begun: Beg
     turn = asyncio.Semaphore(at_once)
 
     async def one(position: int, piece: Piece) -> Brought:
-        async with turn, load.crew.hand() as connection, in_transaction(connection):
+        async with turn, load.crew.hand() as hand, in_transaction(connection := hand.connection):
             async with _silent_triggers(connection, table.name):
-                brought = await _bring(load, connection, table, profile, piece, freeze=False)
+                brought = await _bring(load, hand, table, profile, piece, freeze=False)
             await ledger.check_owner(connection, load.run_id)
             await loads.write_chunk(connection, table.name, load.run_id, position, brought)
             return brought
 
     came = await all_of(one(position, piece) for position, piece in begun.left.items())
     brought = sum(came, begun.brought)
-    async with load.crew.hand() as connection, in_transaction(connection):
+    async with load.crew.hand() as hand, in_transaction(connection := hand.connection):
         await ledger.check_owner(connection, load.run_id)
         await _write_whole(load, connection, table, profile, brought)
     return brought
@@ -174,18 +195,18 @@ async def _write_whole(
 
 
 async def _bring(  # noqa: PLR0913 - what is brought, where from and where to
-    load: _Load, connection: AsyncConnection, table: TablePlan, profile: Profile, piece: Piece, *, freeze: bool
+    load: _Load, hand: _Hand, table: TablePlan, profile: Profile, piece: Piece, *, freeze: bool
 ) -> Brought:
     """Send one piece's rows, in the connection's transaction."""
     started = time.monotonic()
     sent = _Sent()
-    await connection.execute(text("SELECT set_config('synchronous_commit', 'off', true)"))
+    await hand.connection.execute(text("SELECT set_config('synchronous_commit', 'off', true)"))
     try:
         rows = await copy_in(
-            connection,
+            hand.connection,
             table.name,
             [column.target.name for column in table.columns],
-            _encoded(load, table, profile, piece, sent),
+            _encoded(load, hand, table, profile, piece, sent),
             form=table.form,
             freeze=freeze,
             stall_seconds=load.stall_seconds,
@@ -225,9 +246,11 @@ class _Sent:
     bytes = 0
 
 
-async def _encoded(load: _Load, table: TablePlan, profile: Profile, piece: Piece, sent: _Sent) -> AsyncIterator[bytes]:
+async def _encoded(  # noqa: PLR0913, PLR0917 - what is read, and where it is counted
+    load: _Load, hand: _Hand, table: TablePlan, profile: Profile, piece: Piece, sent: _Sent
+) -> AsyncIterator[bytes]:
     """Yield the piece as COPY data, read and encoded in a thread while the network takes what is ready."""
-    async for rows, chunk in bridge(_chunks(load.source, table, profile, piece, load.batch_bytes)):
+    async for rows, chunk in bridge(_chunks(hand.reading, table, profile, piece, load.batch_bytes)):
         sent.bytes += len(chunk)
         yield chunk
         if rows:
@@ -235,14 +258,14 @@ async def _encoded(load: _Load, table: TablePlan, profile: Profile, piece: Piece
 
 
 def _chunks(
-    source: Source, table: TablePlan, profile: Profile, piece: Piece, batch_bytes: int
+    reading: Blocking[ScanSession], table: TablePlan, profile: Profile, piece: Piece, batch_bytes: int
 ) -> Iterator[tuple[int, bytes]]:
     """Yield (rows, COPY data), a batch at a time."""
     if profile.plain:
         table = table.plainly()
     encoder = _encoder(table)
     yield 0, encoder.start()
-    with source.session() as session:
+    with reading.lent() as session:
         for batch in scan(
             session,
             table.source,
