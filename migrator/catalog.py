@@ -32,11 +32,10 @@ async def describe(connection: AsyncConnection, schema: str) -> Catalog:
 
 async def of_tables(connection: AsyncConnection, catalog: Mapping[str, str], tables: Iterable[TableName]) -> Catalog:
     """Return the lines of ``catalog`` about constraints and indexes of ``tables``. To be called after ``describe``."""
-    endings = []
-    for table in tables:
-        spelled = await connection.scalar(text("SELECT to_regclass(:table)::text"), {"table": table.quoted})
-        endings.append(f" of {spelled}")
-    return {name: line for name, line in catalog.items() if name.endswith(tuple(endings))}
+    names = {"tables": [table.quoted for table in tables]}
+    spelled = await connection.execute(text("SELECT to_regclass(unnest(CAST(:tables AS text[])))::text"), names)
+    endings = {f" of {name}" for name in spelled.scalars()}
+    return {name: line for name, line in catalog.items() if name[name.rfind(" of ") :] in endings}
 
 
 def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
@@ -75,8 +74,8 @@ async def sequences_behind(connection: AsyncConnection, tables: Sequence[TableNa
     """
     await _qualify_names(connection)
     behind = []
-    for table in tables:
-        for feed in await feeds_of(connection, table):
+    for table, feeds in (await feeds_of(connection, tables)).items():
+        for feed in feeds:
             extreme = "max" if feed.increment > 0 else "min"
             # What lies outside the sequence's own bounds it can't reach.
             found = await connection.exec_driver_sql(

@@ -1,10 +1,12 @@
 """What a SQLite file holds: its tables and columns as SQLite describes them, and what of it isn't copied."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -108,24 +110,33 @@ class SourceDatabase:
 async def describe(connection: AsyncConnection) -> SourceDatabase:
     """Return the ordinary tables of the file, and what is left out with the reason."""
     listed = (await connection.execute(text(_TABLES))).all()
+    columns: dict[str, list[Row[Any]]] = defaultdict(list)
+    for row in (await connection.execute(text(_COLUMNS))).all():
+        columns[row.table_name].append(row)
     tables: list[SourceTable] = []
     skipped: list[Skipped] = []
-    for name, kind, without_rowid in listed:
+    for name, kind, without_rowid, collates in listed:
         reason = _left_out(name, kind)
         if reason is None:
-            tables.append(await _table(connection, name, without_rowid=bool(without_rowid)))
+            blind = await _ignoring_case(connection, name, columns[name]) if collates else set()
+            tables.append(_table(name, columns[name], blind, without_rowid=bool(without_rowid)))
         elif reason:
             skipped.append(Skipped(name, reason))
     revisions = await _alembic_revisions(connection, {row[0] for row in listed})
     return SourceDatabase(tuple(tables), tuple(skipped), revisions)
 
 
+# Only with the word COLLATE in its definition a table has columns that aren't compared byte by byte.
 _TABLES = """
-SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' ORDER BY name
+SELECT l.name, l.type, l.wr, s.sql LIKE '%collate%' AS collates
+FROM pragma_table_list l LEFT JOIN sqlite_schema s ON s.name = l.name AND s.type = 'table'
+WHERE l.schema = 'main' ORDER BY l.name
 """
 
 _COLUMNS = """
-SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(:table) ORDER BY cid
+SELECT l.name AS table_name, c.name, c.type, c."notnull", c.pk, c.hidden
+FROM pragma_table_list l, pragma_table_xinfo(l.name) c
+WHERE l.schema = 'main' AND l.type = 'table' ORDER BY l.name, c.cid
 """
 
 # What table_xinfo says in `hidden` (SQLite, "PRAGMA table_xinfo"): 2 and 3 are generated columns.
@@ -143,25 +154,24 @@ def _left_out(name: str, kind: str) -> str | None:
     return {"view": "a view", "virtual": "a virtual table", "shadow": "the storage of a virtual table"}.get(kind)
 
 
-async def _table(connection: AsyncConnection, name: str, *, without_rowid: bool) -> SourceTable:
-    rows = (await connection.execute(text(_COLUMNS), {"table": name})).all()
-    blind = await _ignoring_case(connection, name, [row[0] for row in rows])
+def _table(name: str, rows: Sequence[Row[Any]], blind: Container[str], *, without_rowid: bool) -> SourceTable:
     columns = tuple(
-        SourceColumn(column, declared, bool(not_null), position, hidden in _GENERATED, column in blind)
-        for column, declared, not_null, position, hidden in rows
+        SourceColumn(row.name, row.type, bool(row.notnull), row.pk, row.hidden in _GENERATED, row.name in blind)
+        for row in rows
     )
     taken = {column.name.lower() for column in columns}
     free = (alias for alias in ("rowid", "_rowid_", "oid") if alias not in taken)
     return SourceTable(name, columns, None if without_rowid else next(free, None))
 
 
-async def _ignoring_case(connection: AsyncConnection, table: str, columns: Sequence[str]) -> set[str]:
+async def _ignoring_case(connection: AsyncConnection, table: str, rows: Sequence[Row[Any]]) -> set[str]:
     """
     Return the columns to which a and A are equal.
 
     No PRAGMA has a column's collation. But a subquery's column has that of its first SELECT, here one without rows
     (SQLite, "Datatypes In SQLite", 7.1). A collation of the application's own is unknown here, and is left out.
     """
+    columns = [row.name for row in rows]
     names = [quote_sqlite(column) for column in columns]
     compared = ", ".join(f"{name} = 'A'" for name in names)
     try:
@@ -173,7 +183,7 @@ async def _ignoring_case(connection: AsyncConnection, table: str, columns: Seque
     except OperationalError as error:
         if "collation" not in str(error):
             raise
-        found = [await _ignoring_case(connection, table, [column]) for column in columns if len(columns) > 1]
+        found = [await _ignoring_case(connection, table, [row]) for row in rows if len(rows) > 1]
         return set().union(*found)
 
 

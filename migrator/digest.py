@@ -103,9 +103,9 @@ def _digest(reader: pa.RecordBatchReader, sql: Hashes) -> Digest:
         connection.register("rows_read", reader)
         found = connection.execute(
             f"SELECT bucket, count(*), sum(row_hash)::VARCHAR FROM "
-            f"(SELECT {sql.row} AS row_hash, {sql.bucket} AS bucket FROM rows_read) GROUP BY bucket ORDER BY bucket"
+            f"(SELECT {sql.row} AS row_hash, {sql.bucket} AS bucket FROM rows_read) GROUP BY bucket"
         ).fetchall()
-    return Digest(tuple((bucket, rows, int(total)) for bucket, rows, total in found))
+    return Digest(tuple(sorted((bucket, rows, int(total)) for bucket, rows, total in found)))
 
 
 @cache

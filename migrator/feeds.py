@@ -1,5 +1,6 @@
 """Which sequences feed which columns of a table: the one answer for the stage that moves them and for verification."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -21,27 +22,34 @@ class Feed:
     next_value: int
 
 
-async def feeds_of(connection: AsyncConnection, table: TableName) -> list[Feed]:
-    """Return the sequences that feed integer columns of ``table``, in the order of their names."""
-    rows = await connection.execute(text(_FEEDS), {"table": table.quoted})
-    return [Feed(*row) for row in rows]
+async def feeds_of(connection: AsyncConnection, tables: Sequence[TableName]) -> dict[TableName, list[Feed]]:
+    """Return the sequences that feed integer columns of those ``tables`` that have any, in the order of their names."""
+    rows = (await connection.execute(text(_FEEDS), {"tables": [table.quoted for table in tables]})).all()
+    feeds: dict[TableName, list[Feed]] = {}
+    for place, *feed in rows:
+        feeds.setdefault(tables[place - 1], []).append(Feed(*feed))
+    return feeds
 
 
 # A sequence feeds a column because the column owns it (serial, identity) or because the column's default calls it.
 _FEEDS = """
-SELECT d.oid::regclass::text AS sequence, a.attname, s.seqincrement, s.seqmin, s.seqmax,
+WITH listed AS (
+    SELECT place, CAST(name AS regclass)::oid AS oid
+    FROM unnest(CAST(:tables AS text[])) WITH ORDINALITY AS given(name, place)
+)
+SELECT d.place, d.oid::regclass::text AS sequence, a.attname, s.seqincrement, s.seqmin, s.seqmax,
        coalesce(pg_sequence_last_value(d.oid) + s.seqincrement, s.seqstart) AS next_value
 FROM (
-    SELECT objid AS oid, refobjsubid AS attnum FROM pg_depend
-    WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass
-      AND refobjid = CAST(:table AS regclass) AND deptype IN ('a', 'i')
+    SELECT listed.place, listed.oid AS fed, objid AS oid, refobjsubid AS attnum FROM listed
+    JOIN pg_depend ON refobjid = listed.oid AND refclassid = 'pg_class'::regclass
+    WHERE classid = 'pg_class'::regclass AND deptype IN ('a', 'i')
     UNION
-    SELECT e.refobjid, f.adnum FROM pg_attrdef f
+    SELECT listed.place, listed.oid, e.refobjid, f.adnum FROM listed
+    JOIN pg_attrdef f ON f.adrelid = listed.oid
     JOIN pg_depend e ON e.classid = 'pg_attrdef'::regclass AND e.objid = f.oid AND e.refclassid = 'pg_class'::regclass
-    WHERE f.adrelid = CAST(:table AS regclass)
 ) d
 JOIN pg_sequence s ON s.seqrelid = d.oid
-JOIN pg_attribute a ON a.attrelid = CAST(:table AS regclass) AND a.attnum = d.attnum
+JOIN pg_attribute a ON a.attrelid = d.fed AND a.attnum = d.attnum
 WHERE a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
-ORDER BY 1, 2
+ORDER BY 1, 2, 3
 """

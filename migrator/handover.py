@@ -42,11 +42,16 @@ class Handover(Generic[T]):
 
     async def __aiter__(self) -> AsyncIterator[T]:
         """Yield all that has come and, as it comes, all that will."""
+        async for group in self.groups():
+            for thing in group:
+                yield thing
+
+    async def groups(self) -> AsyncIterator[list[T]]:
+        """Yield the same in groups: what has come since whoever asks was last here."""
         taken = 0
         while come := await self._beyond(taken):
             taken += len(come)
-            for thing in come:
-                yield thing
+            yield come
 
     async def _beyond(self, taken: int) -> list[T]:
         """Return what has come after so many things, when there is something; nothing if no more will."""

@@ -156,6 +156,7 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
                 run_id=run_id,
                 hands=hands,
                 batch_bytes=settings.batch_bytes,
+                chunk_bytes=settings.chunk_bytes,
                 stall_seconds=settings.stall_timeout_seconds,
                 progress=progress,
                 done=copied,

@@ -5,7 +5,7 @@ A piece's line is filled in the transaction that brings its rows: both are there
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,8 @@ from migrator.errors import GaveUp
 from migrator.ledger import COMPLETED, READY, SOURCE, chunks, now, seeded, state, tables
 from migrator.names import TableName
 from migrator.pieces import Piece
+
+_own_transaction = sa.cast(sa.cast(sa.func.pg_current_xact_id(), sa.Text), sa.BigInteger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ async def write_chunk(
             rows=brought.rows,
             bytes=brought.bytes,
             seconds=brought.seconds,
-            transaction=sa.cast(sa.cast(sa.func.pg_current_xact_id(), sa.Text), sa.BigInteger),
+            transaction=_own_transaction,
             copied_at=now,
         )
     )
@@ -136,16 +138,27 @@ async def forget(connection: AsyncConnection, names: Sequence[TableName]) -> Non
     await connection.execute(state.delete().where(state.c.name.in_([SOURCE, COMPLETED, READY])))
 
 
-async def write_copied(connection: AsyncConnection, table: CopiedTable) -> None:
-    """Write that all of a table's rows are there."""
-    values = {"run_id": table.run_id, "rows": table.rows, "bytes": table.bytes, "seconds": table.seconds}
-    await connection.execute(tables.insert().values(_of(table.name) | values))
+async def write_whole(connection: AsyncConnection, run_id: UUID, brought: Mapping[TableName, Brought]) -> None:
+    """Write that tables are there which came in one piece; belongs into the transaction that brings them."""
+    lines = [_of(name) | {"position": 0, "run_id": run_id} | asdict(one) for name, one in brought.items()]
+    await connection.execute(chunks.insert().values(transaction=_own_transaction, copied_at=now), lines)
+    await write_copied(connection, run_id, brought)
 
 
-async def write_verified(connection: AsyncConnection, table: TableName, digest: str) -> None:
-    """Write that a table was compared and found equal, with the digest both sides had."""
-    line = tables.update().where(*_its_own(tables, table))
-    await connection.execute(line.values(digest=digest, verified_at=now))
+async def write_copied(connection: AsyncConnection, run_id: UUID, brought: Mapping[TableName, Brought]) -> None:
+    """Write that all rows of tables are there."""
+    lines = [_of(name) | {"run_id": run_id} | asdict(one) for name, one in brought.items()]
+    await connection.execute(tables.insert(), lines)
+
+
+async def write_verified(connection: AsyncConnection, digests: Mapping[TableName, str]) -> None:
+    """Write that tables were compared and found equal, with the digest both sides had."""
+    line = tables.update().where(
+        tables.c.schema_name == sa.bindparam("its_schema"), tables.c.table_name == sa.bindparam("its_name")
+    )
+    lines = [{"its_schema": name.schema, "its_name": name.name, "found": digest} for name, digest in digests.items()]
+    if lines:
+        await connection.execute(line.values(digest=sa.bindparam("found"), verified_at=now), lines)
 
 
 async def copied(connection: AsyncConnection) -> dict[TableName, CopiedTable]:

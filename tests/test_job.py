@@ -118,7 +118,7 @@ async def test_another_source_does_not_go_on_with_the_first_ones_rows(
     first = make_sqlite(script, {"a": [(1,)], "b": [(7,)]})
     await database.execute("CREATE TABLE a (id int); CREATE TABLE b (id int CHECK (id < 5))")
     with pytest.raises(TargetRefused):
-        await job.run(settings_of(first, database, jobs=1), Silent())
+        await job.run(settings_of(first, database, jobs=1, chunk_bytes=100), Silent())
     second = make_sqlite(script, {"a": [(n,) for n in range(9999)], "b": [(1,)]}, file=tmp_path / "other.db")
     loaded = await contents(database, "a")
     assert loaded == ["(1)"]

@@ -8,7 +8,7 @@ from fix_postgres import Database
 
 from migrator import ledger, loads
 from migrator.errors import GaveUp
-from migrator.loads import Begun, Brought, CopiedTable, Loaded
+from migrator.loads import Begun, Brought, Loaded
 from migrator.names import TableName
 from migrator.pieces import Piece
 from migrator.source_file import Fingerprint
@@ -125,8 +125,8 @@ async def test_what_is_forgotten(target: Target) -> None:
     await _write_chunk(target, run_id, 0)
     async with target.transaction() as connection:
         for name in (TABLE, other):
-            await loads.write_copied(connection, CopiedTable(name, run_id, 2, 10, 0.5, None))
-        await loads.write_verified(connection, other, "00ff")
+            await loads.write_copied(connection, run_id, {name: Brought(2, 10, 0.5)})
+        await loads.write_verified(connection, {other: "00ff"})
         await loads.write_seeded(connection, {TABLE: 1})
         await ledger.write_parked(connection, TABLE, "index", "i", ["…"])
         for fact in ("source", "completed", ledger.READY, "began_empty"):

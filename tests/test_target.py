@@ -12,7 +12,7 @@ from sqlalchemy import make_url, text
 
 from migrator.errors import ConfigurationError
 from migrator.names import TableName
-from migrator.target import CopyForm, Target, copy_in, row_count
+from migrator.target import CopyForm, Target, copy_in, row_counts
 from migrator.target_url import from_url
 
 pytestmark = pytest.mark.one_server
@@ -97,7 +97,7 @@ async def test_rows_come_in_whatever_pieces(target: Target, database: Database) 
         await _send(target, b"3\tthree\n", b"-1\tno\n")
     assert [tuple(row) for row in await database.fetch("SELECT id, t FROM t ORDER BY id")] == [(1, "one"), (2, None)]
     async with target.connect() as connection:
-        assert await row_count(connection, TableName("public", "t")) == 2
+        assert await row_counts(connection, [TableName("public", "t")]) == {TableName("public", "t"): 2}
 
 
 async def test_what_a_transaction_raised_is_what_comes_out(target: Target) -> None:

@@ -1,6 +1,7 @@
 """Stage ``analyze``: fresh statistics for every filled table, for the plans of the application's first queries."""
 
 import asyncio
+from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -11,12 +12,18 @@ from migrator.target import Target
 
 
 async def analyze(target: Target, ready: Handover[TableName], jobs: int) -> None:
-    """Run ANALYZE on each table as it comes, ``jobs`` at a time."""
+    """Run ANALYZE on each table as it comes, in ``jobs`` sessions; those that come together share a statement."""
 
-    async def look_at(crew: Crew[AsyncConnection], table: TableName) -> None:
+    async def look_at(crew: Crew[AsyncConnection], tables: Sequence[TableName]) -> None:
         async with crew.hand() as connection:
-            await connection.exec_driver_sql(f"ANALYZE {table.quoted}")
+            await connection.exec_driver_sql(f"ANALYZE {', '.join(table.quoted for table in tables)}")
 
     async with Crew(jobs, target.autocommit) as crew, asyncio.TaskGroup() as group:
-        async for table in ready:
-            group.create_task(look_at(crew, table))
+        async for tables in ready.groups():
+            parts = max(jobs, -(-len(tables) // _TOGETHER))
+            for part in range(min(parts, len(tables))):
+                group.create_task(look_at(crew, tables[part::parts]))
+
+
+_TOGETHER = 64
+"""Tables in one statement, which analyzes each in a transaction of its own."""

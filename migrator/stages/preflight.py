@@ -20,7 +20,7 @@ from migrator.progress import Progress
 from migrator.source import Source
 from migrator.strangers import Occupied, can_compare, look_at, refusal
 from migrator.survey import Survey
-from migrator.target import Target, row_count
+from migrator.target import Target, row_counts
 
 log = structlog.get_logger()
 
@@ -85,8 +85,10 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
 async def occupied_tables(target: Target, pending: list[TablePlan], allowed: Allowed) -> dict[TablePlan, int]:
     """Return the pending tables that hold rows the ledger doesn't know of, each with their number."""
     async with target.connect() as connection:
-        counts = {table: await row_count(connection, table.name) for table in pending}
-    return {table: rows for table, rows in counts.items() if rows and rows != allowed.seeded.get(table.name)}
+        counts = await row_counts(connection, [table.name for table in pending])
+    return {
+        table: rows for table in pending if (rows := counts.get(table.name)) and rows != allowed.seeded.get(table.name)
+    }
 
 
 async def strangers_in(  # noqa: PLR0913 - both ends, and how to look

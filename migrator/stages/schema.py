@@ -20,7 +20,7 @@ from migrator.alembic_runner import AlembicProject
 from migrator.contents import SourceDatabase
 from migrator.errors import ConfigurationError, TargetRefused
 from migrator.settings import Settings
-from migrator.target import LEDGER_SCHEMA, Target, row_count
+from migrator.target import LEDGER_SCHEMA, Target, row_counts
 
 _GOODBYE_SECONDS: Final = 3  # the job itself has no more than eight when it is stopped
 
@@ -129,8 +129,8 @@ async def _remember_seeded(target: Target, wanted: str | None, run_id: UUID) -> 
             return
         schema_name = await target.schema_of_application(connection, wanted)
         tables = (await target.describe(connection, schema_name)).tables
-        counts = {table.name: await row_count(connection, table.name) for table in tables}
-        await loads.write_seeded(connection, {name: rows for name, rows in counts.items() if rows})
+        counts = await row_counts(connection, [table.name for table in tables])
+        await loads.write_seeded(connection, counts)
         await ledger.remember(connection, "seeded", value=True)
 
 

@@ -5,12 +5,13 @@ SQLite's AUTOINCREMENT promises never to give a key twice, also after the rows a
 in ``sqlite_sequence`` (SQLite, "SQLite Autoincrement"). So the mark counts too, not only the largest value there is.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.feeds import feeds_of
+from migrator.feeds import Feed, feeds_of
 from migrator.names import quote_postgres
 from migrator.plan import Plan, TablePlan
 from migrator.source import Source
@@ -33,8 +34,9 @@ async def sequences(source: Source, target: Target, plan: Plan) -> list[Sequence
     marks = await _high_water_marks(source)
     moved: list[SequenceState] = []
     async with target.transaction() as connection:
-        for table in plan.tables:
-            moved += await _advance(connection, table, marks.get(table.source.name, 0))
+        tables = {table.name: table for table in plan.tables}
+        for name, feeds in (await feeds_of(connection, list(tables))).items():
+            moved += await _advance(connection, tables[name], feeds, marks.get(tables[name].source.name, 0))
     return moved
 
 
@@ -47,10 +49,12 @@ async def _high_water_marks(source: Source) -> dict[str, int]:
         return {row.name: row.seq for row in rows}
 
 
-async def _advance(connection: AsyncConnection, table: TablePlan, mark: int) -> list[SequenceState]:
+async def _advance(
+    connection: AsyncConnection, table: TablePlan, feeds: Sequence[Feed], mark: int
+) -> list[SequenceState]:
     counted = [column.target.name for column in table.columns if column.source in table.source.key]
     moved: list[SequenceState] = []
-    for feed in await feeds_of(connection, table.name):
+    for feed in feeds:
         # The mark is of the INTEGER PRIMARY KEY, the only column that SQLite counts for.
         floor = mark if counted == [feed.column] and mark > 0 and feed.increment > 0 else None
         extreme, beyond = ("greatest(max", ">") if feed.increment > 0 else ("least(min", "<")

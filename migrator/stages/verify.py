@@ -138,8 +138,8 @@ def _written(file: Path | None) -> Iterator[Tell]:
 async def _note(target: Target, run_id: UUID, verdicts: list[Verdict]) -> None:
     async with target.transaction() as connection:
         await ledger.check_owner(connection, run_id)
-        for verdict in verdicts:
-            await loads.write_verified(connection, verdict.table, verdict.source.hexadecimal())
+        digests = {verdict.table: verdict.source.hexadecimal() for verdict in verdicts}
+        await loads.write_verified(connection, digests)
 
 
 async def _beside_rows(target: Target, plan: Plan, *, as_before: bool) -> list[str]:

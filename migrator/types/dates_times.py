@@ -17,8 +17,10 @@ from migrator.scanning import StorageClass
 from migrator.target import TargetColumn
 from migrator.types.family import Family, Refusal, Unfit, no_text, one_lane, stored_as
 
-_DATE_LENGTH = len("2024-02-29")
-_HOURS_END = len("2024-02-29 12")
+# Scalars with their types: pyarrow takes longer to find the type of one than to compare a thousand rows with it.
+_DATE_LENGTH = pa.scalar(len("2024-02-29"), pa.int32())
+_HOURS_END = pa.scalar(len("2024-02-29 12"), pa.int32())
+_MIDNIGHT, _SOME_DAY, _SPACE = (pa.scalar(text, pa.string()) for text in ("00:00", "1970-01-01", " "))
 _NO_MINUTES = "hours without minutes"
 _OFFSET = r"(Z|[+-]\d\d(:?\d\d)?)$"
 _FIRST = pa.scalar("0001-01-01").cast(pa.timestamp("us"))
@@ -47,7 +49,7 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn, zone: str = "UTC")
 
 def _check_digits(moments: pa.Array, column: TargetColumn) -> None:
     """Raise Unfit for a fraction finer than the column's: PostgreSQL would round it ("Date/Time Types")."""
-    step = 10 ** (_MICROSECOND_DIGITS - column.modifier)
+    step = pa.scalar(10 ** (_MICROSECOND_DIGITS - column.modifier), pa.int64())
     count = pc.cast(moments, pa.int64())
     if pc.all(pc.equal(pc.multiply(pc.divide(count, step), step), count)).as_py() is False:
         raise Unfit(f"has more digits of a second than {column.declared} keeps")
@@ -61,7 +63,7 @@ def _date(text: pa.Array) -> pa.Array:
 
 def _time(text: pa.Array) -> pa.Array:
     _check_minutes(text, at=len("12"))
-    on_some_day = pc.cast(pc.binary_join_element_wise("1970-01-01", text, " "), pa.timestamp("us"))
+    on_some_day = pc.cast(pc.binary_join_element_wise(_SOME_DAY, text, _SPACE), pa.timestamp("us"))
     return pc.cast(on_some_day, pa.time64("us"))
 
 
@@ -80,7 +82,7 @@ def _timestamptz(text: pa.Array, zone: str) -> pa.Array:
     except pa.ArrowInvalid:
         pass  # some have an offset, or are no such text at all
     only_date = pc.equal(pc.binary_length(text), _DATE_LENGTH)
-    dated = pc.if_else(only_date, pc.binary_join_element_wise(text, "00:00", " "), text)
+    dated = pc.if_else(only_date, pc.binary_join_element_wise(text, _MIDNIGHT, _SPACE), text)
     _check_minutes(dated, at=_HOURS_END)
     zoned = pc.match_substring_regex(dated, _OFFSET)
     nothing = pa.scalar(None, pa.string())
@@ -101,7 +103,7 @@ def _in_utc(naive: pa.Array, zone: str) -> pa.Array:
 
 def _check_minutes(text: pa.Array, *, at: int) -> None:
     """Raise where only hours are given: Arrow would take them, and what they mean is anybody's guess."""
-    if pc.all(pc.equal(pc.find_substring(text, ":"), at)).as_py() is False:
+    if pc.all(pc.equal(pc.find_substring(text, ":"), pa.scalar(at, pa.int32()))).as_py() is False:
         raise pa.ArrowInvalid(_NO_MINUTES)
 
 

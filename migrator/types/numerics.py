@@ -66,7 +66,7 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     size = pc.abs(pc.cast(text, pa.float64()))
     wrong = pc.or_(
         pc.and_(zeros, pc.match_substring_regex(text, _NOT_ZERO)),
-        pc.greater(size, 10.0 ** ((column.precision or 0) - (column.scale or 0))),
+        pc.greater(size, pa.scalar(10.0 ** ((column.precision or 0) - (column.scale or 0)), pa.float64())),
     )
     if pc.any(wrong).as_py():
         raise inexact(column)
@@ -84,9 +84,10 @@ def convert_plain(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     if precision > _DIGITS_OF_A_DOUBLE:
         survive_as_doubles(doubles)
         return convert([pc.cast(doubles, pa.string())], column)
-    shift = 10.0**scale
+    shift = pa.scalar(10.0**scale, pa.float64())
     units = pc.round(pc.multiply(doubles, shift))
-    exact = pc.and_(pc.equal(pc.divide(units, shift), doubles), pc.less(pc.abs(units), 10.0**precision))
+    few = pc.less(pc.abs(units), pa.scalar(10.0**precision, pa.float64()))
+    exact = pc.and_(pc.equal(pc.divide(units, shift), doubles), few)
     if pc.all(exact).as_py() is False:
         raise inexact(column)
     whole = pc.cast(pc.cast(units, pa.int64()), pa.decimal128(_DIGITS_OF_INT64, 0))
