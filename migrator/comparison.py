@@ -12,13 +12,15 @@ from migrator.address import TargetAddress
 from migrator.batches import scan
 from migrator.contents import SourceTable
 from migrator.findings import Profile
-from migrator.forms import Pair, Reading, quick_reading, reading
+from migrator.forms import Pair, Reading, quick_reading, reading, source_side, target_side
 from migrator.json_keys import usual_keys
 from migrator.normal import NormalForms
 from migrator.pieces import WHOLE, Piece
 from migrator.reading import ReadingSession
 from migrator.scanning import Lane, ScanSession
 from migrator.target import TargetTable
+
+Shape = tuple[tuple[object, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,14 @@ class Comparison:
     def lanes(self) -> tuple[Lane, ...]:
         """The lanes of all readings, side by side."""
         return tuple(lane for reading in self.readings for lane in reading.lanes)
+
+    @property
+    def shape(self) -> Shape:
+        """What two comparisons have in common whose rows can be digested by one statement."""
+        readings = self.readings
+        types = tuple(pair.target.type_name for pair in self.pairs)
+        lanes = tuple(lane.storage for lane in self.lanes)
+        return types, lanes, source_side(readings).forms, target_side(readings).forms, self.key
 
     @property
     def key(self) -> tuple[int, ...]:
@@ -146,15 +156,40 @@ def target_rows(
 
     Read in one read-only transaction; raises what the session raises.
     """
-    selected = ", ".join(f"{one.select} AS c{i}" for i, one in enumerate(comparison.readings)) or "1 AS c0"
-    # ONLY: rows of inheriting tables are theirs, and COPY never put ours there. Partitions are the table's own.
-    table = comparison.target.name.quoted if comparison.target.partitioned else f"ONLY {comparison.target.name.quoted}"
     condition = f" WHERE {stretch.condition}" if stretch.condition else ""
-    statement = f"SELECT {selected} FROM {table}{condition}"
-    with (
-        session.batches(statement, comparison.batch_bytes) as (schema, batches),
-        _outspoken(schema, batches) as reader,
-    ):
+    statement = f"SELECT {_selected(comparison)} FROM {_origin(comparison)}{condition}"
+    with _read(session, statement, comparison.batch_bytes) as reader:
+        yield reader
+
+
+@contextmanager
+def target_tables(session: ReadingSession, comparisons: Sequence[Comparison]) -> Iterator[pa.RecordBatchReader]:
+    """
+    Open a stream of the rows of several tables of one shape, with columns as ``target_rows`` has them.
+
+    One more, ``part``, says to which of the ``comparisons`` a row belongs.
+    """
+    selects = [
+        f"SELECT {part} AS part, {_selected(comparison)} FROM {_origin(comparison)}"
+        for part, comparison in enumerate(comparisons)
+    ]
+    with _read(session, " UNION ALL ".join(selects), comparisons[0].batch_bytes) as reader:
+        yield reader
+
+
+def _selected(comparison: Comparison) -> str:
+    return ", ".join(f"{one.select} AS c{i}" for i, one in enumerate(comparison.readings)) or "1 AS c0"
+
+
+def _origin(comparison: Comparison) -> str:
+    # ONLY: rows of inheriting tables are theirs, and COPY never put ours there. Partitions are the table's own.
+    table = comparison.target
+    return table.name.quoted if table.partitioned else f"ONLY {table.name.quoted}"
+
+
+@contextmanager
+def _read(session: ReadingSession, statement: str, batch_bytes: int) -> Iterator[pa.RecordBatchReader]:
+    with session.batches(statement, batch_bytes) as (schema, batches), _outspoken(schema, batches) as reader:
         yield reader
 
 

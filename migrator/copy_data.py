@@ -1,6 +1,6 @@
 """A table's rows as COPY data: scanned, converted and encoded, a record batch at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pyarrow as pa
 
@@ -22,18 +22,21 @@ def copy_data(
     """
     if profile.plain:
         table = table.plainly()
-    encoder = _encoder(table)
-    yield 0, encoder.start()
+    encoder: Encoder | None = None
     where = piece.where(table.source)
     for batch in scan(session, table.source, table.lanes, profile=profile, batch_bytes=batch_bytes, where=where):
-        yield len(batch), encoder.rows(table.convert(batch))
+        converted = table.convert(batch)
+        if encoder is None:
+            encoder = _encoder(table, converted.schema)
+            yield 0, encoder.start()
+        yield len(batch), encoder.rows(converted)
+    if encoder is None:
+        encoder = _encoder(table, table.convert(_no_rows(table)).schema)
+        yield 0, encoder.start()
     yield 0, encoder.end()
 
 
-def _encoder(table: TablePlan) -> Encoder:
-    names = [f"c{i}" for i in range(len(table.lanes))]
-    nothing = pa.record_batch([pa.array([], lane_type) for lane_type in _arrow_types(table)], names=names)
-    schema = table.convert(nothing).schema
+def _encoder(table: TablePlan, schema: pa.Schema) -> Encoder:
     builders = [
         column.carrier.encoder(field) if column.carrier.encoder else None
         for column, field in zip(table.columns, schema, strict=True)
@@ -41,5 +44,6 @@ def _encoder(table: TablePlan) -> Encoder:
     return encoder_for(table.form, schema, builders)
 
 
-def _arrow_types(table: TablePlan) -> Sequence[pa.DataType]:
-    return [lane.arrow_type for lane in table.lanes]
+def _no_rows(table: TablePlan) -> pa.RecordBatch:
+    schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(table.lanes)])
+    return pa.record_batch([pa.array([], field.type) for field in schema], schema=schema)

@@ -5,17 +5,18 @@ A digest doesn't depend on the order of rows and counts twins: it is a multiset'
 and the exact sum of their 64-bit hashes in 128 bits: nothing wraps round, so no two differences cancel by overflow.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from migrator.address import TargetAddress
-from migrator.comparison import EVERYWHERE, Comparison, Stretch, source_rows, target_rows
+from migrator.comparison import EVERYWHERE, Comparison, Stretch, source_rows, target_rows, target_tables
 from migrator.forms import MACROS, source_side, target_side
 from migrator.pieces import WHOLE, Piece
 from migrator.reading import ReadingSession
@@ -44,6 +45,10 @@ class Digest:
     def differing(self, other: "Digest") -> tuple[int, ...]:
         """Return the buckets in which the two differ."""
         return tuple(sorted({bucket[0] for bucket in set(self.buckets) ^ set(other.buckets)}))
+
+
+EMPTY = Digest(())
+"""That of a table without rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,23 @@ def of_source_rows(reader: pa.RecordBatchReader, comparison: Comparison) -> Dige
     return _digest(reader, hashes(source_side(comparison.readings).forms, comparison.key))
 
 
+def of_parts(reader: pa.RecordBatchReader, comparison: Comparison) -> dict[int, Digest]:
+    """
+    Return the digests of the source's rows by the number in their column ``part``.
+
+    The other columns are as in ``of_source_rows``. A part without rows isn't there.
+    """
+    return _digests(reader, hashes(source_side(comparison.readings).forms, comparison.key))
+
+
+def of_targets(session: ReadingSession, comparisons: Sequence[Comparison]) -> list[Digest]:
+    """Return the digests of the target's tables, which are of one shape, as ``of_target`` does for one."""
+    [first, *_] = comparisons
+    with target_tables(session, comparisons) as reader:
+        found = _digests(reader, hashes(target_side(first.readings).forms, first.key))
+    return [found.get(part, EMPTY) for part in range(len(comparisons))]
+
+
 def of_target(session: ReadingSession, comparison: Comparison, stretch: Stretch = EVERYWHERE) -> Digest:
     """
     Return the digest of the same columns of a stretch of the target's table, read through ``session``.
@@ -99,13 +121,23 @@ def hashes(forms: Sequence[str], key: Sequence[int]) -> Hashes:
 
 
 def _digest(reader: pa.RecordBatchReader, sql: Hashes) -> Digest:
+    found = _added_up(reader, f"SELECT {sql.row} AS row_hash, {sql.bucket} AS bucket FROM rows_read", "bucket")
+    return Digest(tuple(sorted((bucket, rows, int(total)) for bucket, rows, total in found)))
+
+
+def _digests(reader: pa.RecordBatchReader, sql: Hashes) -> dict[int, Digest]:
+    hashed = f"SELECT part, {sql.row} AS row_hash, {sql.bucket} AS bucket FROM rows_read"
+    buckets: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+    for part, bucket, rows, total in _added_up(reader, hashed, "part, bucket"):
+        buckets[part].append((bucket, rows, int(total)))
+    return {part: Digest(tuple(sorted(found))) for part, found in buckets.items()}
+
+
+def _added_up(reader: pa.RecordBatchReader, hashed: str, by: str) -> list[tuple[Any, ...]]:
     with _database().cursor() as connection:
         connection.register("rows_read", reader)
-        found = connection.execute(
-            f"SELECT bucket, count(*), sum(row_hash)::VARCHAR FROM "
-            f"(SELECT {sql.row} AS row_hash, {sql.bucket} AS bucket FROM rows_read) GROUP BY bucket"
-        ).fetchall()
-    return Digest(tuple(sorted((bucket, rows, int(total)) for bucket, rows, total in found)))
+        statement = f"SELECT {by}, count(*), sum(row_hash)::VARCHAR FROM ({hashed}) GROUP BY {by}"
+        return connection.execute(statement).fetchall()
 
 
 @cache

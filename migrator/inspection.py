@@ -20,11 +20,12 @@ from migrator.examples import Showing
 from migrator.findings import Profile
 from migrator.judge import Judge
 from migrator.keys import Keys, keys_of
+from migrator.lots import lots
 from migrator.names import TableName
 from migrator.pieces import WHOLE, Piece, cut, piece_bytes
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
-from migrator.rehearsal import Rehearsed, prepare, rehearse, rehearse_piece
+from migrator.rehearsal import Part, Rehearsed, prepare, rehearse, rehearse_alike
 from migrator.scanning import ScanSession
 from migrator.source import Source
 from migrator.survey import Survey, measure, survey
@@ -60,28 +61,35 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
             with Judge(target.address, table.name) as judge:
                 return survey(session, tables, table, profile, own, judge, batch_bytes, showing, rehearsed)
 
-        def look_at_once(session: ScanSession, table: TablePlan, profile: Profile) -> Survey:
-            return look(session, table, profile, rehearse(session, table, profile, batch_bytes))
+        def look_at_once(session: ScanSession, lot: Sequence[tuple[TablePlan, Profile]]) -> list[Survey]:
+            rehearsed = rehearse(session, lot, batch_bytes)
+            return [look(session, *both, found) for both, found in zip(lot, rehearsed, strict=True)]
 
         async def look_in_pieces(table: TablePlan, profile: Profile, pieces: tuple[Piece, ...]) -> Survey:
             comparison = await ask(crew, prepare, table, profile, batch_bytes)
             found = await _rehearsed(crew, table, comparison, pieces) if comparison else None
             return replace(await ask(crew, look, table, profile, found), pieces=pieces)
 
-        async def surveyed(table: TablePlan, profile: Profile, pieces: tuple[Piece, ...]) -> Survey:
-            several = len(pieces) > 1
-            looking = look_in_pieces(table, profile, pieces) if several else ask(crew, look_at_once, table, profile)
-            found = await looking
-            progress.advance(str(table.name), found.profile.rows, found.profile.bytes)
+        async def surveyed(lot: Sequence[TablePlan]) -> list[Survey]:
+            profiles = [outlines[table.name].profile for table in lot]
+            pieces = outlines[lot[0].name].pieces
+            if len(pieces) > 1:
+                found = [await look_in_pieces(lot[0], profiles[0], pieces)]
+            else:
+                found = await ask(crew, look_at_once, list(zip(lot, profiles, strict=True)))
+            for one in found:
+                progress.advance(str(one.profile.table), one.profile.rows, one.profile.bytes)
             return found
+
+        def size_if_whole(table: TablePlan) -> Profile | None:
+            outline = outlines[table.name]
+            return outline.profile if len(outline.pieces) == 1 else None
 
         outlines = await measured(crew, plan.tables, jobs=jobs, chunk_bytes=chunk_bytes)
         await intact()
         largest_first = sorted(plan.tables, key=lambda table: -outlines[table.name].profile.weight)
-        found = await all_of(
-            surveyed(table, outlines[table.name].profile, outlines[table.name].pieces) for table in largest_first
-        )
-    by_name = {one.profile.table: one for one in found}
+        found = await all_of(surveyed(lot) for lot in lots(largest_first, size_if_whole, chunk_bytes))
+    by_name = {one.profile.table: one for some in found for one in some}
     return [by_name[table.name] for table in plan.tables]
 
 
@@ -112,7 +120,7 @@ async def _rehearsed(
 
     async def one(piece: Piece) -> Digest | None:
         nonlocal strange
-        found = None if strange else await ask(crew, rehearse_piece, table, comparison, piece)
+        [found] = [None] if strange else await ask(crew, rehearse_alike, [Part(table, comparison, piece)])
         strange = strange or found is None
         return found
 

@@ -5,7 +5,8 @@ A table that holds nothing unusual comes through, and then every one of its valu
 once: on their way they also pass verification's digest, which has no part in the conversion and gets what SQLite gave.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 
 from migrator import digest
 from migrator.batches import scan
-from migrator.comparison import Comparison, quickly
+from migrator.comparison import Comparison, Shape, quickly
 from migrator.digest import Digest
 from migrator.errors import SourceUnreadable
 from migrator.findings import Profile
@@ -46,37 +47,76 @@ def prepare(session: ScanSession, table: TablePlan, profile: Profile, batch_byte
     return quickly(session, Comparison(table.source, table.target, pairs, profile, batch_bytes))
 
 
-def rehearse(session: ScanSession, table: TablePlan, profile: Profile, batch_bytes: int) -> Rehearsed | None:
-    """Rehearse a table that is one piece: the same as ``prepare`` and ``rehearse_piece``."""
-    comparison = prepare(session, table, profile, batch_bytes)
-    found = rehearse_piece(session, table, comparison, WHOLE) if comparison else None
-    return Rehearsed(comparison, found) if comparison and found else None
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A table, or a piece of one, as it is rehearsed."""
+
+    table: TablePlan
+    comparison: Comparison
+    piece: Piece = WHOLE
 
 
-def rehearse_piece(session: ScanSession, table: TablePlan, comparison: Comparison, piece: Piece) -> Digest | None:
+def rehearse(
+    session: ScanSession, tables: Sequence[tuple[TablePlan, Profile]], batch_bytes: int
+) -> list[Rehearsed | None]:
     """
-    Return the digest of a piece's rows if every value can be carried; None if something needs a closer look.
+    Rehearse tables that are one piece each, as ``prepare`` and ``rehearse_alike`` do.
 
-    Blocks while the piece is scanned. That it is damaged is for the closer look to say.
+    Those of one shape go together: it takes DuckDB longer to plan a statement than to run it over a small table.
     """
-    table = table.plainly()
-    objections: list[Exception] = []
-    losses = {column: column.carrier.losses() for column in table.compared if column.carrier.losses}
+    alike: dict[Shape, list[tuple[int, Part]]] = defaultdict(list)
+    for place, (table, profile) in enumerate(tables):
+        if comparison := prepare(session, table, profile, batch_bytes):
+            alike[comparison.shape].append((place, Part(table, comparison)))
+    rehearsed: list[Rehearsed | None] = [None] * len(tables)
+    for placed in alike.values():
+        found = rehearse_alike(session, [part for _, part in placed])
+        for (place, part), digested in zip(placed, found, strict=True):
+            rehearsed[place] = Rehearsed(part.comparison, digested) if digested else None
+    return rehearsed
+
+
+def rehearse_alike(session: ScanSession, parts: Sequence[Part]) -> list[Digest | None]:
+    """
+    Return for each of some parts of one shape the digest of its rows if every value can be carried.
+
+    None if something needs a closer look. Blocks while the parts are scanned. That one is damaged is for the closer
+    look to say.
+    """
+    objections: dict[int, Exception] = {}
 
     def rows() -> Iterator[pa.RecordBatch]:
-        try:
-            for arrays in _batches(session, table, comparison, piece):
-                _carry(table, arrays, losses)
-                yield pa.record_batch([arrays[lane] for lane in comparison.lanes], schema=schema)
-        except (Unfit, pa.ArrowInvalid, UnicodeDecodeError, SourceUnreadable) as error:
-            objections.append(error)
+        for number, part in enumerate(parts):
+            try:
+                for arrays in _carried(session, part):
+                    lanes = [arrays[lane] for lane in part.comparison.lanes]
+                    marks = pa.repeat(pa.scalar(number, pa.int32()), len(lanes[0]) if lanes else 0)
+                    yield pa.record_batch([marks, *lanes], schema=schema)
+            except (Unfit, pa.ArrowInvalid, UnicodeDecodeError, SourceUnreadable) as error:
+                objections[number] = error
 
-    schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(comparison.lanes)])
+    [first, *others] = parts
+    columns = [(f"c{i}", lane.arrow_type) for i, lane in enumerate(first.comparison.lanes)]
+    schema = pa.schema([("part", pa.int32()), *columns])
+    reader = pa.RecordBatchReader.from_batches(schema, rows())
     try:
-        found = digest.of_source_rows(pa.RecordBatchReader.from_batches(schema, rows()), comparison)
+        if others:
+            found = digest.of_parts(reader, first.comparison)
+        else:
+            found = {0: digest.of_source_rows(reader, first.comparison)}
     except duckdb.Error:
-        return None  # a value that DuckDB reads otherwise than the copier does: the full forms see to it
-    return None if objections else found
+        # A value that DuckDB reads otherwise than the copier does: for that table the full forms see to it.
+        return [one for part in parts for one in rehearse_alike(session, [part])] if others else [None]
+    return [None if number in objections else found.get(number, digest.EMPTY) for number in range(len(parts))]
+
+
+def _carried(session: ScanSession, part: Part) -> Iterator[Arrays]:
+    """Yield a part's rows by lane, each batch after it was converted; raises for what can't be carried."""
+    table = part.table.plainly()
+    losses = {column: column.carrier.losses() for column in table.compared if column.carrier.losses}
+    for arrays in _batches(session, table, part.comparison, part.piece):
+        _carry(table, arrays, losses)
+        yield arrays
 
 
 def _batches(session: ScanSession, table: TablePlan, comparison: Comparison, piece: Piece) -> Iterator[Arrays]:

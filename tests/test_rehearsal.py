@@ -100,7 +100,7 @@ def columns(table: TablePlan) -> Iterator[tuple[str, TablePlan]]:
 def look(session: ScanSession, target: Target, table: TablePlan, *, quickly: bool = True) -> Survey:
     """Survey a table, after the quick pass or without it."""
     profile, showing = measure(session, table), Showing(3, mask_values=False)
-    rehearsed = rehearse(session, table, profile, BATCH_BYTES) if quickly else None
+    [rehearsed] = rehearse(session, [(table, profile)], BATCH_BYTES) if quickly else [None]
     with Judge(target.address, table.name) as judge:
         return survey(session, {table.name: table}, table, profile, Keys(), judge, BATCH_BYTES, showing, rehearsed)
 
@@ -148,7 +148,8 @@ async def test_usual_values_come_through(tables: tuple[Source, Target, Plan]) ->
     fill(source.path, None, "last")
     with source.session() as session:
         for declared, alone in columns(table):
-            assert rehearse(session, alone, measure(session, alone), BATCH_BYTES) is not None, declared
+            [passed] = rehearse(session, [(alone, measure(session, alone))], BATCH_BYTES)
+            assert passed is not None, declared
 
 
 async def test_the_digest_is_that_of_the_source(tables: tuple[Source, Target, Plan]) -> None:
@@ -158,7 +159,7 @@ async def test_the_digest_is_that_of_the_source(tables: tuple[Source, Target, Pl
     fill(source.path, None, "first")
     with source.session() as session:
         for alone in (table, *(one for _, one in columns(table))):
-            passed = rehearse(session, alone, measure(session, alone), BATCH_BYTES)
+            [passed] = rehearse(session, [(alone, measure(session, alone))], BATCH_BYTES)
             assert passed is not None
             assert passed.digest == digest.of_source(session, target.address, passed.comparison)
 
@@ -178,6 +179,50 @@ async def test_what_only_the_comparison_can_not_read(
     with source.session() as session:
         found = look(session, target, table)
     assert (found.rehearsed, found.findings) == (None, ())
+
+
+async def test_small_tables_of_one_shape_go_together(make_sqlite: MakeSqlite, database: Database) -> None:
+    """Each has the digest that it has alone; one with a value that needs a closer look leaves the others alone."""
+    names = ("a", "b", "empty", "c", "other")
+    script = "".join(f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, t TEXT);" for name in names)
+    rows = {"a": [(1, "x"), (2, None)], "b": [(1, "x"), (2, b"no text")], "c": [(1, "y")], "other": [(1, "1")]}
+    source = Source(make_sqlite(script, rows))
+    for name in names:
+        await database.execute(f"CREATE TABLE {name} (id int, t {'varchar(9)' if name == 'other' else 'text'})")
+    target = Target(settings_of(source.path, database).target)
+    async with target.connect() as connection:
+        plan = make_plan(await source.describe(), await target.describe(connection, "public"))
+    with source.session() as session:
+        found = rehearse(session, [(table, measure(session, table)) for table in plan.tables], BATCH_BYTES)
+        by_name = {table.source.name: one for table, one in zip(plan.tables, found, strict=True)}
+        assert by_name.pop("b") is None
+        for name, one in by_name.items():
+            assert one is not None, name
+            assert one.digest == digest.of_source(session, target.address, one.comparison), name
+            assert one.digest.rows == len(rows.get(name, ()))
+    await source.close()
+    await target.close()
+
+
+async def test_one_that_only_the_comparison_can_not_read_leaves_the_others_alone(
+    make_sqlite: MakeSqlite, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where DuckDB fails over several tables, each is tried by itself."""
+    source = Source(make_sqlite("CREATE TABLE a (t TEXT); CREATE TABLE b (t TEXT)", {"a": [("x",)], "b": [("y",)]}))
+    await database.execute("CREATE TABLE a (t text); CREATE TABLE b (t text)")
+    target = Target(settings_of(source.path, database).target)
+    async with target.connect() as connection:
+        plan = make_plan(await source.describe(), await target.describe(connection, "public"))
+
+    def fail(*_: object) -> None:
+        raise duckdb.InvalidInputException
+
+    monkeypatch.setattr(digest, "of_parts", fail)
+    with source.session() as session:
+        found = rehearse(session, [(table, measure(session, table)) for table in plan.tables], BATCH_BYTES)
+    assert [one.digest.rows for one in found if one] == [1, 1]
+    await source.close()
+    await target.close()
 
 
 async def test_a_missing_value_where_one_must_be(make_sqlite: MakeSqlite, database: Database) -> None:

@@ -31,6 +31,7 @@ from migrator.examples import Showing
 from migrator.findings import Profile
 from migrator.handover import Handover
 from migrator.loads import Begun, Brought
+from migrator.lots import is_small, lots
 from migrator.names import TableName
 from migrator.pieces import WHOLE, Piece
 from migrator.plan import Plan, TablePlan
@@ -83,6 +84,10 @@ class _Way:
     def is_whole(self) -> bool:
         """Whether it goes in one transaction."""
         return self.begun is None and len(self.survey.pieces) == 1
+
+    def size_if_whole(self) -> Profile | None:
+        """Return its size if it may share a transaction."""
+        return self.profile if self.is_whole else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,31 +146,7 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     async with Crew(hands, partial(_hand, source, target), lambda hand: is_open(hand.connection)) as crew:
         load = _Load(source, target, run_id, batch_bytes, stall_seconds, seeded, progress, crew, done)
         largest_first = sorted(pending.values(), key=lambda way: -way.profile.weight)
-        await all_of(_fill(load, ways) for ways in _shipments(largest_first, chunk_bytes))
-
-
-_SMALL_BYTES = 256 * 1024
-"""A table up to here takes longer to begin and to commit than to send."""
-_TOGETHER_BYTES = 4 * 1024 * 1024
-_TOGETHER = 64
-"""Tables in one transaction; each is locked until its end, and locks are counted (``max_locks_per_transaction``)."""
-
-
-def _shipments(ways: Sequence[_Way], chunk_bytes: int) -> Iterator[list[_Way]]:
-    """Yield what goes together, in order: large tables alone, small ones with their like."""
-    together: list[_Way] = []
-    weight = 0
-    for way in ways:
-        if not way.is_whole or way.profile.weight > _SMALL_BYTES:
-            yield [way]
-            continue
-        weight += way.profile.weight
-        if together and (weight > min(chunk_bytes, _TOGETHER_BYTES) or len(together) == _TOGETHER):
-            yield together
-            together, weight = [], way.profile.weight
-        together.append(way)
-    if together:
-        yield together
+        await all_of(_fill(load, ways) for ways in lots(largest_first, _Way.size_if_whole, chunk_bytes))
 
 
 async def _fill(load: _Load, ways: Sequence[_Way]) -> None:
@@ -288,7 +269,7 @@ async def _encoded(load: _Load, hand: _Hand, way: _Way, piece: Piece, sent: _Sen
         parts = list(read())
         return [(sum(rows for rows, _ in parts), b"".join(chunk for _, chunk in parts))]
 
-    chunks = _at_once(read_all) if way.profile.weight <= _SMALL_BYTES else bridge(read())
+    chunks = _at_once(read_all) if is_small(way.profile) else bridge(read())
     async for rows, chunk in chunks:
         sent.bytes += len(chunk)
         yield chunk

@@ -7,7 +7,8 @@ It writes nothing but the ledger's note that a table was found equal, and that o
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ import structlog
 from migrator import catalog, ledger, loads
 from migrator.address import TargetAddress
 from migrator.blocking import blocking_crew
-from migrator.comparison import Comparison
+from migrator.comparison import Comparison, Shape
 from migrator.crew import Crew
 from migrator.differences import Difference
 from migrator.errors import Mismatch
@@ -27,14 +28,15 @@ from migrator.events import Event
 from migrator.examples import Showing
 from migrator.handover import Handover
 from migrator.inspection import measured
+from migrator.lots import is_small, lots
 from migrator.names import TableName
-from migrator.plan import Plan
+from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
 from migrator.reading import Reader
 from migrator.source import Source
 from migrator.survey import Survey
 from migrator.target import Target
-from migrator.verdict import Ends, Tell, Verdict, compare
+from migrator.verdict import Ends, Tell, Verdict, compare, compare_alike
 
 log = structlog.get_logger()
 
@@ -82,21 +84,46 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
         with _written(file) as tell:
             ends = Ends(source, target.address, readers, sessions, showing, tell)
 
-            async def one(name: TableName) -> Verdict:
-                table, survey = by_name[name], known[name]
-                comparison = Comparison(table.source, table.target, table.pairs, survey.profile, batch_bytes)
-                verdict = await compare(ends, comparison, survey.pieces, survey.rehearsed)
-                progress.advance(str(name), verdict.source.rows)
-                return verdict
+            async def compared(names: Sequence[TableName]) -> list[Verdict]:
+                comparisons = [_comparison(by_name[name], known[name], batch_bytes) for name in names]
+                rehearsed = [survey.rehearsed for name in names if (survey := known[name]).rehearsed]
+                if len(names) > 1:
+                    found = await compare_alike(ends, list(zip(comparisons, rehearsed, strict=True)))
+                else:
+                    survey = known[names[0]]
+                    found = [await compare(ends, comparisons[0], survey.pieces, survey.rehearsed)]
+                for verdict in found:
+                    progress.advance(str(verdict.table), verdict.source.rows)
+                return found
 
             async with asyncio.TaskGroup() as group:
-                tasks = {name: group.create_task(one(name)) async for name in ready}
-    verdicts = [tasks[table.name].result() for table in plan.tables]
+                tasks = [
+                    group.create_task(compared(lot))
+                    async for names in ready.groups()
+                    for lot in _lots(names, known, chunk_bytes)
+                ]
+    by_table = {verdict.table: verdict for task in tasks for verdict in task.result()}
+    verdicts = [by_table[table.name] for table in plan.tables]
     beside = await _beside_rows(target, plan, as_before=note is not None)
     if note is not None:
         await _note(target, note, [verdict for verdict in verdicts if verdict.equal])
     _refuse([verdict for verdict in verdicts if not verdict.equal], verdicts, beside)
     return verdicts
+
+
+def _comparison(table: TablePlan, survey: Survey, batch_bytes: int) -> Comparison:
+    return Comparison(table.source, table.target, table.pairs, survey.profile, batch_bytes)
+
+
+def _lots(names: Sequence[TableName], known: Mapping[TableName, Survey], most_bytes: int) -> Iterator[list[TableName]]:
+    """Yield what is compared together: small tables of one shape that preflight has rehearsed, and each other alone."""
+    alike: dict[Shape | TableName, list[TableName]] = defaultdict(list)
+    for name in names:
+        rehearsed = known[name].rehearsed
+        together = rehearsed is not None and len(known[name].pieces) == 1 and is_small(known[name].profile)
+        alike[rehearsed.comparison.shape if rehearsed and together else name].append(name)
+    for some in alike.values():
+        yield from lots(some, lambda name: known[name].profile, most_bytes)
 
 
 @asynccontextmanager
