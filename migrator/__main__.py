@@ -11,12 +11,15 @@ import sys
 import threading
 from typing import NoReturn
 
+from migrator.memory import keep_small
+
 
 def main() -> NoReturn:
     """Run the command that the process was started with, and leave with its exit code."""
     # Modules are made of objects that stay. Looking them over for garbage while there are more and more of them is a
     # sixth of the time that imports take; `cli` switches this on again when they are done.
     gc.disable()
+    keep_small()
     _import_structlog()
     from migrator.cli import main as run  # noqa: PLC0415 - after structlog
 
