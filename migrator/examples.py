@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from migrator.contents import SourceTable
 from migrator.findings import Example, Finding
+from migrator.flaws import SEARCHED_BYTES, has_place, place_of_flaw
 from migrator.plan import ColumnPlan
 from migrator.remedies import remedy
 from migrator.scanning import Lane, ScanSession, StorageClass
@@ -33,7 +34,7 @@ class Teller:
         self, column: ColumnPlan, rows: int, reason: str, condition: str, *, at_least: bool = False
     ) -> Finding:
         """Return the finding that ``rows`` values of a column meet a condition in SQLite's SQL."""
-        examples = _examples(self.session, self.table, column, condition, self.showing)
+        examples = _examples(self.session, self.table, column, reason, condition, self.showing)
         settled_by = remedy(column.target, reason, column.rule)
         return Finding(self.table.name, column.source.name, rows, reason, examples, at_least, settled_by)
 
@@ -75,37 +76,52 @@ def is_row(table: SourceTable, keys: Sequence[str]) -> str:
     return f"{_quoted_key(table) or _NO_KEY} IN ({literals})"
 
 
-def _examples(
-    session: ScanSession, table: SourceTable, column: ColumnPlan, condition: str, showing: Showing
+def _examples(  # noqa: PLR0913, PLR0917 - what has the problem, and how it is shown
+    session: ScanSession, table: SourceTable, column: ColumnPlan, reason: str, condition: str, showing: Showing
 ) -> tuple[Example, ...]:
     if not showing.examples:
         return ()
     named = _named_key(table) or (f"'rowid ' || {table.rowid}" if table.rowid else _NO_KEY)
     value = column.source.quoted
+    read_bytes = SEARCHED_BYTES if has_place(reason) else _SHOWN_BYTES
+    # Of an enum's column each wrong value is shown once, with the first row that has it: they are few, and repeat.
+    each_once = f" GROUP BY {value}" if column.target.enum_labels else ""
+    first = f"min({table.rowid}), " if each_once and table.rowid else ""
     rows = session.ask(
         # As hexadecimal digits, since what is wrong with the value may be its encoding.
-        f"SELECT hex(substr(CAST({named} AS BLOB), 1, 200)) AS key, typeof({value}) AS storage, "
+        f"SELECT {first}hex(substr(CAST({named} AS BLOB), 1, 200)) AS key, typeof({value}) AS storage, "
         f"coalesce(octet_length({value}), 0) AS size, "
-        f"coalesce(hex(substr(CAST({value} AS BLOB), 1, {_SHOWN_BYTES})), '') AS head "
-        f"FROM {table.quoted} WHERE {condition} LIMIT {showing.examples}"
+        f"coalesce(hex(substr(CAST({value} AS BLOB), 1, {read_bytes})), '') AS head "
+        f"FROM {table.quoted} WHERE {condition}{each_once} LIMIT {showing.examples}"
     )
     prefix = ", ".join(key.name for key in table.key)
-    keys = [f"{prefix} = {_text(row['key'])}" if prefix else _text(row["key"]) for row in rows]
-    return tuple(Example(key, _shown(row, showing)) for key, row in zip(keys, rows, strict=True))
+    keys = [f"{prefix} = {_text(_bytes(row['key']))}" if prefix else _text(_bytes(row["key"])) for row in rows]
+    return tuple(Example(key, _shown(row, reason, showing)) for key, row in zip(keys, rows, strict=True))
 
 
-def _shown(row: dict[str, object], showing: Showing) -> str:
-    storage, size = str(row["storage"]), int(str(row["size"]))
+def _shown(row: dict[str, object], reason: str, showing: Showing) -> str:
+    """Return the value, or what can be seen of it around the place where it goes wrong, and where that is."""
+    storage, size, head = str(row["storage"]), int(str(row["size"])), _bytes(row["head"])
     if storage == StorageClass.NULL:
         return "NULL"
+    place = place_of_flaw(reason, head) if size <= SEARCHED_BYTES else None
+    told = f", at byte {place}" if place is not None else ""
     if showing.mask_values:
-        return f"{storage} of {size} bytes"
+        return f"{storage} of {size} bytes{told}"
+    start = max(0, place - _SHOWN_BYTES // 2) if place is not None and size > _SHOWN_BYTES else 0
+    part = head[start : start + _SHOWN_BYTES]
     if storage == StorageClass.BLOB:
-        shown = f"x'{str(row['head']).lower()}'"
+        shown = f"x'{part.hex()}'"
     else:
-        shown = repr(_text(row["head"])) if storage == StorageClass.TEXT else _text(row["head"])
-    return shown if size <= _SHOWN_BYTES else f"{shown}… ({size} bytes)"
+        shown = repr(_text(part)) if storage == StorageClass.TEXT else _text(part)
+    cut = f"{'…' * (start > 0)}{shown}{'…' * (start + _SHOWN_BYTES < size)}"
+    told = f"{size} bytes{told}" if size > _SHOWN_BYTES else told.removeprefix(", ")
+    return f"{cut} ({told})" if told else cut
 
 
-def _text(digits: object) -> str:
-    return bytes.fromhex(str(digits)).decode(errors="backslashreplace")
+def _bytes(digits: object) -> bytes:
+    return bytes.fromhex(str(digits))
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="backslashreplace")

@@ -5,6 +5,8 @@ Each is an accident that happened to somebody with another tool. The name says w
 """
 
 import math
+import sqlite3
+from contextlib import closing
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -202,6 +204,18 @@ async def test_a15_text_that_is_no_json(carry: Carry) -> None:
     assert await carry("jsonb", values) == dict.fromkeys(values, Refused("is not valid JSON"))
 
 
+async def test_a15_where_text_stops_being_json(move: MakeMove, database: Database, make_sqlite: MakeSqlite) -> None:
+    """Key and byte offset, also far into a document and after letters of several bytes."""
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v jsonb)")
+    long = '{"ä": "' + "x" * 5000 + '", "b": NaN, "c": "NaN"}'
+    values = ["", '{"a": Nan}', "{'a': 1}", long, '["NaN", NaN]']
+    make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)", {"t": list(enumerate(values))})
+    [finding] = (await move().check()).findings
+    shown = [example.value for example in finding.examples]
+    assert [text.rpartition("at byte ")[2].rstrip(")") for text in shown] == ["0", "6", "1", "5016", "8"]
+    assert shown[3] == f"…'{'x' * 12}\", \"b\": NaN, \"c\": \"NaN\"}}' ({len(long.encode())} bytes, at byte 5016)"
+
+
 async def test_a15_empty_text_as_null_by_rule(carry: Carry, tmp_path: Path) -> None:
     """The rule makes it NULL."""
     assert await carry("jsonb", {"empty": ""}, rules=ruled(tmp_path, "empty_as_null = true")) == {"empty": None}
@@ -391,6 +405,20 @@ async def test_a30_a31_text_that_is_no_utf8(carry: Carry) -> None:
     assert await carry("text", values) == dict.fromkeys(values, Refused("is not valid UTF-8"))
 
 
+async def test_a30_where_text_stops_being_utf8(move: MakeMove, database: Database, make_sqlite: MakeSqlite) -> None:
+    """Key, byte offset and the bytes themselves; with masked values the offset alone."""
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    path = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT INTO t VALUES (7, CAST(? AS TEXT))", ("é".encode() + b"caf\xed\xb3\xb6",))
+        connection.commit()
+    [finding] = (await move().check()).findings
+    [example] = finding.examples
+    assert (example.key, example.value) == ("id = 7", r"'écaf\\xed\\xb3\\xb6' (at byte 5)")
+    [finding] = (await move(mask_values=True).check()).findings
+    assert finding.examples[0].value == "text of 8 bytes, at byte 5"
+
+
 async def test_a30_latin_1_by_rule(carry: Carry, tmp_path: Path) -> None:
     """The rule says what the bytes mean."""
     outcome = await carry("text", {"latin": ("TEXT", b"caf\xe9")}, rules=ruled(tmp_path, 'invalid_utf8 = "latin-1"'))
@@ -460,6 +488,19 @@ async def test_a40_text_that_is_no_label(carry: Carry) -> None:
         "mood", {"right": "ok", "wrong": "OK"}, prepare="CREATE TYPE mood AS ENUM ('ok', 'bad')", shown="v::text"
     )
     assert outcome == {"right": "ok", "wrong": Refused("is no label of mood (ok, bad)")}
+
+
+async def test_a40_each_wrong_text_once(move: MakeMove, database: Database, make_sqlite: MakeSqlite) -> None:
+    """All rows are counted; each wrong text is shown once, with the first row that has it."""
+    await database.execute("CREATE TYPE mood AS ENUM ('ok', 'bad'); CREATE TABLE t (id int PRIMARY KEY, v mood)")
+    texts = ["ok", "OK", "OK", "Bad", "OK", "bad", "Bad"]
+    make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)", {"t": list(enumerate(texts))})
+    [finding] = (await move(examples=5).check()).findings
+    assert finding.rows == 5
+    assert sorted((example.key, example.value) for example in finding.examples) == [
+        ("id = 1", "'OK'"),
+        ("id = 3", "'Bad'"),
+    ]
 
 
 async def test_a41_arrays(carry: Carry) -> None:
