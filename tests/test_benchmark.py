@@ -230,6 +230,15 @@ def test_figures_are_ratios_of_runs_that_took_turns() -> None:
     assert found["copy / one psql stream"].value == pytest.approx(0.8)
 
 
+def test_the_copy_by_itself_is_that_of_the_run_in_turn() -> None:
+    """There from begin to end, since nothing else is under way; with other stages beside it, it is another figure."""
+    ours = entry("migrator", Run(9.0, 0, stages={"copy": Stage(1.0, 6.0, 8.0)}, hands=2))
+    in_turn = entry("in-turn", Run(12.0, 0, stages={"copy": Stage(1.0, 3.0, 5.0)}, hands=2))
+    found = {one.name: one.value for one in figures.of_session(session(ours, in_turn, entry("stream", Run(4.0, 0))))}
+    assert found["copy / one psql stream"] == 1.0
+    assert found["copy with nothing beside it / one psql stream"] == 0.75
+
+
 def overlapping(seconds: float, *, preflight: float, copy: float, verify: float, hands: int = 2) -> Run:
     """Return a run of ours whose stages from copy on overlap; ``copy`` and ``verify`` are the work on them."""
     rest = seconds - 1 - preflight

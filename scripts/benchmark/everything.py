@@ -6,7 +6,7 @@ from typing import Final
 
 from benchmark import results
 
-_OURSELVES: Final = ("migrator", "limit", "stream")
+_OURSELVES: Final = ("migrator", "in-turn", "limit", "stream")
 _KINDS: Final = ("narrow", "text", "json", "blobs", "money")
 
 

@@ -41,6 +41,11 @@ def seconds(run: Run) -> float:
     return run.seconds
 
 
+def lasted(name: str) -> Of:
+    """Return what tells the seconds from a stage's begin to its end, 0 if there was none."""
+    return lambda run: run.stages[name].seconds if name in run.stages else 0.0
+
+
 def cost(name: str) -> Of:
     """
     Return what tells the seconds that a stage would take if it had all hands to itself.
@@ -72,7 +77,7 @@ def peak_megabytes(entry: Entry) -> float | None:
 
 def of_session(session: Session) -> Iterator[Figure]:
     """Yield the figures of one source."""
-    ours, limit, stream = (session.entry(name) for name in ("migrator", "limit", "stream"))
+    ours, in_turn, limit, stream = (session.entry(name) for name in ("migrator", "in-turn", "limit", "stream"))
     if ours is None:
         return
     copy = cost("copy")
@@ -80,6 +85,9 @@ def of_session(session: Session) -> Iterator[Figure]:
         yield from _middle("whole job / limit", _pairs(ours, seconds, limit, seconds, _over), wanted="≤ 1.5")
     if stream:
         yield from _middle("copy / one psql stream", _pairs(ours, copy, stream, seconds, _over), wanted="< 1.0")
+    if stream and in_turn:
+        alone = _pairs(in_turn, lasted("copy"), stream, seconds, _over)
+        yield from _middle("copy with nothing beside it / one psql stream", alone, wanted="< 1.0")
     for name, wanted in (("preflight", "≤ 0.8"), ("verify", "≤ 1.0")):
         yield from _middle(f"{name} / copy", _pairs(ours, cost(name), ours, copy, _over), wanted=wanted)
     if limit and session.shape == _MANY:

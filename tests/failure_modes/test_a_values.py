@@ -213,7 +213,7 @@ async def test_a15_where_text_stops_being_json(move: MakeMove, database: Databas
     [finding] = (await move().check()).findings
     shown = [example.value for example in finding.examples]
     assert [text.rpartition("at byte ")[2].rstrip(")") for text in shown] == ["0", "6", "1", "5016", "8"]
-    assert shown[3] == f"…'{'x' * 12}\", \"b\": NaN, \"c\": \"NaN\"}}' ({len(long.encode())} bytes, at byte 5016)"
+    assert shown[3] == f'…\'{"x" * 12}", "b": NaN, "c": "NaN"}}\' ({len(long.encode())} bytes, at byte 5016)'
 
 
 async def test_a15_empty_text_as_null_by_rule(carry: Carry, tmp_path: Path) -> None:

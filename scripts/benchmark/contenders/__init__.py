@@ -11,6 +11,7 @@ CONTENDERS: Final[dict[str, Contender]] = {
     contender.name: contender
     for contender in (
         migrator.MIGRATOR,
+        migrator.IN_TURN,
         psql.LIMIT,
         psql.STREAM,
         duckdb.DUCKDB,

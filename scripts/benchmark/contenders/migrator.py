@@ -18,14 +18,14 @@ _COUNTED: Final = ("copy", "verify")
 """The stages of which the report tells, table by table, how long hands were at work."""
 
 
-def load(bench: Bench, url: str) -> Outcome:
-    """Run the whole job, comparison of every value included."""
+def load(bench: Bench, url: str, *flags: str) -> Outcome:
+    """Run the whole job, comparison of every value included, with these flags besides."""
     report = bench.folder / "report.json"
     report.unlink(missing_ok=True)
     hands = Settings.load({} if bench.jobs is None else {"jobs": bench.jobs}).jobs
     command: list[str | Path] = [sys.executable, "-m", "migrator", "run", "--source", bench.source]
     # The job's own choice is told to it too: so what is kept of the hands is what there were.
-    command += ["--schema", "existing", "--report", report, "--log-format", "json", "--jobs", str(hands)]
+    command += ["--schema", "existing", "--report", report, "--log-format", "json", "--jobs", str(hands), *flags]
     began = time.time()
     outcome = replace(bench.execute(command, MIGRATOR_TARGET_URL=url), hands=hands)
     if not report.exists():
@@ -59,4 +59,13 @@ MIGRATOR = Contender(
     "sequences, ANALYZE, and the comparison of every value.",
     Dataset.target_schema,
     load,
+)
+
+IN_TURN = Contender(
+    "in-turn",
+    "migrator, stages in turn",
+    "`migrator run --in-turn`: the same, but each stage begins when the one before has ended. It shows what the copy "
+    "takes when nothing else is under way.",
+    Dataset.target_schema,
+    lambda bench, url: load(bench, url, "--in-turn"),
 )
