@@ -68,6 +68,7 @@ class Proxy:
         for task in self._open:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
+        await asyncio.sleep(0)  # what was aborted is closed in the loop's next round
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -85,11 +86,11 @@ class Proxy:
                 up.cancel()
                 down.cancel()
                 await asyncio.gather(up, down, return_exceptions=True)
-                for end in (writer, up_writer):
-                    end.transport.abort()
+                up_writer.transport.abort()
         except OSError:
-            writer.transport.abort()
+            pass  # the server is away
         finally:
+            writer.transport.abort()
             self._open.discard(task)
 
     async def _up(
