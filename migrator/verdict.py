@@ -96,13 +96,14 @@ async def compare_alike(ends: Ends, compared: Sequence[tuple[Comparison, Rehears
     """Compare small tables of one shape, of whose sources preflight has digests; the target's are read at once."""
     there: Sequence[Digest | None]
     quick = [known.comparison for _, known in compared]
-    started = time.monotonic()
+    seconds = 0.0
     try:
         async with ends.readers.hand() as reader:
+            started = time.monotonic()
             there = await asyncio.to_thread(reader.read, partial(digest.of_targets, comparisons=quick))
+            seconds = (time.monotonic() - started) / len(quick)
     except duckdb.Error:
         there = [None] * len(quick)  # it is for each by itself to find out of which the forms can't be made
-    seconds = (time.monotonic() - started) / len(quick)
     verdicts = []
     for (comparison, known), theirs in zip(compared, there, strict=True):
         ends.spent[comparison.target.name] += seconds
