@@ -34,8 +34,8 @@ async def of_tables(connection: AsyncConnection, catalog: Mapping[str, str], tab
     """Return the lines of ``catalog`` about constraints and indexes of ``tables``. To be called after ``describe``."""
     names = {"tables": [table.quoted for table in tables]}
     spelled = await connection.execute(text("SELECT to_regclass(unnest(CAST(:tables AS text[])))::text"), names)
-    endings = {f" of {name}" for name in spelled.scalars()}
-    return {name: line for name, line in catalog.items() if name[name.rfind(" of ") :] in endings}
+    endings = tuple(f" of {name}" for name in spelled.scalars())
+    return {name: line for name, line in catalog.items() if name.endswith(endings)}
 
 
 def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
