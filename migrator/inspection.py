@@ -71,19 +71,18 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
             return replace(await ask(crew, look, table, profile, found), pieces=pieces)
 
         async def surveyed(lot: Sequence[TablePlan]) -> list[Survey]:
-            profiles = [outlines[table.name].profile for table in lot]
-            pieces = outlines[lot[0].name].pieces
-            if len(pieces) > 1:
-                found = [await look_in_pieces(lot[0], profiles[0], pieces)]
+            first = outlines[lot[0].name]
+            if first.is_whole:
+                found = await ask(crew, look_at_once, [(table, outlines[table.name].profile) for table in lot])
             else:
-                found = await ask(crew, look_at_once, list(zip(lot, profiles, strict=True)))
+                found = [await look_in_pieces(lot[0], first.profile, first.pieces)]
             for one in found:
                 progress.advance(str(one.profile.table), one.profile.rows, one.profile.bytes)
             return found
 
         def size_if_whole(table: TablePlan) -> Profile | None:
             outline = outlines[table.name]
-            return outline.profile if len(outline.pieces) == 1 else None
+            return outline.profile if outline.is_whole else None
 
         outlines = await measured(crew, plan.tables, jobs=jobs, chunk_bytes=chunk_bytes)
         await intact()

@@ -10,7 +10,7 @@ T = TypeVar("T")
 SMALL_BYTES = 256 * 1024
 """A table up to here takes longer to begin and to end than to read or to send."""
 _TOGETHER_BYTES = 4 * 1024 * 1024
-_TOGETHER = 64
+TOGETHER = 64
 """Tables in one lot. In a transaction each is locked until its end (PostgreSQL: ``max_locks_per_transaction``)."""
 
 
@@ -33,7 +33,7 @@ def lots(things: Iterable[T], profile: Callable[[T], Profile | None], most_bytes
             yield [thing]
             continue
         weight += size.weight
-        if together and (weight > min(most_bytes, _TOGETHER_BYTES) or len(together) == _TOGETHER):
+        if together and (weight > min(most_bytes, _TOGETHER_BYTES) or len(together) == TOGETHER):
             yield together
             together, weight = [], size.weight
         together.append(thing)

@@ -40,6 +40,11 @@ class Survey:
     pieces: tuple[Piece, ...] = (WHOLE,)
     """In which it is read and brought."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is read and brought in one piece."""
+        return len(self.pieces) == 1
+
 
 def measure(session: ScanSession, table: TablePlan) -> Profile:
     """

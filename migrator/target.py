@@ -1,9 +1,8 @@
 """
-The PostgreSQL end: it describes itself and takes batches.
+The PostgreSQL end: the ways into it, and how it describes itself.
 
-Statements go through SQLAlchemy, COPY through the asyncpg connection beneath it, in the same transaction. The catalogs
-are asked in one query a subject, with values bound, because reflection leaves out what decides how a value is carried
-(type modifiers, identity, domains, enum labels).
+Statements go through SQLAlchemy. The catalogs are asked in one query a subject, with values bound, because reflection
+leaves out what decides how a value is carried (type modifiers, identity, domains, enum labels).
 """
 
 import asyncio
@@ -174,7 +173,7 @@ class Target:
             address.connect_timeout_seconds * len(address.hosts) + address.stall_timeout_seconds
         ):
             connection = await self._engine.connect()
-            number = (await _driver_of(connection)).get_server_pid()
+            number = (await driver_of(connection)).get_server_pid()
         try:
             yield connection
         except BaseException:
@@ -201,7 +200,7 @@ class Target:
     async def driver(self) -> AsyncIterator[Any]:
         """Open a plain asyncpg connection, for scripts of many statements."""
         async with self.connect() as connection:
-            yield await _driver_of(connection)
+            yield await driver_of(connection)
 
     async def schema_of_application(self, connection: AsyncConnection, wanted: str | None) -> str:
         """
@@ -260,63 +259,9 @@ async def in_transaction(connection: AsyncConnection) -> AsyncIterator[None]:
     await transaction.commit()
 
 
-async def _driver_of(connection: AsyncConnection) -> Any:  # noqa: ANN401 - asyncpg's connection, which has no types
+async def driver_of(connection: AsyncConnection) -> Any:  # noqa: ANN401 - asyncpg's connection, which has no types
+    """Return the asyncpg connection beneath."""
     return (await connection.get_raw_connection()).driver_connection
-
-
-async def copy_in(  # noqa: PLR0913 - what COPY needs to be told
-    connection: AsyncConnection,
-    table: TableName,
-    columns: Sequence[str],
-    chunks: AsyncIterator[bytes],
-    *,
-    form: CopyForm,
-    freeze: bool,
-    stall_seconds: float,
-) -> int:
-    """
-    Send ``chunks`` of COPY data into ``table`` and return the rows written, as PostgreSQL counted them.
-
-    Runs in the connection's transaction, which a statement has begun. ``freeze`` needs the table's TRUNCATE in that
-    same transaction (PostgreSQL, "COPY": FREEZE). Raises what asyncpg raises, and TimeoutError if the server takes
-    longer than ``stall_seconds`` for a chunk, or for its answer at the end; the transaction is then lost.
-    """
-    driver = await _driver_of(connection)
-    loop = asyncio.get_running_loop()
-
-    async def taken() -> AsyncIterator[bytes]:
-        async for chunk in chunks:
-            if driver.is_closed():
-                raise ConnectionResetError("the connection was lost")
-            limit.reschedule(loop.time() + stall_seconds)
-            yield chunk
-            limit.reschedule(None)  # what comes now is the source's time
-        limit.reschedule(loop.time() + stall_seconds)
-
-    def lost(_driver: object) -> None:
-        # asyncpg waits for a full buffer to drain, and doesn't notice there that nobody drains it any more.
-        with suppress(RuntimeError):  # all may be over by now
-            limit.reschedule(loop.time())
-
-    try:
-        async with asyncio.timeout(None) as limit:
-            driver.add_termination_listener(lost)
-            status: str = await driver.copy_to_table(
-                table.name,
-                schema_name=table.schema,
-                columns=list(columns),
-                source=taken(),
-                format=form.value,
-                freeze=freeze,
-            )
-    except TimeoutError as error:
-        if driver.is_closed():
-            raise ConnectionResetError("the connection was lost while rows were sent") from error
-        driver.terminate()
-        raise TimeoutError(f"the server took no rows for {stall_seconds:g} s") from error
-    finally:
-        driver.remove_termination_listener(lost)
-    return int(status.rpartition(" ")[2])
 
 
 def is_open(connection: AsyncConnection) -> bool:

@@ -10,9 +10,10 @@ from fix_postgres import Database
 from fix_proxy import Proxy
 from sqlalchemy import make_url, text
 
+from migrator.copy_in import copy_in
 from migrator.errors import ConfigurationError
 from migrator.names import TableName
-from migrator.target import CopyForm, Target, copy_in, row_counts
+from migrator.target import CopyForm, Target, row_counts
 from migrator.target_url import from_url
 
 pytestmark = pytest.mark.one_server

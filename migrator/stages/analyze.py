@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.crew import Crew
 from migrator.handover import Handover
+from migrator.lots import TOGETHER
 from migrator.names import TableName
 from migrator.target import Target
 
@@ -20,10 +21,6 @@ async def analyze(target: Target, ready: Handover[TableName], jobs: int) -> None
 
     async with Crew(jobs, target.autocommit) as crew, asyncio.TaskGroup() as group:
         async for tables in ready.groups():
-            parts = max(jobs, -(-len(tables) // _TOGETHER))
+            parts = max(jobs, -(-len(tables) // TOGETHER))
             for part in range(min(parts, len(tables))):
                 group.create_task(look_at(crew, tables[part::parts]))
-
-
-_TOGETHER = 64
-"""Tables in one statement, which analyzes each in a transaction of its own."""

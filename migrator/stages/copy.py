@@ -1,7 +1,7 @@
 """
 Stage ``copy``: the source's rows go into the target's tables.
 
-Here the way of the data is joined: ``copy_data → bridge → target.copy_in``, with the ledger's
+Here the way of the data is joined: ``copy_data → bridge → copy_in``, with the ledger's
 line about a piece of a table in the transaction of its rows. After any failure a piece is there, with its line, or none
 of it is.
 """
@@ -24,6 +24,7 @@ from migrator import culprit, ledger, loads
 from migrator.blocking import Blocking
 from migrator.bridge import bridge
 from migrator.copy_data import copy_data
+from migrator.copy_in import copy_in
 from migrator.crew import Crew, all_of
 from migrator.errors import SourceChanged
 from migrator.events import Event
@@ -40,7 +41,7 @@ from migrator.scanning import ScanSession
 from migrator.source import Source
 from migrator.strangers import look_at, refusal
 from migrator.survey import Survey
-from migrator.target import Target, copy_in, in_transaction, is_open, row_counts
+from migrator.target import Target, in_transaction, is_open, row_counts
 from migrator.triggers import has_triggers, silenced
 
 T = TypeVar("T")
@@ -83,7 +84,7 @@ class _Way:
     @property
     def is_whole(self) -> bool:
         """Whether it goes in one transaction."""
-        return self.begun is None and len(self.survey.pieces) == 1
+        return self.begun is None and self.survey.is_whole
 
     def size_if_whole(self) -> Profile | None:
         """Return its size if it may share a transaction."""

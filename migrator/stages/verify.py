@@ -86,8 +86,8 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
 
             async def compared(names: Sequence[TableName]) -> list[Verdict]:
                 comparisons = [_comparison(by_name[name], known[name], batch_bytes) for name in names]
-                rehearsed = [survey.rehearsed for name in names if (survey := known[name]).rehearsed]
                 if len(names) > 1:
+                    rehearsed = [one for name in names if (one := known[name].rehearsed)]
                     found = await compare_alike(ends, list(zip(comparisons, rehearsed, strict=True)))
                 else:
                     survey = known[names[0]]
@@ -120,7 +120,7 @@ def _lots(names: Sequence[TableName], known: Mapping[TableName, Survey], most_by
     alike: dict[Shape | TableName, list[TableName]] = defaultdict(list)
     for name in names:
         rehearsed = known[name].rehearsed
-        together = rehearsed is not None and len(known[name].pieces) == 1 and is_small(known[name].profile)
+        together = rehearsed is not None and known[name].is_whole and is_small(known[name].profile)
         alike[rehearsed.comparison.shape if rehearsed and together else name].append(name)
     for some in alike.values():
         yield from lots(some, lambda name: known[name].profile, most_bytes)
