@@ -205,7 +205,8 @@ def _fail(error: Exception, files: OutcomeFiles, *, traceback: bool) -> int:
     known = error if isinstance(error, MigratorError) else _explained(error)
     trace = {"exc_info": error} if traceback else {}
     if known is None:
-        message = f"unexpected: {type(error).__name__}: {error}"
+        first = _first(error)
+        message = f"unexpected: {type(first).__name__}: {first}"
         next_step = "This is a bug. --log-level debug shows the traceback to report."
         log.error(Event.JOB_FAILED, message=message, next_step=next_step, exit_code=BUG, **trace)
         files.write({"message": message, "next_step": next_step, "exit_code": BUG})
@@ -214,6 +215,12 @@ def _fail(error: Exception, files: OutcomeFiles, *, traceback: bool) -> int:
     log.error(Event.JOB_FAILED, **told, **trace)
     files.write(told)
     return int(told["exit_code"])
+
+
+def _first(error: Exception) -> BaseException:
+    from migrator.retry import first_of  # noqa: PLC0415 - it knows the errors of every driver
+
+    return first_of(error)
 
 
 def _explained(error: Exception) -> MigratorError | None:

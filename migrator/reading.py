@@ -7,6 +7,7 @@ from typing import Any, Self, TypeVar
 
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
+from adbc_driver_manager import AdbcStatusCode
 
 from migrator.address import TargetAddress
 from migrator.watchdog import Watchdog
@@ -89,7 +90,7 @@ class ReadingSession:
 
     def _each(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         while True:
-            with self._watchdog.waiting():
+            with self._watchdog.waiting(), _driver_errors():
                 batch = next(reader, None)
             if batch is None:
                 return
@@ -98,6 +99,15 @@ class ReadingSession:
     def give_up(self) -> None:
         """Cut the session, from another thread: who waits in it gets an error."""
         self._watchdog.give_up("nobody waits for it any more")
+
+
+@contextmanager
+def _driver_errors() -> Iterator[None]:
+    """Raise as the driver's own what Arrow's reader makes an OSError of, without a number or an SQLSTATE."""
+    try:
+        yield
+    except OSError as error:
+        raise adbc.OperationalError(str(error), status_code=AdbcStatusCode.IO) from error
 
 
 class Reader:

@@ -118,6 +118,13 @@ def chain(error: BaseException) -> Iterator[BaseException]:
         waiting += [orig if isinstance(orig, BaseException) else None, link.__cause__]
 
 
+def first_of(error: BaseException) -> BaseException:
+    """Give of a task group's errors the first, and any other error as it is: that there was a group says nothing."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 def sqlstate_of(error: BaseException) -> str | None:
     """Give the code the server sent, from whichever driver's error holds it."""
     for link in chain(error):
@@ -133,8 +140,7 @@ def plainly(error: BaseException) -> str:
 
     DETAIL is left out because it quotes rows.
     """
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    error = first_of(error)
     said = next((link for link in chain(error) if not type(link).__module__.startswith("sqlalchemy.")), error)
     lines = str(said).strip().splitlines()
     if lines:

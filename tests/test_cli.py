@@ -147,6 +147,14 @@ def test_a_traceback_only_with_debug(doing: Callable[[Call], None], capsys: Capt
     assert "ZeroDivisionError" in line["exception"]
 
 
+def test_what_is_unexpected_is_named_also_out_of_a_group(doing: Callable[[Call], None], capsys: Capture) -> None:
+    """Stages overlap, and "1 sub-exception" is nothing to report."""
+    doing(ending(ExceptionGroup("tasks", [ExceptionGroup("more", [KeyError("gone")])])))
+    assert cli.main(["status"]) == 70
+    *_, line = events(capsys)
+    assert line["message"] == "unexpected: KeyError: 'gone'"
+
+
 def test_secrets_are_out_of_log_and_report_file(
     doing: Callable[[Call], None], capsys: Capture, environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -42,6 +42,19 @@ def test_one_session_serves_many(address: TargetAddress) -> None:
         reader.read(lambda session: one(session, "SELECT 1"))
 
 
+def test_a_stream_that_is_lost_midway_may_be_tried_again(address: TargetAddress) -> None:
+    """The driver names the loss of a session, whether it answers at once or a stream has been read for a while."""
+    with ReadingSession(address) as session, ReadingSession(address) as other:
+        backend = one(session, "SELECT pg_backend_pid()")
+        rows = "SELECT i, repeat('x', 1000) AS t FROM generate_series(1, 100000) i"
+        with session.batches(rows, 10_000) as (_schema, batches):
+            next(batches)
+            other.rows(f"SELECT pg_terminate_backend({backend})")
+            with pytest.raises(adbc.Error) as caught:
+                list(batches)
+    assert is_transient(caught.value)
+
+
 def test_it_is_cut_under_a_thread_that_nobody_waits_for(address: TargetAddress) -> None:
     """Closing doesn't wait for what is under way, for that may take hours; the thread ends, and with it the session."""
     reader = Reader(address)
