@@ -5,6 +5,7 @@ A digest doesn't depend on the order of rows and counts twins: it is a multiset'
 and the exact sum of their 64-bit hashes in 128 bits: nothing wraps round, so no two differences cancel by overflow.
 """
 
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -134,15 +135,23 @@ def _digests(reader: pa.RecordBatchReader, sql: Hashes) -> dict[int, Digest]:
 
 
 def _added_up(reader: pa.RecordBatchReader, hashed: str, by: str) -> list[tuple[Any, ...]]:
-    with _database().cursor() as connection:
+    with database().cursor() as connection:
         connection.register("rows_read", reader)
         statement = f"SELECT {by}, count(*), sum(row_hash)::VARCHAR FROM ({hashed}) GROUP BY {by}"
         return connection.execute(statement).fetchall()
 
 
-@cache
-def _database() -> duckdb.DuckDBPyConnection:
+def database() -> duckdb.DuckDBPyConnection:
     """Return the one database of the process, empty but for the macros; every digest works on a cursor of its own."""
+    with _OPENING:  # or the first digests, which begin together, would each open one
+        return _opened_once()
+
+
+_OPENING = threading.Lock()
+
+
+@cache
+def _opened_once() -> duckdb.DuckDBPyConnection:
     # One thread a digest: tables are compared side by side, and there its two ends are too. Nothing is kept but a sum
     # a bucket, so there is nothing to write to a disk either.
     return opened(":memory:", {"memory_limit": "1GB", "temp_directory": ""})
@@ -150,7 +159,8 @@ def _database() -> duckdb.DuckDBPyConnection:
 
 def opened(path: str, config: dict[str, str]) -> duckdb.DuckDBPyConnection:
     """Open a DuckDB database that knows the macros of ``forms`` and works with one thread."""
-    database = duckdb.connect(path, config={"threads": "1", "preserve_insertion_order": "false", **config})
+    threads = {"threads": "1", "async_threads": "0"}
+    database = duckdb.connect(path, config={**threads, "preserve_insertion_order": "false", **config})
     database.execute("SET GLOBAL TimeZone = 'UTC'")
     database.execute(MACROS)
     return database

@@ -69,7 +69,8 @@ class EmbeddedServer:
     A PostgreSQL server for as long as the ``with`` block lasts.
 
     ``directory`` is where it lives: created if it is missing, kept afterwards, and opened again with its data and its
-    password another time. Without it the server lives in a temporary directory that goes with it.
+    password another time. Without it the server lives in a temporary directory that goes with it, made in
+    ``temporary_root``, or else where the system makes such.
     ``bin_directory`` holds the programs ``initdb`` and ``postgres``; without it those of the wheel are used.
     ``settings`` are server settings as in postgresql.conf, ``{"fsync": "off"}`` for one; these win over the defaults.
 
@@ -88,11 +89,13 @@ class EmbeddedServer:
         self,
         *,
         directory: Path | None = None,
+        temporary_root: Path | None = None,
         bin_directory: Path | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.port = 0
         self._kept_directory = directory
+        self._wanted_root = temporary_root
         self._bin_directory = bin_directory
         self._settings = dict(settings or {})
         self._account = Account.without_root()
@@ -217,7 +220,8 @@ class EmbeddedServer:
             directory.chmod(0o711)
 
     def _temporary_root(self) -> str:
-        for root in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - mkdtemp makes the name and the mode
+        wanted = [str(self._wanted_root)] if self._wanted_root else []
+        for root in (*wanted, tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - mkdtemp makes name and mode
             if self._account.reaches(Path(root)):
                 return root
         raise ConfigurationError(

@@ -16,7 +16,8 @@ class Paper(Console):
     """
 
     def __init__(self) -> None:
-        super().__init__(width=None if sys.stdout.isatty() else _ENDLESS)
+        terminal = sys.stdout.isatty()
+        super().__init__(width=None if terminal else _ENDLESS, highlight=terminal)
 
     def on_broken_pipe(self) -> None:
         """Let whoever prints decide."""

@@ -7,10 +7,13 @@ Debian's PostgreSQL 15 is installed, on that as well (``pg15``), since 15 is wha
 ``one_server`` runs on the first only: mark what does not depend on the server's version.
 """
 
+import hmac
 import os
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from hashlib import pbkdf2_hmac, sha256
 from importlib.metadata import version
 from pathlib import Path
 from secrets import token_hex
@@ -27,8 +30,9 @@ DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 
 # What is lost in a power cut is lost with the test.
 NO_DURABILITY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-# Passwords here are random already; making each login slow on purpose would only make the tests slow.
-QUICK_LOGIN = {"scram_iterations": "1"}  # since PostgreSQL 16
+_MEMORY = Path("/dev/shm")  # noqa: S108 - below it, a directory of the server's own
+_ROOM_BYTES = 8 * 2**30
+"""What a dozen servers can't fill."""
 
 
 def servers() -> dict[str, Path | None]:
@@ -51,6 +55,35 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if metafunc.definition.get_closest_marker("one_server"):
             names = names[:1]
         metafunc.parametrize("server", names, indirect=True, scope="session")
+
+
+def quick_server(bin_directory: Path | None = None, **settings: str) -> EmbeddedServer:
+    """Return a server that keeps nothing on a disk if it can do without: a database is three hundred files."""
+    root = _MEMORY if _has_room(_MEMORY) else None
+    return EmbeddedServer(temporary_root=root, bin_directory=bin_directory, settings=NO_DURABILITY | settings)
+
+
+def _has_room(folder: Path) -> bool:
+    """Return whether a server fits in there, and may run its programs there, where it has to copy them."""
+    if not folder.is_dir():
+        return False
+    system = os.statvfs(folder)
+    return system.f_bavail * system.f_frsize >= _ROOM_BYTES and not system.f_flag & os.ST_NOEXEC
+
+
+def verifier(password: str) -> str:
+    """
+    Return what PostgreSQL keeps of a password, for ``CREATE ROLE … PASSWORD``; with one round of hashing.
+
+    Passwords here are random already: 4,096 rounds (RFC 5802; PostgreSQL, "scram_iterations") at each login would only
+    make the tests slow.
+    """
+    salt = os.urandom(16)
+    salted = pbkdf2_hmac("sha256", password.encode(), salt, 1)
+    stored = sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    given, stored_text, server_text = (b64encode(part).decode() for part in (salt, stored, server))
+    return f"SCRAM-SHA-256$1:{given}${stored_text}:{server_text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +155,12 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     with ExitStack() as stack:
         url = GIVEN_URL
         if not url:
-            settings = NO_DURABILITY | ({} if servers()[name] else QUICK_LOGIN)
-            url = stack.enter_context(EmbeddedServer(bin_directory=servers()[name], settings=settings)).url("postgres")
-        yield Server(name, url, stack.enter_context(dbapi.connect(url, autocommit=True)))
+            url = stack.enter_context(quick_server(servers()[name])).url("postgres")
+        shared = Server(name, url, stack.enter_context(dbapi.connect(url, autocommit=True)))
+        if not GIVEN_URL:
+            superuser = make_url(url)
+            shared.administer(f"ALTER ROLE {superuser.username} PASSWORD '{verifier(superuser.password or '')}'")
+        yield shared
 
 
 @pytest.fixture
@@ -141,7 +177,7 @@ def database_on(server: Server) -> Iterator[Database]:
     # Characters that have a meaning in a URL: whoever forgets to encode or decode them finds out in every test.
     database = Database(server, name=name, role=name, password=f"p@ss:w/rd%2B{token_hex(6)}")
     server.administer(
-        f"CREATE ROLE {name} LOGIN PASSWORD '{database.password}'",
+        f"CREATE ROLE {name} LOGIN PASSWORD '{verifier(database.password)}'",
         f"CREATE DATABASE {name} OWNER {name} TEMPLATE template0",
     )
     yield database
@@ -151,5 +187,5 @@ def database_on(server: Server) -> Iterator[Database]:
 @pytest.fixture
 def own_server() -> Iterator[EmbeddedServer]:
     """Give a server that only this test uses: it may be stopped and started. Takes about a second."""
-    with EmbeddedServer(settings=NO_DURABILITY | QUICK_LOGIN) as embedded:
+    with quick_server() as embedded:
         yield embedded

@@ -20,7 +20,7 @@ from typing import Any
 
 import migrator.commands
 import migrator.stages.park
-from migrator import cli
+from migrator import cli, digest
 
 LATE = (
     "asyncpg.protocol.protocol",
@@ -39,6 +39,7 @@ def main() -> None:
     """Start a job for each line that asks for one, wait for it for each line that asks for that."""
     for late in LATE:
         import_module(late)
+    digest.database()
     gc.freeze()  # what is there already is not looked at again, and so not copied, in every child
     print("ready", flush=True)  # noqa: T201 - this is how it talks
     for line in sys.stdin:

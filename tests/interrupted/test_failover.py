@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import asyncpg
 import pytest
 from fix_kinds import FLAGS, TARGET, Undisturbed, differences, state_of
-from fix_postgres import NO_DURABILITY, QUICK_LOGIN, Database, Server, database_on
+from fix_postgres import NO_DURABILITY, Database, Server, database_on
 from fix_warm import WarmJob, Zygote
 from sqlalchemy import make_url
 
@@ -19,7 +19,7 @@ from migrator.account import Account
 from migrator.embedded import EmbeddedServer
 
 pytestmark = pytest.mark.one_server
-SETTINGS = NO_DURABILITY | QUICK_LOGIN | {"synchronous_commit": "on"}
+SETTINGS = NO_DURABILITY | {"synchronous_commit": "on"}
 
 
 @dataclass(frozen=True, slots=True)

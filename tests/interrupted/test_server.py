@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from fix_kinds import FLAGS, TARGET, Undisturbed, differences, state_of
-from fix_postgres import NO_DURABILITY, QUICK_LOGIN, Database, Server, database_on
+from fix_postgres import Database, Server, database_on, quick_server
 from fix_warm import WarmJob, Zygote
 
 from migrator.embedded import EmbeddedServer
@@ -24,7 +24,7 @@ PATIENT = ("--retry-attempts", 10, "--retry-max-pause-seconds", 0.1)
 def stoppable() -> Iterator[EmbeddedServer]:
     """Give a server that tests may stop, if they start it again."""
     # What a client was told is committed has to be there after the crash; the disk's part in it is not tested.
-    with EmbeddedServer(settings=NO_DURABILITY | QUICK_LOGIN | {"synchronous_commit": "on"}) as embedded:
+    with quick_server(synchronous_commit="on") as embedded:
         yield embedded
 
 
