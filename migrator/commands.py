@@ -13,6 +13,18 @@ from migrator.report import CheckReport, Report, Status
 from migrator.settings import Settings
 
 
+async def _check(settings: Settings, progress: Progress) -> CheckReport:
+    from migrator import examine  # noqa: PLC0415 - with the drivers of the bulk way, as ``job.run`` has it
+
+    return await examine.check(settings, progress)
+
+
+async def _verify(settings: Settings, progress: Progress) -> Report:
+    from migrator import examine  # noqa: PLC0415 - as above
+
+    return await examine.verify(settings, progress)
+
+
 async def _status(settings: Settings, _progress: Progress) -> Status:
     return await job.status(settings)
 
@@ -33,8 +45,8 @@ async def _demo(settings: Settings, progress: Progress) -> Report:
 
 CALLS: Final[dict[str, Callable[[Settings, Progress], Awaitable[Report | CheckReport | Status]]]] = {
     "run": job.run,
-    "check": job.check,
-    "verify": job.verify,
+    "check": _check,
+    "verify": _verify,
     "status": _status,
     "repair": _repair,
     "reset": _reset,

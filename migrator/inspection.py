@@ -14,6 +14,7 @@ from migrator.blocking import Blocking, ask, blocking_crew
 from migrator.comparison import Comparison
 from migrator.contents import SourceTable
 from migrator.crew import Crew, all_of
+from migrator.cutting import cut, piece_bytes
 from migrator.digest import Digest
 from migrator.errors import SourceUnreadable
 from migrator.examples import Showing
@@ -22,7 +23,7 @@ from migrator.judge import Judge
 from migrator.keys import Keys, keys_of
 from migrator.lots import lots
 from migrator.names import TableName
-from migrator.pieces import WHOLE, Piece, cut, piece_bytes
+from migrator.pieces import WHOLE, Piece
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
 from migrator.rehearsal import Part, Rehearsed, prepare, rehearse, rehearse_alike

@@ -1,20 +1,8 @@
-"""
-How a large table is cut into pieces: each is read, committed and compared by itself, several at the same time.
-
-So one large table keeps all hands busy, and a kill costs no more than the pieces under way.
-"""
+"""A piece of a large table: read, committed and compared by itself, several side by side; ``cutting`` makes them."""
 
 from dataclasses import dataclass
 
 from migrator.contents import SourceTable
-from migrator.findings import Profile
-from migrator.scanning import ScanSession
-
-_A_HAND = 4
-"""Pieces for each hand, where one table would have to be waited for: the last hand is done soon after the first."""
-
-_LEAST_BYTES = 16 << 20
-"""Below, what a piece costs by itself (a session's scan begins, a transaction ends) begins to show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +16,7 @@ class Piece:
 
     def where(self, table: SourceTable) -> str:
         """Return the condition in SQLite's SQL; empty for the whole table."""
-        row = _row(table)
+        row = f"({', '.join(key_of(table))})"
         begin = f"{row} > ({self.after})" if self.after is not None else ""
         end = f"{row} <= ({self.last})" if self.last is not None else ""
         return " AND ".join(part for part in (begin, end) if part)
@@ -37,49 +25,6 @@ class Piece:
 WHOLE = Piece()
 
 
-def piece_bytes(profile: Profile, total_weight: int, jobs: int, chunk_bytes: int) -> int:
-    """
-    Return how large a table's pieces are to be: ``chunk_bytes``, or less if it is so large that others would wait.
-
-    ``total_weight`` is that of all tables together, shared by ``jobs`` hands.
-    """
-    if jobs == 1 or profile.weight * jobs <= total_weight:
-        return chunk_bytes
-    return min(chunk_bytes, max(_LEAST_BYTES, profile.bytes // (_A_HAND * jobs)))
-
-
-def cut(session: ScanSession, table: SourceTable, profile: Profile, size: int) -> tuple[Piece, ...]:
-    """
-    Return the pieces of about ``size`` bytes that a table comes in, in the order of its key.
-
-    SQLite walks over the keys once and remembers none of them. A table without a key to walk along (a column took each
-    of the rowid's names) is one piece. Blocks; raises SourceUnreadable.
-    """
-    rows = max(1, size * profile.rows // max(profile.bytes, 1))
-    if rows >= profile.rows or not _key(table):
-        return (WHOLE,)
-    pieces: list[Piece] = []
-    after: str | None = None
-    while (last := _last_key(session, table, after, rows)) is not None:
-        pieces.append(Piece(after, last))
-        after = last
-    return (*pieces, Piece(after))
-
-
-def _last_key(session: ScanSession, table: SourceTable, after: str | None, rows: int) -> str | None:
-    """Return the key of the last of so many rows after a key; None if there are not so many."""
-    key = _key(table)
-    literals = " || ', ' || ".join(f"quote({part})" for part in key)
-    begin = f" WHERE {Piece(after).where(table)}" if after is not None else ""
-    found = session.ask(
-        f"SELECT {literals} AS last FROM {table.quoted}{begin} ORDER BY {', '.join(key)} LIMIT 1 OFFSET {rows - 1}"
-    )
-    return str(found[0]["last"]) if found else None
-
-
-def _key(table: SourceTable) -> list[str]:
+def key_of(table: SourceTable) -> list[str]:
+    """Return what a table is walked along: its rowid, or the columns of its key; nothing if it has neither."""
     return [table.rowid] if table.rowid else [column.quoted for column in table.key]
-
-
-def _row(table: SourceTable) -> str:
-    return f"({', '.join(_key(table))})"

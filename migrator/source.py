@@ -11,8 +11,8 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import adbc_driver_sqlite.dbapi as adbc
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -21,8 +21,10 @@ from migrator import contents
 from migrator.contents import SourceDatabase
 from migrator.errors import SourceChanged
 from migrator.retry import is_transient
-from migrator.scanning import ScanSession
 from migrator.source_file import Fingerprint, Stamp, stamp, unreadable, uri_of
+
+if TYPE_CHECKING:
+    from migrator.scanning import ScanSession
 
 
 class Source:
@@ -81,8 +83,13 @@ class Source:
         return Fingerprint(*(self._stamp or stamp(self.path)), digest)
 
     @contextmanager
-    def session(self) -> Iterator[ScanSession]:
+    def session(self) -> Iterator["ScanSession"]:
         """Open one connection for scans, in one read transaction: its scans all see the same moment."""
+        # Not before somebody scans: a run with nothing left to do is over before the drivers would have been loaded.
+        import adbc_driver_sqlite.dbapi as adbc  # noqa: PLC0415
+
+        from migrator.scanning import ScanSession  # noqa: PLC0415
+
         try:
             connection = adbc.connect(self.uri)
         except adbc.Error as error:

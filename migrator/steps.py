@@ -4,8 +4,7 @@ What the job and the smaller commands have in common: both ends opened, and stag
 Every function here takes settings and ends, and leaves the order of things to ``job.py``.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 from uuid import UUID, uuid4
@@ -13,17 +12,10 @@ from uuid import UUID, uuid4
 import structlog
 from tenacity import AsyncRetrying
 
-from migrator import history, ledger, loads
-from migrator.contents import SourceDatabase
-from migrator.errors import ConfigurationError, MigratorError, SourceChanged, ValuesRefused
+from migrator import history, ledger
+from migrator.errors import ConfigurationError, SourceChanged
 from migrator.events import Event
-from migrator.examples import Showing
-from migrator.findings import Finding, Profile
-from migrator.handover import Handover
-from migrator.names import TableName
-from migrator.plan import Plan, make_plan
-from migrator.progress import Progress
-from migrator.report import Report, TableLine
+from migrator.report import Report
 from migrator.retry import patience
 from migrator.rules import Rules
 from migrator.runner import Runner
@@ -33,21 +25,12 @@ from migrator.source import Source
 from migrator.source_file import Fingerprint, check_file
 from migrator.stages.init_sql import InitNames, init_sql
 from migrator.stages.lock import Lock, lock
-from migrator.stages.preflight import (
-    Allowed,
-    preflight,
-    refuse,
-)
 from migrator.stages.reset import reset as empty
 from migrator.stages.restore import restore
 from migrator.stages.schema import alembic_project
 from migrator.stages.upgrade import upgrade
-from migrator.stages.verify import NOTHING_KNOWN
-from migrator.stages.verify import verify as compare
 from migrator.stages.wait import ServerFacts, wait
-from migrator.survey import Survey
-from migrator.target import Target, TargetDatabase
-from migrator.verdict import Verdict
+from migrator.target import Target
 from migrator.watchdog import give_up_all
 
 log = structlog.get_logger()
@@ -155,105 +138,6 @@ async def run_init_sql(target: Target, settings: Settings) -> None:
         )
 
 
-async def plan_of(settings: Settings, contents: SourceDatabase, target: Target) -> Plan:
-    """Pair both ends under the operator's rules; raises what ``make_plan`` raises."""
-    return make_plan(contents, await describe_target(target, settings), Rules.load(settings.rules, settings.exclude))
-
-
-async def describe_target(target: Target, settings: Settings) -> TargetDatabase:
-    """Return the tables of the application's schema."""
-    async with target.connect() as connection:
-        name = await target.schema_of_application(connection, settings.target_schema)
-        return await target.describe(connection, name)
-
-
-Intact = Callable[[], Awaitable[None]]
-"""Tells whether the source's file is damaged."""
-
-
-async def look_before(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how to go about it
-    settings: Settings, source: Source, target: Target, plan: Plan, progress: Progress, intact: Intact
-) -> dict[TableName, Survey]:
-    """Call preflight with what the ledger knows to be in the target; ``intact`` tells whether the file is damaged."""
-    return await preflight(
-        source,
-        target,
-        plan,
-        await known_rows(target),
-        jobs=settings.jobs,
-        batch_bytes=settings.batch_bytes,
-        chunk_bytes=settings.chunk_bytes,
-        showing=Showing(settings.examples, settings.mask_values),
-        progress=progress,
-        intact=intact,
-    )
-
-
-async def known_rows(target: Target) -> Allowed:
-    """Return what the ledger knows to be in the target."""
-    async with target.connect() as connection:
-        if not await ledger.exists(connection):
-            return Allowed(frozenset(), {})
-        begun = {name: so_far.brought.rows for name, so_far in (await loads.begun(connection)).items()}
-        return Allowed(frozenset(await loads.copied(connection)), await loads.seeded_rows(connection) | begun)
-
-
-async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how to go about it
-    settings: Settings,
-    source: Source,
-    target: Target,
-    plan: Plan,
-    progress: Progress,
-    surveys: Mapping[TableName, Survey] = NOTHING_KNOWN,
-    *,
-    hands: asyncio.Semaphore | None = None,
-    ready: Handover[TableName] | None = None,
-    note: UUID | None = None,
-) -> list[Verdict]:
-    """Call verify with what the settings say; ``note`` is the run that may write of it."""
-    return await compare(
-        source,
-        target,
-        plan,
-        jobs=settings.jobs,
-        batch_bytes=settings.batch_bytes,
-        chunk_bytes=settings.chunk_bytes,
-        hands=hands,
-        ready=ready,
-        showing=Showing(settings.examples, settings.mask_values),
-        progress=progress,
-        surveys=surveys,
-        file=settings.differences,
-        note=note,
-    )
-
-
-@asynccontextmanager
-async def beside(work: Coroutine[object, object, T]) -> AsyncIterator["asyncio.Task[T]"]:
-    """Have work done while the block runs, and give the task that does it; at the block's end it is cancelled."""
-    task = asyncio.create_task(work)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-def refusal_of(findings: list[Finding]) -> MigratorError | None:
-    """Return the error that the findings amount to, or None."""
-    try:
-        refuse(findings)
-    except ValuesRefused as error:
-        return error
-    return None
-
-
-def tell_skipped(plan: Plan) -> None:
-    """Log what is left out, a line each."""
-    for skipped in plan.skipped:
-        log.info(Event.TABLE_SKIPPED, table=skipped.name, reason=skipped.reason)
-
-
 async def nothing_left(
     settings: Settings, target: Target, runner: Runner, migrated: Fingerprint, now: Fingerprint
 ) -> Report:
@@ -274,43 +158,6 @@ async def nothing_left(
         await runner("upgrade", lambda: upgrade(target, alembic_project(settings)))
     await history.make_ready(target)
     return Report("already migrated and verified: nothing to do", timings=tuple(runner.timings), notes=tuple(notes))
-
-
-async def report_of(target: Target, plan: Plan, verdicts: list[Verdict], runner: Runner, headline: str) -> Report:
-    """Return the report on verified tables."""
-    async with target.connect() as connection:
-        copied = await loads.copied(connection) if await ledger.exists(connection) else {}
-    lines = tuple(
-        TableLine(
-            str(verdict.table),
-            verdict.source.rows,
-            verdict.target.rows,
-            copied[verdict.table].bytes if verdict.table in copied else None,
-            verified=verdict.equal,
-            copy_seconds=round(copied[verdict.table].seconds, 3) if verdict.table in copied else None,
-            verify_seconds=round(verdict.seconds, 3),
-        )
-        for verdict in verdicts
-    )
-    rows = sum(line.source_rows for line in lines)
-    return Report(f"{headline} ({len(lines)} tables, {rows:,} rows)", lines, plan.skipped, tuple(runner.timings))
-
-
-def what_was_decided(plan: Plan, profiles: Iterable[Profile]) -> tuple[str, ...]:
-    """Return what rules, and the one assumption, made of values, and what else is worth knowing, of loaded tables."""
-    profiles = list(profiles)
-    in_utc = [
-        f"{table.source.name}.{column.source.name}"
-        for table in plan.tables
-        for column in table.columns
-        if column.target.type_name == "timestamptz" and column.rule.timezone is None
-    ]
-    assumed = (f"text without an offset was read as UTC in: {', '.join(in_utc)}",) if in_utc else ()
-    return (
-        *(change.line() for profile in profiles for change in profile.changes),
-        *assumed,
-        *(f"WARNING: {remark.line()}" for profile in profiles for remark in profile.remarks),
-    )
 
 
 def run_id_of_log() -> UUID:

@@ -16,7 +16,7 @@ import pytest
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator import job
+from migrator import examine, job
 from migrator.findings import Finding
 from migrator.progress import Silent
 from migrator.report import CheckReport, Report
@@ -57,7 +57,7 @@ class Move:
 
     async def check(self) -> CheckReport:
         """Run ``migrator check``."""
-        return await job.check(self.settings, Silent())
+        return await examine.check(self.settings, Silent())
 
     async def run(self) -> Report:
         """Run ``migrator run``."""

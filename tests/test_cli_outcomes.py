@@ -4,18 +4,21 @@ The command as an operator meets it: each bad input gives one clear line and the
 Everything runs in a process of its own, on real files and servers. After a refusal the target is as it was.
 """
 
+import asyncio
 import json
 import os
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from fix_job import Cli, Ended, catalogs, contents, quick_flags, until
+from fix_job import Cli, Ended, catalogs, clean_environment, contents, quick_flags, until
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from sqlalchemy import make_url
@@ -256,6 +259,21 @@ async def test_verify_says_so_when_a_value_was_changed(dryad_file: Path, databas
     again = cli("run", *flags, "--alembic-config", ALEMBIC_INI, "--format", "json", MIGRATOR_TARGET_URL=database.url)
     assert again.code == 0
     assert json.loads(again.stdout)["headline"].endswith("nothing to do")
+
+
+async def test_a_second_run_loads_nothing_that_moves_rows(
+    make_sqlite: MakeSqlite, database: Database, cli: Cli
+) -> None:
+    """Compose starts the finished container again: it is over before Arrow, DuckDB and the scans would be loaded."""
+    source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    assert _move(cli, source, database).code == 0
+    code = "import sys; from migrator import cli; failed = cli.main(sys.argv[1:]); "
+    code += "print(failed, sorted({'pyarrow', 'duckdb', 'pgpq', 'adbc_driver_sqlite'} & set(sys.modules)))"
+    command = (sys.executable, "-c", code, "run", "--source", str(source), "--schema", "existing")
+    environment = clean_environment() | {"MIGRATOR_TARGET_URL": database.url}
+    done = await asyncio.to_thread(subprocess.check_output, command, env=environment, text=True)
+    assert done.splitlines()[-1] == "0 []", done
 
 
 async def test_reports_in_a_file_or_pipe(make_sqlite: MakeSqlite, database: Database, cli: Cli) -> None:

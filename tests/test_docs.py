@@ -169,9 +169,9 @@ def test_no_module_of_the_architecture_is_gone() -> None:
 
 
 def stages_of_the_job() -> list[str]:
-    """Return the stages in the order in which job.py runs them."""
-    run = read(ROOT / "migrator" / "job.py").partition("async def check(")[0]
-    return re.findall(r"\b(?:runner|stage)\(\s*\"(\w+)\"", run)
+    """Return the stages in the order in which job.py and move.py run them."""
+    run = read(ROOT / "migrator" / "job.py").partition("async def repair(")[0]
+    return re.findall(r"\b(?:runner|stage)\(\s*\"(\w+)\"", run + read(ROOT / "migrator" / "move.py"))
 
 
 @pytest.mark.parametrize("page", [ARCHITECTURE, ROOT / "README.md"], ids=["architecture", "readme"])

@@ -25,7 +25,7 @@ import pytest
 from fix_job import settings_of
 from fix_postgres import Database
 
-from migrator import job
+from migrator import examine, job
 from migrator.errors import Mismatch
 from migrator.plan import ColumnPlan
 from migrator.progress import Silent
@@ -175,7 +175,7 @@ async def test_in_quick_forms(database: Database, tmp_path: Path, erring: Change
     found = await told(settings, file, job.run)
     assert [name for name, rows in erring.items() if not rows] == []
     assert found == {(f"public.{name}", row, name) for name, rows in erring.items() for row in rows}
-    assert await told(settings, file, job.verify) == found
+    assert await told(settings, file, examine.verify) == found
 
 
 @pytest.mark.one_server

@@ -10,7 +10,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from structlog.testing import capture_logs
 
-from migrator import job
+from migrator import examine, job
 from migrator.errors import MigratorError, Mismatch, RowsInTheWay, SourceChanged, TargetRefused
 from migrator.progress import Silent
 
@@ -136,7 +136,7 @@ async def test_rows_that_somebody_put_there_are_not_touched(dryad_file: Path, da
     with closing(sqlite3.connect(other)) as connection:
         connection.executescript(source_users)
     settings = settings_of(other, database)
-    checked = await job.check(settings, Silent())
+    checked = await examine.check(settings, Silent())
     assert isinstance(checked.failure, RowsInTheWay)
     with pytest.raises(RowsInTheWay, match=r"public\.users \(2\)"):
         await job.run(settings, Silent())
@@ -147,12 +147,12 @@ async def test_a_damaged_value_is_found_and_its_table_named(dryad_file: Path, da
     """One changed value among all: verify raises Mismatch, whose exit code is 1, and names the table only."""
     settings = dryad_settings(dryad_file, database)
     await job.run(settings, Silent())
-    await job.verify(settings, Silent())
+    await examine.verify(settings, Silent())
     await database.execute(
         "UPDATE messages SET content = content || ' ' WHERE id = (SELECT max(id) FROM messages WHERE content <> '')"
     )
     with pytest.raises(Mismatch, match=r"public\.messages") as caught:
-        await job.verify(settings, Silent())
+        await examine.verify(settings, Silent())
     assert caught.value.exit_code == 1
     assert caught.value.facts["tables"] == ["public.messages"]
 
@@ -167,8 +167,8 @@ async def test_check_verify_and_status_write_nothing(dryad_file: Path, database:
         url = database.server.url(database.name, reader, "r")
         settings = dryad_settings(dryad_file, database, target_url=url)
         before = await catalogs(database)
-        check = await job.check(settings, Silent())
-        verify = await job.verify(settings, Silent())
+        check = await examine.check(settings, Silent())
+        verify = await examine.verify(settings, Silent())
         status = await job.status(settings)
         assert check.failure is None
         assert check.findings == ()

@@ -9,7 +9,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from structlog.testing import capture_logs
 
-from migrator import job
+from migrator import examine, job
 from migrator.errors import Mismatch
 from migrator.progress import Silent
 
@@ -102,10 +102,10 @@ async def test_a_difference_in_any_part_is_found(make_sqlite: MakeSqlite, databa
     await database.execute("CREATE TABLE big (id bigint PRIMARY KEY, t text)")
     settings = settings_of(source, database, jobs=2, chunk_bytes=30_000)
     await job.run(settings, Silent())
-    report = await job.verify(settings, Silent())
+    report = await examine.verify(settings, Silent())
     assert [line.verified for line in report.tables] == [True]
     await database.execute(f"UPDATE big SET t = 'x' WHERE id = {place}")
     with pytest.raises(Mismatch) as caught:
-        await job.verify(settings, Silent())
+        await examine.verify(settings, Silent())
     [difference] = caught.value.facts["differences"]
     assert [example["key"] for example in difference["examples"]] == [{"id": str(place)}]

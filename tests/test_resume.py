@@ -8,7 +8,7 @@ from fix_job import catalogs, contents, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator import job
+from migrator import examine, job
 from migrator.errors import GaveUp, RowsInTheWay, SourceChanged, TargetRefused
 from migrator.progress import Silent
 
@@ -241,4 +241,4 @@ async def test_a_run_that_lost_its_lock_writes_no_more(
     with pytest.raises(GaveUp, match="another run has taken over"):
         await job.run(settings, Silent())
     assert reports[0].headline.startswith("migrated")
-    await job.verify(settings, Silent())
+    await examine.verify(settings, Silent())

@@ -13,7 +13,7 @@ from fix_job import settings_of
 from fix_postgres import Database
 from structlog.testing import capture_logs
 
-from migrator import job
+from migrator import examine, job
 from migrator.errors import Mismatch
 from migrator.progress import Silent
 from migrator.settings import Settings
@@ -129,7 +129,7 @@ async def test_a_tampered_cell_among_100000_rows_is_named(database: Database, tm
 async def told(settings: Settings, file: Path) -> list[dict]:
     """Run ``migrator verify``, which must end in exit code 1, and return the file of differences."""
     with pytest.raises(Mismatch) as caught:
-        await job.verify(settings, Silent())
+        await examine.verify(settings, Silent())
     assert caught.value.exit_code == 1
     written = await asyncio.to_thread(file.read_text, encoding="utf-8")
     lines = [json.loads(line) for line in written.removesuffix("\n").split("\n")]
@@ -208,10 +208,10 @@ async def test_what_the_job_takes_away_and_brings_back_is_no_difference(database
     await database.execute(SCHEMA)
     settings = settings_of(small(tmp_path / "s.db"), database)
     await job.run(settings, Silent())
-    await job.verify(settings, Silent())
+    await examine.verify(settings, Silent())
     await database.execute("SELECT setval('t_id_seq', 198)")
     with pytest.raises(Mismatch, match=r"sequence public\.t_id_seq gives 199 next"):
-        await job.verify(settings, Silent())
+        await examine.verify(settings, Silent())
 
 
 async def test_a_file_that_cannot_be_written_hides_no_difference(database: Database, tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ async def test_a_file_that_cannot_be_written_hides_no_difference(database: Datab
     await database.execute("UPDATE t SET name = 'secret' WHERE id = 7")
     settings = settings_of(path, database, differences=tmp_path / "no" / "where", mask_values=True)
     with pytest.raises(Mismatch) as caught, capture_logs() as events:
-        await job.verify(settings, Silent())
+        await examine.verify(settings, Silent())
     assert "warning.report" in [event["event"] for event in events]
     assert "secret" not in f"{caught.value} {caught.value.facts} {events}"
     assert "'7'" in str(caught.value)

@@ -6,9 +6,10 @@ from contextlib import closing
 import pytest
 from fix_sqlite import MakeSqlite
 
+from migrator.cutting import cut, piece_bytes
 from migrator.findings import Profile
 from migrator.names import TableName
-from migrator.pieces import WHOLE, cut, piece_bytes
+from migrator.pieces import WHOLE
 from migrator.source import Source
 
 ROWS = 1000

@@ -1,0 +1,106 @@
+"""What moving and examining have in common: both ends paired, compared and reported on, as the settings say."""
+
+import asyncio
+from collections.abc import Mapping
+from uuid import UUID
+
+import structlog
+
+from migrator import ledger, loads
+from migrator.contents import SourceDatabase
+from migrator.events import Event
+from migrator.examples import Showing
+from migrator.handover import Handover
+from migrator.names import TableName
+from migrator.plan import Plan, make_plan
+from migrator.progress import Progress
+from migrator.report import Report, TableLine
+from migrator.rules import Rules
+from migrator.runner import Runner
+from migrator.settings import Settings
+from migrator.source import Source
+from migrator.stages.preflight import Allowed
+from migrator.stages.verify import NOTHING_KNOWN
+from migrator.stages.verify import verify as compare
+from migrator.survey import Survey
+from migrator.target import Target, TargetDatabase
+from migrator.verdict import Verdict
+
+log = structlog.get_logger()
+
+
+async def plan_of(settings: Settings, contents: SourceDatabase, target: Target) -> Plan:
+    """Pair both ends under the operator's rules; raises what ``make_plan`` raises."""
+    return make_plan(contents, await describe_target(target, settings), Rules.load(settings.rules, settings.exclude))
+
+
+async def describe_target(target: Target, settings: Settings) -> TargetDatabase:
+    """Return the tables of the application's schema."""
+    async with target.connect() as connection:
+        name = await target.schema_of_application(connection, settings.target_schema)
+        return await target.describe(connection, name)
+
+
+def tell_skipped(plan: Plan) -> None:
+    """Log what is left out, a line each."""
+    for skipped in plan.skipped:
+        log.info(Event.TABLE_SKIPPED, table=skipped.name, reason=skipped.reason)
+
+
+async def known_rows(target: Target) -> Allowed:
+    """Return what the ledger knows to be in the target."""
+    async with target.connect() as connection:
+        if not await ledger.exists(connection):
+            return Allowed(frozenset(), {})
+        begun = {name: so_far.brought.rows for name, so_far in (await loads.begun(connection)).items()}
+        return Allowed(frozenset(await loads.copied(connection)), await loads.seeded_rows(connection) | begun)
+
+
+async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how to go about it
+    settings: Settings,
+    source: Source,
+    target: Target,
+    plan: Plan,
+    progress: Progress,
+    surveys: Mapping[TableName, Survey] = NOTHING_KNOWN,
+    *,
+    hands: asyncio.Semaphore | None = None,
+    ready: Handover[TableName] | None = None,
+    note: UUID | None = None,
+) -> list[Verdict]:
+    """Call verify with what the settings say; ``note`` is the run that may write of it."""
+    return await compare(
+        source,
+        target,
+        plan,
+        jobs=settings.jobs,
+        batch_bytes=settings.batch_bytes,
+        chunk_bytes=settings.chunk_bytes,
+        hands=hands,
+        ready=ready,
+        showing=Showing(settings.examples, settings.mask_values),
+        progress=progress,
+        surveys=surveys,
+        file=settings.differences,
+        note=note,
+    )
+
+
+async def report_of(target: Target, plan: Plan, verdicts: list[Verdict], runner: Runner, headline: str) -> Report:
+    """Return the report on verified tables."""
+    async with target.connect() as connection:
+        copied = await loads.copied(connection) if await ledger.exists(connection) else {}
+    lines = tuple(
+        TableLine(
+            str(verdict.table),
+            verdict.source.rows,
+            verdict.target.rows,
+            copied[verdict.table].bytes if verdict.table in copied else None,
+            verified=verdict.equal,
+            copy_seconds=round(copied[verdict.table].seconds, 3) if verdict.table in copied else None,
+            verify_seconds=round(verdict.seconds, 3),
+        )
+        for verdict in verdicts
+    )
+    rows = sum(line.source_rows for line in lines)
+    return Report(f"{headline} ({len(lines)} tables, {rows:,} rows)", lines, plan.skipped, tuple(runner.timings))

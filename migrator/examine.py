@@ -1,0 +1,94 @@
+"""The commands that only look, ``check`` and ``verify``: they write nothing, and take no lock."""
+
+from functools import partial
+
+from migrator.both_ends import compare_all, known_rows, plan_of, report_of, tell_skipped
+from migrator.errors import MigratorError, ValuesRefused
+from migrator.examples import Showing
+from migrator.findings import Finding
+from migrator.inspection import check_intact, look_at_source, look_over
+from migrator.progress import Progress
+from migrator.report import CheckReport, Report
+from migrator.settings import Settings
+from migrator.source import Source
+from migrator.source_file import check_file
+from migrator.stages.preflight import occupied_tables, refuse, strangers_in
+from migrator.steps import open_ends, runner_of, wait_for
+from migrator.strangers import refusal
+
+
+async def check(settings: Settings, progress: Progress) -> CheckReport:
+    """
+    Look the source over as preflight does, against the target as it is. Writes nothing, and takes no lock.
+
+    Without a target in the settings it is the source alone that is looked at.
+    """
+    if not settings.has_target:
+        return await _check_alone(settings)
+    runner = runner_of(settings)
+    async with open_ends(settings) as (source, target):
+        await runner("wait", lambda: wait_for(target, settings, to_write=False))
+        plan = await plan_of(settings, await source.describe(), target)
+        tell_skipped(plan)
+        showing = Showing(settings.examples, settings.mask_values)
+        surveys = await runner(
+            "preflight",
+            lambda: look_over(
+                source,
+                target,
+                plan,
+                jobs=settings.jobs,
+                batch_bytes=settings.batch_bytes,
+                chunk_bytes=settings.chunk_bytes,
+                showing=showing,
+                progress=progress,
+                intact=partial(check_intact, source),
+            ),
+        )
+        allowed = await known_rows(target)
+        pending = [table for table in plan.tables if table.name not in allowed.loaded]
+        strangers = await strangers_in(
+            source,
+            target,
+            await occupied_tables(target, pending, allowed),
+            {one.profile.table: one.profile for one in surveys},
+            batch_bytes=settings.batch_bytes,
+            showing=showing,
+        )
+    findings = [finding for one in surveys for finding in one.findings]
+    failure = _refusal_of(findings) or (refusal(strangers) if strangers else None)
+    return CheckReport(tuple(one.profile for one in surveys), tuple(findings), plan.skipped, failure)
+
+
+async def _check_alone(settings: Settings) -> CheckReport:
+    check_file(settings.source_path)
+    source = Source(settings.source_path)
+    try:
+        contents = await source.describe()
+        surveys = await runner_of(settings)(
+            "preflight",
+            lambda: look_at_source(source, contents.tables, jobs=settings.jobs, batch_bytes=settings.batch_bytes),
+        )
+    finally:
+        await source.close()
+    findings = tuple(finding for one in surveys for finding in one.findings)
+    return CheckReport(tuple(one.profile for one in surveys), findings, contents.skipped, against_target=False)
+
+
+async def verify(settings: Settings, progress: Progress) -> Report:
+    """Compare every value of both ends, at any time. Writes nothing, and takes no lock."""
+    runner = runner_of(settings)
+    async with open_ends(settings) as (source, target):
+        await runner("wait", lambda: wait_for(target, settings, to_write=False))
+        plan = await plan_of(settings, await source.describe(), target)
+        verdicts = await runner("verify", lambda: compare_all(settings, source, target, plan, progress))
+        return await report_of(target, plan, verdicts, runner, "every value of every row is equal")
+
+
+def _refusal_of(findings: list[Finding]) -> MigratorError | None:
+    """Return the error that the findings amount to, or None."""
+    try:
+        refuse(findings)
+    except ValuesRefused as error:
+        return error
+    return None

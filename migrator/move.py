@@ -1,0 +1,200 @@
+"""
+The move: the job's stages from ``schema`` to ``upgrade``, in order.
+
+What reads and sends values is imported from here on, so that a run with nothing left to do is over before it would have
+been loaded.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TypeVar
+
+from migrator import history
+from migrator.book import Book
+from migrator.both_ends import compare_all, known_rows, plan_of, report_of, tell_skipped
+from migrator.examples import Showing
+from migrator.explain import explain
+from migrator.findings import Profile
+from migrator.handover import Handover
+from migrator.inspection import check_intact
+from migrator.names import TableName
+from migrator.plan import Plan
+from migrator.progress import Progress, Silent
+from migrator.report import Report
+from migrator.settings import Settings
+from migrator.source import Source
+from migrator.source_file import Fingerprint
+from migrator.stages.analyze import analyze
+from migrator.stages.copy import copy
+from migrator.stages.park import park
+from migrator.stages.preflight import preflight
+from migrator.stages.restore import restore
+from migrator.stages.schema import alembic_project, schema
+from migrator.stages.sequences import sequences
+from migrator.stages.upgrade import upgrade
+from migrator.survey import Survey
+from migrator.target import Target
+from migrator.verdict import Verdict
+
+T = TypeVar("T")
+
+
+async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
+    settings: Settings, source: Source, target: Target, run_book: Book, fingerprint: Fingerprint, progress: Progress
+) -> Report:
+    """
+    Go through the stages from ``schema`` to ``upgrade``, and return the report of a complete migration.
+
+    Raises an error of the tree. What was committed until then is in the ledger.
+    """
+    stage = run_book.stage
+    contents = await source.describe()
+    await history.go_on_with(target, fingerprint, run_book.run_id)
+    async with _beside(check_intact(source)) as looking:
+        looks = [looking]
+        await stage("schema", lambda: schema(contents, target, settings, run_book.run_id))
+        plan = await plan_of(settings, contents, target)
+        tell_skipped(plan)
+
+        async def intact() -> None:
+            await (looks.pop() if looks else check_intact(source))  # a second try looks anew
+
+        surveys = await stage("preflight", lambda: _look_before(settings, source, target, plan, progress, intact))
+    rows = {name: survey.profile.rows for name, survey in surveys.items()}
+    await stage("park", lambda: park(target, plan, rows, run_book.run_id))
+    progress.begin("copy", {str(name): count for name, count in rows.items()})
+    verdicts = await _carry(settings, source, target, plan, surveys, run_book, progress)
+    progress.finish()
+    await history.complete(target, fingerprint, await source.fingerprint(), run_book.run_id)
+    await _finish(settings, target, run_book)
+    headline = "migrated: every value of every row is in the target"
+    report = await report_of(target, plan, verdicts, run_book.runner, headline)
+    return replace(report, notes=_what_was_decided(plan, [survey.profile for survey in surveys.values()]))
+
+
+async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
+    settings: Settings,
+    source: Source,
+    target: Target,
+    plan: Plan,
+    surveys: Mapping[TableName, Survey],
+    run_book: Book,
+    progress: Progress,
+) -> list[Verdict]:
+    """
+    Go through the stages from ``copy`` to ``verify``, which overlap.
+
+    A table's keys come back when its rows are there, and when they stand it is analyzed and compared, while other
+    tables are still copied; or, with ``settings.in_turn``, each stage begins when the one before has ended. What reads
+    or sends values, for ``copy`` and ``verify``, has ``settings.jobs`` hands.
+    """
+    stage, run_id, jobs, hands = run_book.stage, run_book.run_id, settings.jobs, asyncio.Semaphore(settings.jobs)
+    copied: Handover[TableName] = Handover()
+    standing: Handover[TableName] = Handover()
+
+    async def bring() -> None:
+        await stage(
+            "copy",
+            lambda: copy(
+                source,
+                target,
+                plan,
+                surveys,
+                run_id=run_id,
+                hands=hands,
+                batch_bytes=settings.batch_bytes,
+                chunk_bytes=settings.chunk_bytes,
+                stall_seconds=settings.stall_timeout_seconds,
+                progress=progress,
+                done=copied,
+            ),
+        )
+        await copied.close()
+
+    async def stand() -> None:
+        await stage("restore", lambda: restore(target, jobs, run_id, copied, standing))
+        await stage("sequences", lambda: sequences(source, target, plan))
+        await standing.close()
+
+    async def count() -> None:
+        await stage("analyze", lambda: analyze(target, standing, jobs))
+
+    async def look() -> list[Verdict]:
+        return await stage(
+            "verify",
+            lambda: compare_all(
+                settings, source, target, plan, Silent(), surveys, hands=hands, ready=standing, note=run_id
+            ),
+        )
+
+    if settings.in_turn:
+        for work in (bring, stand, count):
+            await work()
+        return await look()
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in (bring, stand, count):
+                group.create_task(work())
+            verdicts = group.create_task(look())
+    except ExceptionGroup as failures:
+        raise explain(failures) or failures from failures
+    return verdicts.result()
+
+
+async def _finish(settings: Settings, target: Target, run_book: Book) -> None:
+    """Bring the schema to its newest revision, and let the application start."""
+    if settings.schema_mode == "alembic":
+        await run_book.stage("upgrade", lambda: upgrade(target, alembic_project(settings)))
+    await history.make_ready(target)
+
+
+Intact = Callable[[], Awaitable[None]]
+"""Tells whether the source's file is damaged."""
+
+
+async def _look_before(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how to go about it
+    settings: Settings, source: Source, target: Target, plan: Plan, progress: Progress, intact: Intact
+) -> dict[TableName, Survey]:
+    """Call preflight with what the ledger knows to be in the target; ``intact`` tells whether the file is damaged."""
+    return await preflight(
+        source,
+        target,
+        plan,
+        await known_rows(target),
+        jobs=settings.jobs,
+        batch_bytes=settings.batch_bytes,
+        chunk_bytes=settings.chunk_bytes,
+        showing=Showing(settings.examples, settings.mask_values),
+        progress=progress,
+        intact=intact,
+    )
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[object, object, T]) -> AsyncIterator["asyncio.Task[T]"]:
+    """Have work done while the block runs, and give the task that does it; at the block's end it is cancelled."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _what_was_decided(plan: Plan, profiles: Iterable[Profile]) -> tuple[str, ...]:
+    """Return what rules, and the one assumption, made of values, and what else is worth knowing, of loaded tables."""
+    profiles = list(profiles)
+    in_utc = [
+        f"{table.source.name}.{column.source.name}"
+        for table in plan.tables
+        for column in table.columns
+        if column.target.type_name == "timestamptz" and column.rule.timezone is None
+    ]
+    assumed = (f"text without an offset was read as UTC in: {', '.join(in_utc)}",) if in_utc else ()
+    return (
+        *(change.line() for profile in profiles for change in profile.changes),
+        *assumed,
+        *(f"WARNING: {remark.line()}" for profile in profiles for remark in profile.remarks),
+    )
