@@ -21,6 +21,10 @@ from migrator.scanning import Lane, ScanSession
 from migrator.target import TargetTable
 
 Shape = tuple[tuple[object, ...], ...]
+_BUCKETS = 1024
+"""Enough that a difference is looked for in a small part of a table, few enough to cost nothing."""
+_FEW_ROWS = 1_000
+"""So many are looked through as a whole; parts of them would only take room, thousands of tables' at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,12 @@ class Comparison:
         readings = self.readings
         types = tuple(pair.target.type_name for pair in self.pairs)
         lanes = tuple(lane.storage for lane in self.lanes)
-        return types, lanes, source_side(readings).forms, target_side(readings).forms, self.key
+        return types, lanes, source_side(readings).forms, target_side(readings).forms, self.key, (self.buckets,)
+
+    @property
+    def buckets(self) -> int:
+        """In how many parts the rows are digested: in the differing ones a difference is looked for row by row."""
+        return _BUCKETS if self.profile.rows > _FEW_ROWS else 1
 
     @property
     def key(self) -> tuple[int, ...]:

@@ -110,9 +110,9 @@ def find(  # noqa: PLR0913 - both ends, where to look, and what to tell
         with opened(str(Path(folder) / "rows.duckdb"), config) as database:
             readings = comparison.readings
             with source.session() as scanning, source_rows(scanning, address, comparison) as reader:
-                _keep(database, "source_rows", reader, source_side(readings), comparison.key, buckets)
+                _keep(database, "source_rows", reader, source_side(readings), comparison, buckets)
             with ReadingSession(address) as session, target_rows(session, comparison) as reader:
-                _keep(database, "target_rows", reader, target_side(readings), comparison.key, buckets)
+                _keep(database, "target_rows", reader, target_side(readings), comparison, buckets)
             for row in _rows(database, comparison):
                 for difference in _of_row(comparison, row):
                     shown = _masked(difference, key=not comparison.key) if mask_values else difference
@@ -128,11 +128,11 @@ def _keep(  # noqa: PLR0913, PLR0917 - a table, and what is known of its rows
     name: str,
     reader: pa.RecordBatchReader,
     side: Side,
-    key: Sequence[int],
+    comparison: Comparison,
     buckets: Sequence[int],
 ) -> None:
-    sql = hashes(side.forms, key)
-    keys = "".join(f", {side.forms[place]} AS k{i}" for i, place in enumerate(key))
+    sql = hashes(side.forms, comparison)
+    keys = "".join(f", {side.forms[place]} AS k{i}" for i, place in enumerate(comparison.key))
     wanted = ", ".join(map(str, buckets))
     database.register("rows_read", reader)
     database.execute(

@@ -23,9 +23,6 @@ from migrator.pieces import WHOLE, Piece
 from migrator.reading import ReadingSession
 from migrator.scanning import ScanSession
 
-BUCKETS = 1024
-"""Enough that a difference is looked for in a small part of a table, few enough to cost nothing."""
-
 
 @dataclass(frozen=True, slots=True)
 class Digest:
@@ -83,7 +80,7 @@ def of_source(session: ScanSession, address: TargetAddress, comparison: Comparis
 
 def of_source_rows(reader: pa.RecordBatchReader, comparison: Comparison) -> Digest:
     """Return the digest of the source's rows, which come as columns ``c0``, ``c1``, …, one a lane of ``comparison``."""
-    return _digest(reader, hashes(source_side(comparison.readings).forms, comparison.key))
+    return _digest(reader, hashes(source_side(comparison.readings).forms, comparison))
 
 
 def of_parts(reader: pa.RecordBatchReader, comparison: Comparison) -> dict[int, Digest]:
@@ -92,14 +89,14 @@ def of_parts(reader: pa.RecordBatchReader, comparison: Comparison) -> dict[int, 
 
     The other columns are as in ``of_source_rows``. A part without rows isn't there.
     """
-    return _digests(reader, hashes(source_side(comparison.readings).forms, comparison.key))
+    return _digests(reader, hashes(source_side(comparison.readings).forms, comparison))
 
 
 def of_targets(session: ReadingSession, comparisons: Sequence[Comparison]) -> list[Digest]:
     """Return the digests of the target's tables, which are of one shape, as ``of_target`` does for one."""
     [first, *_] = comparisons
     with target_tables(session, comparisons) as reader:
-        found = _digests(reader, hashes(target_side(first.readings).forms, first.key))
+        found = _digests(reader, hashes(target_side(first.readings).forms, first))
     return [found.get(part, EMPTY) for part in range(len(comparisons))]
 
 
@@ -110,15 +107,15 @@ def of_target(session: ReadingSession, comparison: Comparison, stretch: Stretch 
     Blocks while the rows are read, in a read-only transaction; raises what the session raises.
     """
     with target_rows(session, comparison, stretch) as reader:
-        return _digest(reader, hashes(target_side(comparison.readings).forms, comparison.key))
+        return _digest(reader, hashes(target_side(comparison.readings).forms, comparison))
 
 
-def hashes(forms: Sequence[str], key: Sequence[int]) -> Hashes:
-    """Return the hashes of rows whose columns have these ``forms``; ``key`` are the places of the primary key."""
+def hashes(forms: Sequence[str], comparison: Comparison) -> Hashes:
+    """Return the hashes of rows whose columns have these ``forms``: those of one side of the ``comparison``."""
     # Hashed once more: DuckDB joins the columns' hashes by exclusive or, and a sum of those is too orderly.
     row = f"hash(hash({', '.join(forms)}))" if forms else "0::UBIGINT"
-    of_key = f"hash({', '.join(forms[place] for place in key)})" if key else row
-    return Hashes(row, f"({of_key} % {BUCKETS})::INTEGER")
+    of_key = f"hash({', '.join(forms[place] for place in comparison.key)})" if comparison.key else row
+    return Hashes(row, f"({of_key} % {comparison.buckets})::INTEGER")
 
 
 def _digest(reader: pa.RecordBatchReader, sql: Hashes) -> Digest:

@@ -46,6 +46,7 @@ async def open_ends(settings: Settings) -> AsyncIterator[tuple[Source, Target]]:
         ends.callback(give_up_all)  # no thread may be left to wait for a server
         target = Target(address)
         ends.push_async_callback(target.close)
+        await ends.enter_async_context(target.keeping())
         if settings.snapshot:
             yield await ends.enter_async_context(snapshot_of(settings.source_path)), target
             return
@@ -60,7 +61,7 @@ async def held_target(settings: Settings, runner: Runner) -> AsyncIterator[Targe
     target = Target(settings.target)
     try:
         await runner("wait", lambda: wait_for(target, settings))
-        async with AsyncExitStack() as held:
+        async with target.keeping(), AsyncExitStack() as held:
             await runner("lock", lambda: held.enter_async_context(lock_of(target, settings)))
             yield target
     finally:
@@ -136,6 +137,7 @@ async def run_init_sql(target: Target, settings: Settings) -> None:
             require_extensions=settings.require_extensions,
             on_warning=lambda message: log.warning(Event.WARNING_SERVER, message=message),
         )
+    await target.begin_anew()
 
 
 async def nothing_left(

@@ -6,12 +6,13 @@ leaves out what decides how a value is carried (type modifiers, identity, domain
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import asyncpg
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -138,9 +139,11 @@ class Target:
             "jit": "off",
         }
         self.driver_arguments = arguments
-        # No pool: a stage's connection is its own, and none outlives a change of search_path by the init SQL.
+        # No pool of SQLAlchemy's: it would keep sessions beyond a change of search_path by the init SQL.
         self._engine = create_async_engine("postgresql+asyncpg://", connect_args=arguments, poolclass=NullPool)
         self._answers = Answers(self._engine)
+        self._kept: list[_Session] | None = None
+        """Sessions that wait for their next use; None unless they are to be kept."""
         self._given_up: set[int] = set()
         """Server processes of sessions that ended here with an error; the server may not have heard of it."""
 
@@ -164,30 +167,40 @@ class Target:
             self._given_up -= numbers
 
     @asynccontextmanager
+    async def keeping(self) -> AsyncIterator[None]:
+        """
+        Keep sessions while the block lasts: one that ``connect`` got back whole serves its next caller.
+
+        To log in costs the server a process, and both ends several round trips; a run asks dozens of short questions.
+        """
+        self._kept = []
+        whole = False
+        try:
+            yield
+            whole = True
+        finally:
+            kept, self._kept = self._kept, None
+            if not whole:  # nobody waits for a goodbye that may not get through
+                for session in kept:
+                    session.cut()
+            await _close_all(kept)
+
+    async def begin_anew(self) -> None:
+        """Have new sessions opened from now on: what a role or a database is set to holds from the next login."""
+        if self._kept:
+            kept, self._kept = self._kept, []
+            await _close_all(kept)
+
+    @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection that begins a transaction with its first statement and rolls it back at the end."""
-        # asyncpg limits the login, and nobody what is asked right after it (how JSON is to be read): a server that
-        # falls silent there would be waited for without end.
-        address = self.address
-        async with asyncio.timeout(
-            address.connect_timeout_seconds * len(address.hosts) + address.stall_timeout_seconds
-        ):
-            connection = await self._engine.connect()
-            number = (await driver_of(connection)).get_server_pid()
-        try:
+        async with self._lent(await self._kept_session() or await self._session(), keep=True) as connection:
             yield connection
-        except BaseException:
-            self._given_up.add(number)
-            raise
-        finally:
-            if not is_open(connection):
-                self._given_up.add(number)
-            await asyncio.shield(asyncio.create_task(connection.close()))
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection on which every statement is its own transaction."""
-        async with self.connect() as connection:
+        async with self._lent(await self._session()) as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
@@ -199,8 +212,55 @@ class Target:
     @asynccontextmanager
     async def driver(self) -> AsyncIterator[Any]:
         """Open a plain asyncpg connection, for scripts of many statements."""
-        async with self.connect() as connection:
+        async with self._lent(await self._session()) as connection:
             yield await driver_of(connection)
+
+    @asynccontextmanager
+    async def _lent(self, session: "_Session", *, keep: bool = False) -> AsyncIterator[AsyncConnection]:
+        """Give the session's connection, and keep or close it at the end; what became of it is not forgotten."""
+        try:
+            yield session.connection
+        except BaseException:
+            self._given_up.add(session.number)
+            await _undisturbed(session.connection.close())
+            raise
+        await _undisturbed(self._take_back(session, keep=keep))
+
+    async def _take_back(self, session: "_Session", *, keep: bool) -> None:
+        if keep and self._kept is not None and is_open(session.connection):
+            with suppress(Exception):  # then it is none to keep
+                await session.connection.rollback()
+                self._kept.append(session)
+                return
+        if not is_open(session.connection):
+            self._given_up.add(session.number)
+        await session.connection.close()
+
+    async def _session(self) -> "_Session":
+        # asyncpg limits the login, and nobody what is asked right after it (how JSON is to be read): a server that
+        # falls silent there would be waited for without end.
+        address = self.address
+        seconds = address.connect_timeout_seconds * len(address.hosts) + address.stall_timeout_seconds
+        async with asyncio.timeout(seconds):
+            connection = await self._engine.connect()
+            driver = await driver_of(connection)
+            return _Session(connection, driver, driver.get_server_pid())
+
+    async def _kept_session(self) -> "_Session | None":
+        """Return a session that was kept and answers, if there is one."""
+        while self._kept:
+            session = self._kept.pop()
+            answers = False
+            try:
+                answers = await session.answers(self.address.connect_timeout_seconds)
+            finally:
+                if not answers:
+                    self._given_up.add(session.number)
+                    session.cut()
+                    await _close_all([session])
+            if answers:
+                return session
+        return None
 
     async def schema_of_application(self, connection: AsyncConnection, wanted: str | None) -> str:
         """
@@ -239,6 +299,51 @@ class Target:
                 for row in tables
             ),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    connection: AsyncConnection
+    driver: Any
+    """asyncpg's connection, which has no types."""
+    number: int
+    """Of the server process."""
+
+    async def answers(self, seconds: float) -> bool:
+        """Return whether it can be used: whether it answers in so many seconds."""
+        if not is_open(self.connection):
+            return False
+        try:
+            async with asyncio.timeout(seconds):
+                await self.driver.execute("SELECT 1")
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+            return False
+        return True
+
+    def cut(self) -> None:
+        """End it without a word."""
+        self.driver.terminate()
+
+
+async def _close_all(sessions: Iterable[_Session]) -> None:
+    """Close sessions that nobody uses; one that doesn't take leave in time is cut."""
+
+    async def close(session: _Session) -> None:
+        try:
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                await session.connection.close()
+        except Exception:  # noqa: BLE001 - nothing was under way in it that could be lost
+            session.cut()
+
+    await _undisturbed(asyncio.gather(*map(close, sessions)))
+
+
+async def _undisturbed(work: Awaitable[object]) -> None:
+    """Wait for work that is done also if whoever waits is cancelled."""
+    await asyncio.shield(asyncio.ensure_future(work))
+
+
+_GOODBYE_SECONDS = 2
 
 
 @asynccontextmanager

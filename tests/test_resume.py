@@ -8,7 +8,7 @@ from fix_job import catalogs, contents, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator import examine, job
+from migrator import examine, job, move
 from migrator.errors import GaveUp, RowsInTheWay, SourceChanged, TargetRefused
 from migrator.progress import Silent
 
@@ -196,7 +196,7 @@ async def test_the_lock_is_taken_again_when_its_connection_dies(
     """An administrator ends all of the job's connections between two stages: it goes on, and holds the lock again."""
     source = make_sqlite(SOURCE)
     await database.execute(TARGET)
-    park = job.park
+    park = move.park
     held: list[int] = []
 
     async def cut(*arguments: object) -> int:
@@ -207,9 +207,9 @@ async def test_the_lock_is_taken_again_when_its_connection_dies(
         held.append(len(await database.fetch("SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted")))
         return await analyze(*arguments)
 
-    analyze = job.analyze
-    monkeypatch.setattr(job, "park", cut)
-    monkeypatch.setattr(job, "analyze", look)
+    analyze = move.analyze
+    monkeypatch.setattr(move, "park", cut)
+    monkeypatch.setattr(move, "analyze", look)
     await job.run(settings_of(source, database), Silent())
     assert held == [1]
 
@@ -229,15 +229,15 @@ async def test_a_run_that_lost_its_lock_writes_no_more(
     source = make_sqlite(SOURCE)
     await database.execute(TARGET)
     settings = settings_of(source, database, **PIECES)
-    park, reports = job.park, []
+    park, reports = move.park, []
 
     async def overtaken(*arguments: object) -> int:
-        monkeypatch.setattr(job, "park", park)
+        monkeypatch.setattr(move, "park", park)
         await _terminate(database)
         reports.append(await job.run(settings, Silent()))
         return await park(*arguments)
 
-    monkeypatch.setattr(job, "park", overtaken)
+    monkeypatch.setattr(move, "park", overtaken)
     with pytest.raises(GaveUp, match="another run has taken over"):
         await job.run(settings, Silent())
     assert reports[0].headline.startswith("migrated")

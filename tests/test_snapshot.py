@@ -11,7 +11,7 @@ from fix_job import Cli, contents, quick_flags, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator import job
+from migrator import job, move
 from migrator.progress import Silent
 
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
@@ -27,7 +27,7 @@ async def test_the_application_goes_on_writing(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    park = job.park
+    park = move.park
 
     async def write(*arguments: object) -> int:
         with closing(sqlite3.connect(source, timeout=0)) as connection:
@@ -35,7 +35,7 @@ async def test_the_application_goes_on_writing(
             connection.commit()
         return await park(*arguments)
 
-    monkeypatch.setattr(job, "park", write)
+    monkeypatch.setattr(move, "park", write)
     await job.run(settings_of(source, database, snapshot=True), Silent())
     assert await contents(database, "t") == ["(1)"]
     assert list(scratch.iterdir()) == []

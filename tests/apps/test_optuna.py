@@ -48,8 +48,10 @@ def _install(python: Path) -> None:
     wanted = hashlib.sha256(LOCK.read_bytes() + f"{HOME} {sys.version}".encode()).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    install = ("-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--require-hashes")
-    for step in (sys.executable, "-m", "venv", "--clear", HOME), (python, *install, "--requirement", LOCK):
+    # What of it is imported is compiled then; a pip of its own it doesn't need.
+    pip = (sys.executable, "-m", "pip", "--python", python, "--quiet", "--no-input", "--disable-pip-version-check")
+    install = ("install", "--no-compile", "--require-hashes", "--requirement", LOCK)
+    for step in (sys.executable, "-m", "venv", "--clear", "--without-pip", HOME), (*pip, *install):
         done = outside(*step)
         if done.returncode:
             said = (done.stderr or done.stdout).strip().splitlines()[-1:]

@@ -14,7 +14,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from fix_warm import Zygote
 
-from migrator import book, job
+from migrator import book, job, move
 from migrator.errors import SourceChanged
 from migrator.progress import Silent
 
@@ -77,6 +77,6 @@ async def test_a_writer_is_noticed_in_the_middle_of_a_stage(
             connection.commit()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(job, "analyze", endless)
+    monkeypatch.setattr(move, "analyze", endless)
     with pytest.raises(SourceChanged, match="somebody writes to the source"):
         await job.run(settings_of(source, database), Silent())

@@ -10,7 +10,7 @@ from fix_job import catalogs, contents, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator import job
+from migrator import job, move
 from migrator.errors import RowsInTheWay, SourceChanged, TargetRefused
 from migrator.progress import Silent
 
@@ -46,13 +46,13 @@ async def test_rows_that_come_between_preflight_and_copy_are_not_removed(
     """The application starts too early and writes when preflight has found the table empty: its rows stay."""
     source = make_sqlite("CREATE TABLE t (id INTEGER)", {"t": [(1,)]})
     await database.execute("CREATE TABLE t (id int)")
-    park = job.park
+    park = move.park
 
     async def late(*arguments: object) -> int:
         await database.execute("INSERT INTO t VALUES (77)")
         return await park(*arguments)
 
-    monkeypatch.setattr(job, "park", late)
+    monkeypatch.setattr(move, "park", late)
     with pytest.raises(RowsInTheWay, match=r"public\.t"):
         await job.run(settings_of(source, database), Silent())
     assert await contents(database, "t") == ["(77)"]
@@ -74,7 +74,7 @@ async def test_a_writer_to_a_database_in_wal_mode(
     """Its commit can't be held off, so it is noticed at once: the job stops with 3, and the table stays empty."""
     source = make_sqlite("PRAGMA journal_mode = wal; CREATE TABLE t (id INTEGER)", {"t": [(1,)]})
     await database.execute("CREATE TABLE t (id int)")
-    monkeypatch.setattr(job, "park", _after(_writer(source), job.park))
+    monkeypatch.setattr(move, "park", _after(_writer(source), move.park))
     with pytest.raises(SourceChanged, match="somebody writes to the source"):
         await job.run(settings_of(source, database), Silent())
     assert await contents(database, "t") == []
@@ -93,7 +93,7 @@ async def test_a_writer_to_a_database_with_a_rollback_journal(
             _writer(source)()
         told.append(str(caught.value))
 
-    monkeypatch.setattr(job, "park", _after(write, job.park))
+    monkeypatch.setattr(move, "park", _after(write, move.park))
     await job.run(settings_of(source, database), Silent())
     assert told == ["database is locked"]
     assert await contents(database, "t") == ["(1)"]

@@ -13,7 +13,7 @@ from fix_job import settings_of
 from fix_postgres import Database
 from structlog.testing import capture_logs
 
-from migrator import examine, job
+from migrator import examine, job, move
 from migrator.errors import Mismatch
 from migrator.progress import Silent
 from migrator.settings import Settings
@@ -188,13 +188,13 @@ async def test_a_schema_that_is_not_as_it_was_is_named(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     """Keys, indexes, defaults, triggers and sequences must be what they were after the schema stage."""
-    right = job.analyze
+    right = move.analyze
 
     async def analyze(*arguments: object) -> None:
         await right(*arguments)
         await database.execute(damage)
 
-    monkeypatch.setattr(job, "analyze", analyze)
+    monkeypatch.setattr(move, "analyze", analyze)
     await database.execute(SCHEMA)
     with pytest.raises(Mismatch) as caught, capture_logs() as events:
         await job.run(settings_of(small(tmp_path / "s.db"), database), Silent())
