@@ -48,7 +48,7 @@ class Book:
     run_id: UUID
     runner: Runner
     ready: Ready
-    """Called before every try of a stage; what it raises counts as the stage's."""
+    """Called before every try; what it raises counts as the stage's."""
     watch: Watch
     stall_seconds: float
     """How long an answer of the server may be overdue."""
@@ -73,12 +73,16 @@ class Book:
                 await ledger.end_stage(connection, self.run_id, name)
             return result
 
-        async def watched() -> T:
-            async with self._in_turn:
-                await with_pulse(self.ready(), self._look_at_answers, self._every_seconds)
-            return await with_pulse(noted(), self._beat, self._every_seconds)
+        return await self.runner(name, lambda: self._watched(noted))
 
-        return await self.runner(name, watched)
+    async def step(self, what: str, action: Callable[[], Awaitable[T]]) -> T:
+        """Do what belongs to no stage and is soon done: watched, and tried again, as a stage is."""
+        return await self.runner.again(what, lambda: self._watched(action))
+
+    async def _watched(self, work: Callable[[], Awaitable[T]]) -> T:
+        async with self._in_turn:
+            await with_pulse(self.ready(), self._look_at_answers, self._every_seconds)
+        return await with_pulse(work(), self._beat, self._every_seconds)
 
     @property
     def _every_seconds(self) -> float:

@@ -49,13 +49,13 @@ async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
 
     Raises an error of the tree. What was committed until then is in the ledger.
     """
-    stage = run_book.stage
+    stage, step = run_book.stage, run_book.step
     contents = await source.describe()
-    await history.go_on_with(target, fingerprint, run_book.run_id)
+    await step("history", lambda: history.go_on_with(target, fingerprint, run_book.run_id))
     async with _beside(check_intact(source)) as looking:
         looks = [looking]
         await stage("schema", lambda: schema(contents, target, settings, run_book.run_id))
-        plan = await plan_of(settings, contents, target)
+        plan = await step("plan", lambda: plan_of(settings, contents, target))
         tell_skipped(plan)
 
         async def intact() -> None:
@@ -67,10 +67,11 @@ async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     progress.begin("copy", {str(name): count for name, count in rows.items()})
     verdicts = await _carry(settings, source, target, plan, surveys, run_book, progress)
     progress.finish()
-    await history.complete(target, fingerprint, await source.fingerprint(), run_book.run_id)
+    now = await source.fingerprint()
+    await step("complete", lambda: history.complete(target, fingerprint, now, run_book.run_id))
     await _finish(settings, target, run_book)
     headline = "migrated: every value of every row is in the target"
-    report = await report_of(target, plan, verdicts, run_book.runner, headline)
+    report = await step("report", lambda: report_of(target, plan, verdicts, run_book.runner, headline))
     return replace(report, notes=_what_was_decided(plan, [survey.profile for survey in surveys.values()]))
 
 
@@ -147,7 +148,7 @@ async def _finish(settings: Settings, target: Target, run_book: Book) -> None:
     """Bring the schema to its newest revision, and let the application start."""
     if settings.schema_mode == "alembic":
         await run_book.stage("upgrade", lambda: upgrade(target, alembic_project(settings)))
-    await history.make_ready(target)
+    await run_book.step("ready", lambda: history.make_ready(target))
 
 
 Intact = Callable[[], Awaitable[None]]

@@ -75,3 +75,12 @@ class Runner:
             tries = {"attempts": attempts} if attempts > 1 else {}
             log.info(Event.STAGE_FINISHED, seconds=round(timing.seconds, 3), **tries)
         return result
+
+    async def again(self, what: str, action: Callable[[], Awaitable[T]]) -> T:
+        """Do what belongs to no stage, anew for each try, as often as a stage; it is no event and has no duration."""
+
+        async def attempt() -> T:
+            return await action()
+
+        result: T = await self._patience(what)(attempt)
+        return result

@@ -56,6 +56,33 @@ async def test_an_answer_that_does_not_come(fault: str, database: Database, prox
 
 
 @pytest.mark.one_server
+async def test_a_session_whose_end_is_not_told(database: Database, proxies: list[Proxy]) -> None:
+    """The server has ended it, and what is in between keeps that to itself."""
+    url = make_url(database.url)
+    assert url.port is not None
+    proxies.append(Proxy(url.port))
+    target = Target(from_url(url.set(port=proxies[0].port).render_as_string(hide_password=False), {}))
+
+    async def sleep() -> None:
+        async with target.connect() as connection:
+            number = await connection.scalar(text("SELECT pg_backend_pid()"))
+            proxies[0].fall_silent()
+            await database.execute(f"SELECT pg_terminate_backend({number}, 10000)")
+            await connection.execute(text("SELECT pg_sleep(600)"))
+
+    async def look() -> None:
+        while True:
+            await asyncio.sleep(0.05)
+            await target.check_answers(1.5)
+
+    sleeping = asyncio.create_task(sleep())
+    with pytest.raises(TimeoutError, match="its answer did not come"):
+        await asyncio.wait_for(look(), 20)
+    with pytest.raises((DBAPIError, ConnectionError)):
+        await asyncio.wait_for(sleeping, 20)
+
+
+@pytest.mark.one_server
 async def test_an_answer_to_commit_that_does_not_come(database: Database, proxies: list[Proxy]) -> None:
     """COMMIT is watched like any statement; whether it was carried out is for the ledger to say."""
     await database.execute("CREATE TABLE t (t text)")

@@ -134,3 +134,19 @@ async def test_being_cancelled_is_no_failure() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_what_belongs_to_no_stage_is_tried_again_too() -> None:
+    """It is no stage to anybody: neither in the log, nor among the durations."""
+    run = Runner(policy)
+    tries = iter([ConnectionResetError(), None])
+
+    async def action() -> str:
+        if (error := next(tries)) is not None:
+            raise error
+        return "done"
+
+    with capture_logs() as lines:
+        assert await run.again("plan", action) == "done"
+    assert [line["event"] for line in lines] == ["retry.scheduled"]
+    assert run.timings == []
