@@ -168,14 +168,16 @@ async def _fill(load: _Load, ways: Sequence[_Way]) -> None:
 
 
 @asynccontextmanager
-async def _transaction(load: _Load) -> AsyncIterator[_Hand]:
+async def _transaction(load: _Load, *, durable: bool = True) -> AsyncIterator[_Hand]:
     """
     Give a free hand, in a transaction of the target.
 
-    Nobody waits for its commit to reach the disk: the stage's last line does, and what was committed before with it.
+    Of one that isn't ``durable`` nobody waits until the commit is on the disk; the next durable one brings it there. A
+    table is handed on after one: or other stages would go on with rows that a crash of the server takes back.
     """
     async with load.crew.hand() as hand, in_transaction(hand.connection):
-        await hand.connection.execute(text("SELECT set_config('synchronous_commit', 'off', true)"))
+        if not durable:
+            await hand.connection.execute(text("SELECT set_config('synchronous_commit', 'off', true)"))
         yield hand
 
 
@@ -202,7 +204,7 @@ async def _load_whole(load: _Load, ways: Sequence[_Way]) -> list[Brought]:
 async def _load_pieces(load: _Load, way: _Way) -> list[Brought]:
     """Bring the pieces of a table that are left, each with its ledger line in a transaction of its own."""
     name, run_id = way.name, load.run_id
-    async with _transaction(load) as hand:
+    async with _transaction(load, durable=False) as hand:
         connection = hand.connection
         begun = way.begun or Begun(left=dict(enumerate(way.survey.pieces)))
         if way.begun is None:
@@ -216,7 +218,7 @@ async def _load_pieces(load: _Load, way: _Way) -> list[Brought]:
     turn = asyncio.Semaphore(at_once)
 
     async def one(position: int, piece: Piece) -> Brought:
-        async with turn, _transaction(load) as hand:
+        async with turn, _transaction(load, durable=False) as hand:
             async with silenced(hand.connection, [name]):
                 brought = await _bring(load, hand, way, piece, freeze=False)
             await ledger.check_owner(hand.connection, run_id)

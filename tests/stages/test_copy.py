@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from fix_job import catalogs, contents, settings_of
-from fix_postgres import Database
+from fix_postgres import Database, Server, database_on, quick_server
 from fix_sqlite import MakeSqlite
 
 from migrator import job, move
 from migrator.errors import RowsInTheWay, SourceChanged, TargetRefused
+from migrator.handover import Handover
 from migrator.progress import Silent
 
 
@@ -155,3 +156,28 @@ async def test_tables_without_columns_rows_or_rowid(make_sqlite: MakeSqlite, dat
     assert await contents(database, "none") == []
     assert await contents(database, "keyed") == ["(x,1)", "(y,0)"]
     assert await contents(database, "taken") == ["(a,b,c)"]
+
+
+@pytest.mark.parametrize("pieces", [{}, {"chunk_bytes": 10_000}], ids=["whole", "in pieces"])
+async def test_what_is_handed_on_outlives_a_crash(
+    pieces: dict[str, int], make_sqlite: MakeSqlite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other stages go on with it: rows that the server has taken back would be a difference."""
+    source = make_sqlite(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, t TEXT); WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 "
+        "FROM n WHERE i < 2000) INSERT INTO t SELECT i, printf('%0100d', i) FROM n"
+    )
+    there: list[int] = []
+    with quick_server(wal_writer_delay="10s") as server, database_on(Server("own", server.url("postgres"))) as database:
+        await database.execute("CREATE TABLE t (id int PRIMARY KEY, t text)")
+
+        async def crash(_handover: object, _table: object) -> None:
+            server.stop("immediate")
+            server.start()
+            there.append((await database.fetch("SELECT count(*) AS n FROM t"))[0]["n"])
+            raise ValueError("seen enough")
+
+        monkeypatch.setattr(Handover, "add", crash)
+        with pytest.raises(ExceptionGroup):
+            await job.run(settings_of(source, database, retry_attempts=1, **pieces), Silent())
+    assert there == [2000]
