@@ -58,22 +58,20 @@ class Proxy:
 
     async def _serve(self) -> None:
         self._stopped = asyncio.Event()
-        self._open: set[asyncio.Task[None]] = set()
         self._deaf: set[asyncio.Event] = set()
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stopped.wait()
         server.close()
-        for task in self._open:
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
-        await asyncio.sleep(0)  # what was aborted is closed in the loop's next round
+        await asyncio.sleep(0)  # a connection that has just come is taken, and known, in the loop's next round
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await asyncio.sleep(0)  # what was aborted is closed in the next one
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
         try:
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
             deaf = asyncio.Event()
@@ -91,7 +89,6 @@ class Proxy:
             pass  # the server is away
         finally:
             writer.transport.abort()
-            self._open.discard(task)
 
     async def _up(
         self,

@@ -197,7 +197,7 @@ async def test_a_schema_that_is_not_as_it_was_is_named(
     monkeypatch.setattr(move, "analyze", analyze)
     await database.execute(SCHEMA)
     with pytest.raises(Mismatch) as caught, capture_logs() as events:
-        await job.run(settings_of(small(tmp_path / "s.db"), database), Silent())
+        await job.run(settings_of(small(tmp_path / "s.db"), database, in_turn=True), Silent())
     assert any(said.startswith(SCHEMA_DAMAGES[damage]) for said in caught.value.facts["schema"])
     assert caught.value.facts["tables"] == []
     assert "schema.differs" in [event["event"] for event in events]
