@@ -145,3 +145,51 @@ async def test_sessions_that_were_given_up_are_ended(database: Database, proxies
         await database.execute("SET lock_timeout = '100ms'; LOCK TABLE t")
     await target.end_given_up()
     await database.execute("SET lock_timeout = '20s'; LOCK TABLE t")
+
+
+async def _number(target: Target) -> int:
+    async with target.connect() as connection:
+        return int(await connection.scalar(text("SELECT pg_backend_pid()")) or 0)
+
+
+async def test_a_session_is_kept_until_sessions_begin_anew(database: Database) -> None:
+    """One question after the other is asked in it; what a role is set to meanwhile holds from the next login."""
+    target = Target(from_url(database.url, {}))
+    async with target.keeping():
+        first = await _number(target)
+        assert await _number(target) == first
+        async with target.connect() as one, target.connect() as other:
+            assert await one.scalar(text("SELECT pg_backend_pid()")) == first
+            assert await other.scalar(text("SELECT pg_backend_pid()")) != first
+        await target.begin_anew()
+        assert await _number(target) != first
+    known = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    async with asyncio.timeout(30):
+        while (await database.fetch(known))[0]["n"]:  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(0.01)
+
+
+async def test_only_a_session_that_is_whole_is_kept(database: Database) -> None:
+    """After an error nobody knows what state it is in; one that the server has ended meanwhile is replaced."""
+    target = Target(from_url(database.url, {}))
+    async with target.keeping():
+        first = await _number(target)
+        with pytest.raises(ValueError, match="no"):
+            async with target.connect():
+                raise ValueError("no")
+        second = await _number(target)
+        assert second != first
+        await database.execute(f"SELECT pg_terminate_backend({second}, 10000)")
+        assert await _number(target) not in {first, second}
+
+
+async def test_what_changes_a_session_gets_one_of_its_own(database: Database) -> None:
+    """Scripts and autocommit leave a session behind that others wouldn't expect."""
+    target = Target(from_url(database.url, {}))
+    async with target.keeping():
+        first = await _number(target)
+        async with target.driver() as connection:
+            assert connection.get_server_pid() != first
+        async with target.autocommit() as alone:
+            assert await alone.scalar(text("SELECT pg_backend_pid()")) != first
+        assert await _number(target) == first
