@@ -58,6 +58,7 @@ class Proxy:
 
     async def _serve(self) -> None:
         self._stopped = asyncio.Event()
+        self._open: set[asyncio.Task[None]] = set()  # or one that waits for nothing that comes would be collected
         self._deaf: set[asyncio.Event] = set()
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
@@ -72,6 +73,9 @@ class Proxy:
             await asyncio.sleep(0)  # what was aborted is closed in the next one
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
         try:
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
             deaf = asyncio.Event()
@@ -89,6 +93,7 @@ class Proxy:
             pass  # the server is away
         finally:
             writer.transport.abort()
+            self._open.discard(task)
 
     async def _up(
         self,
