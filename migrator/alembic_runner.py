@@ -91,9 +91,10 @@ class AlembicProject:
         with _in_environment("DATABASE_URL", url), undisturbed():
             if self._starts_its_own_loop():
                 await asyncio.to_thread(action, config)
-                return
-            async with target.transaction() as connection:
-                await connection.run_sync(_with_connection, config, action)
+            else:
+                async with target.transaction() as connection:
+                    await connection.run_sync(_with_connection, config, action)
+        await target.begin_anew()
 
     def _config(self) -> Config:
         # As Alembic's own command has it: a pyproject.toml beside the .ini counts too, or may be all there is.

@@ -21,10 +21,11 @@ from migrator.events import Event
 from migrator.explain import explain
 from migrator.pulse import with_pulse
 from migrator.runner import Runner
+from migrator.sessions import in_transaction, is_open
 from migrator.settings import Settings
 from migrator.source import Watch
 from migrator.source_file import Fingerprint
-from migrator.target import Target, in_transaction, is_open
+from migrator.target import Target
 
 T = TypeVar("T")
 Ready = Callable[[], Awaitable[None]]

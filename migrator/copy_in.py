@@ -7,7 +7,8 @@ from contextlib import suppress
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.names import TableName
-from migrator.target import CopyForm, driver_of
+from migrator.sessions import driver_of
+from migrator.target import CopyForm
 
 
 async def copy_in(  # noqa: PLR0913 - what COPY needs to be told

@@ -150,14 +150,13 @@ _OPENING = threading.Lock()
 @cache
 def _opened_once() -> duckdb.DuckDBPyConnection:
     # One thread a digest: tables are compared side by side, and there its two ends are too. Nothing is kept but a sum
-    # a bucket, so there is nothing to write to a disk either.
-    return opened(":memory:", {"memory_limit": "1GB", "temp_directory": ""})
+    # a bucket, so there is nothing on a disk either, and no thread to read it.
+    return opened(":memory:", {"memory_limit": "1GB", "temp_directory": "", "async_threads": "0"})
 
 
 def opened(path: str, config: dict[str, str]) -> duckdb.DuckDBPyConnection:
     """Open a DuckDB database that knows the macros of ``forms`` and works with one thread."""
-    threads = {"threads": "1", "async_threads": "0"}
-    database = duckdb.connect(path, config={**threads, "preserve_insertion_order": "false", **config})
+    database = duckdb.connect(path, config={"threads": "1", "preserve_insertion_order": "false", **config})
     database.execute("SET GLOBAL TimeZone = 'UTC'")
     database.execute(MACROS)
     return database

@@ -61,7 +61,7 @@ class Runner:
         with structlog.contextvars.bound_contextvars(stage=stage):
             log.info(Event.STAGE_STARTED)
             try:
-                result: T = await self._patience(stage)(attempt)
+                result: T = await self.again(stage, attempt)
             except Exception as error:
                 known = explain(error)
                 if known is None:

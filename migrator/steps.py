@@ -6,7 +6,6 @@ Every function here takes settings and ends, and leaves the order of things to `
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import TypeVar
 from uuid import UUID, uuid4
 
 import structlog
@@ -34,7 +33,6 @@ from migrator.target import Target
 from migrator.watchdog import give_up_all
 
 log = structlog.get_logger()
-T = TypeVar("T")
 
 
 @asynccontextmanager

@@ -1,32 +1,21 @@
 """
-The PostgreSQL end: the ways into it, and how it describes itself.
+The PostgreSQL end: how it describes itself, through its sessions.
 
-Statements go through SQLAlchemy. The catalogs are asked in one query a subject, with values bound, because reflection
-leaves out what decides how a value is carried (type modifiers, identity, domains, enum labels).
+The catalogs are asked in one query a subject, with values bound, because reflection leaves out what decides how a value
+is carried (type modifiers, identity, domains, enum labels).
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import asyncpg
 from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.address import (
-    KEEPALIVE_COUNT,
-    KEEPALIVE_IDLE_SECONDS,
-    KEEPALIVE_INTERVAL_SECONDS,
-    UNACKNOWLEDGED_MILLISECONDS,
-    TargetAddress,
-)
-from migrator.answers import Answers, end_sessions
 from migrator.errors import ConfigurationError
 from migrator.names import TableName, quote_postgres
+from migrator.sessions import Sessions
 
 LEDGER_SCHEMA = "migrator"
 """The job's own schema; never copied into, never described."""
@@ -113,154 +102,8 @@ class TargetDatabase:
     tables: tuple[TargetTable, ...]
 
 
-class Target:
-    """A PostgreSQL database, and the ways into it."""
-
-    def __init__(self, address: TargetAddress) -> None:
-        self.address = address
-        arguments = address.asyncpg_arguments()
-        # Limits that an administrator set for the application's short statements would cut a long COPY.
-        arguments["server_settings"] |= {
-            "statement_timeout": "0",
-            "idle_in_transaction_session_timeout": "0",
-            # The server's side of a connection that fell silent has to end as well, or it holds the job's lock and the
-            # tables' for hours (two, by most systems' defaults) against the next try.
-            "tcp_keepalives_idle": str(KEEPALIVE_IDLE_SECONDS),
-            "tcp_keepalives_interval": str(KEEPALIVE_INTERVAL_SECONDS),
-            "tcp_keepalives_count": str(KEEPALIVE_COUNT),
-            "tcp_user_timeout": str(UNACKNOWLEDGED_MILLISECONDS),
-            # What the job takes for done has to outlive a crash, also on a server that is set to promise less.
-            "synchronous_commit": "on",
-            "standard_conforming_strings": "on",
-            "datestyle": "ISO, YMD",
-            "intervalstyle": "postgres",
-            "bytea_output": "hex",
-            "extra_float_digits": "1",
-            "jit": "off",
-        }
-        self.driver_arguments = arguments
-        # No pool of SQLAlchemy's: it would keep sessions beyond a change of search_path by the init SQL.
-        self._engine = create_async_engine("postgresql+asyncpg://", connect_args=arguments, poolclass=NullPool)
-        self._answers = Answers(self._engine)
-        self._kept: list[_Session] | None = None
-        """Sessions that wait for their next use; None unless they are to be kept."""
-        self._given_up: set[int] = set()
-        """Server processes of sessions that ended here with an error; the server may not have heard of it."""
-
-    async def close(self) -> None:
-        """Close what is open."""
-        await self._engine.dispose()
-
-    async def check_answers(self, stall_seconds: float) -> None:
-        """Raise TimeoutError if a session waits for an answer that doesn't come any more, as ``Answers.check`` does."""
-        await self._answers.check(self.driver_arguments, stall_seconds)
-
-    async def end_given_up(self) -> None:
-        """
-        Let the server end the sessions that were given up here, if it can be reached; to be called before a new try.
-
-        It need not have noticed that they are over: where the network swallows everything it waits on, and what they
-        have locked would stand in the way.
-        """
-        numbers = set(self._given_up)
-        if numbers and await end_sessions(self.driver_arguments, numbers, self.address.stall_timeout_seconds):
-            self._given_up -= numbers
-
-    @asynccontextmanager
-    async def keeping(self) -> AsyncIterator[None]:
-        """
-        Keep sessions while the block lasts: one that ``connect`` got back whole serves its next caller.
-
-        To log in costs the server a process, and both ends several round trips; a run asks dozens of short questions.
-        """
-        self._kept = []
-        whole = False
-        try:
-            yield
-            whole = True
-        finally:
-            kept, self._kept = self._kept, None
-            if not whole:  # nobody waits for a goodbye that may not get through
-                for session in kept:
-                    session.cut()
-            await _close_all(kept)
-
-    async def begin_anew(self) -> None:
-        """Have new sessions opened from now on: what a role or a database is set to holds from the next login."""
-        if self._kept:
-            kept, self._kept = self._kept, []
-            await _close_all(kept)
-
-    @asynccontextmanager
-    async def connect(self) -> AsyncIterator[AsyncConnection]:
-        """Open a connection that begins a transaction with its first statement and rolls it back at the end."""
-        async with self._lent(await self._kept_session() or await self._session(), keep=True) as connection:
-            yield connection
-
-    @asynccontextmanager
-    async def autocommit(self) -> AsyncIterator[AsyncConnection]:
-        """Open a connection on which every statement is its own transaction."""
-        async with self._lent(await self._session()) as connection:
-            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """Open a connection in one transaction, committed at the end, rolled back by an error."""
-        async with self.connect() as connection, in_transaction(connection):
-            yield connection
-
-    @asynccontextmanager
-    async def driver(self) -> AsyncIterator[Any]:
-        """Open a plain asyncpg connection, for scripts of many statements."""
-        async with self._lent(await self._session()) as connection:
-            yield await driver_of(connection)
-
-    @asynccontextmanager
-    async def _lent(self, session: "_Session", *, keep: bool = False) -> AsyncIterator[AsyncConnection]:
-        """Give the session's connection, and keep or close it at the end; what became of it is not forgotten."""
-        try:
-            yield session.connection
-        except BaseException:
-            self._given_up.add(session.number)
-            await _undisturbed(session.connection.close())
-            raise
-        await _undisturbed(self._take_back(session, keep=keep))
-
-    async def _take_back(self, session: "_Session", *, keep: bool) -> None:
-        if keep and self._kept is not None and is_open(session.connection):
-            with suppress(Exception):  # then it is none to keep
-                await session.connection.rollback()
-                self._kept.append(session)
-                return
-        if not is_open(session.connection):
-            self._given_up.add(session.number)
-        await session.connection.close()
-
-    async def _session(self) -> "_Session":
-        # asyncpg limits the login, and nobody what is asked right after it (how JSON is to be read): a server that
-        # falls silent there would be waited for without end.
-        address = self.address
-        seconds = address.connect_timeout_seconds * len(address.hosts) + address.stall_timeout_seconds
-        async with asyncio.timeout(seconds):
-            connection = await self._engine.connect()
-            driver = await driver_of(connection)
-            return _Session(connection, driver, driver.get_server_pid())
-
-    async def _kept_session(self) -> "_Session | None":
-        """Return a session that was kept and answers, if there is one."""
-        while self._kept:
-            session = self._kept.pop()
-            answers = False
-            try:
-                answers = await session.answers(self.address.connect_timeout_seconds)
-            finally:
-                if not answers:
-                    self._given_up.add(session.number)
-                    session.cut()
-                    await _close_all([session])
-            if answers:
-                return session
-        return None
+class Target(Sessions):
+    """A PostgreSQL database: the ways into it, and what it holds."""
 
     async def schema_of_application(self, connection: AsyncConnection, wanted: str | None) -> str:
         """
@@ -299,82 +142,6 @@ class Target:
                 for row in tables
             ),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Session:
-    connection: AsyncConnection
-    driver: Any
-    """asyncpg's connection, which has no types."""
-    number: int
-    """Of the server process."""
-
-    async def answers(self, seconds: float) -> bool:
-        """Return whether it can be used: whether it answers in so many seconds."""
-        if not is_open(self.connection):
-            return False
-        try:
-            async with asyncio.timeout(seconds):
-                await self.driver.execute("SELECT 1")
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
-            return False
-        return True
-
-    def cut(self) -> None:
-        """End it without a word."""
-        self.driver.terminate()
-
-
-async def _close_all(sessions: Iterable[_Session]) -> None:
-    """Close sessions that nobody uses; one that doesn't take leave in time is cut."""
-
-    async def close(session: _Session) -> None:
-        try:
-            async with asyncio.timeout(_GOODBYE_SECONDS):
-                await session.connection.close()
-        except Exception:  # noqa: BLE001 - nothing was under way in it that could be lost
-            session.cut()
-
-    await _undisturbed(asyncio.gather(*map(close, sessions)))
-
-
-async def _undisturbed(work: Awaitable[object]) -> None:
-    """Wait for work that is done also if whoever waits is cancelled."""
-    await asyncio.shield(asyncio.ensure_future(work))
-
-
-_GOODBYE_SECONDS = 2
-
-
-@asynccontextmanager
-async def in_transaction(connection: AsyncConnection) -> AsyncIterator[None]:
-    """
-    Run the block in one transaction of the connection, committed at its end, rolled back if it raises.
-
-    What the block raised is what comes out, also if the ROLLBACK fails: on a session that was lost, or left in the
-    middle of a statement, it always does, and would hide why.
-    """
-    transaction = await connection.begin()
-    try:
-        yield
-    except BaseException:
-        with suppress(Exception):
-            await transaction.rollback()
-        raise
-    await transaction.commit()
-
-
-async def driver_of(connection: AsyncConnection) -> Any:  # noqa: ANN401 - asyncpg's connection, which has no types
-    """Return the asyncpg connection beneath."""
-    return (await connection.get_raw_connection()).driver_connection
-
-
-def is_open(connection: AsyncConnection) -> bool:
-    """Return whether a connection still is one, as far as this end has been told."""
-    if connection.closed or connection.invalidated or connection.sync_connection is None:
-        return False
-    driver: Any = connection.sync_connection.connection.driver_connection
-    return driver is not None and not driver.is_closed()
 
 
 async def row_counts(connection: AsyncConnection, tables: Sequence[TableName]) -> dict[TableName, int]:

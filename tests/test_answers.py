@@ -12,6 +12,21 @@ from migrator.target import Target
 from migrator.target_url import from_url
 
 
+def behind_a_proxy(database: Database, proxies: list[Proxy]) -> Target:
+    """Return the database as a target that is reached through a proxy, the first of ``proxies``."""
+    url = make_url(database.url)
+    assert url.port is not None
+    proxies.append(Proxy(url.port))
+    return Target(from_url(url.set(port=proxies[0].port).render_as_string(hide_password=False), {}))
+
+
+async def look_at_answers(target: Target) -> None:
+    """Look again and again, until something is found."""
+    while True:
+        await asyncio.sleep(0.05)
+        await target.check_answers(1.5)
+
+
 @pytest.mark.one_server
 async def test_a_statement_may_take_long(database: Database) -> None:
     """The server is asked and says that it is still at it: nothing happens, and the statement ends well."""
@@ -30,26 +45,17 @@ async def test_a_statement_may_take_long(database: Database) -> None:
 async def test_an_answer_that_does_not_come(fault: str, database: Database, proxies: list[Proxy]) -> None:
     """The server has done its part, or waits for the rest: the session is cut off, and its locks are free again."""
     await database.execute("CREATE TABLE t (t text)")
-    url = make_url(database.url)
-    assert url.port is not None
-    proxies.append(Proxy(url.port))
+    target = behind_a_proxy(database, proxies)
     proxies[0].will("deaf" if fault == "deaf" else "black hole", after=20_000)
-    through = url.set(port=proxies[0].port).render_as_string(hide_password=False)
-    target = Target(from_url(through, {}))
 
     async def insert() -> None:
         async with target.transaction() as connection:
             await connection.execute(text("LOCK TABLE t"))
             await connection.execute(text("INSERT INTO t VALUES (:t)"), {"t": "x" * 50_000})
 
-    async def look() -> None:
-        while True:
-            await asyncio.sleep(0.05)
-            await target.check_answers(1.5)
-
     writing = asyncio.create_task(insert())
     with pytest.raises(TimeoutError, match="its answer did not come"):
-        await asyncio.wait_for(look(), 20)
+        await asyncio.wait_for(look_at_answers(target), 20)
     with pytest.raises((DBAPIError, ConnectionError)):
         await asyncio.wait_for(writing, 20)
     await database.execute("SET lock_timeout = '20s'; LOCK TABLE t")
@@ -58,10 +64,7 @@ async def test_an_answer_that_does_not_come(fault: str, database: Database, prox
 @pytest.mark.one_server
 async def test_a_session_whose_end_is_not_told(database: Database, proxies: list[Proxy]) -> None:
     """The server has ended it, and what is in between keeps that to itself."""
-    url = make_url(database.url)
-    assert url.port is not None
-    proxies.append(Proxy(url.port))
-    target = Target(from_url(url.set(port=proxies[0].port).render_as_string(hide_password=False), {}))
+    target = behind_a_proxy(database, proxies)
 
     async def sleep() -> None:
         async with target.connect() as connection:
@@ -70,14 +73,9 @@ async def test_a_session_whose_end_is_not_told(database: Database, proxies: list
             await database.execute(f"SELECT pg_terminate_backend({number}, 10000)")
             await connection.execute(text("SELECT pg_sleep(600)"))
 
-    async def look() -> None:
-        while True:
-            await asyncio.sleep(0.05)
-            await target.check_answers(1.5)
-
     sleeping = asyncio.create_task(sleep())
     with pytest.raises(TimeoutError, match="its answer did not come"):
-        await asyncio.wait_for(look(), 20)
+        await asyncio.wait_for(look_at_answers(target), 20)
     with pytest.raises((DBAPIError, ConnectionError)):
         await asyncio.wait_for(sleeping, 20)
 
@@ -86,24 +84,16 @@ async def test_a_session_whose_end_is_not_told(database: Database, proxies: list
 async def test_an_answer_to_commit_that_does_not_come(database: Database, proxies: list[Proxy]) -> None:
     """COMMIT is watched like any statement; whether it was carried out is for the ledger to say."""
     await database.execute("CREATE TABLE t (t text)")
-    url = make_url(database.url)
-    assert url.port is not None
-    proxies.append(Proxy(url.port))
-    target = Target(from_url(url.set(port=proxies[0].port).render_as_string(hide_password=False), {}))
+    target = behind_a_proxy(database, proxies)
 
     async def insert() -> None:
         async with target.transaction() as connection:
             await connection.execute(text("INSERT INTO t VALUES ('x')"))
             proxies[0].fall_silent()
 
-    async def look() -> None:
-        while True:
-            await asyncio.sleep(0.05)
-            await target.check_answers(1.5)
-
     writing = asyncio.create_task(insert())
     with pytest.raises(TimeoutError, match="its answer did not come"):
-        await asyncio.wait_for(look(), 20)
+        await asyncio.wait_for(look_at_answers(target), 20)
     with pytest.raises((DBAPIError, ConnectionError)):
         await asyncio.wait_for(writing, 20)
     assert len(await database.fetch("SELECT FROM t")) == 1

@@ -271,18 +271,15 @@ def repeated(
     path: Path, tables: list[tuple[Column, ...]], refused: set[tuple[int, str, int]]
 ) -> Iterator[tuple[int, str, int]]:
     """Yield the rows of an enum's column that hold what is refused: of each wrong label only the first is named."""
-    enums = {(number, column.name) for number, table in enumerate(tables) for column in table if is_enum(column)}
+    enums = {
+        (number, column.name) for number, table in enumerate(tables) for column in table if column.declared == "mood"
+    }
     with closing(sqlite3.connect(path)) as connection:
         for number, name, row in refused:
             if (number, name) in enums:
                 refused_one = f"SELECT {quoted(name)} FROM t{number} WHERE id = ?"
                 same = connection.execute(f"SELECT id FROM t{number} WHERE {quoted(name)} IS ({refused_one})", (row,))
                 yield from ((number, name, other) for (other,) in same)
-
-
-def is_enum(column: Column) -> bool:
-    """Return whether PostgreSQL keeps the column's values as labels."""
-    return column.declared == "mood"
 
 
 def plainly_fine(tables: list[tuple[Column, ...]]) -> Iterator[tuple[int, Column, int]]:

@@ -21,7 +21,7 @@ LAYERS = (
     {"stages"},
     {"plan", "encode", "digest", "bridge", "ledger"},
     {"types"},
-    {"source", "scanning", "contents", "target"},
+    {"source", "scanning", "contents", "target", "sessions"},
     {"names", "errors"},
 )
 """From top to bottom: a module may import from its own layer and from those below, never from one above."""

@@ -38,10 +38,11 @@ from migrator.pieces import WHOLE, Piece
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
 from migrator.scanning import ScanSession
+from migrator.sessions import in_transaction, is_open
 from migrator.source import Source
 from migrator.strangers import look_at, refusal
 from migrator.survey import Survey
-from migrator.target import Target, in_transaction, is_open, row_counts
+from migrator.target import Target, row_counts
 from migrator.triggers import has_triggers, silenced
 
 T = TypeVar("T")

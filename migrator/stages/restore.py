@@ -20,7 +20,8 @@ from migrator.handover import Handover
 from migrator.ledger import FOREIGN_KEY, Parked
 from migrator.names import TableName, quote_postgres
 from migrator.retry import is_transient, sqlstate_of
-from migrator.target import Target, in_transaction, is_open
+from migrator.sessions import in_transaction, is_open
+from migrator.target import Target
 
 _MAINTENANCE_MEMORY = "256MB"
 """For sorting an index; the default of 64 MB spills at about two million rows."""

@@ -39,7 +39,7 @@ async def schema(source: SourceDatabase, target: Target, settings: Settings, run
             await _by_alembic(source, target, alembic_project(settings))
         case "command":
             await _by_command(target, settings.schema_command)
-    await target.begin_anew()
+            await target.begin_anew()
     if empty:
         await _remember_seeded(target, settings.target_schema, run_id)
     await _remember_catalog(target, settings.target_schema, run_id)

@@ -9,5 +9,4 @@ async def upgrade(target: Target, project: AlembicProject) -> str | None:
     head = project.head()
     if head is not None:
         await project.upgrade(target, [head])
-        await target.begin_anew()
     return head
