@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import duckdb
 import pyarrow as pa
@@ -27,7 +28,7 @@ _FEW_ROWS = 1_000
 """So many are looked through as a whole; parts of them would only take room, thousands of tables' at once."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Comparison:
     """A source table and the target table that must hold the same rows."""
 
@@ -39,17 +40,17 @@ class Comparison:
     quick: bool = False
     """Whether it is read in the quick forms: rows that are equal in these are equal, others need not differ."""
 
-    @property
+    @cached_property
     def readings(self) -> tuple[Reading, ...]:
         """How each pair is read."""
         return tuple(quick_reading(pair) if self.quick else reading(pair) for pair in self.pairs)
 
-    @property
+    @cached_property
     def lanes(self) -> tuple[Lane, ...]:
         """The lanes of all readings, side by side."""
         return tuple(lane for reading in self.readings for lane in reading.lanes)
 
-    @property
+    @cached_property
     def shape(self) -> Shape:
         """What two comparisons have in common whose rows can be digested by one statement."""
         readings = self.readings
@@ -62,7 +63,7 @@ class Comparison:
         """In how many parts the rows are digested: in the differing ones a difference is looked for row by row."""
         return _BUCKETS if self.profile.rows > _FEW_ROWS else 1
 
-    @property
+    @cached_property
     def key(self) -> tuple[int, ...]:
         """The places in ``pairs`` of the target's primary key; empty if there is none, or not all of it is compared."""
         places = {pair.target.name: place for place, pair in enumerate(self.pairs)}

@@ -21,7 +21,7 @@ def copy_data(
     Blocks while it reads. Raises SourceUnreadable, and Unfit for what preflight would have named.
     """
     if profile.plain:
-        table = table.plainly()
+        table = table.plain
     encoder: Encoder | None = None
     where = piece.where(table.source)
     for batch in scan(session, table.source, table.lanes, profile=profile, batch_bytes=batch_bytes, where=where):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -18,9 +19,9 @@ from migrator.types import Family, family_of
 NO_RULES = Rules()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ColumnPlan:
-    """One column's way."""
+    """One column's way; what it comes to is worked out once, which thousands of small tables would notice."""
 
     source: SourceColumn
     target: TargetColumn
@@ -30,13 +31,13 @@ class ColumnPlan:
     plain: bool = False
     """Whether it is known to hold nothing unusual, and so is read the cheaper way."""
 
-    @property
+    @cached_property
     def carrier(self) -> Family:
         """The family in the form that the table is sent in, and in the way that the column is read."""
         family = (self.family.as_text or self.family) if self.form is CopyForm.TEXT else self.family
         return (family.plain or family) if self.plain else family
 
-    @property
+    @cached_property
     def source_expression(self) -> str:
         """SQL over the source's table that reads the column; the copier and the verifier both begin with it."""
         expression = rewritten(self.source.quoted, self.rule, self.target)
@@ -62,7 +63,7 @@ class ColumnPlan:
         """Whether only PostgreSQL can say if a value may go into the column."""
         return self.family.asks_server or self.target.domain
 
-    @property
+    @cached_property
     def lanes(self) -> tuple[Lane, ...]:
         """How the scan reads it."""
         return self.carrier.lanes(self.source_expression, self.target)
@@ -72,7 +73,7 @@ class ColumnPlan:
         return self.carrier.convert(arrays, self.target)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TablePlan:
     """One table's way."""
 
@@ -84,7 +85,7 @@ class TablePlan:
     computed: tuple[ColumnPlan, ...] = ()
     """What PostgreSQL computes itself, and the source has too."""
 
-    @property
+    @cached_property
     def compared(self) -> tuple[ColumnPlan, ...]:
         """The columns that must be equal in the end."""
         return self.columns + self.computed
@@ -99,12 +100,13 @@ class TablePlan:
         """What verification compares."""
         return tuple(Pair(column.source_expression, column.target, column.timezone) for column in self.compared)
 
-    def plainly(self) -> "TablePlan":
-        """Return the plan that reads every column the cheaper way."""
+    @cached_property
+    def plain(self) -> "TablePlan":
+        """The same way, with every column read the cheaper way."""
         columns, computed = ([replace(column, plain=True) for column in some] for some in (self.columns, self.computed))
         return replace(self, columns=tuple(columns), computed=tuple(computed))
 
-    @property
+    @cached_property
     def lanes(self) -> tuple[Lane, ...]:
         """The lanes of all columns, side by side."""
         return tuple(lane for column in self.columns for lane in column.lanes)

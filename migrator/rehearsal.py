@@ -43,7 +43,7 @@ def prepare(session: ScanSession, table: TablePlan, profile: Profile, batch_byte
     """
     if any(column.asks_server for column in table.compared):
         return None
-    pairs = table.plainly().pairs
+    pairs = table.plain.pairs
     return quickly(session, Comparison(table.source, table.target, pairs, profile, batch_bytes))
 
 
@@ -112,7 +112,7 @@ def rehearse_alike(session: ScanSession, parts: Sequence[Part]) -> list[Digest |
 
 def _carried(session: ScanSession, part: Part) -> Iterator[Arrays]:
     """Yield a part's rows by lane, each batch after it was converted; raises for what can't be carried."""
-    table = part.table.plainly()
+    table = part.table.plain
     losses = {column: column.carrier.losses() for column in table.compared if column.carrier.losses}
     for arrays in _batches(session, table, part.comparison, part.piece):
         _carry(table, arrays, losses)

@@ -8,7 +8,7 @@ of it is.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -190,11 +190,15 @@ async def _load_whole(load: _Load, ways: Sequence[_Way]) -> list[Brought]:
     """
     names = [way.name for way in ways]
     async with _transaction(load) as hand:
-        await _refuse_strangers(load, hand.connection, ways)
+        occupied = await _refuse_strangers(load, hand.connection, ways)
+        # TRUNCATE gives a table a new file, which takes the server longer than a few rows do.
+        emptied = [way.name for way in ways if way.name in occupied or not is_small(way.profile)]
         async with silenced(hand.connection, names):
-            await hand.connection.exec_driver_sql(f"TRUNCATE {_listed(names)}")
+            if emptied:
+                await hand.connection.exec_driver_sql(f"TRUNCATE {_listed(emptied)}")
             # FREEZE marks the rows as visible to all, so that nobody has to write them once more; needs the TRUNCATE.
-            brought = [await _bring(load, hand, way, WHOLE, freeze=not way.table.target.partitioned) for way in ways]
+            frozen = {way.name for way in ways if way.name in emptied and not way.table.target.partitioned}
+            brought = [await _bring(load, hand, way, WHOLE, freeze=way.name in frozen) for way in ways]
         for way, one in zip(ways, brought, strict=True):
             _refuse_other_number(way, one)
         await ledger.check_owner(hand.connection, load.run_id)
@@ -287,8 +291,12 @@ async def _at_once(read: Callable[[], list[T]]) -> AsyncIterator[T]:
         yield one
 
 
-async def _refuse_strangers(load: _Load, connection: AsyncConnection, ways: Sequence[_Way]) -> None:
-    """Lock the tables against writers and raise RowsInTheWay if they hold rows that the source doesn't."""
+async def _refuse_strangers(load: _Load, connection: AsyncConnection, ways: Sequence[_Way]) -> Collection[TableName]:
+    """
+    Lock the tables against writers and return those that hold rows, all of which may go.
+
+    Raises RowsInTheWay if some of the rows aren't the source's.
+    """
     # An application that was started too early may have written since preflight looked. This lock keeps writers out
     # until the end of the transaction and lets readers in: the comparison reads through a connection of its own.
     names = [way.name for way in ways]
@@ -302,6 +310,7 @@ async def _refuse_strangers(load: _Load, connection: AsyncConnection, ways: Sequ
     ]
     if strange := [one for one in found if one.strange]:
         raise refusal(strange)
+    return occupied
 
 
 def _listed(names: Sequence[TableName]) -> str:

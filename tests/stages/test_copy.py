@@ -13,12 +13,14 @@ from fix_sqlite import MakeSqlite
 from migrator import job, move
 from migrator.errors import RowsInTheWay, SourceChanged, TargetRefused
 from migrator.handover import Handover
+from migrator.lots import SMALL_BYTES
 from migrator.progress import Silent
 
 
 async def test_triggers_do_not_fire_and_are_as_before(make_sqlite: MakeSqlite, database: Database) -> None:
     """An application's triggers would change rows that must arrive as they are; each keeps its own way of being on."""
-    source = make_sqlite("CREATE TABLE t (id INTEGER, t TEXT)", {"t": [(1, "as it was")]})
+    rows = SMALL_BYTES // 100  # enough for a TRUNCATE, which has triggers too
+    source = make_sqlite("CREATE TABLE t (id INTEGER, t TEXT)", {"t": [(n, "as it was") for n in range(rows)]})
     await database.execute("""
         CREATE TABLE t (id int, t text); CREATE TABLE log (n int);
         CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS
@@ -36,7 +38,7 @@ async def test_triggers_do_not_fire_and_are_as_before(make_sqlite: MakeSqlite, d
     """)
     before = await catalogs(database)
     await job.run(settings_of(source, database), Silent())
-    assert await contents(database, "t") == ['(1,"as it was")']
+    assert await contents(database, "t") == sorted(f'({n},"as it was")' for n in range(rows))
     assert await contents(database, "log") == []
     assert await catalogs(database) == before
 
@@ -57,6 +59,23 @@ async def test_rows_that_come_between_preflight_and_copy_are_not_removed(
     with pytest.raises(RowsInTheWay, match=r"public\.t"):
         await job.run(settings_of(source, database), Silent())
     assert await contents(database, "t") == ["(77)"]
+
+
+async def test_who_gets_a_new_file(make_sqlite: MakeSqlite, database: Database) -> None:
+    """A large table is emptied and its rows frozen; a small one that is empty isn't touched before its rows come."""
+    many = [(n,) for n in range(SMALL_BYTES // 100)]
+    source = make_sqlite(
+        "CREATE TABLE small (id INTEGER); CREATE TABLE other (id INTEGER); CREATE TABLE large (id INTEGER)",
+        {"small": many[:9], "other": many[:9], "large": many},
+    )
+    await database.execute("CREATE TABLE small (id int); CREATE TABLE other (id int); CREATE TABLE large (id int)")
+    files = "SELECT relname, pg_relation_filenode(oid) FROM pg_class WHERE relname IN ('small', 'other', 'large')"
+    before = {(*row,) for row in await database.fetch(files)}
+    await job.run(settings_of(source, database), Silent())
+    assert {name for name, _ in {(*row,) for row in await database.fetch(files)} - before} == {"large"}
+    # Pages that were begun with frozen rows are known to be visible to all, so VACUUM needn't read them.
+    visible = "SELECT relname, relallvisible > 0 FROM pg_class WHERE relname IN ('small', 'other', 'large')"
+    assert {(*row,) for row in await database.fetch(visible)} == {("large", True), ("small", False), ("other", False)}
 
 
 async def test_a_refused_row_leaves_its_table_empty(make_sqlite: MakeSqlite, database: Database) -> None:
