@@ -21,8 +21,10 @@ class Blocking(Generic[C]):
     thread which closes the connection, when it is through.
     """
 
-    def __init__(self, connect: Callable[[], AbstractContextManager[C]]) -> None:
+    def __init__(self, connect: Callable[[], AbstractContextManager[C]], cut: Callable[[], None] | None = None) -> None:
+        """``cut`` makes a thread that is still at work be through soon, with an error; it is called from another."""
         self._connect = connect
+        self._cut = cut
         self._opened = ExitStack()
         self._connections: list[C] = []
         self._in_use = threading.Lock()
@@ -46,26 +48,26 @@ class Blocking(Generic[C]):
                 self._close_if_idle()
 
     def close(self) -> None:
-        """Close the connection, or have it closed as soon as it is not in use."""
+        """Close the connection, or cut it if it is in use, and have it closed as soon as it no longer is."""
         self._closing = True
-        self._close_if_idle()
+        if not self._close_if_idle() and self._cut:
+            self._cut()
 
-    def _close_if_idle(self) -> None:
-        if self._in_use.acquire(blocking=False):
+    def _close_if_idle(self) -> bool:
+        if idle := self._in_use.acquire(blocking=False):
             try:
                 self._opened.close()
             finally:
                 self._in_use.release()
+        return idle
 
 
-def blocking_crew(
-    hands: int | asyncio.Semaphore, connect: Callable[[], AbstractContextManager[C]]
-) -> Crew[Blocking[C]]:
+def blocking_crew(hands: int | asyncio.Semaphore, make: Callable[[], Blocking[C]]) -> Crew[Blocking[C]]:
     """Return a crew of which each hand has a connection that blocks."""
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Blocking[C]]:
-        connection = Blocking(connect)
+        connection = make()
         try:
             yield connection
         finally:

@@ -7,6 +7,7 @@ from uuid import UUID
 import structlog
 
 from migrator import ledger, loads
+from migrator.bounds import Bounds
 from migrator.contents import SourceDatabase
 from migrator.events import Event
 from migrator.examples import Showing
@@ -27,6 +28,16 @@ from migrator.target import Target, TargetDatabase
 from migrator.verdict import Verdict
 
 log = structlog.get_logger()
+
+
+def bounds_of(settings: Settings) -> Bounds:
+    """Return how much is done and held at a time."""
+    return Bounds(settings.jobs, settings.batch_bytes, settings.chunk_bytes)
+
+
+def showing_of(settings: Settings) -> Showing:
+    """Return how many values are shown, and whether they are masked."""
+    return Showing(settings.examples, settings.mask_values)
 
 
 async def plan_of(settings: Settings, contents: SourceDatabase, target: Target) -> Plan:
@@ -73,12 +84,10 @@ async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how 
         source,
         target,
         plan,
-        jobs=settings.jobs,
-        batch_bytes=settings.batch_bytes,
-        chunk_bytes=settings.chunk_bytes,
+        bounds=bounds_of(settings),
         hands=hands,
         ready=ready,
-        showing=Showing(settings.examples, settings.mask_values),
+        showing=showing_of(settings),
         progress=progress,
         surveys=surveys,
         file=settings.differences,

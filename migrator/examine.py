@@ -2,9 +2,8 @@
 
 from functools import partial
 
-from migrator.both_ends import compare_all, known_rows, plan_of, report_of, tell_skipped
+from migrator.both_ends import bounds_of, compare_all, known_rows, plan_of, report_of, showing_of, tell_skipped
 from migrator.errors import MigratorError, ValuesRefused
-from migrator.examples import Showing
 from migrator.findings import Finding
 from migrator.inspection import check_intact, look_at_source, look_over
 from migrator.progress import Progress
@@ -30,17 +29,14 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         await runner("wait", lambda: wait_for(target, settings, to_write=False))
         plan = await plan_of(settings, await source.describe(), target)
         tell_skipped(plan)
-        showing = Showing(settings.examples, settings.mask_values)
         surveys = await runner(
             "preflight",
             lambda: look_over(
                 source,
                 target,
                 plan,
-                jobs=settings.jobs,
-                batch_bytes=settings.batch_bytes,
-                chunk_bytes=settings.chunk_bytes,
-                showing=showing,
+                bounds=bounds_of(settings),
+                showing=showing_of(settings),
                 progress=progress,
                 intact=partial(check_intact, source),
             ),
@@ -53,7 +49,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
             await occupied_tables(target, pending, allowed),
             {one.profile.table: one.profile for one in surveys},
             batch_bytes=settings.batch_bytes,
-            showing=showing,
+            showing=showing_of(settings),
         )
     findings = [finding for one in surveys for finding in one.findings]
     failure = _refusal_of(findings) or (refusal(strangers) if strangers else None)

@@ -7,10 +7,12 @@ Reads both ends and writes nothing; ``preflight`` and ``migrator check`` decide 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from migrator import digest
 from migrator.alone import survey_alone
 from migrator.blocking import Blocking, ask, blocking_crew
+from migrator.bounds import Bounds
 from migrator.comparison import Comparison
 from migrator.contents import SourceTable
 from migrator.crew import Crew, all_of
@@ -38,15 +40,13 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
     target: Target,
     plan: Plan,
     *,
-    jobs: int,
-    batch_bytes: int,
-    chunk_bytes: int,
+    bounds: Bounds,
     showing: Showing,
     progress: Progress,
     intact: Callable[[], Awaitable[None]],
 ) -> list[Survey]:
     """
-    Survey the planned tables, ``jobs`` at a time and the largest first; one that is large in pieces, side by side.
+    Survey the planned tables, ``bounds.jobs`` at a time and the largest first; a large one in pieces, side by side.
 
     Raises SourceUnreadable if the file is damaged; that is what ``intact`` tells.
     """
@@ -55,19 +55,19 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
 
     tables = {table.name: table for table in plan.tables}
 
-    async with blocking_crew(jobs, source.session) as crew:
+    async with blocking_crew(bounds.jobs, partial(Blocking, source.session)) as crew:
 
         def look(session: ScanSession, table: TablePlan, profile: Profile, rehearsed: Rehearsed | None) -> Survey:
             own = keys.get(table.name, Keys())
             with Judge(target.address, table.name) as judge:
-                return survey(session, tables, table, profile, own, judge, batch_bytes, showing, rehearsed)
+                return survey(session, tables, table, profile, own, judge, bounds.batch_bytes, showing, rehearsed)
 
         def look_at_once(session: ScanSession, lot: Sequence[tuple[TablePlan, Profile]]) -> list[Survey]:
-            rehearsed = rehearse(session, lot, batch_bytes)
+            rehearsed = rehearse(session, lot, bounds.batch_bytes)
             return [look(session, *both, found) for both, found in zip(lot, rehearsed, strict=True)]
 
         async def look_in_pieces(table: TablePlan, profile: Profile, pieces: tuple[Piece, ...]) -> Survey:
-            comparison = await ask(crew, prepare, table, profile, batch_bytes)
+            comparison = await ask(crew, prepare, table, profile, bounds.batch_bytes)
             found = await _rehearsed(crew, table, comparison, pieces) if comparison else None
             return replace(await ask(crew, look, table, profile, found), pieces=pieces)
 
@@ -85,23 +85,23 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
             outline = outlines[table.name]
             return outline.profile if outline.is_whole else None
 
-        outlines = await measured(crew, plan.tables, jobs=jobs, chunk_bytes=chunk_bytes)
+        outlines = await measured(crew, plan.tables, bounds)
         await intact()
         largest_first = sorted(plan.tables, key=lambda table: -outlines[table.name].profile.weight)
-        found = await all_of(surveyed(lot) for lot in lots(largest_first, size_if_whole, chunk_bytes))
+        found = await all_of(surveyed(lot) for lot in lots(largest_first, size_if_whole, bounds.chunk_bytes))
     by_name = {one.profile.table: one for some in found for one in some}
     return [by_name[table.name] for table in plan.tables]
 
 
 async def measured(
-    crew: Crew[Blocking[ScanSession]], tables: Sequence[TablePlan], *, jobs: int, chunk_bytes: int
+    crew: Crew[Blocking[ScanSession]], tables: Sequence[TablePlan], bounds: Bounds
 ) -> dict[TableName, Survey]:
     """Return of each table what can be known without looking at its values: its size, and its pieces."""
     profiles = await all_of(ask(crew, measure, table) for table in tables)
     total = sum(profile.weight for profile in profiles)
 
     async def outlined(table: TablePlan, profile: Profile) -> Survey:
-        size = piece_bytes(profile, total, jobs, chunk_bytes)
+        size = piece_bytes(profile, total, bounds.jobs, bounds.chunk_bytes)
         pieces = (WHOLE,) if profile.bytes <= size else await ask(crew, cut, table.source, profile, size)
         return Survey(profile, (), pieces=pieces)
 
@@ -131,7 +131,7 @@ async def _rehearsed(
 async def look_at_source(source: Source, tables: Sequence[SourceTable], *, jobs: int, batch_bytes: int) -> list[Survey]:
     """Survey the source by itself, ``jobs`` tables at a time; raises SourceUnreadable if the file is damaged."""
     await check_intact(source)
-    async with blocking_crew(jobs, source.session) as crew:
+    async with blocking_crew(jobs, partial(Blocking, source.session)) as crew:
         return await all_of(ask(crew, survey_alone, table, batch_bytes) for table in tables)
 
 

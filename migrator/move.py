@@ -13,8 +13,7 @@ from typing import TypeVar
 
 from migrator import history
 from migrator.book import Book
-from migrator.both_ends import compare_all, known_rows, plan_of, report_of, tell_skipped
-from migrator.examples import Showing
+from migrator.both_ends import bounds_of, compare_all, known_rows, plan_of, report_of, showing_of, tell_skipped
 from migrator.explain import explain
 from migrator.findings import Profile
 from migrator.handover import Handover
@@ -105,8 +104,7 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
                 surveys,
                 run_id=run_id,
                 hands=hands,
-                batch_bytes=settings.batch_bytes,
-                chunk_bytes=settings.chunk_bytes,
+                bounds=bounds_of(settings),
                 stall_seconds=settings.stall_timeout_seconds,
                 progress=progress,
                 done=copied,
@@ -164,10 +162,8 @@ async def _look_before(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how
         target,
         plan,
         await known_rows(target),
-        jobs=settings.jobs,
-        batch_bytes=settings.batch_bytes,
-        chunk_bytes=settings.chunk_bytes,
-        showing=Showing(settings.examples, settings.mask_values),
+        bounds=bounds_of(settings),
+        showing=showing_of(settings),
         progress=progress,
         intact=intact,
     )

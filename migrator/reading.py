@@ -1,18 +1,16 @@
 """Sessions of the target that can only read, and in which every value has one spelling: verification's way in."""
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 from adbc_driver_manager import AdbcStatusCode
 
 from migrator.address import TargetAddress
+from migrator.blocking import Blocking
 from migrator.watchdog import Watchdog
-
-R = TypeVar("R")
 
 # What PostgreSQL reads and writes depends on these. The copier's sessions have the same.
 _SESSION = """
@@ -110,43 +108,7 @@ def _driver_errors() -> Iterator[None]:
         raise adbc.OperationalError(str(error), status_code=AdbcStatusCode.IO) from error
 
 
-class Reader:
-    """
-    A reading session for one table after another, opened when it is first needed.
-
-    Whoever closes it need not know whether a thread that nobody waits for any more is still reading: then the session
-    is cut, the thread gets an error, and closes what is left of it.
-    """
-
-    def __init__(self, address: TargetAddress) -> None:
-        self._session = ReadingSession(address)
-        self._opened = ExitStack()
-        self._is_open = False
-        self._in_use = threading.Lock()
-        self._closing = False
-
-    def read(self, work: Callable[[ReadingSession], R]) -> R:
-        """Call ``work`` with the session, and return what it returns. Blocks; one thread at a time."""
-        try:
-            with self._in_use:
-                if not self._is_open:
-                    self._opened.enter_context(self._session)
-                    self._is_open = True
-                return work(self._session)
-        finally:
-            if self._closing:
-                self._close_if_idle()
-
-    def close(self) -> None:
-        """Close the session, or cut it if it is in use."""
-        self._closing = True
-        if not self._close_if_idle():
-            self._session.give_up()
-
-    def _close_if_idle(self) -> bool:
-        if idle := self._in_use.acquire(blocking=False):
-            try:
-                self._opened.close()
-            finally:
-                self._in_use.release()
-        return idle
+def reader(address: TargetAddress) -> Blocking[ReadingSession]:
+    """Return a reading session for one table after another. Closing it cuts what is under way, which may take hours."""
+    session = ReadingSession(address)
+    return Blocking(lambda: session, cut=session.give_up)

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 
 import duckdb
 import structlog
@@ -28,7 +27,7 @@ from migrator.events import Event
 from migrator.examples import Showing
 from migrator.names import TableName
 from migrator.pieces import WHOLE, Piece
-from migrator.reading import Reader
+from migrator.reading import ReadingSession
 from migrator.rehearsal import Rehearsed
 from migrator.scanning import ScanSession
 from migrator.source import Source
@@ -83,7 +82,7 @@ class Ends:
     source: Source
     address: TargetAddress
     """Of the target."""
-    readers: Crew[Reader]
+    readers: Crew[Blocking[ReadingSession]]
     sessions: Crew[Blocking[ScanSession]]
     showing: Showing
     tell: Tell
@@ -100,7 +99,7 @@ async def compare_alike(ends: Ends, compared: Sequence[tuple[Comparison, Rehears
     try:
         async with ends.readers.hand() as reader:
             started = time.monotonic()
-            there = await asyncio.to_thread(reader.read, partial(digest.of_targets, comparisons=quick))
+            there = await asyncio.to_thread(reader.do, digest.of_targets, quick)
             seconds = (time.monotonic() - started) / len(quick)
     except duckdb.Error:
         there = [None] * len(quick)  # it is for each by itself to find out of which the forms can't be made
@@ -176,14 +175,12 @@ async def _of_source(ends: Ends, comparison: Comparison, pieces: Sequence[Piece]
 async def _of_target(ends: Ends, comparison: Comparison, parts: int) -> Digest:
     async def one(stretch: Stretch) -> Digest:
         async with ends.readers.hand() as reader:
-            read = partial(digest.of_target, comparison=comparison, stretch=stretch)
             with _timed(ends, comparison):
-                return await asyncio.to_thread(reader.read, read)
+                return await asyncio.to_thread(reader.do, digest.of_target, comparison, stretch)
 
     if parts == 1:
         return await one(EVERYWHERE)
-    async with ends.readers.hand() as reader:
-        found = await asyncio.to_thread(reader.read, partial(stretches, table=comparison.target, parts=parts))
+    found = await ask(ends.readers, stretches, comparison.target, parts)
     return digest.total(await all_of(one(stretch) for stretch in found))
 
 

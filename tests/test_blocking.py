@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -56,6 +57,29 @@ async def test_who_closes_it_does_not_wait_for_the_work() -> None:
     assert door.open == 0
 
 
+async def test_work_that_nobody_waits_for_is_cut() -> None:
+    """Where the connection can be; one that is idle is only closed."""
+    door = Door()
+    cut = threading.Event()
+    connection = Blocking(door.connect, cut=cut.set)
+    begun = threading.Event()
+
+    def work(_given: Door) -> bool:
+        begun.set()
+        return cut.wait(60)
+
+    working = asyncio.create_task(asyncio.to_thread(connection.do, work))
+    await asyncio.to_thread(begun.wait, 60)
+    connection.close()
+    assert await working
+    assert door.open == 0
+    cut.clear()
+    idle = Blocking(door.connect, cut=cut.set)
+    idle.do(lambda _given: None)
+    idle.close()
+    assert not cut.is_set()
+
+
 async def test_a_crew_has_as_many_as_it_has_hands() -> None:
     """More work than hands takes turns; at the end all connections are closed."""
     door = Door()
@@ -65,7 +89,7 @@ async def test_a_crew_has_as_many_as_it_has_hands() -> None:
         both.wait()  # passes only if two are at work at once
         return n
 
-    async with blocking_crew(2, door.connect) as crew, asyncio.TaskGroup() as group:
+    async with blocking_crew(2, partial(Blocking, door.connect)) as crew, asyncio.TaskGroup() as group:
         tasks = [group.create_task(ask(crew, work, n)) for n in range(6)]
     assert [task.result() for task in tasks] == list(range(6))
     assert (door.opened, door.open) == (2, 0)
@@ -78,7 +102,7 @@ async def test_an_error_of_the_work_comes_through() -> None:
     def fail(_given: Door) -> None:
         raise LookupError
 
-    async with blocking_crew(1, door.connect) as crew:
+    async with blocking_crew(1, partial(Blocking, door.connect)) as crew:
         with pytest.raises(LookupError):
             await ask(crew, fail)
         assert door.open == 0

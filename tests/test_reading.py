@@ -7,7 +7,7 @@ import pytest
 from fix_postgres import Database
 
 from migrator.address import TargetAddress
-from migrator.reading import Reader, ReadingSession
+from migrator.reading import ReadingSession, reader
 from migrator.retry import is_transient
 from migrator.target_url import from_url
 
@@ -34,12 +34,12 @@ def test_it_can_not_write(address: TargetAddress) -> None:
 
 def test_one_session_serves_many(address: TargetAddress) -> None:
     """It is opened when first needed, kept, and closed."""
-    reader = Reader(address)
-    backends = {reader.read(lambda session: one(session, "SELECT pg_backend_pid()")) for _ in range(3)}
+    reading = reader(address)
+    backends = {reading.do(lambda session: one(session, "SELECT pg_backend_pid()")) for _ in range(3)}
     assert len(backends) == 1
-    reader.close()
+    reading.close()
     with pytest.raises(adbc.Error):
-        reader.read(lambda session: one(session, "SELECT 1"))
+        reading.do(lambda session: one(session, "SELECT 1"))
 
 
 def test_a_stream_that_is_lost_midway_may_be_tried_again(address: TargetAddress) -> None:
@@ -57,25 +57,25 @@ def test_a_stream_that_is_lost_midway_may_be_tried_again(address: TargetAddress)
 
 def test_it_is_cut_under_a_thread_that_nobody_waits_for(address: TargetAddress) -> None:
     """Closing doesn't wait for what is under way, for that may take hours; the thread ends, and with it the session."""
-    reader = Reader(address)
-    reading = threading.Event()
+    reading = reader(address)
+    begun = threading.Event()
     raised: list[Exception] = []
 
     def work(session: ReadingSession) -> None:
-        reading.set()
+        begun.set()
         session.rows("SELECT pg_sleep(600)")
 
     def read() -> None:
         try:
-            reader.read(work)
+            reading.do(work)
         except TimeoutError as error:
             raised.append(error)
 
     thread = threading.Thread(target=read)
     thread.start()
-    assert reading.wait(30)
-    reader.close()
+    assert begun.wait(30)
+    reading.close()
     thread.join(60)
     assert [is_transient(error) for error in raised] == [True]
     with pytest.raises(TimeoutError):
-        reader.read(lambda session: one(session, "SELECT 1"))
+        reading.do(lambda session: one(session, "SELECT 1"))

@@ -27,6 +27,7 @@ LATE = (
     "sqlalchemy.dialects.postgresql.asyncpg",
     "aiosqlite",
     "rich._emoji_codes",
+    "migrator.alembic_runner",
     "migrator.bars",
     "migrator.dryad.models",
     "migrator.explain",

@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import culprit, ledger, loads
 from migrator.blocking import Blocking
+from migrator.bounds import Bounds
 from migrator.bridge import bridge
 from migrator.copy_data import copy_data
 from migrator.copy_in import copy_in
@@ -118,8 +119,7 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     *,
     run_id: UUID,
     hands: asyncio.Semaphore,
-    batch_bytes: int,
-    chunk_bytes: int,
+    bounds: Bounds,
     stall_seconds: float,
     progress: Progress,
     done: Handover[TableName],
@@ -128,10 +128,10 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     Fill every table that was surveyed and has no line in the ledger yet, the largest first, as ``hands`` are free.
 
     A table of several pieces goes in as many transactions, side by side; one that was begun goes on with what is left.
-    Small tables share a transaction of at most ``chunk_bytes``. ``done`` gets every planned table when all its rows are
-    there. Memory is bounded by the number of hands times a few ``batch_bytes``, whatever the tables hold. After an
-    error what was done is committed with its lines, and nothing else is. Raises, in an ExceptionGroup, SourceChanged,
-    RowsInTheWay, and GaveUp if another run has taken over.
+    Small tables share a transaction of at most ``bounds.chunk_bytes``. ``done`` gets every planned table when all its
+    rows are there. Memory is bounded by the number of hands times a few ``bounds.batch_bytes``, whatever the tables
+    hold. After an error what was done is committed with its lines, and nothing else is. Raises, in an ExceptionGroup,
+    SourceChanged, RowsInTheWay, and GaveUp if another run has taken over.
     """
     async with target.connect() as connection:
         copied = await loads.copied(connection)
@@ -146,9 +146,9 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
         if table.name not in pending:
             await done.add(table.name)
     async with Crew(hands, partial(_hand, source, target), lambda hand: is_open(hand.connection)) as crew:
-        load = _Load(source, target, run_id, batch_bytes, stall_seconds, seeded, progress, crew, done)
+        load = _Load(source, target, run_id, bounds.batch_bytes, stall_seconds, seeded, progress, crew, done)
         largest_first = sorted(pending.values(), key=lambda way: -way.profile.weight)
-        await all_of(_fill(load, ways) for ways in lots(largest_first, _Way.size_if_whole, chunk_bytes))
+        await all_of(_fill(load, ways) for ways in lots(largest_first, _Way.size_if_whole, bounds.chunk_bytes))
 
 
 async def _fill(load: _Load, ways: Sequence[_Way]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 
 import structlog
 
+from migrator.bounds import Bounds
 from migrator.errors import MissingPrivilege, ValuesRefused
 from migrator.events import Event
 from migrator.examples import Showing
@@ -41,9 +42,7 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
     plan: Plan,
     allowed: Allowed,
     *,
-    jobs: int,
-    batch_bytes: int,
-    chunk_bytes: int,
+    bounds: Bounds,
     showing: Showing,
     progress: Progress,
     intact: Callable[[], Awaitable[None]],
@@ -62,9 +61,7 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
         source,
         target,
         undone,
-        jobs=jobs,
-        batch_bytes=batch_bytes,
-        chunk_bytes=chunk_bytes,
+        bounds=bounds,
         showing=showing,
         progress=progress,
         intact=intact,
@@ -77,7 +74,9 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
     refuse(findings)
     found = {one.profile.table: one for one in surveys}
     profiles = {name: one.profile for name, one in found.items()}
-    if strangers := await strangers_in(source, target, occupied, profiles, batch_bytes=batch_bytes, showing=showing):
+    if strangers := await strangers_in(
+        source, target, occupied, profiles, batch_bytes=bounds.batch_bytes, showing=showing
+    ):
         raise refusal(strangers)
     return found
 

@@ -10,17 +10,19 @@ import os
 import shlex
 import signal
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from sqlalchemy import text
 
 from migrator import catalog, ledger, loads
-from migrator.alembic_runner import AlembicProject
 from migrator.contents import SourceDatabase
 from migrator.errors import ConfigurationError, TargetRefused
 from migrator.settings import Settings
 from migrator.target import LEDGER_SCHEMA, Target, row_counts
+
+if TYPE_CHECKING:
+    from migrator.alembic_runner import AlembicProject
 
 _GOODBYE_SECONDS: Final = 3  # the job itself has no more than eight when it is stopped
 
@@ -45,8 +47,10 @@ async def schema(source: SourceDatabase, target: Target, settings: Settings, run
     await _remember_catalog(target, settings.target_schema, run_id)
 
 
-def alembic_project(settings: Settings) -> AlembicProject:
+def alembic_project(settings: Settings) -> "AlembicProject":
     """Return the application's migrations; raises ConfigurationError if the settings don't lead to any."""
+    from migrator.alembic_runner import AlembicProject  # noqa: PLC0415 - not loaded where nobody asks for it
+
     if settings.alembic_config is None:
         raise ConfigurationError(
             "no Alembic configuration is set",
@@ -56,7 +60,7 @@ def alembic_project(settings: Settings) -> AlembicProject:
     return AlembicProject(settings.alembic_config)
 
 
-async def _by_alembic(source: SourceDatabase, target: Target, project: AlembicProject) -> None:
+async def _by_alembic(source: SourceDatabase, target: Target, project: "AlembicProject") -> None:
     """Bring the target to the source's revision, or to the newest if the source has no stamp."""
     strange = [revision for revision in source.alembic_revisions if not project.knows(revision)]
     if strange:

@@ -1,10 +1,14 @@
 """Stage ``upgrade``: the target, filled and verified, goes on to the newest revision of the application's schema."""
 
-from migrator.alembic_runner import AlembicProject
+from typing import TYPE_CHECKING
+
 from migrator.target import Target
 
+if TYPE_CHECKING:
+    from migrator.alembic_runner import AlembicProject
 
-async def upgrade(target: Target, project: AlembicProject) -> str | None:
+
+async def upgrade(target: Target, project: "AlembicProject") -> str | None:
     """Bring the target to the project's head and return it: data migrations on the way meet the real rows."""
     head = project.head()
     if head is not None:

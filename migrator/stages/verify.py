@@ -8,8 +8,8 @@ import asyncio
 import json
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -18,10 +18,9 @@ from uuid import UUID
 import structlog
 
 from migrator import catalog, ledger, loads
-from migrator.address import TargetAddress
-from migrator.blocking import blocking_crew
+from migrator.blocking import Blocking, blocking_crew
+from migrator.bounds import Bounds
 from migrator.comparison import Comparison, Shape
-from migrator.crew import Crew
 from migrator.differences import Difference
 from migrator.errors import Mismatch
 from migrator.events import Event
@@ -32,7 +31,7 @@ from migrator.lots import is_small, lots
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
-from migrator.reading import Reader
+from migrator.reading import reader
 from migrator.source import Source
 from migrator.survey import Survey
 from migrator.target import Target
@@ -48,9 +47,7 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     target: Target,
     plan: Plan,
     *,
-    jobs: int,
-    batch_bytes: int,
-    chunk_bytes: int,
+    bounds: Bounds,
     showing: Showing,
     progress: Progress,
     surveys: Mapping[TableName, Survey] = NOTHING_KNOWN,
@@ -63,8 +60,8 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     Compare all planned tables, the rows counted and the values digested, and return a verdict for each.
 
     Each table is begun when it comes out of ``ready``, at once without that; when no more will come, sequences and keys
-    are in place. As many sessions read the target as there are ``hands``, ``jobs`` without these, and ``jobs`` more the
-    source. What ``surveys`` of this moment of the source know of its digests isn't read again.
+    are in place. As many sessions read the target as there are ``hands``, ``bounds.jobs`` without these, and
+    ``bounds.jobs`` more the source. What ``surveys`` of this moment of the source know of its digests isn't read again.
 
     Raises Mismatch, after all tables have been looked at, naming those that differ, with the first rows of each; all
     differences go into ``file``, one JSON object a line. A sequence that would give a value again is a difference too.
@@ -76,16 +73,16 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     by_name = {table.name: table for table in plan.tables}
     ready = ready or Handover.of(by_name)
     async with (
-        blocking_crew(jobs, source.session) as sessions,
-        Crew(hands or jobs, partial(_reader, target.address)) as readers,
+        blocking_crew(bounds.jobs, partial(Blocking, source.session)) as sessions,
+        blocking_crew(hands or bounds.jobs, partial(reader, target.address)) as readers,
     ):
         unknown = [table for table in plan.tables if table.name not in surveys]
-        known = {**surveys, **await measured(sessions, unknown, jobs=jobs, chunk_bytes=chunk_bytes)}
+        known = {**surveys, **await measured(sessions, unknown, bounds)}
         with _written(file) as tell:
             ends = Ends(source, target.address, readers, sessions, showing, tell)
 
             async def compared(names: Sequence[TableName]) -> list[Verdict]:
-                comparisons = [_comparison(by_name[name], known[name], batch_bytes) for name in names]
+                comparisons = [_comparison(by_name[name], known[name], bounds.batch_bytes) for name in names]
                 if len(names) > 1:
                     rehearsed = [one for name in names if (one := known[name].rehearsed)]
                     found = await compare_alike(ends, list(zip(comparisons, rehearsed, strict=True)))
@@ -100,7 +97,7 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
                 tasks = [
                     group.create_task(compared(lot))
                     async for names in ready.groups()
-                    for lot in _lots(names, known, chunk_bytes)
+                    for lot in _lots(names, known, bounds.chunk_bytes)
                 ]
     by_table = {verdict.table: verdict for task in tasks for verdict in task.result()}
     verdicts = [by_table[table.name] for table in plan.tables]
@@ -124,15 +121,6 @@ def _lots(names: Sequence[TableName], known: Mapping[TableName, Survey], most_by
         alike[rehearsed.comparison.shape if rehearsed and together else name].append(name)
     for some in alike.values():
         yield from lots(some, lambda name: known[name].profile, most_bytes)
-
-
-@asynccontextmanager
-async def _reader(address: TargetAddress) -> AsyncIterator[Reader]:
-    reader = Reader(address)
-    try:
-        yield reader
-    finally:
-        reader.close()
 
 
 @contextmanager
