@@ -38,6 +38,10 @@ class Event(StrEnum):
     TABLE_VERIFIED = "table.verified", "Every value of a table was compared and is equal: rows, seconds."
     TABLE_DIFFERS = "table.differs", "Source and target differ in a table: counts, and keys and values of some rows."
     SCHEMA_DIFFERS = "schema.differs", "A key, an index, a sequence or the like is not as it must be: what."
+    SCHEMA_LEFT_OUT = (
+        "schema.left_out",
+        "A table that the job makes does without something that the source's has: table, what, reason.",
+    )
     VALUES_REFUSED = (
         "values.refused",
         "Preflight found values that can't be carried: table, column, reason, count, keys.",

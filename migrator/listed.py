@@ -160,9 +160,10 @@ class Listed(BaseSettings):
         Traits("Target", shown_default=f"{DEFAULT_SECRETS_DIR}, where it exists"),
     )
 
-    schema_mode: Literal["alembic", "command", "existing"] = setting(
+    schema_mode: Literal["alembic", "command", "create", "existing"] = setting(
         "alembic",
-        "Who makes the target's tables: Alembic migrations, a command, or nobody, because they exist.",
+        "Who makes the target's tables: Alembic migrations, a command, the job after those of the source, or nobody, "
+        "because they exist.",
         Traits("Schema", flags=("--schema",)),
     )
     alembic_config: Path | None = setting(

@@ -53,7 +53,7 @@ async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     await step("history", lambda: history.go_on_with(target, fingerprint, run_book.run_id))
     async with _beside(check_intact(source)) as looking:
         looks = [looking]
-        await stage("schema", lambda: schema(contents, target, settings, run_book.run_id))
+        made = await stage("schema", lambda: schema(source, contents, target, settings, run_book.run_id))
         plan = await step("plan", lambda: plan_of(settings, contents, target))
         tell_skipped(plan)
 
@@ -71,7 +71,7 @@ async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     await _finish(settings, target, run_book)
     headline = "migrated: every value of every row is in the target"
     report = await step("report", lambda: report_of(target, plan, verdicts, run_book.runner, headline))
-    return replace(report, notes=_what_was_decided(plan, [survey.profile for survey in surveys.values()]))
+    return replace(report, notes=made + _what_was_decided(plan, [survey.profile for survey in surveys.values()]))
 
 
 async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows

@@ -70,6 +70,9 @@ class ColumnRule(_Rule):
     duplicate_keys: Literal["refuse", "last"] = "refuse"
     truncate: bool = False
     round: bool = False
+    type: (
+        Annotated[str, Field(pattern=r"^[A-Za-z_][\w ]*(\(\d+(, ?\d+)?\))?( with(out)? time zone)?(\[\])?$")] | None
+    ) = None
     rename: str | None = None
     exclude: bool = False
 

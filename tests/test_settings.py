@@ -136,7 +136,7 @@ def test_names_are_separated_by_commas_or_repeated(environment: Environment) -> 
         ({"batch_bytes": "8 parsecs"}, 'MIGRATOR_BATCH_BYTES = "8 parsecs"'),
         ({"batch_bytes": "1"}, "MIGRATOR_BATCH_BYTES"),
         ({"log_level": "loud"}, "'debug', 'info', 'warning' or 'error'"),
-        ({"schema_mode": "magic"}, "'alembic', 'command' or 'existing'"),
+        ({"schema_mode": "magic"}, "'alembic', 'command', 'create' or 'existing'"),
         ({"postgres_port": "99999"}, 'POSTGRES_PORT = "99999"'),
         ({"wait_timeout_seconds": "-1"}, "MIGRATOR_WAIT_TIMEOUT_SECONDS"),
         ({"if_source_changed": "panic"}, "'warn' or 'fail'"),

@@ -1,5 +1,5 @@
 """
-Stage ``schema``: the target's tables come to be, as the application makes them. The job itself creates no types.
+Stage ``schema``: the target's tables come to be, as the application makes them; or after the source's own tables.
 
 When the source is stamped with a revision of the application's Alembic project, the target is brought to that same
 revision: rows meet the tables they were written for. Stage ``upgrade`` goes on to the newest afterwards.
@@ -18,7 +18,9 @@ from sqlalchemy import text
 from migrator import catalog, ledger, loads
 from migrator.contents import SourceDatabase
 from migrator.errors import ConfigurationError, TargetRefused
+from migrator.rules import Rules
 from migrator.settings import Settings
+from migrator.source import Source
 from migrator.target import LEDGER_SCHEMA, Target, row_counts
 
 if TYPE_CHECKING:
@@ -27,24 +29,30 @@ if TYPE_CHECKING:
 _GOODBYE_SECONDS: Final = 3  # the job itself has no more than eight when it is stopped
 
 
-async def schema(source: SourceDatabase, target: Target, settings: Settings, run_id: UUID) -> None:
+async def schema(
+    source: Source, contents: SourceDatabase, target: Target, settings: Settings, run_id: UUID
+) -> tuple[str, ...]:
     """
-    Make the target's tables in the way that ``settings.schema_mode`` names.
+    Make the target's tables in the way that ``settings.schema_mode`` names, and return what is worth knowing of it.
 
     Into a database that had no tables, migrations may put rows of their own; the ledger learns how many, so that they
     can give way to the source's. Raises ConfigurationError and TargetRefused; what the migrations raise passes through.
     Raises GaveUp if another run has taken over.
     """
+    notes: tuple[str, ...] = ()
     empty = await _began_empty(target)
     match settings.schema_mode:
         case "alembic":
-            await _by_alembic(source, target, alembic_project(settings))
+            await _by_alembic(contents, target, alembic_project(settings))
         case "command":
             await _by_command(target, settings.schema_command)
             await target.begin_anew()
+        case "create":
+            notes = await _by_source(source, contents, target, settings, run_id)
     if empty:
         await _remember_seeded(target, settings.target_schema, run_id)
     await _remember_catalog(target, settings.target_schema, run_id)
+    return notes
 
 
 def alembic_project(settings: Settings) -> "AlembicProject":
@@ -55,7 +63,8 @@ def alembic_project(settings: Settings) -> "AlembicProject":
         raise ConfigurationError(
             "no Alembic configuration is set",
             next_step="set MIGRATOR_ALEMBIC_CONFIG to the application's alembic.ini, "
-            "or choose --schema existing if the tables are there already",
+            "choose --schema existing if the tables are there already, "
+            "or --schema create to have them made after the source's",
         )
     return AlembicProject(settings.alembic_config)
 
@@ -98,6 +107,19 @@ async def _by_command(target: Target, command: str | None) -> None:
             f"the schema command ended with {process.returncode}: {said[0]}",
             next_step="run it by hand to see all it says",
         )
+
+
+async def _by_source(
+    source: Source, contents: SourceDatabase, target: Target, settings: Settings, run_id: UUID
+) -> tuple[str, ...]:
+    """Make tables after the source's where there are none yet, and return what they do without, a line each."""
+    from migrator.making import blueprint, make_tables  # noqa: PLC0415 - not loaded where nobody asks for it
+
+    rules = Rules.load(settings.rules, settings.exclude)
+    async with target.connect() as connection:
+        schema_name = await target.schema_of_application(connection, settings.target_schema)
+    wanted = await blueprint(source, contents.tables, schema_name, rules)
+    return tuple(f"WARNING: {one.line()}" for one in await make_tables(target, wanted, run_id))
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

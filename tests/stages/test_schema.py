@@ -35,10 +35,12 @@ async def target(database: Database) -> Target:
 async def _make(target: Target, source: Path, database: Database, **settings: object) -> None:
     opened = Source(source)
     contents = await opened.describe()
-    await opened.close()
     given = {"schema_mode": "existing"} | settings
     make = dryad_settings if given["schema_mode"] == "alembic" else settings_of
-    await schema(contents, target, make(source, database, **given), RUN)
+    try:
+        await schema(opened, contents, target, make(source, database, **given), RUN)
+    finally:
+        await opened.close()
 
 
 async def _revision(database: Database) -> str:

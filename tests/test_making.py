@@ -1,0 +1,163 @@
+"""Tables that the job makes after those of the source: an application can go on with them."""
+
+from pathlib import Path
+
+import pytest
+from fix_job import contents, settings_of
+from fix_postgres import Database
+from fix_sqlite import MakeSqlite
+
+from migrator import job, making
+from migrator.errors import RowsInTheWay, ValuesRefused
+from migrator.progress import Silent
+
+SHOP = """
+CREATE TABLE customers (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, email VARCHAR(80) NOT NULL UNIQUE COLLATE NOCASE, active BOOLEAN DEFAULT 1,
+    joined DATETIME DEFAULT CURRENT_TIMESTAMP, settings JSON, CONSTRAINT long_enough CHECK (length(email) > 2));
+CREATE TABLE orders (
+    id INTEGER PRIMARY KEY, customer INTEGER NOT NULL REFERENCES customers ON DELETE CASCADE,
+    total DECIMAL(10, 2), note, photo BLOB, weight REAL, CHECK (json_valid(note) OR note IS NULL));
+CREATE TABLE tags ("order" INTEGER REFERENCES orders (id), tag TEXT, PRIMARY KEY ("order", tag)) WITHOUT ROWID;
+CREATE TABLE "we""ird; DROP TABLE x --" ("a.b%s:c" INT, "Größe" TEXT);
+CREATE TABLE broken (n INTEGER DEFAULT 'none', t TEXT REFERENCES customers (id));
+CREATE INDEX by_total ON orders (total, customer);
+CREATE UNIQUE INDEX one_note ON orders (customer) WHERE note IS NOT NULL;
+CREATE INDEX by_year ON customers (substr(joined, 1, 4));
+CREATE VIEW active AS SELECT * FROM customers WHERE active;
+CREATE TRIGGER t AFTER INSERT ON orders BEGIN SELECT 1; END;
+"""
+ROWS = {
+    "customers": [(1, "Ada@example.org", 1, "2024-02-29 23:59:59.5", '{"a": [1]}'), (7, "bob", 0, None, None)],
+    "orders": [(1, 7, 19.99, "[1]", b"\x00\xff", 0.1), (3, 1, 5, None, None, None)],
+    "tags": [(1, "x"), (3, "x")],
+    'we"ird; DROP TABLE x --': [(1, "ö")],
+    "broken": [(1, None)],
+}
+
+
+async def columns(database: Database, table: str) -> dict[str, str]:
+    """Return the columns of a table with their types."""
+    rows = await database.fetch(
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
+        f"WHERE attrelid = '{table}'::regclass AND attnum > 0 ORDER BY attnum"
+    )
+    return {str(name): str(kind) for name, kind in rows}
+
+
+async def test_an_application_goes_on(make_sqlite: MakeSqlite, database: Database) -> None:
+    """Its rows are there, new ones get numbers and defaults, and keys hold."""
+    source = make_sqlite(SHOP, ROWS)
+    report = await job.run(settings_of(source, database, schema_mode="create"), Silent())
+    assert await columns(database, "customers") == {
+        "id": "bigint",
+        "email": "text",
+        "active": "boolean",
+        "joined": "timestamp without time zone",
+        "settings": "jsonb",
+    }
+    assert await columns(database, "orders") == {
+        "id": "bigint",
+        "customer": "bigint",
+        "total": "numeric(10,2)",
+        "note": "text",
+        "photo": "bytea",
+        "weight": "double precision",
+    }
+    assert await contents(database, "tags") == ["(1,x)", "(3,x)"]
+    assert await contents(database, '"we""ird; DROP TABLE x --"') == ["(1,ö)"]
+    [(number, active, joined)] = await database.fetch(
+        "INSERT INTO customers (email) VALUES ('new') RETURNING id, active, joined > now() - interval '1 day'"
+    )
+    assert (number, active, joined) == (8, True, True)
+    for statement, complaint in (
+        ("INSERT INTO customers (email) VALUES ('x')", "long_enough"),
+        ("INSERT INTO customers (email) VALUES ('bob')", "customers_email_key"),
+        ("INSERT INTO orders (customer) VALUES (99)", "orders_customer_fkey"),
+        ("INSERT INTO orders (customer, note) VALUES (7, 'second')", "one_note"),
+    ):
+        with pytest.raises(Exception, match=complaint):
+            await database.execute(statement)
+    await database.execute("DELETE FROM tags; DELETE FROM customers WHERE id = 1")
+    assert len(await contents(database, "orders")) == 1
+    without = "\n".join(note for note in report.notes if " is without " in note)
+    assert "public.customers is without the index by_year" in without
+    assert "public.orders is without the CHECK json_valid(note) OR note IS NULL" in without
+    assert "public.orders is without the trigger t" in without
+    assert "public.broken is without the default 'none' of n: invalid input syntax for type bigint" in without
+    assert "public.broken is without the foreign key from t to customers" in without
+    assert without.count("\n") == 4
+
+
+async def test_running_again(make_sqlite: MakeSqlite, database: Database) -> None:
+    """What is there stays: after success, and what was there before the job came."""
+    source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, n INT); CREATE TABLE u (id INT)", {"t": [(1, 2)]})
+    await database.execute("CREATE TABLE u (id int, extra text)")
+    settings = settings_of(source, database, schema_mode="create")
+    await job.run(settings, Silent())
+    assert await columns(database, "u") == {"id": "integer", "extra": "text"}
+    await database.execute("INSERT INTO t (n) VALUES (3)")
+    await job.run(settings, Silent())
+    assert await contents(database, "t") == ["(1,2)", "(2,3)"]
+
+
+async def test_a_rule_makes_other_tables(make_sqlite: MakeSqlite, database: Database, tmp_path: Path) -> None:
+    """Preflight refuses; the operator decides on another type, and empty tables give way to such as have it."""
+    source = make_sqlite(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME); CREATE TABLE u (t INT REFERENCES t)",
+        {"t": [(1, 1700000000)], "u": [(1,)]},
+    )
+    with pytest.raises(ValuesRefused):
+        await job.run(settings_of(source, database, schema_mode="create"), Silent())
+    rules = tmp_path / "migrator.toml"
+    rules.write_text('[columns."t.at"]\ntype = "timestamptz"\nepoch = "s"\n')
+    settings = settings_of(source, database, schema_mode="create", rules=rules)
+    await database.execute("INSERT INTO u VALUES (NULL)")
+    with pytest.raises(RowsInTheWay, match=r"public\.u"):
+        await job.run(settings, Silent())
+    assert await contents(database, "u") == ["()"]
+    await database.execute("DELETE FROM u")
+    await job.run(settings, Silent())
+    assert await columns(database, "t") == {"id": "bigint", "at": "timestamp with time zone"}
+    assert await contents(database, "t") == ['(1,"2023-11-14 22:13:20+00")']
+
+
+async def test_interrupted_while_making(
+    make_sqlite: MakeSqlite, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables stand without their keys when the run ends; the next one makes both."""
+    source = make_sqlite("CREATE TABLE t (n INT UNIQUE); CREATE TABLE u (n INT REFERENCES t (n))", {"t": [(1,)]})
+    settings = settings_of(source, database, schema_mode="create")
+    with monkeypatch.context() as patched:
+        patched.setattr(making, "_refused", _interrupted)
+        with pytest.raises(RuntimeError, match="in the middle"):
+            await job.run(settings, Silent())
+    assert await columns(database, "t") == {"n": "bigint"}
+    await job.run(settings, Silent())
+    assert await contents(database, "t") == ["(1)"]
+    for statement, complaint in (("INSERT INTO t VALUES (1)", "t_n_key"), ("INSERT INTO u VALUES (2)", "u_n_fkey")):
+        with pytest.raises(Exception, match=complaint):
+            await database.execute(statement)
+
+
+async def _interrupted(*_arguments: object) -> None:
+    raise RuntimeError("in the middle")
+
+
+async def test_a_table_made_by_hand_meanwhile_stays(make_sqlite: MakeSqlite, database: Database) -> None:
+    """Somebody has changed a type after a refusal: without other rules the table is taken as it is."""
+    source = make_sqlite("CREATE TABLE t (at DATETIME)", {"t": [("no date",)]})
+    settings = settings_of(source, database, schema_mode="create")
+    with pytest.raises(ValuesRefused):
+        await job.run(settings, Silent())
+    await database.execute("ALTER TABLE t ALTER at TYPE text")
+    await job.run(settings, Silent())
+    assert await contents(database, "t") == ['("no date")']
+
+
+async def test_rows_of_somebody_else(make_sqlite: MakeSqlite, database: Database) -> None:
+    """Tables that are there are treated as in the mode `existing`."""
+    source = make_sqlite("CREATE TABLE t (id INTEGER)", {"t": [(1,)]})
+    await database.execute("CREATE TABLE t (id int); INSERT INTO t VALUES (77)")
+    with pytest.raises(RowsInTheWay):
+        await job.run(settings_of(source, database, schema_mode="create"), Silent())
