@@ -68,7 +68,8 @@ def draw(
         if not rules.of_table(table.name).exclude
     }
     made = {one.name: one.statement(held) for one in drawings.values()}
-    parts = [part for one in drawings.values() for part in one.parts(held, drawings)]
+    parts = [part for one in drawings.values() for part in one.parts(held)]
+    parts += [part for one in drawings.values() for part in one.foreign_keys(drawings)]  # to keys that stand by then
     additions = tuple(part for part in parts if isinstance(part, Addition))
     return Blueprint(made, additions, tuple(part for part in parts if isinstance(part, LeftOut)))
 
@@ -107,8 +108,12 @@ class _Drawing:
         found = [self._names.get((name or "").casefold()) for name in names]
         return ", ".join(quote_postgres(name) for name in found if name) if found and all(found) else None
 
-    def parts(self, held: Held, others: Mapping[str, "_Drawing"]) -> Iterator[Addition | LeftOut]:
-        """Yield everything but columns and primary key; ``others`` are all tables, by their folded names."""
+    def foreign_keys(self, others: Mapping[str, "_Drawing"]) -> Iterator[Addition | LeftOut]:
+        """Yield the foreign keys; ``others`` are all tables, by their folded names."""
+        return (self._foreign_key(key, others) for key in self._declared.foreign_keys)
+
+    def parts(self, held: Held) -> Iterator[Addition | LeftOut]:
+        """Yield everything but columns, primary key and foreign keys."""
         for column in self._columns:
             if given := self._declared.defaults.get(column.name):
                 yield self._default(column, given, held)
@@ -116,8 +121,6 @@ class _Drawing:
             yield self._index(index)
         for check in self._declared.checks:
             yield self._check(check)
-        for key in self._declared.foreign_keys:
-            yield self._foreign_key(key, others)
         for trigger in self._declared.triggers:
             yield LeftOut(self.name, f"the trigger {trigger}", "it is a program of SQLite's")
         for column in self._columns:

@@ -161,8 +161,8 @@ def test_what_is_added() -> None:
         "the index like",
         "the UNIQUE index unread",
         "the CHECK json_valid(s)",
-        "the foreign key from n to nowhere",
         "the trigger tr",
+        "the foreign key from n to nowhere",
     ]
 
 

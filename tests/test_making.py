@@ -126,7 +126,7 @@ async def test_interrupted_while_making(
     make_sqlite: MakeSqlite, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tables stand without their keys when the run ends; the next one makes both."""
-    source = make_sqlite("CREATE TABLE t (n INT UNIQUE); CREATE TABLE u (n INT REFERENCES t (n))", {"t": [(1,)]})
+    source = make_sqlite("CREATE TABLE t (n INT UNIQUE); CREATE TABLE a (n INT REFERENCES t (n))", {"t": [(1,)]})
     settings = settings_of(source, database, schema_mode="create")
     with monkeypatch.context() as patched:
         patched.setattr(making, "_refused", _interrupted)
@@ -135,7 +135,7 @@ async def test_interrupted_while_making(
     assert await columns(database, "t") == {"n": "bigint"}
     await job.run(settings, Silent())
     assert await contents(database, "t") == ["(1)"]
-    for statement, complaint in (("INSERT INTO t VALUES (1)", "t_n_key"), ("INSERT INTO u VALUES (2)", "u_n_fkey")):
+    for statement, complaint in (("INSERT INTO t VALUES (1)", "t_n_key"), ("INSERT INTO a VALUES (2)", "a_n_fkey")):
         with pytest.raises(Exception, match=complaint):
             await database.execute(statement)
 
