@@ -1,8 +1,7 @@
 """Makes the target's tables after those of the source, where nobody else does: drawn, made, and remembered."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
@@ -45,19 +44,19 @@ async def make_tables(target: Target, wanted: Blueprint, run_id: UUID) -> list[L
     if another run has taken over.
     """
     async with _owned(target, run_id) as connection:
-        new = await _missing(connection, target, wanted)
+        made, new = await _compared(connection, target, wanted)
     for names in _some(list(new)):
         async with _owned(target, run_id) as connection:
             for name in names:
                 await connection.exec_driver_sql(new[name])
-            made = await _made(connection)
-            await _remember(connection, {**made.statements, **{name: new[name] for name in names}}, finished=False)
+            made |= {name: new[name] for name in names}
+            await _remember(connection, made, finished=False)
     left_out = [one for one in wanted.left_out if one.table in new]
     for additions in _some([one for one in wanted.additions if one.table in new]):
         async with _owned(target, run_id) as connection:
             left_out += [refused for one in additions if (refused := await _refused(connection, one))]
     async with _owned(target, run_id) as connection:
-        await _remember(connection, (await _made(connection)).statements, finished=True)
+        await _remember(connection, made, finished=True)
     for one in left_out:
         log.warning(Event.SCHEMA_LEFT_OUT, table=str(one.table), what=one.what, reason=one.reason)
     return left_out
@@ -79,37 +78,33 @@ def _some(things: Sequence[T]) -> Iterator[Sequence[T]]:
     return (things[start : start + _AT_ONCE] for start in range(0, len(things), _AT_ONCE))
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """What the ledger knows of the tables that this migration has made."""
-
-    statements: Mapping[TableName, str]
-    finished: bool
+Statements = dict[TableName, str]
 
 
-async def _made(connection: AsyncConnection) -> _Made:
-    known = await ledger.recall(connection, _MADE) or {"tables": (), "finished": True}
-    return _Made({TableName(schema, name): sql for schema, name, sql in known["tables"]}, known["finished"])
-
-
-async def _remember(connection: AsyncConnection, statements: Mapping[TableName, str], *, finished: bool) -> None:
+async def _remember(connection: AsyncConnection, statements: Statements, *, finished: bool) -> None:
     tables = [[name.schema, name.name, statement] for name, statement in statements.items()]
     await ledger.remember(connection, _MADE, {"tables": tables, "finished": finished})
 
 
-async def _missing(connection: AsyncConnection, target: Target, wanted: Blueprint) -> dict[TableName, str]:
-    """Return what is to be made; what was made otherwise before, and holds nothing yet, is taken away."""
+async def _compared(connection: AsyncConnection, target: Target, wanted: Blueprint) -> tuple[Statements, Statements]:
+    """
+    Return how the tables were made that this migration has made, and how those are to be that are not there.
+
+    What was made otherwise before, and holds nothing yet, is taken away.
+    """
     schemas = {name.schema for name in wanted.tables}
     there = [table.name for schema in schemas for table in (await target.describe(connection, schema)).tables]
-    made = await _made(connection)
-    is_due = made.finished and all(wanted.tables.get(name) == sql for name, sql in made.statements.items())
-    ours = [name for name in there if name in made.statements]
+    known = await ledger.recall(connection, _MADE) or {"tables": (), "finished": True}
+    made = {TableName(schema, name): sql for schema, name, sql in known["tables"]}
+    is_due = known["finished"] and all(wanted.tables.get(name) == sql for name, sql in made.items())
+    ours = [name for name in there if name in made]
     if not is_due and await _are_untouched(connection, ours):
         await connection.exec_driver_sql(f"DROP TABLE {', '.join(name.quoted for name in ours)}")
         await _remember(connection, {}, finished=True)
         there = [name for name in there if name not in ours]
-    known = [name.name for name in there]
-    return {name: statement for name, statement in wanted.tables.items() if partner(name.name, known) is None}
+        made = {}
+    names = [name.name for name in there]
+    return made, {name: sql for name, sql in wanted.tables.items() if partner(name.name, names) is None}
 
 
 async def _are_untouched(connection: AsyncConnection, names: Sequence[TableName]) -> bool:
