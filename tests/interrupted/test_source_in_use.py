@@ -16,7 +16,10 @@ from fix_warm import Zygote
 
 from migrator import book, job, move
 from migrator.errors import SourceChanged
+from migrator.handover import Handover
+from migrator.names import TableName
 from migrator.progress import Silent
+from migrator.target import Target
 
 # Writes so much that pages of an open transaction reach the file, says so, and waits to be killed.
 WRITER = """
@@ -74,13 +77,14 @@ async def test_a_writer_is_noticed_in_the_middle_of_a_stage(
     async def endless(*_arguments: object, **_options: object) -> None:
         await asyncio.Event().wait()
 
-    async def written_to(*_arguments: object) -> None:
+    async def written_to(_target: Target, standing: Handover[TableName], _jobs: int) -> None:
+        assert [table async for table in standing]  # all: the stages before are over
         with closing(sqlite3.connect(source)) as connection:
             connection.execute("INSERT INTO t VALUES (2)")
             connection.commit()
         await asyncio.Event().wait()
 
-    # The comparison goes on beside it, and would notice the row by itself.
+    # Nothing else notices the row: the stages before look at their ends, and the comparison would see one too many.
     monkeypatch.setattr(move, "compare_all", endless)
     monkeypatch.setattr(move, "analyze", written_to)
     with pytest.raises(SourceChanged, match="somebody writes to the source"):
