@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
+import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.names import TableName
@@ -25,8 +26,9 @@ async def copy_in(  # noqa: PLR0913 - what COPY needs to be told
     Send ``chunks`` of COPY data into ``table`` and return the rows written, as PostgreSQL counted them.
 
     Runs in the connection's transaction, which a statement has begun. ``freeze`` needs the table's TRUNCATE in that
-    same transaction (PostgreSQL, "COPY": FREEZE). Raises what asyncpg raises, and TimeoutError if the server takes
-    longer than ``stall_seconds`` for a chunk, or for its answer at the end; the transaction is then lost.
+    same transaction (PostgreSQL, "COPY": FREEZE). Raises what ``chunks`` and asyncpg raise, and TimeoutError if the
+    server takes longer than ``stall_seconds`` for a chunk, or for its answer at the end. Unless it was the server that
+    refused, the session is lost with the transaction.
     """
     driver = await driver_of(connection)
     loop = asyncio.get_running_loop()
@@ -61,6 +63,13 @@ async def copy_in(  # noqa: PLR0913 - what COPY needs to be told
             raise ConnectionResetError("the connection was lost while rows were sent") from error
         driver.terminate()
         raise TimeoutError(f"the server took no rows for {stall_seconds:g} s") from error
+    except asyncpg.PostgresError:
+        raise  # the server has said its last word about this COPY
+    except BaseException:
+        # asyncpg has asked the server to cancel and waits for its answer before the session does anything else, a
+        # ROLLBACK too; where the server had refused the rows already there is nothing to cancel, and none comes.
+        driver.terminate()
+        raise
     finally:
         driver.remove_termination_listener(lost)
     return int(status.rpartition(" ")[2])

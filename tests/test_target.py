@@ -101,6 +101,26 @@ async def test_rows_come_in_whatever_pieces(target: Target, database: Database) 
         assert await row_counts(connection, [TableName("public", "t")]) == {TableName("public", "t"): 2}
 
 
+async def test_a_copy_that_fails_here_after_the_server_refused_it(target: Target, database: Database) -> None:
+    """The driver would wait without end for the answer to its cancellation: the server has nothing left to cancel."""
+    await database.execute("CREATE TABLE t (id int CHECK (id > 0))")
+    refused = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND state LIKE '%(aborted)'"
+
+    async def sent() -> AsyncIterator[bytes]:
+        yield b"-1\n"
+        while not await database.fetch(refused, as_admin=True):  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(0.01)
+        raise EOFError("the source ends here")
+
+    name = TableName("public", "t")
+    async with asyncio.timeout(60):
+        with pytest.raises(EOFError):  # noqa: PT012 - the session is what isn't to be waited for
+            async with target.transaction() as connection:
+                await connection.exec_driver_sql("TRUNCATE t")
+                await copy_in(connection, name, ["id"], sent(), form=CopyForm.TEXT, freeze=False, stall_seconds=30)
+    assert await database.fetch("SELECT FROM t") == []
+
+
 async def test_what_a_transaction_raised_is_what_comes_out(target: Target) -> None:
     """A ROLLBACK in the middle of a statement fails, and hides nothing: no loss, and not that a task was cancelled."""
     working: list[asyncio.Task[str]] = []
