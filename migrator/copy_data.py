@@ -1,15 +1,19 @@
 """A table's rows as COPY data: scanned, converted and encoded, a record batch at a time."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from migrator.batches import scan
 from migrator.encode import Encoder, encoder_for
+from migrator.errors import SourceUnreadable
 from migrator.findings import Profile
-from migrator.pieces import Piece
+from migrator.pieces import WHOLE, Piece
 from migrator.plan import TablePlan
-from migrator.scanning import ScanSession
+from migrator.scanning import MOST_TOGETHER, ScanSession
+from migrator.types import Unfit
 
 
 def copy_data(
@@ -20,8 +24,7 @@ def copy_data(
 
     Blocks while it reads. Raises SourceUnreadable, and Unfit for what preflight would have named.
     """
-    if profile.plain:
-        table = table.plain
+    table = _as_surveyed(table, profile)
     encoder: Encoder | None = None
     where = piece.where(table.source)
     for batch in scan(session, table.source, table.lanes, profile=profile, batch_bytes=batch_bytes, where=where):
@@ -34,6 +37,66 @@ def copy_data(
         encoder = _encoder(table, table.convert(_no_rows(table)).schema)
         yield 0, encoder.start()
     yield 0, encoder.end()
+
+
+def copy_data_of_small(
+    session: ScanSession, tables: Sequence[tuple[TablePlan, Profile]], batch_bytes: int
+) -> list[tuple[int, bytes]]:
+    """
+    Return (rows, their COPY data) for each of some small tables, header and end included.
+
+    Those that are read and converted alike share a scan and a conversion, which take longer to begin than a small
+    table's rows to pass. Blocks while it reads; raises what ``copy_data`` raises.
+    """
+    alike: dict[Hashable, list[int]] = defaultdict(list)
+    for place, (table, profile) in enumerate(tables):
+        alike[_as_surveyed(table, profile).conversion].append(place)
+    found: dict[int, tuple[int, bytes]] = {}
+    for places in alike.values():
+        some = [tables[place] for place in places]
+        found |= zip(
+            places, _together(session, some) or [_whole(session, *one, batch_bytes) for one in some], strict=True
+        )
+    return [found[place] for place in range(len(tables))]
+
+
+def _whole(session: ScanSession, table: TablePlan, profile: Profile, batch_bytes: int) -> tuple[int, bytes]:
+    parts = list(copy_data(session, table, profile, WHOLE, batch_bytes))
+    return sum(rows for rows, _ in parts), b"".join(chunk for _, chunk in parts)
+
+
+def _together(session: ScanSession, tables: Sequence[tuple[TablePlan, Profile]]) -> list[tuple[int, bytes]] | None:
+    """Return the same for tables that are converted alike, out of one scan; None if they have to be read one by one."""
+    plans = [_as_surveyed(table, profile) for table, profile in tables]
+    if len(plans) == 1 or sum(len(plan.lanes) for plan in plans) > MOST_TOGETHER:
+        return None
+    try:
+        return _out_of_one_scan(session, plans, sum(profile.rows for _, profile in tables))
+    except (SourceUnreadable, Unfit, pa.ArrowInvalid):
+        return None  # read one by one, the table at fault is the one that is named
+
+
+def _out_of_one_scan(session: ScanSession, plans: Sequence[TablePlan], rows: int) -> list[tuple[int, bytes]]:
+    [first, *_] = plans
+    parts: list[list[pa.RecordBatch]] = [[] for _ in plans]
+    for batch in session.scan_together([(plan.source, plan.lanes) for plan in plans], batch_rows=rows + 1):
+        converted = first.convert(batch)
+        runs = pc.run_end_encode(batch.columns[-1])
+        start = 0
+        for place, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+            parts[place].append(converted.slice(start, end - start))
+            start = end
+    schema = first.convert(_no_rows(first)).schema
+    return [(sum(map(len, some)), _encoded(first, schema, some)) for some in parts]
+
+
+def _encoded(table: TablePlan, schema: pa.Schema, batches: Sequence[pa.RecordBatch]) -> bytes:
+    encoder = _encoder(table, schema)
+    return b"".join([encoder.start(), *map(encoder.rows, batches), encoder.end()])
+
+
+def _as_surveyed(table: TablePlan, profile: Profile) -> TablePlan:
+    return table.plain if profile.plain else table
 
 
 def _encoder(table: TablePlan, schema: pa.Schema) -> Encoder:

@@ -23,7 +23,7 @@ from migrator.examples import Showing
 from migrator.findings import Profile
 from migrator.judge import Judge
 from migrator.keys import Keys, keys_of
-from migrator.lots import lots
+from migrator.lots import TOGETHER, lots
 from migrator.names import TableName
 from migrator.pieces import WHOLE, Piece
 from migrator.plan import Plan, TablePlan
@@ -97,7 +97,9 @@ async def measured(
     crew: Crew[Blocking[ScanSession]], tables: Sequence[TablePlan], bounds: Bounds
 ) -> dict[TableName, Survey]:
     """Return of each table what can be known without looking at its values: its size, and its pieces."""
-    profiles = await all_of(ask(crew, measure, table) for table in tables)
+    together = max(1, min(TOGETHER, len(tables) // _LOTS))
+    some = [tables[start : start + together] for start in range(0, len(tables), together)]
+    profiles = [one for found in await all_of(ask(crew, measure, lot) for lot in some) for one in found]
     total = sum(profile.weight for profile in profiles)
 
     async def outlined(table: TablePlan, profile: Profile) -> Survey:
@@ -107,6 +109,10 @@ async def measured(
 
     outlines = await all_of(outlined(*both) for both in zip(tables, profiles, strict=True))
     return {outline.profile.table: outline for outline in outlines}
+
+
+_LOTS = 32
+"""In which many tables are measured; of fewer, one with a large table would leave the other hands without work."""
 
 
 async def _rehearsed(
@@ -120,7 +126,7 @@ async def _rehearsed(
 
     async def one(piece: Piece) -> Digest | None:
         nonlocal strange
-        [found] = [None] if strange else await ask(crew, rehearse_alike, [Part(table, comparison, piece)])
+        [found] = [None] if strange else await ask(crew, rehearse_alike, [Part(table.plain, comparison, piece)])
         strange = strange or found is None
         return found
 

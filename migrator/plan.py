@@ -1,6 +1,6 @@
 """Which source column goes into which target column: frozen plans, and a refusal for what has no partner."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -68,6 +68,11 @@ class ColumnPlan:
         """How the scan reads it."""
         return self.carrier.lanes(self.source_expression, self.target)
 
+    @cached_property
+    def conversion(self) -> Hashable:
+        """What two columns have in common whose values can be converted as one array a lane."""
+        return self.carrier, replace(self.target, name=""), tuple(lane.storage for lane in self.lanes)
+
     def convert(self, arrays: Sequence[pa.Array]) -> pa.Array:
         """Return the array to send; raises Unfit or ``pa.ArrowInvalid`` rather than change a value."""
         return self.carrier.convert(arrays, self.target)
@@ -111,8 +116,13 @@ class TablePlan:
         """The lanes of all columns, side by side."""
         return tuple(lane for column in self.columns for lane in column.lanes)
 
+    @cached_property
+    def conversion(self) -> Hashable:
+        """What two tables have in common whose rows can be converted, and encoded, as those of one."""
+        return self.form, tuple(column.conversion for column in self.compared)
+
     def convert(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the batch to send, one array a column, named like the target's columns."""
+        """Return the batch to send, one array a column, named like the target's; what follows the lanes is left out."""
         arrays: list[pa.Array] = []
         read = batch.columns  # made anew each time one asks
         at = 0

@@ -6,8 +6,9 @@ once: on their way they also pass verification's digest, which has no part in th
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import duckdb
 import pyarrow as pa
@@ -15,13 +16,13 @@ import pyarrow.compute as pc
 
 from migrator import digest
 from migrator.batches import scan
-from migrator.comparison import Comparison, Shape, quickly
+from migrator.comparison import Comparison, quickly
 from migrator.digest import Digest
 from migrator.errors import SourceUnreadable
 from migrator.findings import Profile
 from migrator.pieces import WHOLE, Piece
 from migrator.plan import ColumnPlan, TablePlan
-from migrator.scanning import Lane, ScanSession, StorageClass
+from migrator.scanning import MOST_TOGETHER, Lane, ScanSession, StorageClass
 from migrator.types import Losses, Unfit
 
 Arrays = Mapping[Lane, pa.Array]
@@ -47,13 +48,35 @@ def prepare(session: ScanSession, table: TablePlan, profile: Profile, batch_byte
     return quickly(session, Comparison(table.source, table.target, pairs, profile, batch_bytes))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Part:
-    """A table, or a piece of one, as it is rehearsed."""
+    """A table, or a piece of one, as it is rehearsed: read the cheaper way."""
 
     table: TablePlan
     comparison: Comparison
     piece: Piece = WHOLE
+
+    @cached_property
+    def guards(self) -> tuple[Lane, ...]:
+        """Lanes that are 1 where a value would be taken for what it is not."""
+        return tuple(_guards(self.table))
+
+    @cached_property
+    def lanes(self) -> tuple[Lane, ...]:
+        """All that is read. What two readings have in common is read once."""
+        return tuple(dict.fromkeys(self._wanted))
+
+    @cached_property
+    def _wanted(self) -> tuple[Lane, ...]:
+        carried = (lane for column in self.table.compared for lane in column.lanes)
+        return (*self.guards, *carried, *self.comparison.lanes)
+
+    @cached_property
+    def likeness(self) -> Hashable:
+        """What two parts have in common that can be read, converted and digested as one."""
+        places = {lane: place for place, lane in enumerate(self.lanes)}
+        read = tuple(lane.storage for lane in self.lanes), tuple(places[lane] for lane in self._wanted)
+        return self.comparison.shape, self.table.conversion, len(self.guards), read
 
 
 def rehearse(
@@ -62,12 +85,14 @@ def rehearse(
     """
     Rehearse tables that are one piece each, as ``prepare`` and ``rehearse_alike`` do.
 
-    Those of one shape go together: it takes DuckDB longer to plan a statement than to run it over a small table.
+    Those that are alike go together: SQLite's driver, Arrow and DuckDB take longer to begin than to go through a small
+    table.
     """
-    alike: dict[Shape, list[tuple[int, Part]]] = defaultdict(list)
+    alike: dict[Hashable, list[tuple[int, Part]]] = defaultdict(list)
     for place, (table, profile) in enumerate(tables):
         if comparison := prepare(session, table, profile, batch_bytes):
-            alike[comparison.shape].append((place, Part(table, comparison)))
+            part = Part(table.plain, comparison)
+            alike[part.likeness].append((place, part))
     rehearsed: list[Rehearsed | None] = [None] * len(tables)
     for placed in alike.values():
         found = rehearse_alike(session, [part for _, part in placed])
@@ -78,62 +103,95 @@ def rehearse(
 
 def rehearse_alike(session: ScanSession, parts: Sequence[Part]) -> list[Digest | None]:
     """
-    Return for each of some parts of one shape the digest of its rows if every value can be carried.
+    Return for each of some parts that are alike the digest of its rows if every value can be carried.
 
     None if something needs a closer look. Blocks while the parts are scanned. That one is damaged is for the closer
     look to say.
     """
+    if len(parts) > 1 and sum(len(part.lanes) for part in parts) <= MOST_TOGETHER:
+        objections: list[Exception] = []
+        found = _digested(parts, _marked_together(session, parts, objections))
+        if found is not None and not objections:
+            return list(found)
+    return _one_by_one(session, parts)
+
+
+def _one_by_one(session: ScanSession, parts: Sequence[Part]) -> list[Digest | None]:
+    """Do the same with one scan a part, so that it is known which of them something is the matter with."""
     objections: dict[int, Exception] = {}
+    found = _digested(parts, _marked(session, parts, objections))
+    if found is None:
+        # A value that DuckDB reads otherwise than the copier does: for that table the full forms see to it.
+        return [one for part in parts for one in _one_by_one(session, [part])] if len(parts) > 1 else [None]
+    return [None if number in objections else digested for number, digested in enumerate(found)]
 
-    def rows() -> Iterator[pa.RecordBatch]:
-        for number, part in enumerate(parts):
-            try:
-                for arrays in _carried(session, part):
-                    lanes = [arrays[lane] for lane in part.comparison.lanes]
-                    marks = pa.repeat(pa.scalar(number, pa.int32()), len(lanes[0]) if lanes else 0)
-                    yield pa.record_batch([marks, *lanes], schema=schema)
-            except (Unfit, pa.ArrowInvalid, UnicodeDecodeError, SourceUnreadable) as error:
-                objections[number] = error
 
+def _digested(parts: Sequence[Part], rows: Iterator[list[pa.Array]]) -> list[Digest] | None:
+    """Return the digest of each part whose ``rows`` come, marked with its number; None where DuckDB can't read them."""
     [first, *others] = parts
     columns = [(f"c{i}", lane.arrow_type) for i, lane in enumerate(first.comparison.lanes)]
-    schema = pa.schema([("part", pa.int32()), *columns])
-    reader = pa.RecordBatchReader.from_batches(schema, rows())
+    schema = pa.schema([("part", pa.int64()), *columns])
+    reader = pa.RecordBatchReader.from_batches(schema, (pa.record_batch(row, schema=schema) for row in rows))
     try:
-        if others:
-            found = digest.of_parts(reader, first.comparison)
-        else:
-            found = {0: digest.of_source_rows(reader, first.comparison)}
+        if not others:
+            return [digest.of_source_rows(reader, first.comparison)]
+        found = digest.of_parts(reader, first.comparison)
     except duckdb.Error:
-        # A value that DuckDB reads otherwise than the copier does: for that table the full forms see to it.
-        return [one for part in parts for one in rehearse_alike(session, [part])] if others else [None]
-    return [None if number in objections else found.get(number, digest.EMPTY) for number in range(len(parts))]
+        return None
+    return [found.get(number, digest.EMPTY) for number in range(len(parts))]
 
 
-def _carried(session: ScanSession, part: Part) -> Iterator[Arrays]:
-    """Yield a part's rows by lane, each batch after it was converted; raises for what can't be carried."""
-    table = part.table.plain
-    losses = {column: column.carrier.losses() for column in table.compared if column.carrier.losses}
-    for arrays in _batches(session, table, part.comparison, part.piece):
-        _carry(table, arrays, losses)
-        yield arrays
+_OBJECTIONS = (Unfit, pa.ArrowInvalid, UnicodeDecodeError, SourceUnreadable)
 
 
-def _batches(session: ScanSession, table: TablePlan, comparison: Comparison, piece: Piece) -> Iterator[Arrays]:
-    """Yield the piece's rows by lane. What two readings have in common is read once."""
-    guards = list(_guards(table))
-    wanted = [*guards, *(lane for column in table.compared for lane in column.lanes), *comparison.lanes]
-    lanes = list(dict.fromkeys(wanted))
-    profile, batch_bytes, where = comparison.profile, comparison.batch_bytes, piece.where(table.source)
-    for batch in scan(session, table.source, lanes, profile=profile, batch_bytes=batch_bytes, where=where):
-        arrays = dict(zip(lanes, batch.columns, strict=True))
-        if any(pc.max(arrays[guard]).as_py() for guard in guards):
+def _marked(session: ScanSession, parts: Sequence[Part], objections: dict[int, Exception]) -> Iterator[list[pa.Array]]:
+    """Yield the rows to digest, part after part; of one that meets an objection no more come."""
+    for number, part in enumerate(parts):
+        look = _Look(part)
+        profile, batch_bytes, where = (
+            part.comparison.profile,
+            part.comparison.batch_bytes,
+            part.piece.where(part.table.source),
+        )
+        batches = scan(session, part.table.source, part.lanes, profile=profile, batch_bytes=batch_bytes, where=where)
+        try:
+            for batch in batches:
+                yield [pa.repeat(pa.scalar(number, pa.int64()), len(batch)), *look(batch.columns)]
+        except _OBJECTIONS as error:
+            objections[number] = error
+
+
+def _marked_together(
+    session: ScanSession, parts: Sequence[Part], objections: list[Exception]
+) -> Iterator[list[pa.Array]]:
+    """Yield the same rows out of one scan; after an objection, to whichever of the parts, no more come."""
+    look = _Look(parts[0])
+    rows = sum(part.comparison.profile.rows for part in parts)
+    try:
+        for batch in session.scan_together([(part.table.source, part.lanes) for part in parts], batch_rows=rows + 1):
+            [*arrays, places] = batch.columns
+            yield [places, *look(arrays)]
+    except _OBJECTIONS as error:
+        objections.append(error)
+
+
+class _Look:
+    """A look at the batches of one part, or of several that are alike, on their way to the digest."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._losses = {column: column.carrier.losses() for column in part.table.compared if column.carrier.losses}
+
+    def __call__(self, read: Sequence[pa.Array]) -> list[pa.Array]:
+        """Return the arrays to digest; raises one of ``_OBJECTIONS`` if a value of the batch can't be carried."""
+        arrays = dict(zip(self._part.lanes, read, strict=True))
+        if any(pc.max(arrays[guard]).as_py() for guard in self._part.guards):
             raise Unfit("is not what it would be taken for")
-        yield arrays
+        _carry(self._part.table, arrays, self._losses)
+        return [arrays[lane] for lane in self._part.comparison.lanes]
 
 
 def _guards(table: TablePlan) -> Iterator[Lane]:
-    """Yield lanes that are 1 where a value would be taken for what it is not."""
     hidden = [
         f"({refusal.condition})"
         for column in table.compared

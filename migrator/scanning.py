@@ -46,6 +46,8 @@ _ARROW_TYPE = {
 
 _MOST_LANES = 1_900
 """Of one statement, which has at most 2,000 result columns (SQLite, "Implementation Limits")."""
+MOST_TOGETHER = 4_000
+"""Lanes of several tables in one statement: it is parsed as a whole, and a megabyte long at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,32 +104,57 @@ class ScanSession:
     def _scan(
         self, table: SourceTable, origin: str, lanes: Sequence[Lane], batch_rows: int, where: str
     ) -> Iterator[pa.RecordBatch]:
+        condition = f" WHERE {where}" if where else ""
+        yield from self._run(table.name, lanes, [f"{_select(lanes)} FROM {origin}{condition}"], batch_rows)
+
+    def scan_together(
+        self, tables: Sequence[tuple[SourceTable, Sequence[Lane]]], *, batch_rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        """
+        Yield the rows of several tables, table after table, as ``scan`` yields those of one.
+
+        The lanes of all are of the same storage classes, one by one, and no more than ``MOST_TOGETHER`` in sum. A last
+        column has the place of the row's table in ``tables``. Raises what ``scan`` raises, naming all of the tables.
+        """
+        numbered = [
+            ([*lanes, Lane(str(place), StorageClass.INTEGER)], table) for place, (table, lanes) in enumerate(tables)
+        ]
+        selects = [f"{_select(lanes)} FROM {table.quoted}" for lanes, table in numbered]
+        named = ", ".join(table.name for table, _ in tables)
+        yield from self._run(named, numbered[0][0], selects, batch_rows)
+
+    def _run(
+        self, named: str, lanes: Sequence[Lane], selects: Sequence[str], batch_rows: int
+    ) -> Iterator[pa.RecordBatch]:
         # One typed row goes first: the driver takes a column's type from its first batch, where a leading run of NULLs
         # would become int64 and a later string an error. `_without_typed_row` takes it out again.
         typed = ", ".join(f"{_TYPED_LITERAL[lane.storage]} AS c{i}" for i, lane in enumerate(lanes))
-        selected = ", ".join(lane.expression for lane in lanes)
-        condition = f" WHERE {where}" if where else ""
-        statement = f"SELECT {typed} UNION ALL SELECT {selected} FROM {origin}{condition}"
+        statement = " UNION ALL ".join([f"SELECT {typed}", *selects])
         with self._connection.cursor() as cursor:
             try:
                 cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(max(batch_rows, 1))})
                 cursor.execute(statement)
                 reader = cursor.fetch_record_batch()
-                self._check_types(table, lanes, reader.schema)
+                _check_types(named, lanes, reader.schema)
                 yield from _without_typed_row(reader)
             except (adbc.Error, OSError) as error:  # Arrow's reader turns the driver's errors into OSError
                 if is_transient(error):
                     raise
-                raise unreadable(self._path, error, table=table.name) from error
+                raise unreadable(self._path, error, table=named) from error
 
-    def _check_types(self, table: SourceTable, lanes: Sequence[Lane], schema: pa.Schema) -> None:
-        for lane, field in zip(lanes, schema, strict=True):
-            if field.type != lane.arrow_type:
-                raise SourceUnreadable(
-                    f"table {table.name!r}: {lane.expression} gave {field.type} where {lane.storage} was counted",
-                    next_step="the file was written to while it was read: stop the writer and run again",
-                    table=table.name,
-                )
+
+def _select(lanes: Sequence[Lane]) -> str:
+    return f"SELECT {', '.join(lane.expression for lane in lanes)}"
+
+
+def _check_types(named: str, lanes: Sequence[Lane], schema: pa.Schema) -> None:
+    for lane, field in zip(lanes, schema, strict=True):
+        if field.type != lane.arrow_type:
+            raise SourceUnreadable(
+                f"table {named!r}: {lane.expression} gave {field.type} where {lane.storage} was counted",
+                next_step="the file was written to while it was read: stop the writer and run again",
+                table=named,
+            )
 
 
 def _without_typed_row(reader: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

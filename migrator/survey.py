@@ -6,11 +6,11 @@ about a single value. Where something strikes there ``closer_look`` says what. T
 target, and one for each rule and each thing worth knowing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from migrator.aggregates import added_up, answers
+from migrator.aggregates import added_up, answers_of_each
 from migrator.closer_look import NOTHING, change, hits, look_closer
 from migrator.errors import ConfigurationError, SourceUnreadable
 from migrator.examples import Showing, Teller, is_row
@@ -46,24 +46,39 @@ class Survey:
         return len(self.pieces) == 1
 
 
-def measure(session: ScanSession, table: TablePlan) -> Profile:
+def measure(session: ScanSession, tables: Sequence[TablePlan]) -> list[Profile]:
     """
-    Return the size of a table, which SQLite adds up without reading long values.
+    Return the size of each table, which SQLite adds up without reading long values.
 
-    Raises ConfigurationError for an expression of a rule that is none over a row of the table.
+    Raises ConfigurationError for an expression of a rule that is none over a row of its table.
     """
-    _check_expressions(session, table)
-    with _blaming_rules(table):
-        return _measured(session, table)
+    ruled = [table for table in tables if any(column.rule.expression for column in table.compared)]
+    for table in ruled:
+        _check_expressions(session, table)
+    profiles = _measured(session, [table for table in tables if table not in ruled])
+    for table in ruled:  # by itself, so that what SQLite says is known to be about its rules
+        with _blaming_rules(table):
+            profiles |= _measured(session, [table])
+    return [profiles[table.name] for table in tables]
 
 
-def _measured(session: ScanSession, table: TablePlan) -> Profile:
+def _measured(session: ScanSession, tables: Sequence[TablePlan]) -> dict[TableName, Profile]:
+    if not tables:
+        return {}
+    sizes = answers_of_each(session, [(table.source, _sizes(table)) for table in tables])
+    return {
+        table.name: Profile(table.name, rows, size or 0, widest or 0)
+        for table, (rows, size, widest) in zip(tables, sizes, strict=True)
+    }
+
+
+def _sizes(table: TablePlan) -> list[str]:
+    """Return SQL for the number of rows, the bytes of all, and those of the widest."""
     widths = [width for column in table.columns if (width := _width(column))]
     fixed = _FIXED_BYTES * (len(table.columns) - len(widths))
     width = added_up([*widths, str(fixed)])
     sums = [f"CAST(sum({width}) AS INTEGER)", f"max({width})"] if widths else [f"count(*) * {fixed}", str(fixed)]
-    rows, size, widest = answers(session, table.source, ["count(*)", *sums])
-    return Profile(table.name, rows, size or 0, widest or 0)
+    return ["count(*)", *sums]
 
 
 def _check_expressions(session: ScanSession, table: TablePlan) -> None:

@@ -1,12 +1,16 @@
-"""SQLite files for tests: ``sqlite_file`` and ``make_sqlite``."""
+"""SQLite files for tests: ``sqlite_file`` and ``make_sqlite``; and how they are read."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
+import pyarrow as pa
 import pytest
+
+from migrator.contents import SourceTable
+from migrator.scanning import Lane, ScanSession
 
 
 class MakeSqlite(Protocol):
@@ -52,3 +56,19 @@ def _insert(connection: sqlite3.Connection, table: str, rows: list[Sequence[obje
         quoted = table.replace('"', '""')
         places = ", ".join("?" * len(rows[0]))
         connection.executemany(f'INSERT INTO "{quoted}" VALUES ({places})', rows)
+
+
+@pytest.fixture
+def read_alone(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Give the names of the tables that have had a scan to themselves, in the order of the scans."""
+    names: list[str] = []
+    scan = ScanSession.scan
+
+    def watched(
+        self: ScanSession, table: SourceTable, lanes: Sequence[Lane], *, batch_rows: int, where: str = ""
+    ) -> Iterator[pa.RecordBatch]:
+        names.append(table.name)
+        return scan(self, table, lanes, batch_rows=batch_rows, where=where)
+
+    monkeypatch.setattr(ScanSession, "scan", watched)
+    return names

@@ -68,7 +68,7 @@ async def ends(database: Database, path: Path) -> Ends:
         await source.close()
         await target.close()
     with source.session() as session:
-        profile = measure(session, table)
+        [profile] = measure(session, [table])
     pairs = tuple(Pair(column.source_expression, column.target) for column in table.columns)
     return Ends(source, settings.target, Comparison(table.source, table.target, pairs, profile, 1 << 20))
 

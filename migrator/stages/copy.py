@@ -8,11 +8,10 @@ of it is.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -24,7 +23,7 @@ from migrator import culprit, ledger, loads
 from migrator.blocking import Blocking
 from migrator.bounds import Bounds
 from migrator.bridge import bridge
-from migrator.copy_data import copy_data
+from migrator.copy_data import copy_data, copy_data_of_small
 from migrator.copy_in import copy_in
 from migrator.crew import Crew, all_of
 from migrator.errors import SourceChanged
@@ -46,7 +45,6 @@ from migrator.survey import Survey
 from migrator.target import Target, row_counts
 from migrator.triggers import has_triggers, silenced
 
-T = TypeVar("T")
 log = structlog.get_logger()
 
 
@@ -198,7 +196,11 @@ async def _load_whole(load: _Load, ways: Sequence[_Way]) -> list[Brought]:
                 await hand.connection.exec_driver_sql(f"TRUNCATE {_listed(emptied)}")
             # FREEZE marks the rows as visible to all, so that nobody has to write them once more; needs the TRUNCATE.
             frozen = {way.name for way in ways if way.name in emptied and not way.table.target.partitioned}
-            brought = [await _bring(load, hand, way, WHOLE, freeze=way.name in frozen) for way in ways]
+            data = await _data(load, hand, ways)
+            brought = [
+                await _bring(load, hand, way, WHOLE, chunks, freeze=way.name in frozen)
+                for way, chunks in zip(ways, data, strict=True)
+            ]
         for way, one in zip(ways, brought, strict=True):
             _refuse_other_number(way, one)
         await ledger.check_owner(hand.connection, load.run_id)
@@ -225,7 +227,7 @@ async def _load_pieces(load: _Load, way: _Way) -> list[Brought]:
     async def one(position: int, piece: Piece) -> Brought:
         async with turn, _transaction(load, durable=False) as hand:
             async with silenced(hand.connection, [name]):
-                brought = await _bring(load, hand, way, piece, freeze=False)
+                brought = await _bring(load, hand, way, piece, _read(load, hand, way, piece), freeze=False)
             await ledger.check_owner(hand.connection, run_id)
             await loads.write_chunk(hand.connection, name, run_id, position, brought)
             return brought
@@ -239,7 +241,9 @@ async def _load_pieces(load: _Load, way: _Way) -> list[Brought]:
     return [brought]
 
 
-async def _bring(load: _Load, hand: _Hand, way: _Way, piece: Piece, *, freeze: bool) -> Brought:
+async def _bring(  # noqa: PLR0913 - who brings what
+    load: _Load, hand: _Hand, way: _Way, piece: Piece, data: "_Chunks", *, freeze: bool
+) -> Brought:
     """Send one piece's rows, in the connection's transaction."""
     started = time.monotonic()
     sent = _Sent()
@@ -249,7 +253,7 @@ async def _bring(load: _Load, hand: _Hand, way: _Way, piece: Piece, *, freeze: b
             hand.connection,
             table.name,
             [column.target.name for column in table.columns],
-            _encoded(load, hand, way, piece, sent),
+            _counted(load, way, data, sent),
             form=table.form,
             freeze=freeze,
             stall_seconds=load.stall_seconds,
@@ -266,29 +270,39 @@ class _Sent:
     bytes = 0
 
 
-async def _encoded(load: _Load, hand: _Hand, way: _Way, piece: Piece, sent: _Sent) -> AsyncIterator[bytes]:
-    """Yield the piece as COPY data, read and encoded in a thread while the network takes what is ready."""
+_Chunks = AsyncIterator[tuple[int, bytes]]
+"""COPY data as it comes, each part with its number of rows."""
 
-    def read() -> Iterator[tuple[int, bytes]]:
-        with hand.reading.lent() as session:
-            yield from copy_data(session, way.table, way.profile, piece, load.batch_bytes)
 
-    def read_all() -> list[tuple[int, bytes]]:
-        parts = list(read())
-        return [(sum(rows for rows, _ in parts), b"".join(chunk for _, chunk in parts))]
-
-    chunks = _at_once(read_all) if is_small(way.profile) else bridge(read())
-    async for rows, chunk in chunks:
+async def _counted(load: _Load, way: _Way, data: _Chunks, sent: _Sent) -> AsyncIterator[bytes]:
+    async for rows, chunk in data:
         sent.bytes += len(chunk)
         yield chunk
         if rows:
             load.progress.advance(str(way.name), rows, len(chunk))
 
 
-async def _at_once(read: Callable[[], list[T]]) -> AsyncIterator[T]:
-    """Yield what a thread has read to the end: for a little, this costs less than to go back and forth."""
-    for one in await asyncio.to_thread(read):
-        yield one
+async def _data(load: _Load, hand: _Hand, ways: Sequence[_Way]) -> list[_Chunks]:
+    """Return the COPY data of whole tables: small ones, which share a transaction, are read together and at once."""
+    if not is_small(ways[0].profile):
+        return [_read(load, hand, way, WHOLE) for way in ways]
+    tables = [(way.table, way.profile) for way in ways]
+    data = await asyncio.to_thread(hand.reading.do, copy_data_of_small, tables, load.batch_bytes)
+    return [_at_once(*one) for one in data]
+
+
+def _read(load: _Load, hand: _Hand, way: _Way, piece: Piece) -> _Chunks:
+    """Return the piece as COPY data, read and encoded in a thread while the network takes what is ready."""
+
+    def read() -> Iterator[tuple[int, bytes]]:
+        with hand.reading.lent() as session:
+            yield from copy_data(session, way.table, way.profile, piece, load.batch_bytes)
+
+    return bridge(read())
+
+
+async def _at_once(rows: int, chunk: bytes) -> _Chunks:
+    yield rows, chunk
 
 
 async def _refuse_strangers(load: _Load, connection: AsyncConnection, ways: Sequence[_Way]) -> Collection[TableName]:

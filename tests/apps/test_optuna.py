@@ -94,6 +94,7 @@ def flags(source: Path) -> tuple[str, ...]:
     return (f"--source=sqlite:///{source}", "--schema=existing", *quick_flags())
 
 
+@pytest.mark.one_server
 async def test_optuna_goes_on_with_postgres(  # noqa: PLR0913, PLR0917 - both databases, and the ways into them
     filled: Path, optuna: Optuna, storage: str, database: Database, cli: Cli, tmp_path: Path
 ) -> None:
@@ -127,6 +128,7 @@ def test_the_sample_has_what_is_hard(filled: Path, optuna: Optuna) -> None:
     assert len(studies["two goals"]["directions"]) == 2
 
 
+@pytest.mark.one_server
 async def test_another_version_in_the_target_is_refused(
     filled: Path, storage: str, database: Database, cli: Cli
 ) -> None:
