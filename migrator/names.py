@@ -8,6 +8,7 @@ takes its identifiers from here, quoted always, by SQLAlchemy's dialects.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import asyncpg
@@ -18,13 +19,17 @@ POSTGRES_NAME_BYTES = 63
 # The driver's own dialect: the default one doubles a percent sign, for drivers that put values in by it.
 _postgres = asyncpg.dialect().identifier_preparer  # type: ignore[no-untyped-call, unused-ignore]
 _sqlite = sqlite.dialect().identifier_preparer  # type: ignore[no-untyped-call, unused-ignore]
+_REMEMBERED = 10_000
+"""Quoted names: each is asked for again and again."""
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def quote_postgres(name: str) -> str:
     """Return a PostgreSQL identifier, quoted whatever it looks like."""
     return str(_postgres.quote_identifier(name))
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def quote_sqlite(name: str) -> str:
     """Return a SQLite identifier, quoted whatever it looks like."""
     return str(_sqlite.quote_identifier(name))

@@ -100,7 +100,7 @@ class TablePlan:
         """The target's name, by which the ledger, the logs and the report know the table."""
         return self.target.name
 
-    @property
+    @cached_property
     def pairs(self) -> tuple[Pair, ...]:
         """What verification compares."""
         return tuple(Pair(column.source_expression, column.target, column.timezone) for column in self.compared)

@@ -74,7 +74,8 @@ def _measured(session: ScanSession, tables: Sequence[TablePlan]) -> dict[TableNa
 
 def _sizes(table: TablePlan) -> list[str]:
     """Return SQL for the number of rows, the bytes of all, and those of the widest."""
-    widths = [width for column in table.columns if (width := _width(column))]
+    both = zip(table.columns, table.plain.columns, strict=True)
+    widths = [width for column, plain in both if (width := _width(column, plain))]
     fixed = _FIXED_BYTES * (len(table.columns) - len(widths))
     width = added_up([*widths, str(fixed)])
     sums = [f"CAST(sum({width}) AS INTEGER)", f"max({width})"] if widths else [f"count(*) * {fixed}", str(fixed)]
@@ -208,7 +209,7 @@ def _rewrites(column: ColumnPlan) -> str | None:
     return " OR ".join(conditions) or None
 
 
-def _width(column: ColumnPlan) -> str | None:
+def _width(column: ColumnPlan, plain: ColumnPlan) -> str | None:
     """
     Return SQL for the bytes of a value; None where all are of one width.
 
@@ -217,6 +218,6 @@ def _width(column: ColumnPlan) -> str | None:
     value = column.source_expression
     if not {StorageClass.TEXT, StorageClass.BLOB} & {lane.storage for lane in column.lanes}:
         return None
-    if any(lane.storage is StorageClass.REAL for lane in replace(column, plain=True).lanes):
+    if any(lane.storage is StorageClass.REAL for lane in plain.lanes):
         return f"iif({value} >= '', octet_length({value}), {_FIXED_BYTES})"
     return f"coalesce(octet_length({value}), 0)"
