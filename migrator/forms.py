@@ -11,11 +11,15 @@ so do 0.0 and -0.0, blanks, case, and the normal forms of Unicode.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import accumulate
 
 from migrator.names import quote_literal, quote_postgres
 from migrator.scanning import Lane, StorageClass
 from migrator.target import TargetColumn
+
+_REMEMBERED = 10_000
+"""Readings: many tables have columns of one name and type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +29,9 @@ class Pair:
     expression: str
     target: TargetColumn
     timezone: str = "UTC"
+    """Where the clocks stood that showed times without an offset."""
     keys: tuple[str, ...] = ()
     """Those that its JSON objects usually have, where that is known."""
-    """Where the clocks stood that showed times without an offset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ def target_side(readings: Sequence[Reading], prefix: str = "") -> Side:
     )
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def reading(pair: Pair) -> Reading:  # noqa: C901, PLR0911, PLR0912 - a table, read from the top
     """Return how the pair's values are read and compared."""
     column, target = pair.expression, quote_postgres(pair.target.name)
@@ -115,6 +120,7 @@ def reading(pair: Pair) -> Reading:  # noqa: C901, PLR0911, PLR0912 - a table, r
             return _text_or_real(column, target, "{0}", by_server=True)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def quick_reading(pair: Pair) -> Reading:  # noqa: PLR0911 - a table, read from the top
     """
     Return how the pair's values are read where nothing unusual is expected: as they are stored.

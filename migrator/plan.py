@@ -69,6 +69,16 @@ class ColumnPlan:
         return self.carrier.lanes(self.source_expression, self.target)
 
     @cached_property
+    def plainly(self) -> "ColumnPlan":
+        """The same way, read the cheaper way."""
+        return replace(self, plain=True)
+
+    @cached_property
+    def pair(self) -> Pair:
+        """What verification compares."""
+        return Pair(self.source_expression, self.target, self.timezone)
+
+    @cached_property
     def conversion(self) -> Hashable:
         """What two columns have in common whose values can be converted as one array a lane."""
         return self.carrier, replace(self.target, name=""), tuple(lane.storage for lane in self.lanes)
@@ -103,12 +113,12 @@ class TablePlan:
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
         """What verification compares."""
-        return tuple(Pair(column.source_expression, column.target, column.timezone) for column in self.compared)
+        return tuple(column.pair for column in self.compared)
 
     @cached_property
     def plain(self) -> "TablePlan":
         """The same way, with every column read the cheaper way."""
-        columns, computed = ([replace(column, plain=True) for column in some] for some in (self.columns, self.computed))
+        columns, computed = ([column.plainly for column in some] for some in (self.columns, self.computed))
         return replace(self, columns=tuple(columns), computed=tuple(computed))
 
     @cached_property
@@ -153,6 +163,7 @@ def make_plan(source: SourceDatabase, target: TargetDatabase, rules: Rules = NO_
     lonely: list[str] = []
     starved: list[str] = []
     plans: list[TablePlan] = []
+    known: dict[ColumnPlan, ColumnPlan] = {}
     skipped = list(source.skipped)
     for table in source.tables:
         rule = rules.of_table(table.name)
@@ -165,14 +176,22 @@ def make_plan(source: SourceDatabase, target: TargetDatabase, rules: Rules = NO_
             hint = nearest(name, by_name)
             lonely.append(f"table {name!r}" + (f" (did you mean {hint!r}?)" if hint else ""))
             continue
-        plans.append(_pair(table, by_name[found], rules, lonely, starved))
+        plans.append(_pair(table, by_name[found], rules, known, lonely, starved))
     rules.check_all_met(_names(source))
     _refuse(target.schema, lonely, starved)
     _refuse_shared_partners(plans)
     return Plan(target.schema, tuple(plans), tuple(skipped))
 
 
-def _pair(source: SourceTable, target: TargetTable, rules: Rules, lonely: list[str], starved: list[str]) -> TablePlan:
+def _pair(  # noqa: PLR0913, PLR0917 - both tables, and what is gathered from all
+    source: SourceTable,
+    target: TargetTable,
+    rules: Rules,
+    known: dict[ColumnPlan, ColumnPlan],
+    lonely: list[str],
+    starved: list[str],
+) -> TablePlan:
+    """Return the way of a table; columns that are the same in many, as an id is, are ``known`` from the first on."""
     by_name = {column.name: column for column in target.columns}
     pairs: list[tuple[SourceColumn, TargetColumn, ColumnRule]] = []
     for column in source.columns:
@@ -198,6 +217,7 @@ def _pair(source: SourceTable, target: TargetTable, rules: Rules, lonely: list[s
     sent = [family for family, (_, column, _) in zip(families, pairs, strict=True) if not column.generated]
     form = CopyForm.BINARY if all(family.encoder for family in sent) else CopyForm.TEXT
     plans = [ColumnPlan(s, t, family, form, rule) for (s, t, rule), family in zip(pairs, families, strict=True)]
+    plans = [known.setdefault(plan, plan) for plan in plans]
     return TablePlan(
         source,
         target,
