@@ -147,15 +147,10 @@ _OBJECTIONS = (Unfit, pa.ArrowInvalid, UnicodeDecodeError, SourceUnreadable)
 def _marked(session: ScanSession, parts: Sequence[Part], objections: dict[int, Exception]) -> Iterator[list[pa.Array]]:
     """Yield the rows to digest, part after part; of one that meets an objection no more come."""
     for number, part in enumerate(parts):
-        look = _Look(part)
-        profile, batch_bytes, where = (
-            part.comparison.profile,
-            part.comparison.batch_bytes,
-            part.piece.where(part.table.source),
-        )
-        batches = scan(session, part.table.source, part.lanes, profile=profile, batch_bytes=batch_bytes, where=where)
+        look, source, comparison = _Look(part), part.table.source, part.comparison
+        profile, batch_bytes, where = comparison.profile, comparison.batch_bytes, part.piece.where(source)
         try:
-            for batch in batches:
+            for batch in scan(session, source, part.lanes, profile=profile, batch_bytes=batch_bytes, where=where):
                 yield [pa.repeat(pa.scalar(number, pa.int64()), len(batch)), *look(batch.columns)]
         except _OBJECTIONS as error:
             objections[number] = error

@@ -59,23 +59,32 @@ class Proxy:
     async def _serve(self) -> None:
         self._stopped = asyncio.Event()
         self._open: set[asyncio.Task[None]] = set()  # or one that waits for nothing that comes would be collected
+        self._taken: list[asyncio.BaseTransport] = []
         self._deaf: set[asyncio.Event] = set()
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._take, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stopped.wait()
+        # What has just come stays open, and is missed, if the server is closed, or its task cancelled, before its turn.
+        self._loop.remove_reader(server.sockets[0].fileno())
+        await asyncio.sleep(0)
         server.close()
-        await asyncio.sleep(0)  # a connection that has just come is taken, and known, in the loop's next round
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
-            await asyncio.sleep(0)  # what was aborted is closed in the next one
+            await asyncio.sleep(0)
+        for transport in self._taken:  # a task that was cancelled before it began has closed nothing
+            transport.close()
+        await asyncio.sleep(0)  # what was closed is gone in the next one
+
+    def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._taken.append(writer.transport)
+        task = asyncio.create_task(self._accept(reader, writer))
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
         try:
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
             deaf = asyncio.Event()
@@ -93,7 +102,6 @@ class Proxy:
             pass  # the server is away
         finally:
             writer.transport.abort()
-            self._open.discard(task)
 
     async def _up(
         self,
