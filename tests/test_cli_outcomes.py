@@ -25,6 +25,8 @@ from sqlalchemy import make_url
 
 from migrator.dryad import ALEMBIC_INI
 
+pytestmark = pytest.mark.one_server
+
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
@@ -91,7 +93,6 @@ SOURCES = [
 ]
 
 
-@pytest.mark.one_server
 @pytest.mark.parametrize(("make", "words"), SOURCES, ids=[make.__name__.strip("_") for make, _ in SOURCES])
 async def test_sources_that_can_not_be_read(  # noqa: PLR0913, PLR0917 - a case and its fixtures
     make: Callable[[Path, Path], None], words: str, dryad_sample: Path, database: Database, sqlite_file: Path, cli: Cli
@@ -118,7 +119,6 @@ async def _application_rows(database: Database) -> dict[str, int]:
 
 
 @ROOT_ONLY
-@pytest.mark.one_server
 async def test_a_source_that_may_not_be_read(
     dryad_sample: Path, database: Database, cli: Cli, open_folder: Path
 ) -> None:
@@ -130,7 +130,6 @@ async def test_a_source_that_may_not_be_read(
     assert "may not be read" in ended.message
 
 
-@pytest.mark.one_server
 @pytest.mark.parametrize("url", ["mysql://h/db", "postgresql://h/db", "file:///x.db", "sqlite+apsw:///x.db"])
 async def test_an_unknown_scheme(url: str, database: Database, cli: Cli) -> None:
     """Exit 2, before anything is opened."""
@@ -147,7 +146,6 @@ TARGETS = {
 }
 
 
-@pytest.mark.one_server
 @pytest.mark.parametrize("case", TARGETS)
 async def test_targets_that_refuse(case: str, dryad_file: Path, database: Database, cli: Cli) -> None:
     """Exit 2 at once: what is refused now would be refused again, so nothing is waited for."""
@@ -160,7 +158,6 @@ async def test_targets_that_refuse(case: str, dryad_file: Path, database: Databa
     assert "retry.scheduled" not in ended.stderr
 
 
-@pytest.mark.one_server
 async def test_no_server(dryad_file: Path, database: Database, cli: Cli) -> None:
     """Exit 5 after the time that was allowed: a server may still come."""
     url = make_url(database.url).set(port=1).render_as_string(hide_password=False)
@@ -170,7 +167,6 @@ async def test_no_server(dryad_file: Path, database: Database, cli: Cli) -> None
     _is_one_clear_line(ended, 5, database)
 
 
-@pytest.mark.one_server
 async def test_a_target_that_has_rows(make_sqlite: MakeSqlite, database: Database, cli: Cli) -> None:
     """Exit 4: the tables and their counts are named, and the rows stay as they are."""
     source = make_sqlite("CREATE TABLE a (id); CREATE TABLE b (id); CREATE TABLE c (id)", {"a": [(1,)], "c": [(1,)]})
@@ -186,7 +182,6 @@ async def test_a_target_that_has_rows(make_sqlite: MakeSqlite, database: Databas
     assert await catalogs(database) == before
 
 
-@pytest.mark.one_server
 async def test_what_the_target_lacks(make_sqlite: MakeSqlite, database: Database, cli: Cli) -> None:
     """Exit 4 names every table and column without a partner; --exclude leaves them out on purpose, with a line each."""
     source = make_sqlite(
@@ -206,7 +201,6 @@ async def test_what_the_target_lacks(make_sqlite: MakeSqlite, database: Database
     assert await contents(database, "users") == ["(1)"]
 
 
-@pytest.mark.one_server
 async def test_what_is_no_ordinary_table_is_skipped_with_a_line(
     make_sqlite: MakeSqlite, database: Database, cli: Cli
 ) -> None:
@@ -232,7 +226,6 @@ async def test_what_is_no_ordinary_table_is_skipped_with_a_line(
     assert all(name in ended.stdout for name in skipped)
 
 
-@pytest.mark.one_server
 async def test_values_that_can_not_be_carried(make_sqlite: MakeSqlite, database: Database, cli: Cli) -> None:
     """Exit 3 names table, column, key and value, and nothing was written, not even into the table without fault."""
     source = make_sqlite(
@@ -349,7 +342,6 @@ async def test_a_signal_in_the_middle_of_the_copy(
     assert 0 < len(copied) < len(names)
 
 
-@pytest.mark.one_server
 async def test_the_traceback_is_for_those_who_ask(dryad_file: Path, database: Database, cli: Cli) -> None:
     """With --log-level debug the same failure shows where it was raised, and still no password."""
     await database.execute("CREATE TABLE users (id text); INSERT INTO users VALUES ('1')")
@@ -361,7 +353,6 @@ async def test_the_traceback_is_for_those_who_ask(dryad_file: Path, database: Da
 
 
 @ROOT_ONLY
-@pytest.mark.one_server
 async def test_a_read_only_copy_of_the_source(
     dryad_sample: Path, database: Database, cli: Cli, open_folder: Path
 ) -> None:

@@ -13,6 +13,8 @@ from migrator import examine, job
 from migrator.errors import Mismatch
 from migrator.progress import Silent
 
+pytestmark = pytest.mark.one_server
+
 FILL = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 2000) INSERT INTO"
 BIG = f"CREATE TABLE big (id INTEGER PRIMARY KEY, t TEXT); {FILL} big SELECT i, printf('%0100d', i) FROM n;"
 SMALL = "CREATE TABLE small (id INTEGER PRIMARY KEY, big INTEGER REFERENCES big); INSERT INTO small VALUES (1, 2);"

@@ -13,6 +13,8 @@ from migrator.errors import RowsInTheWay
 from migrator.progress import Silent
 from migrator.strangers import MOST_COMPARED
 
+pytestmark = pytest.mark.one_server
+
 SOURCE = """
 CREATE TABLE version (id INTEGER PRIMARY KEY, name TEXT, at TEXT);
 CREATE TABLE log (line TEXT);

@@ -257,6 +257,7 @@ async def test_a_programs_logging_is_left_alone(engines: Engines) -> None:
     assert logging.getLogger().handlers == handlers
 
 
+@pytest.mark.one_server
 def test_the_command_line_migrates_the_applications_database(tmp_path: Path, database: Database) -> None:
     """``alembic upgrade head`` works on DATABASE_URL, whichever database it names."""
     for url in (f"sqlite:///{tmp_path}/dryad.db", database.url):
