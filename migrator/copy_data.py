@@ -1,7 +1,6 @@
 """A table's rows as COPY data: scanned, converted and encoded, a record batch at a time."""
 
-from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,6 +9,7 @@ from migrator.batches import scan
 from migrator.encode import Encoder, encoder_for
 from migrator.errors import SourceUnreadable
 from migrator.findings import Profile
+from migrator.lots import with_their_like
 from migrator.pieces import WHOLE, Piece
 from migrator.plan import TablePlan
 from migrator.scanning import MOST_TOGETHER, ScanSession
@@ -48,16 +48,11 @@ def copy_data_of_small(
     Those that are read and converted alike share a scan and a conversion, which take longer to begin than a small
     table's rows to pass. Blocks while it reads; raises what ``copy_data`` raises.
     """
-    alike: dict[Hashable, list[int]] = defaultdict(list)
-    for place, (table, profile) in enumerate(tables):
-        alike[_as_surveyed(table, profile).conversion].append(place)
-    found: dict[int, tuple[int, bytes]] = {}
-    for places in alike.values():
-        some = [tables[place] for place in places]
-        found |= zip(
-            places, _together(session, some) or [_whole(session, *one, batch_bytes) for one in some], strict=True
-        )
-    return [found[place] for place in range(len(tables))]
+    return with_their_like(
+        tables,
+        lambda one: _as_surveyed(*one).conversion,
+        lambda some: _together(session, some) or [_whole(session, *one, batch_bytes) for one in some],
+    )
 
 
 def _whole(session: ScanSession, table: TablePlan, profile: Profile, batch_bytes: int) -> tuple[int, bytes]:

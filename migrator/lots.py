@@ -1,11 +1,13 @@
 """What is done together: small tables with their like, since beginning and ending takes longer than what is between."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from migrator.findings import Profile
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 SMALL_BYTES = 256 * 1024
 """A table up to here takes longer to begin and to end than to read or to send."""
@@ -39,3 +41,16 @@ def lots(things: Iterable[T], profile: Callable[[T], Profile | None], most_bytes
         together.append(thing)
     if together:
         yield together
+
+
+def with_their_like(
+    things: Sequence[T], likeness: Callable[[T], Hashable], work: Callable[[list[T]], Sequence[R]]
+) -> list[R]:
+    """Do ``work`` on all things of one likeness at once, and return the result of each in the order of ``things``."""
+    places: dict[Hashable, list[int]] = defaultdict(list)
+    for place, thing in enumerate(things):
+        places[likeness(thing)].append(place)
+    results: dict[int, R] = {}
+    for some in places.values():
+        results |= zip(some, work([things[place] for place in some]), strict=True)
+    return [results[place] for place in range(len(things))]

@@ -48,7 +48,7 @@ class ColumnPlan:
         """Where the clocks stood that showed times without an offset."""
         return self.rule.timezone or "UTC"
 
-    @property
+    @cached_property
     def is_rewritten(self) -> bool:
         """Whether a rule makes another value of some that are stored."""
         return rewritten(self.source.quoted, self.rule, self.target) != self.source.quoted

@@ -5,7 +5,6 @@ A table that holds nothing unusual comes through, and then every one of its valu
 once: on their way they also pass verification's digest, which has no part in the conversion and gets what SQLite gave.
 """
 
-from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ from migrator.comparison import Comparison, quickly
 from migrator.digest import Digest
 from migrator.errors import SourceUnreadable
 from migrator.findings import Profile
+from migrator.lots import with_their_like
 from migrator.pieces import WHOLE, Piece
 from migrator.plan import ColumnPlan, TablePlan
 from migrator.scanning import MOST_TOGETHER, Lane, ScanSession, StorageClass
@@ -88,17 +88,10 @@ def rehearse(
     Those that are alike go together: SQLite's driver, Arrow and DuckDB take longer to begin than to go through a small
     table.
     """
-    alike: dict[Hashable, list[tuple[int, Part]]] = defaultdict(list)
-    for place, (table, profile) in enumerate(tables):
-        if comparison := prepare(session, table, profile, batch_bytes):
-            part = Part(table.plain, comparison)
-            alike[part.likeness].append((place, part))
-    rehearsed: list[Rehearsed | None] = [None] * len(tables)
-    for placed in alike.values():
-        found = rehearse_alike(session, [part for _, part in placed])
-        for (place, part), digested in zip(placed, found, strict=True):
-            rehearsed[place] = Rehearsed(part.comparison, digested) if digested else None
-    return rehearsed
+    comparisons = [prepare(session, table, profile, batch_bytes) for table, profile in tables]
+    parts = [Part(table.plain, one) for (table, _), one in zip(tables, comparisons, strict=True) if one]
+    digests = iter(with_their_like(parts, lambda part: part.likeness, lambda some: rehearse_alike(session, some)))
+    return [Rehearsed(one, digested) if one and (digested := next(digests)) else None for one in comparisons]
 
 
 def rehearse_alike(session: ScanSession, parts: Sequence[Part]) -> list[Digest | None]:
@@ -109,7 +102,7 @@ def rehearse_alike(session: ScanSession, parts: Sequence[Part]) -> list[Digest |
     look to say.
     """
     if len(parts) > 1 and sum(len(part.lanes) for part in parts) <= MOST_TOGETHER:
-        objections: list[Exception] = []
+        objections: set[int] = set()
         found = _digested(parts, _marked_together(session, parts, objections))
         if found is not None and not objections:
             return list(found)
@@ -118,7 +111,7 @@ def rehearse_alike(session: ScanSession, parts: Sequence[Part]) -> list[Digest |
 
 def _one_by_one(session: ScanSession, parts: Sequence[Part]) -> list[Digest | None]:
     """Do the same with one scan a part, so that it is known which of them something is the matter with."""
-    objections: dict[int, Exception] = {}
+    objections: set[int] = set()
     found = _digested(parts, _marked(session, parts, objections))
     if found is None:
         # A value that DuckDB reads otherwise than the copier does: for that table the full forms see to it.
@@ -144,7 +137,7 @@ def _digested(parts: Sequence[Part], rows: Iterator[list[pa.Array]]) -> list[Dig
 _OBJECTIONS = (Unfit, pa.ArrowInvalid, UnicodeDecodeError, SourceUnreadable)
 
 
-def _marked(session: ScanSession, parts: Sequence[Part], objections: dict[int, Exception]) -> Iterator[list[pa.Array]]:
+def _marked(session: ScanSession, parts: Sequence[Part], objections: set[int]) -> Iterator[list[pa.Array]]:
     """Yield the rows to digest, part after part; of one that meets an objection no more come."""
     for number, part in enumerate(parts):
         look, source, comparison = _Look(part), part.table.source, part.comparison
@@ -152,13 +145,11 @@ def _marked(session: ScanSession, parts: Sequence[Part], objections: dict[int, E
         try:
             for batch in scan(session, source, part.lanes, profile=profile, batch_bytes=batch_bytes, where=where):
                 yield [pa.repeat(pa.scalar(number, pa.int64()), len(batch)), *look(batch.columns)]
-        except _OBJECTIONS as error:
-            objections[number] = error
+        except _OBJECTIONS:
+            objections.add(number)
 
 
-def _marked_together(
-    session: ScanSession, parts: Sequence[Part], objections: list[Exception]
-) -> Iterator[list[pa.Array]]:
+def _marked_together(session: ScanSession, parts: Sequence[Part], objections: set[int]) -> Iterator[list[pa.Array]]:
     """Yield the same rows out of one scan; after an objection, to whichever of the parts, no more come."""
     look = _Look(parts[0])
     rows = sum(part.comparison.profile.rows for part in parts)
@@ -166,8 +157,8 @@ def _marked_together(
         for batch in session.scan_together([(part.table.source, part.lanes) for part in parts], batch_rows=rows + 1):
             [*arrays, places] = batch.columns
             yield [places, *look(arrays)]
-    except _OBJECTIONS as error:
-        objections.append(error)
+    except _OBJECTIONS:
+        objections |= set(range(len(parts)))
 
 
 class _Look:

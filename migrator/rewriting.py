@@ -51,8 +51,6 @@ def check_meaning(rule: ColumnRule, name: str, column: TargetColumn) -> None:
 
 def _set_steps(rule: ColumnRule, steps: "tuple[_Step, ...] | None" = None) -> Iterator[_Step]:
     """Yield the steps that the rule asks for, in the order in which they apply."""
-    if rule is NO_RULE:  # nearly always, and asked for each column several times
-        return iter(())
     listed = _STEPS if steps is None else steps
     return (step for step in listed if getattr(rule, step.name) != getattr(NO_RULE, step.name))
 
