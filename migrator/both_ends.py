@@ -9,6 +9,7 @@ import structlog
 from migrator import ledger, loads
 from migrator.bounds import Bounds
 from migrator.contents import SourceDatabase
+from migrator.errors import ConfigurationError, SourceError
 from migrator.events import Event
 from migrator.examples import Showing
 from migrator.handover import Handover
@@ -38,6 +39,29 @@ def bounds_of(settings: Settings) -> Bounds:
 def showing_of(settings: Settings) -> Showing:
     """Return how many values are shown, and whether they are masked."""
     return Showing(settings.examples, settings.mask_values)
+
+
+def refuse_nothing(settings: Settings, source: Source, contents: SourceDatabase) -> None:
+    """
+    Raise if there is no table to carry: that every value arrived would be said of no value.
+
+    SourceError if the source has none, ConfigurationError if the operator excludes all that it has.
+    """
+    path = str(source.path)
+    if not contents.tables:
+        others = ", ".join(f"{skipped.name} ({skipped.reason})" for skipped in contents.skipped)
+        raise SourceError(
+            f"source {path!r} holds no table that could be carried" + (f", only {others}" if others else ""),
+            next_step="Name the database file that the application writes to.",
+            source=path,
+        )
+    rules = Rules.load(settings.rules, settings.exclude)
+    if all(rules.of_table(table.name).exclude for table in contents.tables):
+        raise ConfigurationError(
+            f"all {len(contents.tables)} tables of the source {path!r} are excluded, so nothing is left to carry",
+            next_step="Take a table out of MIGRATOR_EXCLUDE, or out of the exclusions in MIGRATOR_RULES.",
+            source=path,
+        )
 
 
 async def plan_of(settings: Settings, contents: SourceDatabase, target: Target) -> Plan:

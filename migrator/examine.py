@@ -2,7 +2,16 @@
 
 from functools import partial
 
-from migrator.both_ends import bounds_of, compare_all, known_rows, plan_of, report_of, showing_of, tell_skipped
+from migrator.both_ends import (
+    bounds_of,
+    compare_all,
+    known_rows,
+    plan_of,
+    refuse_nothing,
+    report_of,
+    showing_of,
+    tell_skipped,
+)
 from migrator.errors import MigratorError, ValuesRefused
 from migrator.findings import Finding
 from migrator.inspection import check_intact, look_at_source, look_over
@@ -27,7 +36,9 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
     runner = runner_of(settings)
     async with open_ends(settings) as (source, target):
         await runner("wait", lambda: wait_for(target, settings, to_write=False))
-        plan = await plan_of(settings, await source.describe(), target)
+        contents = await source.describe()
+        refuse_nothing(settings, source, contents)
+        plan = await plan_of(settings, contents, target)
         tell_skipped(plan)
         surveys = await runner(
             "preflight",
@@ -61,6 +72,7 @@ async def _check_alone(settings: Settings) -> CheckReport:
     source = Source(settings.source_path)
     try:
         contents = await source.describe()
+        refuse_nothing(settings, source, contents)
         surveys = await runner_of(settings)(
             "preflight",
             lambda: look_at_source(source, contents.tables, jobs=settings.jobs, batch_bytes=settings.batch_bytes),
@@ -76,7 +88,9 @@ async def verify(settings: Settings, progress: Progress) -> Report:
     runner = runner_of(settings)
     async with open_ends(settings) as (source, target):
         await runner("wait", lambda: wait_for(target, settings, to_write=False))
-        plan = await plan_of(settings, await source.describe(), target)
+        contents = await source.describe()
+        refuse_nothing(settings, source, contents)
+        plan = await plan_of(settings, contents, target)
         verdicts = await runner("verify", lambda: compare_all(settings, source, target, plan, progress))
         return await report_of(target, plan, verdicts, runner, "every value of every row is equal")
 

@@ -13,7 +13,16 @@ from typing import TypeVar
 
 from migrator import history
 from migrator.book import Book
-from migrator.both_ends import bounds_of, compare_all, known_rows, plan_of, report_of, showing_of, tell_skipped
+from migrator.both_ends import (
+    bounds_of,
+    compare_all,
+    known_rows,
+    plan_of,
+    refuse_nothing,
+    report_of,
+    showing_of,
+    tell_skipped,
+)
 from migrator.explain import explain
 from migrator.findings import Profile
 from migrator.handover import Handover
@@ -50,6 +59,7 @@ async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     """
     stage, step = run_book.stage, run_book.step
     contents = await source.describe()
+    refuse_nothing(settings, source, contents)
     await step("history", lambda: history.go_on_with(target, fingerprint, run_book.run_id))
     async with _beside(check_intact(source)) as looking:
         looks = [looking]

@@ -144,19 +144,40 @@ class Target(Sessions):
         )
 
 
+async def own_rows(connection: AsyncConnection, tables: Sequence[TableName]) -> dict[TableName, str]:
+    """
+    Return how a statement names each table so that it means the table's own rows; one that isn't there is left out.
+
+    The name alone also means the tables that inherit from it, whose rows are somebody else's (PostgreSQL,
+    "Inheritance"). Partitions are the table's own, and ONLY would leave them out.
+    """
+    names = {"names": [name.quoted for name in tables]}
+    kinds = {row.place: row.relkind for row in await connection.execute(text(_KINDS), names)}
+    return {
+        name: name.quoted if kinds[place] == "p" else f"ONLY {name.quoted}"
+        for place, name in enumerate(tables, 1)
+        if place in kinds
+    }
+
+
 async def row_counts(connection: AsyncConnection, tables: Sequence[TableName]) -> dict[TableName, int]:
-    """Return the rows of those tables that hold any; an empty one is not scanned."""
+    """Return the own rows of those tables that hold any; an empty one is not scanned."""
     counts: dict[TableName, int] = {}
+    named = await own_rows(connection, tables)
     for start in range(0, len(tables), _ASKED_AT_ONCE):
         asked = enumerate(tables[start : start + _ASKED_AT_ONCE], start)
-        union = " UNION ALL ".join(f"SELECT {place} WHERE EXISTS (SELECT FROM {name.quoted})" for place, name in asked)
+        union = " UNION ALL ".join(f"SELECT {place} WHERE EXISTS (SELECT FROM {named[name]})" for place, name in asked)
         for (place,) in (await connection.exec_driver_sql(union)).all():
-            count = await connection.exec_driver_sql(f"SELECT count(*) FROM {tables[place].quoted}")
+            count = await connection.exec_driver_sql(f"SELECT count(*) FROM {named[tables[place]]}")
             counts[tables[place]] = count.scalar_one()
     return counts
 
 
 _ASKED_AT_ONCE = 100
+_KINDS = """
+SELECT place, relkind::text AS relkind FROM unnest(CAST(:names AS text[])) WITH ORDINALITY AS given(name, place)
+JOIN pg_class ON oid = to_regclass(name)
+"""
 
 
 def _grouped(rows: Sequence[Row[Any]]) -> dict[int, list[Row[Any]]]:

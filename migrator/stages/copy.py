@@ -42,7 +42,7 @@ from migrator.sessions import in_transaction, is_open
 from migrator.source import Source
 from migrator.strangers import look_at, refusal
 from migrator.survey import Survey
-from migrator.target import Target, row_counts
+from migrator.target import Target, own_rows, row_counts
 from migrator.triggers import has_triggers, silenced
 
 log = structlog.get_logger()
@@ -193,7 +193,7 @@ async def _load_whole(load: _Load, ways: Sequence[_Way]) -> list[Brought]:
         emptied = [way.name for way in ways if way.name in occupied or not is_small(way.profile)]
         async with silenced(hand.connection, names):
             if emptied:
-                await hand.connection.exec_driver_sql(f"TRUNCATE {_listed(emptied)}")
+                await hand.connection.exec_driver_sql(f"TRUNCATE {await _listed(hand.connection, emptied)}")
             # FREEZE marks the rows as visible to all, so that nobody has to write them once more; needs the TRUNCATE.
             frozen = {way.name for way in ways if way.name in emptied and not way.table.target.partitioned}
             data = await _data(load, hand, ways)
@@ -217,7 +217,7 @@ async def _load_pieces(load: _Load, way: _Way) -> list[Brought]:
         if way.begun is None:
             await _refuse_strangers(load, connection, [way])
             async with silenced(connection, [name]):
-                await connection.exec_driver_sql(f"TRUNCATE {name.quoted}")
+                await connection.exec_driver_sql(f"TRUNCATE {await _listed(connection, [name])}")
             await ledger.check_owner(connection, run_id)
             await loads.write_pieces(connection, name, run_id, begun.left)
         # Who switches a trigger off locks the table until the end of its transaction.
@@ -314,7 +314,8 @@ async def _refuse_strangers(load: _Load, connection: AsyncConnection, ways: Sequ
     # An application that was started too early may have written since preflight looked. This lock keeps writers out
     # until the end of the transaction and lets readers in: the comparison reads through a connection of its own.
     names = [way.name for way in ways]
-    await connection.exec_driver_sql(f"LOCK TABLE {_listed(names)} IN SHARE ROW EXCLUSIVE MODE")
+    listed = await _listed(connection, names)
+    await connection.exec_driver_sql(f"LOCK TABLE {listed} IN SHARE ROW EXCLUSIVE MODE")
     showing = Showing(examples=1, mask_values=True)
     occupied = await row_counts(connection, names)
     found = [
@@ -327,8 +328,9 @@ async def _refuse_strangers(load: _Load, connection: AsyncConnection, ways: Sequ
     return occupied
 
 
-def _listed(names: Sequence[TableName]) -> str:
-    return ", ".join(name.quoted for name in names)
+async def _listed(connection: AsyncConnection, names: Sequence[TableName]) -> str:
+    """Return the tables as a statement lists them that is about their own rows, not those of inheriting tables."""
+    return ", ".join((await own_rows(connection, names)).values())
 
 
 def _refuse_other_number(way: _Way, brought: Brought) -> None:

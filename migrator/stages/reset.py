@@ -14,7 +14,8 @@ from migrator import ledger, loads
 from migrator.errors import RowsInTheWay
 from migrator.loads import Loaded
 from migrator.names import TableName
-from migrator.target import Target
+from migrator.target import Target, own_rows
+from migrator.triggers import silenced
 
 _XID_VALUES = 1 << 32
 """An ``xmin`` has 32 bits, a transaction's number 64."""
@@ -33,32 +34,29 @@ async def reset(target: Target, run_id: UUID, *, force: bool) -> int:
         await ledger.create(connection)
         await ledger.take_over(connection, run_id)
         loaded = await loads.loaded(connection)
-        present = {name: facts for name, facts in loaded.items() if await _is_there(connection, name)}
+        present = await own_rows(connection, list(loaded))
+        listed = ", ".join(present.values())
         if present:
-            await connection.exec_driver_sql(f"LOCK TABLE {_listed(present)}")
+            await connection.exec_driver_sql(f"LOCK TABLE {listed}")
         if not force:
-            await _refuse_touched(connection, present)
+            await _refuse_touched(connection, present, loaded)
         if present:
-            await connection.exec_driver_sql(f"TRUNCATE {_listed(present)}")
+            async with silenced(connection, list(present)):  # a trigger may be set off by TRUNCATE, too
+                await connection.exec_driver_sql(f"TRUNCATE {listed}")
         await loads.forget(connection, list(loaded))
     return len(present)
 
 
-async def _is_there(connection: AsyncConnection, name: TableName) -> bool:
-    found = await connection.exec_driver_sql("SELECT to_regclass($1) IS NOT NULL", (name.quoted,))
-    return bool(found.scalar())
-
-
-def _listed(tables: Mapping[TableName, Loaded]) -> str:
-    return ", ".join(name.quoted for name in tables)
-
-
-async def _refuse_touched(connection: AsyncConnection, tables: Mapping[TableName, Loaded]) -> None:
+async def _refuse_touched(
+    connection: AsyncConnection, present: Mapping[TableName, str], tables: Mapping[TableName, Loaded]
+) -> None:
+    """Raise RowsInTheWay for ``present`` tables, given as a statement names their own rows, that aren't as loaded."""
     touched: dict[str, str] = {}
-    for name, loaded in tables.items():
+    for name, rows_of in present.items():
+        loaded = tables[name]
         own = [number % _XID_VALUES for number in loaded.transactions]
         counted = await connection.exec_driver_sql(
-            f"SELECT count(*) FILTER (WHERE xmin::text::bigint = ANY ($1::bigint[])), count(*) FROM {name.quoted}",
+            f"SELECT count(*) FILTER (WHERE xmin::text::bigint = ANY ($1::bigint[])), count(*) FROM {rows_of}",
             (own,),
         )
         ours, rows = (int(number) for number in counted.one())

@@ -1,0 +1,51 @@
+"""Rows that are somebody else's stay, whatever the job empties, counts or locks."""
+
+import pytest
+from fix_job import contents, settings_of
+from fix_postgres import Database
+from fix_sqlite import MakeSqlite
+
+from migrator import job
+from migrator.progress import Silent
+
+ROWS = [(n, f"row {n}") for n in range(3000)]
+HEIR = """
+CREATE TABLE t (id bigint PRIMARY KEY, t text);
+CREATE TABLE heir (mine text) INHERITS (t);
+INSERT INTO heir VALUES (1, 'theirs', 'x'), (9999, 'theirs', 'y');
+"""
+HEIRS = ["(1,theirs,x)", "(9999,theirs,y)"]
+
+
+@pytest.mark.parametrize("more", [{}, {"chunk_bytes": 10_000}], ids=["whole", "in pieces"])
+async def test_rows_of_a_table_that_inherits_stay(
+    more: dict[str, int], make_sqlite: MakeSqlite, database: Database
+) -> None:
+    """An inheriting table's rows are its own: the load, the count and ``reset`` mean the parent's only."""
+    source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, t TEXT)", {"t": ROWS})
+    await database.execute(HEIR)
+    settings = settings_of(source, database, **more)
+    report = await job.run(settings, Silent())
+    assert [(line.source_rows, line.target_rows) for line in report.tables] == [(3000, 3000)]
+    assert await contents(database, "heir") == HEIRS
+    assert (await database.fetch("SELECT count(*) AS n FROM ONLY t"))[0]["n"] == 3000
+    await job.reset(settings)
+    assert await contents(database, "heir") == HEIRS
+    assert await contents(database, "ONLY t") == []
+
+
+async def test_no_trigger_is_set_off_by_emptying_a_table(make_sqlite: MakeSqlite, database: Database) -> None:
+    """A trigger ON TRUNCATE may write elsewhere; it is off for the load, off for ``reset``, and on afterwards."""
+    source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, t TEXT)", {"t": ROWS})
+    await database.execute(
+        "CREATE TABLE t (id bigint PRIMARY KEY, t text); CREATE TABLE audit (what text);"
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN INSERT INTO audit VALUES (tg_op); RETURN NULL; END';"
+        "CREATE TRIGGER emptied AFTER TRUNCATE ON t EXECUTE FUNCTION note()"
+    )
+    settings = settings_of(source, database)
+    await job.run(settings, Silent())
+    await job.reset(settings)
+    assert await contents(database, "audit") == []
+    await database.execute("TRUNCATE t")
+    assert await contents(database, "audit") == ["(TRUNCATE)"]
