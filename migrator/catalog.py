@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.feeds import feeds_of
-from migrator.names import TableName, quote_postgres
+from migrator.feeds import feeds_of, standing
+from migrator.names import TableName
 from migrator.target import LEDGER_SCHEMA
 
 Catalog = dict[str, str]
@@ -58,34 +58,31 @@ class Behind:
     table: TableName
     column: str
     next_value: int
-    extreme: int
-    """The column's largest value, or the smallest where the sequence counts down."""
+    passed: int
+    """The largest value that was given, or the smallest where the sequence counts down."""
 
     def __str__(self) -> str:
         """Say it to a person."""
-        return f"sequence {self.sequence} gives {self.next_value} next, {self.table}.{self.column} has {self.extreme}"
+        return f"sequence {self.sequence} gives {self.next_value} next, {self.table}.{self.column} has {self.passed}"
 
 
-async def sequences_behind(connection: AsyncConnection, tables: Sequence[TableName]) -> list[Behind]:
+async def sequences_behind(
+    connection: AsyncConnection, tables: Sequence[TableName], marks: Mapping[tuple[TableName, str], int]
+) -> list[Behind]:
     """
     Return the sequences that would give a value that a column they feed already has, or has passed.
 
-    Leaves the transaction with an empty search_path.
+    ``marks`` are the highest keys that were ever given, by table and column, although their rows may be gone. What lies
+    outside a sequence's own limits it can't reach. Leaves the transaction with an empty search_path.
     """
     await _qualify_names(connection)
     behind = []
     for table, feeds in (await feeds_of(connection, tables)).items():
         for feed in feeds:
-            extreme = "max" if feed.increment > 0 else "min"
-            # What lies outside the sequence's own bounds it can't reach.
-            found = await connection.exec_driver_sql(
-                f"SELECT {extreme}({quote_postgres(feed.column)})::bigint FROM {table.quoted} "
-                f"WHERE {quote_postgres(feed.column)} BETWEEN $1::bigint AND $2::bigint",
-                (feed.least, feed.most),
-            )
-            value = found.scalar()
-            if value is not None and (feed.next_value - value) * feed.increment <= 0:
-                behind.append(Behind(feed.sequence, table, feed.column, feed.next_value, value))
+            now = await standing(connection, table, feed)
+            passed = now.passed(marks.get((table, feed.column)))
+            if passed is not None:
+                behind.append(Behind(feed.sequence, table, feed.column, now.next_value, passed))
     return behind
 
 

@@ -42,6 +42,10 @@ class Event(StrEnum):
         "schema.left_out",
         "A table that the job makes does without something that the source's has: table, what, reason.",
     )
+    SEQUENCE_LEFT = (
+        "sequence.left",
+        "A sequence could not be set to where SQLite stands: sequence, reason, next_step; table and column if known.",
+    )
     VALUES_REFUSED = (
         "values.refused",
         "Preflight found values that can't be carried: table, column, reason, count, keys.",

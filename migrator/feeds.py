@@ -1,4 +1,4 @@
-"""Which sequences feed which columns of a table: the one answer for the stage that moves them and for verification."""
+"""Which sequences feed which columns, and where they stand: one answer for the stage that moves them and for verify."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.names import TableName
+from migrator.names import TableName, quote_postgres
 
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A sequence, the integer column that gets its values, its bounds, and what it would give next."""
+    """A sequence, the column of whole numbers that gets its values, and the sequence's own limits."""
 
     sequence: str
     """As ``regclass`` spells it under the session's search_path."""
@@ -19,11 +19,35 @@ class Feed:
     increment: int
     least: int
     most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a sequence stands, and the furthest value that its column holds within the sequence's limits."""
+
+    feed: Feed
     next_value: int
+    """What ``nextval`` gives next, were there no limits: beyond them the sequence gives nothing, or begins anew."""
+    extreme: int | None
+    """None if the column holds no value that the sequence could give."""
+
+    def passed(self, mark: int | None) -> int | None:
+        """
+        Return the furthest value that was ever given, if the sequence would still give it, or one before it.
+
+        ``mark`` is the highest key that SQLite gave; a sequence that can't go so far has to be at its end. SQLite never
+        counts down.
+        """
+        counts_up = self.feed.increment > 0
+        known = [self.extreme, max(self.feed.least, min(self.feed.most, mark)) if mark and counts_up else None]
+        furthest = (max if counts_up else min)((one for one in known if one is not None), default=None)
+        if furthest is None or (self.next_value - furthest) * self.feed.increment > 0:
+            return None
+        return furthest
 
 
 async def feeds_of(connection: AsyncConnection, tables: Sequence[TableName]) -> dict[TableName, list[Feed]]:
-    """Return the sequences that feed integer columns of those ``tables`` that have any, in the order of their names."""
+    """Return the sequences that feed number columns of those ``tables`` that have any, in the order of their names."""
     rows = (await connection.execute(text(_FEEDS), {"tables": [table.quoted for table in tables]})).all()
     feeds: dict[TableName, list[Feed]] = {}
     for place, *feed in rows:
@@ -31,14 +55,59 @@ async def feeds_of(connection: AsyncConnection, tables: Sequence[TableName]) -> 
     return feeds
 
 
-# A sequence feeds a column because the column owns it (serial, identity) or because the column's default calls it.
+async def standing(connection: AsyncConnection, table: TableName, feed: Feed) -> Standing:
+    """
+    Return where a sequence stands.
+
+    ``is_called`` counts: after ``ALTER SEQUENCE … RESTART`` a sequence gives its ``last_value`` itself (PostgreSQL,
+    "Sequence Manipulation Functions"). And a sequence at its end has a next value that no bigint holds.
+    """
+    extreme = "max" if feed.increment > 0 else "min"
+    column = quote_postgres(feed.column)
+    found = await connection.exec_driver_sql(
+        f"SELECT q.last_value, q.is_called, (SELECT trunc({extreme}({column})::numeric)::bigint FROM {table.quoted} "
+        f"WHERE {column} BETWEEN $1::bigint AND $2::bigint) AS extreme FROM {feed.sequence} q",
+        (feed.least, feed.most),
+    )
+    row = found.one()
+    following = row.last_value + (feed.increment if row.is_called else 0)
+    return Standing(feed, following, row.extreme)
+
+
+async def strays(connection: AsyncConnection, schema: str, feeds: Sequence[Feed]) -> list[str]:
+    """Return the sequences of ``schema`` that are none of those in ``feeds``, as ``regclass`` spells them."""
+    given = {"schema": schema, "known": [feed.sequence for feed in feeds]}
+    return list((await connection.scalars(text(_STRAYS), given)).all())
+
+
+# A sequence feeds a column because the column owns it (serial, identity), because the column's default calls it, or, if
+# it is neither owned nor called by any default, because of its name: ``role_id_seq`` is what PostgreSQL calls the
+# sequence of a serial column ``role.id``, and ``role_seq`` is what Hibernate and others call that of a table's key.
+# Applications that take their keys from a sequence themselves keep to these names.
 _FEEDS = """
 WITH listed AS (
     SELECT place, CAST(name AS regclass)::oid AS oid
     FROM unnest(CAST(:tables AS text[])) WITH ORDINALITY AS given(name, place)
+), free AS (
+    SELECT s.oid, s.relname, s.relnamespace FROM pg_class s
+    WHERE s.relkind = 'S' AND NOT EXISTS (
+        SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = s.oid AND deptype IN ('a', 'i')
+    ) AND NOT EXISTS (
+        SELECT FROM pg_depend WHERE classid = 'pg_attrdef'::regclass
+          AND refclassid = 'pg_class'::regclass AND refobjid = s.oid
+    )
+), named AS (
+    SELECT listed.place, listed.oid AS fed, free.oid, a.attnum FROM listed
+    JOIN pg_class c ON c.oid = listed.oid
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary AND i.indnatts = 1 AND i.indkey[0] = a.attnum
+    JOIN free ON free.relnamespace = c.relnamespace AND (
+        lower(free.relname) = lower(c.relname || '_' || a.attname || '_seq')
+        OR (i.indexrelid IS NOT NULL
+            AND lower(free.relname) IN (lower(c.relname || '_seq'), lower('seq_' || c.relname)))
+    )
 )
-SELECT d.place, d.oid::regclass::text AS sequence, a.attname, s.seqincrement, s.seqmin, s.seqmax,
-       coalesce(pg_sequence_last_value(d.oid) + s.seqincrement, s.seqstart) AS next_value
+SELECT d.place, d.oid::regclass::text AS sequence, a.attname, s.seqincrement, s.seqmin, s.seqmax
 FROM (
     SELECT listed.place, listed.oid AS fed, objid AS oid, refobjsubid AS attnum FROM listed
     JOIN pg_depend ON refobjid = listed.oid AND refclassid = 'pg_class'::regclass
@@ -47,9 +116,23 @@ FROM (
     SELECT listed.place, listed.oid, e.refobjid, f.adnum FROM listed
     JOIN pg_attrdef f ON f.adrelid = listed.oid
     JOIN pg_depend e ON e.classid = 'pg_attrdef'::regclass AND e.objid = f.oid AND e.refclassid = 'pg_class'::regclass
+    UNION
+    SELECT place, fed, oid, attnum FROM named
 ) d
 JOIN pg_sequence s ON s.seqrelid = d.oid
 JOIN pg_attribute a ON a.attrelid = d.fed AND a.attnum = d.attnum
-WHERE a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+JOIN pg_type t ON t.oid = a.atttypid
+WHERE coalesce(nullif(t.typbasetype, 0), t.oid)
+      IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype)
 ORDER BY 1, 2, 3
+"""
+
+# Sequences of extensions are none of an application's.
+_STRAYS = """
+SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'S' AND n.nspname = :schema AND c.oid::regclass::text <> ALL (CAST(:known AS text[]))
+  AND NOT EXISTS (
+      SELECT FROM pg_depend d
+      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i', 'e'))
+ORDER BY 1
 """

@@ -5,17 +5,21 @@ SQLite's AUTOINCREMENT promises never to give a key twice, also after the rows a
 in ``sqlite_sequence`` (SQLite, "SQLite Autoincrement"). So the mark counts too, not only the largest value there is.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.feeds import Feed, feeds_of
-from migrator.names import quote_postgres
-from migrator.plan import Plan, TablePlan
+from migrator.events import Event
+from migrator.feeds import Feed, feeds_of, standing, strays
+from migrator.marks import high_water_marks
+from migrator.names import TableName, quote_literal
+from migrator.plan import Plan
 from migrator.source import Source
 from migrator.target import Target
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,48 +34,46 @@ class SequenceState:
 
 
 async def sequences(source: Source, target: Target, plan: Plan) -> list[SequenceState]:
-    """Advance the sequences of all planned tables, in one transaction; return those that were moved."""
-    marks = await _high_water_marks(source)
+    """
+    Advance the sequences of all planned tables, in one transaction; return those that were moved.
+
+    A sequence that can't be brought to where SQLite stands, and one that nobody can tell the column of, is a warning
+    with the SQL that settles it.
+    """
+    marks = await high_water_marks(source, plan)
     moved: list[SequenceState] = []
     async with target.transaction() as connection:
-        tables = {table.name: table for table in plan.tables}
-        for name, feeds in (await feeds_of(connection, list(tables))).items():
-            moved += await _advance(connection, tables[name], feeds, marks.get(tables[name].source.name, 0))
+        fed = await feeds_of(connection, [table.name for table in plan.tables])
+        for table, feeds in fed.items():
+            for feed in feeds:
+                state = await _advance(connection, table, feed, marks.get((table, feed.column)))
+                moved += [state] if state else []
+        for sequence in await strays(connection, plan.schema, [feed for feeds in fed.values() for feed in feeds]):
+            log.warning(
+                Event.SEQUENCE_LEFT,
+                sequence=sequence,
+                reason="no column owns it, no default calls it, and its name is not that of a table and a column",
+                next_step=f"if the application takes keys from it: SELECT setval({quote_literal(sequence)}, "
+                "(SELECT max(COLUMN) FROM TABLE));",
+            )
     return moved
 
 
-async def _high_water_marks(source: Source) -> dict[str, int]:
-    async with source.connect() as connection:
-        known = text("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'")
-        if await connection.scalar(known) is None:
-            return {}
-        rows = await connection.execute(text("SELECT name, seq FROM sqlite_sequence WHERE typeof(seq) = 'integer'"))
-        return {row.name: row.seq for row in rows}
-
-
-async def _advance(
-    connection: AsyncConnection, table: TablePlan, feeds: Sequence[Feed], mark: int
-) -> list[SequenceState]:
-    counted = [column.target.name for column in table.columns if column.source in table.source.key]
-    moved: list[SequenceState] = []
-    for feed in feeds:
-        # The mark is of the INTEGER PRIMARY KEY, the only column that SQLite counts for.
-        floor = mark if counted == [feed.column] and mark > 0 and feed.increment > 0 else None
-        extreme, beyond = ("greatest(max", ">") if feed.increment > 0 else ("least(min", "<")
-        statement = _SET.format(
-            extreme=extreme, beyond=beyond, column=quote_postgres(feed.column), table=table.name.quoted
+async def _advance(connection: AsyncConnection, table: TableName, feed: Feed, mark: int | None) -> SequenceState | None:
+    """Move a sequence forward if it would give a value that was given before; never back."""
+    if mark is not None and mark >= feed.most and feed.increment > 0:
+        log.warning(
+            Event.SEQUENCE_LEFT,
+            sequence=feed.sequence,
+            table=str(table),
+            column=feed.column,
+            reason=f"SQLite has given keys up to {mark}, and the sequence ends at {feed.most}: it gives no more",
+            next_step="give the column and its sequence a larger type, or set the sequence to a value that is free",
         )
-        last = (await connection.exec_driver_sql(statement, (feed.sequence, floor))).scalar()
-        if last is not None:
-            moved.append(SequenceState(feed.sequence, str(table.name), feed.column, last))
-    return moved
-
-
-# Only forward: what a sequence has given is never given again, and values on its far side (a negative key under a
-# sequence that counts up from 1) leave it alone.
-_SET = """
-SELECT setval(s.seqrelid, wanted.value)
-FROM (SELECT {extreme}({column})::bigint, $2::bigint) AS value FROM {table}) AS wanted, pg_sequence s
-WHERE s.seqrelid = CAST($1::text AS regclass) AND wanted.value BETWEEN s.seqmin AND s.seqmax
-  AND wanted.value {beyond} coalesce(pg_sequence_last_value(s.seqrelid), s.seqstart - s.seqincrement)
-"""
+    passed = (await standing(connection, table, feed)).passed(mark)
+    if passed is None:
+        return None
+    await connection.execute(
+        text("SELECT setval(CAST(:sequence AS regclass), :value)"), {"sequence": feed.sequence, "value": passed}
+    )
+    return SequenceState(feed.sequence, str(table), feed.column, passed)

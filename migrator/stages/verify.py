@@ -28,6 +28,7 @@ from migrator.examples import Showing
 from migrator.handover import Handover
 from migrator.inspection import measured
 from migrator.lots import is_small, lots
+from migrator.marks import Marks, high_water_marks
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
@@ -101,7 +102,7 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
                 ]
     by_table = {verdict.table: verdict for task in tasks for verdict in task.result()}
     verdicts = [by_table[table.name] for table in plan.tables]
-    beside = await _beside_rows(target, plan, as_before=note is not None)
+    beside = await _beside_rows(target, plan, await high_water_marks(source, plan), as_before=note is not None)
     if note is not None:
         await _note(target, note, [verdict for verdict in verdicts if verdict.equal])
     _refuse([verdict for verdict in verdicts if not verdict.equal], verdicts, beside)
@@ -157,10 +158,10 @@ async def _note(target: Target, run_id: UUID, verdicts: list[Verdict]) -> None:
         await loads.write_verified(connection, digests)
 
 
-async def _beside_rows(target: Target, plan: Plan, *, as_before: bool) -> list[str]:
+async def _beside_rows(target: Target, plan: Plan, marks: Marks, *, as_before: bool) -> list[str]:
     """Return in words which sequences are behind and, with ``as_before``, what of the schema isn't as it was."""
     async with target.connect() as connection:
-        behind = await catalog.sequences_behind(connection, [table.name for table in plan.tables])
+        behind = await catalog.sequences_behind(connection, [table.name for table in plan.tables], marks)
         found = [str(sequence) for sequence in behind]
         before = await ledger.recall(connection, "catalog") if as_before else None
         if before is not None:

@@ -1,0 +1,37 @@
+"""SQLite's memory of the keys that AUTOINCREMENT has given (``sqlite_sequence``), read as SQLite itself reads it."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import text
+
+from migrator.names import TableName
+from migrator.plan import Plan
+from migrator.source import Source
+
+Marks = Mapping[tuple[TableName, str], int]
+"""The highest key that was ever given, by the target's table and its column of keys."""
+
+
+async def high_water_marks(source: Source, plan: Plan) -> Marks:
+    """Return the marks of the planned tables that have any; raises SourceUnreadable."""
+    async with source.connect() as connection:
+        known = text("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'")
+        if await connection.scalar(known) is None:
+            return {}
+        marks = {row.name: row.seq for row in await connection.execute(text(_MARKS))}
+    # The mark is of the INTEGER PRIMARY KEY, the only column that SQLite counts for.
+    return {
+        (table.name, column.target.name): marks[table.source.name]
+        for table in plan.tables
+        for column in table.columns
+        if table.source.name in marks and column.source is table.source.rowid_alias
+    }
+
+
+# ``seq`` has no type: people set it to '77' or 77.0, and SQLite goes on with 78, for it makes a whole number of what is
+# there (SQLite, "SQLite Autoincrement": the table is an ordinary one). CAST does so by the same rules. Of several lines
+# for one table SQLite takes the first.
+_MARKS = """
+SELECT name, CAST(seq AS INTEGER) AS seq FROM sqlite_sequence
+WHERE rowid IN (SELECT min(rowid) FROM sqlite_sequence GROUP BY name) AND CAST(seq AS INTEGER) > 0
+"""
