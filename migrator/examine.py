@@ -18,10 +18,8 @@ from migrator.inspection import check_intact, look_at_source, look_over
 from migrator.progress import Progress
 from migrator.report import CheckReport, Report
 from migrator.settings import Settings
-from migrator.source import Source
-from migrator.source_file import check_file
 from migrator.stages.preflight import occupied_tables, refuse, strangers_in
-from migrator.steps import open_ends, runner_of, wait_for
+from migrator.steps import open_ends, open_source, runner_of, wait_for
 from migrator.strangers import refusal
 
 
@@ -68,17 +66,13 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
 
 
 async def _check_alone(settings: Settings) -> CheckReport:
-    check_file(settings.source_path)
-    source = Source(settings.source_path)
-    try:
+    async with open_source(settings) as source:
         contents = await source.describe()
         refuse_nothing(settings, source, contents)
         surveys = await runner_of(settings)(
             "preflight",
             lambda: look_at_source(source, contents.tables, jobs=settings.jobs, batch_bytes=settings.batch_bytes),
         )
-    finally:
-        await source.close()
     findings = tuple(finding for one in surveys for finding in one.findings)
     return CheckReport(tuple(one.profile for one in surveys), findings, contents.skipped, against_target=False)
 

@@ -118,7 +118,11 @@ class Settings(Listed):
         values = self.model_dump(mode="json", exclude=hidden, exclude_none=True)
         if self.has_target:
             values["target"] = self.target.redacted()
-        return values
+        # A path need not be UTF-8, and what PostgreSQL keeps must be.
+        return {
+            name: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+            for name, value in values.items()
+        }
 
     def _refuse_contradiction(self, flags: Mapping[str, Any]) -> None:
         """Refuse flags for parts against a variable's URL: a flag beats the environment, but a URL beats the parts."""

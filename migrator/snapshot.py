@@ -1,10 +1,12 @@
 """
 A copy of the source in scratch space, for an application that goes on writing, or a mount that SQLite can't open.
 
-The copy is made by SQLite's online backup: one moment of the database, with what only its write-ahead log holds.
+The copy is made by SQLite's online backup: one moment of the database, with what only its write-ahead log holds. Where
+a transaction was interrupted, its rollback journal is copied too, and SQLite rolls it back in the copy.
 """
 
 import asyncio
+import os
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator
@@ -12,9 +14,9 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from migrator.errors import SourceChanged
+from migrator.errors import SourceChanged, SourceUnreadable
 from migrator.source import Source
-from migrator.source_file import stamp, unreadable, uri_of
+from migrator.source_file import JOURNAL_MAGIC, beside, has_journal, open_file, stamp, unreadable
 
 
 @asynccontextmanager
@@ -28,13 +30,15 @@ async def snapshot_of(path: Path) -> AsyncIterator[Source]:
         copy = Path(folder) / path.name
         before = stamp(path)
         if not await asyncio.to_thread(_back_up, path, copy):
+            seen = _seen(path)
             await asyncio.to_thread(_copy_files, path, copy)
-            if stamp(path) != before:
+            if stamp(path) != before or _seen(path) != seen:
                 raise SourceChanged(
                     f"somebody writes to the source {str(path)!r}, and its folder allows no snapshot",
                     next_step="give this user write permission on the folder, or stop the application",
                     source=str(path),
                 )
+            await asyncio.to_thread(_roll_back, path, copy)
         source = Source(copy, stamp=before)
         try:
             yield source
@@ -43,20 +47,90 @@ async def snapshot_of(path: Path) -> AsyncIterator[Source]:
 
 
 def _back_up(path: Path, copy: Path) -> bool:
-    """Return whether SQLite could open the file: one in WAL mode needs a folder to write to, or its helpers in it."""
+    """
+    Return whether SQLite could open the file.
+
+    One in WAL mode needs a folder to write to, or its helpers in it. One whose last transaction was interrupted has to
+    be written to before it can be read (SQLite, "Result Codes": SQLITE_READONLY_ROLLBACK).
+    """
     try:
-        with closing(sqlite3.connect(uri_of(path), uri=True)) as original, closing(sqlite3.connect(copy)) as target:
+        with closing(open_file(path)) as original, closing(sqlite3.connect(copy)) as target:
             original.backup(target)
     except sqlite3.Error as error:
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN:
+        code = error.sqlite_errorcode & 0xFF
+        if code == sqlite3.SQLITE_CANTOPEN or (code == sqlite3.SQLITE_READONLY and has_journal(path)):
             return False
         raise unreadable(path, error) from error
     return True
 
 
+def _seen(path: Path) -> list[tuple[int, int] | None]:
+    """Return what changes when somebody writes to one of the files: its size and its time; None for one not there."""
+    files = (path, beside(path, "-wal"), beside(path, "-journal"))
+    facts = [file.stat() if file.exists() else None for file in files]
+    return [(fact.st_size, fact.st_mtime_ns) if fact else None for fact in facts]
+
+
 def _copy_files(path: Path, copy: Path) -> None:
     copy.unlink(missing_ok=True)
     shutil.copyfile(path, copy)
-    log = path.with_name(f"{path.name}-wal")
-    if log.exists():
-        shutil.copyfile(log, copy.with_name(f"{copy.name}-wal"))
+    for suffix in ("-wal", "-journal"):
+        helper = beside(path, suffix)
+        if helper.exists():
+            shutil.copyfile(helper, beside(copy, suffix))
+
+
+def _roll_back(path: Path, copy: Path) -> None:
+    """
+    Let SQLite roll back in the copy what was interrupted in the original.
+
+    A journal that belongs to a transaction over several files counts only while the file that joins them is there
+    (SQLite, "Atomic Commit In SQLite", 5.5); without it nobody can tell whether the transaction was committed.
+    """
+    if not has_journal(copy):
+        return
+    joint = _super_journal(copy)
+    if joint is not None and not joint.exists():
+        raise SourceUnreadable(
+            f"the rollback journal of source {str(path)!r} belongs to a transaction over several files, and "
+            f"{str(joint)!r}, which says whether it was committed, is not there",
+            next_step="Bring that file back to its place. If the application has removed it, start the application "
+            "once, so that it recovers its file.",
+            source=str(path),
+        )
+    if joint is not None:
+        _forget_super_journal(copy)
+    try:
+        with closing(sqlite3.connect(copy)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except sqlite3.Error as error:
+        raise unreadable(path, error) from error
+
+
+def _super_journal(copy: Path) -> Path | None:
+    """
+    Return the file that a journal's end names, if it does: name, length, checksum, and the magic number again.
+
+    SQLite, pager.c, ``readSuperJournal``.
+    """
+    with beside(copy, "-journal").open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size < _JOINT_TAIL:
+            return None
+        file.seek(size - _JOINT_TAIL)
+        tail = file.read(_JOINT_TAIL)
+        length = int.from_bytes(tail[:4], "big")
+        if tail[8:] != JOURNAL_MAGIC or not 0 < length <= size - _JOINT_TAIL:
+            return None
+        file.seek(size - _JOINT_TAIL - length)
+        return Path(os.fsdecode(file.read(length)))
+
+
+def _forget_super_journal(copy: Path) -> None:
+    """Make the copy's journal one by itself: SQLite would remove the other file, which is the application's."""
+    with beside(copy, "-journal").open("r+b") as file:
+        file.seek(-len(JOURNAL_MAGIC), os.SEEK_END)
+        file.write(bytes(len(JOURNAL_MAGIC)))
+
+
+_JOINT_TAIL = 16

@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
+from sqlalchemy import AsyncAdaptedQueuePool, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
@@ -35,7 +36,13 @@ class Source:
         self.path = path
         self.uri = uri_of(path)
         self._stamp = stamp
-        self._engine = create_async_engine(f"sqlite+aiosqlite:///{self.uri}&uri=true")
+        # Not through a URL of SQLAlchemy's: what it takes apart, and what it decodes, would be another path.
+        self._engine = create_async_engine("sqlite+aiosqlite://", creator=self._open, poolclass=AsyncAdaptedQueuePool)
+
+    def _open(self) -> DBAPIConnection:
+        driver = self._engine.dialect.loaded_dbapi
+        connection: DBAPIConnection = driver.connect(self.uri, uri=True)
+        return connection
 
     async def close(self) -> None:
         """Close the connections of the small questions; scans close their own."""

@@ -4,6 +4,9 @@ The source as a file: whether it can be read at all, what tells it from another,
 Looked at before any library opens it, because opening a file that isn't there would create it.
 """
 
+import os
+import sqlite3
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -43,15 +46,48 @@ Stamp = tuple[int, int, int]
 
 def stamp(path: Path) -> Stamp:
     """Return a file's stamp, without SQLite: also where SQLite can't open it."""
-    log = Path(f"{path}-wal")
+    log = beside(path, "-wal")
     with path.open("rb") as file:
         header = file.read(100)
     return path.stat().st_size, int.from_bytes(header[24:28], "big"), log.stat().st_size if log.exists() else 0
 
 
 def uri_of(path: Path) -> str:
-    """Return the URI by which SQLite opens a file for reading only."""
-    return f"file:{quote(str(path.absolute()))}?mode=ro"
+    """
+    Return the URI by which SQLite opens a file for reading only, and never makes one.
+
+    Every byte that means something in a URI is escaped; a path need not be UTF-8. The empty authority keeps a path with
+    two slashes in front from being read as one (SQLite, "Uniform Resource Identifiers", 3.1).
+    """
+    return f"file://{quote(os.fsencode(path.absolute()))}?mode=ro"
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """Open a file with Python's own SQLite, for reading only; raises ``sqlite3.Error``."""
+    return sqlite3.connect(uri_of(path), uri=True)
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """Return the helper that SQLite keeps beside a file: ``-wal`` or ``-journal``. It follows links, as SQLite does."""
+    return Path(os.path.realpath(path) + suffix)
+
+
+JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
+"""The first bytes of a rollback journal in use; zeroed, it is none any more (SQLite, "Database File Format", 3)."""
+
+
+def has_journal(path: Path) -> bool:
+    """
+    Return whether a rollback journal lies beside the file that SQLite would roll back, if nobody is writing just now.
+
+    One that is empty or has its header zeroed is left over from a transaction that has ended (SQLite, "Atomic Commit In
+    SQLite", 4.2).
+    """
+    try:
+        with beside(path, "-journal").open("rb") as file:
+            return file.read(len(JOURNAL_MAGIC)) == JOURNAL_MAGIC
+    except OSError:
+        return False
 
 
 def check_file(path: Path) -> None:
@@ -71,13 +107,17 @@ def _file_problem(path: Path) -> tuple[str, str]:
             return "does not exist", "check the path, and that the volume is mounted; the job never creates a source"
         if path.is_dir():
             return "is a directory", "name the database file inside it"
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, for ever
+            return "is no regular file", "name the database file; a copy of it, if it comes out of a pipe"
         with path.open("rb") as file:
             header = file.read(100)
     except PermissionError:
         return "may not be read", "give this user read permission on the file and its directory"
     except OSError as error:
         return f"can't be read ({error.strerror})", "check the path and the volume"
-    return _header_problem(header, path.stat().st_size)
+    problem = _header_problem(header, path.stat().st_size)
+    # What an interrupted transaction has done to the file's size, its journal undoes.
+    return ("", "") if "truncated" in problem[0] and has_journal(path) else problem
 
 
 def _header_problem(header: bytes, size: int) -> tuple[str, str]:
@@ -101,7 +141,16 @@ def unreadable(path: Path, error: BaseException, **facts: object) -> SourceUnrea
     """Return the error that says in plain words what SQLite said about the file."""
     said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
     step = "check the file with `sqlite3 FILE 'PRAGMA integrity_check'`, or restore it from a backup"
-    if "unable to open" in said or "readonly" in said:
+    if ("unable to open" in said or "readonly" in said) and has_journal(path):
+        said = (
+            f"the rollback journal {beside(path, '-journal').name!r} lies beside it: the application was interrupted "
+            "in a transaction, which has to be rolled back first"
+        )
+        step = (
+            "Run with --snapshot, which rolls the transaction back in a copy and leaves the source as it is. "
+            "Or start the application once, so that it recovers its file."
+        )
+    elif "unable to open" in said or "readonly" in said:
         step = (
             "a database in WAL mode needs its -wal and -shm files beside it and a directory this user may write to, "
             "or a checkpoint by the application before it is mounted read-only; --snapshot reads a copy"

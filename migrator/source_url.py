@@ -1,11 +1,16 @@
 """Reads where the source is: a file's path as it is, or a URL as SQLAlchemy writes it."""
 
+import os
 import re
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote_to_bytes
+
+from migrator.errors import ConfigurationError
 
 SCHEMES: Final = ("sqlite", "sqlite+aiosqlite", "sqlite+pysqlite")
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_OPTIONS: Final = re.compile(r"\w+=[^&/]*(?:&\w+=[^&/]*)*")
 
 
 def names_a_file(text: str) -> str:
@@ -14,19 +19,57 @@ def names_a_file(text: str) -> str:
 
     The target's URL, with its password, lands here by mistake.
     """
-    scheme, separator, rest = text.partition("://")
-    if separator and scheme.lower() not in SCHEMES:
-        raise ValueError(f"the scheme {scheme}:// is not known; a file's path or sqlite:///path is accepted")
-    if text == ":memory:" or (separator and rest.lstrip("/").partition("?")[0] in {"", ":memory:"}):
+    url = _URL.fullmatch(text)
+    if url and url[1].lower() not in SCHEMES:
+        raise ValueError(f"the scheme {url[1]}:// is not known; a file's path or sqlite:///path is accepted")
+    named, _, options = (url[2].lstrip("/") if url else "").partition("?")
+    in_memory = text == ":memory:" or named.startswith("file::memory:") or "memory" in parse_qs(options).get("mode", ())
+    if in_memory or (url and named in {"", ":memory:"}):
         raise ValueError("it names no file; a file's path or sqlite:///path is accepted")
     return text
 
 
 def path_of(text: str) -> Path:
-    """Give the file that such a text names. It is not opened, and may be missing."""
-    path, separator, rest = text.partition("://")
-    if not separator:
-        return Path(path).expanduser()
-    path = re.sub(r"^(?:localhost)?/", "", rest.partition("?")[0])
-    # SQLAlchemy decodes %20 since 2.1 and took it literally before, so a file of the literal name is the one meant.
-    return Path(path) if Path(path).exists() else Path(unquote(path))
+    """
+    Give the file that such a text names. It is not opened, and may be missing.
+
+    A path is taken as it is, whatever is in it; ``~`` means the home directory unless a file of that name is there.
+    Raises ConfigurationError for a URL that means one file with its percent signs decoded and another one without.
+    """
+    url = _URL.fullmatch(text)
+    if not url:
+        return Path(text) if _is_there(Path(text)) else _at_home(text)
+    body = re.sub(r"^(?:localhost)?/", "", url[2])
+    named, _, options = body.partition("?")
+    if not _OPTIONS.fullmatch(options):
+        named, options = body, ""
+    if named.startswith("file:") and parse_qs(options).get("uri", ["false"])[-1].lower() in {"true", "1", "yes", "on"}:
+        return _decoded(re.sub(r"^file:(?://(?:localhost)?(?=/))?", "", named))
+    # SQLAlchemy decodes %20 since 2.1 and took it literally before: the one that is there is the one meant.
+    meant = [path for path in dict.fromkeys([Path(named), _decoded(named)]) if _is_there(path)]
+    if len(meant) > 1 and not meant[0].samefile(meant[1]):
+        raise ConfigurationError(
+            f"the source's URL may mean {str(meant[0])!r} or {str(meant[1])!r}, and both are there",
+            next_step="Give the file's path itself, without sqlite:///.",
+        )
+    if not meant and _is_there(Path(body)):
+        return Path(body)
+    return meant[0] if meant else _decoded(named)
+
+
+def _decoded(path: str) -> Path:
+    return Path(os.fsdecode(unquote_to_bytes(os.fsencode(path))))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # in a folder that may not be looked into: that is said when the file is to be read
+        return False
+
+
+def _at_home(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # of a user who isn't known here
+        return Path(text)

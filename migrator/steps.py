@@ -45,12 +45,22 @@ async def open_ends(settings: Settings) -> AsyncIterator[tuple[Source, Target]]:
         target = Target(address)
         ends.push_async_callback(target.close)
         await ends.enter_async_context(target.keeping())
-        if settings.snapshot:
-            yield await ends.enter_async_context(snapshot_of(settings.source_path)), target
-            return
-        source = Source(settings.source_path)
-        ends.push_async_callback(source.close)
-        yield source, target
+        yield await ends.enter_async_context(open_source(settings)), target
+
+
+@asynccontextmanager
+async def open_source(settings: Settings) -> AsyncIterator[Source]:
+    """Open the source, or a copy of it if the settings say so; raises SourceUnreadable."""
+    check_file(settings.source_path)
+    if settings.snapshot:
+        async with snapshot_of(settings.source_path) as copy:
+            yield copy
+        return
+    source = Source(settings.source_path)
+    try:
+        yield source
+    finally:
+        await source.close()
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from migrator.errors import ConfigurationError
 from migrator.source_url import names_a_file, path_of
 
 
@@ -20,6 +21,16 @@ from migrator.source_url import names_a_file, path_of
         ("sqlite:///a%20grove.db", "a grove.db"),
         ("sqlite://localhost/dryad.db", "dryad.db"),
         ("odd?name.db", "odd?name.db"),
+        ("my #1 folder/d%41;.db", "my #1 folder/d%41;.db"),
+        ("/data/a://b.db", "/data/a://b.db"),
+        ("~nobody-of-this-name/a.db", "~nobody-of-this-name/a.db"),
+        ("sqlite:///my #1.db", "my #1.db"),
+        ("sqlite:////data/what?now/a.db", "/data/what?now/a.db"),
+        ("sqlite:////data/a.db?mode=ro&uri=true", "/data/a.db"),
+        ("sqlite:///file:/data/a%23b.db?mode=ro&uri=true", "/data/a#b.db"),
+        ("sqlite:///file:///data/a.db?mode=ro&uri=true", "/data/a.db"),
+        ("sqlite:///file:a.db?mode=ro", "file:a.db"),
+        ("sqlite:////data//a.db", "/data//a.db"),
     ],
 )
 def test_sources(text: str, path: str) -> None:
@@ -34,7 +45,30 @@ def test_a_percent_sign_in_a_name_that_exists(tmp_path: Path) -> None:
     assert path_of(f"sqlite:///{literal}") == literal
 
 
-@pytest.mark.parametrize("text", ["sqlite://", "sqlite:///", ":memory:", "sqlite:///:memory:", "sqlite+aiosqlite://"])
+def test_a_percent_sign_that_may_mean_two_files(tmp_path: Path) -> None:
+    """Both readings are there: neither is taken, and the path itself decides."""
+    for name in ("d%41.db", "dA.db"):
+        (tmp_path / name).touch()
+    with pytest.raises(ConfigurationError, match="both are there"):
+        path_of(f"sqlite:///{tmp_path / 'd%41.db'}")
+    assert path_of(str(tmp_path / "d%41.db")) == tmp_path / "d%41.db"
+
+
+def test_a_tilde_that_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is there under that very name is the one meant; else it is the home directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert path_of("~/a.db") == Path("/home/somebody/a.db")
+    (tmp_path / "~").mkdir()
+    (tmp_path / "~" / "a.db").touch()
+    assert path_of("~/a.db") == Path("~/a.db")
+
+
+IN_MEMORY = ("sqlite://", "sqlite:///", ":memory:", "sqlite:///:memory:", "sqlite+aiosqlite://")
+SHARED = ("sqlite:///file::memory:?cache=shared&uri=true", "sqlite:///file:x?mode=memory&uri=true")
+
+
+@pytest.mark.parametrize("text", [*IN_MEMORY, *SHARED])
 def test_a_source_in_memory_is_none(text: str) -> None:
     """A database in memory belongs to another process; there is nothing to read."""
     with pytest.raises(ValueError, match="names no file"):
