@@ -5,7 +5,7 @@ from uuid import UUID
 
 from migrator import ledger, loads
 from migrator.errors import GaveUp, SourceChanged
-from migrator.source_file import Fingerprint
+from migrator.source_file import TOUCHED, Fingerprint
 from migrator.target import Target
 
 
@@ -29,7 +29,7 @@ async def go_on_with(target: Target, fingerprint: Fingerprint, run_id: UUID) -> 
         if known is None or not await loads.begun(connection):
             await ledger.remember(connection, ledger.SOURCE, asdict(fingerprint))
             return
-    if changes := Fingerprint(**known).differences(fingerprint):
+    if changes := Fingerprint(**known).differences(fingerprint, but=(*TOUCHED, "file")):
         raise SourceChanged(
             f"the source is not the one an earlier run has begun to copy: {', '.join(changes)}",
             next_step="bring that file back, or give up what was copied and start over with --restart",
@@ -59,7 +59,7 @@ async def complete(target: Target, before: Fingerprint, after: Fingerprint, run_
 
     Raises SourceChanged if the source is another than when the run began, GaveUp if another run has taken over.
     """
-    if changes := before.differences(after):
+    if changes := before.differences(after, but=TOUCHED):
         raise SourceChanged(
             f"somebody wrote to the source while it was copied: {', '.join(changes)}",
             next_step="stop the application and run again with --restart, or use --snapshot to leave it running",

@@ -10,6 +10,7 @@ import hashlib
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,7 @@ class Source:
         async with self.connect() as connection:
             schema = await connection.scalar(text(_SCHEMA_TEXT))
         digest = hashlib.sha256(str(schema).encode(errors="surrogatepass")).hexdigest()
-        return Fingerprint(*(self._stamp or stamp(self.path)), digest)
+        return Fingerprint(**asdict(self._stamp or stamp(self.path)), schema_digest=digest)
 
     @contextmanager
     def session(self) -> Iterator["ScanSession"]:

@@ -7,41 +7,58 @@ Looked at before any library opens it, because opening a file that isn't there w
 import os
 import sqlite3
 import stat
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import quote
 
 from migrator.errors import SourceUnreadable
+from migrator.write_ahead_log import last_commit
 
 HEADER = b"SQLite format 3\x00"
 """The first 16 bytes of every database file (SQLite, "Database File Format", 1.3.1)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """
-    Enough of a file to notice that it is another one, without reading it whole.
-
-    The change counter grows with every transaction that reaches the file, the write-ahead log's size with those that
-    have not yet (SQLite, "Database File Format", 1.3.7 and 4).
-    """
+class Stamp:
+    """The parts of a fingerprint that are read off the file, without SQLite."""
 
     size_bytes: int
     change_counter: int
     wal_bytes: int
-    schema_digest: str
+    wal_commit: str | None = None
+    """The last commit that the write-ahead log holds; empty if it holds none."""
+    file: str | None = None
+    """Which file it is, and when it was last written to: another one may be moved to its place."""
+    touched: str | None = None
+    """When anything about the file was last changed, also its rights or its links; nobody can set that back."""
 
-    def differences(self, other: "Fingerprint") -> list[str]:
-        """Return, in words, what ``other`` has different."""
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint(Stamp):
+    """
+    Enough of a file to notice that it is another one, without reading it whole.
+
+    The change counter grows with every transaction that reaches a file with a rollback journal. In WAL mode it need not
+    (SQLite, "Database File Format", 1.3.7), and so the log's last commit counts, and the time of the file. That two
+    fingerprints are equal proves that the content is; that they differ doesn't prove that it does: a reader that ends a
+    log, or a copy of the file, has changed no row.
+    """
+
+    schema_digest: str = ""
+
+    def differences(self, other: "Fingerprint", *, but: Collection[str] = ()) -> list[str]:
+        """Return in words what ``other`` has different, ``but`` for these fields; what isn't known is no difference."""
+        pairs = {field.name: (getattr(self, field.name), getattr(other, field.name)) for field in fields(self)}
         return [
-            f"{name.replace('_', ' ')} was {getattr(self, name)}, is {getattr(other, name)}"
-            for name in self.__slots__
-            if getattr(self, name) != getattr(other, name)
+            f"{name.replace('_', ' ')} was {before}, is {after}"
+            for name, (before, after) in pairs.items()
+            if name not in but and None not in {before, after} and before != after
         ]
 
 
-Stamp = tuple[int, int, int]
-"""The parts of a fingerprint that are read off the file: its size, its change counter, the size of its log."""
+TOUCHED = ("touched",)
+"""What may differ although nobody has written: somebody changed a file's rights, or made a link to it."""
 
 
 def stamp(path: Path) -> Stamp:
@@ -49,7 +66,15 @@ def stamp(path: Path) -> Stamp:
     log = beside(path, "-wal")
     with path.open("rb") as file:
         header = file.read(100)
-    return path.stat().st_size, int.from_bytes(header[24:28], "big"), log.stat().st_size if log.exists() else 0
+        found = os.fstat(file.fileno())
+    return Stamp(
+        found.st_size,
+        int.from_bytes(header[24:28], "big"),
+        log.stat().st_size if log.exists() else 0,
+        last_commit(log),
+        f"inode {found.st_ino} of {found.st_mtime_ns}",
+        str(found.st_ctime_ns),
+    )
 
 
 def uri_of(path: Path) -> str:

@@ -161,9 +161,10 @@ async def own_rows(connection: AsyncConnection, tables: Sequence[TableName]) -> 
 
 
 async def row_counts(connection: AsyncConnection, tables: Sequence[TableName]) -> dict[TableName, int]:
-    """Return the own rows of those tables that hold any; an empty one is not scanned."""
+    """Return the own rows of those tables that hold any; an empty one is not scanned, one that isn't there left out."""
     counts: dict[TableName, int] = {}
     named = await own_rows(connection, tables)
+    tables = list(named)
     for start in range(0, len(tables), _ASKED_AT_ONCE):
         asked = enumerate(tables[start : start + _ASKED_AT_ONCE], start)
         union = " UNION ALL ".join(f"SELECT {place} WHERE EXISTS (SELECT FROM {named[name]})" for place, name in asked)
