@@ -27,9 +27,10 @@ from migrator import __version__, logs
 from migrator.errors import ExitCode, MigratorError, Mismatch, Stopped
 from migrator.events import Event
 from migrator.flags import Group, Parser, add_settings
+from migrator.mistyped import unknown_variables
 from migrator.outcome import OutcomeFiles
 from migrator.progress import Progress, Silent
-from migrator.settings import Settings, unknown_variables
+from migrator.settings import Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,12 +84,12 @@ def _call(name: str) -> Call:
 COMMANDS: Final = {
     "run": Command(
         "Do the whole job: wait, prepare, copy, verify. Running it again is safe.",
-        tuple(g for g in Group if g not in {Group.DEMO, Group.STATUS}),
+        tuple(g for g in Group if g not in {Group.CHECK, Group.DEMO, Group.STATUS}),
         _call("run"),
     ),
     "check": Command(
-        "Say whether the source can be carried as it is. Writes nothing.",
-        (Group.SOURCE, Group.TARGET, Group.SPEED, Group.PATIENCE, Group.OUTPUT),
+        "Say whether the source can be carried into the target as both are. Writes nothing.",
+        (Group.SOURCE, Group.CHECK, Group.TARGET, Group.SPEED, Group.PATIENCE, Group.OUTPUT),
         _call("check"),
     ),
     "verify": Command(
@@ -178,8 +179,8 @@ def _parse(argv: Sequence[str]) -> _Arguments:
 def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles) -> int:
     form = _form(settings.log_format)
     logs.configure(settings.log_level, form, settings.secrets())
-    for variable, near in unknown_variables(os.environ).items():
-        log.warning(Event.WARNING_SETTING, variable=variable, reason="no setting has this name", nearest=near)
+    for variable in unknown_variables(os.environ, Settings):
+        log.warning(Event.WARNING_SETTING, variable=variable, reason="no setting has this name")
     began = time.monotonic()
     given = {name: value for name, value in settings.public().items() if name in {*settings.model_fields_set, "target"}}
     log.info(Event.JOB_STARTED, command=arguments.command, version=__version__, settings=given)

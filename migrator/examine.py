@@ -12,7 +12,7 @@ from migrator.both_ends import (
     showing_of,
     tell_skipped,
 )
-from migrator.errors import MigratorError, ValuesRefused
+from migrator.errors import ConfigurationError, MigratorError, ValuesRefused
 from migrator.findings import Finding
 from migrator.inspection import check_intact, look_at_source, look_over
 from migrator.progress import Progress
@@ -27,10 +27,17 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
     """
     Look the source over as preflight does, against the target as it is. Writes nothing, and takes no lock.
 
-    Without a target in the settings it is the source alone that is looked at.
+    With ``settings.source_only`` it is the source alone that is looked at. Raises ConfigurationError if neither that
+    nor a target is set.
     """
-    if not settings.has_target:
+    if settings.source_only:
         return await _check_alone(settings)
+    if not settings.has_target:
+        raise ConfigurationError(
+            "no target is set, and check looks at both ends",
+            next_step="Set MIGRATOR_TARGET_URL (or MIGRATOR_TARGET_URL_FILE), or POSTGRES_HOST and its companions; "
+            "or give --source-only (MIGRATOR_SOURCE_ONLY) to have the source alone looked at.",
+        )
     runner = runner_of(settings)
     async with open_ends(settings) as (source, target):
         await runner("wait", lambda: wait_for(target, settings, to_write=False))

@@ -29,6 +29,7 @@ class Group(StrEnum):
     """Headings under which the settings stand in help and manual."""
 
     SOURCE = "Source"
+    CHECK = "Check"
     TARGET = "Target"
     SCHEMA = "Schema"
     SPEED = "Speed"

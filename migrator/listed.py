@@ -82,6 +82,12 @@ class Listed(BaseSettings):
         Traits("Source"),
     )
 
+    source_only: bool = setting(
+        False,  # noqa: FBT003 - the default
+        "Let check look at the source alone, whether or not a target is set. Whether the target takes it stays open.",
+        Traits("Check"),
+    )
+
     target_url: Secret | None = setting(
         None,
         "The PostgreSQL database to fill: postgresql://user:password@host:5432/database, postgres:// or "

@@ -169,6 +169,7 @@ class CheckReport:
             "tables": tables,
             "findings": [finding.to_json() for finding in self.findings],
             "skipped": [asdict(skipped) for skipped in self.skipped],
+            "against_target": self.against_target,
         }
 
     def render(self, console: Console) -> None:
@@ -192,7 +193,7 @@ class CheckReport:
             return f"{problems} problems"
         if self.against_target:
             return "every value can be carried"
-        return "no target is set, so this is the source alone"
+        return "the source alone was looked at, and no target"
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,11 +60,13 @@ class FileVariables(SecretFiles):
 
     def path_of(self, variables: tuple[str, ...]) -> Path | None:
         """Follow the variable. Raises ConfigurationError if the plain variable is set as well."""
+        # In capitals or not, as the environment's own source of pydantic-settings reads them.
+        environment = {name.upper(): value for name, value in os.environ.items() if value}
         for variable in variables:
-            path = os.environ.get(f"{variable}_FILE")
+            path = environment.get(f"{variable}_FILE")
             if not path:
                 continue
-            if os.environ.get(variable):
+            if environment.get(variable):
                 raise ConfigurationError(
                     f"both {variable} and {variable}_FILE are set", next_step="Unset the one that is not meant."
                 )
@@ -78,18 +80,36 @@ class SecretsFolder(SecretFiles):
     def __call__(self) -> dict[str, Any]:
         """Look into the folder that was chosen, or into the usual one if it exists."""
         chosen = self.current_state.get("secrets_dir")
-        self.folder = Path(chosen) if chosen else DEFAULT_SECRETS_DIR
-        if chosen and not self.folder.is_dir():
-            raise ConfigurationError(
-                f"the folder of secrets {self.folder} does not exist",
-                next_step="Correct MIGRATOR_SECRETS_DIR (--secrets-dir), or unset it.",
-            )
-        return super().__call__() if self.folder.is_dir() else {}
+        self.folder = folder_of(Path(chosen) if chosen else None)
+        self.files = {path.name.upper(): path for path in files_in(self.folder)} if self.folder else {}
+        return super().__call__() if self.folder else {}
 
     def path_of(self, variables: tuple[str, ...]) -> Path | None:
         """Find the file by the variable's name, in capitals or not."""
+        assert self.folder is not None  # noqa: S101 - or nobody would ask
         for variable in variables:
-            for name in (variable, variable.lower()):
-                if (self.folder / name).is_file():
-                    return self.folder / name
+            for path in (self.folder / variable, self.folder / variable.lower(), self.files.get(variable)):
+                if path is not None and path.is_file():
+                    return path
         return None
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return the files of a folder; none where it may be entered and not listed."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_file())
+    except PermissionError:
+        return []
+
+
+def folder_of(chosen: Path | None) -> Path | None:
+    """Return the folder of secrets, or None where there is none. Raises ConfigurationError if one was chosen."""
+    folder = chosen or DEFAULT_SECRETS_DIR
+    if folder.is_dir():
+        return folder
+    if chosen is None:
+        return None
+    raise ConfigurationError(
+        f"the folder of secrets {folder} does not exist",
+        next_step="Correct MIGRATOR_SECRETS_DIR (--secrets-dir), or unset it.",
+    )

@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -19,10 +18,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from migrator.address import TargetAddress
 from migrator.errors import ConfigurationError
-from migrator.fields import PREFIX, flag_of, traits_of, variables_of
+from migrator.fields import flag_of, variables_of
 from migrator.listed import Listed
+from migrator.mistyped import refuse_mistyped, refuse_mistyped_files
 from migrator.redaction import spellings
-from migrator.secret_files import FileVariables, SecretsFolder
+from migrator.secret_files import FileVariables, SecretsFolder, folder_of
 from migrator.source_url import path_of
 from migrator.target_url import from_parts, from_url
 
@@ -51,16 +51,21 @@ class Settings(Listed):
         Read every origin; ``flags`` holds what the command line gave, by field name.
 
         Raises ConfigurationError with one line that names each bad setting, its value (never of a secret) and what is
-        accepted. The address of the target is built on the way, so a bad one is found here.
+        accepted. The address of the target is built on the way, so a bad one is found here; and so is a variable, or a
+        file of secrets, whose name is almost a setting's.
         """
-        given = dict(flags or {})
+        flagged = dict(flags or {})
+        refuse_mistyped(os.environ, cls)
         try:
-            settings = cls(**given)
+            settings = cls(**flagged)
         except ValidationError as error:
             raise _refusal(error) from None
         except SettingsError as error:
             raise ConfigurationError(str(error)) from None
-        settings._refuse_contradiction(given)
+        settings._refuse_contradiction(flagged)
+        if (folder := folder_of(settings.secrets_dir)) is not None:
+            given = settings.model_fields_set | ({"target_url"} if settings.has_target else set())
+            refuse_mistyped_files(folder, cls, given)
         if settings.has_target:
             _ = settings.target
         return settings
@@ -132,22 +137,6 @@ class Settings(Listed):
                 f"{flag_of(parts[0])} would be overruled by MIGRATOR_TARGET_URL",
                 next_step="Give the whole target with --target-url, or unset MIGRATOR_TARGET_URL.",
             )
-
-
-def unknown_variables(environment: Mapping[str, str]) -> dict[str, str | None]:
-    """
-    Find variables with our prefix that no setting has, each with the nearest name that exists, if one is near.
-
-    They are worth a warning and no more: a newer or older image may know them.
-    """
-    known = {
-        spelling
-        for name, field in Settings.model_fields.items()
-        for variable in variables_of(name, field)
-        for spelling in (variable, *([f"{variable}_FILE"] if traits_of(field).in_file else []))
-    }
-    strangers = sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)
-    return {name: next(iter(get_close_matches(name.upper(), known, n=1, cutoff=0.8)), None) for name in strangers}
 
 
 def _refusal(error: ValidationError) -> ConfigurationError:

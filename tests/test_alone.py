@@ -1,4 +1,4 @@
-"""The source by itself: ``migrator check`` without a target."""
+"""The source by itself: ``migrator check --source-only``."""
 
 import json
 from pathlib import Path
@@ -40,11 +40,37 @@ async def test_what_is_remarkable(remarkable: Path) -> None:
     }
 
 
-def test_the_command_without_a_target(remarkable: Path, cli: Cli) -> None:
-    """It needs no server, exits 0, and gives the findings as JSON."""
-    ended = cli("check", "--source", remarkable, "--format", "json")
+def test_the_command_alone(remarkable: Path, cli: Cli) -> None:
+    """It needs no server, exits 0, gives the findings as JSON, and says that no target was looked at."""
+    ended = cli("check", "--source", remarkable, "--source-only", "--format", "json")
     assert ended.code == 0
-    assert len(json.loads(ended.stdout)["findings"]) == 5
+    told = json.loads(ended.stdout)
+    assert len(told["findings"]) == 5
+    assert told["against_target"] is False
+
+
+@pytest.mark.parametrize("variables", [{}, {"DATABASE_URL": "postgresql://u:p@localhost/d"}])
+def test_without_a_target_nothing_is_green(remarkable: Path, cli: Cli, variables: dict[str, str]) -> None:
+    """Check looks at both ends; that it shall look at one is said and not guessed."""
+    ended = cli("check", "--source", remarkable, **variables)
+    assert ended.code == 2
+    assert all(word in ended.failure["next_step"] for word in ("MIGRATOR_TARGET_URL", "--source-only"))
+
+
+def test_the_source_alone_where_a_target_is_set(remarkable: Path, cli: Cli) -> None:
+    """Who asks for the source alone gets it, whatever the environment has; the report says what was looked at."""
+    nobody = "postgresql://u:p@127.0.0.1:1/d"
+    ended = cli("check", "--source", remarkable, MIGRATOR_SOURCE_ONLY="true", MIGRATOR_TARGET_URL=nobody)
+    assert ended.code == 0
+    assert "the source alone was looked at, and no target" in ended.stdout
+
+
+def test_a_mistyped_target_is_no_check_of_the_source(remarkable: Path, cli: Cli) -> None:
+    """The variable has no effect, and the one that is near is named."""
+    ended = cli("check", "--source", remarkable, MIGRATOR_TARGTE_URL="postgresql://u:s3cret@h/d")
+    assert ended.code == 2
+    assert "MIGRATOR_TARGTE_URL is no setting (MIGRATOR_TARGET_URL is near)" in ended.message
+    assert "s3cret" not in ended.stderr
 
 
 def test_a_damaged_file(make_sqlite: MakeSqlite, cli: Cli) -> None:
@@ -54,6 +80,6 @@ def test_a_damaged_file(make_sqlite: MakeSqlite, cli: Cli) -> None:
     with path.open("r+b") as file:
         file.seek(4096 * 20)
         file.write(b"\xff" * 4096 * 3)
-    ended = cli("check", "--source", path)
+    ended = cli("check", "--source", path, "--source-only")
     assert ended.code == 3
     assert str(path) in ended.message

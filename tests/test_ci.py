@@ -16,7 +16,8 @@ from sqlalchemy import make_url
 
 from migrator.errors import ExitCode
 from migrator.fields import variables_of
-from migrator.settings import Settings, unknown_variables
+from migrator.mistyped import refuse_mistyped, unknown_variables
+from migrator.settings import Settings
 
 STAGES = ROOT / "docs" / "deployment" / "ci"
 GITHUB: dict[str, Any] = yaml.safe_load((STAGES / "github-actions.yml").read_text(encoding="utf-8"))
@@ -81,7 +82,8 @@ def test_settings_exist(kind: str) -> None:
     """Every variable is a setting of the job, and none of them shows a row's values to whoever reads the log."""
     known = {variable for name, field in Settings.model_fields.items() for variable in variables_of(name, field)}
     assert set(ENVIRONMENT[kind]) <= known
-    assert unknown_variables(ENVIRONMENT[kind]) == {}
+    assert unknown_variables(ENVIRONMENT[kind], Settings) == []
+    refuse_mistyped(ENVIRONMENT[kind], Settings)
     assert ENVIRONMENT[kind]["MIGRATOR_MASK_VALUES"] == "true"
     assert all(isinstance(value, str) for value in ENVIRONMENT[kind].values())
 

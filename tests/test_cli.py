@@ -189,15 +189,27 @@ def test_wrong_usage_is_2_and_named(capsys: Capture, argv: list[str], words: str
     assert "s3cret" not in line
 
 
-def test_a_misspelt_variable_is_a_warning(
+def test_an_unknown_variable_is_a_warning(
     doing: Callable[[Call], None], capsys: Capture, environment: pytest.MonkeyPatch
 ) -> None:
-    """It would do nothing, silently; another version of the image may know it."""
-    environment.setenv("MIGRATOR_EXCLUDES", "logs")
+    """It does nothing, and that is said; another version of the image may know it."""
+    environment.setenv("MIGRATOR_ZZZZZ", "logs")
     doing(ending(Told()))
     assert cli.main(["status"]) == 0
     [warning] = [event for event in events(capsys) if event["level"] == "warning"]
-    assert (warning["variable"], warning["nearest"]) == ("MIGRATOR_EXCLUDES", "MIGRATOR_EXCLUDE")
+    assert warning["variable"] == "MIGRATOR_ZZZZZ"
+
+
+@pytest.mark.parametrize("command", list(cli.COMMANDS))
+def test_a_variable_that_is_almost_a_setting_is_refused(
+    doing: Callable[[Call], None], capsys: Capture, environment: pytest.MonkeyPatch, command: str
+) -> None:
+    """By every command: what was meant by it would not be done."""
+    environment.setenv("MIGRATOR_EXCLUDES", "logs")
+    doing(ending(Told()))
+    assert cli.main([command]) == 2
+    [failure] = [event for event in events(capsys) if event["event"] == "job.failed"]
+    assert failure["message"] == "MIGRATOR_EXCLUDES is no setting (MIGRATOR_EXCLUDE is near)"
 
 
 def test_the_report_file_may_fail_without_changing_the_outcome(

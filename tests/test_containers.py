@@ -13,7 +13,8 @@ import yaml
 
 from migrator import __version__, engine
 from migrator.fields import variables_of
-from migrator.settings import Settings, unknown_variables
+from migrator.mistyped import refuse_mistyped, unknown_variables
+from migrator.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 PROD = ROOT / "docker-compose.prod.yml"
@@ -97,7 +98,8 @@ def test_the_migrator_knows_every_variable_it_is_given() -> None:
     """A misspelt setting would be ignored at run time; here it fails."""
     known = {variable for name, field in Settings.model_fields.items() for variable in variables_of(name, field)}
     assert {name.removesuffix("_FILE") for name in MIGRATOR["environment"]} <= known
-    assert unknown_variables(MIGRATOR["environment"]) == {}
+    assert unknown_variables(MIGRATOR["environment"], Settings) == []
+    refuse_mistyped(MIGRATOR["environment"], Settings)
 
 
 def test_the_application_knows_every_variable_it_is_given() -> None:

@@ -9,7 +9,7 @@ import pytest
 from migrator.errors import ConfigurationError
 from migrator.fields import flag_of, traits_of, variables_of
 from migrator.flags import Group
-from migrator.settings import Settings, unknown_variables
+from migrator.settings import Settings
 
 TARGET = "postgresql://u:s3cr%25t@h/d"
 Environment = pytest.MonkeyPatch
@@ -182,12 +182,6 @@ def test_what_is_public_holds_no_secret() -> None:
     assert public["target"] == "postgresql://u@h:5432/d"
     assert public["source_url"] == "x.db"
     assert "init_sql" not in public
-
-
-def test_unknown_variables_are_found_with_the_nearest_name() -> None:
-    """A misspelt variable would silently do nothing."""
-    environment = {"MIGRATOR_TARGTE_URL": "", "MIGRATOR_JOBS": "", "MIGRATOR_TARGET_URL_FILE": "", "MIGRATOR_ZZZZZ": ""}
-    assert unknown_variables(environment) == {"MIGRATOR_TARGTE_URL": "MIGRATOR_TARGET_URL", "MIGRATOR_ZZZZZ": None}
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
