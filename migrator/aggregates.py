@@ -37,7 +37,7 @@ def answers_of_each(session: ScanSession, tables: Sequence[tuple[SourceTable, Se
     selects: list[str] = []
     for place, (table, questions) in enumerate(tables):
         selected = ", ".join(f"{question} AS a{i}" for i, question in enumerate(questions))
-        select = f"SELECT {place} AS place, {selected} FROM {table.quoted}"
+        select = f"SELECT {place} AS place, {selected} FROM {table.origin}"
         if selects and sum(map(len, selects)) + len(select) > _LONGEST:
             found += _by_place(session, selects)
             selects = []
@@ -57,6 +57,6 @@ def answers(session: ScanSession, table: SourceTable, questions: Sequence[str]) 
         selected = ", ".join(
             f"{question} AS a{i}" for i, question in enumerate(questions[start : start + _AT_ONCE], start)
         )
-        [row] = session.ask(f"SELECT {selected} FROM {table.quoted}")
+        [row] = session.ask(f"SELECT {selected} FROM {table.origin}")
         found += row.values()
     return found

@@ -69,7 +69,7 @@ def _ranges(session: ScanSession, table: SourceTable, rowid: str, batch_bytes: i
         f"SELECT min(row) AS first, max(row) AS last, count(*) AS rows FROM ("
         f"SELECT {rowid} AS row, row_number() OVER w / {MOST_ROWS} AS by_rows, "
         f"sum({width}) OVER w / {batch_bytes} AS by_bytes "
-        f"FROM {table.quoted}{condition} WINDOW w AS (ORDER BY {rowid} ROWS UNBOUNDED PRECEDING)"
+        f"FROM {table.origin}{condition} WINDOW w AS (ORDER BY {rowid} ROWS UNBOUNDED PRECEDING)"
         f") GROUP BY by_bytes, by_rows ORDER BY 1"
     )
     return [_Range(row["first"], row["last"], row["rows"]) for row in rows]

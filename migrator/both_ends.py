@@ -79,7 +79,8 @@ async def describe_target(target: Target, settings: Settings) -> TargetDatabase:
 def tell_skipped(plan: Plan) -> None:
     """Log what is left out, a line each."""
     for skipped in plan.skipped:
-        log.info(Event.TABLE_SKIPPED, table=skipped.name, reason=skipped.reason)
+        tell = log.info if skipped.rows == 0 else log.warning
+        tell(Event.TABLE_SKIPPED, table=skipped.name, reason=skipped.reason)
 
 
 async def known_rows(target: Target) -> Allowed:

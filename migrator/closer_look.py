@@ -50,7 +50,7 @@ def look_closer(tell: Teller, table: TablePlan, profile: Profile, judge: Judge, 
 def hits(session: ScanSession, table: TablePlan, conditions: Sequence[str]) -> list[int]:
     """Return for each of the conditions, in SQLite's SQL, how many rows meet it. One scan; none without a condition."""
     if len(conditions) == 1:  # SQLite counts what it has chosen for a quarter of what adding up costs
-        [row] = session.ask(f"SELECT count(*) AS rows FROM {table.source.quoted} WHERE {conditions[0]}")
+        [row] = session.ask(f"SELECT count(*) AS rows FROM {table.source.origin} WHERE {conditions[0]}")
         return [int(row["rows"])]
     sums = [f"sum({condition})" for condition in conditions]
     return [rows or 0 for rows in answers(session, table.source, sums)]

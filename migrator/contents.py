@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.names import quote_sqlite
+from migrator.virtual_tables import VirtualTable, owner_of, virtual_table
 
 BOOKKEEPING = frozenset({"alembic_version"})
 """Tables that say how far a schema is; each side keeps its own."""
@@ -71,11 +72,24 @@ class SourceTable:
     columns: tuple[SourceColumn, ...]
     rowid: str | None
     """What the table's rowid is called in SQL; None for WITHOUT ROWID tables, or where columns took all three names."""
+    key_index: str | None = None
+    """What SQLite calls the b-tree of a WITHOUT ROWID table, which is its primary key; None for other tables."""
 
     @property
     def quoted(self) -> str:
         """The name as it stands in a statement."""
         return quote_sqlite(self.name)
+
+    @property
+    def origin(self) -> str:
+        """
+        The table as it stands in a FROM: its own rows, never those of an index that has all that is asked for.
+
+        An index may hold old values, and what the application reads by key is the table. NOT INDEXED has no effect on
+        a table WITHOUT ROWID, whose b-tree is called an index itself (SQLite, "The INDEXED BY Clause").
+        """
+        how = f"INDEXED BY {quote_sqlite(self.key_index)}" if self.key_index else "NOT INDEXED"
+        return f"{self.quoted} {how}"
 
     @property
     def key(self) -> tuple[SourceColumn, ...]:
@@ -96,6 +110,8 @@ class Skipped:
 
     name: str
     reason: str
+    rows: int | None = 0
+    """Rows of its own, which no table that is copied holds; None where nobody can tell without its module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +129,19 @@ async def describe(connection: AsyncConnection) -> SourceDatabase:
     columns: dict[str, list[Row[Any]]] = defaultdict(list)
     for row in (await connection.execute(text(_COLUMNS))).all():
         columns[row.table_name].append(row)
+    key_indexes = {row.name: row.key_index for row in (await connection.execute(text(_KEY_INDEXES))).all()}
     tables: list[SourceTable] = []
     skipped: list[Skipped] = []
-    for name, kind, without_rowid, collates in listed:
-        reason = _left_out(name, kind)
-        if reason is None:
+    virtual = {
+        name: virtual_table(name, definition or "") for name, kind, _, _, definition in listed if kind == "virtual"
+    }
+    for name, kind, without_rowid, collates, definition in listed:
+        reason = _left_out(name, kind, definition or "", tuple(virtual.values()))
+        if name in virtual:
+            skipped.append(await _virtual(connection, virtual[name]))
+        elif reason is None:
             blind = await _ignoring_case(connection, name, columns[name]) if collates else set()
-            tables.append(_table(name, columns[name], blind, without_rowid=bool(without_rowid)))
+            tables.append(_table(name, columns[name], blind, key_indexes[name] if without_rowid else None))
         elif reason:
             skipped.append(Skipped(name, reason))
     revisions = await _alembic_revisions(connection, {row[0] for row in listed})
@@ -128,7 +150,7 @@ async def describe(connection: AsyncConnection) -> SourceDatabase:
 
 # Only with the word COLLATE in its definition a table has columns that aren't compared byte by byte.
 _TABLES = """
-SELECT l.name, l.type, l.wr, s.sql LIKE '%collate%' AS collates
+SELECT l.name, l.type, l.wr, s.sql LIKE '%collate%' AS collates, s.sql
 FROM pragma_table_list l LEFT JOIN sqlite_schema s ON s.name = l.name AND s.type = 'table'
 WHERE l.schema = 'main' ORDER BY l.name
 """
@@ -136,14 +158,19 @@ WHERE l.schema = 'main' ORDER BY l.name
 _COLUMNS = """
 SELECT l.name AS table_name, c.name, c.type, c."notnull", c.pk, c.hidden
 FROM pragma_table_list l, pragma_table_xinfo(l.name) c
-WHERE l.schema = 'main' AND l.type = 'table' ORDER BY l.name, c.cid
+WHERE l.schema = 'main' AND l.type IN ('table', 'shadow') ORDER BY l.name, c.cid
+"""
+
+_KEY_INDEXES = """
+SELECT l.name, i.name AS key_index FROM pragma_table_list l, pragma_index_list(l.name) i
+WHERE l.schema = 'main' AND l.type IN ('table', 'shadow') AND l.wr AND i.origin = 'pk'
 """
 
 # What table_xinfo says in `hidden` (SQLite, "PRAGMA table_xinfo"): 2 and 3 are generated columns.
 _GENERATED = (2, 3)
 
 
-def _left_out(name: str, kind: str) -> str | None:
+def _left_out(name: str, kind: str, definition: str, virtual: Sequence[VirtualTable]) -> str | None:
     """Return why a table isn't copied; empty for what needs no mention, None for one that is copied."""
     if name in {"sqlite_schema", "sqlite_temp_schema", "sqlite_sequence"}:
         return ""  # the schema itself, and the counters that the sequences stage reads
@@ -151,17 +178,31 @@ def _left_out(name: str, kind: str) -> str | None:
         return "internal to SQLite"
     if name in BOOKKEEPING:
         return "bookkeeping of migrations: each side keeps its own"
-    return {"view": "a view", "virtual": "a virtual table", "shadow": "the storage of a virtual table"}.get(kind)
+    if kind == "view":
+        return "a view"
+    # Not by what SQLite says, to which whatever has such a name is storage.
+    return "the storage of a virtual table" if owner_of(name, definition, virtual) else None
 
 
-def _table(name: str, rows: Sequence[Row[Any]], blind: Container[str], *, without_rowid: bool) -> SourceTable:
+async def _virtual(connection: AsyncConnection, table: VirtualTable) -> Skipped:
+    """Return a virtual table as what it is: one that holds no row that another table doesn't hold, or one that does."""
+    if table.refers:
+        return Skipped(table.name, "a virtual table")
+    if table.content is None:
+        return Skipped(table.name, f"a virtual table of the module {table.module!r}, unknown here", None)
+    rows = await connection.scalar(text(f"SELECT count(*) FROM {quote_sqlite(table.content)} NOT INDEXED"))
+    told = f", with {rows} rows of its own" if rows else ""
+    return Skipped(table.name, f"a virtual table{told}", int(rows or 0))
+
+
+def _table(name: str, rows: Sequence[Row[Any]], blind: Container[str], key_index: str | None) -> SourceTable:
     columns = tuple(
         SourceColumn(row.name, row.type, bool(row.notnull), row.pk, row.hidden in _GENERATED, row.name in blind)
         for row in rows
     )
     taken = {column.name.lower() for column in columns}
     free = (alias for alias in ("rowid", "_rowid_", "oid") if alias not in taken)
-    return SourceTable(name, columns, None if without_rowid else next(free, None))
+    return SourceTable(name, columns, next(free, None) if key_index is None else None, key_index)
 
 
 async def _ignoring_case(connection: AsyncConnection, table: str, rows: Sequence[Row[Any]]) -> set[str]:
@@ -176,7 +217,7 @@ async def _ignoring_case(connection: AsyncConnection, table: str, rows: Sequence
     compared = ", ".join(f"{name} = 'A'" for name in names)
     try:
         answers = await connection.exec_driver_sql(
-            f"WITH one AS MATERIALIZED (SELECT {', '.join(names)} FROM {quote_sqlite(table)} WHERE 0 "
+            f"WITH one AS MATERIALIZED (SELECT {', '.join(names)} FROM {quote_sqlite(table)} NOT INDEXED WHERE 0 "
             f"UNION ALL SELECT {', '.join(['char(97)'] * len(names))}) SELECT {compared} FROM one"
         )
         return {column for column, equal in zip(columns, answers.one(), strict=True) if equal}

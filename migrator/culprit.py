@@ -37,7 +37,6 @@ def refusal(source: Source, table: TablePlan, where: str, error: CheckViolationE
 
 def _key(source: Source, table: TablePlan, where: str, line: int) -> str:
     """Return the key of the ``line``-th row, counted from 1, that the copier's scan gives."""
-    # With the copier's own lanes, since SQLite may read a table by way of an index that has all that is asked for.
     lanes = [_name(table.source), *table.lanes]
     with source.session() as session:
         for batch in session.scan(table.source, lanes, batch_rows=1000, where=where):

@@ -47,6 +47,6 @@ def _last_key(session: ScanSession, table: SourceTable, after: str | None, rows:
     literals = " || ', ' || ".join(f"quote({part})" for part in key)
     begin = f" WHERE {Piece(after).where(table)}" if after is not None else ""
     found = session.ask(
-        f"SELECT {literals} AS last FROM {table.quoted}{begin} ORDER BY {', '.join(key)} LIMIT 1 OFFSET {rows - 1}"
+        f"SELECT {literals} AS last FROM {table.origin}{begin} ORDER BY {', '.join(key)} LIMIT 1 OFFSET {rows - 1}"
     )
     return str(found[0]["last"]) if found else None

@@ -144,7 +144,7 @@ def _foreign_keys(rows: Sequence[Row[Any]]) -> Iterator[ForeignKey]:
 _DEFAULTS = """
 SELECT l.name AS table_name, c.name AS column_name, c.dflt_value AS sql
 FROM pragma_table_list l, pragma_table_xinfo(l.name) c
-WHERE l.schema = 'main' AND l.type = 'table' AND c.dflt_value IS NOT NULL
+WHERE l.schema = 'main' AND l.type IN ('table', 'shadow') AND c.dflt_value IS NOT NULL
 """
 
 _WITH_CHECKS = "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%check%'"
@@ -157,7 +157,7 @@ _TRIGGERS = (
 _INDEXES = """
 SELECT l.name AS table_name, i.name AS index_name, i."unique" AS is_unique, i.origin, i.partial, c.name AS column_name
 FROM pragma_table_list l, pragma_index_list(l.name) i, pragma_index_info(i.name) c
-WHERE l.schema = 'main' AND l.type = 'table' AND i.origin IN ('c', 'u')
+WHERE l.schema = 'main' AND l.type IN ('table', 'shadow') AND i.origin IN ('c', 'u')
 ORDER BY l.name, i.name, c.seqno
 """
 
@@ -165,5 +165,5 @@ _FOREIGN_KEYS = """
 SELECT l.name AS table_name, f.id, f."table" AS referred_table, f."from" AS own, f."to" AS referred,
        f.on_update, f.on_delete, s.sql
 FROM pragma_table_list l JOIN sqlite_schema s ON s.name = l.name AND s.type = 'table', pragma_foreign_key_list(l.name) f
-WHERE l.schema = 'main' AND l.type = 'table' ORDER BY l.name, f.id, f.seq
+WHERE l.schema = 'main' AND l.type IN ('table', 'shadow') ORDER BY l.name, f.id, f.seq
 """

@@ -92,7 +92,7 @@ def _examples(  # noqa: PLR0913, PLR0917 - what has the problem, and how it is s
         f"SELECT {first}hex(substr(CAST({named} AS BLOB), 1, 200)) AS key, typeof({value}) AS storage, "
         f"coalesce(octet_length({value}), 0) AS size, "
         f"coalesce(hex(substr(CAST({value} AS BLOB), 1, {read_bytes})), '') AS head "
-        f"FROM {table.quoted} WHERE {condition}{each_once} LIMIT {showing.examples}"
+        f"FROM {table.origin} WHERE {condition}{each_once} LIMIT {showing.examples}"
     )
     prefix = ", ".join(key.name for key in table.key)
     keys = [f"{prefix} = {_text(_bytes(row['key']))}" if prefix else _text(_bytes(row["key"])) for row in rows]

@@ -20,7 +20,7 @@ _SIMPLE = re.compile(r"[A-Za-z0-9_-]+")
 
 def usual_keys(session: ScanSession, table: SourceTable, expression: str) -> tuple[str, ...]:
     """Return the keys of the objects that the SQL ``expression`` gives; none if they are nested, or of many kinds."""
-    [found] = session.ask(_KEYS.format(expression=expression, table=table.quoted, sample=_SAMPLE, most=_MOST_BYTES))
+    [found] = session.ask(_KEYS.format(expression=expression, table=table.origin, sample=_SAMPLE, most=_MOST_BYTES))
     keys = json.loads(found["keys"])
     usual = found["flat"] and 0 < len(keys) <= _MOST_KEYS and all(_SIMPLE.fullmatch(key) for key in keys)
     return tuple(sorted(keys)) if usual else ()

@@ -120,11 +120,11 @@ def _duplicates(table: TablePlan, columns: Sequence[ColumnPlan], key: UniqueKey)
     present = " AND ".join(f"{form} IS NOT NULL" for form in compared) if key.nulls_distinct else "true"
     condition = (
         f"{present} AND ({listed}) IN "
-        f"(SELECT {listed} FROM {table.source.quoted} WHERE {present} GROUP BY {listed} HAVING count(*) > 1)"
+        f"(SELECT {listed} FROM {table.source.origin} WHERE {present} GROUP BY {listed} HAVING count(*) > 1)"
     )
     if not key.nulls_distinct:  # IN knows no NULL
         joined = " || '|' || ".join(f"quote({form})" for form in compared)
-        condition = f"{joined} IN (SELECT {joined} FROM {table.source.quoted} GROUP BY {joined} HAVING count(*) > 1)"
+        condition = f"{joined} IN (SELECT {joined} FROM {table.source.origin} GROUP BY {joined} HAVING count(*) > 1)"
     return Breach(columns[0], condition, f"is there more than once, {key.words()}")
 
 
@@ -141,7 +141,7 @@ def _orphans(
     where = f" WHERE {' AND '.join(f'{form} IS NOT NULL' for form in missing)}" if missing else ""
     condition = (
         f"{present} AND ({', '.join(compared)}) NOT IN "
-        f"(SELECT {', '.join(equal_form(column) for column in parents)} FROM {parent.source.quoted}{where})"
+        f"(SELECT {', '.join(equal_form(column) for column in parents)} FROM {parent.source.origin}{where})"
     )
     reason = f"refers to a row of {parent.source.name} that isn't there, and {key.name} of the target wants it"
     return Breach(children[0], condition, reason)

@@ -132,7 +132,7 @@ async def _held(connection: AsyncConnection, tables: Iterable[SourceTable], rule
         for column in undecided(table, rules):
             given = quote_sqlite(column.name)
             classes = await connection.exec_driver_sql(
-                f"SELECT DISTINCT typeof({given}) FROM {table.quoted} WHERE {given} IS NOT NULL"
+                f"SELECT DISTINCT typeof({given}) FROM {table.origin} WHERE {given} IS NOT NULL"
             )
             found[table.name, column.name] = {StorageClass(name) for (name,) in classes.all()}
     return found

@@ -1,6 +1,7 @@
 """Which source column goes into which target column: frozen plans, and a refusal for what has no partner."""
 
-from collections.abc import Hashable, Sequence
+import shlex
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -164,7 +165,7 @@ def make_plan(source: SourceDatabase, target: TargetDatabase, rules: Rules = NO_
     starved: list[str] = []
     plans: list[TablePlan] = []
     known: dict[ColumnPlan, ColumnPlan] = {}
-    skipped = list(source.skipped)
+    skipped = without_rows_of_their_own(source, rules, by_name)
     for table in source.tables:
         rule = rules.of_table(table.name)
         if rule.exclude:
@@ -181,6 +182,29 @@ def make_plan(source: SourceDatabase, target: TargetDatabase, rules: Rules = NO_
     _refuse(target.schema, lonely, starved)
     _refuse_shared_partners(plans)
     return Plan(target.schema, tuple(plans), tuple(skipped))
+
+
+def without_rows_of_their_own(source: SourceDatabase, rules: Rules, wanted: Collection[str]) -> list[Skipped]:
+    """
+    Return what of the source is left behind beside its tables.
+
+    Raises NoPartner for virtual tables that hold rows of their own, of which the target is to have a table as the names
+    in ``wanted`` say, and that no rule excludes: they can't be read, and nobody has said that their rows may stay.
+    """
+    skipped = [
+        Skipped(one.name, "excluded") if one.rows != 0 and rules.of_table(one.name).exclude else one
+        for one in source.skipped
+    ]
+    lost = [one for one in skipped if one.rows != 0 and partner(one.name, wanted) is not None]
+    if lost:
+        told = ", ".join(f"{one.name!r} ({one.reason})" for one in lost)
+        flags = " ".join(f"--exclude {shlex.quote(one.name)}" for one in lost)
+        raise NoPartner(
+            f"rows of the source that can't be carried: {told}",
+            next_step=f"Have the application put them into an ordinary table, or leave them behind with {flags}.",
+            missing=[one.name for one in lost],
+        )
+    return skipped
 
 
 def _pair(  # noqa: PLR0913, PLR0917 - both tables, and what is gathered from all

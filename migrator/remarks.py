@@ -52,7 +52,7 @@ def _case(table: TablePlan, column: ColumnPlan) -> Iterator[Refusal]:
         "will tell Ada from ada",
     )
     yield Refusal(
-        f"{stored} COLLATE NOCASE IN (SELECT {stored} FROM {table.source.quoted} GROUP BY {stored} COLLATE NOCASE "
+        f"{stored} COLLATE NOCASE IN (SELECT {stored} FROM {table.source.origin} GROUP BY {stored} COLLATE NOCASE "
         f"HAVING count(DISTINCT {stored} COLLATE BINARY) > 1)",
         "is another row's but for the case, and would collide with it under citext or a unique index on lower()",
     )

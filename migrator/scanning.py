@@ -92,20 +92,17 @@ class ScanSession:
         counted those, so a stray one means that the file changed.
         """
         if len(lanes) <= _MOST_LANES:
-            yield from self._scan(table, table.quoted, lanes, batch_rows, where)
+            yield from self._scan(table, lanes, batch_rows, where)
             return
-        # Side by side, in the order of the table: an index may hold the columns of one part and not of another.
+        # Side by side, in the order of the table.
         parts = [lanes[start : start + _MOST_LANES] for start in range(0, len(lanes), _MOST_LANES)]
-        origin = f"{table.quoted} NOT INDEXED"
-        for batches in zip(*(self._scan(table, origin, part, batch_rows, where) for part in parts), strict=True):
+        for batches in zip(*(self._scan(table, part, batch_rows, where) for part in parts), strict=True):
             arrays = [array for batch in batches for array in batch.columns]
             yield pa.record_batch(arrays, names=[f"c{i}" for i in range(len(arrays))])
 
-    def _scan(
-        self, table: SourceTable, origin: str, lanes: Sequence[Lane], batch_rows: int, where: str
-    ) -> Iterator[pa.RecordBatch]:
+    def _scan(self, table: SourceTable, lanes: Sequence[Lane], batch_rows: int, where: str) -> Iterator[pa.RecordBatch]:
         condition = f" WHERE {where}" if where else ""
-        yield from self._run(table.name, lanes, [f"{_select(lanes)} FROM {origin}{condition}"], batch_rows)
+        yield from self._run(table.name, lanes, [f"{_select(lanes)} FROM {table.origin}{condition}"], batch_rows)
 
     def scan_together(
         self, tables: Sequence[tuple[SourceTable, Sequence[Lane]]], *, batch_rows: int
@@ -119,7 +116,7 @@ class ScanSession:
         numbered = [
             ([*lanes, Lane(str(place), StorageClass.INTEGER)], table) for place, (table, lanes) in enumerate(tables)
         ]
-        selects = [f"{_select(lanes)} FROM {table.quoted}" for lanes, table in numbered]
+        selects = [f"{_select(lanes)} FROM {table.origin}" for lanes, table in numbered]
         named = ", ".join(table.name for table, _ in tables)
         yield from self._run(named, numbered[0][0], selects, batch_rows)
 

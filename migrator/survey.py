@@ -89,7 +89,7 @@ def _check_expressions(session: ScanSession, table: TablePlan) -> None:
         name = f"{table.source.name}.{column.source.name}"
         try:
             # In a WHERE, where SQLite takes nothing that makes one row of many.
-            session.ask(f"EXPLAIN SELECT 1 FROM {table.source.quoted} WHERE (({expression}\n)) IS NULL")
+            session.ask(f"EXPLAIN SELECT 1 FROM {table.source.origin} WHERE (({expression}\n)) IS NULL")
         except SourceUnreadable as error:
             said = str(error.__cause__).rpartition("query: ")[2].strip()
             raise ConfigurationError(
@@ -182,7 +182,7 @@ def _years(session: ScanSession, table: TablePlan, column: ColumnPlan, condition
         return ""
     year = f"substr({column.source_expression}, 1, 4)"
     [found] = session.ask(
-        f"SELECT min({year}) AS first, max({year}) AS last FROM {table.source.quoted} "
+        f"SELECT min({year}) AS first, max({year}) AS last FROM {table.source.origin} "
         f"WHERE ({condition}) AND typeof({column.source_expression}) = 'text'"
     )
     return f"{found['first']} to {found['last']}" if found["first"] else ""

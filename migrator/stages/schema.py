@@ -114,8 +114,10 @@ async def _by_source(
 ) -> tuple[str, ...]:
     """Make tables after the source's where there are none yet, and return what they do without, a line each."""
     from migrator.making import blueprint, make_tables  # noqa: PLC0415 - not loaded where nobody asks for it
+    from migrator.plan import without_rows_of_their_own  # noqa: PLC0415
 
     rules = Rules.load(settings.rules, settings.exclude)
+    without_rows_of_their_own(contents, rules, [skipped.name for skipped in contents.skipped])
     async with target.connect() as connection:
         schema_name = await target.schema_of_application(connection, settings.target_schema)
     wanted = await blueprint(source, contents.tables, schema_name, rules)

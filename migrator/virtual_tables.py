@@ -1,0 +1,131 @@
+"""
+Virtual tables: which tables of the file are storage of one, and which virtual table holds rows of its own.
+
+SQLite calls every table a shadow table that is named like one (``PRAGMA table_list``), also where it belongs to the
+application: ``posts_content`` to which a full-text index ``posts`` refers. What is storage is told by the module that
+made it and by the arguments it was given.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+_TOKEN = re.compile(
+    r"""\s+|--[^\n]*|/\*.*?(?:\*/|$)"""
+    r"""|(?P<quoted>"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`|\[[^\]]*\])"""
+    r"""|(?P<word>[\w$\x80-\U0010ffff]+)|(?P<sign>.)""",
+    re.DOTALL,
+)
+_NO_ROWS = frozenset({"fts4aux", "fts3tokenize", "fts5vocab", "dbstat", "sqlite_dbpage", "unionvtab", "swarmvtab"})
+"""Modules that show what is stored elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualTable:
+    """A virtual table, as its definition says it."""
+
+    name: str
+    module: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Arguments of the form ``name = value``, with quotes taken off."""
+
+    @property
+    def storage(self) -> frozenset[str]:
+        """The names, in small letters, of the tables that its module has made to keep its rows in."""
+        return frozenset(f"{self.name}_{part}".casefold() for part in self._parts())
+
+    @property
+    def content(self) -> str | None:
+        """The table that holds a row for each of its own rows; None if it has none of its own, or nobody can tell."""
+        match self.module:
+            case "fts3":
+                return f"{self.name}_content"
+            case "fts4" | "fts5" if "content" not in self.options or self._keeps_some:
+                return f"{self.name}_content"
+            case "rtree" | "rtree_i32" | "geopoly":
+                return f"{self.name}_rowid"
+            case _:
+                return None
+
+    @property
+    def refers(self) -> bool:
+        """Whether it holds no row of its own: it shows those of other tables, or keeps an index over them."""
+        return self.module in _NO_ROWS or (self.module in {"fts4", "fts5"} and self.content is None)
+
+    @property
+    def _keeps_some(self) -> bool:
+        """Whether it keeps some columns, having no table to refer to (SQLite, "FTS5", 4.4.4)."""
+        return self.options.get("content") == "" and self.options.get("contentless_unindexed", "0") not in {"0", ""}
+
+    def _parts(self) -> Iterator[str]:
+        """SQLite, fts3.c ``fts3CreateTables``; fts5_storage.c ``sqlite3Fts5StorageOpen``; rtree.c ``rtreeSqlInit``."""
+        match self.module:
+            case "fts3" | "fts4":
+                yield from ("segments", "segdir")
+                if self.content:
+                    yield "content"
+                if self.module == "fts4":
+                    yield "stat"
+                    if self.options.get("matchinfo", "").casefold() != "fts3":
+                        yield "docsize"
+            case "fts5":
+                yield from ("data", "idx", "config")
+                if self.content:
+                    yield "content"
+                if self.options.get("columnsize", "1") != "0":
+                    yield "docsize"
+            case "rtree" | "rtree_i32" | "geopoly":
+                yield from ("node", "parent", "rowid")
+            case _:
+                return
+
+
+_STAT_OF_FTS3 = re.compile(r"""CREATE TABLE ['"].*_stat['"]\(id INTEGER PRIMARY KEY, value BLOB\)""", re.DOTALL)
+"""An fts3 table gets one when it is first merged step by step (SQLite, fts3.c ``sqlite3Fts3CreateStatTable``)."""
+
+
+def owner_of(table: str, definition: str, virtual: Sequence[VirtualTable]) -> VirtualTable | None:
+    """Return the virtual table whose storage a table is, which its definition may decide; None if it is of no one's."""
+    name = table.casefold()
+    for one in virtual:
+        if name in one.storage:
+            return one
+        if one.module == "fts3" and name == f"{one.name}_stat".casefold() and _STAT_OF_FTS3.fullmatch(definition):
+            return one
+    return None
+
+
+def virtual_table(name: str, definition: str) -> VirtualTable:
+    """Read the definition that ``sqlite_schema`` has: ``CREATE VIRTUAL TABLE name USING module(argument, ...)``."""
+    tokens = list(_tokens(definition))
+    at = next((i for i, token in enumerate(tokens) if i > 2 and token.casefold() == "using"), len(tokens))  # noqa: PLR2004 - CREATE VIRTUAL TABLE, and a name that may be "using"
+    module = _unquoted(tokens[at + 1]) if at + 1 < len(tokens) else ""
+    options: dict[str, str] = {}
+    for argument in _arguments(tokens[at + 3 : -1]):
+        if len(argument) > 1 and argument[1] == "=":
+            options[_unquoted(argument[0]).casefold()] = " ".join(map(_unquoted, argument[2:]))
+    return VirtualTable(name, module.casefold(), options)
+
+
+def _tokens(sql: str) -> Iterator[str]:
+    return (found[0] for found in _TOKEN.finditer(sql) if found.lastgroup)
+
+
+def _arguments(tokens: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the arguments, each as its tokens; commas in parentheses part nothing."""
+    depth = 0
+    argument: list[str] = []
+    for token in tokens:
+        depth += (token == "(") - (token == ")")  # noqa: S105 - no password
+        if token == "," and not depth:  # noqa: S105
+            yield argument
+            argument = []
+        else:
+            argument.append(token)
+    yield argument
+
+
+def _unquoted(token: str) -> str:
+    if token[:1] in {'"', "'", "`"}:
+        return token[1:-1].replace(token[0] * 2, token[0])
+    return token[1:-1] if token.startswith("[") else token

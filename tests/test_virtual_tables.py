@@ -1,0 +1,157 @@
+"""Virtual tables: what is their storage and what only looks like it, and rows that nothing else holds."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import adbc_driver_sqlite.dbapi as adbc
+import pytest
+from fix_job import Cli, contents, quick_flags, settings_of
+from fix_postgres import Database
+from fix_sqlite import MakeSqlite
+
+from migrator import job
+from migrator.contents import SourceDatabase
+from migrator.errors import NoPartner
+from migrator.progress import Silent
+from migrator.source import Source
+from migrator.source_file import uri_of
+from migrator.virtual_tables import owner_of, virtual_table
+
+DEFINITIONS = [
+    "fts3",
+    "fts3(a, content='docs')",
+    "fts4(a)",
+    'FTS4 ( a TEXT, content="docs" )',
+    "fts4(content=, a)",
+    "fts4(a, matchinfo=fts3)",
+    "fts5(a, b)",
+    "fts5(a, content='')",
+    "fts5(a, content='', contentless_delete=1)",
+    "fts5(a, b UNINDEXED, content='', contentless_unindexed=1)",
+    "fts5(a, content = 'docs', content_rowid=id, columnsize = 0)",
+    "fts5(a, columnsize=0, tokenize = 'porter ascii') -- content='docs'",
+    "fts5(/* content='docs', */ a, prefix='2, 3')",
+    "rtree(id, a, b)",
+    "rtree_i32(id, a, b)",
+    "geopoly(content)",
+]
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS)
+def test_storage_is_what_the_module_has_made(definition: str, tmp_path: Path) -> None:
+    """As SQLite itself has made it, under a name that has to be quoted."""
+    path = tmp_path / "made.db"
+    with adbc.connect(uri_of(path).removesuffix("?mode=ro")) as connection, connection.cursor() as cursor:
+        cursor.executescript("CREATE TABLE docs (id INTEGER PRIMARY KEY, a)")
+        cursor.executescript(f'CREATE VIRTUAL TABLE "a using ""b" USING {definition}')
+        connection.commit()
+    with closing(sqlite3.connect(path)) as reading:
+        tables = dict(reading.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table'").fetchall())
+    made = virtual_table('a using "b', tables.pop('a using "b'))
+    del tables["docs"]
+    assert {name.casefold() for name in tables} == made.storage
+    assert all(owner_of(name, sql, [made]) is made for name, sql in tables.items())
+    assert made.content is None or made.content in tables
+
+
+async def _described(path: Path) -> SourceDatabase:
+    source = Source(path)
+    try:
+        return await source.describe()
+    finally:
+        await source.close()
+
+
+LOOKALIKES = [
+    ("posts_content", "fts5(body, content='posts_content', content_rowid='id')"),
+    ("posts_content", 'fts4(content="posts_content", body)'),
+    ("posts_stat", "fts3(body)"),
+    ("posts_docsize", "fts3(body)"),
+    ("posts_docsize", "fts5(body, columnsize=0)"),
+    ("posts_config", "fts4(body)"),
+    ("posts_rowid", "fts5(body)"),
+    ("posts_data", "rtree(id, x, y)"),
+    ("POSTS_Content", "fts5(body, content='')"),
+]
+
+
+@pytest.mark.parametrize(("name", "definition"), LOOKALIKES)
+async def test_a_table_that_is_called_like_storage(name: str, definition: str, make_sqlite: MakeSqlite) -> None:
+    """It is the application's: the module has made none of that name."""
+    script = f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, body TEXT); CREATE VIRTUAL TABLE posts USING {definition};"
+    found = await _described(make_sqlite(script))
+    assert [(table.name, len(table.columns)) for table in found.tables] == [(name, 2)]
+
+
+async def test_a_module_that_is_not_there(make_sqlite: MakeSqlite) -> None:
+    """Its table is told, and what may be its storage is taken for tables: they are carried, or refused by name."""
+    path = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY); CREATE TABLE v_chunks (id INTEGER)")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "PRAGMA writable_schema = on; INSERT INTO sqlite_schema VALUES "
+            "('table', 'v', 'v', 0, 'CREATE VIRTUAL TABLE v USING vec0(e float[4])')"
+        )
+        connection.commit()
+    found = await _described(path)
+    assert [table.name for table in found.tables] == ["t", "v_chunks"]
+    assert [(one.name, one.rows) for one in found.skipped] == [("v", None)]
+
+
+async def test_rows_of_its_own_are_told(make_sqlite: MakeSqlite, database: Database, cli: Cli) -> None:
+    """As a warning, with their number; an index over another table has none."""
+    path = make_sqlite(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a');"
+        "CREATE VIRTUAL TABLE own USING fts5(v); INSERT INTO own VALUES ('x'), ('y');"
+        "CREATE VIRTUAL TABLE over USING fts5(v, content='t', content_rowid='id'); "
+        "INSERT INTO over(over) VALUES ('rebuild')"
+    )
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    flags = ("--source", path, "--schema", "existing", *quick_flags())
+    ended = cli("run", *flags, MIGRATOR_TARGET_URL=database.url)
+    assert ended.code == 0, ended.stderr
+    told = {event["table"]: event for event in ended.events if event["event"] == "table.skipped"}
+    assert (told["own"]["level"], told["own"]["reason"]) == ("warning", "a virtual table, with 2 rows of its own")
+    assert (told["over"]["level"], told["over"]["reason"]) == ("info", "a virtual table")
+    assert await contents(database, "t") == ["(1,a)"]
+
+
+@pytest.mark.one_server
+async def test_rows_that_the_target_has_a_table_for(make_sqlite: MakeSqlite, database: Database, cli: Cli) -> None:
+    """They can't be read, so the run is refused by name; with the flag that it advises they stay behind."""
+    path = make_sqlite(
+        "CREATE TABLE t (id INTEGER); CREATE VIRTUAL TABLE own USING fts5(v); INSERT INTO own VALUES ('x')"
+    )
+    await database.execute("CREATE TABLE t (id int); CREATE TABLE own (v text)")
+    flags = ("--source", path, "--schema", "existing", *quick_flags())
+    refused = cli("run", *flags, MIGRATOR_TARGET_URL=database.url)
+    assert refused.code == NoPartner.exit_code
+    assert "'own' (a virtual table, with 1 rows of its own)" in refused.message
+    assert "--exclude own" in str(refused.failure["next_step"])
+    ended = cli("run", *flags, "--exclude", "own", MIGRATOR_TARGET_URL=database.url)
+    assert ended.code == 0, ended.stderr
+
+
+@pytest.mark.one_server
+async def test_rows_that_no_table_is_made_for(make_sqlite: MakeSqlite, database: Database, cli: Cli) -> None:
+    """Where the job makes the tables itself it makes none for them, and so refuses until somebody has named them."""
+    path = make_sqlite(
+        "CREATE TABLE t (id INTEGER); CREATE VIRTUAL TABLE own USING fts5(v); INSERT INTO own VALUES ('x')"
+    )
+    flags = ("--source", path, "--schema", "create", *quick_flags())
+    refused = cli("run", *flags, MIGRATOR_TARGET_URL=database.url)
+    assert refused.code == NoPartner.exit_code
+    assert "--exclude own" in str(refused.failure["next_step"])
+    ended = cli("run", *flags, "--exclude", "own", MIGRATOR_TARGET_URL=database.url)
+    assert ended.code == 0, ended.stderr
+
+
+@pytest.mark.one_server
+@pytest.mark.parametrize(("name", "definition"), LOOKALIKES[:3])
+async def test_it_is_copied(name: str, definition: str, make_sqlite: MakeSqlite, database: Database) -> None:
+    """With all of its rows, and without a flag."""
+    script = f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, body TEXT); CREATE VIRTUAL TABLE posts USING {definition};"
+    await database.execute(f"CREATE TABLE {name} (id int PRIMARY KEY, body text)")
+    path = make_sqlite(script, {name: [(1, "hello"), (2, "world")]})
+    await job.run(settings_of(path, database), Silent())
+    assert await contents(database, name) == ["(1,hello)", "(2,world)"]
