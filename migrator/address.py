@@ -19,6 +19,7 @@ import asyncpg
 from pydantic import SecretStr
 
 from migrator.errors import ConfigurationError
+from migrator.options import of_options
 from migrator.redaction import spellings
 
 if TYPE_CHECKING:
@@ -93,10 +94,12 @@ class Tls:
 class _KeptAlive(asyncpg.Connection):  # type: ignore[misc]
     """A connection that notices a peer gone without a word; asyncpg has no setting for that."""
 
-    __slots__ = ()
+    __slots__ = ("backend",)
 
     def __init__(self, protocol: object, transport: Transport, *arguments: object) -> None:
         super().__init__(protocol, transport, *arguments)
+        self.backend: int | None = None
+        """Number of its server process as the server has told it; what comes with the login a pooler may invent."""
         plug: socket.socket | None = transport.get_extra_info("socket")
         if plug is None or plug.family not in {socket.AF_INET, socket.AF_INET6}:
             return
@@ -109,6 +112,10 @@ class _KeptAlive(asyncpg.Connection):  # type: ignore[misc]
         ):
             if hasattr(socket, name):  # not every platform has every one
                 plug.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+    def get_server_pid(self) -> int:
+        """Return the number of its server process."""
+        return int(self.backend or super().get_server_pid())
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +146,9 @@ class TargetAddress:
         """
         Give keyword arguments for ``asyncpg.connect``; also good as ``connect_args`` of an SQLAlchemy engine.
 
-        Sessions have TimeZone UTC, so that text of a timestamp means the same everywhere. Raises ConfigurationError
-        when a TLS file can't be used.
+        What else a session is set to comes after the login (``login.py``): a pooler refuses most start-up parameters.
+        Raises ConfigurationError when a TLS file can't be used.
         """
-        settings = {"application_name": self.application_name, "timezone": "UTC"}
         return {
             "host": list(self.hosts),
             "port": list(self.ports),
@@ -152,18 +158,23 @@ class TargetAddress:
             "ssl": self.tls.for_asyncpg(),
             "timeout": self.connect_timeout_seconds,
             "target_session_attrs": self._session(),
-            "server_settings": {**settings, **({"options": self.options} if self.options else {})},
+            "server_settings": {"application_name": self.application_name, **self._startup_options()},
             "connection_class": _KeptAlive,
         }
 
-    def libpq_uri(self, *, unacknowledged_milliseconds: int = UNACKNOWLEDGED_MILLISECONDS) -> str:
+    def libpq_uri(
+        self, *, unacknowledged_milliseconds: int = UNACKNOWLEDGED_MILLISECONDS, options: str | None = None
+    ) -> str:
         """
         Give one URI with everything in it, for libpq inside the ADBC driver. It holds the password: never log it.
+
+        ``options`` stand for those of the address, which are set after the login where that can be.
 
         All values travel as parameters: they are percent-encoded alike, and sockets, IPv6 and several hosts need no
         grammar of their own.
         """
-        return f"postgresql:///?{_encoded(self._libpq_parameters(unacknowledged_milliseconds))}"
+        begun = {"options": options} if options else {}
+        return f"postgresql:///?{_encoded(self._libpq_parameters(unacknowledged_milliseconds) | begun)}"
 
     def sqlalchemy_url(self, drivername: str = "postgresql+asyncpg") -> "URL":
         """
@@ -213,6 +224,13 @@ class TargetAddress:
     def _password(self) -> str | None:
         return self.password.get_secret_value() if self.password is not None else None
 
+    def settings(self) -> Mapping[str, str]:
+        """Give the settings that ``options`` ask for and that can be set after the login."""
+        return of_options(self.options) or {}
+
+    def _startup_options(self) -> dict[str, str]:
+        return {"options": self.options} if self.options and of_options(self.options) is None else {}
+
     def _session(self) -> str:
         return self.session or ("read-write" if len(self.hosts) > 1 else "any")
 
@@ -235,7 +253,7 @@ class TargetAddress:
             "keepalives_interval": str(KEEPALIVE_INTERVAL_SECONDS),
             "keepalives_count": str(KEEPALIVE_COUNT),
             "tcp_user_timeout": str(unacknowledged_milliseconds),
-            **({"options": self.options} if self.options else {}),
+            **self._startup_options(),
             **({"channel_binding": self.channel_binding} if self.channel_binding else {}),
         }
 

@@ -92,7 +92,7 @@ class AlembicProject:
             if self._starts_its_own_loop():
                 await asyncio.to_thread(action, config)
             else:
-                async with target.transaction() as connection:
+                async with target.script_transaction() as connection:
                     await connection.run_sync(_with_connection, config, action)
         await target.begin_anew()
 

@@ -10,19 +10,14 @@ from adbc_driver_manager import AdbcStatusCode
 
 from migrator.address import TargetAddress
 from migrator.blocking import Blocking
+from migrator.errors import ConfigurationError
+from migrator.session_settings import GIVEN, READING, as_json, settle
 from migrator.watchdog import Watchdog
 
-# What PostgreSQL reads and writes depends on these. The copier's sessions have the same.
-_SESSION = """
-SET default_transaction_read_only = on;
-SET default_transaction_isolation = 'repeatable read';
-SET timezone = 'UTC';
-SET datestyle = 'ISO, YMD';
-SET intervalstyle = 'postgres';
-SET extra_float_digits = 1;
-SET statement_timeout = 0;
-SET idle_in_transaction_session_timeout = 0
-"""
+_BEGIN_WITH = "-c quote_all_identifiers=off -c statement_timeout=0 -c jit=off"
+"""What the driver's first questions need: its types are found by unquoted names, and take longer than some limits."""
+_POOLED: set[tuple[tuple[str, int], ...]] = set()
+"""Hosts and ports where a pooler refused that."""
 
 
 class ReadingSession:
@@ -35,6 +30,8 @@ class ReadingSession:
 
     def __init__(self, address: TargetAddress) -> None:
         self._watchdog = Watchdog(address)
+        self._given = address.settings()
+        self._places = tuple(address.places())
         self._opened = ExitStack()
         self._cursor: Any = None
 
@@ -43,16 +40,28 @@ class ReadingSession:
         try:
             self._opened.enter_context(self._watchdog)
             with self._watchdog.waiting():
-                connection = self._opened.enter_context(adbc.connect(self._watchdog.uri(), autocommit=True))
+                connection = self._opened.enter_context(self._connect())
             self._cursor = self._opened.enter_context(connection.cursor())
-            [(backend,)] = self.rows("SELECT pg_backend_pid()")
+            if self._given:
+                self.rows(GIVEN, [as_json(self._given)])
+            [(backend, _, quoted)] = self.rows(settle(READING))
             self._watchdog.knows(backend)
-            for statement in _SESSION.split(";"):
-                self.execute(statement)
+            _refuse_quoted(quoted=quoted)
         except BaseException:
             self._opened.close()
             raise
         return self
+
+    def _connect(self) -> adbc.Connection:
+        """Log in; the driver asks for all types there are before anything can be set."""
+        if self._places not in _POOLED:
+            try:
+                return adbc.connect(self._watchdog.uri(_BEGIN_WITH), autocommit=True)
+            except adbc.Error as error:
+                if "startup parameter" not in str(error):
+                    raise
+                _POOLED.add(self._places)
+        return adbc.connect(self._watchdog.uri(), autocommit=True)
 
     def __exit__(self, *_details: object) -> None:
         """Disconnect."""
@@ -97,6 +106,15 @@ class ReadingSession:
     def give_up(self) -> None:
         """Cut the session, from another thread: who waits in it gets an error."""
         self._watchdog.give_up("nobody waits for it any more")
+
+
+def _refuse_quoted(*, quoted: bool) -> None:
+    """Raise ConfigurationError if names were quoted when the driver logged in and asked for types."""
+    if quoted:
+        raise ConfigurationError(
+            "quote_all_identifiers is on for the role or the database, and a pooler keeps the job from beginning otherwise",
+            next_step="ALTER ROLE … SET quote_all_identifiers = off, or point the job at the server itself.",
+        )
 
 
 @contextmanager

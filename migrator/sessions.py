@@ -14,14 +14,9 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from migrator.address import (
-    KEEPALIVE_COUNT,
-    KEEPALIVE_IDLE_SECONDS,
-    KEEPALIVE_INTERVAL_SECONDS,
-    UNACKNOWLEDGED_MILLISECONDS,
-    TargetAddress,
-)
+from migrator.address import TargetAddress
 from migrator.answers import Answers, end_sessions
+from migrator.login import login, release
 
 _GOODBYE_SECONDS = 2
 """For a session that nobody uses to take leave in."""
@@ -32,29 +27,11 @@ class Sessions:
 
     def __init__(self, address: TargetAddress) -> None:
         self.address = address
-        arguments = address.asyncpg_arguments()
-        # Limits that an administrator set for the application's short statements would cut a long COPY.
-        arguments["server_settings"] |= {
-            "statement_timeout": "0",
-            "idle_in_transaction_session_timeout": "0",
-            # The server's side of a connection that fell silent has to end as well, or it holds the job's lock and the
-            # tables' for hours (two, by most systems' defaults) against the next try.
-            "tcp_keepalives_idle": str(KEEPALIVE_IDLE_SECONDS),
-            "tcp_keepalives_interval": str(KEEPALIVE_INTERVAL_SECONDS),
-            "tcp_keepalives_count": str(KEEPALIVE_COUNT),
-            "tcp_user_timeout": str(UNACKNOWLEDGED_MILLISECONDS),
-            # What the job takes for done has to outlive a crash, also on a server that is set to promise less.
-            "synchronous_commit": "on",
-            "standard_conforming_strings": "on",
-            "datestyle": "ISO, YMD",
-            "intervalstyle": "postgres",
-            "bytea_output": "hex",
-            "extra_float_digits": "1",
-            "jit": "off",
-        }
-        self.driver_arguments = arguments
+        self.driver_arguments = address.asyncpg_arguments()
         # No pool of SQLAlchemy's: it would keep sessions beyond a change of search_path by the init SQL.
-        self._engine = create_async_engine("postgresql+asyncpg://", connect_args=arguments, poolclass=NullPool)
+        self._engine = create_async_engine(
+            "postgresql+asyncpg://", async_creator=lambda: login(address), poolclass=NullPool
+        )
         self._answers = Answers(self._engine)
         self._kept: list[_Session] | None = None
         """Sessions that wait for their next use; None unless they are to be kept."""
@@ -124,10 +101,20 @@ class Sessions:
             yield connection
 
     @asynccontextmanager
-    async def driver(self) -> AsyncIterator[Any]:
-        """Open a plain asyncpg connection, for scripts of many statements."""
+    async def script(self) -> AsyncIterator[Any]:
+        """Open a plain asyncpg connection for a script of the operator's, with the settings of role and database."""
         async with self._lent(await self._session()) as connection:
-            yield await driver_of(connection)
+            driver = await driver_of(connection)
+            await release(driver, self.address)
+            yield driver
+
+    @asynccontextmanager
+    async def script_transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection in one transaction for the application's migrations, with what role and database set."""
+        async with self._lent(await self._session()) as connection:
+            await release(await driver_of(connection), self.address)
+            async with in_transaction(connection):
+                yield connection
 
     @asynccontextmanager
     async def _lent(self, session: "_Session", *, keep: bool = False) -> AsyncIterator[AsyncConnection]:

@@ -137,7 +137,7 @@ async def run_init_sql(target: Target, settings: Settings) -> None:
         log.info(Event.STAGE_SKIPPED, reason="no init SQL is set")
         return
     script = settings.init_sql.read_text(encoding="utf-8")
-    async with target.driver() as connection:
+    async with target.script() as connection:
         await init_sql(
             connection,
             script,

@@ -66,9 +66,9 @@ class Watchdog:
         _watching.discard(self)
         self._over.set()
 
-    def uri(self) -> str:
+    def uri(self, options: str | None = None) -> str:
         """Give the address for libpq, with the mark. It holds the password: never log it."""
-        return self._address.libpq_uri(unacknowledged_milliseconds=self._mark)
+        return self._address.libpq_uri(unacknowledged_milliseconds=self._mark, options=options)
 
     def knows(self, backend: int) -> None:
         """Note the number of the session's server process; until then the server can't be asked about it."""

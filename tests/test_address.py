@@ -12,7 +12,6 @@ from typing import Any
 import asyncpg
 import pytest
 from adbc_driver_manager import OperationalError
-from adbc_driver_postgresql import dbapi
 from fix_postgres import DEBIAN_15, NO_DURABILITY, Database
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -21,6 +20,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from migrator.address import SslMode, TargetAddress, Tls
 from migrator.embedded import EmbeddedServer
 from migrator.errors import ConfigurationError
+from migrator.login import login
+from migrator.reading import ReadingSession
 from migrator.target import Target
 from migrator.target_url import from_url
 
@@ -30,7 +31,7 @@ ASK = "SELECT current_database() || ' ' || session_user || ' ' || current_settin
 
 async def by_asyncpg(address: TargetAddress, sql: str = ASK) -> object:
     """Ask through asyncpg."""
-    connection = await asyncpg.connect(**address.asyncpg_arguments())
+    connection = await login(address)
     try:
         return await connection.fetchval(sql)
     finally:
@@ -49,11 +50,9 @@ async def by_sqlalchemy(address: TargetAddress, sql: str = ASK) -> object:
 
 def by_adbc(address: TargetAddress, sql: str = ASK) -> object:
     """Ask through libpq, inside the ADBC driver."""
-    with dbapi.connect(address.libpq_uri()) as connection, connection.cursor() as cursor:
-        cursor.execute(sql)
-        row = cursor.fetchone()
-        assert row is not None
-        return row[0]
+    with ReadingSession(address) as session:
+        [(answer,)] = session.rows(sql)
+    return answer
 
 
 @pytest.mark.parametrize("password", [HOSTILE, "ünï©ødé 🌳", "a\\b'c", " blanks ", "100%", "%%%"])

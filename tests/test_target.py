@@ -208,7 +208,7 @@ async def test_what_changes_a_session_gets_one_of_its_own(database: Database) ->
     target = Target(from_url(database.url, {}))
     async with target.keeping():
         first = await _number(target)
-        async with target.driver() as connection:
+        async with target.script() as connection:
             assert connection.get_server_pid() != first
         async with target.autocommit() as alone:
             assert await alone.scalar(text("SELECT pg_backend_pid()")) != first

@@ -15,8 +15,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.errors import ConfigurationError, GaveUp
+from migrator.errors import GaveUp
 from migrator.events import Event
+from migrator.login import behind_a_pooler, login
 from migrator.target import Target
 
 log = structlog.get_logger()
@@ -93,16 +94,21 @@ async def refuse_pooler(target: Target) -> None:
             clients = [await _client(target, stack) for _ in range(2)]
             seen = [{await _session(client) for _ in range(_ROUNDS)} for client in clients]
             seen[0].add(await _session(clients[0]))
-    except (asyncpg.ProtocolViolationError, asyncpg.InvalidSQLStatementNameError) as error:
-        if "startup parameter" not in str(error) and not isinstance(error, asyncpg.InvalidSQLStatementNameError):
+    except asyncpg.InvalidSQLStatementNameError as error:
+        raise behind_a_pooler(f"it says: {error}") from error
+    except (asyncpg.ProtocolViolationError, asyncpg.ConnectionDoesNotExistError) as error:
+        if _STATEMENT_MODE not in str(error):
             raise
-        raise _behind_a_pooler(f"it says: {error}") from error
+        raise behind_a_pooler(f"it says: {error}") from error
     if seen[0] & seen[1] or len(seen[0] | seen[1]) > len(clients):
-        raise _behind_a_pooler("transactions of one client run in several sessions, or two clients share one")
+        raise behind_a_pooler("transactions of one client run in several sessions, or two clients share one")
+
+
+_STATEMENT_MODE = "statement pooling"
 
 
 async def _client(target: Target, stack: AsyncExitStack) -> asyncpg.Connection:
-    client = await asyncpg.connect(**target.driver_arguments, statement_cache_size=0)
+    client = await login(target.address, statement_cache_size=0)
     stack.callback(client.terminate)
     return client
 
@@ -110,13 +116,6 @@ async def _client(target: Target, stack: AsyncExitStack) -> asyncpg.Connection:
 async def _session(client: asyncpg.Connection) -> int:
     async with client.transaction():
         return int(await client.fetchval("SELECT pg_backend_pid()"))
-
-
-def _behind_a_pooler(reason: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"the target is behind a connection pooler that doesn't keep sessions apart: {reason}",
-        next_step="point the job at the PostgreSQL server itself, by its own host and port",
-    )
 
 
 async def _acquire(connection: AsyncConnection, timeout_seconds: float) -> None:

@@ -1,0 +1,72 @@
+"""A login: a session of the target whose settings are settled, whatever role and database are given."""
+
+from contextlib import suppress
+from typing import Any
+
+import asyncpg
+
+from migrator.address import TargetAddress
+from migrator.errors import ConfigurationError
+from migrator.session_settings import GIVEN, RELEASE, as_json, settle
+
+
+async def login(address: TargetAddress, **more: object) -> Any:  # noqa: ANN401 - asyncpg's connection, which has no types
+    """
+    Open a session of asyncpg and settle its settings; ``more`` are arguments of ``asyncpg.connect``.
+
+    Raises what asyncpg raises, and ConfigurationError behind a pooler that doesn't keep sessions apart, if it shows.
+    """
+    try:
+        connection = await asyncpg.connect(**address.asyncpg_arguments(), **more)
+    except asyncpg.ProtocolViolationError as error:
+        if "startup parameter" not in str(error):
+            raise
+        raise behind_a_pooler(f"it says: {error}") from error
+    try:
+        await _without_timeouts(connection)
+        await _give(connection, address)
+        connection.backend = await connection.fetchval(settle())
+    except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError) as error:
+        connection.terminate()
+        raise behind_a_pooler(f"it says: {error}") from error
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+async def release(connection: Any, address: TargetAddress) -> None:  # noqa: ANN401 - as above
+    """Give a session back what role, database and address say, for a script of the operator's or the application's."""
+    await connection.execute(RELEASE)
+    await _give(connection, address)
+
+
+async def _give(connection: Any, address: TargetAddress) -> None:  # noqa: ANN401 - as above
+    if given := address.settings():
+        await connection.execute(GIVEN, as_json(given))
+
+
+async def _without_timeouts(connection: Any) -> None:  # noqa: ANN401 - as above
+    """Lift the limits that the role may have, before anything takes longer than they allow; PostgreSQL 17 has two."""
+    names = ["statement_timeout"]
+    if connection.get_server_version() >= _WITH_TRANSACTION_TIMEOUT:
+        names.append("transaction_timeout")
+    for name in names:
+        for _ in range(_TRIES):
+            with suppress(asyncpg.QueryCanceledError):
+                await connection.execute(f"SET {name} = 0")
+                break
+
+
+_WITH_TRANSACTION_TIMEOUT = (17,)
+_TRIES = 10
+"""A limit of a millisecond may pass while the server's process waits for its turn."""
+
+
+def behind_a_pooler(reason: str) -> ConfigurationError:
+    """Return the refusal of a pooler."""
+    return ConfigurationError(
+        f"the target is behind a connection pooler that doesn't keep sessions apart: {reason}",
+        next_step="Point the job at the PostgreSQL server itself, by its own host and port, "
+        "or have the pooler keep a session for each client (PgBouncer: pool_mode = session).",
+    )
