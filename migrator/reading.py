@@ -112,7 +112,7 @@ def _refuse_quoted(*, quoted: bool) -> None:
     """Raise ConfigurationError if names were quoted when the driver logged in and asked for types."""
     if quoted:
         raise ConfigurationError(
-            "quote_all_identifiers is on for the role or the database, and a pooler keeps the job from beginning otherwise",
+            "quote_all_identifiers is on for the role or the database, and the pooler in between lets it stand",
             next_step="ALTER ROLE … SET quote_all_identifiers = off, or point the job at the server itself.",
         )
 
