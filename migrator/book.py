@@ -9,23 +9,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
-from uuid import UUID
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import __version__, ledger, privileges
+from migrator import __version__, ledger, privileges, registry
 from migrator.crew import Crew
 from migrator.errors import ExitCode
 from migrator.events import Event
 from migrator.explain import explain
 from migrator.pulse import with_pulse
+from migrator.run_ledger import RunLedger
 from migrator.runner import Runner
 from migrator.sessions import in_transaction, is_open
 from migrator.settings import Settings
 from migrator.source import Watch
 from migrator.source_file import Fingerprint
-from migrator.target import Target
 
 T = TypeVar("T")
 Ready = Callable[[], Awaitable[None]]
@@ -43,10 +42,9 @@ _PULSE_SECONDS = 5
 class Book:
     """Where the stages of one run are written down."""
 
-    target: Target
+    run: RunLedger
     desk: Crew[AsyncConnection]
     """One connection for all lines of the run: to open one for each would cost more than writing it."""
-    run_id: UUID
     runner: Runner
     ready: Ready
     """Called before every try; what it raises counts as the stage's."""
@@ -65,13 +63,13 @@ class Book:
 
         async def noted() -> T:
             async with self.desk.hand() as connection, in_transaction(connection):
-                await ledger.check_owner(connection, self.run_id)
-                await ledger.begin_stage(connection, self.run_id, name)
+                await self.run.hold(connection)
+                await ledger.begin_stage(connection, self.run.run_id, name)
             result = await action()
             await self.watch.check()
             async with self.desk.hand() as connection, in_transaction(connection):
-                await ledger.check_owner(connection, self.run_id)
-                await ledger.end_stage(connection, self.run_id, name)
+                await self.run.hold(connection)
+                await ledger.end_stage(connection, self.run.run_id, name)
             return result
 
         return await self.runner(name, lambda: self._watched(noted))
@@ -100,13 +98,12 @@ class Book:
         await self._look_at_answers()
 
     async def _look_at_answers(self) -> None:
-        await self.target.check_answers(self.stall_seconds)
+        await self.run.target.check_answers(self.stall_seconds)
 
 
 @asynccontextmanager
 async def opened(  # noqa: PLR0913 - what a run is
-    target: Target,
-    run_id: UUID,
+    run: RunLedger,
     runner: Runner,
     *,
     settings: Settings,
@@ -117,28 +114,30 @@ async def opened(  # noqa: PLR0913 - what a run is
     """
     Make the ledger where there is none, write the run's line, and write how it ended when the block is left.
 
-    From here on no run that began earlier can write to the ledger.
+    From here on no run of this migration that began earlier can write to the ledger.
     """
-    async with target.transaction() as connection:
+    line = ledger.NewRun(run.run_id, __version__, source, settings.public())
+    async with run.target.transaction() as connection:
         await privileges.check_ledger(connection)
         await ledger.create(connection, settings.init_role)
-        await ledger.begin_run(connection, run_id, version=__version__, source=source, settings=settings.public())
-        await ledger.take_over(connection, run_id)
+        await registry.register(connection, run, settings.target_schema or run.migration.name, __version__)
+        await ledger.begin_run(connection, run.migration, line)
+        await run.take_over(connection)
     try:
-        async with Crew(1, target.connect, is_open) as desk:
-            yield Book(target, desk, run_id, runner, ready, watch, settings.stall_timeout_seconds)
+        async with Crew(1, run.target.connect, is_open) as desk:
+            yield Book(run, desk, runner, ready, watch, settings.stall_timeout_seconds)
     except BaseException as error:
-        await _say_goodbye(target, run_id, error)
+        await _say_goodbye(run, error)
         raise
-    async with target.transaction() as connection:
-        await ledger.end_run(connection, run_id, exit_code=ExitCode.DONE, message="done")
+    async with run.target.transaction() as connection:
+        await ledger.end_run(connection, run.run_id, exit_code=ExitCode.DONE, message="done")
 
 
-async def _say_goodbye(target: Target, run_id: UUID, error: BaseException) -> None:
+async def _say_goodbye(run: RunLedger, error: BaseException) -> None:
     exit_code, message = _last_words(error)
     try:
-        async with asyncio.timeout(_GOODBYE_SECONDS), target.transaction() as connection:
-            await ledger.end_run(connection, run_id, exit_code=exit_code, message=message)
+        async with asyncio.timeout(_GOODBYE_SECONDS), run.target.transaction() as connection:
+            await ledger.end_run(connection, run.run_id, exit_code=exit_code, message=message)
     except Exception as failure:  # noqa: BLE001 - the first error is the one to tell; this one is logged
         log.warning(Event.LEDGER_UNWRITTEN, reason=f"{type(failure).__name__}: {failure}")
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from uuid import UUID
 
 import structlog
 
@@ -13,11 +12,14 @@ from migrator.errors import ConfigurationError, SourceError
 from migrator.events import Event
 from migrator.examples import Showing
 from migrator.handover import Handover
+from migrator.loads import CopiedTable
+from migrator.migration import Migration
 from migrator.names import TableName
 from migrator.plan import Plan, make_plan
 from migrator.progress import Progress
 from migrator.report import Report, TableLine
 from migrator.rules import Rules
+from migrator.run_ledger import RunLedger
 from migrator.runner import Runner
 from migrator.settings import Settings
 from migrator.source import Source
@@ -83,13 +85,15 @@ def tell_skipped(plan: Plan) -> None:
         tell(Event.TABLE_SKIPPED, table=skipped.name, reason=skipped.reason)
 
 
-async def known_rows(target: Target) -> Allowed:
+async def known_rows(target: Target, migration: Migration) -> Allowed:
     """Return what the ledger knows to be in the target."""
     async with target.connect() as connection:
         if not await ledger.exists(connection):
             return Allowed(frozenset(), {})
-        begun = {name: so_far.brought.rows for name, so_far in (await loads.begun(connection)).items()}
-        return Allowed(frozenset(await loads.copied(connection)), await loads.seeded_rows(connection) | begun)
+        begun = {name: so_far.brought.rows for name, so_far in (await loads.begun(connection, migration)).items()}
+        return Allowed(
+            frozenset(await loads.copied(connection, migration)), await loads.seeded_rows(connection) | begun
+        )
 
 
 async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how to go about it
@@ -102,7 +106,7 @@ async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how 
     *,
     hands: asyncio.Semaphore | None = None,
     ready: Handover[TableName] | None = None,
-    note: UUID | None = None,
+    note: RunLedger | None = None,
 ) -> list[Verdict]:
     """Call verify with what the settings say; ``note`` is the run that may write of it."""
     return await compare(
@@ -120,10 +124,16 @@ async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how 
     )
 
 
-async def report_of(target: Target, plan: Plan, verdicts: list[Verdict], runner: Runner, headline: str) -> Report:
-    """Return the report on verified tables."""
+async def copied_of(target: Target, migration: Migration) -> Mapping[TableName, CopiedTable]:
+    """Return what the ledger knows of the tables that the migration has filled."""
     async with target.connect() as connection:
-        copied = await loads.copied(connection) if await ledger.exists(connection) else {}
+        return await loads.copied(connection, migration) if await ledger.exists(connection) else {}
+
+
+def report_of(
+    plan: Plan, verdicts: list[Verdict], copied: Mapping[TableName, CopiedTable], runner: Runner, headline: str
+) -> Report:
+    """Return the report on verified tables."""
     lines = tuple(
         TableLine(
             str(verdict.table),

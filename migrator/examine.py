@@ -2,9 +2,11 @@
 
 from functools import partial
 
+from migrator import registry
 from migrator.both_ends import (
     bounds_of,
     compare_all,
+    copied_of,
     known_rows,
     plan_of,
     refuse_nothing,
@@ -15,12 +17,14 @@ from migrator.both_ends import (
 from migrator.errors import ConfigurationError, MigratorError, ValuesRefused
 from migrator.findings import Finding
 from migrator.inspection import check_intact, look_at_source, look_over
+from migrator.migration import Migration
 from migrator.progress import Progress
 from migrator.report import CheckReport, Report
 from migrator.settings import Settings
 from migrator.stages.preflight import occupied_tables, refuse, strangers_in
 from migrator.steps import open_ends, open_source, runner_of, wait_for
 from migrator.strangers import refusal
+from migrator.target import Target
 
 
 async def check(settings: Settings, progress: Progress) -> CheckReport:
@@ -57,7 +61,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
                 intact=partial(check_intact, source),
             ),
         )
-        allowed = await known_rows(target)
+        allowed = await known_rows(target, await _migration(target, settings))
         pending = [table for table in plan.tables if table.name not in allowed.loaded]
         strangers = await strangers_in(
             source,
@@ -93,7 +97,15 @@ async def verify(settings: Settings, progress: Progress) -> Report:
         refuse_nothing(settings, source, contents)
         plan = await plan_of(settings, contents, target)
         verdicts = await runner("verify", lambda: compare_all(settings, source, target, plan, progress))
-        return await report_of(target, plan, verdicts, runner, "every value of every row is equal")
+        copied = await copied_of(target, await _migration(target, settings))
+        return report_of(plan, verdicts, copied, runner, "every value of every row is equal")
+
+
+async def _migration(target: Target, settings: Settings) -> Migration:
+    """Return the migration that is meant, known to the ledger or not."""
+    async with target.connect() as connection:
+        found = await registry.chosen(connection, settings.wanted)
+        return found or await registry.of_run(connection, settings.wanted)
 
 
 def _refusal_of(findings: list[Finding]) -> MigratorError | None:

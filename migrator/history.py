@@ -1,33 +1,33 @@
 """What earlier runs have left in the ledger, and whether this one may go on from there."""
 
 from dataclasses import asdict
-from uuid import UUID
 
 from migrator import ledger, loads
 from migrator.errors import GaveUp, SourceChanged
+from migrator.migration import Migration
+from migrator.run_ledger import RunLedger
 from migrator.source_file import TOUCHED, Fingerprint
 from migrator.target import Target
 
 
-async def migrated(target: Target) -> Fingerprint | None:
-    """Return the source that was migrated here, if one was, and completely."""
+async def migrated(target: Target, migration: Migration) -> Fingerprint | None:
+    """Return the source that was migrated under this name, if one was, and completely."""
     async with target.connect() as connection:
-        if not await ledger.exists(connection) or not await ledger.recall(connection, ledger.COMPLETED):
+        if not await ledger.exists(connection) or not await ledger.recall(connection, migration, ledger.COMPLETED):
             return None
-        return Fingerprint(**await ledger.recall(connection, ledger.SOURCE))
+        return Fingerprint(**await ledger.recall(connection, migration, ledger.SOURCE))
 
 
-async def go_on_with(target: Target, fingerprint: Fingerprint, run_id: UUID) -> None:
+async def go_on_with(run: RunLedger, fingerprint: Fingerprint) -> None:
     """
     Remember the source; raise SourceChanged if an earlier run has copied from one that was different.
 
     Raises GaveUp if another run has taken over.
     """
-    async with target.transaction() as connection:
-        await ledger.check_owner(connection, run_id)
-        known = await ledger.recall(connection, ledger.SOURCE)
-        if known is None or not await loads.begun(connection):
-            await ledger.remember(connection, ledger.SOURCE, asdict(fingerprint))
+    async with run.transaction() as connection:
+        known = await ledger.recall(connection, run.migration, ledger.SOURCE)
+        if known is None or not await loads.begun(connection, run.migration):
+            await ledger.remember(connection, run.migration, ledger.SOURCE, asdict(fingerprint))
             return
     if changes := Fingerprint(**known).differences(fingerprint, but=(*TOUCHED, "file")):
         raise SourceChanged(
@@ -37,23 +37,23 @@ async def go_on_with(target: Target, fingerprint: Fingerprint, run_id: UUID) -> 
         )
 
 
-async def make_ready(target: Target) -> None:
+async def make_ready(target: Target, migration: Migration) -> None:
     """
     Write that nothing is left to do and the application may start; where that is known, nothing is written.
 
     Raises GaveUp if somebody has taken the migration back meanwhile: the tables are empty then.
     """
     async with target.transaction() as connection:
-        if not await ledger.recall(connection, ledger.COMPLETED):
+        if not await ledger.recall(connection, migration, ledger.COMPLETED):
             raise GaveUp(
                 "what was migrated has been taken back meanwhile, by `migrator reset` or a run with --restart",
                 next_step="run again, when nobody else does",
             )
-        if not await ledger.recall(connection, ledger.READY):
-            await ledger.remember(connection, ledger.READY, value=True)
+        if not await ledger.recall(connection, migration, ledger.READY):
+            await ledger.remember(connection, migration, ledger.READY, value=True)
 
 
-async def complete(target: Target, before: Fingerprint, after: Fingerprint, run_id: UUID) -> None:
+async def complete(run: RunLedger, before: Fingerprint, after: Fingerprint) -> None:
     """
     Write that all is there and verified.
 
@@ -65,7 +65,6 @@ async def complete(target: Target, before: Fingerprint, after: Fingerprint, run_
             next_step="stop the application and run again with --restart, or use --snapshot to leave it running",
             changes=changes,
         )
-    async with target.transaction() as connection:
-        await ledger.check_owner(connection, run_id)
-        await ledger.remember(connection, ledger.SOURCE, asdict(before))
-        await ledger.remember(connection, ledger.COMPLETED, value=True)
+    async with run.transaction() as connection:
+        await ledger.remember(connection, run.migration, ledger.SOURCE, asdict(before))
+        await ledger.remember(connection, run.migration, ledger.COMPLETED, value=True)

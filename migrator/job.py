@@ -8,7 +8,7 @@ Whatever raises ends the run; the ledger knows how far it came.
 
 from contextlib import AsyncExitStack
 
-from migrator import book, history, ledger, loads
+from migrator import book, history, ledger, loads, registry
 from migrator.progress import Progress
 from migrator.readiness import until_ready
 from migrator.report import Report, Status
@@ -16,14 +16,13 @@ from migrator.settings import Settings
 from migrator.steps import (
     check_configuration,
     held_target,
-    lock_of,
     nothing_left,
     open_ends,
     restore_parked,
-    run_id_of_log,
     run_init_sql,
     runner_of,
     start_over,
+    take_lock,
     wait_for,
 )
 from migrator.target import Target
@@ -35,17 +34,17 @@ async def run(settings: Settings, progress: Progress) -> Report:
 
     Raises an error of the tree. What was committed until then is in the ledger, and the next run goes on from there.
     """
-    runner, run_id = runner_of(settings), run_id_of_log()
+    runner = runner_of(settings)
     check_configuration(settings)
     async with open_ends(settings) as (source, target), AsyncExitStack() as held:
         await runner("wait", lambda: wait_for(target, settings))
-        held_lock = await runner("lock", lambda: held.enter_async_context(lock_of(target, settings)))
+        run, held_lock = await runner("lock", lambda: take_lock(held, target, settings, registry.of_run))
         watch = await held.enter_async_context(source.pinned())
         if settings.restart:
-            await start_over(settings, target, runner, run_id)
+            await start_over(settings, run, runner)
         fingerprint = await source.fingerprint()
-        if (migrated := await history.migrated(target)) is not None:
-            return await nothing_left(settings, target, runner, migrated, fingerprint)
+        if (migrated := await history.migrated(target, run.migration)) is not None:
+            return await nothing_left(settings, run, runner, migrated, fingerprint)
         from migrator.move import move  # noqa: PLC0415 - with the drivers of the bulk way, which the others don't need
 
         await runner("init_sql", lambda: run_init_sql(target, settings))
@@ -56,7 +55,7 @@ async def run(settings: Settings, progress: Progress) -> Report:
                 await held_lock.take()
             await target.end_given_up()
 
-        run_book = book.opened(target, run_id, runner, settings=settings, source=fingerprint, ready=ready, watch=watch)
+        run_book = book.opened(run, runner, settings=settings, source=fingerprint, ready=ready, watch=watch)
         async with run_book as opened:
             return await move(settings, source, target, opened, fingerprint, progress)
 
@@ -64,16 +63,16 @@ async def run(settings: Settings, progress: Progress) -> Report:
 async def repair(settings: Settings) -> Report:
     """Bring back the keys and indexes that a run took away and could not bring back. Copies nothing."""
     runner = runner_of(settings)
-    async with held_target(settings, runner) as target:
-        restored = await runner("restore", lambda: restore_parked(target, settings.jobs, run_id_of_log()))
+    async with held_target(settings, runner) as run:
+        restored = await runner("restore", lambda: restore_parked(run, settings.jobs))
         return Report(f"{restored} keys and indexes brought back", timings=tuple(runner.timings))
 
 
 async def reset(settings: Settings) -> Report:
     """Take back what the ledger says this job has loaded, and bring back keys and indexes."""
     runner = runner_of(settings)
-    async with held_target(settings, runner) as target:
-        emptied = await start_over(settings, target, runner, run_id_of_log())
+    async with held_target(settings, runner) as run:
+        emptied = await start_over(settings, run, runner)
         return Report(f"{emptied} tables emptied: as if nothing had been copied", timings=tuple(runner.timings))
 
 
@@ -87,19 +86,21 @@ async def status(settings: Settings) -> Status:
     target = Target(settings.target)
     try:
         if settings.wait:
-            await until_ready(target, settings.ready_timeout_seconds)
+            await until_ready(target, settings.wanted, settings.ready_timeout_seconds)
         else:
             await runner("wait", lambda: wait_for(target, settings, to_write=False))
         async with target.connect() as connection:
-            if not await ledger.exists(connection):
+            migration = await registry.chosen(connection, settings.wanted)
+            if migration is None:
                 return Status((), (), (), (), None)
-            runs = await ledger.last_runs(connection, limit=5)
+            runs = await ledger.last_runs(connection, migration, limit=5)
+            parked = await ledger.still_parked(connection, migration)
             return Status(
                 tuple(runs),
                 tuple(await ledger.stages_of(connection, runs[0].id)) if runs else (),
-                tuple((await loads.copied(connection)).values()),
-                tuple(f"{entry.kind} {entry.name} of {entry.table}" for entry in await ledger.still_parked(connection)),
-                await ledger.completed_at(connection),
+                tuple((await loads.copied(connection, migration)).values()),
+                tuple(f"{one.kind} {one.name} of {one.table}" for one in parked),
+                await ledger.completed_at(connection, migration),
             )
     finally:
         await target.close()

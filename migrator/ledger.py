@@ -5,7 +5,7 @@ What was done is written in the transaction that did it, so the ledger is true w
 ``status`` and by the next run, which goes on from here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrator import takeover
 from migrator.errors import GaveUp
+from migrator.migration import SETUP_LOCK_KEY, Migration
 from migrator.names import TableName, quote_postgres
 from migrator.source_file import Fingerprint
 from migrator.target import LEDGER_SCHEMA
@@ -24,10 +26,21 @@ metadata = sa.MetaData(schema=LEDGER_SCHEMA)
 now = sa.func.clock_timestamp()
 _moment = TIMESTAMP(timezone=True)
 
+migrations = sa.Table(
+    "migrations",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("target_schema", sa.Text, nullable=False),
+    sa.Column("source", JSONB, comment="path, size and schema of the file; null where an earlier version kept none"),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("created_at", _moment, nullable=False, server_default=now),
+    comment="one line a migration; several live side by side in one database",
+)
 runs = sa.Table(
     "runs",
     metadata,
     sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("migration", sa.Text, nullable=False),
     sa.Column("version", sa.Text, nullable=False),
     sa.Column("source", JSONB, nullable=False),
     sa.Column("settings", JSONB, nullable=False),
@@ -47,6 +60,7 @@ stages = sa.Table(
 tables = sa.Table(
     "tables",
     metadata,
+    sa.Column("migration", sa.Text, primary_key=True),
     sa.Column("schema_name", sa.Text, primary_key=True),
     sa.Column("table_name", sa.Text, primary_key=True),
     sa.Column("run_id", sa.Uuid, sa.ForeignKey(runs.c.id), nullable=False),
@@ -61,6 +75,7 @@ tables = sa.Table(
 chunks = sa.Table(
     "chunks",
     metadata,
+    sa.Column("migration", sa.Text, primary_key=True),
     sa.Column("schema_name", sa.Text, primary_key=True),
     sa.Column("table_name", sa.Text, primary_key=True),
     sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
@@ -77,15 +92,17 @@ chunks = sa.Table(
 seeded = sa.Table(
     "seeded",
     metadata,
+    sa.Column("migration", sa.Text, primary_key=True),
     sa.Column("schema_name", sa.Text, primary_key=True),
     sa.Column("table_name", sa.Text, primary_key=True),
     sa.Column("rows", sa.BigInteger, nullable=False),
-    comment="rows that the schema's own migrations put into a database that was empty; they give way to the source's",
+    comment="rows that the schema's own migrations put into a schema that was empty; they give way to the source's",
 )
 parked = sa.Table(
     "parked",
     metadata,
     sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("migration", sa.Text, nullable=False),
     sa.Column("schema_name", sa.Text, nullable=False),
     sa.Column("table_name", sa.Text, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
@@ -98,10 +115,11 @@ parked = sa.Table(
 state = sa.Table(
     "state",
     metadata,
+    sa.Column("migration", sa.Text, primary_key=True),
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", JSONB, nullable=False),
     sa.Column("written_at", _moment, nullable=False, server_default=now),
-    comment="facts about the migration as a whole: began_empty, source, owner, completed, ready",
+    comment="facts about a migration as a whole: began_empty, source, owner, completed, ready",
 )
 SOURCE = "source"
 """Fingerprint of the file whose rows are brought."""
@@ -117,14 +135,42 @@ _MAY_NOT_READ = sa.text(
     f"SELECT true FROM pg_roles WHERE rolname = :role AND NOT has_schema_privilege(oid, '{LEDGER_SCHEMA}', 'USAGE')"
 )
 
+# Who reads the facts reads the other tables too: one that is made later, by a newer version, would be closed to them.
+_LET_READERS_READ_ALL = f"""
+DO $$
+DECLARE reader text; lines regclass;
+BEGIN
+    FOR reader, lines IN
+        SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END, t.oid
+        FROM pg_class s, aclexplode(s.relacl) a, pg_class t
+        WHERE s.oid = '{LEDGER_SCHEMA}.state'::regclass AND a.privilege_type = 'SELECT' AND a.grantee <> s.relowner
+          AND t.relnamespace = s.relnamespace AND t.relkind = 'r' AND pg_has_role(t.relowner, 'USAGE')
+          AND NOT EXISTS (SELECT FROM aclexplode(t.relacl) b
+                          WHERE b.grantee = a.grantee AND b.privilege_type = 'SELECT')
+    LOOP
+        EXECUTE format('GRANT SELECT ON %s TO %s', lines, reader);
+    END LOOP;
+END $$
+"""
+
 
 FOREIGN_KEY = "foreign key"
 """The kind of parked entry that needs all the others back first."""
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """A key or an index that is to be taken away, and how it comes back."""
+
+    table: TableName
+    kind: str
+    name: str
+    statements: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Parked:
-    """A key or an index that was taken away, and how it comes back."""
+    """The same, as the ledger has it."""
 
     id: int
     table: TableName
@@ -133,28 +179,45 @@ class Parked:
     statements: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """What is known of a run when it starts; ``settings`` hold no secret."""
+
+    id: UUID
+    version: str
+    source: Fingerprint
+    settings: Mapping[str, Any]
+
+
 async def exists(connection: AsyncConnection) -> bool:
     """Return whether a job has ever written its ledger here."""
     return bool(await connection.scalar(sa.text("SELECT to_regclass('migrator.state') IS NOT NULL")))
 
 
 async def create(connection: AsyncConnection, reader: str | None = None) -> None:
-    """Make the ledger's schema and tables where they are missing; let the role ``reader`` read them, if it exists."""
+    """
+    Make the ledger's schema and tables where they are missing; let the role ``reader`` read them, if it exists.
+
+    A ledger of an earlier version is brought up to date. One transaction at a time does so in a database: the first
+    runs of two migrations may begin together. Raises TargetRefused as ``takeover.take_over`` does.
+    """
+    await connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": SETUP_LOCK_KEY})
     if not await connection.scalar(sa.text("SELECT to_regnamespace('migrator') IS NOT NULL")):
         await connection.execute(sa.schema.CreateSchema(LEDGER_SCHEMA, if_not_exists=True))
+    if await takeover.is_unnamed(connection):
+        await takeover.take_over(connection)
     await connection.run_sync(metadata.create_all)
+    await connection.execute(sa.text(_LET_READERS_READ_ALL))
     if reader is not None and await connection.scalar(_MAY_NOT_READ, {"role": reader}):
         role = quote_postgres(reader)
         await connection.execute(sa.text(f"GRANT USAGE ON SCHEMA {LEDGER_SCHEMA} TO {role}"))
         await connection.execute(sa.text(f"GRANT SELECT ON ALL TABLES IN SCHEMA {LEDGER_SCHEMA} TO {role}"))
 
 
-async def begin_run(
-    connection: AsyncConnection, run_id: UUID, *, version: str, source: Fingerprint, settings: Mapping[str, Any]
-) -> None:
-    """Write the line of a run that starts; ``settings`` hold no secret."""
-    values = {"id": run_id, "version": version, "source": asdict(source), "settings": dict(settings)}
-    await connection.execute(runs.insert().values(values))
+async def begin_run(connection: AsyncConnection, migration: Migration, line: "NewRun") -> None:
+    """Write the line of a run that starts."""
+    values = {"id": line.id, "version": line.version, "source": asdict(line.source), "settings": dict(line.settings)}
+    await connection.execute(runs.insert().values(values | {"migration": migration.name}))
 
 
 async def end_run(connection: AsyncConnection, run_id: UUID, *, exit_code: int | None, message: str) -> None:
@@ -176,61 +239,62 @@ async def end_stage(connection: AsyncConnection, run_id: UUID, stage: str) -> No
     await connection.execute(line.values(ended_at=now))
 
 
-async def remember(connection: AsyncConnection, name: str, value: object) -> None:
+async def remember(connection: AsyncConnection, migration: Migration, name: str, value: object) -> None:
     """Write a fact about the migration, in place of what was known under that name."""
-    line = insert(state).values(name=name, value=value)
+    line = insert(state).values(migration=migration.name, name=name, value=value)
     again = line.on_conflict_do_update(constraint=state.primary_key, set_={"value": value, "written_at": now})
     await connection.execute(again)
 
 
-async def recall(connection: AsyncConnection, name: str) -> Any:  # noqa: ANN401 - JSON
+async def recall(connection: AsyncConnection, migration: Migration, name: str) -> Any:  # noqa: ANN401 - JSON
     """Return a fact about the migration, or None if nothing was written under that name."""
-    return await connection.scalar(sa.select(state.c.value).where(state.c.name == name))
+    return await connection.scalar(_fact(migration, name).with_only_columns(state.c.value))
 
 
-async def completed_at(connection: AsyncConnection) -> datetime | None:
+async def completed_at(connection: AsyncConnection, migration: Migration) -> datetime | None:
     """Return when the migration was found complete, or None."""
-    moment: datetime | None = await connection.scalar(sa.select(state.c.written_at).where(state.c.name == COMPLETED))
+    completed = _fact(migration, COMPLETED).with_only_columns(state.c.written_at)
+    moment: datetime | None = await connection.scalar(completed)
     return moment
 
 
-async def take_over(connection: AsyncConnection, run_id: UUID) -> None:
-    """Write that this run is the one that may write; waits for what another has under way to be committed."""
-    await remember(connection, OWNER, str(run_id))
+def _fact(migration: Migration, name: str) -> sa.Select[Any]:
+    return migration.lines(state).where(state.c.name == name)
 
 
-async def check_owner(connection: AsyncConnection, run_id: UUID) -> None:
+async def check_owner(connection: AsyncConnection, migration: Migration, run_id: UUID) -> None:
     """
     Hold this run's right to write until the transaction ends; raises GaveUp if another run has taken over.
 
     The advisory lock lives and dies with one connection. Should that be lost while others still work, a second job may
     begin; then this keeps the first one from writing another line.
     """
-    owner = await connection.scalar(sa.select(state.c.value).where(state.c.name == OWNER).with_for_update(read=True))
+    line = _fact(migration, OWNER).with_only_columns(state.c.value).with_for_update(read=True)
+    owner = await connection.scalar(line)
     if owner != str(run_id):
         raise GaveUp(
-            f"another run has taken over: {owner}",
+            f"another run has taken over: {owner}, of the migration {migration.name!r}",
             next_step="wait for it to end; `migrator status` shows how far it is",
         )
 
 
-async def write_parked(
-    connection: AsyncConnection, table: TableName, kind: str, name: str, statements: Sequence[str]
-) -> None:
+async def write_parked(connection: AsyncConnection, migration: Migration, taken: "Taken") -> None:
     """Write what is taken away; belongs into the transaction that takes it."""
     values = {
-        "schema_name": table.schema,
-        "table_name": table.name,
-        "kind": kind,
-        "name": name,
-        "statements": list(statements),
+        "migration": migration.name,
+        "schema_name": taken.table.schema,
+        "table_name": taken.table.name,
+        "kind": taken.kind,
+        "name": taken.name,
+        "statements": list(taken.statements),
     }
     await connection.execute(parked.insert().values(values))
 
 
-async def still_parked(connection: AsyncConnection) -> list[Parked]:
-    """Return what was taken away and isn't back, in the order in which it was taken."""
-    found = await connection.execute(sa.select(parked).where(parked.c.restored_at.is_(None)).order_by(parked.c.id))
+async def still_parked(connection: AsyncConnection, migration: Migration) -> list[Parked]:
+    """Return what the migration has taken away and isn't back, in the order in which it was taken."""
+    left = migration.lines(parked).where(parked.c.restored_at.is_(None)).order_by(parked.c.id)
+    found = await connection.execute(left)
     return [
         Parked(row.id, TableName(row.schema_name, row.table_name), row.kind, row.name, tuple(row.statements))
         for row in found
@@ -254,9 +318,9 @@ class RunLine:
     message: str | None
 
 
-async def last_runs(connection: AsyncConnection, limit: int) -> list[RunLine]:
-    """Return the newest runs, the newest first."""
-    newest = sa.select(runs).order_by(runs.c.started_at.desc()).limit(limit)
+async def last_runs(connection: AsyncConnection, migration: Migration, limit: int) -> list[RunLine]:
+    """Return the newest runs of the migration, the newest first."""
+    newest = migration.lines(runs).order_by(runs.c.started_at.desc()).limit(limit)
     found = (await connection.execute(newest)).all()
     return [RunLine(r.id, r.version, r.started_at, r.ended_at, r.exit_code, r.message) for r in found]
 

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from migrator.address import SslMode
 from migrator.fields import PREFIX, Traits, setting
+from migrator.migration import usable_name
 from migrator.secret_files import DEFAULT_SECRETS_DIR
 from migrator.source_url import names_a_file
 
@@ -159,6 +160,12 @@ class Listed(BaseSettings):
         None,
         "Schema of the target's tables.",
         Traits("Target", shown_default="the first schema on the search_path"),
+    )
+    migration: Annotated[str, AfterValidator(usable_name)] | None = setting(
+        None,
+        "Name under which the ledger keeps this migration: several live side by side in one database, each with a name "
+        "of its own.",
+        Traits("Target", shown_default="the target schema"),
     )
     secrets_dir: Path | None = setting(
         None,

@@ -15,8 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import GaveUp
 from migrator.ledger import COMPLETED, READY, SOURCE, chunks, now, seeded, state, tables
+from migrator.migration import Migration
 from migrator.names import TableName
 from migrator.pieces import Piece
+from migrator.run_ledger import RunLedger
 
 _own_transaction = sa.cast(sa.cast(sa.func.pg_current_xact_id(), sa.Text), sa.BigInteger)
 
@@ -58,28 +60,30 @@ class Begun:
 
 
 async def write_pieces(
-    connection: AsyncConnection, table: TableName, run_id: UUID, pieces: Mapping[int, Piece]
+    connection: AsyncConnection, run: RunLedger, table: TableName, pieces: Mapping[int, Piece]
 ) -> None:
     """Write which pieces a table will come in; belongs into the transaction that empties it."""
     lines = [
-        _of(table) | {"position": position, "run_id": run_id, "after": piece.after, "last": piece.last}
+        _of(run.migration, table)
+        | {"position": position, "run_id": run.run_id, "after": piece.after, "last": piece.last}
         for position, piece in pieces.items()
     ]
     await connection.execute(chunks.insert(), lines)
 
 
 async def write_chunk(
-    connection: AsyncConnection, table: TableName, run_id: UUID, position: int, brought: Brought
+    connection: AsyncConnection, run: RunLedger, table: TableName, position: int, brought: Brought
 ) -> None:
     """
     Write that a piece's rows are there; belongs into the transaction that brings them.
 
     Raises GaveUp if they are there already: another run has brought them.
     """
-    line = chunks.update().where(*_its_own(chunks, table), chunks.c.position == position, chunks.c.copied_at.is_(None))
+    own = _its_own(chunks, run.migration, table)
+    line = chunks.update().where(*own, chunks.c.position == position, chunks.c.copied_at.is_(None))
     written = await connection.execute(
         line.values(
-            run_id=run_id,
+            run_id=run.run_id,
             rows=brought.rows,
             bytes=brought.bytes,
             seconds=brought.seconds,
@@ -94,9 +98,9 @@ async def write_chunk(
         )
 
 
-async def begun(connection: AsyncConnection) -> dict[TableName, Begun]:
-    """Return how far each table is that was begun, also those that are complete."""
-    found = (await connection.execute(sa.select(chunks).order_by(chunks.c.position))).all()
+async def begun(connection: AsyncConnection, migration: Migration) -> dict[TableName, Begun]:
+    """Return how far each table is that the migration has begun, also those that are complete."""
+    found = (await connection.execute(migration.lines(chunks).order_by(chunks.c.position))).all()
     lines: dict[TableName, list[sa.Row[Any]]] = {}
     for row in found:
         lines.setdefault(TableName(row.schema_name, row.table_name), []).append(row)
@@ -118,9 +122,9 @@ class Loaded:
     transactions: tuple[int, ...]
 
 
-async def loaded(connection: AsyncConnection) -> dict[TableName, Loaded]:
-    """Return what this migration has brought into each table that was begun, complete or not."""
-    found = (await connection.execute(sa.select(chunks))).all()
+async def loaded(connection: AsyncConnection, migration: Migration) -> dict[TableName, Loaded]:
+    """Return what the migration has brought into each table that was begun, complete or not."""
+    found = (await connection.execute(migration.lines(chunks))).all()
     all_of: dict[TableName, Loaded] = {}
     for row in found:
         name = TableName(row.schema_name, row.table_name)
@@ -130,40 +134,47 @@ async def loaded(connection: AsyncConnection) -> dict[TableName, Loaded]:
     return all_of
 
 
-async def forget(connection: AsyncConnection, names: Sequence[TableName]) -> None:
+async def forget(connection: AsyncConnection, migration: Migration, names: Sequence[TableName]) -> None:
     """Remove the lines about tables that were emptied, and that the migration was begun with a source or completed."""
-    for table in (chunks, tables, seeded):
-        for name in names:
-            await connection.execute(table.delete().where(*_its_own(table, name)))
-    await connection.execute(state.delete().where(state.c.name.in_([SOURCE, COMPLETED, READY])))
+    for name in names:
+        _, *of_table = _its_own(seeded, migration, name)
+        await connection.execute(seeded.delete().where(*of_table))  # whoever has seen them, they are gone
+        for table in (chunks, tables):
+            await connection.execute(table.delete().where(*_its_own(table, migration, name)))
+    begun = state.c.name.in_([SOURCE, COMPLETED, READY])
+    await connection.execute(state.delete().where(state.c.migration == migration.name, begun))
 
 
-async def write_whole(connection: AsyncConnection, run_id: UUID, brought: Mapping[TableName, Brought]) -> None:
+async def write_whole(connection: AsyncConnection, run: RunLedger, brought: Mapping[TableName, Brought]) -> None:
     """Write that tables are there which came in one piece; belongs into the transaction that brings them."""
-    lines = [_of(name) | {"position": 0, "run_id": run_id} | asdict(one) for name, one in brought.items()]
+    lines = [
+        _of(run.migration, name) | {"position": 0, "run_id": run.run_id} | asdict(one) for name, one in brought.items()
+    ]
     await connection.execute(chunks.insert().values(transaction=_own_transaction, copied_at=now), lines)
-    await write_copied(connection, run_id, brought)
+    await write_copied(connection, run, brought)
 
 
-async def write_copied(connection: AsyncConnection, run_id: UUID, brought: Mapping[TableName, Brought]) -> None:
+async def write_copied(connection: AsyncConnection, run: RunLedger, brought: Mapping[TableName, Brought]) -> None:
     """Write that all rows of tables are there."""
-    lines = [_of(name) | {"run_id": run_id} | asdict(one) for name, one in brought.items()]
+    lines = [_of(run.migration, name) | {"run_id": run.run_id} | asdict(one) for name, one in brought.items()]
     await connection.execute(tables.insert(), lines)
 
 
-async def write_verified(connection: AsyncConnection, digests: Mapping[TableName, str]) -> None:
+async def write_verified(connection: AsyncConnection, migration: Migration, digests: Mapping[TableName, str]) -> None:
     """Write that tables were compared and found equal, with the digest both sides had."""
     line = tables.update().where(
-        tables.c.schema_name == sa.bindparam("its_schema"), tables.c.table_name == sa.bindparam("its_name")
+        tables.c.migration == migration.name,
+        tables.c.schema_name == sa.bindparam("its_schema"),
+        tables.c.table_name == sa.bindparam("its_name"),
     )
     lines = [{"its_schema": name.schema, "its_name": name.name, "found": digest} for name, digest in digests.items()]
     if lines:
         await connection.execute(line.values(digest=sa.bindparam("found"), verified_at=now), lines)
 
 
-async def copied(connection: AsyncConnection) -> dict[TableName, CopiedTable]:
-    """Return the tables whose rows this migration has brought, also in earlier runs."""
-    found = (await connection.execute(sa.select(tables))).all()
+async def copied(connection: AsyncConnection, migration: Migration) -> dict[TableName, CopiedTable]:
+    """Return the tables whose rows the migration has brought, also in earlier runs."""
+    found = (await connection.execute(migration.lines(tables))).all()
     return {
         name: CopiedTable(name, row.run_id, row.rows, row.bytes, row.seconds, row.digest)
         for row in found
@@ -171,23 +182,28 @@ async def copied(connection: AsyncConnection) -> dict[TableName, CopiedTable]:
     }
 
 
-async def write_seeded(connection: AsyncConnection, counts: Mapping[TableName, int]) -> None:
-    """Write how many rows the migrations themselves put into each table."""
+async def write_seeded(connection: AsyncConnection, migration: Migration, counts: Mapping[TableName, int]) -> None:
+    """Write how many rows the schema's own migrations put into each table."""
     if counts:
-        lines = [_of(table) | {"rows": rows} for table, rows in counts.items()]
+        lines = [_of(migration, table) | {"rows": rows} for table, rows in counts.items()]
         await connection.execute(insert(seeded).on_conflict_do_nothing(), lines)
 
 
 async def seeded_rows(connection: AsyncConnection) -> dict[TableName, int]:
-    """Return the rows that migrations put into tables of a database that was empty."""
-    found = (await connection.execute(sa.select(seeded))).all()
+    """
+    Return the rows that the schema's own migrations put into tables of a schema that was empty.
+
+    Whichever migration of rows was there to see it: of two into one schema the first has the tables of both made.
+    """
+    found = (await connection.execute(sa.select(seeded.c.schema_name, seeded.c.table_name, seeded.c.rows))).all()
     return {TableName(row.schema_name, row.table_name): row.rows for row in found}
 
 
-def _of(table: TableName) -> dict[str, object]:
-    """Return the columns that say of which table a line is."""
-    return {"schema_name": table.schema, "table_name": table.name}
+def _of(migration: Migration, table: TableName) -> dict[str, object]:
+    """Return the columns that say of which migration and table a line is."""
+    return {"migration": migration.name, "schema_name": table.schema, "table_name": table.name}
 
 
-def _its_own(lines: sa.Table, table: TableName) -> tuple[sa.ColumnElement[bool], ...]:
-    return lines.c.schema_name == table.schema, lines.c.table_name == table.name
+def _its_own(lines: sa.Table, migration: Migration, table: TableName) -> tuple[sa.ColumnElement[bool], ...]:
+    of_migration = lines.c.migration == migration.name
+    return of_migration, lines.c.schema_name == table.schema, lines.c.table_name == table.name

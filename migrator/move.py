@@ -16,6 +16,7 @@ from migrator.book import Book
 from migrator.both_ends import (
     bounds_of,
     compare_all,
+    copied_of,
     known_rows,
     plan_of,
     refuse_nothing,
@@ -31,6 +32,7 @@ from migrator.names import TableName
 from migrator.plan import Plan
 from migrator.progress import Progress, Silent
 from migrator.report import Report
+from migrator.run_ledger import RunLedger
 from migrator.settings import Settings
 from migrator.source import Source
 from migrator.source_file import Fingerprint
@@ -58,29 +60,31 @@ async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     Raises an error of the tree. What was committed until then is in the ledger.
     """
     stage, step = run_book.stage, run_book.step
+    run = run_book.run
     contents = await source.describe()
     refuse_nothing(settings, source, contents)
-    await step("history", lambda: history.go_on_with(target, fingerprint, run_book.run_id))
+    await step("history", lambda: history.go_on_with(run, fingerprint))
     async with _beside(check_intact(source)) as looking:
         looks = [looking]
-        made = await stage("schema", lambda: schema(source, contents, target, settings, run_book.run_id))
+        made = await stage("schema", lambda: schema(source, contents, target, settings, run))
         plan = await step("plan", lambda: plan_of(settings, contents, target))
         tell_skipped(plan)
 
         async def intact() -> None:
             await (looks.pop() if looks else check_intact(source))  # a second try looks anew
 
-        surveys = await stage("preflight", lambda: _look_before(settings, source, target, plan, progress, intact))
+        surveys = await stage("preflight", lambda: _look_before(settings, source, run, plan, progress, intact))
     rows = {name: survey.profile.rows for name, survey in surveys.items()}
-    await stage("park", lambda: park(target, plan, rows, run_book.run_id))
+    await stage("park", lambda: park(target, plan, rows, run))
     progress.begin("copy", {str(name): count for name, count in rows.items()})
     verdicts = await _carry(settings, source, target, plan, surveys, run_book, progress)
     progress.finish()
     now = await source.fingerprint()
-    await step("complete", lambda: history.complete(target, fingerprint, now, run_book.run_id))
+    await step("complete", lambda: history.complete(run, fingerprint, now))
     await _finish(settings, target, run_book)
     headline = "migrated: every value of every row is in the target"
-    report = await step("report", lambda: report_of(target, plan, verdicts, run_book.runner, headline))
+    copied = await step("report", lambda: copied_of(target, run.migration))
+    report = report_of(plan, verdicts, copied, run_book.runner, headline)
     return replace(report, notes=made + _what_was_decided(plan, [survey.profile for survey in surveys.values()]))
 
 
@@ -100,7 +104,7 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     tables are still copied; or, with ``settings.in_turn``, each stage begins when the one before has ended. What reads
     or sends values, for ``copy`` and ``verify``, has ``settings.jobs`` hands.
     """
-    stage, run_id, jobs, hands = run_book.stage, run_book.run_id, settings.jobs, asyncio.Semaphore(settings.jobs)
+    stage, run, jobs, hands = run_book.stage, run_book.run, settings.jobs, asyncio.Semaphore(settings.jobs)
     copied: Handover[TableName] = Handover()
     standing: Handover[TableName] = Handover()
 
@@ -112,7 +116,7 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
                 target,
                 plan,
                 surveys,
-                run_id=run_id,
+                run=run,
                 hands=hands,
                 bounds=bounds_of(settings),
                 stall_seconds=settings.stall_timeout_seconds,
@@ -123,7 +127,7 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
         await copied.close()
 
     async def stand() -> None:
-        await stage("restore", lambda: restore(target, jobs, run_id, copied, standing))
+        await stage("restore", lambda: restore(target, jobs, run, copied, standing))
         await stage("sequences", lambda: sequences(source, target, plan))
         await standing.close()
 
@@ -134,7 +138,7 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
         return await stage(
             "verify",
             lambda: compare_all(
-                settings, source, target, plan, Silent(), surveys, hands=hands, ready=standing, note=run_id
+                settings, source, target, plan, Silent(), surveys, hands=hands, ready=standing, note=run
             ),
         )
 
@@ -156,7 +160,7 @@ async def _finish(settings: Settings, target: Target, run_book: Book) -> None:
     """Bring the schema to its newest revision, and let the application start."""
     if settings.schema_mode == "alembic":
         await run_book.stage("upgrade", lambda: upgrade(target, alembic_project(settings)))
-    await run_book.step("ready", lambda: history.make_ready(target))
+    await run_book.step("ready", lambda: history.make_ready(target, run_book.run.migration))
 
 
 Intact = Callable[[], Awaitable[None]]
@@ -164,14 +168,14 @@ Intact = Callable[[], Awaitable[None]]
 
 
 async def _look_before(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how to go about it
-    settings: Settings, source: Source, target: Target, plan: Plan, progress: Progress, intact: Intact
+    settings: Settings, source: Source, run: RunLedger, plan: Plan, progress: Progress, intact: Intact
 ) -> dict[TableName, Survey]:
     """Call preflight with what the ledger knows to be in the target; ``intact`` tells whether the file is damaged."""
     return await preflight(
         source,
-        target,
+        run.target,
         plan,
-        await known_rows(target),
+        await known_rows(run.target, run.migration),
         bounds=bounds_of(settings),
         showing=showing_of(settings),
         progress=progress,

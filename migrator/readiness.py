@@ -12,10 +12,11 @@ from typing import Final
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, retry_if_result, stop_before_delay, wait_fixed
 
-from migrator import ledger
+from migrator import ledger, registry
 from migrator.errors import GaveUp, MigratorError, MissingPrivilege
 from migrator.events import Event
 from migrator.explain import explain
+from migrator.migration import Wanted
 from migrator.retry import is_transient, plainly
 from migrator.target import Target
 
@@ -32,19 +33,20 @@ class Readiness:
     reason: str
 
 
-async def readiness(target: Target) -> Readiness:
+async def readiness(target: Target, wanted: Wanted) -> Readiness:
     """
     Say whether a migration into this target is complete, verified, and brought to the newest schema.
 
     Raises MissingPrivilege if the role may not read the ledger, and whatever the driver raises.
     """
     async with target.connect() as connection:
-        if not await ledger.exists(connection):
+        migration = await registry.chosen(connection, wanted)
+        if migration is None:
             return Readiness(ready=False, reason="no migration has begun here")
-        if await ledger.recall(connection, ledger.READY):
+        if await ledger.recall(connection, migration, ledger.READY):
             return Readiness(ready=True, reason="migrated and verified")
-        verified = await ledger.completed_at(connection) is not None
-        runs = await ledger.last_runs(connection, limit=1)
+        verified = await ledger.completed_at(connection, migration) is not None
+        runs = await ledger.last_runs(connection, migration, limit=1)
         if not runs:
             return Readiness(ready=False, reason="no migration has begun here")
         opening = "every row is verified, but the newest schema is not reached; " if verified else ""
@@ -59,6 +61,7 @@ async def readiness(target: Target) -> Readiness:
 
 async def until_ready(
     target: Target,
+    wanted: Wanted,
     seconds: float,
     *,
     pause_seconds: float = PAUSE_SECONDS,
@@ -84,7 +87,7 @@ async def until_ready(
 
     async def look() -> Readiness:
         async with asyncio.timeout(longest):
-            return await readiness(target)
+            return await readiness(target, wanted)
 
     try:
         await policy(look)

@@ -20,6 +20,7 @@ from migrator.address import TargetAddress
 from migrator.errors import ConfigurationError
 from migrator.fields import flag_of, variables_of
 from migrator.listed import Listed
+from migrator.migration import Wanted
 from migrator.mistyped import refuse_mistyped, refuse_mistyped_files
 from migrator.redaction import spellings
 from migrator.secret_files import FileVariables, SecretsFolder, folder_of
@@ -104,6 +105,11 @@ class Settings(Listed):
                 next_step="Set MIGRATOR_TARGET_URL (or MIGRATOR_TARGET_URL_FILE), or POSTGRES_HOST and its companions.",
             )
         return self._patient(from_parts(given))
+
+    @property
+    def wanted(self) -> Wanted:
+        """Which migration is meant, as far as the settings say."""
+        return Wanted(self.migration, self.target_schema)
 
     def _patient(self, address: TargetAddress) -> TargetAddress:
         return replace(address, stall_timeout_seconds=self.stall_timeout_seconds)

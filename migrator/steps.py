@@ -4,26 +4,29 @@ What the job and the smaller commands have in common: both ends opened, and stag
 Every function here takes settings and ends, and leaves the order of things to ``job.py``.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import UUID, uuid4
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 from tenacity import AsyncRetrying
 
-from migrator import history, ledger
+from migrator import history, ledger, registry
 from migrator.errors import ConfigurationError, SourceChanged
 from migrator.events import Event
+from migrator.migration import Migration, Wanted
 from migrator.report import Report
 from migrator.retry import patience
 from migrator.rules import Rules
+from migrator.run_ledger import RunLedger
 from migrator.runner import Runner
 from migrator.settings import Settings
 from migrator.snapshot import snapshot_of
 from migrator.source import Source
 from migrator.source_file import Fingerprint, check_file
 from migrator.stages.init_sql import InitNames, init_sql
-from migrator.stages.lock import Lock, lock
+from migrator.stages.lock import Lock, lock, refuse_pooler
 from migrator.stages.reset import reset as empty
 from migrator.stages.restore import restore
 from migrator.stages.schema import alembic_project
@@ -64,37 +67,55 @@ async def open_source(settings: Settings) -> AsyncIterator[Source]:
 
 
 @asynccontextmanager
-async def held_target(settings: Settings, runner: Runner) -> AsyncIterator[Target]:
-    """Open the target alone, and hold its lock."""
+async def held_target(settings: Settings, runner: Runner) -> AsyncIterator[RunLedger]:
+    """
+    Open the target alone, and hold the lock of the migration that is meant.
+
+    Raises ConfigurationError if the settings name none that the ledger knows, or leave several.
+    """
     target = Target(settings.target)
     try:
         await runner("wait", lambda: wait_for(target, settings))
         async with target.keeping(), AsyncExitStack() as held:
-            await runner("lock", lambda: held.enter_async_context(lock_of(target, settings)))
-            yield target
+            run, _ = await runner("lock", lambda: take_lock(held, target, settings, registry.to_change))
+            yield run
     finally:
         await target.close()
 
 
-def lock_of(target: Target, settings: Settings) -> AbstractAsyncContextManager[Lock]:
-    """Return the target's lock, to be held while the block runs; as long is waited for it as the settings say."""
-    return lock(target, settings.lock_timeout_seconds)
+Choose = Callable[[AsyncConnection, Wanted], Awaitable[Migration]]
+"""Tells which migration the settings mean, as the ledger stands."""
 
 
-async def start_over(settings: Settings, target: Target, runner: Runner, run_id: UUID) -> int:
+async def take_lock(held: AsyncExitStack, target: Target, settings: Settings, choose: Choose) -> tuple[RunLedger, Lock]:
+    """
+    Take the lock of the migration that is meant, until ``held`` ends, and return it with the run's ledger.
+
+    As long is waited for it as the settings say. A ledger of an earlier version is brought up to date.
+    """
+    await refuse_pooler(target)
+    async with target.connect() as connection:
+        migration = await choose(connection, settings.wanted)
+    taken = await held.enter_async_context(lock(target, migration, settings.lock_timeout_seconds))
+    await registry.adopt(target)
+    return RunLedger(target, migration, run_id_of_log()), taken
+
+
+async def start_over(settings: Settings, run: RunLedger, runner: Runner) -> int:
     """Empty what was loaded, then bring back what was parked: in that order, since empty tables fit every key."""
-    emptied = await runner("reset", lambda: empty(target, run_id, force=settings.force))
-    await runner("restore", lambda: restore_parked(target, settings.jobs, run_id))
+    emptied = await runner("reset", lambda: empty(run, force=settings.force))
+    await runner("restore", lambda: restore_parked(run, settings.jobs))
     return emptied
 
 
-async def restore_parked(target: Target, jobs: int, run_id: UUID) -> int:
+async def restore_parked(run: RunLedger, jobs: int) -> int:
     """Bring back what the ledger has as parked, if there is a ledger; return how many entries that were."""
-    async with target.transaction() as connection:
+    async with run.target.transaction() as connection:
         if not await ledger.exists(connection):
             return 0
-        await ledger.take_over(connection, run_id)
-    return await restore(target, jobs, run_id)
+        await ledger.create(connection)
+        await run.take_over(connection)
+    return await restore(run.target, jobs, run)
 
 
 def runner_of(settings: Settings) -> Runner:
@@ -149,7 +170,7 @@ async def run_init_sql(target: Target, settings: Settings) -> None:
 
 
 async def nothing_left(
-    settings: Settings, target: Target, runner: Runner, migrated: Fingerprint, now: Fingerprint
+    settings: Settings, run: RunLedger, runner: Runner, migrated: Fingerprint, now: Fingerprint
 ) -> Report:
     """Leave the rows alone, which may be the application's by now; only newer migrations are applied."""
     notes: list[str] = []
@@ -165,8 +186,8 @@ async def nothing_left(
                 changes=changes,
             )
     if settings.schema_mode == "alembic":
-        await runner("upgrade", lambda: upgrade(target, alembic_project(settings)))
-    await history.make_ready(target)
+        await runner("upgrade", lambda: upgrade(run.target, alembic_project(settings)))
+    await history.make_ready(run.target, run.migration)
     return Report("already migrated and verified: nothing to do", timings=tuple(runner.timings), notes=tuple(notes))
 
 

@@ -11,13 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
 
 import pytest
 from fix_postgres import Database
 
+from migrator import ledger
 from migrator.dryad import ALEMBIC_INI
 from migrator.dryad.sample import generate
+from migrator.migration import Migration
+from migrator.run_ledger import RunLedger
 from migrator.settings import Settings
+from migrator.target import Target
 
 if TYPE_CHECKING:
     from fix_warm import Zygote
@@ -59,6 +64,24 @@ def settings_of(source: Path, database: Database, **more: Any) -> Settings:  # n
 def dryad_settings(source: Path, database: Database, **more: Any) -> Settings:  # noqa: ANN401 - any setting
     """Return settings that move a Dryad database, with its own migrations."""
     return settings_of(source, database, **{"schema_mode": "alembic", "alembic_config": ALEMBIC_INI, **more})
+
+
+MIGRATION = Migration("public")
+"""The one that a run without any settings about it is."""
+
+
+def run_ledger(target: Target, number: int = 7, migration: Migration = MIGRATION) -> RunLedger:
+    """Return the ledger as a run with such an id has it."""
+    return RunLedger(target, migration, UUID(int=number))
+
+
+async def begin_ledger(target: Target, number: int = 7) -> RunLedger:
+    """Make the ledger where there is none, and let the run take the migration over."""
+    run = run_ledger(target, number)
+    async with target.transaction() as connection:
+        await ledger.create(connection)
+        await run.take_over(connection)
+    return run
 
 
 @dataclass(frozen=True, slots=True)

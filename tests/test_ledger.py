@@ -1,16 +1,19 @@
 """The ledger: what a transaction writes there is true with it, gone with it, and only the owner's."""
 
 import asyncio
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
+from fix_job import MIGRATION
 from fix_postgres import Database
 
 from migrator import ledger, loads
 from migrator.errors import GaveUp
+from migrator.ledger import Taken
 from migrator.loads import Begun, Brought, Loaded
 from migrator.names import TableName
 from migrator.pieces import Piece
+from migrator.run_ledger import RunLedger
 from migrator.source_file import Fingerprint
 from migrator.target import Target
 from migrator.target_url import from_url
@@ -29,41 +32,41 @@ async def target(database: Database) -> Target:
     return target
 
 
-async def _begin(target: Target) -> UUID:
-    run_id = uuid4()
+async def _begin(target: Target) -> RunLedger:
+    run = RunLedger(target, MIGRATION, uuid4())
     async with target.transaction() as connection:
-        await ledger.begin_run(connection, run_id, version="1", source=SOURCE, settings={"jobs": 1})
-        await ledger.take_over(connection, run_id)
-    return run_id
+        await ledger.begin_run(connection, MIGRATION, ledger.NewRun(run.run_id, "1", SOURCE, {"jobs": 1}))
+        await run.take_over(connection)
+    return run
 
 
 PIECES = {0: Piece(None, "1"), 1: Piece("1", "2"), 2: Piece("2", None)}
 
 
-async def _cut(target: Target, run_id: UUID) -> None:
+async def _cut(target: Target, run: RunLedger) -> None:
     async with target.transaction() as connection:
-        await loads.write_pieces(connection, TABLE, run_id, PIECES)
+        await loads.write_pieces(connection, run, TABLE, PIECES)
 
 
-async def _write_chunk(target: Target, run_id: UUID, position: int) -> None:
+async def _write_chunk(target: Target, run: RunLedger, position: int) -> None:
     async with target.transaction() as connection:
-        await loads.write_chunk(connection, TABLE, run_id, position, Brought(rows=2, bytes=10, seconds=0.5))
+        await loads.write_chunk(connection, run, TABLE, position, Brought(rows=2, bytes=10, seconds=0.5))
 
 
 async def test_the_last_that_took_over_may_write(target: Target) -> None:
     """Whoever was there before is refused with the other's id, and what it had written in that transaction is gone."""
     first, second = await _begin(target), await _begin(target)
 
-    async def write(run_id: UUID) -> None:
+    async def write(run: RunLedger) -> None:
         async with target.transaction() as connection:
-            await ledger.remember(connection, "fact", 1)
-            await ledger.check_owner(connection, run_id)
+            await ledger.remember(connection, MIGRATION, "fact", 1)
+            await run.hold(connection)
 
-    with pytest.raises(GaveUp, match=str(second)):
+    with pytest.raises(GaveUp, match=str(second.run_id)):
         await write(first)
     async with target.transaction() as connection:
-        await ledger.check_owner(connection, second)
-        assert await ledger.recall(connection, "fact") is None
+        await second.hold(connection)
+        assert await ledger.recall(connection, MIGRATION, "fact") is None
 
 
 async def test_taking_over_waits_for_what_is_about_to_be_committed(target: Target, database: Database) -> None:
@@ -71,30 +74,30 @@ async def test_taking_over_waits_for_what_is_about_to_be_committed(target: Targe
     first = await _begin(target)
     async with asyncio.timeout(60):
         async with target.transaction() as connection:
-            await ledger.check_owner(connection, first)
+            await first.hold(connection)
             taking = asyncio.create_task(_begin(target))
             while not await database.fetch("SELECT FROM pg_locks WHERE NOT granted"):
                 assert not taking.done()
-            await ledger.remember(connection, "fact", 1)
+            await ledger.remember(connection, MIGRATION, "fact", 1)
         second = await taking
     async with target.transaction() as connection:
-        await ledger.check_owner(connection, second)
-        assert await ledger.recall(connection, "fact") == 1
+        await second.hold(connection)
+        assert await ledger.recall(connection, MIGRATION, "fact") == 1
 
 
 async def test_how_far_a_table_is(target: Target) -> None:
     """What has come is counted together, in whatever order; what is left is known, and no piece can come twice."""
-    run_id = await _begin(target)
-    await _cut(target, run_id)
-    await _write_chunk(target, run_id, 2)
-    await _write_chunk(target, run_id, 0)
+    run = await _begin(target)
+    await _cut(target, run)
+    await _write_chunk(target, run, 2)
+    await _write_chunk(target, run, 0)
     with pytest.raises(GaveUp, match="piece 2 of"):
-        await _write_chunk(target, run_id, 2)
+        await _write_chunk(target, run, 2)
     async with target.connect() as connection:
-        assert await loads.begun(connection) == {
+        assert await loads.begun(connection, MIGRATION) == {
             TABLE: Begun(chunks=2, brought=Brought(rows=4, bytes=20, seconds=1.0), left={1: PIECES[1]})
         }
-        brought = (await loads.loaded(connection))[TABLE]
+        brought = (await loads.loaded(connection, MIGRATION))[TABLE]
     assert (brought.rows, len(set(brought.transactions))) == (4, 2)
 
 
@@ -102,69 +105,71 @@ async def test_a_table_that_was_emptied_and_has_got_nothing_yet(target: Target) 
     """It is begun, with all its pieces left, and is among the tables that a reset empties."""
     await _cut(target, await _begin(target))
     async with target.connect() as connection:
-        assert await loads.begun(connection) == {TABLE: Begun(left=PIECES)}
-        assert await loads.loaded(connection) == {TABLE: Loaded(0, ())}
+        assert await loads.begun(connection, MIGRATION) == {TABLE: Begun(left=PIECES)}
+        assert await loads.loaded(connection, MIGRATION) == {TABLE: Loaded(0, ())}
 
 
 async def test_what_was_parked_comes_back_in_order_and_once(target: Target) -> None:
     """Statements are kept letter by letter; what is back is not told any more."""
     statements = ['ALTER TABLE "x" ADD CONSTRAINT ":a %s" CHECK (\'\\\' <> $$é$$)', "COMMENT …"]
     async with target.transaction() as connection:
-        await ledger.write_parked(connection, TABLE, "index", "first", statements)
-        await ledger.write_parked(connection, TABLE, ledger.FOREIGN_KEY, "second", ["…"])
-        first, second = await ledger.still_parked(connection)
+        await ledger.write_parked(connection, MIGRATION, Taken(TABLE, "index", "first", tuple(statements)))
+        await ledger.write_parked(connection, MIGRATION, Taken(TABLE, ledger.FOREIGN_KEY, "second", ("…",)))
+        first, second = await ledger.still_parked(connection, MIGRATION)
         assert (first.table, first.name, list(first.statements)) == (TABLE, "first", statements)
         await ledger.write_restored(connection, first)
-        assert await ledger.still_parked(connection) == [second]
+        assert await ledger.still_parked(connection, MIGRATION) == [second]
 
 
 async def test_what_is_forgotten(target: Target) -> None:
     """Of tables that were emptied nothing stays, nor that all was complete; other tables and parked things do."""
-    run_id, other = await _begin(target), TableName("a schema", "other")
-    await _cut(target, run_id)
-    await _write_chunk(target, run_id, 0)
+    run, other = await _begin(target), TableName("a schema", "other")
+    await _cut(target, run)
+    await _write_chunk(target, run, 0)
     async with target.transaction() as connection:
         for name in (TABLE, other):
-            await loads.write_copied(connection, run_id, {name: Brought(2, 10, 0.5)})
-        await loads.write_verified(connection, {other: "00ff"})
-        await loads.write_seeded(connection, {TABLE: 1})
-        await ledger.write_parked(connection, TABLE, "index", "i", ["…"])
+            await loads.write_copied(connection, run, {name: Brought(2, 10, 0.5)})
+        await loads.write_verified(connection, MIGRATION, {other: "00ff"})
+        await loads.write_seeded(connection, MIGRATION, {TABLE: 1})
+        await ledger.write_parked(connection, MIGRATION, Taken(TABLE, "index", "i", ("…",)))
         for fact in ("source", "completed", ledger.READY, "began_empty"):
-            await ledger.remember(connection, fact, value=True)
+            await ledger.remember(connection, MIGRATION, fact, value=True)
     async with target.transaction() as connection:
-        await loads.forget(connection, [TABLE])
+        await loads.forget(connection, MIGRATION, [TABLE])
     async with target.connect() as connection:
-        assert {name: table.digest for name, table in (await loads.copied(connection)).items()} == {other: "00ff"}
-        assert (await loads.begun(connection), await loads.seeded_rows(connection)) == ({}, {})
-        assert await ledger.completed_at(connection) is None
-        assert [await ledger.recall(connection, fact) for fact in ("source", ledger.READY, "began_empty")] == [
+        copied = await loads.copied(connection, MIGRATION)
+        assert {name: table.digest for name, table in copied.items()} == {other: "00ff"}
+        assert (await loads.begun(connection, MIGRATION), await loads.seeded_rows(connection)) == ({}, {})
+        assert await ledger.completed_at(connection, MIGRATION) is None
+        facts = ("source", ledger.READY, "began_empty")
+        assert [await ledger.recall(connection, MIGRATION, fact) for fact in facts] == [
             None,
             None,
             True,
         ]
-        assert len(await ledger.still_parked(connection)) == 1
+        assert len(await ledger.still_parked(connection, MIGRATION)) == 1
 
 
 async def test_a_run_from_its_begin_to_its_end(target: Target) -> None:
     """While it runs it has no end and no code; a stage that is tried again has begun again."""
-    run_id = await _begin(target)
+    run = await _begin(target)
     async with target.transaction() as connection:
-        await ledger.begin_stage(connection, run_id, "copy")
-        [running] = await ledger.last_runs(connection, 5)
-        assert (running.id, running.ended_at, running.exit_code) == (run_id, None, None)
-        await ledger.end_stage(connection, run_id, "copy")
-        await ledger.begin_stage(connection, run_id, "copy")
-        [stage] = await ledger.stages_of(connection, run_id)
+        await ledger.begin_stage(connection, run.run_id, "copy")
+        [running] = await ledger.last_runs(connection, MIGRATION, 5)
+        assert (running.id, running.ended_at, running.exit_code) == (run.run_id, None, None)
+        await ledger.end_stage(connection, run.run_id, "copy")
+        await ledger.begin_stage(connection, run.run_id, "copy")
+        [stage] = await ledger.stages_of(connection, run.run_id)
         assert (stage.stage, stage.ended_at) == ("copy", None)
-        await ledger.end_run(connection, run_id, exit_code=4, message="why")
-        [ended] = await ledger.last_runs(connection, 5)
+        await ledger.end_run(connection, run.run_id, exit_code=4, message="why")
+        [ended] = await ledger.last_runs(connection, MIGRATION, 5)
     assert (ended.exit_code, ended.message) == (4, "why")
     assert ended.ended_at is not None
 
 
 async def test_making_it_again_changes_nothing(target: Target) -> None:
     """Every run makes what is missing; what an earlier one has written stays."""
-    run_id = await _begin(target)
+    run = await _begin(target)
     async with target.transaction() as connection:
         await ledger.create(connection)
-        assert [run.id for run in await ledger.last_runs(connection, 5)] == [run_id]
+        assert [line.id for line in await ledger.last_runs(connection, MIGRATION, 5)] == [run.run_id]

@@ -11,6 +11,7 @@ from fix_sqlite import MakeSqlite
 from migrator import job, ledger
 from migrator.dryad import ALEMBIC_INI
 from migrator.errors import GaveUp, MissingPrivilege, ValuesRefused
+from migrator.migration import Wanted
 from migrator.progress import Silent
 from migrator.readiness import readiness, until_ready
 from migrator.target import Target
@@ -23,7 +24,7 @@ async def waited(database: Database, url: str | None = None) -> None:
     """Wait for readiness, shortly, with pauses that are shorter still."""
     target = Target(settings_of(Path("none"), database, target_url=url or database.url).target)
     try:
-        await until_ready(target, GIVE_UP_SECONDS, pause_seconds=0.05)
+        await until_ready(target, Wanted(), GIVE_UP_SECONDS, pause_seconds=0.05)
     finally:
         await target.close()
 
@@ -122,7 +123,7 @@ async def test_the_stage_of_a_run_is_told(database: Database, make_sqlite: MakeS
         await connection.execute(ledger.state.delete())
         await connection.execute(ledger.runs.update().values(ended_at=None, exit_code=None))
         await connection.execute(ledger.stages.delete().where(ledger.stages.c.stage.not_in(["schema", "copy"])))
-    seen = await readiness(target)
+    seen = await readiness(target, Wanted())
     await target.close()
     assert (seen.ready, seen.reason) == (False, "a run is under way, or was killed, in stage copy")
 

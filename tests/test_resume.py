@@ -204,7 +204,9 @@ async def test_the_lock_is_taken_again_when_its_connection_dies(
         return await park(*arguments)
 
     async def look(*arguments: object) -> object:
-        held.append(len(await database.fetch("SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted")))
+        held.append(
+            len(await database.fetch("SELECT DISTINCT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"))
+        )
         return await analyze(*arguments)
 
     analyze = move.analyze

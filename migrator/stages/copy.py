@@ -12,14 +12,13 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from uuid import UUID
 
 import structlog
 from asyncpg.exceptions import CheckViolationError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import culprit, ledger, loads
+from migrator import culprit, loads
 from migrator.blocking import Blocking
 from migrator.bounds import Bounds
 from migrator.bridge import bridge
@@ -37,6 +36,7 @@ from migrator.names import TableName
 from migrator.pieces import WHOLE, Piece
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
+from migrator.run_ledger import RunLedger
 from migrator.scanning import ScanSession
 from migrator.sessions import in_transaction, is_open
 from migrator.source import Source
@@ -54,7 +54,7 @@ class _Load:
 
     source: Source
     target: Target
-    run_id: UUID
+    run: RunLedger
     batch_bytes: int
     stall_seconds: float
     seeded: Mapping[TableName, int]
@@ -115,7 +115,7 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     plan: Plan,
     surveys: Mapping[TableName, Survey],
     *,
-    run_id: UUID,
+    run: RunLedger,
     hands: asyncio.Semaphore,
     bounds: Bounds,
     stall_seconds: float,
@@ -132,8 +132,8 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     SourceChanged, RowsInTheWay, and GaveUp if another run has taken over.
     """
     async with target.connect() as connection:
-        copied = await loads.copied(connection)
-        begun = await loads.begun(connection)
+        copied = await loads.copied(connection, run.migration)
+        begun = await loads.begun(connection, run.migration)
         seeded = await loads.seeded_rows(connection)
     pending = {
         table.name: _Way(table, surveys[table.name], begun.get(table.name))
@@ -144,7 +144,7 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
         if table.name not in pending:
             await done.add(table.name)
     async with Crew(hands, partial(_hand, source, target), lambda hand: is_open(hand.connection)) as crew:
-        load = _Load(source, target, run_id, bounds.batch_bytes, stall_seconds, seeded, progress, crew, done)
+        load = _Load(source, target, run, bounds.batch_bytes, stall_seconds, seeded, progress, crew, done)
         largest_first = sorted(pending.values(), key=lambda way: -way.profile.weight)
         await all_of(_fill(load, ways) for ways in lots(largest_first, _Way.size_if_whole, bounds.chunk_bytes))
 
@@ -203,14 +203,14 @@ async def _load_whole(load: _Load, ways: Sequence[_Way]) -> list[Brought]:
             ]
         for way, one in zip(ways, brought, strict=True):
             _refuse_other_number(way, one)
-        await ledger.check_owner(hand.connection, load.run_id)
-        await loads.write_whole(hand.connection, load.run_id, dict(zip(names, brought, strict=True)))
+        await load.run.hold(hand.connection)
+        await loads.write_whole(hand.connection, load.run, dict(zip(names, brought, strict=True)))
     return brought
 
 
 async def _load_pieces(load: _Load, way: _Way) -> list[Brought]:
     """Bring the pieces of a table that are left, each with its ledger line in a transaction of its own."""
-    name, run_id = way.name, load.run_id
+    name, run = way.name, load.run
     async with _transaction(load, durable=False) as hand:
         connection = hand.connection
         begun = way.begun or Begun(left=dict(enumerate(way.survey.pieces)))
@@ -218,8 +218,8 @@ async def _load_pieces(load: _Load, way: _Way) -> list[Brought]:
             await _refuse_strangers(load, connection, [way])
             async with silenced(connection, [name]):
                 await connection.exec_driver_sql(f"TRUNCATE {await _listed(connection, [name])}")
-            await ledger.check_owner(connection, run_id)
-            await loads.write_pieces(connection, name, run_id, begun.left)
+            await run.hold(connection)
+            await loads.write_pieces(connection, run, name, begun.left)
         # Who switches a trigger off locks the table until the end of its transaction.
         at_once = 1 if await has_triggers(connection, name) else max(1, len(begun.left))
     turn = asyncio.Semaphore(at_once)
@@ -228,16 +228,16 @@ async def _load_pieces(load: _Load, way: _Way) -> list[Brought]:
         async with turn, _transaction(load, durable=False) as hand:
             async with silenced(hand.connection, [name]):
                 brought = await _bring(load, hand, way, piece, _read(load, hand, way, piece), freeze=False)
-            await ledger.check_owner(hand.connection, run_id)
-            await loads.write_chunk(hand.connection, name, run_id, position, brought)
+            await run.hold(hand.connection)
+            await loads.write_chunk(hand.connection, run, name, position, brought)
             return brought
 
     came = await all_of(one(position, piece) for position, piece in begun.left.items())
     brought = sum(came, begun.brought)
     _refuse_other_number(way, brought)
     async with _transaction(load) as hand:
-        await ledger.check_owner(hand.connection, run_id)
-        await loads.write_copied(hand.connection, run_id, {name: brought})
+        await run.hold(hand.connection)
+        await loads.write_copied(hand.connection, run, {name: brought})
     return [brought]
 
 

@@ -1,5 +1,5 @@
 """
-Stage ``lock``: one job at a time on a target.
+Stage ``lock``: one job at a time on a migration.
 
 An advisory lock of the session (PostgreSQL, "Advisory Locks"): it dies with its connection, so a killed job leaves
 nothing that a person would have to clear.
@@ -8,6 +8,7 @@ nothing that a person would have to clear.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 
 import asyncpg
 import structlog
@@ -18,21 +19,27 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator.errors import GaveUp
 from migrator.events import Event
 from migrator.login import behind_a_pooler, login
+from migrator.migration import Migration
 from migrator.target import Target
 
 log = structlog.get_logger()
 
 LOCK_KEY = int.from_bytes(b"migrator", "big", signed=True)
-"""The same for every version of this program; advisory locks are per database already."""
+"""
+Held by every job, together with all others; advisory locks are per database already.
+
+A version that knew only one migration in a database takes it for itself alone: it and this one never work together.
+"""
 _LOCK_NOT_AVAILABLE = "55P03"
 _ROUNDS = 3
 
 
 class Lock:
-    """The lock of one target; it is held from ``take`` until the block is left, or its connection dies."""
+    """The lock of one migration; it is held from ``take`` until the block is left, or its connection dies."""
 
-    def __init__(self, target: Target, timeout_seconds: float) -> None:
+    def __init__(self, target: Target, migration: Migration, timeout_seconds: float) -> None:
         self._target = target
+        self._migration = migration
         self._timeout_seconds = timeout_seconds
         self._session = AsyncExitStack()
         self._connection: AsyncConnection | None = None
@@ -48,7 +55,7 @@ class Lock:
         await self.release()
         await self._target.end_given_up()  # the lock may be held by the session that we have lost
         connection = await self._session.enter_async_context(self._target.autocommit())
-        await _acquire(connection, self._timeout_seconds)
+        await _acquire(connection, self._migration, self._timeout_seconds)
         self._connection = connection
 
     async def is_held(self) -> bool:
@@ -71,10 +78,13 @@ class Lock:
 
 
 @asynccontextmanager
-async def lock(target: Target, timeout_seconds: float) -> AsyncIterator[Lock]:
-    """Hold the target's lock while the block runs; waits and raises as ``Lock.take`` does."""
-    await refuse_pooler(target)
-    held = Lock(target, timeout_seconds)
+async def lock(target: Target, migration: Migration, timeout_seconds: float) -> AsyncIterator[Lock]:
+    """
+    Hold the migration's lock while the block runs; waits and raises as ``Lock.take`` does.
+
+    To be called after ``refuse_pooler``: a session's lock means nothing behind one that mixes sessions.
+    """
+    held = Lock(target, migration, timeout_seconds)
     try:
         await held.take()
         yield held
@@ -118,21 +128,35 @@ async def _session(client: asyncpg.Connection) -> int:
         return int(await client.fetchval("SELECT pg_backend_pid()"))
 
 
-async def _acquire(connection: AsyncConnection, timeout_seconds: float) -> None:
-    key = {"key": LOCK_KEY}
-    if await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), key):
+async def _acquire(connection: AsyncConnection, migration: Migration, timeout_seconds: float) -> None:
+    await _acquire_one(connection, _Key(LOCK_KEY, "database", "_shared"), timeout_seconds)
+    await _acquire_one(connection, _Key(migration.lock_key, f"migration {migration.name!r}"), timeout_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """An advisory lock: its number, what it is of, and how PostgreSQL's function for it ends."""
+
+    number: int
+    of: str
+    mode: str = ""
+
+
+async def _acquire_one(connection: AsyncConnection, wanted: _Key, timeout_seconds: float) -> None:
+    key = {"key": wanted.number}
+    if await connection.scalar(text(f"SELECT pg_try_advisory_lock{wanted.mode}(:key)"), key):
         return
-    log.info(Event.LOCK_WAITING, holder=await connection.scalar(text(_HOLDER), key))
+    log.info(Event.LOCK_WAITING, holder=await connection.scalar(text(_HOLDER), key), of=wanted.of)
     limit = f"{max(1, round(timeout_seconds * 1000))}ms"
     await connection.execute(text("SELECT set_config('lock_timeout', :limit, false)"), {"limit": limit})
     try:
-        await connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
+        await connection.execute(text(f"SELECT pg_advisory_lock{wanted.mode}(:key)"), key)
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
             raise
         holder = await connection.scalar(text(_HOLDER), key)
         raise GaveUp(
-            f"another job holds the target's lock: {holder or 'it has just gone'}",
+            f"another job holds the lock of the {wanted.of}: {holder or 'it has just gone'}",
             next_step="wait for it to end and run again; `migrator status` shows how far it is",
             holder=holder,
         ) from error

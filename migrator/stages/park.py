@@ -9,14 +9,15 @@ that the ledger doesn't know. Stage ``restore`` brings them back, in this run or
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import ledger
+from migrator.ledger import Taken
 from migrator.names import TableName, quote_literal, quote_postgres
 from migrator.plan import Plan
+from migrator.run_ledger import RunLedger
 from migrator.target import Target
 
 PAYS_FROM_ROWS = 20_000
@@ -25,14 +26,11 @@ PAYS_FROM_ROWS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    table: TableName
-    kind: str
-    name: str
+    taken: Taken
     drop: str
-    restore: tuple[str, ...]
 
 
-async def park(target: Target, plan: Plan, rows: Mapping[TableName, int], run_id: UUID) -> int:
+async def park(target: Target, plan: Plan, rows: Mapping[TableName, int], run: RunLedger) -> int:
     """
     Take away the planned tables' foreign keys, from and to them, and the keys and indexes of those where it pays.
 
@@ -41,13 +39,13 @@ async def park(target: Target, plan: Plan, rows: Mapping[TableName, int], run_id
     """
     async with _qualifying(target) as connection:
         entries = await _foreign_keys(connection, [table.name for table in plan.tables if table.name in rows])
-        await _take(connection, entries, run_id)
+        await _take(connection, entries, run)
     taken = len(entries)
     for table in plan.tables:
         if rows.get(table.name, 0) >= PAYS_FROM_ROWS and not table.target.partitioned:
             async with _qualifying(target) as connection:
                 entries = await _keys_and_indexes(connection, table.name)
-                await _take(connection, entries, run_id)
+                await _take(connection, entries, run)
             taken += len(entries)
     return taken
 
@@ -60,10 +58,10 @@ async def _qualifying(target: Target) -> AsyncIterator[AsyncConnection]:
         yield connection
 
 
-async def _take(connection: AsyncConnection, entries: Sequence[_Entry], run_id: UUID) -> None:
-    await ledger.check_owner(connection, run_id)
+async def _take(connection: AsyncConnection, entries: Sequence[_Entry], run: RunLedger) -> None:
+    await run.hold(connection)
     for entry in entries:
-        await ledger.write_parked(connection, entry.table, entry.kind, entry.name, entry.restore)
+        await ledger.write_parked(connection, run.migration, entry.taken)
         await connection.exec_driver_sql(entry.drop)
 
 
@@ -77,7 +75,8 @@ async def _foreign_keys(connection: AsyncConnection, tables: Sequence[TableName]
         restore = [f"{alter} ADD CONSTRAINT {name} {row.definition}"]
         if row.comment is not None:
             restore.append(f"COMMENT ON CONSTRAINT {name} ON {table.quoted} IS {quote_literal(row.comment)}")
-        entries.append(_Entry(table, ledger.FOREIGN_KEY, row.name, f"{alter} DROP CONSTRAINT {name}", tuple(restore)))
+        taken = Taken(table, ledger.FOREIGN_KEY, row.name, tuple(restore))
+        entries.append(_Entry(taken, f"{alter} DROP CONSTRAINT {name}"))
     return entries
 
 
@@ -109,7 +108,7 @@ async def _keys_and_indexes(connection: AsyncConnection, table: TableName) -> li
             restore.append(f"{alter} REPLICA IDENTITY USING INDEX {name}")
         if row.comment is not None:
             restore.append(f"COMMENT ON INDEX {index.quoted} IS {quote_literal(row.comment)}")
-        entries.append(_Entry(table, row.kind, row.name, drop, tuple(restore)))
+        entries.append(_Entry(Taken(table, row.kind, row.name, tuple(restore)), drop))
     return entries
 
 

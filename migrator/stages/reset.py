@@ -6,7 +6,6 @@ transaction wrote it (PostgreSQL, "System Columns"), and the ledger knows the tr
 """
 
 from collections.abc import Mapping
-from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,26 +13,27 @@ from migrator import ledger, loads
 from migrator.errors import RowsInTheWay
 from migrator.loads import Loaded
 from migrator.names import TableName
-from migrator.target import Target, own_rows
+from migrator.run_ledger import RunLedger
+from migrator.target import own_rows
 from migrator.triggers import silenced
 
 _XID_VALUES = 1 << 32
 """An ``xmin`` has 32 bits, a transaction's number 64."""
 
 
-async def reset(target: Target, run_id: UUID, *, force: bool) -> int:
+async def reset(run: RunLedger, *, force: bool) -> int:
     """
     Empty the tables that the ledger says were filled, forget that, and return how many those were.
 
     Everything happens in one transaction. What is parked stays in the ledger for ``restore``. With ``force`` rows that
     somebody has added or changed since go too; without, RowsInTheWay names their tables and nothing was done.
     """
-    async with target.transaction() as connection:
+    async with run.target.transaction() as connection:
         if not await ledger.exists(connection):
             return 0
         await ledger.create(connection)
-        await ledger.take_over(connection, run_id)
-        loaded = await loads.loaded(connection)
+        await run.take_over(connection)
+        loaded = await loads.loaded(connection, run.migration)
         present = await own_rows(connection, list(loaded))
         listed = ", ".join(present.values())
         if present:
@@ -43,7 +43,7 @@ async def reset(target: Target, run_id: UUID, *, force: bool) -> int:
         if present:
             async with silenced(connection, list(present)):  # a trigger may be set off by TRUNCATE, too
                 await connection.exec_driver_sql(f"TRUNCATE {listed}")
-        await loads.forget(connection, list(loaded))
+        await loads.forget(connection, run.migration, list(loaded))
     return len(present)
 
 

@@ -7,7 +7,6 @@ reported, after everything else has been tried, and stays in the ledger for the 
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -20,6 +19,7 @@ from migrator.handover import Handover
 from migrator.ledger import FOREIGN_KEY, Parked
 from migrator.names import TableName, quote_postgres
 from migrator.retry import is_transient, sqlstate_of
+from migrator.run_ledger import RunLedger
 from migrator.sessions import in_transaction, is_open
 from migrator.target import Target
 
@@ -30,7 +30,7 @@ _MAINTENANCE_MEMORY = "256MB"
 async def restore(
     target: Target,
     jobs: int,
-    run_id: UUID,
+    run: RunLedger,
     copied: Handover[TableName] | None = None,
     done: Handover[TableName] | None = None,
 ) -> int:
@@ -42,14 +42,14 @@ async def restore(
     with the list of what is still missing and why, and GaveUp, in an ExceptionGroup, if another run has taken over.
     """
     async with target.connect() as connection:
-        entries = await ledger.still_parked(connection)
+        entries = await ledger.still_parked(connection, run.migration)
     keys = _by_table(entry for entry in entries if entry.kind != FOREIGN_KEY)
     foreign_keys = _by_table(entry for entry in entries if entry.kind == FOREIGN_KEY)
     failures: list[str] = []
     async with Crew(jobs, target.connect, is_open) as crew:
 
         async def bring_back(table: TableName, entries: Sequence[Parked]) -> None:
-            failed = await _bring_back(crew, entries, run_id) if entries else []
+            failed = await _bring_back(crew, entries, run) if entries else []
             failures.extend(failed)
             if done and not failed:
                 await done.add(table)
@@ -61,7 +61,7 @@ async def restore(
                 group.create_task(bring_back(table, left))
         # One after the other: each locks two tables, and two that do so in turn would deadlock.
         for left in foreign_keys.values():
-            failures += await _bring_back(crew, left, run_id)
+            failures += await _bring_back(crew, left, run)
     if failures:
         raise TargetRefused(
             f"{len(failures)} of {len(entries)} keys and indexes could not be restored: {'; '.join(failures)}",
@@ -79,17 +79,17 @@ def _by_table(entries: Iterable[Parked]) -> dict[TableName, list[Parked]]:
     return by_table
 
 
-async def _bring_back(crew: Crew[AsyncConnection], entries: Sequence[Parked], run_id: UUID) -> list[str]:
+async def _bring_back(crew: Crew[AsyncConnection], entries: Sequence[Parked], run: RunLedger) -> list[str]:
     """Bring back entries of one table, one after the other: two ALTER TABLEs would only wait for each other."""
     async with crew.hand() as connection:
-        return [failure for entry in entries if (failure := await _one(connection, entry, run_id))]
+        return [failure for entry in entries if (failure := await _one(connection, entry, run))]
 
 
 _NOT_ABOUT_ROWS = frozenset({"25", "53", "57", "58"})
 """Classes of SQLSTATEs that no row is to blame for: read-only, out of room or memory, an intervention, the system."""
 
 
-async def _one(connection: AsyncConnection, entry: Parked, run_id: UUID) -> str | None:
+async def _one(connection: AsyncConnection, entry: Parked, run: RunLedger) -> str | None:
     try:
         async with in_transaction(connection):
             await connection.execute(
@@ -99,7 +99,7 @@ async def _one(connection: AsyncConnection, entry: Parked, run_id: UUID) -> str 
             if not await _is_back(connection, entry):
                 for statement in entry.statements:
                     await connection.exec_driver_sql(statement)
-            await ledger.check_owner(connection, run_id)
+            await run.hold(connection)
             await ledger.write_restored(connection, entry)
     except DBAPIError as error:
         if is_transient(error) or (sqlstate_of(error) or "")[:2] in _NOT_ABOUT_ROWS:

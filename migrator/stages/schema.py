@@ -11,7 +11,6 @@ import shlex
 import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
-from uuid import UUID
 
 from sqlalchemy import text
 
@@ -19,6 +18,7 @@ from migrator import catalog, ledger, loads
 from migrator.contents import SourceDatabase
 from migrator.errors import ConfigurationError, TargetRefused
 from migrator.rules import Rules
+from migrator.run_ledger import RunLedger
 from migrator.settings import Settings
 from migrator.source import Source
 from migrator.target import LEDGER_SCHEMA, Target, row_counts
@@ -30,7 +30,7 @@ _GOODBYE_SECONDS: Final = 3  # the job itself has no more than eight when it is 
 
 
 async def schema(
-    source: Source, contents: SourceDatabase, target: Target, settings: Settings, run_id: UUID
+    source: Source, contents: SourceDatabase, target: Target, settings: Settings, run: RunLedger
 ) -> tuple[str, ...]:
     """
     Make the target's tables in the way that ``settings.schema_mode`` names, and return what is worth knowing of it.
@@ -40,7 +40,7 @@ async def schema(
     Raises GaveUp if another run has taken over.
     """
     notes: tuple[str, ...] = ()
-    empty = await _began_empty(target)
+    empty = await _began_empty(run)
     match settings.schema_mode:
         case "alembic":
             await _by_alembic(contents, target, alembic_project(settings))
@@ -48,10 +48,10 @@ async def schema(
             await _by_command(target, settings.schema_command)
             await target.begin_anew()
         case "create":
-            notes = await _by_source(source, contents, target, settings, run_id)
+            notes = await _by_source(source, contents, target, settings, run)
     if empty:
-        await _remember_seeded(target, settings.target_schema, run_id)
-    await _remember_catalog(target, settings.target_schema, run_id)
+        await _remember_seeded(run, settings.target_schema)
+    await _remember_catalog(run, settings.target_schema)
     return notes
 
 
@@ -110,7 +110,7 @@ async def _by_command(target: Target, command: str | None) -> None:
 
 
 async def _by_source(
-    source: Source, contents: SourceDatabase, target: Target, settings: Settings, run_id: UUID
+    source: Source, contents: SourceDatabase, target: Target, settings: Settings, run: RunLedger
 ) -> tuple[str, ...]:
     """Make tables after the source's where there are none yet, and return what they do without, a line each."""
     from migrator.making import blueprint, make_tables  # noqa: PLC0415 - not loaded where nobody asks for it
@@ -121,7 +121,7 @@ async def _by_source(
     async with target.connect() as connection:
         schema_name = await target.schema_of_application(connection, settings.target_schema)
     wanted = await blueprint(source, contents.tables, schema_name, rules)
-    return tuple(f"WARNING: {one.line()}" for one in await make_tables(target, wanted, run_id))
+    return tuple(f"WARNING: {one.line()}" for one in await make_tables(run, wanted))
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
@@ -136,43 +136,41 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-async def _began_empty(target: Target) -> bool:
+async def _began_empty(run: RunLedger) -> bool:
     """
     Return whether the database had no tables when this migration began, and remember it.
 
     The ledger keeps the first answer: a later run must not mistake the tables of an earlier one for somebody's.
     """
-    async with target.transaction() as connection:
-        known = await ledger.recall(connection, "began_empty")
+    async with run.target.transaction() as connection:
+        known = await ledger.recall(connection, run.migration, "began_empty")
         if known is None:
             known = not await connection.scalar(text(_ANY_TABLE), {"ledger": LEDGER_SCHEMA})
-            await ledger.remember(connection, "began_empty", known)
+            await ledger.remember(connection, run.migration, "began_empty", known)
     return bool(known)
 
 
-async def _remember_seeded(target: Target, wanted: str | None, run_id: UUID) -> None:
+async def _remember_seeded(run: RunLedger, wanted: str | None) -> None:
     """Write down, once, which rows the migrations put into a database that was empty."""
-    async with target.transaction() as connection:
-        await ledger.check_owner(connection, run_id)
-        if await ledger.recall(connection, "seeded"):
+    async with run.transaction() as connection:
+        if await ledger.recall(connection, run.migration, "seeded"):
             return
-        schema_name = await target.schema_of_application(connection, wanted)
-        tables = (await target.describe(connection, schema_name)).tables
+        schema_name = await run.target.schema_of_application(connection, wanted)
+        tables = (await run.target.describe(connection, schema_name)).tables
         counts = await row_counts(connection, [table.name for table in tables])
-        await loads.write_seeded(connection, counts)
-        await ledger.remember(connection, "seeded", value=True)
+        await loads.write_seeded(connection, run.migration, counts)
+        await ledger.remember(connection, run.migration, "seeded", value=True)
 
 
-async def _remember_catalog(target: Target, wanted: str | None, run_id: UUID) -> None:
+async def _remember_catalog(run: RunLedger, wanted: str | None) -> None:
     """Write down how keys, indexes and the rest are, for verification; of what is still parked, how it was."""
-    async with target.transaction() as connection:
-        await ledger.check_owner(connection, run_id)
-        known = await ledger.recall(connection, "catalog") or {}
-        parked = await ledger.still_parked(connection)
-        schema_name = await target.schema_of_application(connection, wanted)
+    async with run.transaction() as connection:
+        known = await ledger.recall(connection, run.migration, "catalog") or {}
+        parked = await ledger.still_parked(connection, run.migration)
+        schema_name = await run.target.schema_of_application(connection, wanted)
         now = await catalog.describe(connection, schema_name)
         kept = await catalog.of_tables(connection, known, {entry.table for entry in parked})
-        await ledger.remember(connection, "catalog", kept | now)
+        await ledger.remember(connection, run.migration, "catalog", kept | now)
 
 
 _ANY_TABLE = """

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from uuid import UUID
 
 import structlog
 
@@ -33,6 +32,7 @@ from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
 from migrator.reading import reader
+from migrator.run_ledger import RunLedger
 from migrator.source import Source
 from migrator.survey import Survey
 from migrator.target import Target
@@ -55,7 +55,7 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     hands: asyncio.Semaphore | None = None,
     ready: Handover[TableName] | None = None,
     file: Path | None = None,
-    note: UUID | None = None,
+    note: RunLedger | None = None,
 ) -> list[Verdict]:
     """
     Compare all planned tables, the rows counted and the values digested, and return a verdict for each.
@@ -102,9 +102,9 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
                 ]
     by_table = {verdict.table: verdict for task in tasks for verdict in task.result()}
     verdicts = [by_table[table.name] for table in plan.tables]
-    beside = await _beside_rows(target, plan, await high_water_marks(source, plan), as_before=note is not None)
+    beside = await _beside_rows(target, plan, await high_water_marks(source, plan), note)
     if note is not None:
-        await _note(target, note, [verdict for verdict in verdicts if verdict.equal])
+        await _note(note, [verdict for verdict in verdicts if verdict.equal])
     _refuse([verdict for verdict in verdicts if not verdict.equal], verdicts, beside)
     return verdicts
 
@@ -151,19 +151,18 @@ def _written(file: Path | None) -> Iterator[Tell]:
         yield tell
 
 
-async def _note(target: Target, run_id: UUID, verdicts: list[Verdict]) -> None:
-    async with target.transaction() as connection:
-        await ledger.check_owner(connection, run_id)
+async def _note(run: RunLedger, verdicts: list[Verdict]) -> None:
+    async with run.transaction() as connection:
         digests = {verdict.table: verdict.source.hexadecimal() for verdict in verdicts}
-        await loads.write_verified(connection, digests)
+        await loads.write_verified(connection, run.migration, digests)
 
 
-async def _beside_rows(target: Target, plan: Plan, marks: Marks, *, as_before: bool) -> list[str]:
-    """Return in words which sequences are behind and, with ``as_before``, what of the schema isn't as it was."""
+async def _beside_rows(target: Target, plan: Plan, marks: Marks, run: RunLedger | None) -> list[str]:
+    """Return in words which sequences are behind and, with ``run``, what of the schema isn't as it was before it."""
     async with target.connect() as connection:
         behind = await catalog.sequences_behind(connection, [table.name for table in plan.tables], marks)
         found = [str(sequence) for sequence in behind]
-        before = await ledger.recall(connection, "catalog") if as_before else None
+        before = await ledger.recall(connection, run.migration, "catalog") if run else None
         if before is not None:
             found += catalog.changes(before, await catalog.describe(connection, plan.schema))
     for line in found:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from fix_job import Cli, settings_of
+from fix_job import MIGRATION, Cli, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from sqlalchemy import make_url, text
@@ -31,16 +31,16 @@ from migrator.target_url import from_url
 async def test_the_second_gives_up_and_names_the_holder(database: Database) -> None:
     """It says whom it waits for, and waits as long as allowed; its exit code is that of something worth another try."""
     target = Target(from_url(database.url, {}))
-    async with lock(target, 5):
+    async with lock(target, MIGRATION, 5):
         with (
             capture_logs() as events,
             pytest.raises(GaveUp, match=r"migrator from .* \(server process \d+\)") as caught,
         ):
-            async with lock(target, 0.1):
+            async with lock(target, MIGRATION, 0.1):
                 pytest.fail("two hold the lock")
     assert caught.value.exit_code == 5
     assert [(event["event"], event["holder"]) for event in events] == [("lock.waiting", caught.value.facts["holder"])]
-    async with lock(target, 0.1):
+    async with lock(target, MIGRATION, 0.1):
         pass
 
 
@@ -50,11 +50,11 @@ async def test_the_second_gets_it_when_the_first_is_done(database: Database) -> 
     order: list[str] = []
 
     async def second() -> None:
-        async with lock(target, 60):
+        async with lock(target, MIGRATION, 60):
             order.append("second")
 
     with capture_logs() as log:
-        async with lock(target, 5):
+        async with lock(target, MIGRATION, 5):
             waiting = asyncio.create_task(second())
             while not await database.fetch("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
                 pass
@@ -71,7 +71,7 @@ async def test_a_dead_holder_blocks_nobody(database: Database) -> None:
     holder = await asyncpg.connect(database.url)
     await holder.execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
     holder.terminate()
-    async with lock(Target(from_url(database.url, {})), 30):
+    async with lock(Target(from_url(database.url, {})), MIGRATION, 30):
         pass
 
 

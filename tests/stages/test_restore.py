@@ -1,19 +1,18 @@
 """Stage restore, alone: what the ledger has as parked comes back in the right order, or is kept. See also test_park."""
 
-from uuid import UUID
-
 import pytest
+from fix_job import MIGRATION, begin_ledger, run_ledger
 from fix_postgres import Database
 
 from migrator import ledger
 from migrator.errors import GaveUp, TargetRefused
+from migrator.ledger import Taken
 from migrator.names import TableName
 from migrator.stages.restore import restore
 from migrator.target import Target
 from migrator.target_url import from_url
 
 pytestmark = pytest.mark.one_server
-RUN = UUID(int=7)
 T, U = TableName("public", "t"), TableName("public", "u")
 PARKED = (
     # Written down first, and back last: it needs the key.
@@ -28,23 +27,22 @@ async def target(database: Database) -> Target:
     """Give a target whose tables are without their keys."""
     await database.execute("CREATE TABLE t (id int); CREATE TABLE u (id int); INSERT INTO t VALUES (1)")
     target = Target(from_url(database.url, {}))
+    await begin_ledger(target)
     async with target.transaction() as connection:
-        await ledger.create(connection)
-        await ledger.take_over(connection, RUN)
         for table, kind, name, statement in PARKED:
-            await ledger.write_parked(connection, table, kind, name, [statement])
+            await ledger.write_parked(connection, MIGRATION, Taken(table, kind, name, (statement,)))
     return target
 
 
 async def _missing(target: Target) -> set[str]:
     async with target.connect() as connection:
-        return {entry.name for entry in await ledger.still_parked(connection)}
+        return {entry.name for entry in await ledger.still_parked(connection, MIGRATION)}
 
 
 @pytest.mark.parametrize("jobs", [1, 4])
 async def test_foreign_keys_last(jobs: int, target: Target, database: Database) -> None:
     """Whatever the order in which they went, and however many work at once; afterwards nothing is parked."""
-    assert await restore(target, jobs, RUN) == len(PARKED)
+    assert await restore(target, jobs, run_ledger(target)) == len(PARKED)
     assert await _missing(target) == set()
     there = "SELECT conname::text FROM pg_constraint WHERE conname IN ('t_pkey', 'to_t')"
     assert {row[0] for row in await database.fetch(there)} == {"t_pkey", "to_t"}
@@ -54,17 +52,16 @@ async def test_what_cannot_come_back_stays_parked(target: Target, database: Data
     """The one that fails is named with its reason and kept; the others are back, and the next try needs only that."""
     await database.execute("INSERT INTO u VALUES (99)")
     with pytest.raises(TargetRefused, match=r"(?s)'to_t' of public\.u.*\(id\)=\(99\)"):
-        await restore(target, 2, RUN)
+        await restore(target, 2, run_ledger(target))
     assert await _missing(target) == {"to_t"}
     await database.execute("DELETE FROM u")
-    assert await restore(target, 2, RUN) == 1
+    assert await restore(target, 2, run_ledger(target)) == 1
 
 
 async def test_a_run_that_was_overtaken_brings_nothing_back(target: Target, database: Database) -> None:
     """The other may be loading just now, and needs the tables bare."""
-    async with target.transaction() as connection:
-        await ledger.take_over(connection, UUID(int=8))
+    await begin_ledger(target, 8)
     with pytest.RaisesGroup(pytest.RaisesExc(GaveUp, match="taken over")):
-        await restore(target, 1, RUN)
+        await restore(target, 1, run_ledger(target))
     assert await _missing(target) == {"to_t", "t_pkey", "by_id"}
     assert await database.fetch("SELECT FROM pg_indexes WHERE schemaname = 'public'") == []

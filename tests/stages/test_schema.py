@@ -2,10 +2,9 @@
 
 import sys
 from pathlib import Path
-from uuid import UUID
 
 import pytest
-from fix_job import dryad_settings, settings_of
+from fix_job import MIGRATION, begin_ledger, dryad_settings, run_ledger, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
@@ -18,7 +17,6 @@ from migrator.target import Target
 from migrator.target_url import from_url
 
 pytestmark = pytest.mark.one_server
-RUN = UUID(int=7)
 STAMPED = "CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('{}')"
 
 
@@ -26,9 +24,7 @@ STAMPED = "CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_
 async def target(database: Database) -> Target:
     """Give a target with a ledger that this run owns."""
     target = Target(from_url(database.url, {}))
-    async with target.transaction() as connection:
-        await ledger.create(connection)
-        await ledger.take_over(connection, RUN)
+    await begin_ledger(target)
     return target
 
 
@@ -38,7 +34,7 @@ async def _make(target: Target, source: Path, database: Database, **settings: ob
     given = {"schema_mode": "existing"} | settings
     make = dryad_settings if given["schema_mode"] == "alembic" else settings_of
     try:
-        await schema(opened, contents, target, make(source, database, **given), RUN)
+        await schema(opened, contents, target, make(source, database, **given), run_ledger(target))
     finally:
         await opened.close()
 
@@ -92,7 +88,7 @@ async def test_a_command_makes_them(
         await _make(target, source, database, schema_mode="command", schema_command=command)
     async with target.connect() as connection:
         assert await loads.seeded_rows(connection) == {TableName("public", "made"): 2}
-        assert await ledger.recall(connection, "began_empty") is True
+        assert await ledger.recall(connection, MIGRATION, "began_empty") is True
 
 
 async def test_a_command_that_fails(target: Target, database: Database, make_sqlite: MakeSqlite) -> None:
@@ -108,16 +104,15 @@ async def test_tables_of_somebody(target: Target, database: Database, make_sqlit
     source = make_sqlite("CREATE TABLE t (id)")
     await _make(target, source, database)
     async with target.connect() as connection:
-        assert await ledger.recall(connection, "began_empty") is False
+        assert await ledger.recall(connection, MIGRATION, "began_empty") is False
         assert await loads.seeded_rows(connection) == {}
-        assert await ledger.recall(connection, "catalog")
+        assert await ledger.recall(connection, MIGRATION, "catalog")
 
 
 async def test_another_run_has_taken_over(target: Target, database: Database, make_sqlite: MakeSqlite) -> None:
     """Then nothing is written down about the schema any more."""
-    async with target.transaction() as connection:
-        await ledger.take_over(connection, UUID(int=8))
+    await begin_ledger(target, 8)
     with pytest.raises(GaveUp, match="taken over"):
         await _make(target, make_sqlite("CREATE TABLE t (id)"), database)
     async with target.connect() as connection:
-        assert await ledger.recall(connection, "catalog") is None
+        assert await ledger.recall(connection, MIGRATION, "catalog") is None

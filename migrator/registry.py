@@ -1,0 +1,122 @@
+"""Which migrations the ledger knows, and which of them a command means."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator import ledger, takeover
+from migrator.errors import ConfigurationError
+from migrator.migration import Migration, Wanted
+from migrator.run_ledger import RunLedger
+from migrator.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A migration as the ledger has it."""
+
+    migration: Migration
+    target_schema: str
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.migration.name
+
+
+async def known(connection: AsyncConnection) -> list[Known]:
+    """Return the migrations that the ledger knows; none where there is no ledger."""
+    if not await ledger.exists(connection):
+        return []
+    if await takeover.is_unnamed(connection):
+        schema = await takeover.schema_of_unnamed(connection)
+        return [Known(Migration(schema, unnamed=True), schema)]
+    columns = ledger.migrations.c
+    found = await connection.execute(sa.select(columns.name, columns.target_schema).order_by(columns.name))
+    return [Known(Migration(row.name), row.target_schema) for row in found]
+
+
+async def of_run(connection: AsyncConnection, wanted: Wanted) -> Migration:
+    """
+    Return the migration that ``run`` begins or goes on with.
+
+    Without a name it is the one that the ledger knows for the schema, or a new one with the schema's name.
+    """
+    if wanted.name is not None:
+        return Migration(wanted.name)
+    schema = wanted.schema or await _current_schema(connection) or "public"
+    found = _into(await known(connection), schema)
+    return Migration(found[0].name if len(found) == 1 else schema)
+
+
+async def chosen(connection: AsyncConnection, wanted: Wanted) -> Migration | None:
+    """
+    Return the migration that a command without a source means, or None if the ledger knows none of that name.
+
+    Without a name it is the one of the schema; without a schema the only one there is, or that of the first schema on
+    the search_path. Raises ConfigurationError if that leaves several.
+    """
+    there = await known(connection)
+    if wanted.name is not None:
+        return next((one.migration for one in there if one.name == wanted.name), None)
+    if wanted.schema is not None:
+        found = _into(there, wanted.schema)
+    elif len(there) > 1:
+        found = _into(there, await _current_schema(connection)) or there
+    else:
+        found = there
+    if len(found) > 1:
+        raise ConfigurationError(
+            f"the ledger knows several migrations: {', '.join(repr(one.name) for one in found)}",
+            next_step="Name one of them with --migration NAME, or MIGRATOR_MIGRATION.",
+            migrations=[one.name for one in found],
+        )
+    return found[0].migration if found else None
+
+
+async def to_change(connection: AsyncConnection, wanted: Wanted) -> Migration:
+    """
+    Return the migration that ``repair`` or ``reset`` means.
+
+    Where the ledger knows none at all there is nothing to change, and any name will do. Raises ConfigurationError if
+    it knows others, and as ``chosen`` does.
+    """
+    found = await chosen(connection, wanted)
+    if found is not None:
+        return Migration(found.name)  # to be named by the first transaction that writes
+    if there := await known(connection):
+        meant = repr(wanted.name) if wanted.name is not None else f"into the schema {wanted.schema!r}"
+        raise ConfigurationError(
+            f"the ledger knows no migration {meant}, but {', '.join(repr(one.name) for one in there)}",
+            next_step="Name one of these with --migration NAME, or MIGRATOR_MIGRATION.",
+        )
+    return await of_run(connection, wanted)
+
+
+async def adopt(target: Target) -> None:
+    """Bring a ledger of an earlier version up to date, where there is one."""
+    async with target.connect() as connection:
+        unnamed = await takeover.is_unnamed(connection)
+    if unnamed:
+        async with target.transaction() as connection:
+            await ledger.create(connection)
+
+
+def _into(there: Sequence[Known], schema: str | None) -> list[Known]:
+    """Return the migration that is named after the schema; where there is none, all that go into it."""
+    named = [one for one in there if one.name == one.target_schema == schema]
+    return named or [one for one in there if one.target_schema == schema]
+
+
+async def _current_schema(connection: AsyncConnection) -> str | None:
+    found: str | None = await connection.scalar(sa.text("SELECT current_schema()::text"))
+    return found
+
+
+async def register(connection: AsyncConnection, run: RunLedger, schema: str, version: str) -> None:
+    """Write the line of a migration where it has none; ``schema`` is that of its tables, as far as it is known."""
+    line = {"name": run.migration.name, "target_schema": schema, "version": version}
+    await connection.execute(insert(ledger.migrations).values(line).on_conflict_do_nothing())

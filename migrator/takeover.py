@@ -1,0 +1,92 @@
+"""
+A ledger that an earlier version made: it knew one migration, which had no name.
+
+It is brought up to date in the transaction that first writes to it. Until then it can be read.
+"""
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.errors import TargetRefused
+from migrator.names import quote_literal, quote_postgres
+
+_KEYS = {
+    "tables": "schema_name, table_name",
+    "chunks": "schema_name, table_name, position",
+    "seeded": "schema_name, table_name",
+    "state": "name",
+}
+"""Tables whose key begins with the migration, and what follows it there."""
+
+
+async def is_unnamed(connection: AsyncConnection) -> bool:
+    """Return whether there is a ledger, and it is of a version that knew one migration only."""
+    return bool(await connection.scalar(text(_IS_UNNAMED)))
+
+
+async def schema_of_unnamed(connection: AsyncConnection) -> str:
+    """
+    Return the schema that the lines of such a ledger are about: the name that its migration gets.
+
+    Raises TargetRefused if the lines name several schemas: then nothing tells which of them was completed.
+    """
+    schemas = (await connection.execute(text(_SCHEMAS))).scalars().all()
+    if len(schemas) > 1:
+        raise TargetRefused(
+            f"the ledger was made by an earlier version, and its lines are about several schemas: {', '.join(schemas)}",
+            next_step="Run `migrator reset` of the version that made it, which empties the tables of all these "
+            "schemas, then DROP SCHEMA migrator CASCADE, and migrate each schema with --target-schema.",
+            schemas=list(schemas),
+        )
+    return schemas[0] if schemas else str(await connection.scalar(text(_NAMED_OR_CURRENT)))
+
+
+async def take_over(connection: AsyncConnection) -> None:
+    """Give the ledger's lines the name of their migration. Raises TargetRefused as ``schema_of_unnamed`` does."""
+    schema = await schema_of_unnamed(connection)
+    name = quote_literal(schema)
+    for table in (*_KEYS, "runs", "parked"):
+        lines = f"migrator.{quote_postgres(table)}"
+        await connection.exec_driver_sql(f"ALTER TABLE {lines} ADD COLUMN migration text NOT NULL DEFAULT {name}")
+        await connection.exec_driver_sql(f"ALTER TABLE {lines} ALTER COLUMN migration DROP DEFAULT")
+        if table in _KEYS:
+            await connection.exec_driver_sql(
+                f"ALTER TABLE {lines} DROP CONSTRAINT {table}_pkey, ADD PRIMARY KEY (migration, {_KEYS[table]})"
+            )
+    await connection.exec_driver_sql(_MIGRATIONS)
+    await connection.execute(text(_ITS_LINE), {"schema": schema})
+
+
+_IS_UNNAMED = """
+SELECT to_regclass('migrator.state') IS NOT NULL AND NOT EXISTS (
+    SELECT FROM pg_attribute WHERE attrelid = to_regclass('migrator.state') AND attname = 'migration')
+"""
+
+# The foreign keys that were taken away may be those of tables elsewhere that point to the migration's.
+_SCHEMAS = """
+SELECT schema_name FROM migrator.tables UNION SELECT schema_name FROM migrator.chunks
+UNION SELECT schema_name FROM migrator.seeded
+UNION SELECT schema_name FROM migrator.parked WHERE kind <> 'foreign key'
+ORDER BY 1
+"""
+
+_NAMED_OR_CURRENT = """
+SELECT coalesce((SELECT settings ->> 'target_schema' FROM migrator.runs ORDER BY started_at DESC LIMIT 1),
+                current_schema(), 'public')
+"""
+
+_MIGRATIONS = """
+CREATE TABLE migrator.migrations (
+    name text PRIMARY KEY,
+    target_schema text NOT NULL,
+    source jsonb,
+    version text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+)
+"""
+
+_ITS_LINE = """
+INSERT INTO migrator.migrations (name, target_schema, version, created_at)
+SELECT :schema, :schema, coalesce((SELECT version FROM migrator.runs ORDER BY started_at LIMIT 1), ''),
+       coalesce((SELECT min(started_at) FROM migrator.runs), clock_timestamp())
+"""
