@@ -1,31 +1,44 @@
 """
-Asks PostgreSQL whether texts are values of a column, before anything is written.
+Says of texts whether they are values of a column and arrive as what they say, before anything is written.
 
-That is for types that only it can read, and for domains, whose CHECKs are its own.
+That is for types that only PostgreSQL can read, and for domains, whose CHECKs are its own.
 """
 
 import json
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import adbc_driver_postgresql.dbapi as adbc
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from migrator.address import TargetAddress
-from migrator.names import TableName, quote_literal
-from migrator.reading import ReadingSession
+from migrator.meaning import comparer, letter_for_letter, objection
+from migrator.names import TableName
+from migrator.spelling import ABOUT_VALUES, NoValue, Spelling
 from migrator.target import TargetColumn
+
+AT_ONCE = 5_000
+"""Different texts in one question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about the texts of a column."""
+
+    column: TargetColumn
+    exactly: bool
+    """Whether each has to mean what the server makes of it; otherwise it only has to be taken."""
+    most: int
+    """After so many texts that can't be carried no more are looked for."""
 
 
 class Judge:
     """Answers for the columns of one table, in a session that can only read. It connects when it is first asked."""
 
     def __init__(self, address: TargetAddress, table: TableName) -> None:
-        self._address = address
-        self._table = table
-        self._opened = ExitStack()
-        self._session: ReadingSession | None = None
-        self._types: dict[str, tuple[str, str]] = {}
+        self._spelling = Spelling(address, table)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -33,32 +46,40 @@ class Judge:
 
     def __exit__(self, *_details: object) -> None:
         """Close the session, if there is one."""
-        self._opened.close()
+        self._spelling.close()
 
-    def objection(self, column: TargetColumn, texts: Sequence[str]) -> str | None:
+    def objections(self, question: Question, texts: pa.Array) -> Mapping[int, str]:
         """
-        Return why ``texts`` can't all be values of ``column``; None if they can, each as it is.
+        Return the places in ``texts`` of those that can't be carried as they are, each with the reason.
 
         Raises what the ADBC driver raises if the server is lost.
         """
-        if not texts:
-            return None
-        session = self._connected()
-        declared, bare = self._types[column.name]
-        # A cast cuts and rounds what COPY would refuse or round: the value without length and precision shows that.
-        narrows = column.modifier >= 0 or column.type_name == "_float4"
-        # As text, since a row with a NULL in it is neither NULL nor NOT NULL (PostgreSQL, "Comparison Operators").
-        exact = f"v::{declared}::{bare} = v::{bare}" if narrows else f"v::{declared}::text IS NOT NULL"
-        try:
-            [(exact_all,)] = session.rows(
-                f"SELECT bool_and(coalesce({exact}, true)) FROM json_array_elements_text($1::json) AS given(v)",
-                [json.dumps(texts)],
-            )
-        except adbc.Error as error:
-            if not {error.sqlstate, (error.sqlstate or "")[:2]} & _ABOUT_VALUES:
-                raise
-            return f"can't become {column.declared}: {_said(error)}"
-        return None if exact_all else f"can't become {column.declared} exactly"
+        found: dict[int, str] = {}
+        for start in range(0, len(texts), AT_ONCE):
+            if len(found) < question.most:
+                some = texts[start : start + AT_ONCE]
+                found |= {start + place: reason for place, reason in self._objections(question, some).items()}
+        return found
+
+    def _objections(self, question: Question, texts: pa.Array) -> Mapping[int, str]:
+        name, declared = question.column.name, question.column.declared
+        answers = self._spelling.of(name, texts.to_pylist(), question.most)
+        found = {
+            place: f"can't become {declared}: {answer.reason}"
+            for place, answer in enumerate(answers)
+            if isinstance(answer, NoValue)
+        }
+        if not question.exactly:
+            return found
+        shape = self._spelling.type_of(name).shape
+        spelled = pa.array([None if isinstance(answer, NoValue) else answer for answer in answers], pa.string())
+        changed = _unlike(texts[: len(answers)], spelled, trusted=letter_for_letter(shape))
+        same = comparer(shape)
+        return found | {
+            place: objection(shape, declared)
+            for place in changed
+            if place not in found and not same(texts[place].as_py(), str(answers[place]))
+        }
 
     def folded(self, column: TargetColumn, texts: Sequence[str]) -> Sequence[str]:
         """
@@ -66,54 +87,27 @@ class Judge:
 
         Raises what the ADBC driver raises if the server is lost.
         """
-        session = self._connected()
+        if column.type_name != "citext":
+            spelled = self._spelling.of(column.name, texts, 1)
+            folded = [one for one in spelled if isinstance(one, str)]
+            return folded if len(folded) == len(texts) else texts
         # citext folds by the database's own collation, whatever the column's is (PostgreSQL, "citext", Limitations).
-        one = "lower(v)" if column.type_name == "citext" else f"v::{self._types[column.name][1]}::text"
         try:
-            rows = session.rows(
-                f"SELECT {one} FROM json_array_elements_text($1::json) WITH ORDINALITY AS given(v, place) "
-                "ORDER BY place",
-                [json.dumps(texts)],
-            )
+            rows = self._spelling.session.rows(_LOWER, [json.dumps(texts)])
         except adbc.Error as error:
-            if not {error.sqlstate, (error.sqlstate or "")[:2]} & _ABOUT_VALUES:
+            if not {error.sqlstate, (error.sqlstate or "")[:2]} & ABOUT_VALUES:
                 raise
             return texts
-        return [folded for (folded,) in rows]
-
-    def _connected(self) -> ReadingSession:
-        if self._session is None:
-            self._session = self._opened.enter_context(ReadingSession(self._address))
-            types = self._session.rows(_TYPES.format(table=quote_literal(self._table.quoted)))
-            self._types = {name: (declared, bare) for name, declared, bare in types}
-        return self._session
+        return [lowered for (lowered,) in rows]
 
 
-_ABOUT_VALUES = frozenset({"22", "23", "0A", "2F", "54", "42601", "XX000"})
-"""
-SQLSTATEs, and classes of them, that speak of a value: data exception, integrity (a domain's), not supported, limit.
-
-And what the input functions of extensions say, hstore's for one: a syntax error, or just an error.
-"""
+_LOWER = "SELECT lower(v) FROM json_array_elements_text($1::json) WITH ORDINALITY AS given(v, place) ORDER BY place"
 
 
-def _said(error: adbc.Error) -> str:
-    """Return the server's words without the value in them, which may not be shown."""
-    line = str(error).split("ERROR:")[-1].strip().splitlines()[0]
-    return line.split(': "')[0]
-
-
-# Without a modifier, `bit` as a keyword would mean bit(1): so types go by their qualified names.
-_TYPES = """
-WITH RECURSIVE base(attname, declared, oid) AS (
-    SELECT attname::text, format_type(atttypid, atttypmod), atttypid
-    FROM pg_attribute WHERE attrelid = {table}::regclass AND attnum > 0 AND NOT attisdropped
-    UNION ALL
-    SELECT base.attname, base.declared, t.typbasetype
-    FROM base JOIN pg_type t ON t.oid = base.oid WHERE t.typtype = 'd'
-)
-SELECT base.attname, base.declared,
-       CASE t.typname WHEN '_float4' THEN 'double precision[]'
-                      ELSE quote_ident(n.nspname) || '.' || quote_ident(t.typname) END AS bare
-FROM base JOIN pg_type t ON t.oid = base.oid AND t.typtype <> 'd' JOIN pg_namespace n ON n.oid = t.typnamespace
-"""
+def _unlike(texts: pa.Array, spelled: pa.Array, *, trusted: bool) -> list[int]:
+    """Return the places where the server's text differs; all of them where the same letters prove nothing."""
+    if not trusted:
+        return list(range(len(texts)))
+    equal = pc.fill_null(pc.equal(texts, spelled), fill_value=False)
+    places: list[int] = pc.indices_nonzero(pc.invert(equal)).to_pylist()
+    return places

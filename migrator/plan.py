@@ -76,8 +76,8 @@ class ColumnPlan:
 
     @cached_property
     def pair(self) -> Pair:
-        """What verification compares."""
-        return Pair(self.source_expression, self.target, self.timezone)
+        """What verification compares: the source's own text, before the copier has it restated."""
+        return Pair(rewritten(self.source.quoted, self.rule, self.target), self.target, self.timezone)
 
     @cached_property
     def conversion(self) -> Hashable:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from migrator.batches import scan
 from migrator.findings import Profile
-from migrator.judge import Judge
+from migrator.judge import Judge, Question
 from migrator.plan import ColumnPlan, TablePlan
 from migrator.scanning import Lane, ScanSession
 from migrator.types import Family, Losses, Unfit
@@ -78,8 +78,9 @@ def blame(  # noqa: PLR0913 - what is read, and how
             if trial.column.may_lose:
                 lost[trial.column] += len(losses)
                 losses = []
-            offenders = chain(_offenders(_objector(trial, arrays, judge), 0, len(batch)), losses)
-            for row, reason in islice(offenders, room):
+            struck = list(islice(_offenders(_objector(trial, arrays), 0, len(batch)), room))
+            judged = _judged(trial, arrays, {row for row, _ in struck}, judge, room - len(struck))
+            for row, reason in islice(chain(struck, judged, losses), room):
                 reasons.setdefault(reason, []).append(str(batch.column(0)[row].as_py()))
     return blamed, lost
 
@@ -115,17 +116,34 @@ def _offenders(objection: Objector, start: int, stop: int) -> Iterator[tuple[int
     yield from _offenders(objection, middle, stop)
 
 
-def _objector(trial: _Trial, arrays: Sequence[pa.Array], judge: Judge) -> Objector:
+def _objector(trial: _Trial, arrays: Sequence[pa.Array]) -> Objector:
     def objection(start: int, stop: int) -> str | None:
         target = trial.column.target
         try:
-            converted = trial.family.convert([array.slice(start, stop - start) for array in arrays], target)
+            trial.family.convert([array.slice(start, stop - start) for array in arrays], target)
         except Unfit as error:
             return str(error)
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             return "is not valid UTF-8" if "UTF8" in str(error) else f"can't become {target.declared} exactly"
-        if not trial.column.asks_server:
-            return None
-        return judge.objection(target, pc.unique(pc.cast(converted, pa.string())).drop_null().to_pylist())
+        return None
 
     return objection
+
+
+def _judged(
+    trial: _Trial, arrays: Sequence[pa.Array], struck: set[int], judge: Judge, room: int
+) -> Iterator[tuple[int, str]]:
+    """Yield the rows, those ``struck`` left out, to which PostgreSQL objects or which it would make others of."""
+    if not trial.column.asks_server or room <= 0:
+        return
+    rows = pa.array((row for row in range(len(arrays[0])) if row not in struck), pa.int64())
+    given = arrays if not struck else [array.take(rows) for array in arrays]
+    converted = pc.cast(trial.family.convert(given, trial.column.target), pa.string())
+    different = converted.dictionary_encode()
+    question = Question(trial.column.target, trial.column.family.asks_server, room)
+    objections = judge.objections(question, different.dictionary)
+    if not objections:
+        return
+    for row, place in zip(rows.to_pylist(), different.indices.to_pylist(), strict=True):
+        if place in objections:
+            yield row, objections[place]

@@ -65,13 +65,15 @@ def _from_moment(expression: str) -> str:
     """Write SQLAlchemy's form of an interval, a moment so long after 1970, as days and microseconds."""
     form = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9].[0-9][0-9][0-9][0-9][0-9][0-9]"
     seconds = "unixepoch(substr(given, 1, 19))"
+    # SQLite takes the 31st of any month, and 24:00 (SQLite, "Date And Time Functions"): the way back shows those.
+    is_one = f"datetime({seconds}, 'unixepoch') IS substr(given, 1, 19)"
     within_day = f"(({seconds} % 86400 + 86400) % 86400)"
     interval = (
         f"(({seconds} - {within_day}) / 86400) || ' days ' || "
         f"printf('%02d:%02d:%02d', {within_day} / 3600, {within_day} / 60 % 60, {within_day} % 60) || substr(given, 20)"
     )
     return (
-        f"(SELECT CASE WHEN typeof(given) = 'text' AND given GLOB '{form}' THEN coalesce({interval}, given) "
+        f"(SELECT CASE WHEN typeof(given) = 'text' AND given GLOB '{form}' AND {is_one} THEN {interval} "
         f"ELSE given END FROM (SELECT {expression} AS given))"
     )
 

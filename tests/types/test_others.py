@@ -85,7 +85,7 @@ CASES: dict[str, tuple[str, dict[str, tuple[object, object]]]] = {
         {
             "three": ("101", "101"),
             "four": ("1011", "can't become bit(3) exactly"),
-            "digits": ("12", 'can\'t become bit(3): "2" is not a valid binary digit'),
+            "digits": ("12", 'can\'t become bit(3): "…" is not a valid binary digit'),
         },
     ),
     "money": (

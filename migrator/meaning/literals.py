@@ -1,0 +1,178 @@
+"""
+The text of arrays, composites, ranges and multiranges, taken apart.
+
+Only the outer form is read here (PostgreSQL, "Arrays", "Composite Types", "Range Types"): what comes out are the texts
+of the parts. A text that is none of these raises ValueError.
+"""
+
+import re
+from dataclasses import dataclass
+
+Nested = list["str | Nested | None"]
+
+_BLANKS = " \t\n\r\v\f"
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """The elements of an array, nested as its dimensions are; None is NULL."""
+
+    lower: tuple[int, ...]
+    """Where each dimension begins; empty if all begin with 1, as they do where nothing else is said."""
+    items: Nested
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The bounds of a range; None has no end."""
+
+    lower: str | None
+    upper: str | None
+    with_lower: bool
+    with_upper: bool
+    empty: bool = False
+
+
+_EMPTY = Range(None, None, with_lower=False, with_upper=False, empty=True)
+_BOUNDS = re.compile(r"((?:\[[+-]?[0-9]+(?::[+-]?[0-9]+)?\])+)[ \t\n\r\v\f]*=")
+_BOUND = re.compile(r"\[(?:([+-]?[0-9]+):)?[+-]?[0-9]+\]")
+
+
+def _tokens(delimiter: str) -> re.Pattern[str]:
+    apart = re.escape(delimiter)
+    return re.compile(
+        rf'[ \t\n\r\v\f]*(?:([{{}}])|({apart})|"((?:[^"\\]|\\.)*)"[ \t\n\r\v\f]*|([^"\\{{}}{apart}]+))', re.DOTALL
+    )
+
+
+_TOKENS = {delimiter: _tokens(delimiter) for delimiter in ",;"}
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
+
+def array(text: str, delimiter: str = ",") -> Array:
+    """Return the elements of an array's text; raises ValueError for what is none."""
+    body = text.strip(_BLANKS)
+    lower: tuple[int, ...] = ()
+    if bounds := _BOUNDS.match(body):
+        lower = tuple(int(bound or 1) for bound in _BOUND.findall(bounds[1]))
+        body = body[bounds.end() :].lstrip(_BLANKS)
+    if not body.startswith("{") or not body.endswith("}"):
+        raise ValueError("no array")
+    return Array(lower if set(lower) - {1} else (), _items(body, delimiter))
+
+
+def _items(body: str, delimiter: str) -> Nested:
+    if '"' not in body and "\\" not in body and "{" not in body[1:] and body.index("}") == len(body) - 1:
+        inner = body[1:-1].strip(_BLANKS)
+        return [_bare(item) for item in inner.split(delimiter)] if inner else []
+    outermost: Nested = []
+    stack = [outermost]
+    at = 0
+    tokens = _TOKENS[delimiter]
+    while at < len(body):
+        token = tokens.match(body, at)
+        if token is None:
+            raise ValueError("no array")
+        at = token.end()
+        bracket, _, quoted, bare = token.groups()
+        if bracket == "{":
+            inside: Nested = []
+            stack[-1].append(inside)
+            stack.append(inside)
+        elif bracket == "}":
+            stack.pop()
+            if not stack:
+                raise ValueError("no array")
+        elif quoted is not None:
+            stack[-1].append(_ESCAPED.sub(r"\1", quoted) if "\\" in quoted else quoted)
+        elif bare is not None and bare.strip(_BLANKS):
+            stack[-1].append(_bare(bare))
+    if len(stack) > 1 or len(outermost) != 1 or not isinstance(outermost[0], list):
+        raise ValueError("no array")
+    return outermost[0]
+
+
+def _bare(item: str) -> str | None:
+    item = item.strip(_BLANKS)
+    return None if item.upper() == "NULL" else item
+
+
+_FIELD = re.compile(r'(?:"(?:[^"\\]|\\.|"")*"|\\.|[^,)\]"\\])*', re.DOTALL)
+_FIELD_OF_RECORD = re.compile(r'(?:"(?:[^"\\]|\\.|"")*"|\\.|[^,)"\\])*', re.DOTALL)
+_PIECE = re.compile(r'"((?:[^"\\]|\\.|"")*)"|\\(.)|([^"\\]+)', re.DOTALL)
+_IN_QUOTES = re.compile(r'\\(.)|"(")', re.DOTALL)
+
+
+def record(text: str) -> list[str | None]:
+    """Return the columns of a composite's text, None for NULL; raises ValueError for what is none."""
+    body = text.strip(_BLANKS)
+    if not body.startswith("("):
+        raise ValueError("no composite")
+    fields: list[str | None] = []
+    at = 0
+    while at == 0 or body[at : at + 1] == ",":
+        field, at = _field(_FIELD_OF_RECORD, body, at + 1)
+        fields.append(field)
+    if body[at:] != ")":
+        raise ValueError("no composite")
+    return fields
+
+
+def one_range(text: str) -> Range:
+    """Return the bounds of a range's text; raises ValueError for what is none."""
+    found, end = _range(text, 0)
+    if text[end:].strip(_BLANKS):
+        raise ValueError("no range")
+    return found
+
+
+def ranges(text: str) -> list[Range]:
+    """Return the ranges of a multirange's text; raises ValueError for what is none."""
+    body = text.strip(_BLANKS)
+    if not body.startswith("{") or not body.endswith("}"):
+        raise ValueError("no multirange")
+    body = body[1:-1].strip(_BLANKS)
+    found: list[Range] = []
+    at = 0
+    while at < len(body):
+        one, at = _range(body, at)
+        found.append(one)
+        rest = body[at:].lstrip(_BLANKS)
+        if rest and not rest.startswith(","):
+            raise ValueError("no multirange")
+        at = len(body) - len(rest) + 1
+    return found
+
+
+def _range(text: str, at: int) -> tuple[Range, int]:
+    at = len(text) - len(text[at:].lstrip(_BLANKS))
+    if text[at : at + 5].lower() == "empty":
+        return _EMPTY, at + 5
+    opening = text[at : at + 1]
+    lower, at = _field(_FIELD, text, at + 1)
+    if opening not in {"[", "("} or text[at : at + 1] != ",":
+        raise ValueError("no range")
+    upper, at = _field(_FIELD, text, at + 1)
+    closing = text[at : at + 1]
+    if closing not in {"]", ")"}:
+        raise ValueError("no range")
+    # What has no end does not include it, whatever the bracket says (PostgreSQL, "Range Types", infinite ranges).
+    with_lower, with_upper = opening == "[" and lower is not None, closing == "]" and upper is not None
+    return Range(lower, upper, with_lower=with_lower, with_upper=with_upper), at + 1
+
+
+def _field(pattern: re.Pattern[str], text: str, at: int) -> tuple[str | None, int]:
+    """Return the text of a field or bound that begins at ``at``, None if there is none, and where it ends."""
+    matched = pattern.match(text, at)
+    if matched is None or matched.end() == at:
+        return None, at
+    raw = matched[0]
+    if '"' not in raw and "\\" not in raw:
+        return raw, matched.end()
+    pieces = (
+        _IN_QUOTES.sub(lambda escape: escape[1] or escape[2], quoted)
+        if bare is None and escaped is None
+        else escaped or bare
+        for quoted, escaped, bare in (piece.groups() for piece in _PIECE.finditer(raw))
+    )
+    return "".join(pieces), matched.end()

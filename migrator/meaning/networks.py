@@ -1,0 +1,45 @@
+"""Addresses of networks and of network cards as text (PostgreSQL, "Network Address Types")."""
+
+import re
+from ipaddress import ip_address
+
+_PREFIX = re.compile(r"[0-9]{1,3}")
+_CARDS = re.compile(
+    r"[0-9a-f]{2}(?:([:-])[0-9a-f]{2})(?:\1[0-9a-f]{2}){4}|[0-9a-f]{6}[:-]?[0-9a-f]{6}|[0-9a-f]{4}([.-])[0-9a-f]{4}\2[0-9a-f]{4}",
+    re.IGNORECASE,
+)
+_CARDS_OF_8 = re.compile(
+    r"[0-9a-f]{2}(?:([:-])[0-9a-f]{2})(?:\1[0-9a-f]{2}){6}|[0-9a-f]{8}[:-]?[0-9a-f]{8}"
+    r"|[0-9a-f]{4}([.-])[0-9a-f]{4}\2[0-9a-f]{4}\2[0-9a-f]{4}",
+    re.IGNORECASE,
+)
+_NO_DIGITS = re.compile(r"[^0-9a-fA-F]")
+
+
+def network(text: str) -> tuple[int, int, int]:
+    """Return version, address and prefix; without one a host's. An IPv4 address has all its four parts."""
+    address, slash, prefix = text.partition("/")
+    if "%" in address:  # a zone, which PostgreSQL does not keep
+        raise ValueError("no address")
+    found = ip_address(address)
+    if not slash:
+        return found.version, int(found), found.max_prefixlen
+    if not _PREFIX.fullmatch(prefix) or int(prefix) > found.max_prefixlen:
+        raise ValueError("no prefix")
+    return found.version, int(found), int(prefix)
+
+
+def card(text: str) -> str:
+    """Return the twelve digits of a card's address."""
+    return _digits(_CARDS, text)
+
+
+def card_of_8(text: str) -> str:
+    """Return the sixteen digits of an address of eight bytes. One of six would be filled up, so it is none."""
+    return _digits(_CARDS_OF_8, text)
+
+
+def _digits(pattern: re.Pattern[str], text: str) -> str:
+    if not pattern.fullmatch(text):
+        raise ValueError("no address of a card")
+    return _NO_DIGITS.sub("", text).lower()

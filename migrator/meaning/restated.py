@@ -1,0 +1,59 @@
+"""
+The forms in which applications keep values in SQLite, written as PostgreSQL reads them; for the comparison.
+
+The copier has SQLite do the same, in SQL. This is done apart from it, so that a mistake in one shows as a difference.
+"""
+
+import json
+import re
+from datetime import datetime
+from typing import NoReturn
+
+from migrator.meaning.shape import Kind, Shape
+
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} ([0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6})", re.ASCII)
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - SQLAlchemy's has no zone
+_AS_IT_IS = re.compile(r"[^\s\"\\{},]+")
+
+
+def restated(shape: Shape, text: str) -> str:
+    """Return a list in JSON as an array's text, and SQLAlchemy's moment as an interval; anything else as it is."""
+    if shape.kind is Kind.ARRAY and text.lstrip(" ").startswith("["):
+        return _array(text)
+    if shape.name == "interval" and (matched := _MOMENT.fullmatch(text)):
+        return _interval(text, matched[1])
+    return text
+
+
+def _array(text: str) -> str:
+    try:
+        items = json.loads(text, parse_int=str, parse_float=str, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(items, list) or any(isinstance(item, list | dict) for item in items):
+        return text
+    return "{" + ",".join(map(_element, items)) + "}"
+
+
+def _element(item: object) -> str:
+    if item is None:
+        return "NULL"
+    if isinstance(item, bool):
+        return "true" if item else "false"
+    text = str(item)
+    if _AS_IT_IS.fullmatch(text) and text.upper() != "NULL":
+        return text  # as array_out writes it
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(word)
+
+
+def _interval(text: str, clock: str) -> str:
+    try:
+        days = (datetime.fromisoformat(text[:10]) - _EPOCH).days
+        datetime.fromisoformat(text)
+    except ValueError:  # no such day, no such hour
+        return text
+    return f"{days} days {clock}"

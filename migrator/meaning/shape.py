@@ -1,0 +1,113 @@
+"""What a column's type is made of: scalars, and what arrays, ranges and composites hold."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from migrator.names import TableName, quote_literal
+
+
+class Kind(StrEnum):
+    """How the text of a type is built (PostgreSQL, "System Catalogs", pg_type)."""
+
+    SCALAR = "scalar"
+    ARRAY = "array"
+    RANGE = "range"
+    MULTIRANGE = "multirange"
+    RECORD = "record"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A type, with its parts; a domain is the type that it is over."""
+
+    kind: Kind
+    name: str
+    """``pg_type.typname`` of a scalar that PostgreSQL or a known extension defines; empty for any other."""
+    parts: tuple["Shape", ...] = ()
+    """Of an array its element, of a range what it is over, of a multirange its range, of a composite its columns."""
+    delimiter: str = ","
+    """Between the elements of an array of these."""
+
+    def holds(self, name: str) -> bool:
+        """Return whether the type, or anything in it, is the scalar ``name``."""
+        return self.name == name or any(part.holds(name) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class TypeRow:
+    """A line of the answer to ``types_statement``."""
+
+    number: int
+    kind: str
+    name: str
+    delimiter: str
+    parts: str
+    """Numbers of the types that it is made of, with blanks between them."""
+
+
+def types_statement(table: TableName) -> str:
+    """Return SQL for all types that the table's columns are made of, as ``TypeRow`` has them."""
+    return _TYPES.format(table=quote_literal(table.quoted))
+
+
+def columns_statement(table: TableName) -> str:
+    """Return SQL for the table's columns: name, declared type, number of the type."""
+    return _COLUMNS.format(table=quote_literal(table.quoted))
+
+
+def shapes(types: Iterable[TypeRow]) -> Mapping[int, Shape]:
+    """Return the shape of each type by its number. Types refer to each other, never in a circle."""
+    rows = {row.number: row for row in types}
+    made: dict[int, Shape] = {}
+
+    def made_of(number: int) -> Shape:
+        if number not in made:
+            row = rows[number]
+            parts = tuple(made_of(int(part)) for part in row.parts.split())
+            made[number] = parts[0] if row.kind == "domain" else Shape(Kind(row.kind), row.name, parts, row.delimiter)
+        return made[number]
+
+    return {number: made_of(number) for number in rows}
+
+
+_COLUMNS = """
+SELECT attname::text, format_type(atttypid, atttypmod), atttypid::bigint
+FROM pg_attribute WHERE attrelid = {table}::regclass AND attnum > 0 AND NOT attisdropped
+"""
+
+# An array is what array_in reads: int2vector has elements too, and a text form of its own. Multiranges are new in 14,
+# hence the way over JSON. A range of the application's own has no name here, since
+# nobody knows its canonical form: it is compared as it stands.
+_TYPES = """
+WITH RECURSIVE reached(oid) AS (
+    SELECT atttypid FROM pg_attribute WHERE attrelid = {table}::regclass AND attnum > 0 AND NOT attisdropped
+    UNION
+    SELECT part.oid FROM reached JOIN pg_type t ON t.oid = reached.oid
+    CROSS JOIN LATERAL (
+        SELECT t.typbasetype AS oid WHERE t.typtype = 'd'
+        UNION ALL SELECT t.typelem WHERE t.typinput = 'array_in'::regproc
+        UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE r.rngtypid = t.oid
+        UNION ALL SELECT r.rngtypid FROM pg_range r WHERE to_jsonb(r) ->> 'rngmultitypid' = t.oid::text
+        UNION ALL SELECT a.atttypid FROM pg_attribute a
+                  WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+    ) part
+)
+SELECT t.oid::bigint,
+       CASE WHEN t.typtype = 'd' THEN 'domain' WHEN t.typtype = 'c' THEN 'record' WHEN t.typtype = 'r' THEN 'range'
+            WHEN t.typtype = 'm' THEN 'multirange' WHEN t.typinput = 'array_in'::regproc THEN 'array'
+            ELSE 'scalar' END,
+       CASE WHEN t.typtype IN ('b', 'r') AND (t.typnamespace = 'pg_catalog'::regnamespace OR EXISTS (
+                SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+                WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.refclassid = 'pg_extension'::regclass
+                AND e.extname = t.typname)) THEN t.typname::text ELSE '' END,
+       t.typdelim::text,
+       CASE WHEN t.typtype = 'd' THEN t.typbasetype::text
+            WHEN t.typtype = 'c' THEN coalesce((SELECT string_agg(a.atttypid::text, ' ' ORDER BY a.attnum)
+                 FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped), '')
+            WHEN t.typtype = 'r' THEN (SELECT r.rngsubtype::text FROM pg_range r WHERE r.rngtypid = t.oid)
+            WHEN t.typtype = 'm' THEN (SELECT r.rngtypid::text FROM pg_range r
+                 WHERE to_jsonb(r) ->> 'rngmultitypid' = t.oid::text)
+            WHEN t.typinput = 'array_in'::regproc THEN t.typelem::text ELSE '' END
+FROM reached JOIN pg_type t ON t.oid = reached.oid
+"""

@@ -1,0 +1,103 @@
+"""Documents, bytes and keys as text: what they say apart from how they are written."""
+
+import json
+import re
+from decimal import Decimal
+from typing import NoReturn
+
+from migrator.meaning.numbers import decimal
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}")
+_BITS = re.compile(r"[01]*")
+_ESCAPE = re.compile(rb"\\(?:(\\)|([0-3][0-7]{2})|)")
+_HSTORE = re.compile(
+    r'\s*("(?:[^"\\]|\\.)*"|[^\s"\\=>,]+)\s*=>\s*("(?:[^"\\]|\\.)*"|[^\s"\\=>,]+)\s*(?:,(?=.)|$)', re.DOTALL
+)
+_NUMBERS = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|infinity|nan", re.IGNORECASE)
+
+
+def exact(text: str) -> str:
+    """Return the text itself."""
+    return text
+
+
+def padded(text: str) -> str:
+    """Return the text of ``char(n)``: blanks at its end are padding (PostgreSQL, "Character Types")."""
+    return text.rstrip(" ")
+
+
+def bits(text: str) -> str:
+    """Return the binary digits; other spellings of a bit string are none here."""
+    if not _BITS.fullmatch(text):
+        raise ValueError("no bits")
+    return text
+
+
+def uuid(text: str) -> str:
+    """Return the 32 digits."""
+    if not _UUID.fullmatch(text):
+        raise ValueError("no UUID")
+    return text.replace("-", "").lower()
+
+
+def octets(text: str) -> bytes:
+    """Return the bytes of a text in hexadecimal or escape form (PostgreSQL, "Binary Data Types")."""
+    if text.startswith("\\x"):
+        return bytes.fromhex(text[2:])
+    return _ESCAPE.sub(_octet, text.encode())
+
+
+def _octet(escape: re.Match[bytes]) -> bytes:
+    if escape[1]:
+        return b"\\"
+    if escape[2]:
+        return bytes([int(escape[2], 8)])
+    raise ValueError("no escape of a byte")
+
+
+def document(text: str) -> object:
+    """Return a JSON document's value, its numbers exact. A key that is there twice raises: one would be lost."""
+    return json.loads(
+        text, object_pairs_hook=_object, parse_int=_number, parse_float=_number, parse_constant=_no_number
+    )
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key twice")
+    return found
+
+
+def _number(text: str) -> tuple[str, Decimal | str]:
+    return "number", decimal(text)  # marked: JSON's true is no 1
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+def pairs(text: str) -> dict[str, str | None]:
+    """Return the pairs of an ``hstore``; a key that is there twice raises, since only one of its values is kept."""
+    found: dict[str, str | None] = {}
+    at = 0
+    while text[at:].strip():
+        pair = _HSTORE.match(text, at)
+        if pair is None:
+            raise ValueError("no pairs")
+        key, value = _word(pair[1]), None if pair[2].upper() == "NULL" else _word(pair[2])
+        if key in found:
+            raise ValueError("a key twice")
+        found[key] = value
+        at = pair.end()
+    return found
+
+
+def _word(given: str) -> str:
+    return re.sub(r"\\(.)", r"\1", given[1:-1], flags=re.DOTALL) if given.startswith('"') else given
+
+
+def figure(text: str) -> tuple[str, list[str]]:
+    """Return what stands between the numbers of a geometric text, without blanks, and the numbers."""
+    bare = re.sub(r"\s", "", text)
+    return _NUMBERS.sub("#", bare), _NUMBERS.findall(bare)

@@ -1,0 +1,125 @@
+"""
+How PostgreSQL writes the texts of a column, asked in a session that can only read.
+
+A text is read by the input functions of the column's own type, length and precision included, and a domain's CHECKs are
+tried. Nothing here says whether the answer means what the text did: that is for ``meaning``.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import adbc_driver_postgresql.dbapi as adbc
+
+from migrator.address import TargetAddress
+from migrator.meaning.shape import Shape, TypeRow, columns_statement, shapes, types_statement
+from migrator.names import TableName
+from migrator.reading import ReadingSession
+from migrator.retry import is_transient
+
+
+@dataclass(frozen=True, slots=True)
+class TypeOfColumn:
+    """What the catalogs say of a column's type."""
+
+    declared: str
+    """As PostgreSQL writes it, length and precision included."""
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class NoValue:
+    """Why a text is no value of the column: the server's words, without the value, which may not be shown."""
+
+    reason: str
+
+
+class Spelling:
+    """Asks about the columns of one table. It connects when it is first asked."""
+
+    def __init__(self, address: TargetAddress, table: TableName) -> None:
+        self._address = address
+        self._table = table
+        self._opened = ExitStack()
+        self._session: ReadingSession | None = None
+        self._columns: Mapping[str, TypeOfColumn] = {}
+
+    def close(self) -> None:
+        """Close the session, if there is one."""
+        self._opened.close()
+
+    @property
+    def session(self) -> ReadingSession:
+        """The session, opened now if it isn't yet; raises what the ADBC driver raises."""
+        if self._session is None:
+            self._session = self._opened.enter_context(ReadingSession(self._address))
+            types = shapes(TypeRow(*row) for row in self._session.rows(types_statement(self._table)))
+            self._columns = {
+                name: TypeOfColumn(declared, types[number])
+                for name, declared, number in self._session.rows(columns_statement(self._table))
+            }
+        return self._session
+
+    def type_of(self, column: str) -> TypeOfColumn:
+        """Return what the catalogs say of the type of ``column``."""
+        self.session  # noqa: B018 - what it opens, it asks
+        return self._columns[column]
+
+    def of(self, column: str, texts: Sequence[str], most: int | None = None) -> list[str | NoValue]:
+        """
+        Return each text as the type of ``column`` writes it; after ``most`` texts that are no values, no more.
+
+        Raises what the ADBC driver raises if the server is lost.
+        """
+        spelled: list[str | NoValue] = []
+        refused = 0
+        waiting = [texts]
+        while waiting and (most is None or refused < most):
+            some = waiting.pop()
+            answer = self._ask(column, some)
+            if isinstance(answer, list):
+                spelled += answer
+            elif len(some) > 1:
+                middle = len(some) // 2
+                waiting += [some[middle:], some[:middle]]
+            else:
+                spelled.append(answer)
+                refused += 1
+        return spelled
+
+    def _ask(self, column: str, texts: Sequence[str]) -> list[str | NoValue] | NoValue:
+        """Return all spellings, or why at least one of the texts is no value."""
+        if not texts:
+            return []
+        statement = (
+            f"SELECT CAST(v AS {self.type_of(column).declared})::text AS spelled "
+            "FROM json_array_elements_text($1::json) WITH ORDINALITY AS given(v, place) ORDER BY place"
+        )
+        try:
+            found: list[str | NoValue] = self.session.table(statement, (json.dumps(texts),))["spelled"].to_pylist()
+        except (adbc.Error, UnicodeError) as error:
+            if is_transient(error):  # it says nothing about the texts
+                raise
+            if isinstance(error, adbc.Error) and not {error.sqlstate, (error.sqlstate or "")[:2]} & ABOUT_VALUES:
+                raise
+            return NoValue(_said(error, texts[0]))
+        return found
+
+
+ABOUT_VALUES = frozenset({"22", "23", "0A", "2F", "54", "42601", "XX000"})
+"""
+SQLSTATEs, and classes of them, that speak of a value: data exception, integrity (a domain's), not supported, limit.
+
+And what the input functions of extensions say, hstore's for one: a syntax error, or just an error.
+"""
+
+
+def _said(error: Exception, text: str) -> str:
+    """Return the server's words without what they quote of the ``text``, which may not be shown."""
+    line = str(error).split("ERROR:")[-1].strip().splitlines()[0].split(': "')[0]
+    return _QUOTED.sub(lambda quoted: '"…"' if quoted[1] in text else quoted[0], line)
+
+
+_QUOTED = re.compile(r'"([^"]*)"')
