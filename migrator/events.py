@@ -55,6 +55,10 @@ class Event(StrEnum):
         "values.remarked",
         "Values arrive as they are, but one should know of them: table, column, reason, count, keys.",
     )
+    CONSTRAINT_UNTRIED = (
+        "constraint.untried",
+        "Rows couldn't be held against something of the target beforehand: table, constraints, reason.",
+    )
     VALUES_REWRITTEN = (
         "values.rewritten",
         "A rule turns values of the source into others: table, column, rows, rule; years, if numbers become moments.",

@@ -30,6 +30,7 @@ from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
 from migrator.rehearsal import Part, Rehearsed, prepare, rehearse, rehearse_alike
 from migrator.scanning import ScanSession
+from migrator.server_check import bench_of, refused_by_server
 from migrator.source import Source
 from migrator.survey import Survey, measure, survey
 from migrator.target import Target
@@ -52,6 +53,7 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
     """
     async with target.connect() as connection:
         keys = await keys_of(connection, plan.schema)
+    bench = await bench_of(target, plan, bounds.batch_bytes, showing)
 
     tables = {table.name: table for table in plan.tables}
 
@@ -77,9 +79,18 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
                 found = await ask(crew, look_at_once, [(table, outlines[table.name].profile) for table in lot])
             else:
                 found = [await look_in_pieces(lot[0], first.profile, first.pieces)]
+            found = [await judged(*both) for both in zip(lot, found, strict=True)]
             for one in found:
                 progress.advance(str(one.profile.table), one.profile.rows, one.profile.bytes)
             return found
+
+        async def judged(table: TablePlan, found: Survey) -> Survey:
+            if not bench.has_to_judge(table.name):
+                return found
+            known = {finding.column for finding in found.findings if finding.refuses}
+            async with crew.hand() as reading:
+                refused = await refused_by_server(reading, bench, table, found.profile, known)
+            return replace(found, findings=(*found.findings, *refused))
 
         def size_if_whole(table: TablePlan) -> Profile | None:
             outline = outlines[table.name]

@@ -116,7 +116,10 @@ async def test_another_source_does_not_go_on_with_the_first_ones_rows(
     """Half of one file and half of another would be neither: the job says what is different, and stops."""
     script = "CREATE TABLE a (id INTEGER PRIMARY KEY); CREATE TABLE b (id INTEGER PRIMARY KEY)"
     first = make_sqlite(script, {"a": [(1,)], "b": [(7,)]})
-    await database.execute("CREATE TABLE a (id int); CREATE TABLE b (id int CHECK (id < 5))")
+    await database.execute(
+        "CREATE FUNCTION holds() RETURNS boolean LANGUAGE sql AS 'SELECT false';"
+        "CREATE TABLE a (id int); CREATE TABLE b (id int CHECK (holds()))"
+    )
     with pytest.raises(TargetRefused):
         await job.run(settings_of(first, database, jobs=1, chunk_bytes=100), Silent())
     second = make_sqlite(script, {"a": [(n,) for n in range(9999)], "b": [(1,)]}, file=tmp_path / "other.db")
@@ -196,7 +199,9 @@ async def test_rows_that_migrations_seeded_give_way(dryad_file: Path, database: 
 async def test_an_error_says_where_it_happened(make_sqlite: MakeSqlite, database: Database) -> None:
     """The failing stage is among the facts, and in the ledger the run has ended with its exit code."""
     source = make_sqlite("CREATE TABLE a (id INTEGER)", {"a": [(1,)]})
-    await database.execute("CREATE TABLE a (id int CHECK (id > 1))")
+    await database.execute(
+        "CREATE FUNCTION holds() RETURNS boolean LANGUAGE sql AS 'SELECT false';CREATE TABLE a (id int CHECK (holds()))"
+    )
     settings = settings_of(source, database)
     with pytest.raises(MigratorError) as caught:
         await job.run(settings, Silent())

@@ -70,7 +70,7 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
     for change in (change for one in surveys for change in one.profile.changes):
         log.info(Event.VALUES_REWRITTEN, **asdict(change))
     for remark in (finding for finding in findings if not finding.refuses):
-        log.warning(Event.VALUES_REMARKED, **remark.to_json())
+        log.warning(Event.VALUES_REMARKED, message=remark.line(), **remark.to_json())
     refuse(findings)
     found = {one.profile.table: one for one in surveys}
     profiles = {name: one.profile for name, one in found.items()}
@@ -111,7 +111,7 @@ def refuse(findings: list[Finding]) -> None:
     """Raise ValuesRefused if any finding stands in the way; each is an event of its own before that."""
     findings = [finding for finding in findings if finding.refuses]
     for finding in findings:
-        log.error(Event.VALUES_REFUSED, **finding.to_json())
+        log.error(Event.VALUES_REFUSED, message=finding.line(), **finding.to_json())
     if findings:
         columns = {(finding.table, finding.column) for finding in findings}
         holding = "1 column holds" if len(columns) == 1 else f"{len(columns)} columns hold"

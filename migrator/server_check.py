@@ -1,0 +1,230 @@
+"""
+The part of preflight that PostgreSQL itself has to judge: which rows its constraints, indexes and encoding refuse.
+
+Which of them can matter for a table is read from the catalogs and from the sizes of the source's values; most tables
+have none. The columns that the rest is about are shown to PostgreSQL (``trial_load``).
+"""
+
+import asyncio
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.blocking import Blocking
+from migrator.closer_look import hits
+from migrator.constraints import Constraint, Judged, Kind, judged_of
+from migrator.events import Event
+from migrator.examples import Showing, Teller, is_row, key_lane
+from migrator.findings import Finding, Profile
+from migrator.names import TableName
+from migrator.plan import ColumnPlan, Plan, TablePlan
+from migrator.retry import is_transient, plainly, sqlstate_of
+from migrator.rules import ColumnRule
+from migrator.scanning import ScanSession
+from migrator.target import Target, TargetColumn
+from migrator.trial_load import ROW, Offence, Trial, try_rows
+from migrator.types import family_of
+
+log = structlog.get_logger()
+
+_MOST_NAMED = 1_000
+"""Rows of a table that are named for one constraint."""
+_NOT_TRIED = frozenset({"42501", "25006", "53200", "0A000", "42P01", "42703", "42P16", "42P17", "42601"})
+"""SQLSTATEs by which a trial table can't be made: no privilege, a standby, out of locks, an unusual definition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What the target's tables are judged by, and how rows are read and shown."""
+
+    target: Target
+    judged: dict[TableName, Judged]
+    encoding: str
+    planned: frozenset[str]
+    """The tables whose rows come from the source."""
+    batch_bytes: int
+    showing: Showing
+
+    def has_to_judge(self, table: TableName) -> bool:
+        """Return whether there may be something about the table that only PostgreSQL can judge."""
+        return table in self.judged or self.encoding != "UTF8"
+
+
+async def bench_of(target: Target, plan: Plan, batch_bytes: int, showing: Showing) -> Bench:
+    """Return what the planned tables are judged by; asks the catalogs."""
+    async with target.connect() as connection:
+        judged = await judged_of(connection, plan.schema)
+        encoding = str(await connection.scalar(text("SELECT pg_catalog.current_setting('server_encoding')")))
+        planned = await _spelled(connection, [table.name for table in plan.tables])
+    return Bench(target, judged, encoding, planned, batch_bytes, showing)
+
+
+async def _spelled(connection: AsyncConnection, names: Sequence[TableName]) -> frozenset[str]:
+    """Return names as the catalogs' definitions have them: quoted where that is needed."""
+    found = await connection.execute(
+        text(
+            "SELECT format('%I.%I', s, t) FROM unnest(CAST(:schemas AS text[]), CAST(:tables AS text[])) AS name(s, t)"
+        ),
+        {"schemas": [name.schema for name in names], "tables": [name.name for name in names]},
+    )
+    return frozenset(found.scalars())
+
+
+async def refused_by_server(
+    reading: Blocking[ScanSession], bench: Bench, table: TablePlan, profile: Profile, known: Collection[str]
+) -> list[Finding]:
+    """
+    Return what PostgreSQL would refuse of a table's rows, as far as nobody else can know.
+
+    ``known`` are the source's columns that have values which are refused anyway: these aren't tried. What can't be
+    tried is a warning in the log. Raises what scanning and sending raise.
+    """
+    judged = bench.judged.get(table.name, Judged())
+    if judged.unstable and profile.rows:
+        log.warning(
+            Event.CONSTRAINT_UNTRIED, table=str(table.name), constraints=list(judged.unstable), reason=_UNSTABLE
+        )
+    trials = await asyncio.to_thread(reading.do, _trials, bench, table, profile, frozenset(known))
+    findings: list[Finding] = []
+    for trial in trials:
+        try:
+            offences = await try_rows(bench.target, reading, trial)
+        except DBAPIError as error:
+            if is_transient(error) or sqlstate_of(error) not in _NOT_TRIED:
+                raise
+            names = [one.name or one.kind.value for one in trial.constraints]
+            log.warning(Event.CONSTRAINT_UNTRIED, table=str(table.name), constraints=names, reason=plainly(error))
+            continue
+        findings += await asyncio.to_thread(reading.do, _told, bench, table, offences)
+    return findings
+
+
+_UNSTABLE = "it calls a function that isn't immutable, whose answer may be another when the rows are copied"
+
+
+# Which trials there are -------------------------------------------------------------------------------------------
+
+
+def _trials(
+    session: ScanSession, bench: Bench, table: TablePlan, profile: Profile, known: frozenset[str]
+) -> list[Trial]:
+    if not profile.rows:
+        return []
+    judged = bench.judged.get(table.name, Judged())
+    plain = table.plain if profile.plain else table
+    fed = {column.target.name: column for column in plain.columns if column.source.name not in known}
+    lost = {column.target.name for column in table.compared if column.source.name in known}
+    matter = [one for one in judged.constraints if _matters(one, bench, lost)]
+    if judged.key and not any(one.kind is Kind.PARTITION for one in matter):  # its key has been refused
+        parts = {one.relation for one in judged.partitions}
+        judged = replace(judged, key=None, partitions=())
+        matter = [one for one in matter if one.relation not in parts]
+
+    def trial(constraints: Sequence[Constraint], where: str) -> Iterator[Trial]:
+        routed = [one for one in matter if one.kind is Kind.PARTITION and one not in constraints]
+        all_of = (*constraints, *routed)
+        names = {name for one in all_of for name in one.columns}
+        columns = tuple(column for name, column in fed.items() if name in names)
+        if columns:
+            shown = replace(plain, columns=(*columns, _row_column(plain)), computed=())
+            yield Trial(shown, profile, judged, all_of, where, bench.batch_bytes, _MOST_NAMED)
+
+    trials = list(trial(full, "")) if (full := [one for one in matter if one.most_bytes is None]) else []
+    sized = [(one, long) for one in matter if one.most_bytes is not None and (long := _too_long(one, fed, profile))]
+    counts = hits(session, table, [long for _, long in sized]) if sized else []
+    found = [both for both, rows in zip(sized, counts, strict=True) if rows]
+    if found:
+        trials += trial([one for one, _ in found], " OR ".join(f"({long})" for _, long in found))
+    if bench.encoding != "UTF8" and (beyond := _beyond_ascii(fed.values())) and hits(session, table, [beyond])[0]:
+        encoding = Constraint(Kind.ENCODING, bench.encoding, "", "", tuple(fed))
+        trials += trial([encoding], beyond)
+    return trials
+
+
+def _matters(one: Constraint, bench: Bench, lost: set[str]) -> bool:
+    if one.kind in {Kind.FOREIGN, Kind.REFERENCING} and one.relation in bench.planned:
+        return False  # both ends' rows come from the source, and `keys` has looked at them
+    return not lost & set(one.columns)
+
+
+def _too_long(one: Constraint, fed: dict[str, ColumnPlan], profile: Profile) -> str | None:
+    """Return a condition, in SQLite's SQL, for rows that may be too long for an index; None if there can't be any."""
+    most = one.most_bytes or 0
+    padding = sum(fed[name].target.length or 0 for name in one.columns if name in fed and _is_padded(fed[name].target))
+    if profile.widest_row_bytes + padding <= most:
+        return None
+    widths = [f"coalesce(octet_length({fed[name].source_expression}), 0)" for name in one.columns if name in fed]
+    return f"({' + '.join(widths)} + {padding} > {most})" if widths else None
+
+
+def _is_padded(column: TargetColumn) -> bool:
+    return column.type_name == "bpchar"
+
+
+def _beyond_ascii(columns: Collection[ColumnPlan]) -> str:
+    """Return a condition for rows with text that isn't plain ASCII, or that is JSON which may spell such text."""
+    conditions = []
+    for column in columns:
+        value = column.source_expression
+        conditions.append(f"(typeof({value}) = 'text' AND {value} GLOB '*[^' || char(1) || '-' || char(127) || ']*')")
+        if column.target.type_name == "jsonb":
+            conditions.append(f"instr({value}, '\\u')")
+    return " OR ".join(conditions)
+
+
+def _row_column(table: TablePlan) -> ColumnPlan:
+    """Return the plan of the column that holds each row's own key."""
+    target = TargetColumn(ROW, "text", "text", not_null=False, has_default=False, identity="", generated=False)
+    rule = ColumnRule(expression=key_lane(table.source).expression)
+    return ColumnPlan(table.columns[0].source, target, family_of(target), table.form, rule)
+
+
+# What is told of it -----------------------------------------------------------------------------------------------
+
+
+def _told(session: ScanSession, bench: Bench, table: TablePlan, offences: Sequence[Offence]) -> list[Finding]:
+    tell = Teller(session, table.source, bench.showing)
+    found = []
+    for offence in offences:
+        column = _column(table, offence)
+        rows = list(offence.rows)
+        shown = rows[: bench.showing.examples]
+        condition = is_row(table.source, shown) if shown else "false"
+        number = offence.theirs or len(rows)
+        found.append(tell(column, number, _reason(table, offence, bench), condition, at_least=offence.at_least))
+    return found
+
+
+def _column(table: TablePlan, offence: Offence) -> ColumnPlan:
+    """Return the column by which an offence is known."""
+    by_name = {column.target.name: column for column in table.compared}
+    names = (offence.column or "", *(offence.constraint.columns if offence.constraint else ()))
+    return next((by_name[name] for name in names if name in by_name), table.compared[0])
+
+
+def _reason(table: TablePlan, offence: Offence, bench: Bench) -> str:  # noqa: PLR0911 - a table, read from the top
+    """Say why rows are refused: by what the constraint demands, or since it fails for them."""
+    one, said = offence.constraint, offence.said
+    if one is None:
+        if "in encoding" in said:
+            return f"has a character that {bench.encoding}, the target's encoding, doesn't have"
+        return f"makes PostgreSQL refuse the row: {said}"
+    name, columns = one.name, ", ".join(one.columns)
+    if "duplicate key" in said:
+        return f"is there more than once, and {name} of the target is unique:{one.definition}"
+    if "index row" in said:
+        return f"is too long for index {name} of the target ({columns}): {said.split(' for index ')[0]}"
+    if "violates exclusion" in said or "conflicting key" in said:
+        return f"can't stand beside another row's, by {one.kind} {name} of the target: {one.definition}"
+    if "violates check" in said:
+        return f"breaks {one.kind} {name} of the target: {one.definition}"
+    return {
+        Kind.PARTITION: f"finds no partition of {table.name} that takes it ({columns})",
+        Kind.ROW: f"makes a row that is wider than a page of the target: {said}",
+        Kind.FOREIGN: f"refers to a row of {one.relation} in the target that isn't there, and {name} wants it",
+        Kind.REFERENCING: f"is missing for rows of {one.relation} in the target, which refer to it by {name}",
+    }.get(one.kind, f"can't pass {one.kind} {name} of the target ({columns}): {said}")

@@ -1,0 +1,212 @@
+"""What only PostgreSQL can judge is judged before anything is written: ``check`` names it, and so does ``run``."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import asyncpg
+import pytest
+from fix_postgres import Database
+from fix_sqlite import MakeSqlite
+from fix_values import MakeMove
+
+from migrator.errors import ValuesRefused
+from migrator.findings import Finding
+
+Rows = Mapping[str, Iterable[Sequence[object]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A target, a source, and what is refused of it."""
+
+    target: str
+    source: str
+    rows: Rows
+    refused: set[tuple[str, str, str]] = field(default_factory=set)
+    """Column, a part of the reason, and the key of every row that is named."""
+
+
+ID_V = "CREATE TABLE t (id INTEGER PRIMARY KEY, v)"
+LONG = "".join(f"{n * 2654435761 % 2**32:08x}" for n in range(2500))
+"""Twenty thousand characters that can't be made much shorter."""
+DULL = "a" * 20_000
+"""As many that can."""
+
+CASES = {
+    "a value too long for an index": Case(
+        "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE INDEX t_v ON t (v)",
+        ID_V,
+        {"t": [(1, "short"), (2, LONG), (3, DULL), (4, None)]},
+        {("v", "too long for index t_v of the target (v)", "id = 2")},
+    ),
+    "a value that is compressed, and still too long": Case(
+        "CREATE TABLE t (id int PRIMARY KEY, v text UNIQUE)",
+        ID_V,
+        {"t": [(1, LONG[:2500]), (2, LONG[:7000])]},
+        {("v", "too long for index t_v_key", "id = 2")},
+    ),
+    "columns that are too long together": Case(
+        "CREATE TABLE t (id int PRIMARY KEY, v text, w text); CREATE INDEX t_vw ON t (v) INCLUDE (w)",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v, w)",
+        {"t": [(1, LONG[:1500], LONG[:1000]), (2, LONG[:1500], LONG[1500:3500])]},
+        {("v", "too long for index t_vw of the target (v, w)", "id = 2")},
+    ),
+    "a hash of it has no limit": Case(
+        "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE INDEX ON t USING hash (v)", ID_V, {"t": [(1, LONG)]}
+    ),
+    "an element too long for a GIN index": Case(
+        "CREATE TABLE t (id int PRIMARY KEY, v text[]); CREATE INDEX t_v ON t USING gin (v)",
+        ID_V,
+        {"t": [(1, f"{{{LONG}}}"), (2, "{" + ",".join(LONG[n : n + 9] for n in range(2000)) + "}")]},
+        {("v", "too long for index t_v", "id = 1")},
+    ),
+    "too many words for a tsvector": Case(
+        "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE INDEX t_v ON t USING gin (to_tsvector('simple', v))",
+        ID_V,
+        {"t": [(1, LONG), (2, " ".join(f"w{n}" for n in range(200_000)))]},
+        {("v", "can't pass index t_v of the target (v): string is too long for tsvector", "id = 2")},
+    ),
+    "an expression that not every value has": Case(
+        "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE INDEX t_v ON t ((v::int))",
+        ID_V,
+        {"t": [(1, "12"), (2, "twelve"), (3, None)]},
+        {("v", "invalid input syntax for type integer", "id = 2")},
+    ),
+    "a unique expression": Case(
+        "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE UNIQUE INDEX t_v ON t (lower(v))",
+        ID_V,
+        {"t": [(1, "Ada"), (2, "ada"), (3, "bob"), (4, None), (5, None), (6, "e")]},
+        {("v", "is there more than once, and t_v", f"id = {n}") for n in (1, 2)},
+    ),
+    "a partial unique index": Case(
+        "CREATE TABLE t (id int PRIMARY KEY, v text, w boolean); CREATE UNIQUE INDEX t_v ON t (v) WHERE w",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v, w)",
+        {"t": [(1, "a", 1), (2, "a", 0), (3, "b", 1), (4, "b", 1), (5, "a", 0)]},
+        {("v", "is there more than once, and t_v", f"id = {n}") for n in (3, 4)},
+    ),
+    "documents that are one": Case(
+        "CREATE TABLE t (id int PRIMARY KEY, v jsonb UNIQUE)",
+        ID_V,
+        {"t": [(1, '{"a": 1, "b": 2}'), (2, '{"b":2,"a":1.0}'), (3, "{}")]},
+        {("v", "is there more than once, and t_v_key", f"id = {n}") for n in (1, 2)},
+    ),
+    "a day and 24 hours": Case(
+        "CREATE TABLE t (id int PRIMARY KEY, v interval UNIQUE)",
+        ID_V,
+        {"t": [(1, "1 day"), (2, "24:00:00"), (3, "2 days")]},
+        {("v", "is there more than once, and t_v_key", f"id = {n}") for n in (1, 2)},
+    ),
+    "a collation that ignores case": Case(
+        "CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);"
+        "CREATE TABLE t (id int PRIMARY KEY, v text COLLATE any_case UNIQUE)",
+        ID_V,
+        {"t": [(1, "Ada"), (2, "ADA"), (3, "bob")]},
+        {("v", "is there more than once, and t_v_key", f"id = {n}") for n in (1, 2)},
+    ),
+    "an exclusion constraint": Case(
+        "CREATE TABLE t (id int PRIMARY KEY, v box, EXCLUDE USING gist (v WITH &&) DEFERRABLE INITIALLY DEFERRED)",
+        ID_V,
+        {"t": [(1, "(0,0),(2,2)"), (2, "(1,1),(3,3)"), (3, "(8,8),(9,9)"), (4, None)]},
+        {("v", "can't stand beside another row's, by exclusion constraint t_v_excl", f"id = {n}") for n in (1, 2)},
+    ),
+    "a CHECK of one column": Case(
+        "CREATE TABLE t (id int PRIMARY KEY, v int CONSTRAINT small CHECK (v < 10))",
+        ID_V,
+        {"t": [(1, 9), (2, 10), (3, None), (4, 11)]},
+        {("v", "breaks check constraint small of the target: CHECK ((v < 10))", f"id = {n}") for n in (2, 4)},
+    ),
+    "CHECKs of several columns, and two at once": Case(
+        "CREATE TABLE t (id int PRIMARY KEY, v int, w int, CONSTRAINT ordered CHECK (v < w));"
+        "ALTER TABLE t ADD CONSTRAINT odd CHECK (w % 2 = 1)",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v, w)",
+        {"t": [(1, 1, 3), (2, 3, 1), (3, 1, 2)]},
+        {
+            ("v", "breaks check constraint ordered", "id = 2"),
+            ("w", "breaks check constraint odd", "id = 3"),
+        },
+    ),
+    "a CHECK that isn't validated holds for new rows": Case(
+        "CREATE TABLE t (id int PRIMARY KEY, v int); ALTER TABLE t ADD CONSTRAINT small CHECK (v < 10) NOT VALID",
+        ID_V,
+        {"t": [(1, 9), (2, 10)]},
+        {("v", "breaks check constraint small", "id = 2")},
+    ),
+    "a generated column": Case(
+        "CREATE TABLE t (id int PRIMARY KEY, v int, w int GENERATED ALWAYS AS (100 / v) STORED)",
+        ID_V,
+        {"t": [(1, 5), (2, 0)]},
+        {("v", "division by zero", "id = 2")},
+    ),
+    "a row for which there is no partition": Case(
+        "CREATE TABLE t (id int, v date) PARTITION BY RANGE (v);"
+        "CREATE TABLE t24 PARTITION OF t FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')",
+        ID_V,
+        {"t": [(1, "2024-05-01"), (2, "2031-01-01"), (3, None)]},
+        {("v", "finds no partition of public.t that takes it (v)", f"id = {n}") for n in (2, 3)},
+    ),
+    "partitions of partitions, with what is their own": Case(
+        "CREATE TABLE t (id int, v text, w int) PARTITION BY LIST (v);"
+        "CREATE TABLE ta PARTITION OF t (CONSTRAINT positive CHECK (w > 0)) FOR VALUES IN ('a') PARTITION BY HASH (w);"
+        "CREATE TABLE ta0 PARTITION OF ta FOR VALUES WITH (MODULUS 1, REMAINDER 0);"
+        "CREATE TABLE tb PARTITION OF t (w NOT NULL) FOR VALUES IN ('b'); CREATE UNIQUE INDEX tb_w ON tb ((w + 0))",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v, w)",
+        {"t": [(1, "a", 1), (2, "a", -1), (3, "b", 7), (4, "b", 7), (5, "b", None), (6, "c", 1), (7, "a", 7)]},
+        {
+            ("w", "breaks check constraint positive", "id = 2"),
+            ("w", "is there more than once, and tb_w", "id = 3"),
+            ("w", "is there more than once, and tb_w", "id = 4"),
+            ("w", "null value in column", "id = 5"),
+            ("v", "finds no partition", "id = 6"),
+        },
+    ),
+    "a row wider than a page": Case(
+        f"CREATE TABLE t (id int PRIMARY KEY, {', '.join(f'c{n} bigint' for n in range(1100))})",
+        f"CREATE TABLE t (id INTEGER PRIMARY KEY, {', '.join(f'c{n}' for n in range(1100))})",
+        {"t": [(1, *[1] * 1100), (2, *[1] * 900, *[None] * 200)]},
+        {("id", "makes a row that is wider than a page of the target: row is too big", "id = 1")},
+    ),
+    "a parent that is not in the source": Case(
+        "CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p VALUES (1);"
+        "CREATE TABLE t (id int PRIMARY KEY, v int REFERENCES p)",
+        ID_V,
+        {"t": [(1, 1), (2, 2), (3, None)]},
+        {("v", "refers to a row of public.p in the target that isn't there, and t_v_fkey wants it", "id = 2")},
+    ),
+    "a key to rows that nobody has to look for": Case(
+        "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY, v int);"
+        "ALTER TABLE t ADD CONSTRAINT later FOREIGN KEY (v) REFERENCES p NOT VALID",
+        ID_V,
+        {"t": [(1, 1)]},
+    ),
+}
+
+
+def named(findings: Iterable[Finding]) -> set[tuple[str, str, str]]:
+    """Return column, reason and key of every row that is named."""
+    return {(one.column, one.reason, example.key) for one in findings if one.refuses for example in one.examples}
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
+async def test_whatever_check_accepts_run_carries(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite, case: Case
+) -> None:
+    """Rows that are refused are named beforehand, all of them and no others; ``run`` refuses as well, or ends well."""
+    make_sqlite(case.source, case.rows)
+    try:
+        await database.execute(case.target)
+    except asyncpg.FeatureNotSupportedError:
+        pytest.skip("this server is built without ICU")
+    found = named((await move().check()).findings)
+    left = set(found)
+    for column, part, key in case.refused:
+        met = {one for one in left if one[0] == column and part in one[1] and one[2] == key}
+        assert met, (column, part, key, found)
+        left -= met
+    assert not left
+    if case.refused:
+        with pytest.raises(ValuesRefused):
+            await move().run()
+        assert await database.fetch("SELECT FROM t") == []
+    else:
+        await move().run()
+    assert await database.fetch("SELECT FROM pg_class WHERE relname LIKE 'trial%'") == []
