@@ -106,7 +106,7 @@ CASES = {
     "an exclusion constraint": Case(
         "CREATE TABLE t (id int PRIMARY KEY, v box, EXCLUDE USING gist (v WITH &&) DEFERRABLE INITIALLY DEFERRED)",
         ID_V,
-        {"t": [(1, "(0,0),(2,2)"), (2, "(1,1),(3,3)"), (3, "(8,8),(9,9)"), (4, None)]},
+        {"t": [(1, "(2,2),(0,0)"), (2, "(3,3),(1,1)"), (3, "(9,9),(8,8)"), (4, None)]},
         {("v", "can't stand beside another row's, by exclusion constraint t_v_excl", f"id = {n}") for n in (1, 2)},
     ),
     "a CHECK of one column": Case(
