@@ -13,37 +13,52 @@ from migrator.names import TableName, quote_postgres
 @asynccontextmanager
 async def silenced(connection: AsyncConnection, tables: Sequence[TableName]) -> AsyncIterator[None]:
     """
-    Disable the tables' own triggers while the block runs, inside the connection's transaction.
+    Disable the triggers of the tables, and of all their partitions, while the block runs, inside the transaction.
 
     They would rewrite or add to rows that must arrive as they are (an ``updated_at``, an audit trail). An owner may do
-    this to ordinary triggers; those of constraints stay (PostgreSQL, "ALTER TABLE": DISABLE TRIGGER).
+    this to ordinary triggers; those of constraints stay (PostgreSQL, "ALTER TABLE": DISABLE TRIGGER). A row goes
+    through the triggers of the partition that takes it: those that the parent has passed on, each of which may be on
+    or off by itself, and the partition's own. So every table's are switched alone, and come back as they were.
     """
-    triggers = await _enabled(connection, tables)
-    for trigger in triggers:
-        await _alter(connection, tables, trigger, "DISABLE")
+    found = await _enabled(connection, tables)
+    for table in found:
+        await _alter(connection, table, ["DISABLE"] * len(table.triggers))
     yield
-    for trigger in triggers:
-        how = {"O": "ENABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}[trigger.tgenabled]
-        await _alter(connection, tables, trigger, how)
+    for table in found:
+        await _alter(connection, table, [_BACK[state] for state in table.states])
 
 
 async def has_triggers(connection: AsyncConnection, table: TableName) -> bool:
-    """Return whether the table has a trigger of its own that is not switched off."""
+    """Return whether the table, or a partition of it, has a trigger of its own that is not switched off."""
     return bool(await _enabled(connection, [table]))
+
+
+_BACK = {"O": "ENABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
 
 
 async def _enabled(connection: AsyncConnection, tables: Sequence[TableName]) -> Sequence[Row[Any]]:
     return (await connection.execute(text(_ENABLED), {"tables": [table.quoted for table in tables]})).all()
 
 
-async def _alter(connection: AsyncConnection, tables: Sequence[TableName], trigger: Row[Any], how: str) -> None:
-    table = tables[trigger.place - 1]
-    await connection.exec_driver_sql(f"ALTER TABLE {table.quoted} {how} TRIGGER {quote_postgres(trigger.tgname)}")
+async def _alter(connection: AsyncConnection, table: Row[Any], ways: Sequence[str]) -> None:
+    name = TableName(table.schema_name, table.table_name).quoted
+    switches = [f"{way} TRIGGER {quote_postgres(name)}" for way, name in zip(ways, table.triggers, strict=True)]
+    await connection.exec_driver_sql(f"ALTER TABLE {table.only} {name} {', '.join(switches)}")
 
 
+# Before PostgreSQL 15 what a parent has passed on counts as internal, and is switched with the parent's.
 _ENABLED = """
-SELECT place, tgname, tgenabled::text AS tgenabled
-FROM unnest(CAST(:tables AS text[])) WITH ORDINALITY AS listed(name, place)
-JOIN pg_trigger ON tgrelid = CAST(listed.name AS regclass)
-WHERE NOT tgisinternal AND tgenabled <> 'D' ORDER BY place, tgname
+WITH RECURSIVE tree AS (
+    SELECT CAST(name AS regclass)::oid AS oid FROM unnest(CAST(:tables AS text[])) AS listed(name)
+    UNION
+    SELECT i.inhrelid FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid
+    JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition
+)
+SELECT n.nspname AS schema_name, c.relname AS table_name,
+       CASE WHEN current_setting('server_version_num')::int >= 150000 THEN 'ONLY' ELSE '' END AS only,
+       array_agg(tgname::text ORDER BY tgname) AS triggers, array_agg(tgenabled::text ORDER BY tgname) AS states
+FROM tree JOIN pg_trigger ON tgrelid = tree.oid
+JOIN pg_class c ON c.oid = tree.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE NOT tgisinternal AND tgenabled <> 'D'
+GROUP BY 1, 2 ORDER BY 1, 2
 """

@@ -18,6 +18,7 @@ from migrator.inspection import look_over
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
+from migrator.row_security import refuse_forced
 from migrator.source import Source
 from migrator.strangers import Occupied, can_compare, look_at, refusal
 from migrator.survey import Survey
@@ -82,8 +83,13 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
 
 
 async def occupied_tables(target: Target, pending: list[TablePlan], allowed: Allowed) -> dict[TablePlan, int]:
-    """Return the pending tables that hold rows the ledger doesn't know of, each with their number."""
+    """
+    Return the pending tables that hold rows the ledger doesn't know of, each with their number.
+
+    Raises MissingPrivilege if policies hide rows of them from the role.
+    """
     async with target.connect() as connection:
+        await refuse_forced(connection, [table.name for table in pending])
         counts = await row_counts(connection, [table.name for table in pending])
     return {
         table: rows for table in pending if (rows := counts.get(table.name)) and rows != allowed.seeded.get(table.name)

@@ -17,6 +17,7 @@ from sqlalchemy import text
 from migrator import catalog, ledger, loads
 from migrator.contents import SourceDatabase
 from migrator.errors import ConfigurationError, TargetRefused
+from migrator.row_security import refuse_forced
 from migrator.rules import Rules
 from migrator.run_ledger import RunLedger
 from migrator.settings import Settings
@@ -157,6 +158,7 @@ async def _remember_seeded(run: RunLedger, wanted: str | None) -> None:
             return
         schema_name = await run.target.schema_of_application(connection, wanted)
         tables = (await run.target.describe(connection, schema_name)).tables
+        await refuse_forced(connection, [table.name for table in tables])
         counts = await row_counts(connection, [table.name for table in tables])
         await loads.write_seeded(connection, run.migration, counts)
         await ledger.remember(connection, run.migration, "seeded", value=True)
