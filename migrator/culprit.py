@@ -1,13 +1,14 @@
 """
-Which row of the source it was that a CHECK of the target refused.
+Which row of the source it was that the target refused in the copy.
 
-CHECKs are PostgreSQL's own to evaluate, so a row that breaks one is met only in the copy. The server says which row of
-the COPY it was by its number, and shows its values, which don't belong in a log. So the row's key is looked up here.
+What preflight could not judge is met there: a CHECK by a function that isn't immutable, say. The server says which row
+of the COPY it was by its number, and shows its values, which don't belong in a log. So the row's key is looked up here.
 """
 
 import re
+from typing import Final
 
-from asyncpg.exceptions import CheckViolationError
+import asyncpg
 
 from migrator.contents import SourceTable
 from migrator.errors import TargetRefused
@@ -16,26 +17,56 @@ from migrator.scanning import Lane, StorageClass
 from migrator.source import Source
 
 _LINE = re.compile(r"^COPY .*, line (\d+)", re.MULTILINE)
+_COLUMN = re.compile(r"^COPY .*, line \d+, column ([^:\n]+)", re.MULTILINE)
+_RECODED = "22P05"
+_KINDS: Final = {"23502": "not-null", "23503": "foreign key", "23505": "unique", "23514": "check", "23P01": "exclusion"}
 
 
-def refusal(source: Source, table: TablePlan, where: str, error: CheckViolationError) -> TargetRefused:
+def is_about_a_row(error: asyncpg.PostgresError) -> bool:
+    """Return whether the server speaks of a row: of its data, a constraint, or a limit that it is beyond."""
+    return (error.sqlstate or "")[:2] in {"22", "23", "54"} and "COPY " in _context(error)
+
+
+def refusal(source: Source, table: TablePlan, where: str, error: asyncpg.PostgresError) -> TargetRefused:
     """
-    Return the error to raise for a COPY of the table's rows ``where`` that a CHECK has ended.
+    Return the error to raise for a COPY of the table's rows ``where`` that a row has ended.
 
     Blocks while the source is scanned up to the row; raises SourceUnreadable.
     """
-    counted = _LINE.search(error.context or "")
-    key = _key(source, table, where, int(counted[1])) if counted else "?"
+    context = _context(error)
+    # Text is recoded before it is cut into lines: then nobody knows which row it was.
+    counted = _LINE.search(context) if error.sqlstate != _RECODED else None
+    key = _key(source, table, where, int(counted[1])) if counted else None
+    named = _COLUMN.search(context)
+    column = getattr(error, "column_name", None) or (named[1] if named else None)
+    constraint = getattr(error, "constraint_name", None)
+    row = f"the row {key} of {table.source.name!r}" if key else f"a row of {table.source.name!r}"
+    if constraint:
+        what = f"violates {_KINDS.get(error.sqlstate or '', 'the')} constraint {constraint!r} of {table.name}"
+    else:
+        at = f", column {column}" if column else ""
+        what = f"is refused by {table.name}{at}: {_said(error)}"
+    facts = {"key": key, "constraint": constraint, "column": column}
     return TargetRefused(
-        f"the row {key} of {table.source.name!r} violates check constraint {error.constraint_name!r} of {table.name}",
-        next_step="correct the row in the source, or decide with a rule or a change of the constraint",
+        f"{row} {what}",
+        next_step="Correct the row in the source, decide with a rule (MIGRATOR_RULES), or change what refuses it in "
+        "the target; then run the job again.",
         table=str(table.name),
-        key=key,
-        constraint=error.constraint_name,
+        sqlstate=error.sqlstate,
+        **{name: value for name, value in facts.items() if value is not None},
     )
 
 
-def _key(source: Source, table: TablePlan, where: str, line: int) -> str:
+def _context(error: asyncpg.PostgresError) -> str:
+    return getattr(error, "context", None) or ""
+
+
+def _said(error: asyncpg.PostgresError) -> str:
+    """Return the server's words without the value in them."""
+    return str(error).partition("\n")[0].partition(': "')[0]
+
+
+def _key(source: Source, table: TablePlan, where: str, line: int) -> str | None:
     """Return the key of the ``line``-th row, counted from 1, that the copier's scan gives."""
     lanes = [_name(table.source), *table.lanes]
     with source.session() as session:
@@ -43,7 +74,7 @@ def _key(source: Source, table: TablePlan, where: str, line: int) -> str:
             if line <= len(batch):
                 return str(batch.column(0)[line - 1].as_py())
             line -= len(batch)
-    return "?"
+    return None
 
 
 def _name(table: SourceTable) -> Lane:

@@ -40,6 +40,8 @@ class ForeignKey:
     columns: tuple[str, ...]
     parent: TableName
     parent_columns: tuple[str, ...]
+    whole: bool = False
+    """MATCH FULL: either all of its columns are NULL, or none is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ async def keys_of(connection: AsyncConnection, schema: str) -> dict[TableName, K
     foreign: dict[TableName, list[ForeignKey]] = defaultdict(list)
     for row in (await connection.execute(text(_FOREIGN), bound)).all():
         table, parent = TableName(schema, row.relname), TableName(row.parent_schema, row.parent)
-        foreign[table].append(ForeignKey(row.name, tuple(row.columns), parent, tuple(row.parent_columns)))
+        foreign[table].append(ForeignKey(row.name, tuple(row.columns), parent, tuple(row.parent_columns), row.whole))
     return {table: Keys(tuple(unique[table]), tuple(foreign[table])) for table in [*unique, *foreign]}
 
 
@@ -143,6 +145,9 @@ def _orphans(
         f"{present} AND ({', '.join(compared)}) NOT IN "
         f"(SELECT {', '.join(equal_form(column) for column in parents)} FROM {parent.source.origin}{where})"
     )
+    if key.whole and len(compared) > 1:
+        missing_parts = " + ".join(f"({form} IS NULL)" for form in compared)
+        condition = f"({condition}) OR {missing_parts} BETWEEN 1 AND {len(compared) - 1}"
     reason = f"refers to a row of {parent.source.name} that isn't there, and {key.name} of the target wants it"
     return Breach(children[0], condition, reason)
 
@@ -228,8 +233,9 @@ WHERE n.nspname = :schema AND x.indisunique AND x.indpred IS NULL AND x.indexprs
 ORDER BY c.relname, i.relname
 """
 
+# One that isn't validated comes back as it was: nobody looks for its parents.
 _FOREIGN = """
-SELECT c.relname, k.conname AS name, p.relname AS parent, pn.nspname AS parent_schema,
+SELECT c.relname, k.conname AS name, k.confmatchtype = 'f' AS whole, p.relname AS parent, pn.nspname AS parent_schema,
        ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS part(attnum, place)
              JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = part.attnum ORDER BY part.place) AS columns,
        ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS part(attnum, place)
@@ -240,6 +246,6 @@ JOIN pg_class c ON c.oid = k.conrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_class p ON p.oid = k.confrelid
 JOIN pg_namespace pn ON pn.oid = p.relnamespace
-WHERE n.nspname = :schema AND k.contype = 'f' AND k.conparentid = 0
+WHERE n.nspname = :schema AND k.contype = 'f' AND k.conparentid = 0 AND k.convalidated
 ORDER BY c.relname, k.conname
 """

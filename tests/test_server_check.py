@@ -1,16 +1,22 @@
 """What only PostgreSQL can judge is judged before anything is written: ``check`` names it, and so does ``run``."""
 
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 
 import asyncpg
 import pytest
+from fix_job import settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from fix_values import MakeMove
+from structlog.testing import capture_logs
 
-from migrator.errors import ValuesRefused
+from migrator import examine, job
+from migrator.errors import TargetRefused, ValuesRefused
 from migrator.findings import Finding
+from migrator.progress import Silent
 
 Rows = Mapping[str, Iterable[Sequence[object]]]
 
@@ -24,6 +30,7 @@ class Case:
     rows: Rows
     refused: set[tuple[str, str, str]] = field(default_factory=set)
     """Column, a part of the reason, and the key of every row that is named."""
+    exclude: tuple[str, ...] = ()
 
 
 ID_V = "CREATE TABLE t (id INTEGER PRIMARY KEY, v)"
@@ -172,6 +179,21 @@ CASES = {
         {"t": [(1, 1), (2, 2), (3, None)]},
         {("v", "refers to a row of public.p in the target that isn't there, and t_v_fkey wants it", "id = 2")},
     ),
+    "a parent that is excluded": Case(
+        "CREATE TABLE p (a int, b int, PRIMARY KEY (a, b));"
+        "CREATE TABLE t (id int PRIMARY KEY, v int, w int, FOREIGN KEY (v, w) REFERENCES p MATCH FULL)",
+        "CREATE TABLE p (a, b); CREATE TABLE t (id INTEGER PRIMARY KEY, v, w)",
+        {"p": [(1, 1)], "t": [(1, 1, 1), (2, None, None), (3, 1, None)]},
+        {("v", "refers to a row of public.p in the target", f"id = {n}") for n in (1, 3)},
+        exclude=("p",),
+    ),
+    "a key that is whole or not there": Case(
+        "CREATE TABLE p (a int, b int, PRIMARY KEY (a, b));"
+        "CREATE TABLE t (id int PRIMARY KEY, v int, w int, FOREIGN KEY (v, w) REFERENCES p MATCH FULL)",
+        "CREATE TABLE p (a, b); CREATE TABLE t (id INTEGER PRIMARY KEY, v, w)",
+        {"p": [(1, 1)], "t": [(1, 1, 1), (2, None, None), (3, 1, None)]},
+        {("v", "refers to a row of p that isn't there", "id = 3")},
+    ),
     "a key to rows that nobody has to look for": Case(
         "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY, v int);"
         "ALTER TABLE t ADD CONSTRAINT later FOREIGN KEY (v) REFERENCES p NOT VALID",
@@ -196,7 +218,8 @@ async def test_whatever_check_accepts_run_carries(
         await database.execute(case.target)
     except asyncpg.FeatureNotSupportedError:
         pytest.skip("this server is built without ICU")
-    found = named((await move().check()).findings)
+    moving = move(exclude=list(case.exclude))
+    found = named((await moving.check()).findings)
     left = set(found)
     for column, part, key in case.refused:
         met = {one for one in left if one[0] == column and part in one[1] and one[2] == key}
@@ -205,8 +228,102 @@ async def test_whatever_check_accepts_run_carries(
     assert not left
     if case.refused:
         with pytest.raises(ValuesRefused):
-            await move().run()
+            await moving.run()
         assert await database.fetch("SELECT FROM t") == []
     else:
-        await move().run()
+        await moving.run()
     assert await database.fetch("SELECT FROM pg_class WHERE relname LIKE 'trial%'") == []
+
+
+async def test_rows_of_the_target_that_refer_to_the_source(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite
+) -> None:
+    """A table that stays as it is refers to one that is filled: what it refers to has to come."""
+    make_sqlite(ID_V, {"t": [(1, 10), (2, 20)]})
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v int UNIQUE); CREATE TABLE c (v int REFERENCES t (v))")
+    await database.execute("ALTER TABLE c DISABLE TRIGGER ALL; INSERT INTO c VALUES (20), (30), (NULL)", as_admin=True)
+    [finding] = (await move().check()).findings
+    assert (finding.table, finding.column, finding.rows) == ("t", "v", 1)
+    assert "is missing for rows of public.c in the target, which refer to it by c_v_fkey" in finding.reason
+    with pytest.raises(ValuesRefused):
+        await move().run()
+    await database.execute("DELETE FROM c WHERE v = 30")
+    assert not (await move().check()).findings
+    await move().run()
+
+
+@pytest.mark.parametrize("beside", ["", ", extra inet"], ids=["binary", "text"])
+async def test_an_encoding_that_lacks_a_character(
+    environment: pytest.MonkeyPatch, database: Database, make_sqlite: MakeSqlite, beside: str
+) -> None:
+    """In a database in LATIN1: what has no place there is named, also as an escape in JSON; the rest arrives."""
+    del environment  # cleaned, so that only what is given counts
+    latin = replace(database, name=f"{database.name}_latin")
+    options = "ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+    database.server.administer(f'CREATE DATABASE "{latin.name}" {options} OWNER "{database.role}"')
+    try:
+        rows = [(1, "plain", "{}"), (2, "caf\u00e9", '"\u00e9"'), (3, "5 \u20ac", "1"), (4, "x", '"\\u20ac"')]
+        source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, v, w)", {"t": rows})
+        await latin.execute(f"CREATE TABLE t (id int PRIMARY KEY, v varchar(9), w jsonb{beside})")
+        found = (await examine.check(settings_of(source, latin), Silent())).findings
+        assert {example.key for finding in found for example in finding.examples} == {"id = 3", "id = 4"}
+        assert "has a character that LATIN1, the target's encoding, doesn't have" in str(found)
+        with pytest.raises(ValuesRefused):
+            await job.run(settings_of(source, latin), Silent())
+        with closing(sqlite3.connect(source)) as connection:
+            connection.execute("DELETE FROM t WHERE id > 2")
+            connection.commit()
+        await job.run(settings_of(source, latin), Silent())
+        assert [tuple(row) for row in await latin.fetch("SELECT v FROM t ORDER BY id")] == [("plain",), ("caf\u00e9",)]
+    finally:
+        database.server.administer(f'DROP DATABASE "{latin.name}" WITH (FORCE)')
+
+
+async def test_what_cannot_be_tried_is_said(move: MakeMove, database: Database, make_sqlite: MakeSqlite) -> None:
+    """Without a temporary table there is a warning, and the copy names row and constraint."""
+    make_sqlite(ID_V, {"t": [(1, 5), (2, 50)]})
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v int CONSTRAINT small CHECK (v < 10))")
+    await database.execute(f'REVOKE TEMPORARY ON DATABASE "{database.name}" FROM PUBLIC', as_admin=True)
+    await database.execute(f'REVOKE TEMPORARY ON DATABASE "{database.name}" FROM "{database.role}"', as_admin=True)
+    with capture_logs() as events:
+        assert not (await move().check()).findings
+    [warning] = [event for event in events if event["event"] == "constraint.untried"]
+    assert (warning["table"], warning["constraints"]) == ("public.t", ["small"])
+    assert "permission denied" in warning["reason"]
+    with pytest.raises(TargetRefused, match=r"the row id = 2 of 't' violates check constraint 'small' of public\.t"):
+        await move().run()
+
+
+async def test_a_row_that_nobody_could_judge_before(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite
+) -> None:
+    """Whatever the server says in the copy, the row is named by its key; values aren't shown."""
+    make_sqlite(ID_V, {"t": [(1, "12"), (2, "secret")]})
+    await database.execute(
+        "CREATE FUNCTION number(text) RETURNS int LANGUAGE sql AS 'SELECT $1::int';"
+        "CREATE TABLE t (id int PRIMARY KEY, v text CHECK (number(v) > 0))"
+    )
+    with pytest.raises(TargetRefused) as raised:
+        await move().run()
+    assert "the row id = 2 of 't' is refused by public.t: invalid input syntax for type integer" in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+async def test_many_rows_are_not_tried_one_by_one(move: MakeMove, database: Database, make_sqlite: MakeSqlite) -> None:
+    """After enough rows a constraint has had its turn: the number is a least one, and the next gets all rows."""
+    make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, v, w)", {"t": [(n, n, n) for n in range(3000)]})
+    await database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, v int CONSTRAINT a CHECK (v < 100), w int CONSTRAINT b CHECK (w <> 2999))"
+    )
+    found = (await move().check()).findings
+    assert {(one.column, one.rows, one.at_least) for one in found} == {("v", 1000, True), ("w", 1, False)}
+
+
+async def test_a_sequence_of_the_target_is_not_drawn_from(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite
+) -> None:
+    """``check`` changes nothing: a column that fills itself is filled from a sequence of the trial's own."""
+    make_sqlite("CREATE TABLE t (v)", {"t": [(n,) for n in range(100)]})
+    await database.execute("CREATE TABLE t (id serial PRIMARY KEY, v int, CHECK (id > v OR v > 0))")
+    await move().check()
+    assert [row["last_value"] for row in await database.fetch("SELECT last_value FROM t_id_seq")] == [1]

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+import asyncpg
 import structlog
-from asyncpg.exceptions import CheckViolationError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -258,7 +258,9 @@ async def _bring(  # noqa: PLR0913 - who brings what
             freeze=freeze,
             stall_seconds=load.stall_seconds,
         )
-    except CheckViolationError as error:
+    except asyncpg.PostgresError as error:
+        if not culprit.is_about_a_row(error):
+            raise
         where = piece.where(table.source)
         raise await asyncio.to_thread(culprit.refusal, load.source, table, where, error) from error
     return Brought(rows, sent.bytes, time.monotonic() - started)
