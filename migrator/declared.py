@@ -1,27 +1,37 @@
 """
 What a SQLite file declares of its tables beside names and types: defaults, keys, indexes, CHECKs, foreign keys.
 
-PRAGMAs say most of it. What only stands in the text of a definition is taken from there by SQLAlchemy's reflection.
+PRAGMAs say most of it. What only stands in the text of a definition is read there (``definitions.py``).
 """
 
-import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, inspect, text
-from sqlalchemy.exc import SAWarning
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.definitions import Clause, IndexText, clauses, foreign_key_columns, index_text
+from migrator.lexing import Unreadable, fold
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """What an index is on: a column, or else an expression, whose text is empty where it can't be read."""
+
+    column: str | None
+    expression: str = ""
+    collation: str = "BINARY"
+    descending: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index, or what is made by one: a UNIQUE constraint has no name of its own."""
+    """An index, or what is made by one: a UNIQUE constraint and a primary key have no name of their own."""
 
     name: str | None
-    columns: tuple[str | None, ...]
-    """None for an expression."""
+    terms: tuple[Term, ...]
     unique: bool
     where: str | None = None
     """SQL that says which rows are in it; None for all, empty where that can't be read from the definition."""
@@ -52,118 +62,133 @@ class Check:
 class Declared:
     """What is declared of one table."""
 
-    defaults: Mapping[str, str]
+    defaults: Mapping[str, str] = field(default_factory=dict)
     """SQL by column, as it stands in the definition."""
-    indexes: tuple[Index, ...]
-    foreign_keys: tuple[ForeignKey, ...]
-    checks: tuple[Check, ...]
-    triggers: tuple[str, ...]
+    indexes: tuple[Index, ...] = ()
+    primary_key: Index | None = None
+    """None for the rowid's alias, too, which has no index."""
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    checks: tuple[Check, ...] = ()
+    triggers: tuple[str, ...] = ()
+    generated: Mapping[str, str] = field(default_factory=dict)
+    """The expressions of generated columns, by their folded names."""
+    collations: Mapping[str, str] = field(default_factory=dict)
+    """In capitals, by the folded names of the columns that have one."""
+    conflicts: tuple[str, ...] = ()
+    """What is done when a key is broken, where that isn't an error: ``UNIQUE ON CONFLICT REPLACE``."""
+    unreadable: str = ""
+    """Why the definition's text could not be read; empty if it could."""
 
 
 async def declared(connection: AsyncConnection, tables: Sequence[str]) -> dict[str, Declared]:
     """Return what is declared of each table."""
-    defaults = _by_table((await connection.execute(text(_DEFAULTS))).all())
-    triggers = _by_table((await connection.execute(text(_TRIGGERS))).all())
-    references = _by_table((await connection.execute(text(_FOREIGN_KEYS))).all())
-    indexed = _by_table((await connection.execute(text(_INDEXES))).all())
-    with_checks = set((await connection.scalars(text(_WITH_CHECKS))).all())
-    reflected = await connection.run_sync(
-        _reflected,
-        [name for name in tables if name in with_checks],
-        [name for name in tables if any(row.partial for row in indexed[name])],
-    )
-    return {
-        name: Declared(
-            {row.column_name: row.sql for row in defaults[name]},
-            tuple(_indexes(indexed[name], reflected.conditions)),
-            tuple(_foreign_keys(references[name])),
-            reflected.checks.get(name, ()),
-            tuple(row.trigger_name for row in triggers[name]),
+    found = {
+        name: _by_table((await connection.execute(text(query))).all())
+        for name, query in (
+            ("defaults", _DEFAULTS),
+            ("triggers", _TRIGGERS),
+            ("references", _FOREIGN_KEYS),
+            ("indexes", _INDEXES),
+            ("definitions", _DEFINITIONS),
         )
-        for name in tables
     }
+    return {name: _of_table({kind: rows[fold(name)] for kind, rows in found.items()}) for name in tables}
 
 
-@dataclass(frozen=True, slots=True)
-class _Reflected:
-    checks: Mapping[str, tuple[Check, ...]]
-    """By table."""
-    conditions: Mapping[str, str]
-    """Of partial indexes, by their names."""
-
-
-def _reflected(connection: Connection, with_checks: Sequence[str], with_conditions: Sequence[str]) -> _Reflected:
-    inspector = inspect(connection)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SAWarning)  # of an index on expressions, which the PRAGMAs tell too
-        indexes = [index for table in with_conditions for index in inspector.get_indexes(table)]
-    checks = {
-        table: tuple(Check(one["name"], one["sqltext"]) for one in inspector.get_check_constraints(table))
-        for table in with_checks
-    }
-    options = {str(index["name"]): index.get("dialect_options", {}) for index in indexes}
-    return _Reflected(
-        checks, {name: str(given["sqlite_where"]) for name, given in options.items() if "sqlite_where" in given}
+def _of_table(rows: Mapping[str, Sequence[Row[Any]]]) -> Declared:
+    written: tuple[Clause, ...] = ()
+    unreadable = ""
+    try:
+        written = tuple(clause for row in rows["definitions"] for clause in clauses(row.sql))
+    except Unreadable as error:
+        unreadable = str(error)
+    indexes = list(_indexes(rows["indexes"]))
+    return Declared(
+        {row.column_name: row.sql for row in rows["defaults"]},
+        tuple(index for origin, index in indexes if origin != "pk"),
+        next((index for origin, index in indexes if origin == "pk"), None),
+        tuple(_foreign_keys(rows["references"], written)),
+        tuple(Check(one.name, one.inner) for one in written if one.words == "CHECK"),
+        tuple(row.trigger_name for row in rows["triggers"]),
+        {fold(one.column): one.inner for one in written if one.words == "GENERATED" and one.column},
+        {fold(one.column): one.inner for one in written if one.words == "COLLATE" and one.column},
+        tuple(f"{one.words} ON CONFLICT {one.conflict}" for one in written if one.conflict),
+        unreadable,
     )
 
 
 def _by_table(rows: Sequence[Row[Any]]) -> dict[str, list[Row[Any]]]:
     found: dict[str, list[Row[Any]]] = defaultdict(list)
     for row in rows:
-        found[row.table_name].append(row)
+        found[fold(row.table_name)].append(row)
     return found
 
 
-def _indexes(rows: Sequence[Row[Any]], conditions: Mapping[str, str]) -> Iterator[Index]:
-    columns: dict[str, list[str | None]] = defaultdict(list)
+def _indexes(rows: Sequence[Row[Any]]) -> Iterator[tuple[str, Index]]:
+    """Yield the indexes with their origins: ``c`` for CREATE INDEX, ``u`` for UNIQUE, ``pk`` for a primary key."""
+    parts: dict[str, list[Row[Any]]] = defaultdict(list)
     for row in rows:
-        columns[row.index_name].append(row.column_name)
-    for row in {row.index_name: row for row in rows}.values():
-        name = row.index_name if row.origin == "c" else None
-        where = conditions.get(row.index_name, "") if row.partial else None
-        yield Index(name, tuple(columns[row.index_name]), bool(row.is_unique), where)
+        parts[row.index_name].append(row)
+    for name, columns in parts.items():
+        first = columns[0]
+        written = _index_text(first.sql)
+        expressions = written.terms if written and len(written.terms) == len(columns) else ("",) * len(columns)
+        terms = tuple(
+            Term(row.column_name, "" if row.column_name else expression, row.coll.upper(), bool(row.descending))
+            for row, expression in zip(columns, expressions, strict=True)
+        )
+        where = (written.where if written else "") or "" if first.partial else None
+        yield first.origin, Index(name if first.origin == "c" else None, terms, bool(first.is_unique), where)
 
 
-def _foreign_keys(rows: Sequence[Row[Any]]) -> Iterator[ForeignKey]:
-    """Yield the keys; that they are deferred is believed where a definition says so as often as it has keys."""
+def _index_text(sql: str | None) -> IndexText | None:
+    try:
+        return index_text(sql) if sql else None
+    except Unreadable:
+        return None
+
+
+def _foreign_keys(rows: Sequence[Row[Any]], written: Sequence[Clause]) -> Iterator[ForeignKey]:
+    deferred = {foreign_key_columns(one) for one in written if one.words == "FOREIGN KEY" and one.deferred}
     keys: dict[int, list[Row[Any]]] = defaultdict(list)
     for row in rows:
         keys[row.id].append(row)
     for parts in keys.values():
-        [first, *_] = parts
+        first = parts[0]
         yield ForeignKey(
             tuple(part.own for part in parts),
             first.referred_table,
             tuple(part.referred for part in parts if part.referred is not None),
             first.on_update,
             first.on_delete,
-            deferred=str(first.sql).upper().count("INITIALLY DEFERRED") == len(keys),
+            deferred=tuple(fold(part.own) for part in parts) in deferred,
         )
 
 
 _DEFAULTS = """
 SELECT l.name AS table_name, c.name AS column_name, c.dflt_value AS sql
 FROM pragma_table_list l, pragma_table_xinfo(l.name) c
-WHERE l.schema = 'main' AND l.type IN ('table', 'shadow') AND c.dflt_value IS NOT NULL
+WHERE l.schema = 'main' AND l.type IN ('table', 'shadow') AND c.dflt_value IS NOT NULL AND c.hidden = 0
 """
 
-_WITH_CHECKS = "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%check%'"
+_DEFINITIONS = "SELECT tbl_name AS table_name, sql FROM sqlite_schema WHERE type = 'table' AND sql IS NOT NULL"
 
 _TRIGGERS = (
     "SELECT tbl_name AS table_name, name AS trigger_name FROM sqlite_schema WHERE type = 'trigger' ORDER BY name"
 )
 
-# The primary key's own index (origin pk) is left out: the columns say what is in the key.
 _INDEXES = """
-SELECT l.name AS table_name, i.name AS index_name, i."unique" AS is_unique, i.origin, i.partial, c.name AS column_name
-FROM pragma_table_list l, pragma_index_list(l.name) i, pragma_index_info(i.name) c
-WHERE l.schema = 'main' AND l.type IN ('table', 'shadow') AND i.origin IN ('c', 'u')
+SELECT l.name AS table_name, i.name AS index_name, i."unique" AS is_unique, i.origin, i.partial, c.name AS column_name,
+       c."desc" AS descending, c.coll, s.sql
+FROM pragma_table_list l, pragma_index_list(l.name) i, pragma_index_xinfo(i.name) c
+LEFT JOIN sqlite_schema s ON s.type = 'index' AND s.name = i.name
+WHERE l.schema = 'main' AND l.type IN ('table', 'shadow') AND c.key
 ORDER BY l.name, i.name, c.seqno
 """
 
 _FOREIGN_KEYS = """
 SELECT l.name AS table_name, f.id, f."table" AS referred_table, f."from" AS own, f."to" AS referred,
-       f.on_update, f.on_delete, s.sql
-FROM pragma_table_list l JOIN sqlite_schema s ON s.name = l.name AND s.type = 'table', pragma_foreign_key_list(l.name) f
+       f.on_update, f.on_delete
+FROM pragma_table_list l, pragma_foreign_key_list(l.name) f
 WHERE l.schema = 'main' AND l.type IN ('table', 'shadow') ORDER BY l.name, f.id, f.seq
 """

@@ -65,6 +65,12 @@ class Listed(BaseSettings):
         "or the flag is repeated.",
         Traits("Source"),
     )
+    leave_out: Names = setting(
+        (),
+        "With --schema create: keys, CHECKs, defaults and the like that tables are made without, as table.name; the "
+        "refusal prints the names. * and ? are wildcards. Several are separated by commas, or the flag is repeated.",
+        Traits("Schema"),
+    )
     rules: Path | None = setting(
         None,
         "File of rules (migrator.toml) for what the source leaves open: units of epochs, time zones, spellings of true "

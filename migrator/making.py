@@ -1,6 +1,7 @@
 """Makes the target's tables after those of the source, where nobody else does: drawn, made, and remembered."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
@@ -8,12 +9,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import ledger, loads
-from migrator.blueprint import Addition, Blueprint, Held, LeftOut, draw, undecided
+from migrator.blueprint import Blueprint, draw, refuse
+from migrator.column_types import Held, Holding, needs_classes, needs_offsets
 from migrator.contents import SourceTable
 from migrator.declared import declared
 from migrator.events import Event
 from migrator.migration import Migration
 from migrator.names import TableName, partner, quote_sqlite
+from migrator.parts import Addition, LeftOut, Part, pattern
 from migrator.retry import is_transient, plainly
 from migrator.rules import Rules
 from migrator.run_ledger import RunLedger
@@ -28,38 +31,62 @@ _MADE = "made"
 
 
 async def blueprint(source: Source, tables: Sequence[SourceTable], schema: str, rules: Rules) -> Blueprint:
-    """Return what the source's tables are to become; raises what ``draw`` raises, and SourceUnreadable."""
+    """Return what the source's tables are to become; raises ConfigurationError and SourceUnreadable."""
     async with source.connect() as connection:
         found = await declared(connection, [table.name for table in tables])
         held = await _held(connection, tables, rules)
-    return draw(schema, tables, found, rules, held)
+    drawn = draw(schema, tables, found, rules, held)
+    parts = [*(one.part for one in drawn.additions), *(one.part for one in drawn.left_out)]
+    rules.check_left_out([*(part.handle for part in parts), *(pattern(name) for name in drawn.sources.values())])
+    return drawn
 
 
-async def make_tables(run: RunLedger, wanted: Blueprint) -> list[LeftOut]:
+async def make_tables(run: RunLedger, wanted: Blueprint, rules: Rules) -> list[LeftOut]:
     """
     Make the tables that are not there, and return what they do without.
 
     Tables that this migration has made before give way if the work wasn't finished, or if they would be made otherwise
-    now, because of a rule say: as long as all are empty, and no row was brought. Others stay as they are. Raises GaveUp
-    if another run has taken over.
+    now, because of a rule say: as long as all are empty, and no row was brought.
+
+    Raises TargetRefused, and leaves nothing behind, if a table would be without something that guards its rows and that
+    no rule names, or if there is a table that somebody else has made. Raises GaveUp if another run has taken over.
     """
     async with run.transaction() as connection:
-        made, new = await _compared(connection, run, wanted)
+        due = await _due(connection, run, wanted)
+        known = [one for one in wanted.left_out if one.part.table in due.new]
+        refuse([*known, *_taken_as_they_are(wanted, due.strange, rules)], wanted.obstacles)
+        await _drop(connection, due.gone)
+        await _remember(connection, run.migration, due.made, finished=True)
+    new, done = due.new, dict(due.made)
     for names in _some(list(new)):
         async with run.transaction() as connection:
             for name in names:
                 await connection.exec_driver_sql(new[name])
-            made |= {name: new[name] for name in names}
-            await _remember(connection, run.migration, made, finished=False)
-    left_out = [one for one in wanted.left_out if one.table in new]
-    for additions in _some([one for one in wanted.additions if one.table in new]):
+            done |= {name: new[name] for name in names}
+            await _remember(connection, run.migration, done, finished=False)
+    refused: list[LeftOut] = []
+    for additions in _some([one for one in wanted.additions if one.part.table in new]):
         async with run.transaction() as connection:
-            left_out += [refused for one in additions if (refused := await _refused(connection, one))]
+            refused += [found for one in additions if (found := await _refused(connection, one))]
     async with run.transaction() as connection:
-        await _remember(connection, run.migration, made, finished=True)
+        if any(one.stands_in_the_way for one in refused):
+            await _drop(connection, list(new))
+            await _remember(connection, run.migration, due.made, finished=True)
+        else:
+            await _remember(connection, run.migration, done, finished=True)
+    refuse(refused)
+    left_out = [*known, *refused]
     for one in left_out:
-        log.warning(Event.SCHEMA_LEFT_OUT, table=str(one.table), what=one.what, reason=one.reason)
+        log.warning(Event.SCHEMA_LEFT_OUT, table=str(one.part.table), what=one.part.what, reason=one.reason)
     return left_out
+
+
+def _taken_as_they_are(wanted: Blueprint, strange: Iterable[TableName], rules: Rules) -> Iterator[LeftOut]:
+    """Yield the tables that somebody else has made, which have keys and defaults of their own or none."""
+    for name in strange:
+        handle = pattern(wanted.sources[name])
+        part = Part(name, "keys, CHECKs and defaults of the source's table", handle, guards=True)
+        yield LeftOut(part, "a table of this name was there before, and would stay as it is", rules.leaves_out(handle))
 
 
 _AT_ONCE = 50
@@ -80,25 +107,41 @@ async def _remember(
     await ledger.remember(connection, migration, _MADE, {"tables": tables, "finished": finished})
 
 
-async def _compared(connection: AsyncConnection, run: RunLedger, wanted: Blueprint) -> tuple[Statements, Statements]:
-    """
-    Return how the tables were made that this migration has made, and how those are to be that are not there.
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """What is to be done."""
 
-    What was made otherwise before, and holds nothing yet, is taken away.
-    """
+    made: Statements
+    """How the tables were made that this migration has made and that stay."""
+    gone: Sequence[TableName]
+    """Such as were made otherwise, and hold nothing yet."""
+    new: Statements
+    strange: Sequence[TableName]
+    """Tables that somebody else has made."""
+
+
+async def _due(connection: AsyncConnection, run: RunLedger, wanted: Blueprint) -> _Due:
     schemas = {name.schema for name in wanted.tables}
     there = [table.name for schema in schemas for table in (await run.target.describe(connection, schema)).tables]
     known = await ledger.recall(connection, run.migration, _MADE) or {"tables": (), "finished": True}
     made = {TableName(schema, name): sql for schema, name, sql in known["tables"]}
-    is_due = known["finished"] and all(wanted.tables.get(name) == sql for name, sql in made.items())
-    ours = [name for name in there if name in made]
-    if not is_due and await _are_untouched(connection, run.migration, ours):
-        await connection.exec_driver_sql(f"DROP TABLE {', '.join(name.quoted for name in ours)}")
-        await _remember(connection, run.migration, {}, finished=True)
-        there = [name for name in there if name not in ours]
-        made = {}
+    is_done = known["finished"] and all(wanted.tables.get(name) == sql for name, sql in made.items())
+    gone = [name for name in there if name in made]
+    if is_done or not await _are_untouched(connection, run.migration, gone):
+        gone = []
+    else:
+        there = [name for name in there if name not in gone]
+    stay = {name: sql for name, sql in made.items() if not gone}
     names = [name.name for name in there]
-    return made, {name: sql for name, sql in wanted.tables.items() if partner(name.name, names) is None}
+    partners = {name: partner(name.name, names) for name in wanted.tables}
+    new = {name: sql for name, sql in wanted.tables.items() if partners[name] is None}
+    of_others = {name.name for name in there if name not in made}
+    return _Due(stay, gone, new, [name for name, found in partners.items() if found in of_others])
+
+
+async def _drop(connection: AsyncConnection, names: Sequence[TableName]) -> None:
+    if names:
+        await connection.exec_driver_sql(f"DROP TABLE IF EXISTS {', '.join(name.quoted for name in names)}")
 
 
 async def _are_untouched(connection: AsyncConnection, migration: Migration, names: Sequence[TableName]) -> bool:
@@ -116,17 +159,34 @@ async def _refused(connection: AsyncConnection, addition: Addition) -> LeftOut |
     except DBAPIError as error:
         if is_transient(error) or connection.closed:
             raise
-        return LeftOut(addition.table, addition.what, plainly(error))
+        return LeftOut(addition.part, plainly(error))
     return None
 
 
 async def _held(connection: AsyncConnection, tables: Iterable[SourceTable], rules: Rules) -> Held:
-    found = {}
+    found: dict[tuple[str, str], Holding] = {}
     for table in tables:
-        for column in undecided(table, rules):
+        for column in table.columns:
+            rule = rules.of_column(table.name, column.name)
+            if rules.of_table(table.name).exclude or rule.exclude or rule.type is not None:
+                continue
             given = quote_sqlite(column.name)
-            classes = await connection.exec_driver_sql(
-                f"SELECT DISTINCT typeof({given}) FROM {table.origin} WHERE {given} IS NOT NULL"
-            )
-            found[table.name, column.name] = {StorageClass(name) for (name,) in classes.all()}
+            if needs_classes(column):
+                classes = await connection.exec_driver_sql(
+                    f"SELECT DISTINCT typeof({given}) FROM {table.origin} WHERE {given} IS NOT NULL"
+                )
+                found[table.name, column.name] = Holding({StorageClass(name) for (name,) in classes.all()})
+            elif needs_offsets(column) and not rule.changes_values:
+                answer = await connection.exec_driver_sql(_OFFSETS.format(column=given, table=table.origin))
+                found[table.name, column.name] = Holding(all_have_offsets=bool(answer.scalar()))
     return found
+
+
+# A table whose moments have none is through with its first row.
+_OFFSETS = """
+SELECT EXISTS (SELECT 1 FROM {table} WHERE {column} IS NOT NULL) AND NOT EXISTS (
+    SELECT 1 FROM {table} WHERE {column} IS NOT NULL AND NOT (
+        typeof({column}) = 'text' AND (
+            {column} GLOB '*[0-9]Z' OR {column} GLOB '*[0-9][+-][0-9][0-9]:[0-9][0-9]'
+            OR {column} GLOB '*:*[0-9][+-][0-9][0-9][0-9][0-9]' OR {column} GLOB '*:*[0-9][+-][0-9][0-9]')))
+"""

@@ -80,6 +80,11 @@ class ColumnRule(_Rule):
         """Return what the rule sets, as it stands in the file."""
         return ", ".join(f"{name} = {json.dumps(getattr(self, name))}" for name in sorted(self.model_fields_set))
 
+    @property
+    def changes_values(self) -> bool:
+        """Whether it may make another value of one that the source has."""
+        return bool(self.model_fields_set - {"type", "rename", "exclude"})
+
     def over(self, earlier: "ColumnRule") -> "ColumnRule":
         """Return both rules together; what this one says counts."""
         return earlier.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
@@ -99,19 +104,21 @@ class Rules:
 
     tables: Mapping[str, TableRule] = field(default_factory=dict)
     columns: Mapping[str, ColumnRule] = field(default_factory=dict)
+    leave_out: Sequence[str] = ()
+    """What of a table the job is to make without, as ``table.name``; ``--leave-out``."""
     _met: set[str] = field(default_factory=set, compare=False)
 
     @classmethod
-    def load(cls, path: Path | None, exclude: Sequence[str] = ()) -> Self:
+    def load(cls, path: Path | None, exclude: Sequence[str] = (), leave_out: Sequence[str] = ()) -> Self:
         """
-        Read the file, if there is one, and add what ``--exclude`` names.
+        Read the file, if there is one, and add what ``--exclude`` and ``--leave-out`` name.
 
         Raises ConfigurationError for a file that can't be read, and for every key and value that has no meaning.
         """
         file = _File() if path is None else _parse(path)
         tables = {pattern: TableRule(exclude=True) for pattern in exclude}
         columns = {pattern: ColumnRule(exclude=True) for pattern in exclude}
-        return cls({**file.tables, **tables}, {**file.columns, **columns})
+        return cls({**file.tables, **tables}, {**file.columns, **columns}, tuple(leave_out))
 
     def of_table(self, table: str) -> TableRule:
         """Return what is decided about a table, by the last pattern that covers its name."""
@@ -125,6 +132,22 @@ class Rules:
             if self._covers(pattern, f"{table}.{column}"):
                 merged = rule.over(merged)
         return merged
+
+    def leaves_out(self, handle: str) -> bool:
+        """Return whether the operator wants tables made without something, which is called ``table.name``."""
+        return any(_matches(pattern, handle) for pattern in self.leave_out)
+
+    def check_left_out(self, known: Iterable[str]) -> None:
+        """Raise ConfigurationError for a ``--leave-out`` that is none of the ``known`` names."""
+        names = list(known)
+        for pattern in self.leave_out:
+            if not any(_matches(pattern, name) for name in names):
+                hint = nearest(pattern, names)
+                raise ConfigurationError(
+                    f"--leave-out {pattern!r} names nothing that the source's tables have",
+                    next_step=f"Did you mean {hint!r}?" if hint else "Take it out.",
+                    pattern=pattern,
+                )
 
     def naming(self, table: str, column: str) -> ColumnRule | None:
         """Return the rule whose pattern is this very column, without a wildcard."""

@@ -135,7 +135,7 @@ def runner_of(settings: Settings) -> Runner:
 
 def check_configuration(settings: Settings) -> None:
     """Raise ConfigurationError for what would only be noticed after waiting."""
-    Rules.load(settings.rules, settings.exclude)
+    Rules.load(settings.rules, settings.exclude, settings.leave_out)
     if settings.schema_mode == "alembic":
         alembic_project(settings).head()
     if settings.init_sql is not None and not settings.init_sql.is_file():

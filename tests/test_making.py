@@ -1,5 +1,7 @@
 """Tables that the job makes after those of the source: an application can go on with them."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
 from migrator import job, making
-from migrator.errors import RowsInTheWay, ValuesRefused
+from migrator.errors import ConfigurationError, RowsInTheWay, TargetRefused, ValuesRefused
 from migrator.progress import Silent
 
 SHOP = """
@@ -48,7 +50,12 @@ async def columns(database: Database, table: str) -> dict[str, str]:
 async def test_an_application_goes_on(make_sqlite: MakeSqlite, database: Database) -> None:
     """Its rows are there, new ones get numbers and defaults, and keys hold."""
     source = make_sqlite(SHOP, ROWS)
-    report = await job.run(settings_of(source, database, schema_mode="create"), Silent())
+    with pytest.raises(TargetRefused) as caught:
+        await job.run(settings_of(source, database, schema_mode="create"), Silent())
+    assert "--leave-out 'orders.check_1,broken.t_fkey'" in caught.value.next_step
+    assert await database.fetch("SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace") == []
+    named = ("broken.t_fkey", "orders.check_1")
+    report = await job.run(settings_of(source, database, schema_mode="create", leave_out=named), Silent())
     assert await columns(database, "customers") == {
         "id": "bigint",
         "email": "text",
@@ -72,7 +79,8 @@ async def test_an_application_goes_on(make_sqlite: MakeSqlite, database: Databas
     assert (number, active, joined) == (8, True, True)
     for statement, complaint in (
         ("INSERT INTO customers (email) VALUES ('x')", "long_enough"),
-        ("INSERT INTO customers (email) VALUES ('bob')", "customers_email_key"),
+        ("INSERT INTO customers (email) VALUES ('bob')", "customers_lower_idx"),
+        ("INSERT INTO customers (email) VALUES ('BOB')", "customers_lower_idx"),
         ("INSERT INTO orders (customer) VALUES (99)", "orders_customer_fkey"),
         ("INSERT INTO orders (customer, note) VALUES (7, 'second')", "one_note"),
     ):
@@ -84,8 +92,8 @@ async def test_an_application_goes_on(make_sqlite: MakeSqlite, database: Databas
     assert "public.customers is without the index by_year" in without
     assert "public.orders is without the CHECK json_valid(note) OR note IS NULL" in without
     assert "public.orders is without the trigger t" in without
-    assert "public.broken is without the default 'none' of n: invalid input syntax for type bigint" in without
-    assert "public.broken is without the foreign key from t to customers" in without
+    assert "public.broken is without the default 'none' of n: SQLite stores 'none', which a column of type" in without
+    assert "public.broken is without the foreign key from t to customers: text can't refer to bigint" in without
     assert without.count("\n") == 4
 
 
@@ -93,7 +101,11 @@ async def test_running_again(make_sqlite: MakeSqlite, database: Database) -> Non
     """What is there stays: after success, and what was there before the job came."""
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, n INT); CREATE TABLE u (id INT)", {"t": [(1, 2)]})
     await database.execute("CREATE TABLE u (id int, extra text)")
-    settings = settings_of(source, database, schema_mode="create")
+    with pytest.raises(TargetRefused, match=r"public\.u .* a table of this name was there before") as caught:
+        await job.run(settings_of(source, database, schema_mode="create"), Silent())
+    assert "--leave-out 'u'" in caught.value.next_step
+    assert await database.fetch("SELECT to_regclass('t')::text") == [(None,)]
+    settings = settings_of(source, database, schema_mode="create", leave_out=("u",))
     await job.run(settings, Silent())
     assert await columns(database, "u") == {"id": "integer", "extra": "text"}
     await database.execute("INSERT INTO t (n) VALUES (3)")
@@ -160,4 +172,41 @@ async def test_rows_of_somebody_else(make_sqlite: MakeSqlite, database: Database
     source = make_sqlite("CREATE TABLE t (id INTEGER)", {"t": [(1,)]})
     await database.execute("CREATE TABLE t (id int); INSERT INTO t VALUES (77)")
     with pytest.raises(RowsInTheWay):
+        await job.run(settings_of(source, database, schema_mode="create", leave_out=("t",)), Silent())
+
+
+async def test_what_the_server_refuses(make_sqlite: MakeSqlite, database: Database) -> None:
+    """A key that only PostgreSQL finds impossible: named, and the tables that were made for it are gone again."""
+    source = make_sqlite(
+        "CREATE TABLE a (id DATE PRIMARY KEY); CREATE TABLE b (a DATETIME REFERENCES a (id), n UUID REFERENCES a (id))"
+    )
+    with pytest.raises(TargetRefused, match=r"foreign key from n to a.*(cannot be implemented|incompatible)") as caught:
         await job.run(settings_of(source, database, schema_mode="create"), Silent())
+    assert "--leave-out 'b.n_fkey'" in caught.value.next_step
+    assert await database.fetch("SELECT to_regclass('a')::text") == [(None,)]
+    await job.run(settings_of(source, database, schema_mode="create", leave_out=("b.n_fkey",)), Silent())
+    assert await columns(database, "b") == {"a": "timestamp without time zone", "n": "uuid"}
+
+
+async def test_a_name_to_leave_out_that_nothing_has(make_sqlite: MakeSqlite, database: Database) -> None:
+    """It may be a slip of the pen, after which something would be missing or be there that nobody wants."""
+    source = make_sqlite("CREATE TABLE t (n INT CHECK (n > 0))")
+    with pytest.raises(ConfigurationError, match=r"'t\.chek_1' names nothing") as caught:
+        await job.run(settings_of(source, database, schema_mode="create", leave_out=("t.chek_1",)), Silent())
+    assert caught.value.next_step == "Did you mean 't.check_1'?"
+
+
+async def test_generated_columns_go_on(make_sqlite: MakeSqlite, database: Database) -> None:
+    """New rows get the value that SQLite would have computed."""
+    source = make_sqlite(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a INT, s TEXT, half INT AS (a / 2) STORED, up TEXT AS (upper(s) || a),"
+        "big BOOLEAN NOT NULL AS (a > 10), r REAL, twice REAL AS (r * 2))"
+    )
+    with closing(sqlite3.connect(source)) as connection:
+        connection.execute("INSERT INTO t (a, s, r) VALUES (-7, 'aé', 0.1), (21, 'b', 2)")
+        connection.commit()
+        wanted = connection.execute("SELECT a, s, r, half, up, big, twice FROM t ORDER BY id").fetchall()
+    await job.run(settings_of(source, database, schema_mode="create"), Silent())
+    await database.execute("INSERT INTO t (a, s, r) VALUES (-7, 'aé', 0.1), (21, 'b', 2)")
+    found = await database.fetch("SELECT a, s, r, half, up, big, twice FROM t ORDER BY id")
+    assert [tuple(row) for row in found] == wanted * 2

@@ -113,16 +113,20 @@ async def _by_command(target: Target, command: str | None) -> None:
 async def _by_source(
     source: Source, contents: SourceDatabase, target: Target, settings: Settings, run: RunLedger
 ) -> tuple[str, ...]:
-    """Make tables after the source's where there are none yet, and return what they do without, a line each."""
+    """
+    Make tables after the source's where there are none yet, and return what they do without, a line each.
+
+    Raises TargetRefused for what they would be without and nobody has named.
+    """
     from migrator.making import blueprint, make_tables  # noqa: PLC0415 - not loaded where nobody asks for it
     from migrator.plan import without_rows_of_their_own  # noqa: PLC0415
 
-    rules = Rules.load(settings.rules, settings.exclude)
+    rules = Rules.load(settings.rules, settings.exclude, settings.leave_out)
     without_rows_of_their_own(contents, rules, [skipped.name for skipped in contents.skipped])
     async with target.connect() as connection:
         schema_name = await target.schema_of_application(connection, settings.target_schema)
     wanted = await blueprint(source, contents.tables, schema_name, rules)
-    return tuple(f"WARNING: {one.line()}" for one in await make_tables(run, wanted))
+    return tuple(f"WARNING: {one.line()}" for one in await make_tables(run, wanted, rules))
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -1,0 +1,198 @@
+"""What an expression of SQLite's is in PostgreSQL: its SQL, and as much about its value as comparisons depend on."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from migrator.contents import Affinity
+from migrator.names import quote_literal
+
+
+class Untranslatable(ValueError):  # noqa: N818 - says what the expression is
+    """An expression that can't be shown to mean the same in PostgreSQL; its text says why."""
+
+
+class Sort(StrEnum):
+    """What a value is, at both ends."""
+
+    WHOLE = "whole"
+    """INTEGER there; a whole number here, of any width."""
+    REAL = "real"
+    EXACT = "exact"
+    """Any number there, ``numeric`` here."""
+    TEXT = "text"
+    BYTES = "bytes"
+    TRUTH = "truth"
+    """0 or 1 there, ``boolean`` here."""
+    NOTHING = "nothing"
+    """NULL, written out."""
+    OTHER = "other"
+    """A type that SQLite hasn't."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """An expression in PostgreSQL's SQL."""
+
+    sql: str
+    sort: Sort
+    kind: str = ""
+    """Of a column, its type in the target."""
+    affinity: Affinity | None = None
+    """Of a column: what SQLite makes of the other side of a comparison."""
+    collation: str = "BINARY"
+    has_own_collation: bool = False
+    """Whether COLLATE says so in the expression."""
+    literal: int | float | str | bytes | None = None
+    """Its value, where it stands there as such."""
+
+
+Columns = Mapping[str, Operand]
+"""What may be named in an expression, by folded names."""
+
+_WHOLE = frozenset({"bigint", "integer", "int", "smallint", "int2", "int4", "int8"})
+_NUMBERS = (Affinity.INTEGER, Affinity.NUMERIC)
+
+
+def column(sql: str, kind: str, affinity: Affinity, collation: str) -> Operand:
+    """Return a column of the target's type ``kind``, which SQLite gave this affinity and collation."""
+    base = re.sub(r"\(.*\)", "", kind).strip().lower()
+    sort = Sort.OTHER
+    if base in _WHOLE and affinity in _NUMBERS:
+        sort = Sort.WHOLE
+    elif base in {"boolean", "bool"} and affinity in _NUMBERS:
+        sort = Sort.TRUTH
+    elif base in {"double precision", "float8"} and affinity is Affinity.REAL:
+        sort = Sort.REAL
+    elif base in {"numeric", "decimal"} and affinity is Affinity.NUMERIC:
+        sort = Sort.EXACT
+    elif base in {"text", "varchar", "character varying"}:
+        sort = Sort.TEXT
+    elif base == "bytea" and affinity is Affinity.BLOB:
+        sort = Sort.BYTES
+    return Operand(sql, sort, base, affinity, collation)
+
+
+def constant(value: float | str | bytes | None) -> Operand:
+    """Return a literal; raises Untranslatable for text that PostgreSQL can't hold."""
+    match value:
+        case None:
+            return Operand("NULL", Sort.NOTHING)
+        case int():
+            return Operand(str(value) if value >= 0 else f"({value})", Sort.WHOLE, literal=value)
+        case float():
+            return Operand(f"'{value!r}'::double precision", Sort.REAL, literal=value)
+        case bytes():
+            return Operand(f"'\\x{value.hex()}'::bytea", Sort.BYTES, literal=value)
+        case str():
+            if "\0" in value:
+                raise Untranslatable("PostgreSQL's text has no NUL")
+            return Operand(quote_literal(value), Sort.TEXT, literal=value)
+
+
+def number(one: Operand) -> Operand:
+    """Return a truth as the 0 or 1 that it is to SQLite, and anything else as it is."""
+    return Operand(f"({one.sql})::integer", Sort.WHOLE) if one.sort is Sort.TRUTH else one
+
+
+def as_text(one: Operand) -> str:
+    """Return the SQL of an operand as text, as SQLite spells it; raises Untranslatable."""
+    one = number(one)
+    if one.sort is Sort.TEXT:
+        return one.sql
+    if one.sort is Sort.WHOLE:
+        return f"({one.sql})::text"
+    raise Untranslatable("SQLite and PostgreSQL spell such a value otherwise")
+
+
+def folded(one: Operand, collation: str) -> str:
+    """Return text as a collation of SQLite's sees it, comparable byte by byte (SQLite, "Datatypes In SQLite", 7)."""
+    match collation:
+        case "BINARY":
+            return f'{one.sql} COLLATE "C"'
+        case "NOCASE":
+            return f'lower({one.sql} COLLATE "C")'  # which in "C" knows the letters of ASCII alone, as NOCASE does
+        case "RTRIM":
+            return f"rtrim({one.sql} COLLATE \"C\", ' ')"
+    raise Untranslatable(f"the collation {collation} is the application's own")
+
+
+def compared(operator: str, left: Operand, right: Operand) -> str:
+    """Return a comparison, with what SQLite's rules of affinity make of its sides; raises Untranslatable."""
+    if Sort.NOTHING in {left.sort, right.sort}:
+        return _with_null(operator, left, right)
+    if left.sort is not right.sort or left.sort is not Sort.TRUTH:
+        left, right = number(left), number(right)
+    left, right = _alike(left, right), _alike(right, left)
+    spelled = {"IS": "IS NOT DISTINCT FROM", "IS NOT": "IS DISTINCT FROM"}.get(operator, operator)
+    if left.sort is Sort.TEXT and right.sort is Sort.TEXT:
+        chosen = left if left.has_own_collation or not right.has_own_collation else right
+        if chosen is left and left.affinity is None and not left.has_own_collation:
+            chosen = right
+        if chosen.collation == "BINARY" and operator in {"=", "<>", "IS", "IS NOT"}:
+            return f"({left.sql} {spelled} {right.sql})"
+        return f"({folded(left, chosen.collation)} {spelled} {folded(right, chosen.collation)})"
+    sorts = {left.sort, right.sort}
+    are_comparable = len(sorts) == 1 or sorts == {Sort.WHOLE, Sort.EXACT}
+    if not are_comparable or (left.sort is Sort.OTHER and not _are_moments(left, right)):
+        raise Untranslatable(f"{left.sql} and {right.sql} are compared by other rules")
+    return f"({left.sql} {spelled} {right.sql})"
+
+
+def _with_null(operator: str, left: Operand, right: Operand) -> str:
+    other = right if left.sort is Sort.NOTHING else left
+    match operator:
+        case "IS":
+            return f"({other.sql} IS NULL)"
+        case "IS NOT":
+            return f"({other.sql} IS NOT NULL)"
+    return "NULL::boolean"
+
+
+_EXACT_IN_DOUBLE = 1 << 53
+
+
+def _alike(one: Operand, other: Operand) -> Operand:  # noqa: PLR0911 - one line for each rule
+    """Return a literal as SQLite takes it beside ``other`` (SQLite, "Datatypes In SQLite", 4.2); others as they are."""
+    value = one.literal
+    if other.sort is Sort.TEXT and other.affinity not in {None, Affinity.TEXT}:
+        # A number may be there as text here: what is no number is the same beside both.
+        if not isinstance(value, str) or _is_number(value):
+            raise Untranslatable(f"{other.sql} may be a number to SQLite")
+        return one
+    if value is None or other.affinity is None:
+        return one
+    if other.sort is Sort.REAL and isinstance(value, int) and abs(value) <= _EXACT_IN_DOUBLE:
+        return constant(float(value))
+    if other.sort in {Sort.WHOLE, Sort.EXACT} and isinstance(value, float):
+        return replace(one, sql=f"'{value!r}'::numeric", sort=Sort.EXACT)
+    if other.sort is Sort.TEXT and isinstance(value, int):
+        return constant(str(value))
+    if other.sort is Sort.WHOLE and isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
+        return constant(int(value))
+    if other.sort is Sort.OTHER and isinstance(value, str) and other.kind in _SHAPES:
+        if re.fullmatch(_SHAPES[other.kind], value) is None:
+            raise Untranslatable(f"{value!r} is no {other.kind} in full")
+        return replace(one, sql=f"{one.sql}::{other.kind}", sort=Sort.OTHER, kind=other.kind)
+    return one
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value.strip().replace("_", "x"))
+    except ValueError:
+        return False
+    return True
+
+
+# In these forms texts and moments have one order.
+_SHAPES = {
+    "date": r"\d{4}-\d\d-\d\d",
+    "time": r"\d\d:\d\d:\d\d",
+    "timestamp": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d",
+}
+
+
+def _are_moments(left: Operand, right: Operand) -> bool:
+    return left.kind == right.kind and left.kind in _SHAPES
