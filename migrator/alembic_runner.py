@@ -17,6 +17,7 @@ from types import CodeType
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection
@@ -82,6 +83,28 @@ class AlembicProject:
                 f"Alembic refused: {error}",
                 next_step="the database and these migrations don't belong together: check the image's version",
             ) from error
+
+    async def strange_revisions(self, target: Target) -> list[str]:
+        """
+        Return at which revisions the target is that the project doesn't have; writes nothing.
+
+        Raises ConfigurationError for what Alembic refuses; what the project's ``env.py`` raises passes through.
+        """
+        there: list[str] = []
+
+        def look(config: Config) -> None:
+            def note(revisions: tuple[str, ...], _context: object) -> list[object]:
+                there.extend(revisions)
+                return []
+
+            with EnvironmentContext(config, self._script, fn=note, dont_mutate=True):
+                self._script.run_env()
+
+        try:
+            await self._run(target, look)
+        except CommandError as error:
+            raise ConfigurationError(f"Alembic refused: {error}", next_step="check the image's version") from error
+        return [revision for revision in there if not self.knows(revision)]
 
     async def _run(self, target: Target, action: Command) -> None:
         url = target.address.sqlalchemy_url().render_as_string(hide_password=False)

@@ -139,7 +139,7 @@ def source_rows(
             where=piece.where(comparison.source),
         )
         arrays = (_normalised(batch.columns, comparison.pairs, readings, normal) for batch in batches)
-        with _outspoken(schema, (pa.record_batch(a, schema=schema) for a in arrays)) as reader:
+        with outspoken(schema, (pa.record_batch(a, schema=schema) for a in arrays)) as reader:
             yield reader
 
 
@@ -199,12 +199,12 @@ def _origin(comparison: Comparison) -> str:
 
 @contextmanager
 def _read(session: ReadingSession, statement: str, batch_bytes: int) -> Iterator[pa.RecordBatchReader]:
-    with session.batches(statement, batch_bytes) as (schema, batches), _outspoken(schema, batches) as reader:
+    with session.batches(statement, batch_bytes) as (schema, batches), outspoken(schema, batches) as reader:
         yield reader
 
 
 @contextmanager
-def _outspoken(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatchReader]:
+def outspoken(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatchReader]:
     """
     Open a stream whose own error is what the block raises.
 

@@ -80,7 +80,7 @@ def of_source(session: ScanSession, address: TargetAddress, comparison: Comparis
 
 def of_source_rows(reader: pa.RecordBatchReader, comparison: Comparison) -> Digest:
     """Return the digest of the source's rows, which come as columns ``c0``, ``c1``, …, one a lane of ``comparison``."""
-    return _digest(reader, hashes(source_side(comparison.readings).forms, comparison))
+    return of_rows(reader, hashes(source_side(comparison.readings).forms, comparison))
 
 
 def of_parts(reader: pa.RecordBatchReader, comparison: Comparison) -> dict[int, Digest]:
@@ -107,18 +107,24 @@ def of_target(session: ReadingSession, comparison: Comparison, stretch: Stretch 
     Blocks while the rows are read, in a read-only transaction; raises what the session raises.
     """
     with target_rows(session, comparison, stretch) as reader:
-        return _digest(reader, hashes(target_side(comparison.readings).forms, comparison))
+        return of_rows(reader, hashes(target_side(comparison.readings).forms, comparison))
 
 
 def hashes(forms: Sequence[str], comparison: Comparison) -> Hashes:
     """Return the hashes of rows whose columns have these ``forms``: those of one side of the ``comparison``."""
+    return hashes_of(forms, comparison.key, comparison.buckets)
+
+
+def hashes_of(forms: Sequence[str], key: Sequence[int], buckets: int) -> Hashes:
+    """Return the hashes of rows whose columns have these ``forms``; those at the places in ``key`` tell the bucket."""
     # Hashed once more: DuckDB joins the columns' hashes by exclusive or, and a sum of those is too orderly.
     row = f"hash(hash({', '.join(forms)}))" if forms else "0::UBIGINT"
-    of_key = f"hash({', '.join(forms[place] for place in comparison.key)})" if comparison.key else row
-    return Hashes(row, f"({of_key} % {comparison.buckets})::INTEGER")
+    of_key = f"hash({', '.join(forms[place] for place in key)})" if key else row
+    return Hashes(row, f"({of_key} % {buckets})::INTEGER")
 
 
-def _digest(reader: pa.RecordBatchReader, sql: Hashes) -> Digest:
+def of_rows(reader: pa.RecordBatchReader, sql: Hashes) -> Digest:
+    """Return the digest of rows that come as columns ``c0``, ``c1``, …, with the hashes that ``sql`` makes of them."""
     found = _added_up(reader, f"SELECT {sql.row} AS row_hash, {sql.bucket} AS bucket FROM rows_read", "bucket")
     return Digest(tuple(sorted((bucket, rows, int(total)) for bucket, rows, total in found)))
 

@@ -69,7 +69,15 @@ class Event(StrEnum):
         "warning.report",
         "A file for the outcome couldn't be written: path, reason. The outcome stands.",
     )
+    WARNING_UNSEEN = (
+        "warning.unseen",
+        "Something could not be looked at, which doesn't matter if the migration is complete: what, reason.",
+    )
     WARNING_SETTING = "warning.setting", "A variable of the environment has no effect: variable, reason."
+    ROWS_LOST = (
+        "rows.lost",
+        "What an earlier run has brought into a table is gone, and is brought anew: table, rows, reason.",
+    )
     LEDGER_UNWRITTEN = "ledger.unwritten", "How the run ended could not be written into the ledger: reason."
     SOURCE_CHANGED = "source.changed", "The source is not as it was when it was migrated: changes."
     LIBRARY_MESSAGE = "library.message", "A library, or a migration, had something to say: logger, message."

@@ -1,8 +1,9 @@
-"""What earlier runs have left in the ledger, and whether this one may go on from there."""
+"""Whether a migration is complete, as the ledger has it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
-from migrator import ledger, loads
+from migrator import ledger
 from migrator.errors import GaveUp, SourceChanged
 from migrator.migration import Migration
 from migrator.run_ledger import RunLedger
@@ -10,31 +11,24 @@ from migrator.source_file import TOUCHED, Fingerprint
 from migrator.target import Target
 
 
-async def migrated(target: Target, migration: Migration) -> Fingerprint | None:
-    """Return the source that was migrated under this name, if one was, and completely."""
+async def is_complete(target: Target, migration: Migration) -> bool:
+    """Return whether everything was migrated under this name, and verified."""
     async with target.connect() as connection:
-        if not await ledger.exists(connection) or not await ledger.recall(connection, migration, ledger.COMPLETED):
-            return None
-        return Fingerprint(**await ledger.recall(connection, migration, ledger.SOURCE))
+        if not await ledger.exists(connection):
+            return False
+        return bool(await ledger.recall(connection, migration, ledger.COMPLETED))
 
 
-async def go_on_with(run: RunLedger, fingerprint: Fingerprint) -> None:
+async def remember_source(run: RunLedger, fingerprint: Fingerprint) -> None:
     """
-    Remember the source; raise SourceChanged if an earlier run has copied from one that was different.
+    Write that a file holds what was migrated, though it isn't the file that it was.
 
-    Raises GaveUp if another run has taken over.
+    Raises GaveUp if the migration has been taken back meanwhile.
     """
-    async with run.transaction() as connection:
-        known = await ledger.recall(connection, run.migration, ledger.SOURCE)
-        if known is None or not await loads.begun(connection, run.migration):
-            await ledger.remember(connection, run.migration, ledger.SOURCE, asdict(fingerprint))
-            return
-    if changes := Fingerprint(**known).differences(fingerprint, but=(*TOUCHED, "file")):
-        raise SourceChanged(
-            f"the source is not the one an earlier run has begun to copy: {', '.join(changes)}",
-            next_step="bring that file back, or give up what was copied and start over with --restart",
-            changes=changes,
-        )
+    async with run.target.transaction() as connection:
+        if not await ledger.recall(connection, run.migration, ledger.COMPLETED):
+            raise _taken_back()
+        await ledger.remember(connection, run.migration, ledger.SOURCE, asdict(fingerprint))
 
 
 async def make_ready(target: Target, migration: Migration) -> None:
@@ -45,17 +39,21 @@ async def make_ready(target: Target, migration: Migration) -> None:
     """
     async with target.transaction() as connection:
         if not await ledger.recall(connection, migration, ledger.COMPLETED):
-            raise GaveUp(
-                "what was migrated has been taken back meanwhile, by `migrator reset` or a run with --restart",
-                next_step="run again, when nobody else does",
-            )
+            raise _taken_back()
         if not await ledger.recall(connection, migration, ledger.READY):
             await ledger.remember(connection, migration, ledger.READY, value=True)
 
 
-async def complete(run: RunLedger, before: Fingerprint, after: Fingerprint) -> None:
+def _taken_back() -> GaveUp:
+    return GaveUp(
+        "what was migrated has been taken back meanwhile, by `migrator reset` or a run with --restart",
+        next_step="run again, when nobody else does",
+    )
+
+
+async def complete(run: RunLedger, before: Fingerprint, after: Fingerprint, left_out: Sequence[str]) -> None:
     """
-    Write that all is there and verified.
+    Write that all is there and verified, but for the source's tables ``left_out`` by the operator.
 
     Raises SourceChanged if the source is another than when the run began, GaveUp if another run has taken over.
     """
@@ -68,3 +66,4 @@ async def complete(run: RunLedger, before: Fingerprint, after: Fingerprint) -> N
     async with run.transaction() as connection:
         await ledger.remember(connection, run.migration, ledger.SOURCE, asdict(before))
         await ledger.remember(connection, run.migration, ledger.COMPLETED, value=True)
+        await ledger.remember(connection, run.migration, ledger.LEFT_OUT, list(left_out))

@@ -72,6 +72,19 @@ tables = sa.Table(
     sa.Column("verified_at", _moment),
     comment="one line a table, committed together with its rows",
 )
+carried = sa.Table(
+    "carried",
+    metadata,
+    sa.Column("migration", sa.Text, primary_key=True),
+    sa.Column("schema_name", sa.Text, primary_key=True),
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("terms", JSONB, nullable=False, comment="the source's table, its columns, and the rules about these"),
+    sa.Column("relation", sa.BigInteger, comment="the target table's oid; one made anew has another"),
+    sa.Column("recipe", JSONB(none_as_null=True), comment="how the source's digest can be made again; null if unknown"),
+    sa.Column("digest", sa.Text),
+    sa.Column("rows", sa.BigInteger),
+    comment="one line a table that was begun: by it a later run sees that the source or the settings have changed",
+)
 chunks = sa.Table(
     "chunks",
     metadata,
@@ -119,7 +132,7 @@ state = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", JSONB, nullable=False),
     sa.Column("written_at", _moment, nullable=False, server_default=now),
-    comment="facts about a migration as a whole: began_empty, source, owner, completed, ready",
+    comment="facts about a migration as a whole: began_empty, source, owner, completed, left_out, ready",
 )
 SOURCE = "source"
 """Fingerprint of the file whose rows are brought."""
@@ -127,6 +140,8 @@ OWNER = "owner"
 """The run that may write."""
 COMPLETED = "completed"
 """Written when every row is verified."""
+LEFT_OUT = "left_out"
+"""Tables of the source that the operator had excluded when the migration was completed."""
 READY = "ready"
 """Written when nothing is left to do: rows verified, newest schema reached."""
 

@@ -83,9 +83,10 @@ class Listed(BaseSettings):
         "or a database with a write-ahead log on a read-only mount.",
         Traits("Source"),
     )
-    if_source_changed: Literal["warn", "fail"] = setting(
-        "warn",
-        "What to do when the source has been written to since it was migrated: say so, or exit 3.",
+    if_source_changed: Literal["fail", "ignore"] = setting(
+        "fail",
+        "What to do when the source holds other rows than those of a migration that is complete: exit 3 and name the "
+        "tables; or warn and exit 0, for those who know that the new rows aren't needed.",
         Traits("Source"),
     )
 

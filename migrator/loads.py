@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import GaveUp
-from migrator.ledger import COMPLETED, READY, SOURCE, chunks, now, seeded, state, tables
+from migrator.ledger import COMPLETED, LEFT_OUT, READY, SOURCE, carried, chunks, now, seeded, state, tables
 from migrator.migration import Migration
 from migrator.names import TableName
 from migrator.pieces import Piece
@@ -136,13 +136,18 @@ async def loaded(connection: AsyncConnection, migration: Migration) -> dict[Tabl
 
 async def forget(connection: AsyncConnection, migration: Migration, names: Sequence[TableName]) -> None:
     """Remove the lines about tables that were emptied, and that the migration was begun with a source or completed."""
+    await forget_rows(connection, migration, names)
+    begun = state.c.name.in_([SOURCE, COMPLETED, LEFT_OUT, READY])
+    await connection.execute(state.delete().where(state.c.migration == migration.name, begun))
+
+
+async def forget_rows(connection: AsyncConnection, migration: Migration, names: Sequence[TableName]) -> None:
+    """Remove the lines about tables whose rows are gone, so that they count as not begun."""
     for name in names:
         _, *of_table = _its_own(seeded, migration, name)
         await connection.execute(seeded.delete().where(*of_table))  # whoever has seen them, they are gone
-        for table in (chunks, tables):
+        for table in (chunks, tables, carried):
             await connection.execute(table.delete().where(*_its_own(table, migration, name)))
-    begun = state.c.name.in_([SOURCE, COMPLETED, READY])
-    await connection.execute(state.delete().where(state.c.migration == migration.name, begun))
 
 
 async def write_whole(connection: AsyncConnection, run: RunLedger, brought: Mapping[TableName, Brought]) -> None:

@@ -32,9 +32,12 @@ from migrator.names import TableName
 from migrator.plan import Plan
 from migrator.progress import Progress, Silent
 from migrator.report import Report
+from migrator.resumption import go_on_with
+from migrator.rules import Rules
 from migrator.run_ledger import RunLedger
 from migrator.settings import Settings
 from migrator.source import Source
+from migrator.source_changes import Reading
 from migrator.source_file import Fingerprint
 from migrator.stages.analyze import analyze
 from migrator.stages.copy import copy
@@ -46,6 +49,7 @@ from migrator.stages.sequences import sequences
 from migrator.stages.upgrade import upgrade
 from migrator.survey import Survey
 from migrator.target import Target
+from migrator.terms import Terms
 from migrator.verdict import Verdict
 
 T = TypeVar("T")
@@ -63,7 +67,10 @@ async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     run = run_book.run
     contents = await source.describe()
     refuse_nothing(settings, source, contents)
-    await step("history", lambda: history.go_on_with(run, fingerprint))
+    rules = Rules.load(settings.rules, settings.exclude)
+    reading = Reading(source, contents, rules, settings.jobs, settings.batch_bytes)
+    await step("history", lambda: go_on_with(run, reading, fingerprint, settings.target_schema))
+    terms = {table.name: Terms.of(table, rules) for table in contents.tables}
     async with _beside(check_intact(source)) as looking:
         looks = [looking]
         made = await stage("schema", lambda: schema(source, contents, target, settings, run))
@@ -77,10 +84,11 @@ async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     rows = {name: survey.profile.rows for name, survey in surveys.items()}
     await stage("park", lambda: park(target, plan, rows, run))
     progress.begin("copy", {str(name): count for name, count in rows.items()})
-    verdicts = await _carry(settings, source, target, plan, surveys, run_book, progress)
+    verdicts = await _carry(settings, source, target, plan, surveys, terms, run_book, progress)
     progress.finish()
     now = await source.fingerprint()
-    await step("complete", lambda: history.complete(run, fingerprint, now))
+    left_out = [table.name for table in contents.tables if rules.of_table(table.name).exclude]
+    await step("complete", lambda: history.complete(run, fingerprint, now, left_out))
     await _finish(settings, target, run_book)
     headline = "migrated: every value of every row is in the target"
     copied = await step("report", lambda: copied_of(target, run.migration))
@@ -94,6 +102,7 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     target: Target,
     plan: Plan,
     surveys: Mapping[TableName, Survey],
+    terms: Mapping[str, Terms],
     run_book: Book,
     progress: Progress,
 ) -> list[Verdict]:
@@ -122,6 +131,7 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
                 stall_seconds=settings.stall_timeout_seconds,
                 progress=progress,
                 done=copied,
+                terms=terms,
             ),
         )
         await copied.close()

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from urllib.parse import quote
 
@@ -55,6 +55,10 @@ class Fingerprint(Stamp):
             for name, (before, after) in pairs.items()
             if name not in but and None not in {before, after} and before != after
         ]
+
+    def stamp_differences(self, now: Stamp) -> list[str]:
+        """Return, in words, what is different ``now`` of what is read off the file."""
+        return self.differences(Fingerprint(**asdict(now), schema_digest=self.schema_digest))
 
 
 TOUCHED = ("touched",)

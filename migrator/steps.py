@@ -6,17 +6,17 @@ Every function here takes settings and ends, and leaves the order of things to `
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tenacity import AsyncRetrying
 
-from migrator import history, ledger, registry
-from migrator.errors import ConfigurationError, SourceChanged
+from migrator import ledger, registry
+from migrator.errors import ConfigurationError
 from migrator.events import Event
 from migrator.migration import Migration, Wanted
-from migrator.report import Report
 from migrator.retry import patience
 from migrator.rules import Rules
 from migrator.run_ledger import RunLedger
@@ -24,18 +24,45 @@ from migrator.runner import Runner
 from migrator.settings import Settings
 from migrator.snapshot import snapshot_of
 from migrator.source import Source
-from migrator.source_file import Fingerprint, check_file
+from migrator.source_file import check_file
 from migrator.stages.init_sql import InitNames, init_sql
 from migrator.stages.lock import Lock, lock, refuse_pooler
 from migrator.stages.reset import reset as empty
 from migrator.stages.restore import restore
 from migrator.stages.schema import alembic_project
-from migrator.stages.upgrade import upgrade
 from migrator.stages.wait import ServerFacts, wait
 from migrator.target import Target
 from migrator.watchdog import give_up_all
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacles:
+    """What is wrong with what a run needs, as far as it shows before anybody waits for the server."""
+
+    configuration: Exception | None
+    source: Exception | None
+
+    @property
+    def first(self) -> Exception | None:
+        """Return the one that a run which has something to do ends with."""
+        return self.configuration or self.source
+
+
+def obstacles(settings: Settings) -> Obstacles:
+    """Return what is wrong; raises ConfigurationError if no source, or no target, is named at all."""
+    path, _ = settings.source_path, settings.target
+    return Obstacles(_raised(lambda: check_configuration(settings)), _raised(lambda: check_file(path)))
+
+
+def _raised(look: Callable[[], None]) -> Exception | None:
+    """Return what a look at something ends with: an application's scripts may raise anything."""
+    try:
+        look()
+    except Exception as error:  # noqa: BLE001 - raised by whoever needs what was looked at
+        return error
+    return None
 
 
 @asynccontextmanager
@@ -49,6 +76,17 @@ async def open_ends(settings: Settings) -> AsyncIterator[tuple[Source, Target]]:
         ends.push_async_callback(target.close)
         await ends.enter_async_context(target.keeping())
         yield await ends.enter_async_context(open_source(settings)), target
+
+
+@asynccontextmanager
+async def open_target(settings: Settings) -> AsyncIterator[Target]:
+    """Open the target; at the end no thread is left to wait for its server."""
+    async with AsyncExitStack() as ends:
+        ends.callback(give_up_all)
+        target = Target(settings.target)
+        ends.push_async_callback(target.close)
+        await ends.enter_async_context(target.keeping())
+        yield target
 
 
 @asynccontextmanager
@@ -167,28 +205,6 @@ async def run_init_sql(target: Target, settings: Settings) -> None:
             on_warning=lambda message: log.warning(Event.WARNING_SERVER, message=message),
         )
     await target.begin_anew()
-
-
-async def nothing_left(
-    settings: Settings, run: RunLedger, runner: Runner, migrated: Fingerprint, now: Fingerprint
-) -> Report:
-    """Leave the rows alone, which may be the application's by now; only newer migrations are applied."""
-    notes: list[str] = []
-    if changes := migrated.differences(now):
-        log.warning(Event.SOURCE_CHANGED, changes=changes)
-        notes.append(
-            f"WARNING: the source has changed since it was migrated ({', '.join(changes)}); nothing was copied"
-        )
-        if settings.if_source_changed == "fail":
-            raise SourceChanged(
-                f"the source has changed since it was migrated: {', '.join(changes)}",
-                next_step="find out who still writes to the old database: its new rows are not in the target",
-                changes=changes,
-            )
-    if settings.schema_mode == "alembic":
-        await runner("upgrade", lambda: upgrade(run.target, alembic_project(settings)))
-    await history.make_ready(run.target, run.migration)
-    return Report("already migrated and verified: nothing to do", timings=tuple(runner.timings), notes=tuple(notes))
 
 
 def run_id_of_log() -> UUID:

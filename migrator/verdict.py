@@ -18,6 +18,7 @@ import structlog
 from migrator import differences, digest
 from migrator.address import TargetAddress
 from migrator.blocking import Blocking, ask
+from migrator.carried import Recorded
 from migrator.comparison import EVERYWHERE, Comparison, Stretch, quickly, stretches
 from migrator.crew import Crew, all_of
 from migrator.differences import Difference, Found
@@ -28,6 +29,7 @@ from migrator.examples import Showing
 from migrator.names import TableName
 from migrator.pieces import WHOLE, Piece
 from migrator.reading import ReadingSession
+from migrator.recipe import Recipe, Size, recorded
 from migrator.rehearsal import Rehearsed
 from migrator.scanning import ScanSession
 from migrator.source import Source
@@ -48,6 +50,8 @@ class Verdict:
     """The rows that differ; None where none do."""
     seconds: float = 0.0
     """For which hands were at work on it, added up; their waiting isn't counted."""
+    recorded: Recorded | None = None
+    """The source's digest as the ledger keeps it; None where the ends differ, or nobody keeps it."""
 
     @property
     def equal(self) -> bool:
@@ -87,6 +91,8 @@ class Ends:
     showing: Showing
     tell: Tell
     """Is told every difference."""
+    keep: bool = False
+    """Whether the digests are kept for later runs."""
     spent: dict[TableName, float] = field(default_factory=lambda: defaultdict(float))
     """Seconds for which hands were at work on each table."""
 
@@ -108,7 +114,9 @@ async def compare_alike(ends: Ends, compared: Sequence[tuple[Comparison, Rehears
         ends.spent[comparison.target.name] += seconds
         same = known.digest == theirs
         verdicts.append(
-            _equal(ends, comparison, known.digest) if same else await compare(ends, comparison, (WHOLE,), known)
+            await _equal(ends, known.comparison, (WHOLE,), known.digest)
+            if same
+            else await compare(ends, comparison, (WHOLE,), known)
         )
     return verdicts
 
@@ -116,10 +124,12 @@ async def compare_alike(ends: Ends, compared: Sequence[tuple[Comparison, Rehears
 async def compare(ends: Ends, comparison: Comparison, pieces: Sequence[Piece], known: Rehearsed | None) -> Verdict:
     """Compare a table that comes in these ``pieces``; ``known`` is what preflight found of its source's digest."""
     table = comparison.target.name
-    same = await _same_digest(ends, comparison, pieces, known)
-    ours, theirs = (same, same) if same else await _digests(ends, comparison, pieces)
+    quick = await _same_digest(ends, comparison, pieces, known)
+    if quick:
+        return await _equal(ends, quick.comparison, pieces, quick.digest)
+    ours, theirs = await _digests(ends, comparison, pieces)
     if ours == theirs:
-        return _equal(ends, comparison, ours)
+        return await _equal(ends, comparison, pieces, ours)
     found = await asyncio.to_thread(
         differences.find,
         ends.source,
@@ -135,16 +145,33 @@ async def compare(ends: Ends, comparison: Comparison, pieces: Sequence[Piece], k
     return verdict
 
 
-def _equal(ends: Ends, comparison: Comparison, both: Digest) -> Verdict:
+async def _equal(ends: Ends, comparison: Comparison, pieces: Sequence[Piece], both: Digest) -> Verdict:
     table = comparison.target.name
+    kept = await _recorded(ends, comparison, pieces, both) if ends.keep else None
     log.info(Event.TABLE_VERIFIED, table=str(table), rows=both.rows, seconds=round(ends.spent[table], 3))
-    return Verdict(table, both, both, None, ends.spent[table])
+    return Verdict(table, both, both, None, ends.spent[table], kept)
+
+
+async def _recorded(ends: Ends, comparison: Comparison, pieces: Sequence[Piece], both: Digest) -> Recorded:
+    """Return what a later run needs to make the source's digest again, and to compare it."""
+    if not any(reading.by_server for reading in comparison.readings):
+        return recorded(comparison, both)
+    recipe = Recipe.of(comparison)
+    # The server has spelled some of the values. It may be another one by then, so their text is digested as it is.
+
+    def one(session: ScanSession, piece: Piece) -> Digest:
+        with _timed(ends, comparison):
+            return recipe.digest(session, comparison.source, size, piece)
+
+    size = Size(comparison.profile, comparison.batch_bytes)
+    as_stored = digest.total(await all_of(ask(ends.sessions, one, piece) for piece in pieces))
+    return recorded(comparison, as_stored)
 
 
 async def _same_digest(
     ends: Ends, comparison: Comparison, pieces: Sequence[Piece], known: Rehearsed | None
-) -> Digest | None:
-    """Return the digest that both ends have in the quick forms; None if they have none in common."""
+) -> Rehearsed | None:
+    """Return the digest that both ends have in the quick forms, and these; None if they have none in common."""
     if any(reading.by_server for reading in comparison.readings):
         return None  # PostgreSQL's own spelling is asked for, and there is no quicker way
     quick = known.comparison if known else await ask(ends.sessions, quickly, comparison)
@@ -156,7 +183,7 @@ async def _same_digest(
             ours, theirs = await _digests(ends, quick, pieces)
     except* (SourceUnreadable, duckdb.Error):
         pass  # a value of another storage class; that an end can't be read at all the full forms find too
-    return ours if ours == theirs else None
+    return Rehearsed(quick, ours) if ours is not None and ours == theirs else None
 
 
 async def _digests(ends: Ends, comparison: Comparison, pieces: Sequence[Piece]) -> tuple[Digest, Digest]:

@@ -12,16 +12,18 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 import asyncpg
 import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import culprit, loads
+from migrator import carried, culprit, loads
 from migrator.blocking import Blocking
 from migrator.bounds import Bounds
 from migrator.bridge import bridge
+from migrator.carried import Carried
 from migrator.copy_data import copy_data, copy_data_of_small
 from migrator.copy_in import copy_in
 from migrator.crew import Crew, all_of
@@ -36,6 +38,7 @@ from migrator.names import TableName
 from migrator.pieces import WHOLE, Piece
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
+from migrator.recipe import recorded
 from migrator.run_ledger import RunLedger
 from migrator.scanning import ScanSession
 from migrator.sessions import in_transaction, is_open
@@ -43,9 +46,12 @@ from migrator.source import Source
 from migrator.strangers import look_at, refusal
 from migrator.survey import Survey
 from migrator.target import Target, own_rows, row_counts
+from migrator.terms import Terms
 from migrator.triggers import has_triggers, silenced
 
 log = structlog.get_logger()
+
+NO_TERMS: Mapping[str, Terms] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,8 @@ class _Load:
     batch_bytes: int
     stall_seconds: float
     seeded: Mapping[TableName, int]
+    terms: Mapping[str, Terms]
+    """Of the source's tables, by their names."""
     progress: Progress
     crew: Crew["_Hand"]
     done: Handover[TableName]
@@ -121,12 +129,14 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     stall_seconds: float,
     progress: Progress,
     done: Handover[TableName],
+    terms: Mapping[str, Terms] = NO_TERMS,
 ) -> None:
     """
     Fill every table that was surveyed and has no line in the ledger yet, the largest first, as ``hands`` are free.
 
     A table of several pieces goes in as many transactions, side by side; one that was begun goes on with what is left.
-    Small tables share a transaction of at most ``bounds.chunk_bytes``. ``done`` gets every planned table when all its
+    Small tables share a transaction of at most ``bounds.chunk_bytes``. The ledger learns under which ``terms`` a table
+    of the source was begun. ``done`` gets every planned table when all its
     rows are there. Memory is bounded by the number of hands times a few ``bounds.batch_bytes``, whatever the tables
     hold. After an error what was done is committed with its lines, and nothing else is. Raises, in an ExceptionGroup,
     SourceChanged, RowsInTheWay, and GaveUp if another run has taken over.
@@ -144,7 +154,7 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
         if table.name not in pending:
             await done.add(table.name)
     async with Crew(hands, partial(_hand, source, target), lambda hand: is_open(hand.connection)) as crew:
-        load = _Load(source, target, run, bounds.batch_bytes, stall_seconds, seeded, progress, crew, done)
+        load = _Load(source, target, run, bounds.batch_bytes, stall_seconds, seeded, terms, progress, crew, done)
         largest_first = sorted(pending.values(), key=lambda way: -way.profile.weight)
         await all_of(_fill(load, ways) for ways in lots(largest_first, _Way.size_if_whole, bounds.chunk_bytes))
 
@@ -204,6 +214,7 @@ async def _load_whole(load: _Load, ways: Sequence[_Way]) -> list[Brought]:
         for way, one in zip(ways, brought, strict=True):
             _refuse_other_number(way, one)
         await load.run.hold(hand.connection)
+        await _write_terms(load, hand.connection, ways)
         await loads.write_whole(hand.connection, load.run, dict(zip(names, brought, strict=True)))
     return brought
 
@@ -219,6 +230,7 @@ async def _load_pieces(load: _Load, way: _Way) -> list[Brought]:
             async with silenced(connection, [name]):
                 await connection.exec_driver_sql(f"TRUNCATE {await _listed(connection, [name])}")
             await run.hold(connection)
+            await _write_terms(load, connection, [way])
             await loads.write_pieces(connection, run, name, begun.left)
         # Who switches a trigger off locks the table until the end of its transaction.
         at_once = 1 if await has_triggers(connection, name) else max(1, len(begun.left))
@@ -239,6 +251,17 @@ async def _load_pieces(load: _Load, way: _Way) -> list[Brought]:
         await run.hold(hand.connection)
         await loads.write_copied(hand.connection, run, {name: brought})
     return [brought]
+
+
+async def _write_terms(load: _Load, connection: AsyncConnection, ways: Sequence[_Way]) -> None:
+    """Write under which terms tables are begun, and the digests that preflight found on its way."""
+    lines = {
+        way.name: Carried(terms, recorded(found.comparison, found.digest) if found else None)
+        for way in ways
+        for found in (way.survey.rehearsed,)
+        if (terms := load.terms.get(way.table.source.name))
+    }
+    await carried.write(connection, load.run.migration, lines)
 
 
 async def _bring(  # noqa: PLR0913 - who brings what

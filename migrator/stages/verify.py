@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 import structlog
 
-from migrator import catalog, ledger, loads
+from migrator import carried, catalog, ledger, loads
 from migrator.blocking import Blocking, blocking_crew
 from migrator.bounds import Bounds
 from migrator.comparison import Comparison, Shape
@@ -80,7 +80,7 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
         unknown = [table for table in plan.tables if table.name not in surveys]
         known = {**surveys, **await measured(sessions, unknown, bounds)}
         with _written(file) as tell:
-            ends = Ends(source, target.address, readers, sessions, showing, tell)
+            ends = Ends(source, target.address, readers, sessions, showing, tell, keep=note is not None)
 
             async def compared(names: Sequence[TableName]) -> list[Verdict]:
                 comparisons = [_comparison(by_name[name], known[name], bounds.batch_bytes) for name in names]
@@ -155,6 +155,8 @@ async def _note(run: RunLedger, verdicts: list[Verdict]) -> None:
     async with run.transaction() as connection:
         digests = {verdict.table: verdict.source.hexadecimal() for verdict in verdicts}
         await loads.write_verified(connection, run.migration, digests)
+        recorded = {verdict.table: verdict.recorded for verdict in verdicts if verdict.recorded}
+        await carried.record(connection, run.migration, recorded)
 
 
 async def _beside_rows(target: Target, plan: Plan, marks: Marks, run: RunLedger | None) -> list[str]:

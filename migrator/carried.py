@@ -1,0 +1,101 @@
+"""
+What the ledger says of each table besides its rows: under which terms they were brought, and the source's digest.
+
+By that a later run sees, without the target's tables, whether the source or the settings are still the same.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.ledger import carried
+from migrator.migration import Migration
+from migrator.names import TableName
+from migrator.terms import Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The digest of a source's table, and the recipe by which it can be made again (``recipe.Recipe``, as JSON)."""
+
+    recipe: Mapping[str, Any]
+    digest: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A table that was begun, complete or not."""
+
+    terms: Terms
+    recorded: Recorded | None = None
+    """None where no digest is known yet that can be made again."""
+    relation: int | None = None
+    """The target table's oid."""
+
+
+async def write(connection: AsyncConnection, migration: Migration, tables: Mapping[TableName, Carried]) -> None:
+    """Write under which terms tables are begun; belongs into the transaction that begins them."""
+    lines = [
+        _of(migration, name) | {"terms": one.terms.to_json()} | _columns(one.recorded) for name, one in tables.items()
+    ]
+    if not lines:
+        return
+    line = insert(carried)
+    again = {name: line.excluded[name] for name in ("terms", *_RECORDED)}
+    await connection.execute(line.on_conflict_do_update(constraint=carried.primary_key, set_=again), lines)
+    await connection.execute(sa.text(_RELATIONS), {"migration": migration.name, "names": [n.quoted for n in tables]})
+
+
+async def record(connection: AsyncConnection, migration: Migration, tables: Mapping[TableName, Recorded]) -> None:
+    """Write the digests of tables that were begun."""
+    lines = [
+        {"its_schema": name.schema, "its_table": name.name, **{f"its_{key}": value for key, value in found.items()}}
+        for name, one in tables.items()
+        for found in (_columns(one),)
+    ]
+    if not lines:
+        return
+    line = carried.update().where(
+        carried.c.migration == migration.name,
+        carried.c.schema_name == sa.bindparam("its_schema"),
+        carried.c.table_name == sa.bindparam("its_table"),
+    )
+    await connection.execute(line.values({name: sa.bindparam(f"its_{name}") for name in _RECORDED}), lines)
+
+
+async def read(connection: AsyncConnection, migration: Migration) -> dict[TableName, Carried]:
+    """Return what is known of the tables that the migration has begun."""
+    found = (await connection.execute(migration.lines(carried))).all()
+    return {
+        TableName(row.schema_name, row.table_name): Carried(
+            Terms.from_json(row.terms),
+            None if row.recipe is None else Recorded(row.recipe, row.digest, row.rows),
+            row.relation,
+        )
+        for row in found
+    }
+
+
+_RELATIONS = """
+UPDATE migrator.carried SET relation = c.oid::bigint
+FROM unnest(CAST(:names AS text[])) AS name
+JOIN pg_class c ON c.oid = to_regclass(name)
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE migration = :migration AND schema_name = n.nspname AND table_name = c.relname
+"""
+_RECORDED = ("recipe", "digest", "rows")
+
+
+def _columns(recorded: Recorded | None) -> dict[str, object]:
+    if recorded is None:
+        return {"recipe": None, "digest": None, "rows": None}
+    return {"recipe": dict(recorded.recipe), "digest": recorded.digest, "rows": recorded.rows}
+
+
+def _of(migration: Migration, table: TableName) -> dict[str, object]:
+    return {"migration": migration.name, "schema_name": table.schema, "table_name": table.name}

@@ -1,0 +1,167 @@
+"""
+Whether a run may go on from what earlier ones have left: their rows must be there, source and settings the same.
+
+Settled before anything else is done: a run under other settings would leave behind what the earlier one has begun.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator import carried, ledger, loads
+from migrator.carried import Carried
+from migrator.errors import RowsInTheWay, SourceChanged, TargetRefused
+from migrator.events import Event
+from migrator.loads import Begun
+from migrator.names import TableName
+from migrator.run_ledger import RunLedger
+from migrator.source_changes import Reading, TableChange, changes_of, in_words
+from migrator.source_file import TOUCHED, Fingerprint
+from migrator.target import own_rows, row_counts
+
+log = structlog.get_logger()
+
+
+async def go_on_with(run: RunLedger, reading: Reading, fingerprint: Fingerprint, schema: str | None) -> None:
+    """
+    Remember the source; raise if an earlier run has begun with another one, or under other settings.
+
+    ``schema`` is that of the target's tables, where the settings name it. A table whose rows are gone counts as not
+    begun. Raises SourceChanged for a source that holds other rows, TargetRefused for other settings, RowsInTheWay if
+    some rows of a table that is half there are gone, and GaveUp if another run has taken over.
+    """
+    async with run.transaction() as connection:
+        known = await ledger.recall(connection, run.migration, ledger.SOURCE)
+        brought = await carried.read(connection, run.migration)
+        await _forget_lost(connection, run, brought)
+        begun = await loads.begun(connection, run.migration)
+        if known is None or not begun:
+            await ledger.remember(connection, run.migration, ledger.SOURCE, asdict(fingerprint))
+            return
+    brought = {name: one for name, one in brought.items() if name in begun}
+    _refuse_other_settings(begun, brought, reading, schema)
+    before = Fingerprint(**known)
+    if not (words := before.differences(fingerprint)):
+        return
+    changes = await _changes(begun, brought, reading, certain=bool(before.differences(fingerprint, but=_SURE_BUT)))
+    if changes:
+        raise SourceChanged(
+            f"the source is not the one that an earlier run began with: {in_words(changes)} ({', '.join(words)})",
+            next_step="Bring that file back, or give up what was copied and start over with --restart.",
+            changes=words,
+            tables=[change.facts() for change in changes],
+        )
+    async with run.transaction() as connection:
+        await ledger.remember(connection, run.migration, ledger.SOURCE, asdict(fingerprint))
+
+
+_SURE_BUT = (*TOUCHED, "file")
+"""By these alone a file differs that was copied, or whose rights were changed."""
+
+
+async def _changes(
+    begun: Mapping[TableName, Begun], brought: Mapping[TableName, Carried], reading: Reading, *, certain: bool
+) -> list[TableChange]:
+    """
+    Return which of the tables that were begun hold something else now.
+
+    One whose rows can't be compared counts as changed if it is ``certain`` that somebody has written to the file;
+    otherwise verification sees to it.
+    """
+    tables = {table.name: table for table in reading.contents.tables}
+    can_tell = [one for one in brought.values() if one.recorded is not None]
+    changes = await changes_of(reading, can_tell)
+    if not certain:
+        return changes
+    unknown = [str(name) for name in begun if name not in brought]
+    unknown += [one.terms.source for one in brought.values() if one.recorded is None]
+    changes += [TableChange(name, "nobody can tell whether it is the same") for name in unknown]
+    for name, so_far in begun.items():
+        table = tables.get(brought[name].terms.source) if name in brought else None
+        # VACUUM gives rows other rowids where no column is the rowid (SQLite, "VACUUM"), and pieces are cut along it.
+        if so_far.left and table is not None and table.rowid is not None and table.rowid_alias is None:
+            changes.append(TableChange(table.name, "it is half there, and its rows may have moved in the file"))
+    return changes
+
+
+def _refuse_other_settings(
+    begun: Collection[TableName], brought: Mapping[TableName, Carried], reading: Reading, schema: str | None
+) -> None:
+    """Raise TargetRefused if a table that was begun would be left as it is, or be gone on with in another way."""
+    other = []
+    for name in begun:
+        if schema is not None and name.schema != schema:
+            other.append(f"{name} (the target schema is {schema!r} now)")
+            continue
+        if name not in brought:  # the ledger of an earlier version; verification sees to it
+            continue
+        terms = brought[name].terms
+        if reading.rules.of_table(terms.source).exclude:
+            other.append(f"table {terms.source} (excluded now)")
+        else:
+            other += terms.other_rules(terms.under(reading.rules))
+    if other:
+        raise TargetRefused(
+            f"an earlier run has begun these under other settings: {'; '.join(other)}",
+            next_step="Give the settings of that run again, or give up what was copied and start over with --restart.",
+            changes=other,
+        )
+
+
+async def _forget_lost(connection: AsyncConnection, run: RunLedger, brought: Mapping[TableName, Carried]) -> None:
+    """
+    Forget tables that hold nothing of what was brought: dropped and made anew, emptied, or not logged in a crash.
+
+    Raises RowsInTheWay for a table that is half there of which some rows are gone: the rest can't be told apart.
+    """
+    begun = await loads.begun(connection, run.migration)
+    copied = await loads.copied(connection, run.migration)
+    filled = {name: so_far.brought.rows for name, so_far in begun.items() if so_far.brought.rows}
+    relations = await _relations(connection, list(begun))
+    counts = await row_counts(connection, [name for name in filled if name not in copied])
+    whole = await _holding_rows(connection, [name for name in filled if name in copied])
+    lost: dict[TableName, str] = {}
+    for name in begun:
+        known = brought[name].relation if name in brought else None
+        if name not in relations:
+            lost[name] = "the table is not there any more"
+        elif known is not None and known != relations[name]:
+            lost[name] = "the table was made anew"
+        elif name in filled and name not in counts and name not in whole:
+            lost[name] = "the table is empty"
+    for name, rows in counts.items():
+        gone = filled[name] - rows
+        if name not in lost and gone > 0:
+            raise RowsInTheWay(
+                f"{name} is half there, and {gone} of the {filled[name]} rows that were brought are gone",
+                next_step="Give up what was copied and start over with --restart --force.",
+                tables={str(name): rows},
+            )
+    for name, reason in lost.items():
+        log.warning(Event.ROWS_LOST, table=str(name), rows=filled.get(name, 0), reason=reason)
+    await loads.forget_rows(connection, run.migration, list(lost))
+
+
+async def _relations(connection: AsyncConnection, names: list[TableName]) -> dict[TableName, int]:
+    found = await connection.execute(text(_RELATIONS), {"names": [name.quoted for name in names]})
+    return {names[row.place - 1]: row.relation for row in found}
+
+
+_RELATIONS = """
+SELECT place, to_regclass(name)::oid::bigint AS relation
+FROM unnest(CAST(:names AS text[])) WITH ORDINALITY AS given(name, place) WHERE to_regclass(name) IS NOT NULL
+"""
+
+
+async def _holding_rows(connection: AsyncConnection, names: list[TableName]) -> set[TableName]:
+    """Return those of the tables that hold a row; none is scanned."""
+    named = await own_rows(connection, names)
+    holding = set()
+    for name, rows in named.items():
+        found = await connection.exec_driver_sql(f"SELECT EXISTS (SELECT FROM {rows})")
+        if found.scalar():
+            holding.add(name)
+    return holding

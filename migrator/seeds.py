@@ -1,0 +1,43 @@
+"""
+Rows that the schema's own migrations put into tables: they give way to the source's while nobody has touched them.
+
+Between two runs an application may start, and edit the account that it was seeded with. Then the row is its own.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.names import TableName
+from migrator.target import own_rows, row_counts
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What a table was seeded with."""
+
+    rows: int
+    content: str | None
+    """Stands for all values of all rows; None in a ledger that kept only their number."""
+
+
+async def seeds_in(connection: AsyncConnection, tables: Sequence[TableName]) -> dict[TableName, Seed]:
+    """Return what those of the tables hold that hold anything. Reads their rows."""
+    counts = await row_counts(connection, tables)
+    named = await own_rows(connection, list(counts))
+    return {name: Seed(rows, await _content(connection, named[name])) for name, rows in counts.items()}
+
+
+async def untouched(connection: AsyncConnection, seeds: Mapping[TableName, Seed]) -> dict[TableName, int]:
+    """Return the rows of those tables that hold what they were seeded with, and nothing else."""
+    now = await seeds_in(connection, [name for name, seed in seeds.items() if seed.content is not None])
+    return {name: seed.rows for name, seed in now.items() if seed == seeds[name]}
+
+
+async def _content(connection: AsyncConnection, rows: str) -> str:
+    # A sum, since it doesn't depend on the order of rows.
+    found = await connection.exec_driver_sql(
+        f"SELECT coalesce(sum(hashtextextended(CAST(ROW(one.*) AS text), 0)), 0)::text FROM {rows} AS one"
+    )
+    return str(found.scalar())

@@ -1,0 +1,117 @@
+"""
+Whether a source still holds the rows that were brought: looked up in the source alone, table by table.
+
+A file whose counters have changed need not hold other rows: VACUUM, a checkpoint and a new index change the file. So
+the digests that the ledger keeps are made again, by the same recipe.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import duckdb
+
+from migrator.blocking import Blocking, ask, blocking_crew
+from migrator.carried import Carried
+from migrator.contents import SourceDatabase, SourceTable
+from migrator.crew import Crew, all_of
+from migrator.errors import SourceUnreadable
+from migrator.recipe import Recipe, reader, size_of
+from migrator.rules import Rules
+from migrator.scanning import ScanSession
+from migrator.source import Source
+from migrator.terms import Terms
+
+
+@dataclass(frozen=True, slots=True)
+class TableChange:
+    """A table of the source that isn't as it was brought."""
+
+    table: str
+    what: str
+    before: int | None = None
+    """Rows that were brought; None where that isn't known."""
+    now: int | None = None
+    """Rows that there are; None where the table is gone."""
+
+    def line(self) -> str:
+        """Say it to a person."""
+        counts = f"{'?' if self.before is None else self.before} rows then, {'?' if self.now is None else self.now} now"
+        return f"{self.table}: {counts}" + (f", {self.what}" if self.what else "")
+
+    def facts(self) -> dict[str, object]:
+        """Return it for the log."""
+        return {"table": self.table, "what": self.what, "rows_then": self.before, "rows_now": self.now}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A source as it is now, and how it is read."""
+
+    source: Source
+    contents: SourceDatabase
+    rules: Rules
+    jobs: int
+    batch_bytes: int
+
+
+async def changes_of(reading: Reading, brought: Sequence[Carried]) -> list[TableChange]:
+    """
+    Return which of the ``brought`` tables hold other rows now, or have other columns, or are gone.
+
+    Reads every one of them that is still there, ``jobs`` at a time. Raises SourceUnreadable.
+    """
+    there = {table.name: table for table in reading.contents.tables}
+    async with blocking_crew(reading.jobs, partial(Blocking, reading.source.session)) as crew:
+        found = await all_of(_change(crew, reading, one, there.get(one.terms.source)) for one in brought)
+    return [change for change in found if change]
+
+
+async def new_tables(reading: Reading, names: Sequence[str]) -> list[TableChange]:
+    """Return a change for each of these tables of the source, of which none was brought."""
+    there = {table.name: table for table in reading.contents.tables}
+    async with blocking_crew(reading.jobs, partial(Blocking, reading.source.session)) as crew:
+        rows = await all_of(ask(crew, _rows, there[name]) for name in names)
+    return [TableChange(name, "the table is new", 0, count) for name, count in zip(names, rows, strict=True)]
+
+
+async def _change(
+    crew: Crew[Blocking[ScanSession]], reading: Reading, brought: Carried, table: SourceTable | None
+) -> TableChange | None:
+    terms, recorded = brought.terms, brought.recorded
+    before = recorded.rows if recorded else None
+    if table is None:
+        return TableChange(terms.source, "the table is gone", before)
+    if columns := terms.other_columns(Terms.of(table, reading.rules)):
+        return TableChange(terms.source, ", ".join(columns), before, await ask(crew, _rows, table))
+    if recorded is None or recorded.recipe["reader"] != reader():
+        what = "the digest of what was brought is missing or of another version, so nobody can tell whether it changed"
+        return TableChange(terms.source, what, before, await ask(crew, _rows, table))
+    recipe = Recipe.from_json(recorded.recipe)
+    try:
+        rows, digest = await ask(crew, _digest, recipe, table, reading.batch_bytes)
+    except (SourceUnreadable, duckdb.Error):
+        # A value of another kind than there were. That the file can't be read at all the count finds too.
+        return TableChange(terms.source, "with values of another kind", before, await ask(crew, _rows, table))
+    if digest == recorded.digest:
+        return None
+    return TableChange(terms.source, "" if rows != before else "other values", before, rows)
+
+
+def _digest(session: ScanSession, recipe: Recipe, table: SourceTable, batch_bytes: int) -> tuple[int, str]:
+    found = recipe.digest(session, table, size_of(session, table, batch_bytes))
+    return found.rows, found.hexadecimal()
+
+
+def _rows(session: ScanSession, table: SourceTable) -> int:
+    [row] = session.ask(f"SELECT count(*) AS rows FROM {table.quoted} NOT INDEXED")
+    return int(row["rows"])
+
+
+def in_words(changes: Sequence[TableChange]) -> str:
+    """Return the changes as one line, the first few of them in full."""
+    shown = "; ".join(change.line() for change in changes[:_SHOWN])
+    return f"{shown}; and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else shown
+
+
+_SHOWN = 10
