@@ -8,21 +8,13 @@ Whatever raises ends the run; the ledger knows how far it came.
 
 from contextlib import AsyncExitStack
 
-import structlog
-
 from migrator import book, history, ledger, loads, registry
 from migrator.completed import settle
-from migrator.errors import MigratorError
-from migrator.events import Event
 from migrator.progress import Progress
 from migrator.readiness import until_ready
 from migrator.report import Report, Status
-from migrator.run_ledger import RunLedger
-from migrator.runner import Runner
 from migrator.settings import Settings
-from migrator.stages.lock import Lock
 from migrator.steps import (
-    Obstacles,
     held_target,
     obstacles,
     open_source,
@@ -36,8 +28,6 @@ from migrator.steps import (
 )
 from migrator.target import Target
 
-log = structlog.get_logger()
-
 
 async def run(settings: Settings, progress: Progress) -> Report:
     """
@@ -48,7 +38,9 @@ async def run(settings: Settings, progress: Progress) -> Report:
     runner = runner_of(settings)
     found = obstacles(settings)
     async with open_target(settings) as target, AsyncExitStack() as held:
-        run, held_lock = await _hold(held, settings, target, runner, found)
+        with found.instead():
+            await runner("wait", lambda: wait_for(target, settings))
+            run, held_lock = await runner("lock", lambda: take_lock(held, target, settings, registry.of_run))
         complete = not settings.restart and await history.is_complete(target, run.migration)
         if complete:
             return await settle(settings, run, runner, found)
@@ -72,27 +64,6 @@ async def run(settings: Settings, progress: Progress) -> Report:
         run_book = book.opened(run, runner, settings=settings, source=fingerprint, ready=ready, watch=watch)
         async with run_book as opened:
             return await move(settings, source, target, opened, fingerprint, progress)
-
-
-async def _hold(
-    held: AsyncExitStack, settings: Settings, target: Target, runner: Runner, found: Obstacles
-) -> tuple[RunLedger, Lock]:
-    """
-    Wait for the server, and take the lock of the migration that is meant, until ``held`` ends.
-
-    Where something is wrong that may not matter, because the migration is complete, the ledger has to say so; if nobody
-    can ask it, what is wrong is raised.
-    """
-    for what, error in (("the configuration", found.configuration), ("the source", found.source)):
-        if error:
-            log.warning(Event.WARNING_UNSEEN, what=what, reason=str(error))
-    try:
-        await runner("wait", lambda: wait_for(target, settings))
-        return await runner("lock", lambda: take_lock(held, target, settings, registry.of_run))
-    except MigratorError as error:
-        if found.first:
-            raise found.first from error
-        raise
 
 
 async def repair(settings: Settings) -> Report:

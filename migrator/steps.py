@@ -4,8 +4,8 @@ What the job and the smaller commands have in common: both ends opened, and stag
 Every function here takes settings and ends, and leaves the order of things to ``job.py``.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tenacity import AsyncRetrying
 
 from migrator import ledger, registry
-from migrator.errors import ConfigurationError
+from migrator.errors import ConfigurationError, MigratorError
 from migrator.events import Event
 from migrator.migration import Migration, Wanted
 from migrator.retry import patience
@@ -48,6 +48,23 @@ class Obstacles:
     def first(self) -> Exception | None:
         """Return the one that a run which has something to do ends with."""
         return self.configuration or self.source
+
+    @contextmanager
+    def instead(self) -> Iterator[None]:
+        """
+        Raise the first of them instead of what the block raises, which asks the ledger whether they matter.
+
+        They are told before: where a migration is complete nobody needs what they stand before.
+        """
+        for what, error in (("the configuration", self.configuration), ("the source", self.source)):
+            if error:
+                log.warning(Event.WARNING_UNSEEN, what=what, reason=str(error))
+        try:
+            yield
+        except MigratorError as error:
+            if self.first:
+                raise self.first from error
+            raise
 
 
 def obstacles(settings: Settings) -> Obstacles:

@@ -139,7 +139,7 @@ def test_names_are_separated_by_commas_or_repeated(environment: Environment) -> 
         ({"schema_mode": "magic"}, "'alembic', 'command', 'create' or 'existing'"),
         ({"postgres_port": "99999"}, 'POSTGRES_PORT = "99999"'),
         ({"wait_timeout_seconds": "-1"}, "MIGRATOR_WAIT_TIMEOUT_SECONDS"),
-        ({"if_source_changed": "panic"}, "'warn' or 'fail'"),
+        ({"if_source_changed": "panic"}, "'fail' or 'ignore'"),
         ({"nonsense": "x"}, "nonsense is no setting"),
     ],
 )
