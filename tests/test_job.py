@@ -74,7 +74,7 @@ async def test_a_source_that_was_written_to_after_its_migration(dryad_file: Path
     with closing(sqlite3.connect(dryad_file)) as connection:
         connection.execute("UPDATE users SET display_name = 'late'")
         connection.commit()
-    with pytest.raises(SourceChanged, match="users: .* other values"):
+    with pytest.raises(SourceChanged, match=r"users: .* other values"):
         await job.run(settings, Silent())
     with capture_logs() as events:
         report = await job.run(dryad_settings(dryad_file, database, if_source_changed="ignore"), Silent())
