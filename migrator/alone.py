@@ -6,18 +6,23 @@ before there is one: columns of several storage classes, text that PostgreSQL ca
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import structlog
 
 from migrator.aggregates import added_up, answers
 from migrator.batches import scan
 from migrator.contents import SourceColumn, SourceTable
+from migrator.errors import SourceUnreadable
+from migrator.events import Event
 from migrator.findings import Finding, Profile
 from migrator.names import TableName
 from migrator.scanning import Lane, ScanSession, StorageClass
 from migrator.survey import Survey
 
+log = structlog.get_logger()
 SCHEMA = "main"
 """What SQLite calls the file's own schema."""
 
@@ -26,12 +31,18 @@ _CLASSES = (StorageClass.INTEGER, StorageClass.REAL, StorageClass.TEXT, StorageC
 
 def survey_alone(session: ScanSession, table: SourceTable, batch_bytes: int) -> Survey:
     """Return a table's size and what is remarkable about it. Blocks while it is scanned; raises SourceUnreadable."""
+    unreadable = [
+        Finding(table.name, column.name, 0, f"can't be read: it calls {column.missing}, which only the application has")
+        for column in table.columns
+        if column.missing
+    ]
+    table = replace(table, columns=tuple(column for column in table.columns if not column.missing))
     counted = _counted(session, table)
     profile = Profile(TableName(SCHEMA, table.name), counted["rows"], counted["bytes"], counted["widest"])
     findings = [finding for i, column in enumerate(table.columns) for finding in _remarks(table, column, i, counted)]
     texts = [column for i, column in enumerate(table.columns) if counted[f"text_{i}"]]
     findings += _broken_text(session, table, texts, profile, batch_bytes) if texts else ()
-    return Survey(profile, (*findings, *_orphans(session, table)))
+    return Survey(profile, (*(replace(one, refuses=False) for one in unreadable), *findings, *_orphans(session, table)))
 
 
 def _counted(session: ScanSession, table: SourceTable) -> dict[str, int]:
@@ -91,9 +102,18 @@ def _is_sound(text: pa.Array) -> bool:
 def _orphans(session: ScanSession, table: SourceTable) -> Iterator[Finding]:
     """SQLite, "PRAGMA foreign_key_check": rows that refer to none, which SQLite accepts unless told otherwise."""
     literal = "'" + table.name.replace("'", "''") + "'"
-    for row in session.ask(
-        f'SELECT k."from" AS child, c.parent AS parent, count(*) AS rows FROM pragma_foreign_key_check({literal}) AS c '
-        f"JOIN pragma_foreign_key_list({literal}) AS k ON k.id = c.fkid AND k.seq = 0 GROUP BY c.fkid"
-    ):
+    try:
+        rows = session.ask(
+            f'SELECT k."from" AS child, c.parent AS parent, count(*) AS rows '
+            f"FROM pragma_foreign_key_check({literal}) AS c "
+            f"JOIN pragma_foreign_key_list({literal}) AS k ON k.id = c.fkid AND k.seq = 0 GROUP BY c.fkid"
+        )
+    except SourceUnreadable as error:
+        if "collation" not in str(error):
+            raise
+        reason = "its foreign keys can't be looked at without a collation that only the application has"
+        log.warning(Event.SOURCE_READ_AROUND, table=table.name, reason=reason)
+        return
+    for row in rows:
         reason = f"refers to a row of {row['parent']} that isn't there"
         yield Finding(table.name, str(row["child"]), row["rows"], reason, refuses=False)

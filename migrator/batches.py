@@ -63,7 +63,7 @@ def scan(  # noqa: PLR0913 - what is read, and how
 
 
 def _ranges(session: ScanSession, table: SourceTable, rowid: str, batch_bytes: int, where: str) -> list[_Range]:
-    width = " + ".join(f"coalesce(octet_length({column.quoted}), 0)" for column in table.columns)
+    width = " + ".join(f"coalesce(octet_length({column.quoted}), 0)" for column in table.columns if not column.missing)
     condition = f" WHERE {where}" if where else ""
     rows = session.ask(
         f"SELECT min(row) AS first, max(row) AS last, count(*) AS rows FROM ("

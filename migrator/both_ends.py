@@ -78,6 +78,12 @@ async def describe_target(target: Target, settings: Settings) -> TargetDatabase:
         return await target.describe(connection, name)
 
 
+def tables_to_read(settings: Settings, contents: SourceDatabase) -> list[str]:
+    """Return the names of the source's tables that nobody has excluded."""
+    rules = Rules.load(settings.rules, settings.exclude)
+    return [table.name for table in contents.tables if not rules.of_table(table.name).exclude]
+
+
 def tell_skipped(plan: Plan) -> None:
     """Log what is left out, a line each."""
     for skipped in plan.skipped:

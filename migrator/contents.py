@@ -48,6 +48,8 @@ class SourceColumn:
     generated: bool
     ignores_case: bool = False
     """Whether its collation is NOCASE, or another that takes a and A for one letter."""
+    missing: str = ""
+    """The function that it is computed by and that only the application has: then it can't be read."""
 
     @property
     def quoted(self) -> str:
@@ -74,11 +76,13 @@ class SourceTable:
     """What the table's rowid is called in SQL; None for WITHOUT ROWID tables, or where columns took all three names."""
     key_index: str | None = None
     """What SQLite calls the b-tree of a WITHOUT ROWID table, which is its primary key; None for other tables."""
+    schema: str = ""
+    """Where its rows were put, if they couldn't be read where they were (``readability``)."""
 
     @property
     def quoted(self) -> str:
         """The name as it stands in a statement."""
-        return quote_sqlite(self.name)
+        return f"{quote_sqlite(self.schema)}.{quote_sqlite(self.name)}" if self.schema else quote_sqlite(self.name)
 
     @property
     def origin(self) -> str:
@@ -222,7 +226,7 @@ async def _ignoring_case(connection: AsyncConnection, table: str, rows: Sequence
         )
         return {column for column, equal in zip(columns, answers.one(), strict=True) if equal}
     except OperationalError as error:
-        if "collation" not in str(error):
+        if "collation" not in str(error) and "no query solution" not in str(error):
             raise
         found = [await _ignoring_case(connection, table, [row]) for row in rows if len(rows) > 1]
         return set().union(*found)

@@ -80,4 +80,8 @@ class Event(StrEnum):
     )
     LEDGER_UNWRITTEN = "ledger.unwritten", "How the run ended could not be written into the ledger: reason."
     SOURCE_CHANGED = "source.changed", "The source is not as it was when it was migrated: changes."
+    SOURCE_READ_AROUND = (
+        "source.read_around",
+        "Something of the source is damaged, out of date or unknown, and rows are read without it: table, reason.",
+    )
     LIBRARY_MESSAGE = "library.message", "A library, or a migration, had something to say: logger, message."

@@ -12,11 +12,13 @@ from migrator.both_ends import (
     refuse_nothing,
     report_of,
     showing_of,
+    tables_to_read,
     tell_skipped,
 )
 from migrator.errors import ConfigurationError, MigratorError, ValuesRefused
 from migrator.findings import Finding
-from migrator.inspection import check_intact, look_at_source, look_over
+from migrator.inspection import look_at_source, look_over
+from migrator.integrity import check_intact
 from migrator.migration import Migration
 from migrator.progress import Progress
 from migrator.report import CheckReport, Report
@@ -58,7 +60,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
                 bounds=bounds_of(settings),
                 showing=showing_of(settings),
                 progress=progress,
-                intact=partial(check_intact, source),
+                intact=partial(check_intact, source, tables_to_read(settings, contents)),
             ),
         )
         allowed = await known_rows(target, await _migration(target, settings))

@@ -85,7 +85,7 @@ def _examples(  # noqa: PLR0913, PLR0917 - what has the problem, and how it is s
     value = column.source.quoted
     read_bytes = SEARCHED_BYTES if has_place(reason) else _SHOWN_BYTES
     # Of an enum's column each wrong value is shown once, with the first row that has it: they are few, and repeat.
-    each_once = f" GROUP BY {value}" if column.target.enum_labels else ""
+    each_once = f" GROUP BY {value} COLLATE BINARY" if column.target.enum_labels else ""
     first = f"min({table.rowid}), " if each_once and table.rowid else ""
     rows = session.ask(
         # As hexadecimal digits, since what is wrong with the value may be its encoding.

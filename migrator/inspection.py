@@ -4,7 +4,6 @@ Looks the whole source over: every table is surveyed, several at a time, and a l
 Reads both ends and writes nothing; ``preflight`` and ``migrator check`` decide what follows from it.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,9 +17,9 @@ from migrator.contents import SourceTable
 from migrator.crew import Crew, all_of
 from migrator.cutting import cut, piece_bytes
 from migrator.digest import Digest
-from migrator.errors import SourceUnreadable
 from migrator.examples import Showing
 from migrator.findings import Profile
+from migrator.integrity import check_intact
 from migrator.judge import Judge
 from migrator.keys import Keys, keys_of
 from migrator.lots import TOGETHER, lots
@@ -147,24 +146,6 @@ async def _rehearsed(
 
 async def look_at_source(source: Source, tables: Sequence[SourceTable], *, jobs: int, batch_bytes: int) -> list[Survey]:
     """Survey the source by itself, ``jobs`` tables at a time; raises SourceUnreadable if the file is damaged."""
-    await check_intact(source)
+    await check_intact(source, [table.name for table in tables])
     async with blocking_crew(jobs, partial(Blocking, source.session)) as crew:
         return await all_of(ask(crew, survey_alone, table, batch_bytes) for table in tables)
-
-
-async def check_intact(source: Source) -> None:
-    """Raise SourceUnreadable unless SQLite finds the file's structure sound (SQLite, "PRAGMA quick_check")."""
-    await asyncio.to_thread(_check_intact, source)
-
-
-def _check_intact(source: Source) -> None:
-    # By the driver's own SQLite: Python's may be of a version that finds fault with tables WITHOUT ROWID (3.40).
-    with source.session() as session:
-        answers = [str(row["quick_check"]) for row in session.ask("PRAGMA quick_check(5)")]
-    if answers != ["ok"]:
-        lines = [line for answer in answers for line in answer.splitlines() if not line.startswith("***")]
-        raise SourceUnreadable(
-            f"source {str(source.path)!r} is damaged: {'; '.join(lines)}",
-            next_step="restore it from a backup, or recover what can be with `sqlite3 FILE .recover`",
-            source=str(source.path),
-        )

@@ -167,7 +167,7 @@ def equal_form(column: ColumnPlan) -> str:  # noqa: PLR0911 - a table, read from
         case "uuid":
             return f"CASE typeof({expression}) WHEN 'blob' THEN {expression} ELSE unhex({expression}, '-') END"
         case "bytea":
-            return f"CAST({expression} AS BLOB)"
+            return f"CAST({expression} AS BLOB) COLLATE BINARY"
         case "timestamp" | "timestamptz" | "time" if not column.rule.timezone:
             return _moment(expression)
         case "text" | "varchar" | "name":

@@ -22,12 +22,13 @@ from migrator.both_ends import (
     refuse_nothing,
     report_of,
     showing_of,
+    tables_to_read,
     tell_skipped,
 )
 from migrator.explain import explain
 from migrator.findings import Profile
 from migrator.handover import Handover
-from migrator.inspection import check_intact
+from migrator.integrity import check_intact
 from migrator.names import TableName
 from migrator.plan import Plan
 from migrator.progress import Progress, Silent
@@ -71,14 +72,15 @@ async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     reading = Reading(source, contents, rules, settings.jobs, settings.batch_bytes)
     await step("history", lambda: go_on_with(run, reading, fingerprint, settings.target_schema))
     terms = {table.name: Terms.of(table, rules) for table in contents.tables}
-    async with _beside(check_intact(source)) as looking:
+    read = tables_to_read(settings, contents)
+    async with _beside(check_intact(source, read)) as looking:
         looks = [looking]
         made = await stage("schema", lambda: schema(source, contents, target, settings, run))
         plan = await step("plan", lambda: plan_of(settings, contents, target))
         tell_skipped(plan)
 
         async def intact() -> None:
-            await (looks.pop() if looks else check_intact(source))  # a second try looks anew
+            await (looks.pop() if looks else check_intact(source, read))  # a second try looks anew
 
         surveys = await stage("preflight", lambda: _look_before(settings, source, run, plan, progress, intact))
     rows = {name: survey.profile.rows for name, survey in surveys.items()}

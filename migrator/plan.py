@@ -1,14 +1,14 @@
 """Which source column goes into which target column: frozen plans, and a refusal for what has no partner."""
 
 import shlex
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import pyarrow as pa
 
 from migrator.contents import Skipped, SourceColumn, SourceDatabase, SourceTable
-from migrator.errors import NoPartner, TargetRefused
+from migrator.errors import NoPartner, SourceUnreadable, TargetRefused
 from migrator.forms import Pair
 from migrator.names import TableName, nearest, partner
 from migrator.rewriting import check_meaning, rewritten
@@ -166,6 +166,7 @@ def make_plan(source: SourceDatabase, target: TargetDatabase, rules: Rules = NO_
     plans: list[TablePlan] = []
     known: dict[ColumnPlan, ColumnPlan] = {}
     skipped = without_rows_of_their_own(source, rules, by_name)
+    skipped += computed_alike(source, rules, by_name)
     for table in source.tables:
         rule = rules.of_table(table.name)
         if rule.exclude:
@@ -207,6 +208,38 @@ def without_rows_of_their_own(source: SourceDatabase, rules: Rules, wanted: Coll
     return skipped
 
 
+def computed_alike(source: SourceDatabase, rules: Rules, wanted: Mapping[str, TargetTable]) -> list[Skipped]:
+    """
+    Return the columns that can't be read here, and needn't be: the target computes them itself.
+
+    Raises SourceUnreadable for the others that no rule excludes.
+    """
+    alike: list[Skipped] = []
+    stuck: list[tuple[str, SourceColumn]] = []
+    for table in source.tables:
+        rule = rules.of_table(table.name)
+        found = partner(rule.rename or table.name, wanted)
+        computed = {column.name for column in wanted[found].columns if column.generated} if found is not None else set()
+        for column in table.columns:
+            name = f"{table.name}.{column.name}"
+            of_column = rules.of_column(table.name, column.name)
+            if not column.missing or rule.exclude or of_column.exclude:
+                continue
+            if partner(of_column.rename or column.name, computed) is not None:
+                alike.append(Skipped(name, f"computed by the target too; here by {column.missing}, which isn't known"))
+            else:
+                stuck.append((name, column))
+    if stuck:
+        told = ", ".join(f"{name!r} calls {column.missing}" for name, column in stuck)
+        flags = " ".join(f"--exclude {shlex.quote(name)}" for name, _ in stuck)
+        raise SourceUnreadable(
+            f"the source computes columns by functions that only the application has: {told}",
+            next_step=f"Leave the columns out with {flags}. Or have the application store them.",
+            columns=[name for name, _ in stuck],
+        )
+    return alike
+
+
 def _pair(  # noqa: PLR0913, PLR0917 - both tables, and what is gathered from all
     source: SourceTable,
     target: TargetTable,
@@ -223,6 +256,8 @@ def _pair(  # noqa: PLR0913, PLR0917 - both tables, and what is gathered from al
         if rule.exclude:
             continue
         found = partner(rule.rename or column.name, by_name)
+        if column.missing and found is not None and by_name[found].generated:
+            continue  # the target computes it, and nothing is there to compare it with
         if found is None:
             lonely.append(f"column {source.name}.{column.name}")
             continue

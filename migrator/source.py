@@ -10,18 +10,21 @@ import hashlib
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from sqlalchemy import AsyncAdaptedQueuePool, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from migrator import contents
+from migrator import contents, readability
 from migrator.contents import SourceDatabase
 from migrator.errors import SourceChanged
+from migrator.names import quote_literal
 from migrator.retry import is_transient
 from migrator.source_file import Fingerprint, Stamp, stamp, unreadable, uri_of
 
@@ -37,6 +40,8 @@ class Source:
         self.path = path
         self.uri = uri_of(path)
         self._stamp = stamp
+        self._scratch: TemporaryDirectory[str] | None = None
+        self._attach = ""
         # Not through a URL of SQLAlchemy's: what it takes apart, and what it decodes, would be another path.
         self._engine = create_async_engine("sqlite+aiosqlite://", creator=self._open, poolclass=AsyncAdaptedQueuePool)
 
@@ -48,6 +53,8 @@ class Source:
     async def close(self) -> None:
         """Close the connections of the small questions; scans close their own."""
         await self._engine.dispose()
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
@@ -58,6 +65,8 @@ class Source:
         """
         try:
             async with self._engine.connect() as connection:
+                if self._attach and not await _has_schema(connection):
+                    await connection.exec_driver_sql(self._attach)
                 yield connection
         except (DBAPIError, sqlite3.Error) as error:
             # What the block has raised comes through here too: an error of the target is none of ours.
@@ -79,9 +88,26 @@ class Source:
             yield Watch(self.path, watch, await _data_version(watch))
 
     async def describe(self) -> SourceDatabase:
-        """Return the ordinary tables of the file, and what is left out with the reason."""
+        """
+        Return the ordinary tables of the file, and what is left out with the reason.
+
+        Rows that the driver of the scans can't get at are put into scratch space on the way.
+        """
         async with self.connect() as connection:
-            return await contents.describe(connection)
+            found = await contents.describe(connection)
+        return await asyncio.to_thread(self._made_readable, found) if readability.is_doubtful(found) else found
+
+    def _made_readable(self, found: SourceDatabase) -> SourceDatabase:
+        with self.session() as session:
+            database = readability.looked_at(session, found)
+            stuck = readability.without_order(session, database)
+            if not stuck:
+                return database
+            self._scratch = self._scratch or TemporaryDirectory(prefix="migrator-")
+            file = Path(self._scratch.name) / f"{uuid4().hex}.db"
+            moved = {table.name: table for table in readability.put_into(file, self.path, session, stuck)}
+        self._attach = f"ATTACH {quote_literal(uri_of(file))} AS {readability.SCHEMA}"
+        return replace(database, tables=tuple(moved.get(table.name, table) for table in database.tables))
 
     async def fingerprint(self) -> Fingerprint:
         """Return what tells this file, as it is now, from another."""
@@ -103,9 +129,17 @@ class Source:
         except adbc.Error as error:
             raise unreadable(self.path, error) from error
         try:
-            yield ScanSession(self.path, connection)
+            session = ScanSession(self.path, connection)
+            if self._attach:
+                session.ask(self._attach)
+            yield session
         finally:
             connection.close()
+
+
+async def _has_schema(connection: AsyncConnection) -> bool:
+    attached = await connection.exec_driver_sql("PRAGMA database_list")
+    return any(row.name == readability.SCHEMA for row in attached)
 
 
 class Watch:

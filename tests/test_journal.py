@@ -15,7 +15,7 @@ from migrator.errors import SourceUnreadable
 from migrator.snapshot import snapshot_of
 from migrator.source_file import beside, has_journal
 
-SOURCE_ONLY: tuple[str, ...] = ()
+SOURCE_ONLY = ("--source-only",)
 ROWS = [(1, "a"), (2, "b"), (3, "c")]
 
 

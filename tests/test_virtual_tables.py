@@ -147,7 +147,7 @@ async def test_rows_that_no_table_is_made_for(make_sqlite: MakeSqlite, database:
 
 
 @pytest.mark.one_server
-@pytest.mark.parametrize(("name", "definition"), LOOKALIKES[:3:2])
+@pytest.mark.parametrize(("name", "definition"), LOOKALIKES[:3])
 async def test_it_is_copied(name: str, definition: str, make_sqlite: MakeSqlite, database: Database) -> None:
     """With all of its rows, and without a flag."""
     script = f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, body TEXT); CREATE VIRTUAL TABLE posts USING {definition};"

@@ -119,10 +119,11 @@ async def _by_source(
     Raises TargetRefused for what they would be without and nobody has named.
     """
     from migrator.making import blueprint, make_tables  # noqa: PLC0415 - not loaded where nobody asks for it
-    from migrator.plan import without_rows_of_their_own  # noqa: PLC0415
+    from migrator.plan import computed_alike, without_rows_of_their_own  # noqa: PLC0415
 
     rules = Rules.load(settings.rules, settings.exclude, settings.leave_out)
     without_rows_of_their_own(contents, rules, [skipped.name for skipped in contents.skipped])
+    computed_alike(contents, rules, {})
     async with target.connect() as connection:
         schema_name = await target.schema_of_application(connection, settings.target_schema)
     wanted = await blueprint(source, contents.tables, schema_name, rules)

@@ -1,0 +1,112 @@
+"""
+What SQLite can't read without the application: columns that call its functions, keys ordered by its collations.
+
+A column that SQLite computes when it is read needs its function. A table WITHOUT ROWID whose key has a collation of the
+application's can't even be walked through by the driver, which has no way to be given one. Python's SQLite has, so it
+puts the rows of such a table into a file of their own, in scratch space, where no order is wanted.
+"""
+
+import re
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migrator.contents import SourceColumn, SourceDatabase, SourceTable
+from migrator.errors import SourceUnreadable
+from migrator.names import quote_sqlite
+from migrator.source_file import open_file, unreadable, uri_of
+
+if TYPE_CHECKING:
+    from migrator.scanning import ScanSession
+
+SCHEMA = "readable"
+"""What the file in scratch space is called in statements."""
+
+_FUNCTION = re.compile(r"(?:no such|unknown) function: (?P<name>.+?)(?:\(\))?$", re.MULTILINE)
+
+
+def is_doubtful(database: SourceDatabase) -> bool:
+    """Return whether there is a table that may not be readable."""
+    return any(table.key_index or any(column.generated for column in table.columns) for table in database.tables)
+
+
+def looked_at(session: "ScanSession", database: SourceDatabase) -> SourceDatabase:
+    """Return what the file holds, with the function that each unreadable column misses. Blocks."""
+    tables = [
+        replace(table, columns=tuple(_looked_at(session, table, column) for column in table.columns))
+        if any(column.generated for column in table.columns)
+        else table
+        for table in database.tables
+    ]
+    return replace(database, tables=tuple(tables))
+
+
+def _looked_at(session: "ScanSession", table: SourceTable, column: SourceColumn) -> SourceColumn:
+    if not column.generated:
+        return column
+    try:
+        session.ask(f"EXPLAIN SELECT {column.quoted} FROM {table.origin}")
+    except SourceUnreadable as error:
+        missing = _FUNCTION.search(str(error.__cause__))
+        if missing is None:
+            raise
+        return replace(column, missing=f"{missing['name']}()")
+    return column
+
+
+def without_order(session: "ScanSession", database: SourceDatabase) -> list[SourceTable]:
+    """Return the tables that the driver can't walk through, since their key has a collation that it doesn't know."""
+    return [table for table in database.tables if table.key_index and not _can_walk(session, table)]
+
+
+def _can_walk(session: "ScanSession", table: SourceTable) -> bool:
+    try:
+        session.ask(f"EXPLAIN SELECT 1 FROM {table.origin}")
+    except SourceUnreadable as error:
+        if "no query solution" not in str(error) and "no such collation" not in str(error):
+            raise
+        return False
+    return True
+
+
+def put_into(file: Path, path: Path, session: "ScanSession", tables: Sequence[SourceTable]) -> list[SourceTable]:
+    """
+    Put the rows of ``tables`` of the source at ``path`` into a new ``file``, and return the tables as they are there.
+
+    Blocks; takes as much room as the rows. Raises SourceUnreadable.
+    """
+    try:
+        with closing(open_file(path)) as connection:
+            for name in _collations(session, tables):  # before the schema is read: it stands for what is there then
+                connection.create_collation(name, lambda one, other: (one > other) - (one < other))
+            connection.execute("ATTACH ? AS " + SCHEMA, (uri_of(file).replace("?mode=ro", "?mode=rwc"),))
+            moved = [replace(table, schema=SCHEMA, rowid=_rowid(table), key_index=None) for table in tables]
+            for old, new in zip(tables, moved, strict=True):
+                readable = [column for column in old.columns if not column.missing]
+                declared = ", ".join(f"{column.quoted} {_type(column)}" for column in readable)
+                names = ", ".join(column.quoted for column in readable)
+                connection.execute(f"CREATE TABLE {new.quoted} ({declared})")
+                connection.execute(f"INSERT INTO {new.quoted} SELECT {names} FROM main.{old.origin}")
+            connection.commit()
+    except sqlite3.Error as error:
+        raise unreadable(path, error) from error
+    return moved
+
+
+def _rowid(table: SourceTable) -> str | None:
+    taken = {column.name.lower() for column in table.columns}
+    return next((alias for alias in ("rowid", "_rowid_", "oid") if alias not in taken), None)
+
+
+def _type(column: SourceColumn) -> str:
+    """Return the declared type as one name: it has the same affinity, and no size that SQLite would have to read."""
+    return quote_sqlite(column.declared_type) if column.declared_type else ""
+
+
+def _collations(session: "ScanSession", tables: Sequence[SourceTable]) -> set[str]:
+    literals = ["'" + (table.key_index or "").replace("'", "''") + "'" for table in tables]
+    found = [row for name in literals for row in session.ask(f"SELECT coll FROM pragma_index_xinfo({name})")]
+    return {str(row["coll"]) for row in found} - {"BINARY", "NOCASE", "RTRIM"}
