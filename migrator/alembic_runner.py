@@ -11,17 +11,18 @@ import configparser
 import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from pathlib import Path
 from types import CodeType
 
-from alembic import command
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
+from migrator.application_code import IDENTITY, Told, Witness, of_application
 from migrator.errors import ConfigurationError
 from migrator.logs import undisturbed
 from migrator.target import Target
@@ -49,8 +50,9 @@ class AlembicProject:
             ) from error
 
     def head(self) -> str | None:
-        """Return the newest revision; raises ConfigurationError where there are several."""
-        heads = self._script.get_heads()
+        """Return the newest revision; raises ConfigurationError where there are several, or one can't be loaded."""
+        with of_application(self.folder):
+            heads = self._script.get_heads()
         if len(heads) > 1:
             raise ConfigurationError(
                 f"the Alembic project has {len(heads)} heads: {', '.join(sorted(heads))}",
@@ -61,20 +63,34 @@ class AlembicProject:
     def knows(self, revision: str) -> bool:
         """Return whether the project has this revision."""
         try:
-            return self._script.get_revision(revision) is not None
+            with of_application(self.folder):
+                return self._script.get_revision(revision) is not None
         except CommandError:
             return False
+
+    @property
+    def folder(self) -> Path:
+        """Where ``env.py`` and the revisions are."""
+        return Path(self._script.dir).absolute()
 
     async def upgrade(self, target: Target, revisions: Sequence[str]) -> None:
         """
         Bring the target to ``revisions``, in a transaction if the project's ``env.py`` uses one.
 
-        Raises ConfigurationError for what Alembic itself refuses; a migration's own errors pass through.
+        Raises ConfigurationError for what Alembic itself refuses, for whatever the application's own code raises, and
+        if it goes to another database; what the server says of a migration passes through.
         """
+        if not revisions:
+            return
+        ours = await _identity_of(target)
+        witness = Witness(ours, target.address.redacted())
 
         def upgrade(config: Config) -> None:
+            script = ScriptDirectory.from_config(config)
             for revision in revisions:
-                command.upgrade(config, revision)
+                run = partial(witness.run, script, revision)
+                with EnvironmentContext(config, script, fn=run, destination_rev=revision):
+                    script.run_env()
 
         try:
             await self._run(target, upgrade)
@@ -83,6 +99,8 @@ class AlembicProject:
                 f"Alembic refused: {error}",
                 next_step="the database and these migrations don't belong together: check the image's version",
             ) from error
+        async with target.connect() as connection:
+            await witness.check(connection)
 
     async def strange_revisions(self, target: Target) -> list[str]:
         """
@@ -113,11 +131,19 @@ class AlembicProject:
         config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
         with _in_environment("DATABASE_URL", url), undisturbed():
             if self._starts_its_own_loop():
-                await asyncio.to_thread(action, config)
+                await asyncio.to_thread(self._act, config, action)
             else:
                 async with target.script_transaction() as connection:
-                    await connection.run_sync(_with_connection, config, action)
+                    await connection.run_sync(self._with_connection, config, action)
         await target.begin_anew()
+
+    def _act(self, config: Config, action: Command) -> None:
+        with of_application(self.folder), redirect_stdout(Told()):
+            action(config)
+
+    def _with_connection(self, connection: Connection, config: Config, action: Command) -> None:
+        config.attributes["connection"] = connection
+        self._act(config, action)
 
     def _config(self) -> Config:
         # As Alembic's own command has it: a pyproject.toml beside the .ini counts too, or may be all there is.
@@ -132,7 +158,8 @@ class AlembicProject:
     def _starts_its_own_loop(self) -> bool:
         """Return whether ``env.py`` is asynchronous and takes no connection: it needs a thread without a loop."""
         env = Path(self._script.env_py_location)
-        codes = list(_codes(compile(env.read_text(encoding="utf-8"), str(env), "exec", dont_inherit=True)))
+        with of_application(self.folder):
+            codes = list(_codes(compile(env.read_bytes(), str(env), "exec", dont_inherit=True)))
         asynchronous = any(code.co_flags & inspect.CO_COROUTINE for code in codes)
         takes_one = any("attributes" in code.co_names and "connection" in code.co_consts for code in codes)
         return asynchronous and not takes_one
@@ -146,9 +173,9 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(constant)
 
 
-def _with_connection(connection: Connection, config: Config, action: Command) -> None:
-    config.attributes["connection"] = connection
-    action(config)
+async def _identity_of(target: Target) -> tuple[object, ...]:
+    async with target.connect() as connection:
+        return tuple((await connection.execute(text(IDENTITY))).one())
 
 
 @contextmanager

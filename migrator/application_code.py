@@ -1,0 +1,176 @@
+"""What an application's ``env.py`` and revisions do while the job runs them: what they raise, print and connect to."""
+
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import TextIOBase
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.errors import ConfigurationError, MigratorError
+from migrator.events import Event
+from migrator.explain import explain
+
+log = structlog.get_logger()
+
+IDENTITY: Final = """
+SELECT current_database()::text, (SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = current_database()),
+       pg_catalog.pg_postmaster_start_time()::text
+"""
+"""Tells one database from another, on whichever server."""
+
+
+@contextmanager
+def of_application(folder: Path) -> Iterator[None]:
+    """
+    Run the application's code in the block; ``folder`` is where its migrations are.
+
+    Raises ConfigurationError for what it raises, with the thing that is missing and the line that asked for it. What
+    Alembic refuses, what a server or the system says, and errors of the job's own pass through.
+    """
+    try:
+        yield
+    except (MigratorError, CommandError):
+        raise
+    except SystemExit as error:
+        raise ConfigurationError(
+            f"the application's migrations end the process: sys.exit({error.code!r}){_where(error, folder)}",
+            next_step="Leave sys.exit() out of env.py; what is wrong it may raise.",
+        ) from error
+    except Exception as error:
+        if explain(error) is not None:
+            raise
+        raise _refusal(error, folder) from error
+
+
+def _refusal(error: Exception, folder: Path) -> ConfigurationError:
+    where = _where(error, folder)
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    if isinstance(error, KeyError) and last and last[0].filename in {os.__file__, "<frozen os>"}:
+        name = str(error.args[0])
+        return ConfigurationError(
+            f"the application's migrations need the environment variable {name}{where}",
+            next_step=f"Set {name} for the job, as it is set for the application.",
+            variable=name,
+        )
+    if isinstance(error, ModuleNotFoundError):
+        return ConfigurationError(
+            f"the application's migrations need the module {error.name!r}{where}",
+            next_step="Run the job from the application's image, or install the module beside it; "
+            "prepend_sys_path in alembic.ini, or PYTHONPATH, says where modules of the application's own are.",
+            module=error.name,
+        )
+    lines = str(error).strip().splitlines()
+    return ConfigurationError(
+        f"the application's migrations raise {type(error).__name__}{f': {lines[0]}' if lines else ''}{where}",
+        next_step="Correct it there, or give the job what the application is given (variables, files, modules); "
+        "`alembic upgrade head` with the target in DATABASE_URL shows the same.",
+    )
+
+
+def _where(error: BaseException, folder: Path) -> str:
+    """Return the last line of the application's migrations that the error went through, in brackets."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({_short(error.filename, folder)}, line {error.lineno})"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if Path(frame.filename).is_relative_to(folder):
+            return f" ({_short(frame.filename, folder)}, line {frame.lineno})"
+    return ""
+
+
+def _short(file: str, folder: Path) -> str:
+    path = Path(file)
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else file
+
+
+class Told(TextIOBase):
+    """A standard output whose lines go into the log: the process's own belongs to the report."""
+
+    def __init__(self) -> None:
+        self._begun = ""
+
+    def writable(self) -> bool:
+        """Say that it takes text."""
+        return True
+
+    def write(self, said: str) -> int:
+        """Take text, and log what has become a line."""
+        *lines, self._begun = (self._begun + said).split("\n")
+        for line in filter(None, lines):
+            log.info(Event.LIBRARY_MESSAGE, logger="stdout", message=line)
+        return len(said)
+
+
+class Witness:
+    """Looks on while migrations run: where they go, and whether what they did is there afterwards."""
+
+    def __init__(self, ours: tuple[object, ...], address: str) -> None:
+        """``ours`` is what the target answers to ``IDENTITY``; ``address`` is how people write it."""
+        self._ours = ours
+        self._address = address
+        self._ran = False
+        self._version_table: str | None = None
+
+    def run(self, script: ScriptDirectory, revision: str, current: Any, context: MigrationContext) -> Any:  # noqa: ANN401 - Alembic's
+        """
+        Return the steps to ``revision``, as Alembic asks for them when the connection is there and nothing is done.
+
+        Raises ConfigurationError if that leads to another database than the target.
+        """
+        self._ran = True
+        connection = context.connection
+        if connection is not None:
+            if connection.dialect.name != "postgresql":
+                raise self._elsewhere(f"a database of {connection.dialect.name}")
+            identity = tuple(connection.execute(text(IDENTITY)).one())
+            if identity != self._ours:
+                raise self._elsewhere(f"the database {identity[0]!r} of {_server_of(connection)}")
+            named = context.version_table_schema, context.version_table
+            name = ".".join(connection.dialect.identifier_preparer.quote(part) for part in named if part)
+            found = connection.execute(text(_WHERE), {"name": name}).first()
+            self._version_table = str(found.name) if found else None
+        return script._upgrade_revs(revision, current)  # noqa: SLF001 - as in Alembic's manual, "EnvironmentContext"
+
+    async def check(self, connection: AsyncConnection) -> None:
+        """Raise ConfigurationError if nothing ran, or nothing of it was committed to the target."""
+        if not self._ran:
+            raise ConfigurationError(
+                "the application's env.py has run no migrations: it didn't call context.run_migrations()",
+                next_step="Let env.py run them also when it is given DATABASE_URL and sqlalchemy.url of PostgreSQL.",
+            )
+        if self._version_table is None:
+            return
+        there = await connection.scalar(text("SELECT to_regclass(:name) IS NOT NULL"), {"name": self._version_table})
+        if not there or not await connection.scalar(text(f"SELECT EXISTS (SELECT FROM {self._version_table})")):
+            raise ConfigurationError(
+                f"the application's env.py has run its migrations and committed nothing: {self._version_table} "
+                "has no revision",
+                next_step="Have env.py run them inside `with context.begin_transaction():`, "
+                "and begin a transaction of the connection that it opens.",
+            )
+
+    def _elsewhere(self, where: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"the application's env.py goes to {where}, and not to the target {self._address}",
+            next_step="Let env.py take its URL from the variable DATABASE_URL or from the option sqlalchemy.url, "
+            "which the job sets; or choose --schema command, or --schema existing.",
+        )
+
+
+def _server_of(connection: Any) -> str:  # noqa: ANN401 - SQLAlchemy's Connection, whose URL may be of any make
+    url = connection.engine.url
+    return f"{url.host or 'a local server'}:{url.port or 5432}"
+
+
+_WHERE = """
+SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(:name)
+"""
