@@ -19,6 +19,7 @@ from migrator.errors import ExitCode
 from migrator.events import Event
 from migrator.explain import explain
 from migrator.pulse import with_pulse
+from migrator.redaction import redactor
 from migrator.run_ledger import RunLedger
 from migrator.runner import Runner
 from migrator.sessions import in_transaction, is_open
@@ -127,14 +128,16 @@ async def opened(  # noqa: PLR0913 - what a run is
         async with Crew(1, run.target.connect, is_open) as desk:
             yield Book(run, desk, runner, ready, watch, settings.stall_timeout_seconds)
     except BaseException as error:
-        await _say_goodbye(run, error)
+        await _say_goodbye(run, error, redactor(settings.secrets()))
         raise
     async with run.target.transaction() as connection:
         await ledger.end_run(connection, run.run_id, exit_code=ExitCode.DONE, message="done")
 
 
-async def _say_goodbye(run: RunLedger, error: BaseException) -> None:
+async def _say_goodbye(run: RunLedger, error: BaseException, clean: Callable[[str], str]) -> None:
+    """Write how a run ended. Others may read the ledger, so secrets are taken out; and text there holds no NUL."""
     exit_code, message = _last_words(error)
+    message = clean(message).replace("\0", "\\0")
     try:
         async with asyncio.timeout(_GOODBYE_SECONDS), run.target.transaction() as connection:
             await ledger.end_run(connection, run.run_id, exit_code=exit_code, message=message)

@@ -30,6 +30,7 @@ from migrator.flags import Group, Parser, add_settings
 from migrator.mistyped import unknown_variables
 from migrator.outcome import OutcomeFiles
 from migrator.progress import Progress, Silent
+from migrator.redaction import redactor
 from migrator.settings import Settings
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles) -> 
         outcome = DifferenceReport(error)
     finally:
         progress.finish()
-    _show(outcome, arguments.form)
+    _show(outcome, arguments.form, redactor(settings.secrets()))
     if outcome.failure is not None:
         raise outcome.failure
     told = outcome.to_json()
@@ -310,14 +311,15 @@ def _progress(settings: Settings, form: logs.Form) -> Progress:
     return OnTerminal.of_stderr()
 
 
-def _show(outcome: Outcome, form: Literal["console", "json"]) -> None:
+def _show(outcome: Outcome, form: Literal["console", "json"], clean: Callable[[Any], Any]) -> None:
     try:
         if form == "json":
-            print(json.dumps(outcome.to_json(), ensure_ascii=False, default=str))  # noqa: T201 - this is the product
+            told = {name: clean(value) for name, value in outcome.to_json().items()}
+            print(json.dumps(told, ensure_ascii=False, default=str))  # noqa: T201 - this is the product
         else:
             from migrator.paper import Paper  # noqa: PLC0415 - loaded when there is something to say
 
-            outcome.render(Paper())
+            outcome.render(Paper(clean))
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader, `head` say, has seen enough. Python would complain once more when it closes stdout.

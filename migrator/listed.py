@@ -309,7 +309,8 @@ class Listed(BaseSettings):
 
     report: Path | None = setting(
         None,
-        "File to write the outcome to, as JSON, with every table.",
+        "File to write the outcome to, as JSON, with every table. Like that of --differences it is made anew, readable "
+        "by its owner alone, and never through a link.",
         Traits("Output"),
     )
     termination_message: Path | None = setting(

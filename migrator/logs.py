@@ -10,8 +10,9 @@ import logging.config
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, Final, Literal
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from io import TextIOBase
+from typing import Any, Final, Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -68,7 +69,8 @@ def undisturbed() -> Iterator[None]:
     """
     Keep this set-up while code runs that would replace it: most ``env.py`` call ``logging.config.fileConfig``.
 
-    Its handlers would write to stderr past the redaction, and it switches off the loggers that exist.
+    Its handlers would write to stderr past the redaction, and it switches off the loggers that exist. What such code
+    prints becomes lines of the log for the same reason; and stdout is for the report.
     """
 
     def ignore(*_arguments: object, **_keywords: object) -> None:
@@ -78,10 +80,34 @@ def undisturbed() -> Iterator[None]:
     try:
         for name in kept:
             setattr(logging.config, name, ignore)
-        yield
+        with redirect_stdout(_Printed("stdout", sys.stdout)), redirect_stderr(_Printed("stderr", sys.stderr)):
+            yield
     finally:
         for name, function in kept.items():
             setattr(logging.config, name, function)
+
+
+class _Printed(TextIOBase):
+    """Stands in for stdout or stderr: each line that is printed is an event."""
+
+    def __init__(self, name: str, beneath: TextIO) -> None:
+        self._name = name
+        self._rest = ""
+        self.beneath = beneath
+
+    def write(self, text: str, /) -> int:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in filter(str.strip, lines):
+            self._tell(line)
+        return len(text)
+
+    def flush(self) -> None:
+        if self._rest.strip():
+            self._tell(self._rest)
+        self._rest = ""
+
+    def _tell(self, line: str) -> None:
+        structlog.get_logger().info(Event.LIBRARY_MESSAGE, logger=self._name, message=line)
 
 
 class _Stderr:
@@ -89,8 +115,9 @@ class _Stderr:
 
     def msg(self, message: str) -> None:
         with suppress(BrokenPipeError, ValueError):  # nobody reads any more: no reason to fail a migration
-            sys.stderr.write(message + "\n")
-            sys.stderr.flush()
+            stream = sys.stderr.beneath if isinstance(sys.stderr, _Printed) else sys.stderr
+            stream.write(message + "\n")
+            stream.flush()
 
     debug = info = warning = error = critical = exception = msg
 

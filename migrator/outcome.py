@@ -6,7 +6,8 @@ bytes of it; so that line is short, and is JSON whatever had to be cut.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ from typing import Any, Final
 import structlog
 
 from migrator.events import Event
+from migrator.private_file import check_writable, whole_file, write_in_place
 from migrator.redaction import redactor
 from migrator.settings import Settings
 
@@ -34,9 +36,14 @@ class OutcomeFiles:
 
     @classmethod
     def of(cls, settings: Settings) -> "OutcomeFiles":
-        """Open the report once, so that a wrong path is found before the work and not after it. Raises OSError."""
-        if settings.report is not None:
-            settings.report.open("a").close()
+        """
+        Take what the settings name. A wrong path of report or differences is found here, before the work.
+
+        Raises ConfigurationError for it.
+        """
+        for path in (settings.report, settings.differences):
+            if path is not None:
+                check_writable(path)
         return cls(settings.report, settings.termination_message, settings.secrets())
 
     @classmethod
@@ -48,17 +55,19 @@ class OutcomeFiles:
     def write(self, told: Mapping[str, Any]) -> None:
         """Replace what the files hold. A failure is logged only: the outcome of the job is what it is."""
         if self.report is not None:
-            _put(self.report, _line(self._clean(told)))
+            with _warned(self.report), whole_file(self.report) as file:
+                file.write(_line(self._clean(told)))
         self.write_line(told)
 
     def write_line(self, told: Mapping[str, Any]) -> None:
         """Replace the termination message alone: what is true if the process gets no further."""
         if self.line is not None:
-            _put(self.line, short_line({**structlog.contextvars.get_contextvars(), **self._clean(told)}))
+            with _warned(self.line):
+                write_in_place(self.line, short_line({**structlog.contextvars.get_contextvars(), **self._clean(told)}))
 
     def _clean(self, told: Mapping[str, Any]) -> dict[str, Any]:
-        clean: dict[str, Any] = redactor(self.secrets)(dict(told))
-        return clean
+        clean = redactor(self.secrets)
+        return {name: clean(value) for name, value in told.items()}  # the names are ours
 
 
 def short_line(told: Mapping[str, Any]) -> str:
@@ -75,9 +84,10 @@ def _line(told: Mapping[str, Any]) -> str:
     return json.dumps(told, ensure_ascii=False, default=str) + "\n"
 
 
-def _put(path: Path, text: str) -> None:
-    """Write in place: Kubernetes mounts the file itself, so nothing can be renamed over it."""
+@contextmanager
+def _warned(path: Path) -> Iterator[None]:
+    """Log what keeps a file from being written."""
     try:
-        path.write_text(text, encoding="utf-8")
+        yield
     except OSError as error:
         log.warning(Event.WARNING_REPORT, path=str(path), reason=str(error))

@@ -8,9 +8,19 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 MASK: Final = "***"
+# What follows is a password whoever it belongs to: in a URL, up to the last "@" of the word; in libpq's connection
+# strings (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING), and in a URL's query.
+_IN_URL: Final = re.compile(r"(?P<before>\b[a-zA-Z][\w+.-]*://[^\s:/@\"']*:)[^\s\"']+(?=@)")
+_IN_PARAMETERS: Final = re.compile(
+    r"(?P<before>(?:\b|_|PG|pg|ssl)(?:password|PASSWORD)\s*=\s*)(?:'(?:[^'\\]|\\.)*'|[^\s'\"&;,]+)"
+)
+_WHOLE_URL: Final = re.compile(r"[a-zA-Z][\w+.-]*://(?:[^\s:/@]*(?::(?P<password>.*))?@)?(?P<rest>[^@]*)", re.DOTALL)
+_PASSWORD_PARAMETER: Final = re.compile(r"[?&](?:ssl)?password=([^&]+)")
+# Names of fields are ours, and short: a password that is a common word must not tear a report apart.
+_PLAIN_WORD: Final = re.compile(r"[a-z_]{1,32}")
 
 
 def spellings(secret: str) -> Iterator[str]:
@@ -25,9 +35,18 @@ def spellings(secret: str) -> Iterator[str]:
         yield text.replace("%", "%%")  # Alembic's configuration file
 
 
+def password_of(url: str) -> Iterator[str]:
+    """Yield the passwords that a URL holds, as it spells them and decoded. Nothing for other text."""
+    if (match := _WHOLE_URL.fullmatch(url.strip())) is not None:
+        found = (match["password"], *_PASSWORD_PARAMETER.findall(match["rest"]))
+        yield from (spelled for part in found if part for spelled in (part, unquote(part)))
+
+
 def redactor(secrets: Iterable[str]) -> Callable[[Any], Any]:
     """
     Make a function that returns its argument with every secret replaced by ``***``.
+
+    So are passwords in URLs and in connection strings, whosever they are. Keys of mappings that are plain words stay.
 
     Strings are searched, mappings and sequences are gone through, and anything else that is no number, bool or None is
     turned into its text first, so that an exception or a URL object can't carry a secret past.
@@ -35,12 +54,14 @@ def redactor(secrets: Iterable[str]) -> Callable[[Any], Any]:
     # The longest first: one may be a part of another. A pattern of a hundred such texts takes longer to compile than
     # a short run takes to look for all of them.
     texts = sorted({text for secret in secrets for text in spellings(secret)}, key=len, reverse=True)
-    if not texts:
-        return lambda value: value
 
     def masked(said: str) -> str:
         for text in texts:
             said = said.replace(text, MASK)
+        if "://" in said:
+            said = _IN_URL.sub(rf"\g<before>{MASK}", said)
+        if "password" in said or "PASSWORD" in said:
+            said = _IN_PARAMETERS.sub(rf"\g<before>{MASK}", said)
         return said
 
     def clean(value: Any) -> Any:  # noqa: ANN401 - a log field may be anything
@@ -49,9 +70,14 @@ def redactor(secrets: Iterable[str]) -> Callable[[Any], Any]:
         if isinstance(value, str):
             return masked(value)
         if isinstance(value, Mapping):
-            return {clean(key): clean(item) for key, item in value.items()}
+            return {_key(key) or clean(key): clean(item) for key, item in value.items()}
         if isinstance(value, list | tuple | set | frozenset):
             return [clean(item) for item in value]
         return masked(str(value))
 
     return clean
+
+
+def _key(key: object) -> str | None:
+    """Return a mapping's key that is a plain word as it is."""
+    return key if isinstance(key, str) and _PLAIN_WORD.fullmatch(key) else None

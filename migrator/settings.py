@@ -22,7 +22,7 @@ from migrator.fields import flag_of, variables_of
 from migrator.listed import Listed
 from migrator.migration import Wanted
 from migrator.mistyped import refuse_mistyped, refuse_mistyped_files
-from migrator.redaction import spellings
+from migrator.redaction import password_of, redactor, spellings
 from migrator.secret_files import FileVariables, SecretsFolder, folder_of
 from migrator.source_url import path_of
 from migrator.target_url import from_parts, from_url
@@ -118,6 +118,8 @@ class Settings(Listed):
         """Every spelling of every secret, for the redaction of logs."""
         plain = {secret.get_secret_value() for secret in (self.target_url, self.postgres_password) if secret}
         plain |= {os.environ.get("PGPASSWORD", "")}  # the drivers take it when no other password is set
+        # As the URL spells it; and the application's own, which a schema command or a migration may print.
+        plain |= {part for text in [*plain, *os.environ.values()] for part in password_of(text)}
         from_address: frozenset[str] = frozenset()
         if self.has_target:
             from_address = self.target.secrets()
@@ -129,9 +131,13 @@ class Settings(Listed):
         values = self.model_dump(mode="json", exclude=hidden, exclude_none=True)
         if self.has_target:
             values["target"] = self.target.redacted()
+        if self.schema_command is not None:  # what follows the program may be a token
+            program, *more = self.schema_command.split(maxsplit=1)
+            values["schema_command"] = f"{program} …" if more else program
+        clean = redactor(self.secrets())
         # A path need not be UTF-8, and what PostgreSQL keeps must be.
         return {
-            name: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+            name: clean(value).encode(errors="backslashreplace").decode() if isinstance(value, str) else value
             for name, value in values.items()
         }
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.redaction import MASK, redactor, spellings
+from migrator.redaction import MASK, password_of, redactor, spellings
 
 HOSTILE = """p%40@:/#[ ]"'\\é"""
 
@@ -50,9 +50,53 @@ def test_depth_and_kind() -> None:
 
 def test_no_secret_nothing_to_do() -> None:
     """Without secrets, or with an empty one, values pass as they are."""
-    value = {"a": object()}
-    assert redactor([])(value) is value
-    assert redactor([""])(value) is value
+    value = {"a": [1, None, "user:password@host", "http://host:80/a b@c", "the password is wrong"]}
+    assert redactor([])(value) == value
+    assert redactor([""])(value) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://user:c4nary@host/db",
+        "connection to postgres://u:c4n@/ary@h:5432/d?x=1 failed",
+        "host=h password=c4nary dbname=d",
+        "host=h password = 'c4\\'nary' dbname=d",
+        "postgresql://h/d?user=u&password=c4nary&sslmode=require",
+        "postgresql://h/d?sslpassword=c4nary",
+        "PGPASSWORD=c4nary psql",
+        "POSTGRES_PASSWORD=c4nary",
+    ],
+)
+def test_a_password_in_a_connection_string_is_masked_whosever_it_is(text: str) -> None:
+    """Another database's, say, which nobody has told us."""
+    cleaned = redactor([])(text)
+    assert MASK in cleaned
+    assert not any(part in cleaned for part in ("c4n", "nary", "ary"))
+
+
+@pytest.mark.parametrize("secret", ["e", "rows", "tables", "exit_code"])
+def test_a_common_word_does_not_tear_a_report_apart(secret: str) -> None:
+    """Names of fields are ours; values are searched all the same."""
+    told = {"exit_code": 0, "tables": [{"rows": 3, "table": "rows"}]}
+    cleaned = redactor([secret])(told)
+    assert cleaned["tables"][0]["rows"] == 3
+    assert secret not in cleaned["tables"][0]["table"]
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("postgresql://u:c%34nary@h/d", {"c%34nary", "c4nary"}),
+        ("postgresql://u:a@b/c@h/d", {"a@b/c"}),
+        ("postgresql://h/d?password=x%20y&sslmode=require", {"x%20y", "x y"}),
+        ("postgresql://u@h/d", set()),
+        ("not a url: a@b", set()),
+    ],
+)
+def test_passwords_of_a_url(url: str, found: set[str]) -> None:
+    """As the URL spells them, and decoded."""
+    assert set(password_of(url)) == found
 
 
 @given(st.text(min_size=3), st.text(), st.text())

@@ -9,7 +9,7 @@ import json
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -30,6 +30,7 @@ from migrator.lots import is_small, lots
 from migrator.marks import Marks, high_water_marks
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
+from migrator.private_file import whole_file
 from migrator.progress import Progress
 from migrator.reading import reader
 from migrator.run_ledger import RunLedger
@@ -134,20 +135,20 @@ def _written(file: Path | None) -> Iterator[Tell]:
     if file is None:
         yield lambda _difference: None
         return
-    try:
-        opened = file.open("w", encoding="utf-8")
-    except OSError as error:
-        log.warning(Event.WARNING_REPORT, reason=f"{file}: {error.strerror}")
-        yield lambda _difference: None
-        return
-    one_at_a_time = threading.Lock()
+    with ExitStack() as stack:
+        try:
+            opened = stack.enter_context(whole_file(file))
+        except OSError as error:
+            log.warning(Event.WARNING_REPORT, reason=f"{file}: {error.strerror}")
+            yield lambda _difference: None
+            return
+        one_at_a_time = threading.Lock()
 
-    def tell(difference: Difference) -> None:
-        line = json.dumps(difference.to_json(), ensure_ascii=False)
-        with one_at_a_time:
-            opened.write(line + "\n")
+        def tell(difference: Difference) -> None:
+            line = json.dumps(difference.to_json(), ensure_ascii=False)
+            with one_at_a_time:
+                opened.write(line + "\n")
 
-    with opened:
         yield tell
 
 
