@@ -228,7 +228,7 @@ def _text_or_real(
 #   and roll 24:00 over. Each spelling is asked for where it is likely, because one that doesn't fit costs ten that do.
 #   `strptime` knows words (infinity), hence `starts_with_digit`. Zeros after a fraction's sixth digit say nothing.
 # `canonical`: a number's digits, without the zeros, the sign and the exponent that say nothing. `decimal_form`: the
-#   same for any text, with a short way for the usual. An exponent of six digits, which no `numeric` has, is left alone.
+#   same for any text, with a short way for the usual. An exponent of 7 digits, which no `numeric` has, is left alone.
 # `json_form`: keys sorted, the last of twins kept, escapes and blanks gone, and numbers spelled alike: 1e2 as 100, 1.50
 #   as 1.5, -0 as 0. DuckDB reads a fraction as a double, which holds 15 digits of any decimal, so a number with more
 #   goes in as a marked string. All that happens in the document without its strings (`bare`), which come back after it.
@@ -285,10 +285,12 @@ CREATE MACRO without_zeros(number) AS (
          ELSE rtrim(rtrim(number, '0'), '.') END);
 CREATE MACRO decimal_form(given) AS (
     CASE WHEN regexp_full_match(given, '-?(0|[1-9]\d*)(\.\d+)?') THEN without_zeros(given)
-         WHEN regexp_full_match(given, '[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,5})?') THEN canonical(given)
+         WHEN regexp_full_match(given, '[+-]?(0+\.?0*|\.0+)([eE][+-]?\d+)?') THEN '0'
+         WHEN regexp_full_match(given, '[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?0*\d{1,6})?') THEN canonical(given)
          ELSE given END);
 CREATE MACRO plain_number(token) AS (
-    CASE WHEN regexp_full_match(token, '-?\d+(\.\d+)?([eE][+-]?\d{1,5})?') THEN canonical(token) ELSE token END);
+    CASE WHEN regexp_full_match(token, '-?0(\.0+)?([eE][+-]?\d+)?') THEN '0'
+         WHEN regexp_full_match(token, '-?\d+(\.\d+)?([eE][+-]?0*\d{1,6})?') THEN canonical(token) ELSE token END);
 CREATE MACRO plain_numbers(bare) AS (
     CASE WHEN regexp_matches(bare, '\d[eE]|-0')
            THEN array_to_string(list_transform(

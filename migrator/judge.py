@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migrator.address import TargetAddress
-from migrator.meaning import comparer, letter_for_letter, objection
+from migrator.meaning import comparer, objection, surely_same
 from migrator.names import TableName
 from migrator.spelling import ABOUT_VALUES, NoValue, Spelling
 from migrator.target import TargetColumn
@@ -73,11 +73,11 @@ class Judge:
             return found
         shape = self._spelling.type_of(name).shape
         spelled = pa.array([None if isinstance(answer, NoValue) else answer for answer in answers], pa.string())
-        changed = _unlike(texts[: len(answers)], spelled, trusted=letter_for_letter(shape))
+        doubtful = pc.indices_nonzero(pc.invert(surely_same(shape, texts[: len(answers)], spelled))).to_pylist()
         same = comparer(shape)
         return found | {
             place: objection(shape, declared)
-            for place in changed
+            for place in doubtful
             if place not in found and not same(texts[place].as_py(), str(answers[place]))
         }
 
@@ -102,12 +102,3 @@ class Judge:
 
 
 _LOWER = "SELECT lower(v) FROM json_array_elements_text($1::json) WITH ORDINALITY AS given(v, place) ORDER BY place"
-
-
-def _unlike(texts: pa.Array, spelled: pa.Array, *, trusted: bool) -> list[int]:
-    """Return the places where the server's text differs; all of them where the same letters prove nothing."""
-    if not trusted:
-        return list(range(len(texts)))
-    equal = pc.fill_null(pc.equal(texts, spelled), fill_value=False)
-    places: list[int] = pc.indices_nonzero(pc.invert(equal)).to_pylist()
-    return places

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migrator.address import TargetAddress
-from migrator.meaning import comparer, letter_for_letter, restated
+from migrator.meaning import comparer, restated, surely_same
 from migrator.names import TableName
 from migrator.spelling import NoValue, Spelling
 
@@ -53,14 +53,13 @@ class NormalForms:
     def _of(self, column: str, texts: Sequence[str]) -> list[str]:
         shape = self._spelling.type_of(column).shape
         same = comparer(shape)
-        trusted = letter_for_letter(shape)
         stated = [restated(shape, text) for text in texts]
         answers = self._spelling.of(column, stated)
+        spelled = pa.array([None if isinstance(answer, NoValue) else answer for answer in answers], pa.string())
+        sure = surely_same(shape, pa.array(stated, pa.string()), spelled).to_pylist()
         return [
-            answer
-            if isinstance(answer, str) and ((trusted and answer == given) or same(given, answer))
-            else _unequal(text, answer)
-            for text, given, answer in zip(texts, stated, answers, strict=True)
+            answer if isinstance(answer, str) and (is_sure or same(given, answer)) else _unequal(text, answer)
+            for text, given, answer, is_sure in zip(texts, stated, answers, sure, strict=True)
         ]
 
 

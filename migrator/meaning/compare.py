@@ -26,11 +26,6 @@ def comparer(shape: Shape) -> Same:
     return compare
 
 
-def letter_for_letter(shape: Shape) -> bool:
-    """Return whether a text that the server writes as it is is surely the same; a real of four bytes is rounded."""
-    return not shape.holds("float4")
-
-
 @lru_cache(maxsize=1_000)
 def _same(shape: Shape) -> Same:
     match shape.kind:

@@ -7,6 +7,7 @@ json, jsonb. SQLite keeps the text an application wrote, or a number where the c
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -28,14 +29,15 @@ from migrator.types.family import (
     stored_as,
     text_or_real_lanes,
 )
+from migrator.types.numerics import fits_unbounded
 from migrator.types.twins import Twins
 
 _LARGEST_DOUBLE = "1.7976931348623157e308"
 """Beyond it is only infinity, which JSON has no spelling for."""
 
 _SUSPICIOUS = r"\\u(0000|[dD][89a-fA-F])|[0-9][eE][+-]?[0-9]{5}"
-_LARGEST_EXPONENT, _SMALLEST_EXPONENT = 131_071, -16_383
-"""Of PostgreSQL's numeric, which jsonb keeps numbers in."""
+_MANY_DIGITS = r"[0-9.]{1000}"
+"""Of a number that may have more than PostgreSQL's numeric, in which jsonb keeps it."""
 
 
 def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
@@ -62,7 +64,9 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     if holds_nul(text):
         raise Unfit("holds a NUL character, which JSON can't")  # SQLite's json_valid stops reading there
     if column.type_name == "jsonb":
-        suspicious = text.filter(pc.match_substring_regex(text, _SUSPICIOUS))
+        suspicious = text.filter(
+            pc.or_(pc.match_substring_regex(text, _SUSPICIOUS), pc.match_substring_regex(text, _MANY_DIGITS))
+        )
         for document in suspicious.to_pylist():  # few: only those that spell such an escape or exponent
             _check_document(document)
     return text
@@ -85,8 +89,14 @@ def _check_document(document: str) -> None:
         raise Unfit("is nested too deeply to be searched for what jsonb can't hold") from error
 
 
+_EXPONENT = re.compile(r"[eE][+-]?([0-9]+)$")
+_DIGITS_OF_EXPONENTS = 6
+"""Of the largest that a number can have here; Python's decimals end soon beyond."""
+
+
 def _check_number(text: str) -> float:
-    if not _SMALLEST_EXPONENT <= Decimal(text).adjusted() <= _LARGEST_EXPONENT:
+    exponent = _EXPONENT.search(text)
+    if (exponent and len(exponent[1].lstrip("0")) > _DIGITS_OF_EXPONENTS) or not fits_unbounded(Decimal(text)):
         raise Unfit("holds a number beyond PostgreSQL's numeric")
     return 0.0
 

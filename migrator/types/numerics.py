@@ -39,7 +39,7 @@ _DIGITS_OF_INT64 = 19
 
 _NOT_ZERO = r"^[^eE]*[1-9]"
 
-_NUMERAL = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,6})?$"
+_NUMERAL = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?0*[0-9]{1,6})?$"
 _ONE_BY_ONE = r"[eE]|^.{1000}"
 """Numerals whose digits can't be counted by a pattern: those with an exponent, and very long ones."""
 
@@ -122,17 +122,27 @@ def _fitting(column: TargetColumn) -> str | None:
 
 
 def _fits(number: Decimal, column: TargetColumn) -> bool:
+    if column.precision is None or column.scale is None:
+        return fits_unbounded(number)
     _, digits, exponent = number.as_tuple()
     significant = "".join(map(str, digits)).lstrip("0")
     if not significant:
         return True
     kept = significant.rstrip("0")
     exponent = int(exponent) + len(significant) - len(kept)
-    if column.precision is None or column.scale is None:
-        before, after = _DIGITS_BEFORE_POINT, _DIGITS_AFTER_POINT
-    else:
-        before, after = column.precision - column.scale, column.scale
-    return -exponent <= after and len(kept) + exponent <= before
+    return -exponent <= column.scale and len(kept) + exponent <= column.precision - column.scale
+
+
+def fits_unbounded(number: Decimal) -> bool:
+    """
+    Return whether a ``numeric`` without limits of its own takes the number, spelled as it was given.
+
+    It keeps zeros at the end of a fraction, so these count like any other digit.
+    """
+    _, digits, exponent = number.as_tuple()
+    places = int(exponent)
+    before = len(digits) + places if any(digits) else 0
+    return -places <= _DIGITS_AFTER_POINT and before <= _DIGITS_BEFORE_POINT
 
 
 _NUMERICS = Family(
