@@ -141,6 +141,8 @@ class TargetAddress:
     options: str | None = None
     session: str | None = None
     channel_binding: str | None = None
+    origin: str = "MIGRATOR_TARGET_URL"
+    """The settings that say where it is, as an operator knows them."""
 
     def asyncpg_arguments(self) -> dict[str, Any]:
         """
@@ -208,8 +210,11 @@ class TargetAddress:
 
     def redacted(self) -> str:
         """Give the address as a person writes it, without the password: for logs, reports and the ledger."""
-        places = ",".join(f"{_bracketed(host)}:{port}" for host, port in self.places())
-        return f"postgresql://{quote(self.user, safe='')}@{places}/{quote(self.database, safe='')}"
+        return f"postgresql://{quote(self.user, safe='')}@{self.server()}/{quote(self.database, safe='')}"
+
+    def server(self) -> str:
+        """Give hosts and ports as a person writes them."""
+        return ",".join(f"{_bracketed(host)}:{port}" for host, port in self.places())
 
     def secrets(self) -> frozenset[str]:
         """Give every spelling of the password that may turn up in a message."""

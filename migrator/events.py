@@ -29,6 +29,10 @@ class Event(StrEnum):
         "retry.scheduled",
         "Something transient failed: attempt, error, and the pause before the next try.",
     )
+    SERVER_WAITING = (
+        "server.waiting",
+        "The target did not answer the first try: server, setting that names it, seconds it is waited for at most.",
+    )
     SERVER_READY = "server.ready", "The target answered: version, seconds waited."
     READY_WAITING = "ready.waiting", "`status --wait`: the application may not start yet: reason."
     LOCK_WAITING = "lock.waiting", "Another job holds the target: holder."

@@ -31,6 +31,10 @@ from migrator.target_url import from_parts, from_url
 UNSHOWN: Final = frozenset({"target_url", "postgres_password", "source_url"})
 
 
+_NOWHERE = "host.invalid"
+"""Never a host's name (RFC 2606)."""
+
+
 class Settings(Listed):
     """What the job is told. Made by ``Settings.load``, which turns every complaint into one ConfigurationError."""
 
@@ -112,7 +116,15 @@ class Settings(Listed):
         return Wanted(self.migration, self.target_schema)
 
     def _patient(self, address: TargetAddress) -> TargetAddress:
-        return replace(address, stall_timeout_seconds=self.stall_timeout_seconds)
+        return replace(address, stall_timeout_seconds=self.stall_timeout_seconds, origin=self._origin())
+
+    def _origin(self) -> str:
+        """Return the settings that say where the target is; a URL may leave that to the others."""
+        parts = "POSTGRES_HOST and POSTGRES_PORT"
+        if self.target_url is None:
+            return parts
+        here = from_url(self.target_url.get_secret_value(), {"host": _NOWHERE}).hosts != (_NOWHERE,)
+        return "MIGRATOR_TARGET_URL" if here else f"MIGRATOR_TARGET_URL with {parts}"
 
     def secrets(self) -> frozenset[str]:
         """Every spelling of every secret, for the redaction of logs."""

@@ -204,7 +204,7 @@ async def wait_for(target: Target, settings: Settings, *, to_write: bool = True)
     policy = patience(
         "wait", seconds=settings.wait_timeout_seconds, longest_pause=min(2, settings.retry_max_pause_seconds)
     )
-    return await wait(target.address, policy, to_write=to_write)
+    return await wait(target.address, policy, to_write=to_write, seconds=settings.wait_timeout_seconds)
 
 
 async def run_init_sql(target: Target, settings: Settings) -> None:

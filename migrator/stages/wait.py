@@ -15,9 +15,10 @@ import structlog
 from tenacity import AsyncRetrying
 
 from migrator.address import TargetAddress
-from migrator.errors import TargetRefused
+from migrator.errors import GaveUp, MigratorError, TargetRefused
 from migrator.events import Event
 from migrator.explain import explain
+from migrator.retry import is_transient
 
 OLDEST_SERVER: Final = 13  # what came before is out of support, and not tested
 log = structlog.get_logger()
@@ -42,32 +43,59 @@ class ServerFacts:
     writable: bool
 
 
-async def wait(address: TargetAddress, patience: AsyncRetrying, *, to_write: bool = True) -> ServerFacts:
+async def wait(
+    address: TargetAddress, patience: AsyncRetrying, *, to_write: bool = True, seconds: float | None = None
+) -> ServerFacts:
     """
-    Log in and ask, again and again within ``patience``, until the server answers.
+    Log in and ask, again and again within ``patience``, which lasts ``seconds``, until the server answers.
 
     Waited for: refused, reset or unreachable connections, names that don't resolve, a server that is starting up or
     full, silence. Raises ConfigurationError at once for a wrong password, an unknown database or no agreement on TLS,
     TargetRefused for a server that is too old or, if the job is going ``to_write``, a replica, and GaveUp when patience
-    ends. No connection stays open.
+    ends; each names host, port and the settings that say so. No connection stays open.
     """
     if address.channel_binding == "require":
         reason = "asyncpg knows no channel binding: it is required where libpq connects, and not elsewhere"
         log.warning(Event.WARNING_SETTING, variable="channel_binding", reason=reason)
     began = time.monotonic()
+    told = False
+
+    async def ask() -> ServerFacts:
+        nonlocal told
+        try:
+            return await _ask(address)
+        except Exception as error:
+            if not told and is_transient(error):
+                told = True
+                limit = {} if seconds is None else {"seconds": seconds}
+                log.warning(Event.SERVER_WAITING, server=address.server(), setting=address.origin, **limit)
+            raise
+
     try:
-        facts: ServerFacts = await patience(_ask, address)
+        facts: ServerFacts = await patience(ask)
     except Exception as error:
         known = explain(error)
-        if known is None or known is error:
+        if known is None:
             raise
-        raise known from error
+        raise _placed(known, address) from error
     if to_write and not facts.writable:
         raise TargetRefused(
             "the server is a replica, which takes no writes", next_step="Point the job to the primary server."
         )
     log.info(Event.SERVER_READY, version=facts.version, seconds=round(time.monotonic() - began, 3))
     return facts
+
+
+def _placed(error: MigratorError, address: TargetAddress) -> MigratorError:
+    """Return the error with the place in its message: a mistyped host or port shows only there."""
+    next_step = error.next_step
+    if isinstance(error, GaveUp):
+        next_step = (
+            f"Check host and port in {address.origin}, and that the server runs and can be reached from here; "
+            "then run the job again."
+        )
+    where = f"the server is {address.server()}, by {address.origin}"
+    return type(error)(f"{error}; {where}", next_step=next_step, **error.facts)
 
 
 async def _ask(address: TargetAddress) -> ServerFacts:

@@ -19,6 +19,7 @@ from migrator.address import TargetAddress, Tls
 from migrator.embedded import EmbeddedServer
 from migrator.errors import ConfigurationError, GaveUp, MigratorError, TargetRefused
 from migrator.retry import patience
+from migrator.settings import Settings
 from migrator.stages.wait import ServerFacts, wait
 from migrator.target_url import from_url
 
@@ -76,8 +77,13 @@ async def test_a_server_that_is_down_and_comes_up(own_server: EmbeddedServer) ->
     pauses = Pauses(lambda: None, lambda: asyncio.to_thread(own_server.start))
     with capture_logs() as events:
         await wait(from_url(own_server.url("postgres"), {}), pauses.policy())
-    assert [event["event"] for event in events] == ["retry.scheduled", "retry.scheduled", "server.ready"]
-    assert "refused" in events[0]["error"].lower() or "connect call failed" in events[0]["error"].lower()
+    assert [event["event"] for event in events] == [
+        "server.waiting",
+        "retry.scheduled",
+        "retry.scheduled",
+        "server.ready",
+    ]
+    assert "refused" in events[1]["error"].lower() or "connect call failed" in events[1]["error"].lower()
 
 
 async def test_a_server_that_lets_nobody_in_yet(own_server: EmbeddedServer) -> None:
@@ -96,7 +102,7 @@ async def test_a_server_that_lets_nobody_in_yet(own_server: EmbeddedServer) -> N
     pauses = Pauses(come_back)
     with capture_logs() as events:
         await wait(address, pauses.policy())
-    assert events[0]["error"] == "the database system is shutting down"
+    assert events[1]["error"] == "the database system is shutting down"
     assert pauses.count == 1
 
 
@@ -119,7 +125,7 @@ async def test_a_full_server(database: Database) -> None:
     pauses = Pauses(lambda: limit(-1))
     with capture_logs() as events:
         await wait(from_url(database.url, {}), pauses.policy())
-    assert "too many connections" in events[0]["error"]
+    assert "too many connections" in events[1]["error"]
 
 
 async def test_a_port_that_closes_every_connection() -> None:
@@ -149,12 +155,34 @@ async def test_a_port_that_says_nothing() -> None:
     assert pauses.count == 1
 
 
-async def test_a_name_that_does_not_resolve() -> None:
-    """In a compose network a name appears with its container. ``.invalid`` never resolves (RFC 2606)."""
+@pytest.mark.parametrize(
+    ("given", "setting"),
+    [
+        ({"target_url": "postgresql://u@postgres.invalid:5433/d"}, "MIGRATOR_TARGET_URL"),
+        ({"postgres_host": "postgres.invalid", "postgres_port": "5433"}, "POSTGRES_HOST and POSTGRES_PORT"),
+        (
+            {"target_url": "postgresql:///d", "postgres_host": "postgres.invalid", "postgres_port": "5433"},
+            "MIGRATOR_TARGET_URL with POSTGRES_HOST and POSTGRES_PORT",
+        ),
+    ],
+    ids=["url", "parts", "both"],
+)
+async def test_a_name_that_does_not_resolve(given: dict[str, str], setting: str) -> None:
+    """
+    In a compose network a name appears with its container. ``.invalid`` never resolves (RFC 2606).
+
+    At the first try the log says where, by which setting, and how long; and the end says where again.
+    """
     pauses = Pauses()
-    with pytest.raises(GaveUp):
-        await wait(TargetAddress(("postgres.invalid",), (5432,), "d", "u"), pauses.policy(2))
-    assert pauses.count == 1
+    address = Settings.load(given).target
+    with capture_logs() as events, pytest.raises(GaveUp) as caught:
+        await wait(address, pauses.policy(3), seconds=60)
+    assert pauses.count == 2
+    assert [event["event"] for event in events] == ["server.waiting", "retry.scheduled", "retry.scheduled"]
+    assert events[0]["server"] == "postgres.invalid:5433"
+    assert (events[0]["setting"], events[0]["seconds"]) == (setting, 60)
+    assert f"the server is postgres.invalid:5433, by {setting}" in str(caught.value)
+    assert setting in caught.value.next_step
 
 
 async def test_a_socket_that_is_not_there_yet(tmp_path: Path) -> None:
@@ -188,6 +216,7 @@ async def test_a_refusal_ends_it_at_once(
     assert pauses.count == 0
     assert caught.value.next_step
     assert "wr0ng" not in str(caught.value)
+    assert f"the server is {address.server()}, by MIGRATOR_TARGET_URL" in str(caught.value)
 
 
 async def test_a_replica_takes_no_writes(own_server: EmbeddedServer) -> None:
