@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import structlog
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.blocking import Blocking
@@ -22,19 +21,17 @@ from migrator.examples import Showing, Teller, is_row, key_lane
 from migrator.findings import Finding, Profile
 from migrator.names import TableName
 from migrator.plan import ColumnPlan, Plan, TablePlan
-from migrator.retry import is_transient, plainly, sqlstate_of
 from migrator.rules import ColumnRule
 from migrator.scanning import ScanSession
 from migrator.target import Target, TargetColumn
-from migrator.trial_load import ROW, Offence, Trial, try_rows
+from migrator.trial_load import Offence, UntriedError, try_rows
+from migrator.trial_table import ROW, Trial
 from migrator.types import family_of
 
 log = structlog.get_logger()
 
 _MOST_NAMED = 1_000
 """Rows of a table that are named for one constraint."""
-_NOT_TRIED = frozenset({"42501", "25006", "53200", "0A000", "42P01", "42703", "42P16", "42P17", "42601"})
-"""SQLSTATEs by which a trial table can't be made: no privilege, a standby, out of locks, an unusual definition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +90,9 @@ async def refused_by_server(
     for trial in trials:
         try:
             offences = await try_rows(bench.target, reading, trial)
-        except DBAPIError as error:
-            if is_transient(error) or sqlstate_of(error) not in _NOT_TRIED:
-                raise
+        except UntriedError as error:
             names = [one.name or one.kind.value for one in trial.constraints]
-            log.warning(Event.CONSTRAINT_UNTRIED, table=str(table.name), constraints=names, reason=plainly(error))
+            log.warning(Event.CONSTRAINT_UNTRIED, table=str(table.name), constraints=names, reason=str(error))
             continue
         findings += await asyncio.to_thread(reading.do, _told, bench, table, offences)
     return findings

@@ -16,44 +16,25 @@ import asyncpg
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.batches import scan
 from migrator.blocking import Blocking
 from migrator.bridge import bridge
-from migrator.constraints import Constraint, Judged, Kind
+from migrator.constraints import Constraint, Kind
 from migrator.copy_in import copy_in
 from migrator.encode import encoder_for
-from migrator.findings import Profile
 from migrator.names import TableName, quote_postgres
-from migrator.plan import TablePlan
+from migrator.retry import is_transient, plainly
 from migrator.scanning import ScanSession
 from migrator.target import Target
+from migrator.trial_table import ONE, ROW, TRIAL, Trial, TrialTable
 
-ROW = "migrator row"
-"""The column of the rows' own keys."""
-_TRIAL = TableName("pg_temp", "trial")
-_ONE = TableName("pg_temp", "trial_row")
 _BY_LINE = 64
 """Rows of a batch from which on the line that the server names is believed, instead of trying halves."""
 _BESIDE = 20
 """Rows of one constraint whose counterparts are looked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """What is shown to PostgreSQL of one table."""
-
-    table: TablePlan
-    """With the columns that are needed, and with ``ROW`` as its last."""
-    profile: Profile
-    judged: Judged
-    constraints: tuple[Constraint, ...]
-    where: str
-    """Which rows; all, if empty."""
-    batch_bytes: int
-    most: int
-    """Rows that are named for one constraint; with more it is taken away, so that others get their turn."""
 
 
 @dataclass(slots=True)
@@ -71,15 +52,25 @@ class Offence:
     """Rows of another table of the target that it is about, where it is about none of the source's."""
 
 
+class UntriedError(Exception):
+    """The trial table can't be made: no privilege, a standby, out of locks, an event trigger, an unusual definition."""
+
+
 async def try_rows(target: Target, reading: Blocking[ScanSession], trial: Trial) -> list[Offence]:
     """
     Return what PostgreSQL refuses of the rows, and for which reasons.
 
-    Nothing of it lasts. Raises DBAPIError if the trial table can't be made, and what scanning and sending raise.
+    Nothing of it lasts. Raises UntriedError if the trial table can't be made, and what scanning and sending raise.
     """
     async with target.connect() as connection:
-        court = _Court(connection, trial, target.address.stall_timeout_seconds)
-        await court.open()
+        table = TrialTable(connection, trial)
+        try:
+            await table.make()
+        except DBAPIError as error:
+            if is_transient(error):
+                raise
+            raise UntriedError(plainly(error)) from error
+        court = _Court(connection, trial, table, target.address.stall_timeout_seconds)
         async for batch in bridge(_batches(reading, trial)):
             if court.closed:
                 break
@@ -104,15 +95,13 @@ def _batches(reading: Blocking[ScanSession], trial: Trial) -> Iterator[pa.Record
 
 
 class _Court:
-    """The trial table of one transaction."""
+    """Tries rows, and gathers what is refused."""
 
-    def __init__(self, connection: AsyncConnection, trial: Trial, stall_seconds: float) -> None:
+    def __init__(self, connection: AsyncConnection, trial: Trial, table: TrialTable, stall_seconds: float) -> None:
         self._connection = connection
         self._trial = trial
+        self._table = table
         self._stall_seconds = stall_seconds
-        self._by_name: dict[str, Constraint] = {}
-        """By the name that it has in the trial."""
-        self._relations = {one.relation: f"pg_temp.trial_{n}" for n, one in enumerate(trial.judged.partitions)}
         self._learnt: dict[str, Constraint | None] = {}
         """What errors were due to that didn't say so."""
         self._keeps = any(one.spans_rows for one in trial.constraints)
@@ -120,92 +109,6 @@ class _Court:
         self.offences: dict[tuple[str, str | None, str], Offence] = {}
         self.closed = False
         """Whether nothing more can be learnt."""
-
-    # Making it ------------------------------------------------------------------------------------------------------
-
-    async def open(self) -> None:
-        """Make the table, with its partitions, constraints and indexes."""
-        trial, judged = self._trial, self._trial.judged
-        kept = {name for one in trial.constraints for name in one.columns}
-        kept.update(
-            name
-            for one in judged.constraints
-            if one.kind is Kind.GENERATED and one.name in kept
-            for name in one.columns
-        )
-        root = trial.table.name
-        await self._make(root.quoted, "trial", judged.key if self._relations else None, "")
-        await self._drop_others(_TRIAL.quoted, kept)
-        await self._feed_others(root, kept)
-        for partition in judged.partitions if self._relations else ():
-            own = self._relations[partition.relation]
-            await self._make(partition.relation, own.removeprefix("pg_temp."), partition.key, "EXCLUDING IDENTITY")
-            await self._drop_others(own, kept)
-            parent = self._relations.get(partition.parent, _TRIAL.quoted)
-            await self._do(f"ALTER TABLE {parent} ATTACH PARTITION {own} {partition.bound}")
-        for one in trial.constraints:
-            await self._add(one)
-        if any(one.kind in {Kind.EXCLUSION, Kind.UNIQUE} for one in trial.constraints):
-            await self._do(f"CREATE TEMP TABLE trial_row (LIKE {_TRIAL.quoted} INCLUDING DEFAULTS INCLUDING GENERATED)")
-
-    async def _make(self, like: str, name: str, key: str | None, excluding: str) -> None:
-        # Without what has a name of its own: that is added one by one, where it is needed.
-        parts = "INCLUDING ALL EXCLUDING INDEXES EXCLUDING CONSTRAINTS EXCLUDING COMMENTS EXCLUDING STATISTICS"
-        by = f" PARTITION BY {key}" if key else ""
-        await self._do(f"CREATE TEMP TABLE {name} (LIKE {like} {parts} {excluding}){by}")
-        await self._do(f"ALTER TABLE pg_temp.{name} ADD COLUMN {quote_postgres(ROW)} text")
-
-    async def _drop_others(self, relation: str, kept: set[str]) -> None:
-        found = await self._connection.execute(
-            text(
-                "SELECT attname FROM pg_catalog.pg_attribute "
-                "WHERE attrelid = CAST(:relation AS regclass) AND attnum > 0 AND NOT attisdropped"
-            ),
-            {"relation": relation},
-        )
-        drops = [
-            f"DROP COLUMN IF EXISTS {quote_postgres(name)} CASCADE"
-            for name in found.scalars()
-            if name not in kept | {ROW}
-        ]
-        if drops:
-            await self._do(f"ALTER TABLE {relation} {', '.join(drops)}")
-
-    async def _feed_others(self, root: TableName, kept: set[str]) -> None:
-        """Give columns that the source doesn't feed a sequence of the trial's own: nextval isn't rolled back."""
-        fed = {column.target.name for column in self._trial.table.columns}
-        found = await self._connection.execute(
-            text(
-                "SELECT a.attname FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_attrdef d "
-                "ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE a.attrelid = CAST(:relation AS regclass) "
-                "AND a.attgenerated = '' AND pg_catalog.pg_get_expr(d.adbin, d.adrelid) LIKE '%nextval(%'"
-            ),
-            {"relation": root.quoted},
-        )
-        for n, name in enumerate(one for one in found.scalars() if one in kept - fed):
-            await self._do(f"CREATE TEMP SEQUENCE trial_sequence_{n}")
-            await self._do(
-                f"ALTER TABLE {_TRIAL.quoted} ALTER COLUMN {quote_postgres(name)} "
-                f"SET DEFAULT pg_catalog.nextval('pg_temp.trial_sequence_{n}')"
-            )
-
-    async def _add(self, one: Constraint) -> None:
-        relation = self._relations.get(one.relation, _TRIAL.quoted)
-        name = one.name if one.name not in self._by_name else f"{one.name[:50]} {len(self._by_name)}"
-        match one.kind:
-            case Kind.CHECK | Kind.EXCLUSION:
-                await self._do(f"ALTER TABLE {relation} ADD CONSTRAINT {quote_postgres(name)} {one.definition}")
-            case Kind.INDEX:
-                definition = one.definition.replace(" NULLS NOT DISTINCT", "")
-                await self._do(f"CREATE INDEX {quote_postgres(name)} ON {relation}{definition}")
-            case Kind.UNIQUE:
-                await self._do(f"CREATE UNIQUE INDEX {quote_postgres(name)} ON {relation}{one.definition}")
-            case _:
-                return
-        self._by_name[name] = one
-
-    async def _do(self, statement: str) -> None:
-        await self._connection.exec_driver_sql(statement)
 
     # Rows -----------------------------------------------------------------------------------------------------------
 
@@ -229,9 +132,9 @@ class _Court:
                 around = [part.slice(at + 1), part.slice(at, 1), part.slice(0, at)]
                 parts.extendleft(one for one in around if len(one))
         if not self._keeps:
-            await self._do(f"TRUNCATE {_TRIAL.quoted}")
+            await self._connection.exec_driver_sql(f"TRUNCATE {TRIAL.quoted}")
 
-    async def _refused(self, rows: pa.RecordBatch, into: TableName = _TRIAL) -> asyncpg.PostgresError | None:
+    async def _refused(self, rows: pa.RecordBatch, into: TableName = TRIAL) -> asyncpg.PostgresError | None:
         """Send rows, and return the server's error if it refuses them."""
         data = await asyncio.to_thread(self._encoded, rows)
 
@@ -292,8 +195,8 @@ class _Court:
         words = str(error)
         named = _INDEX.search(words)
         name = getattr(error, "constraint_name", None) or (named[1] if named else "")
-        if name in self._by_name:
-            return self._by_name[name]
+        if name in self._table.by_name:
+            return self._table.by_name[name]
         if "no partition of relation" in words:
             return next((one for one in self._trial.constraints if one.kind is Kind.PARTITION), None)
         if error.sqlstate == _LIMIT and "index row" in words:  # one that doesn't say of which index
@@ -311,11 +214,11 @@ class _Court:
         if words in self._learnt:
             return self._learnt[words]
         found = next((one for one in self._trial.constraints if one.kind is Kind.GENERATED), None)
-        for name, one in self._by_name.items():
+        for name, one in self._table.by_name.items():
             if one.kind is Kind.PARTITION:
                 continue
             save = await self._connection.begin_nested()
-            await self._remove(name, one)
+            await self._table.remove(name, one)
             taken = await self._refused(row) is None
             await save.rollback()
             if taken:
@@ -326,9 +229,9 @@ class _Court:
 
     async def _beside(self, row: pa.RecordBatch, constraint: Constraint) -> list[str]:
         """Return the keys of rows that ``row`` can't stand beside."""
-        if await self._refused(row, _ONE):
+        if await self._refused(row, ONE):
             return []
-        name = next(name for name, one in self._by_name.items() if one is constraint)
+        name = next(name for name, one in self._table.by_name.items() if one is constraint)
         found = await self._connection.execute(text(_PARTS), {"index": f"pg_temp.{quote_postgres(name)}"})
         parts = found.all()
         if not parts:
@@ -336,28 +239,21 @@ class _Court:
         listed = ", ".join(f"({one.expression}){one.collation} AS e{n}" for n, one in enumerate(parts))
         where = f" WHERE {parts[0].predicate}" if parts[0].predicate else ""
         met = " AND ".join(f"a.e{n} {one.operator} b.e{n}" for n, one in enumerate(parts))
-        relation = self._relations.get(constraint.relation, _TRIAL.quoted)
+        relation = self._table.relation(constraint)
         keys = await self._connection.exec_driver_sql(
             f"SELECT a.row FROM (SELECT {quote_postgres(ROW)} AS row, {listed} FROM {relation}{where}) a, "
-            f"(SELECT {listed} FROM {_ONE.quoted}{where}) b WHERE {met} LIMIT 3"
+            f"(SELECT {listed} FROM {ONE.quoted}{where}) b WHERE {met} LIMIT 3"
         )
-        await self._do(f"TRUNCATE {_ONE.quoted}")
+        await self._connection.exec_driver_sql(f"TRUNCATE {ONE.quoted}")
         return [str(key) for key in keys.scalars()]
 
     async def _spare(self, constraint: Constraint | None) -> None:
         """Take away what has refused enough rows, so that the rest can be judged by the others."""
-        name = next((name for name, one in self._by_name.items() if one is constraint), None)
-        if constraint is None or name is None or self._relations:
+        name = next((name for name, one in self._table.by_name.items() if one is constraint), None)
+        if constraint is None or name is None or self._table.relations:
             self.closed = True
         else:
-            await self._remove(name, constraint)
-
-    async def _remove(self, name: str, constraint: Constraint) -> None:
-        relation = self._relations.get(constraint.relation, _TRIAL.quoted)
-        if constraint.kind in {Kind.CHECK, Kind.EXCLUSION}:
-            await self._do(f"ALTER TABLE {relation} DROP CONSTRAINT {quote_postgres(name)}")
-        else:
-            await self._do(f"DROP INDEX pg_temp.{quote_postgres(name)}")
+            await self._table.remove(name, constraint)
 
     async def compare(self) -> None:
         """Hold the rows against those of tables that stay as they are: foreign keys."""
@@ -365,7 +261,7 @@ class _Court:
         for one in self._trial.constraints:
             if one.kind is Kind.FOREIGN:
                 found = await self._connection.exec_driver_sql(
-                    f"SELECT t.{quote_postgres(ROW)} FROM {_TRIAL.quoted} t WHERE {one.definition} LIMIT {most}"
+                    f"SELECT t.{quote_postgres(ROW)} FROM {TRIAL.quoted} t WHERE {one.definition} LIMIT {most}"
                 )
                 if keys := [str(key) for key in found.scalars()]:
                     offence = self._offence(one, None, "")

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Tries more than 100,000 random values of every storage class against every type: scripts/property.sh [BATCHES]
+# and random tables against random constraints, of which a batch is twelve.
 # A batch is six tables, some 700 values, and about five seconds. Fifty of them are a round, a process of its own, since
 # hypothesis remembers every example: so memory stays below 500 MB. --hypothesis-seed=N repeats a round.
 set -euo pipefail
@@ -12,5 +13,5 @@ if [[ ${1:-} =~ ^[0-9]+$ ]]; then
 fi
 for ((left = batches; left > 0; left -= 50)); do
   MIGRATOR_TEST_BATCHES=$((left < 50 ? left : 50)) \
-    "${PYTHON:-.venv/bin/python}" -m pytest -q --hypothesis-show-statistics tests/test_property.py "$@"
+    "${PYTHON:-.venv/bin/python}" -m pytest -q --hypothesis-show-statistics tests/test_property.py tests/test_property_constraints.py "$@"
 done

@@ -1,0 +1,145 @@
+"""
+The table on which rows are tried: a temporary one, like the target's, in a transaction that is rolled back.
+
+It has the columns that are needed, the partitions, and the constraints and indexes that the trial is about.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.constraints import Constraint, Judged, Kind
+from migrator.findings import Profile
+from migrator.names import TableName, quote_postgres
+from migrator.plan import TablePlan
+
+ROW = "migrator row"
+"""The column of the rows' own keys."""
+TRIAL = TableName("pg_temp", "trial")
+ONE = TableName("pg_temp", "trial_row")
+"""For a single row, without constraints."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is shown to PostgreSQL of one table."""
+
+    table: TablePlan
+    """With the columns that are needed, and with ``ROW`` as its last."""
+    profile: Profile
+    judged: Judged
+    constraints: tuple[Constraint, ...]
+    where: str
+    """Which rows; all, if empty."""
+    batch_bytes: int
+    most: int
+    """Rows that are named for one constraint; with more it is taken away, so that others get their turn."""
+
+
+class TrialTable:
+    """The trial table of one transaction."""
+
+    def __init__(self, connection: AsyncConnection, trial: Trial) -> None:
+        self._connection = connection
+        self._trial = trial
+        self.by_name: dict[str, Constraint] = {}
+        """Constraints by the names that they have in the trial."""
+        self.relations = {one.relation: f"pg_temp.trial_{n}" for n, one in enumerate(trial.judged.partitions)}
+        """Of the partitions, by their originals."""
+
+    async def make(self) -> None:
+        """Make the table, with its partitions, constraints and indexes."""
+        trial, judged = self._trial, self._trial.judged
+        kept = {name for one in trial.constraints for name in one.columns}
+        kept.update(
+            name
+            for one in judged.constraints
+            if one.kind is Kind.GENERATED and one.name in kept
+            for name in one.columns
+        )
+        root = trial.table.name
+        await self._make_one(root.quoted, "trial", judged.key if self.relations else None, "")
+        await self._drop_others(TRIAL.quoted, kept)
+        await self._feed_others(root, kept)
+        for partition in judged.partitions if self.relations else ():
+            own = self.relations[partition.relation]
+            await self._make_one(partition.relation, own.removeprefix("pg_temp."), partition.key, "EXCLUDING IDENTITY")
+            await self._drop_others(own, kept)
+            parent = self.relations.get(partition.parent, TRIAL.quoted)
+            await self._do(f"ALTER TABLE {parent} ATTACH PARTITION {own} {partition.bound}")
+        for one in trial.constraints:
+            await self._add(one)
+        if any(one.kind in {Kind.EXCLUSION, Kind.UNIQUE} for one in trial.constraints):
+            await self._do(f"CREATE TEMP TABLE trial_row (LIKE {TRIAL.quoted} INCLUDING DEFAULTS INCLUDING GENERATED)")
+
+    async def _make_one(self, like: str, name: str, key: str | None, excluding: str) -> None:
+        # Without what has a name of its own: that is added one by one, where it is needed.
+        parts = "INCLUDING ALL EXCLUDING INDEXES EXCLUDING CONSTRAINTS EXCLUDING COMMENTS EXCLUDING STATISTICS"
+        by = f" PARTITION BY {key}" if key else ""
+        await self._do(f"CREATE TEMP TABLE {name} (LIKE {like} {parts} {excluding}){by}")
+        await self._do(f"ALTER TABLE pg_temp.{name} ADD COLUMN {quote_postgres(ROW)} text")
+
+    async def _drop_others(self, relation: str, kept: set[str]) -> None:
+        found = await self._connection.execute(
+            text(
+                "SELECT attname FROM pg_catalog.pg_attribute "
+                "WHERE attrelid = CAST(:relation AS regclass) AND attnum > 0 AND NOT attisdropped"
+            ),
+            {"relation": relation},
+        )
+        drops = [
+            f"DROP COLUMN IF EXISTS {quote_postgres(name)} CASCADE"
+            for name in found.scalars()
+            if name not in kept | {ROW}
+        ]
+        if drops:
+            await self._do(f"ALTER TABLE {relation} {', '.join(drops)}")
+
+    async def _feed_others(self, root: TableName, kept: set[str]) -> None:
+        """Give columns that the source doesn't feed a sequence of the trial's own: nextval isn't rolled back."""
+        fed = {column.target.name for column in self._trial.table.columns}
+        found = await self._connection.execute(
+            text(
+                "SELECT a.attname FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_attrdef d "
+                "ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE a.attrelid = CAST(:relation AS regclass) "
+                "AND a.attgenerated = '' AND pg_catalog.pg_get_expr(d.adbin, d.adrelid) LIKE '%nextval(%'"
+            ),
+            {"relation": root.quoted},
+        )
+        for n, name in enumerate(one for one in found.scalars() if one in kept - fed):
+            await self._do(f"CREATE TEMP SEQUENCE trial_sequence_{n}")
+            await self._do(
+                f"ALTER TABLE {TRIAL.quoted} ALTER COLUMN {quote_postgres(name)} "
+                f"SET DEFAULT pg_catalog.nextval('pg_temp.trial_sequence_{n}')"
+            )
+
+    async def _add(self, one: Constraint) -> None:
+        relation = self.relation(one)
+        name = one.name if one.name not in self.by_name else f"{one.name[:50]} {len(self.by_name)}"
+        match one.kind:
+            case Kind.CHECK | Kind.EXCLUSION:
+                await self._do(f"ALTER TABLE {relation} ADD CONSTRAINT {quote_postgres(name)} {one.definition}")
+            case Kind.INDEX:
+                definition = one.definition.replace(" NULLS NOT DISTINCT", "")
+                await self._do(f"CREATE INDEX {quote_postgres(name)} ON {relation}{definition}")
+            case Kind.UNIQUE:
+                await self._do(f"CREATE UNIQUE INDEX {quote_postgres(name)} ON {relation}{one.definition}")
+            case _:
+                return
+        self.by_name[name] = one
+
+    async def remove(self, name: str, constraint: Constraint) -> None:
+        """Take a constraint away."""
+        relation = self.relation(constraint)
+        if constraint.kind in {Kind.CHECK, Kind.EXCLUSION}:
+            await self._do(f"ALTER TABLE {relation} DROP CONSTRAINT {quote_postgres(name)}")
+        else:
+            await self._do(f"DROP INDEX pg_temp.{quote_postgres(name)}")
+
+    def relation(self, constraint: Constraint) -> str:
+        """Return the table of the trial that has the constraint."""
+        return self.relations.get(constraint.relation, TRIAL.quoted)
+
+    async def _do(self, statement: str) -> None:
+        await self._connection.exec_driver_sql(statement)
