@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from migrator import ledger, loads
+from migrator import ledger, loads, takeover
 from migrator.bounds import Bounds
 from migrator.contents import SourceDatabase
 from migrator.errors import ConfigurationError, SourceError
@@ -21,6 +21,7 @@ from migrator.report import Report, TableLine
 from migrator.rules import Rules
 from migrator.run_ledger import RunLedger
 from migrator.runner import Runner
+from migrator.seeds import untouched
 from migrator.settings import Settings
 from migrator.source import Source
 from migrator.stages.preflight import Allowed
@@ -97,9 +98,11 @@ async def known_rows(target: Target, migration: Migration) -> Allowed:
         if not await ledger.exists(connection):
             return Allowed(frozenset(), {})
         begun = {name: so_far.brought.rows for name, so_far in (await loads.begun(connection, migration)).items()}
-        return Allowed(
-            frozenset(await loads.copied(connection, migration)), await loads.seeded_rows(connection) | begun
-        )
+        if await takeover.is_unnamed(connection):
+            seeded = {}  # an earlier version kept only their number; the rows are compared with the source's
+        else:
+            seeded = await untouched(connection, await loads.seeds(connection))
+        return Allowed(frozenset(await loads.copied(connection, migration)), seeded | begun)
 
 
 async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how to go about it

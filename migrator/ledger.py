@@ -109,6 +109,7 @@ seeded = sa.Table(
     sa.Column("schema_name", sa.Text, primary_key=True),
     sa.Column("table_name", sa.Text, primary_key=True),
     sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("content", sa.Text, comment="stands for all values of these rows"),
     comment="rows that the schema's own migrations put into a schema that was empty; they give way to the source's",
 )
 parked = sa.Table(

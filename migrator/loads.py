@@ -187,21 +187,30 @@ async def copied(connection: AsyncConnection, migration: Migration) -> dict[Tabl
     }
 
 
-async def write_seeded(connection: AsyncConnection, migration: Migration, counts: Mapping[TableName, int]) -> None:
-    """Write how many rows the schema's own migrations put into each table."""
-    if counts:
-        lines = [_of(migration, table) | {"rows": rows} for table, rows in counts.items()]
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What a table was seeded with."""
+
+    rows: int
+    content: str | None
+    """Stands for all values of all rows; None in a ledger of an earlier version, which kept only their number."""
+
+
+async def write_seeded(connection: AsyncConnection, migration: Migration, seeds: Mapping[TableName, Seed]) -> None:
+    """Write which rows the schema's own migrations put into each table."""
+    if seeds:
+        lines = [_of(migration, table) | asdict(seed) for table, seed in seeds.items()]
         await connection.execute(insert(seeded).on_conflict_do_nothing(), lines)
 
 
-async def seeded_rows(connection: AsyncConnection) -> dict[TableName, int]:
+async def seeds(connection: AsyncConnection) -> dict[TableName, Seed]:
     """
     Return the rows that the schema's own migrations put into tables of a schema that was empty.
 
     Whichever migration of rows was there to see it: of two into one schema the first has the tables of both made.
     """
-    found = (await connection.execute(sa.select(seeded.c.schema_name, seeded.c.table_name, seeded.c.rows))).all()
-    return {TableName(row.schema_name, row.table_name): row.rows for row in found}
+    found = (await connection.execute(sa.select(seeded))).all()
+    return {TableName(row.schema_name, row.table_name): Seed(row.rows, row.content) for row in found}
 
 
 def _of(migration: Migration, table: TableName) -> dict[str, object]:

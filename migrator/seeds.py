@@ -5,21 +5,12 @@ Between two runs an application may start, and edit the account that it was seed
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrator.loads import Seed
 from migrator.names import TableName
 from migrator.target import own_rows, row_counts
-
-
-@dataclass(frozen=True, slots=True)
-class Seed:
-    """What a table was seeded with."""
-
-    rows: int
-    content: str | None
-    """Stands for all values of all rows; None in a ledger that kept only their number."""
 
 
 async def seeds_in(connection: AsyncConnection, tables: Sequence[TableName]) -> dict[TableName, Seed]:

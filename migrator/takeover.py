@@ -53,6 +53,7 @@ async def take_over(connection: AsyncConnection) -> None:
             await connection.exec_driver_sql(
                 f"ALTER TABLE {lines} DROP CONSTRAINT {table}_pkey, ADD PRIMARY KEY (migration, {_KEYS[table]})"
             )
+    await connection.exec_driver_sql("ALTER TABLE migrator.seeded ADD COLUMN content text")
     await connection.exec_driver_sql(_MIGRATIONS)
     await connection.execute(text(_ITS_LINE), {"schema": schema})
 

@@ -10,7 +10,7 @@ from fix_postgres import Database
 from migrator import ledger, loads
 from migrator.errors import GaveUp
 from migrator.ledger import Taken
-from migrator.loads import Begun, Brought, Loaded
+from migrator.loads import Begun, Brought, Loaded, Seed
 from migrator.names import TableName
 from migrator.pieces import Piece
 from migrator.run_ledger import RunLedger
@@ -130,7 +130,7 @@ async def test_what_is_forgotten(target: Target) -> None:
         for name in (TABLE, other):
             await loads.write_copied(connection, run, {name: Brought(2, 10, 0.5)})
         await loads.write_verified(connection, MIGRATION, {other: "00ff"})
-        await loads.write_seeded(connection, MIGRATION, {TABLE: 1})
+        await loads.write_seeded(connection, MIGRATION, {TABLE: Seed(1, "0")})
         await ledger.write_parked(connection, MIGRATION, Taken(TABLE, "index", "i", ("…",)))
         for fact in ("source", "completed", ledger.READY, "began_empty"):
             await ledger.remember(connection, MIGRATION, fact, value=True)
@@ -139,7 +139,7 @@ async def test_what_is_forgotten(target: Target) -> None:
     async with target.connect() as connection:
         copied = await loads.copied(connection, MIGRATION)
         assert {name: table.digest for name, table in copied.items()} == {other: "00ff"}
-        assert (await loads.begun(connection, MIGRATION), await loads.seeded_rows(connection)) == ({}, {})
+        assert (await loads.begun(connection, MIGRATION), await loads.seeds(connection)) == ({}, {})
         assert await ledger.completed_at(connection, MIGRATION) is None
         facts = ("source", ledger.READY, "began_empty")
         assert [await ledger.recall(connection, MIGRATION, fact) for fact in facts] == [

@@ -6,6 +6,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
 from migrator import job
+from migrator.errors import RowsInTheWay, ValuesRefused
 from migrator.progress import Silent
 
 ROWS = [(n, f"row {n}") for n in range(3000)]
@@ -49,3 +50,36 @@ async def test_no_trigger_is_set_off_by_emptying_a_table(make_sqlite: MakeSqlite
     assert await contents(database, "audit") == []
     await database.execute("TRUNCATE t")
     assert await contents(database, "audit") == ["(TRUNCATE)"]
+
+
+SEEDS = "CREATE TABLE config (key text PRIMARY KEY, value text); INSERT INTO config VALUES ('admin', 'seeded')"
+EDITS = {
+    "edited": "UPDATE config SET value = 'mine' WHERE key = 'admin'",
+    "replaced": "DELETE FROM config; INSERT INTO config VALUES ('admin', 'mine')",
+}
+
+
+@pytest.mark.one_server
+@pytest.mark.parametrize("edit", [None, *EDITS])
+async def test_a_seeded_row_that_somebody_has_edited(
+    edit: str | None, make_sqlite: MakeSqlite, database: Database
+) -> None:
+    """A seeded row gives way to the source's; one that the application has edited between two runs is its own."""
+    script = "CREATE TABLE config (key TEXT PRIMARY KEY, value TEXT); CREATE TABLE n (n INTEGER)"
+    source = make_sqlite(script, {"config": [("admin", "old")], "n": [(7,)]})
+    seeding = f'psql "{database.url}" -c "{SEEDS}" -c "CREATE TABLE n (n int)"'
+    command = source.with_name("schema.sh")
+    command.write_text(f"[ -e {source}.made ] && exit 0; touch {source}.made; {seeding}")
+    settings = settings_of(source, database, schema_mode="command", schema_command=f"sh {command}")
+    make_sqlite("UPDATE n SET n = 'refused'", file=source)
+    with pytest.raises(ValuesRefused):
+        await job.run(settings, Silent())
+    make_sqlite("UPDATE n SET n = 8", file=source)
+    if edit is None:
+        await job.run(settings, Silent())
+        assert await contents(database, "config") == ["(admin,old)"]
+        return
+    await database.execute(EDITS[edit])
+    with pytest.raises(RowsInTheWay, match=r"public\.config \(1\)"):
+        await job.run(settings, Silent())
+    assert await contents(database, "config") == ["(admin,mine)"]

@@ -32,7 +32,7 @@ from migrator.events import Event
 from migrator.examples import Showing
 from migrator.findings import Profile
 from migrator.handover import Handover
-from migrator.loads import Begun, Brought
+from migrator.loads import Begun, Brought, Seed
 from migrator.lots import is_small, lots
 from migrator.names import TableName
 from migrator.pieces import WHOLE, Piece
@@ -41,6 +41,7 @@ from migrator.progress import Progress
 from migrator.recipe import recorded
 from migrator.run_ledger import RunLedger
 from migrator.scanning import ScanSession
+from migrator.seeds import untouched
 from migrator.sessions import in_transaction, is_open
 from migrator.source import Source
 from migrator.strangers import look_at, refusal
@@ -63,7 +64,7 @@ class _Load:
     run: RunLedger
     batch_bytes: int
     stall_seconds: float
-    seeded: Mapping[TableName, int]
+    seeded: Mapping[TableName, Seed]
     terms: Mapping[str, Terms]
     """Of the source's tables, by their names."""
     progress: Progress
@@ -144,7 +145,7 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     async with target.connect() as connection:
         copied = await loads.copied(connection, run.migration)
         begun = await loads.begun(connection, run.migration)
-        seeded = await loads.seeded_rows(connection)
+        seeded = await loads.seeds(connection)
     pending = {
         table.name: _Way(table, surveys[table.name], begun.get(table.name))
         for table in plan.tables
@@ -343,10 +344,11 @@ async def _refuse_strangers(load: _Load, connection: AsyncConnection, ways: Sequ
     await connection.exec_driver_sql(f"LOCK TABLE {listed} IN SHARE ROW EXCLUSIVE MODE")
     showing = Showing(examples=1, mask_values=True)
     occupied = await row_counts(connection, names)
+    seeded = await untouched(connection, {name: load.seeded[name] for name in occupied if name in load.seeded})
     found = [
         await look_at(load.source, load.target, way.table, rows, way.profile, load.batch_bytes, showing)
         for way in ways
-        if (rows := occupied.get(way.name)) and rows != load.seeded.get(way.name)
+        if (rows := occupied.get(way.name)) and rows != seeded.get(way.name)
     ]
     if strange := [one for one in found if one.strange]:
         raise refusal(strange)

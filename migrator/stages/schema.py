@@ -20,9 +20,10 @@ from migrator.errors import ConfigurationError, TargetRefused
 from migrator.row_security import refuse_forced
 from migrator.rules import Rules
 from migrator.run_ledger import RunLedger
+from migrator.seeds import seeds_in
 from migrator.settings import Settings
 from migrator.source import Source
-from migrator.target import LEDGER_SCHEMA, Target, row_counts
+from migrator.target import LEDGER_SCHEMA, Target
 
 if TYPE_CHECKING:
     from migrator.alembic_runner import AlembicProject
@@ -164,8 +165,9 @@ async def _remember_seeded(run: RunLedger, wanted: str | None) -> None:
         schema_name = await run.target.schema_of_application(connection, wanted)
         tables = (await run.target.describe(connection, schema_name)).tables
         await refuse_forced(connection, [table.name for table in tables])
-        counts = await row_counts(connection, [table.name for table in tables])
-        await loads.write_seeded(connection, run.migration, counts)
+        await loads.write_seeded(
+            connection, run.migration, await seeds_in(connection, [table.name for table in tables])
+        )
         await ledger.remember(connection, run.migration, "seeded", value=True)
 
 

@@ -87,7 +87,8 @@ async def test_a_command_makes_them(
         command = f"{sys.executable} '{program}'"
         await _make(target, source, database, schema_mode="command", schema_command=command)
     async with target.connect() as connection:
-        assert await loads.seeded_rows(connection) == {TableName("public", "made"): 2}
+        seeds = await loads.seeds(connection)
+        assert {name: seed.rows for name, seed in seeds.items()} == {TableName("public", "made"): 2}
         assert await ledger.recall(connection, MIGRATION, "began_empty") is True
 
 
@@ -105,7 +106,7 @@ async def test_tables_of_somebody(target: Target, database: Database, make_sqlit
     await _make(target, source, database)
     async with target.connect() as connection:
         assert await ledger.recall(connection, MIGRATION, "began_empty") is False
-        assert await loads.seeded_rows(connection) == {}
+        assert await loads.seeds(connection) == {}
         assert await ledger.recall(connection, MIGRATION, "catalog")
 
 
