@@ -150,7 +150,6 @@ _SAME_SPELLING = frozenset(
         "timestamptz",
         "float4",
         "float8",
-        "numeric",
         "inet",
         "cidr",
         "macaddr",

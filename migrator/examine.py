@@ -1,4 +1,4 @@
-"""The commands that only look, ``check`` and ``verify``: they write nothing, and take no lock."""
+"""The commands that only look, ``check`` and ``verify``: they write nothing that lasts, and take no lock."""
 
 from functools import partial
 

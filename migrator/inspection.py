@@ -1,7 +1,7 @@
 """
 Looks the whole source over: every table is surveyed, several at a time, and a large one in pieces, side by side.
 
-Reads both ends and writes nothing; ``preflight`` and ``migrator check`` decide what follows from it.
+Reads both ends and writes nothing that lasts; ``preflight`` and ``migrator check`` decide what follows from it.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -84,7 +84,7 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
             return found
 
         async def judged(table: TablePlan, found: Survey) -> Survey:
-            if not bench.has_to_judge(table.name):
+            if not bench.has_to_judge(found.profile):
                 return found
             known = {finding.column for finding in found.findings if finding.refuses}
             async with crew.hand() as reading:

@@ -32,6 +32,9 @@ log = structlog.get_logger()
 
 _MOST_NAMED = 1_000
 """Rows of a table that are named for one constraint."""
+_MOST_ROW_BYTES = 2**27
+"""Of a row that is sure to be taken: a document has at most 256 MB as jsonb, and a line of COPY 1 GB, half of it if it
+is digits of a bytea (src/include/utils/jsonb.h: JENTRY_OFFLENMASK; src/include/utils/memutils.h: MaxAllocSize)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +49,9 @@ class Bench:
     batch_bytes: int
     showing: Showing
 
-    def has_to_judge(self, table: TableName) -> bool:
-        """Return whether there may be something about the table that only PostgreSQL can judge."""
-        return table in self.judged or self.encoding != "UTF8"
+    def has_to_judge(self, profile: Profile) -> bool:
+        """Return whether there may be something about a table that only PostgreSQL can judge."""
+        return profile.table in self.judged or self.encoding != "UTF8" or profile.widest_row_bytes > _MOST_ROW_BYTES
 
 
 async def bench_of(target: Target, plan: Plan, batch_bytes: int, showing: Showing) -> Bench:
@@ -129,6 +132,7 @@ def _trials(
             yield Trial(shown, profile, judged, all_of, where, bench.batch_bytes, _MOST_NAMED)
 
     trials = list(trial(full, "")) if (full := [one for one in matter if one.most_bytes is None]) else []
+    matter.append(Constraint(Kind.ROW, "", "", "", tuple(fed), _MOST_ROW_BYTES))
     sized = [(one, long) for one in matter if one.most_bytes is not None and (long := _too_long(one, fed, profile))]
     counts = hits(session, table, [long for _, long in sized]) if sized else []
     found = [both for both, rows in zip(sized, counts, strict=True) if rows]

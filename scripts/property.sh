@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Tries more than 100,000 random values of every storage class against every type: scripts/property.sh [BATCHES]
-# and random tables against random constraints, of which a batch is twelve.
-# A batch is six tables, some 700 values, and about five seconds. Fifty of them are a round, a process of its own, since
+# Tries more than 100,000 random values of every storage class against every type, and random constraints on random tables:
+# scripts/property.sh [BATCHES]
+# A batch is six tables, some 700 values, and twelve tables with constraints, and takes some fifteen seconds. Fifty of them are a round, a process of its own, since
 # hypothesis remembers every example: so memory stays below 500 MB. --hypothesis-seed=N repeats a round.
 set -euo pipefail
 cd "$(dirname "$0")/.."

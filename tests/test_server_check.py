@@ -13,10 +13,15 @@ from fix_sqlite import MakeSqlite
 from fix_values import MakeMove
 from structlog.testing import capture_logs
 
-from migrator import examine, job
+from migrator import examine, job, server_check
+from migrator.blocking import Blocking
 from migrator.errors import TargetRefused, ValuesRefused
 from migrator.findings import Finding
 from migrator.progress import Silent
+from migrator.scanning import ScanSession
+from migrator.target import Target
+from migrator.trial_load import Offence, try_rows
+from migrator.trial_table import ROW, Trial
 
 Rows = Mapping[str, Iterable[Sequence[object]]]
 
@@ -96,6 +101,12 @@ CASES = {
         ID_V,
         {"t": [(1, '{"a": 1, "b": 2}'), (2, '{"b":2,"a":1.0}'), (3, "{}")]},
         {("v", "is there more than once, and t_v_key", f"id = {n}") for n in (1, 2)},
+    ),
+    "digits beyond those of a double": Case(
+        "CREATE TABLE t (id int PRIMARY KEY, v numeric UNIQUE)",
+        ID_V,
+        {"t": [(1, "0.12345678901234567891"), (2, "0.12345678901234567892"), (3, "7.0"), (4, 7)]},
+        {("v", "is there more than once, and t_v_key", f"id = {n}") for n in (3, 4)},
     ),
     "a day and 24 hours": Case(
         "CREATE TABLE t (id int PRIMARY KEY, v interval UNIQUE)",
@@ -317,6 +328,26 @@ async def test_many_rows_are_not_tried_one_by_one(move: MakeMove, database: Data
     )
     found = (await move().check()).findings
     assert {(one.column, one.rows, one.at_least) for one in found} == {("v", 1000, True), ("w", 1, False)}
+
+
+async def test_rows_near_a_limit_are_shown_to_the_server(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However a table is made: rows beyond a size, here a small one, are tried as they will be sent."""
+    monkeypatch.setattr(server_check, "_MOST_ROW_BYTES", 10_000)
+    tried = []
+
+    async def noted(target: Target, reading: Blocking[ScanSession], trial: Trial) -> list[Offence]:
+        tried.append((trial.where, [column.target.name for column in trial.table.columns]))
+        return await try_rows(target, reading, trial)
+
+    monkeypatch.setattr(server_check, "try_rows", noted)
+    make_sqlite(ID_V, {"t": [(1, "short"), (2, DULL)]})
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    await move().run()
+    [(where, columns)] = tried
+    assert "> 10000" in where
+    assert columns == ["id", "v", ROW]
 
 
 async def test_a_sequence_of_the_target_is_not_drawn_from(
