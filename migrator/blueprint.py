@@ -49,7 +49,8 @@ def draw(
         if not rules.of_table(table.name).exclude
     }
     sources = {fold(table.name) for table in tables}
-    parts = [part for one in drawings.values() for part in one.parts()]
+    taken = {name for one in drawings.values() for name in one.relations}
+    parts = [part for one in drawings.values() for part in one.parts(taken)]
     parts += [
         part for one in drawings.values() for part in one.foreign_keys(drawings, sources)
     ]  # to keys that stand by then

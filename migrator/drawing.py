@@ -56,8 +56,15 @@ class Drawing:
             else None
         )
 
-    def parts(self) -> Parts:
-        """Yield everything but columns, primary key and foreign keys."""
+    @property
+    def relations(self) -> Iterator[str]:
+        """The names that the table takes, which indexes can't have: its own, and those that PostgreSQL makes for it."""
+        yield self.name.name
+        yield cut(f"{self.name.name}_pkey")
+        yield from (cut(f"{self.name.name}_{name}_seq") for name in self.names.values())
+
+    def parts(self, taken: set[str]) -> Parts:
+        """Yield everything but columns, primary key and foreign keys; names of indexes are added to those ``taken``."""
         if self._declared.unreadable:
             yield self._without(
                 self._part("what only its definition's text says", "definition"), self._declared.unreadable
@@ -70,7 +77,7 @@ class Drawing:
             yield from self._primary_key(key)
         # Indexes with names of their own come first: PostgreSQL finds a free name for the others.
         for index in sorted(self._declared.indexes, key=lambda index: index.name is None):
-            yield self._index(index)
+            yield self._index(index, taken)
             if any(term.collation not in _OF_SQLITE for term in index.terms):
                 what = f"the collation of the index {index.name or 'of a UNIQUE constraint'}"
                 yield LeftOut(self._part(what, f"{index.name or 'unique'}_collation", guards=False), _STRANGE)
@@ -173,7 +180,7 @@ class Drawing:
             listed = ", ".join(self._term(term) for term in key.terms)
             yield self._offered(part, f"CREATE UNIQUE INDEX ON {self.name.quoted} ({listed})")
 
-    def _index(self, index: Index) -> Addition | LeftOut:
+    def _index(self, index: Index, taken: set[str]) -> Addition | LeftOut:
         shown = ", ".join(term.column or "(an expression)" for term in index.terms)
         unique = "UNIQUE " if index.unique else ""
         part = self._part(
@@ -195,7 +202,10 @@ class Drawing:
         if index.name is None and is_plain:
             listed = ", ".join(self._plain(term) for term in index.terms)
             return self._offered(part, f"ALTER TABLE {self.name.quoted} ADD UNIQUE ({listed})")
-        name = f"{quote_postgres(cut(index.name))} " if index.name else ""
+        # A name that is taken, or is another's after the cut, gives way to one that PostgreSQL finds.
+        is_free = index.name is not None and cut(index.name) not in taken
+        name = f"{quote_postgres(cut(index.name))} " if index.name is not None and is_free else ""
+        taken.add(cut(index.name or ""))
         return self._offered(part, f"CREATE {unique}INDEX {name}ON {self.name.quoted} ({', '.join(terms)}){where}")
 
     def _plain(self, term: Term) -> str:

@@ -127,12 +127,15 @@ WHERE coalesce(nullif(t.typbasetype, 0), t.oid)
 ORDER BY 1, 2, 3
 """
 
-# Sequences of extensions are none of an application's.
+# Sequences of extensions are none of an application's; those of tables that aren't in the plan are none of the job's.
 _STRAYS = """
 SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'S' AND n.nspname = :schema AND c.oid::regclass::text <> ALL (CAST(:known AS text[]))
   AND NOT EXISTS (
       SELECT FROM pg_depend d
       WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i', 'e'))
+  AND NOT EXISTS (
+      SELECT FROM pg_depend d
+      WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid)
 ORDER BY 1
 """

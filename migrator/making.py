@@ -13,6 +13,7 @@ from migrator.blueprint import Blueprint, draw, refuse
 from migrator.column_types import Held, Holding, needs_classes, needs_offsets
 from migrator.contents import SourceTable
 from migrator.declared import declared
+from migrator.errors import TargetRefused
 from migrator.events import Event
 from migrator.migration import Migration
 from migrator.names import TableName, partner, quote_sqlite
@@ -61,7 +62,7 @@ async def make_tables(run: RunLedger, wanted: Blueprint, rules: Rules) -> list[L
     for names in _some(list(new)):
         async with run.transaction() as connection:
             for name in names:
-                await connection.exec_driver_sql(new[name])
+                await _make(connection, name, new[name])
             done |= {name: new[name] for name in names}
             await _remember(connection, run.migration, done, finished=False)
     refused: list[LeftOut] = []
@@ -149,6 +150,20 @@ async def _are_untouched(connection: AsyncConnection, migration: Migration, name
     if await loads.copied(connection, migration) or await loads.begun(connection, migration):
         return False
     return bool(names) and not await row_counts(connection, names)
+
+
+async def _make(connection: AsyncConnection, name: TableName, statement: str) -> None:
+    try:
+        await connection.exec_driver_sql(statement)
+    except DBAPIError as error:
+        if is_transient(error) or connection.closed:
+            raise
+        raise TargetRefused(
+            f"the table {name} can't be made: {plainly(error)}",
+            next_step="Correct the rules for its columns (`type`, `rename`), leave it out with --exclude, "
+            "or make the tables yourself and choose --schema existing.",
+            table=str(name),
+        ) from error
 
 
 async def _refused(connection: AsyncConnection, addition: Addition) -> LeftOut | None:

@@ -254,3 +254,17 @@ def test_what_is_on_an_excluded_column_or_table_goes_with_it() -> None:
     rules = Rules({"other": TableRule(exclude=True)}, {"t.s": ColumnRule(exclude=True)})
     left_out = drawn(SOURCE, OTHER, declared=PARTS, rules=rules).left_out
     assert {one.part.handle for one in left_out if one.stands_in_the_way} == {"t.n_fkey"}  # to no table at all
+
+
+def test_names_of_indexes_that_are_taken() -> None:
+    """An index whose name PostgreSQL has given away, or that is another's after the cut, gets one that is free."""
+    long = "i" * 63
+    declared = Declared(indexes=(index("t_pkey", "a"), index(long + "1", "a"), index(long + "2", "b"), index("u", "b")))
+    tables = (table(("id", "INTEGER"), ("a", "INT"), ("b", "INT"), key=1), table(("x", "INT"), name="u"))
+    own = 'ON "public"."t"'
+    assert [one.statement for one in drawn(*tables, declared=declared).additions] == [
+        f'CREATE UNIQUE INDEX {own} ("a")',
+        f'CREATE UNIQUE INDEX "{long}" {own} ("a")',
+        f'CREATE UNIQUE INDEX {own} ("b")',
+        f'CREATE UNIQUE INDEX {own} ("b")',
+    ]

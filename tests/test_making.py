@@ -210,3 +210,17 @@ async def test_generated_columns_go_on(make_sqlite: MakeSqlite, database: Databa
     await database.execute("INSERT INTO t (a, s, r) VALUES (-7, 'aé', 0.1), (21, 'b', 2)")
     found = await database.fetch("SELECT a, s, r, half, up, big, twice FROM t ORDER BY id")
     assert [tuple(row) for row in found] == wanted * 2
+
+
+async def test_a_type_that_the_server_does_not_know(
+    make_sqlite: MakeSqlite, database: Database, tmp_path: Path
+) -> None:
+    """It is the rule's, and the message names the table."""
+    source = make_sqlite("CREATE TABLE t (mood TEXT)")
+    rules = tmp_path / "migrator.toml"
+    rules.write_text('[columns."t.mood"]\ntype = "mood"\n')
+    with pytest.raises(TargetRefused, match=r'public\.t can.t be made: type "mood" does not exist'):
+        await job.run(settings_of(source, database, schema_mode="create", rules=rules), Silent())
+    await database.execute("CREATE TYPE mood AS ENUM ('glad')")
+    await job.run(settings_of(source, database, schema_mode="create", rules=rules), Silent())
+    assert await columns(database, "t") == {"mood": "mood"}

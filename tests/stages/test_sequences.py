@@ -149,7 +149,10 @@ async def test_a_sequence_that_no_column_owns(kind: str, make_sqlite: MakeSqlite
 async def test_a_sequence_of_nothing_is_told(make_sqlite: MakeSqlite, database: Database) -> None:
     """Nobody here can know what an application takes from it."""
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY)", {"t": [(3,)]})
-    await database.execute(f"{SERIAL}; CREATE SEQUENCE invoice_numbers")
+    await database.execute(
+        f"{SERIAL}; CREATE SEQUENCE invoice_numbers; CREATE TABLE others (id serial);"
+        "CREATE SEQUENCE s; CREATE TABLE more (id bigint DEFAULT nextval('s'))"
+    )
     with capture_logs() as events:
         await job.run(settings_of(source, database), Silent())
     [event] = [event for event in events if event["event"] == "sequence.left"]
