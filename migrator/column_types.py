@@ -18,6 +18,8 @@ class Holding:
     """Storage classes, NULL left out; of a column whose declaration says nothing."""
     all_have_offsets: bool = False
     """Whether there are values, and each of them is text that ends with an offset from UTC."""
+    is_empty: bool = False
+    """Of a column of moments, whether there is no value to tell by."""
 
 
 Held = Mapping[tuple[str, str], Holding]

@@ -1,5 +1,6 @@
 """One table that the job makes: its columns and key as a statement, and each further part as one of its own."""
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -71,7 +72,8 @@ class Drawing:
             )
         yield from self._left_out_expressions
         for one in self.columns_made:
-            if (given := self._declared.defaults.get(one.name)) is not None:
+            given = self._declared.defaults.get(one.name)
+            if given is not None and one is not self.table.rowid_alias:  # whose default SQLite never takes
                 yield from self._default(one, given)
         if key := self._declared.primary_key:
             yield from self._primary_key(key)
@@ -115,8 +117,11 @@ class Drawing:
         rule = self._rules[one.name]
         if rule.type is not None:
             return rule.type
+        holding = held.get((self.table.name, one.name), Holding())
+        if holding.is_empty and re.search(_HAS_OFFSET, self._declared.defaults.get(one.name, "")):
+            holding = Holding(all_have_offsets=True)
         try:
-            return type_of(one, held.get((self.table.name, one.name), Holding()))
+            return type_of(one, holding)
         except Undecidable as error:
             rule_text = f'[columns."{pattern(self.table.name)}.{pattern(one.name)}"] with type = "…"'
             self.obstacles.append(Obstacle(self.table.name, f"column {one.name}: {error}", rule_text))
@@ -295,6 +300,7 @@ class Drawing:
         return next(self.types[one.name] for one in self.columns_made if fold(one.name) == fold(name))
 
 
+_HAS_OFFSET = r"\d\d:\d\d(:[\d.]+)?(Z|[+-]\d\d:\d\d)['\"]$"
 _STRANGE = "it is the application's own; here keys are told apart byte by byte"
 
 

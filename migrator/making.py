@@ -192,16 +192,21 @@ async def _held(connection: AsyncConnection, tables: Iterable[SourceTable], rule
                 )
                 found[table.name, column.name] = Holding({StorageClass(name) for (name,) in classes.all()})
             elif needs_offsets(column) and not rule.changes_values:
-                answer = await connection.exec_driver_sql(_OFFSETS.format(column=given, table=table.origin))
-                found[table.name, column.name] = Holding(all_have_offsets=bool(answer.scalar()))
+                row = (await connection.exec_driver_sql(_OFFSETS.format(column=given, table=table.origin))).one()
+                found[table.name, column.name] = Holding(
+                    all_have_offsets=bool(row.has_values and row.have_offsets), is_empty=not row.has_values
+                )
     return found
 
 
 # A table whose moments have none is through with its first row.
 _OFFSETS = """
-SELECT EXISTS (SELECT 1 FROM {table} WHERE {column} IS NOT NULL) AND NOT EXISTS (
+SELECT EXISTS (SELECT 1 FROM {table} WHERE {column} IS NOT NULL) AS has_values,
+NOT EXISTS (
     SELECT 1 FROM {table} WHERE {column} IS NOT NULL AND NOT (
         typeof({column}) = 'text' AND (
             {column} GLOB '*[0-9]Z' OR {column} GLOB '*[0-9][+-][0-9][0-9]:[0-9][0-9]'
-            OR {column} GLOB '*:*[0-9][+-][0-9][0-9][0-9][0-9]' OR {column} GLOB '*:*[0-9][+-][0-9][0-9]')))
+            OR {column} GLOB '*:*[0-9][+-][0-9][0-9][0-9][0-9]'
+            OR {column} GLOB '*:*[0-9][+-][0-9][0-9]'))
+) AS have_offsets
 """

@@ -268,3 +268,11 @@ def test_names_of_indexes_that_are_taken() -> None:
         f'CREATE UNIQUE INDEX {own} ("b")',
         f'CREATE UNIQUE INDEX {own} ("b")',
     ]
+
+
+def test_a_default_that_sqlite_never_takes() -> None:
+    """The rowid's alias counts on by itself, whatever its default says; PostgreSQL refuses both in one column."""
+    source = table(("id", "INTEGER"), ("n", "INT"), key=1)
+    blueprint = drawn(source, declared=Declared({"id": "5", "n": "5"}))
+    assert [one.statement for one in blueprint.additions] == ['ALTER TABLE "public"."t" ALTER "n" SET DEFAULT 5']
+    assert not blueprint.left_out

@@ -224,3 +224,17 @@ async def test_a_type_that_the_server_does_not_know(
     await database.execute("CREATE TYPE mood AS ENUM ('glad')")
     await job.run(settings_of(source, database, schema_mode="create", rules=rules), Silent())
     assert await columns(database, "t") == {"mood": "mood"}
+
+
+async def test_an_empty_table_whose_default_says_its_offset(make_sqlite: MakeSqlite, database: Database) -> None:
+    """There is no value to tell by, and the default is one that only timestamptz has."""
+    source = make_sqlite("""
+        CREATE TABLE t (a TIMESTAMP NOT NULL DEFAULT "2000-01-01 00:00:00+00:00", b TIMESTAMP NOT NULL DEFAULT
+        '2000-01-01 00:00:00');
+        CREATE TABLE u (a TIMESTAMP DEFAULT '2000-01-01 00:00:00+00:00'); INSERT INTO u VALUES ('2024-02-29 12:00:00')
+    """)
+    await job.run(settings_of(source, database, schema_mode="create"), Silent())
+    assert await columns(database, "t") == {"a": "timestamp with time zone", "b": "timestamp without time zone"}
+    assert await columns(database, "u") == {"a": "timestamp without time zone"}
+    await database.execute("INSERT INTO t DEFAULT VALUES")
+    assert await contents(database, "t") == ['("2000-01-01 00:00:00+00","2000-01-01 00:00:00")']
