@@ -141,7 +141,8 @@ async def _forget_lost(connection: AsyncConnection, run: RunLedger, brought: Map
                 tables={str(name): rows},
             )
     for name, reason in lost.items():
-        log.warning(Event.ROWS_LOST, table=str(name), rows=filled.get(name, 0), reason=reason)
+        if name in filled:
+            log.warning(Event.ROWS_LOST, table=str(name), rows=filled[name], reason=reason)
     await loads.forget_rows(connection, run.migration, list(lost))
 
 

@@ -1,0 +1,234 @@
+"""What an earlier run has begun is finished, brought anew, or refused by name: never left half there under a 0."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from fix_job import contents, settings_of
+from fix_postgres import Database, Server, database_on, quick_server
+from fix_sqlite import MakeSqlite
+from structlog.testing import capture_logs
+
+from migrator import job, move
+from migrator.errors import GaveUp, MigratorError, RowsInTheWay, SourceChanged, TargetRefused
+from migrator.progress import Silent
+
+pytestmark = pytest.mark.one_server
+
+SCRIPT = """
+CREATE TABLE big (id INTEGER PRIMARY KEY, t TEXT); CREATE TABLE whole (n INTEGER); CREATE TABLE last (n INTEGER);
+WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
+INSERT INTO big SELECT i, printf('%0100d', i) FROM n;
+INSERT INTO whole SELECT id FROM big LIMIT 40;
+INSERT INTO last VALUES (1);
+"""
+TARGET = """
+CREATE TABLE big (id bigint PRIMARY KEY, t text); CREATE TABLE whole (n int); CREATE TABLE last (n int);
+CREATE TABLE obstacle (beyond bigint); INSERT INTO obstacle VALUES (1500);
+CREATE FUNCTION is_free(bigint) RETURNS boolean LANGUAGE sql AS
+    'SELECT NOT EXISTS (SELECT FROM public.obstacle WHERE $1 > beyond)';
+"""
+IN_BIG = f"{TARGET} ALTER TABLE big ADD CHECK (is_free(id))"
+IN_LAST = f"{TARGET} ALTER TABLE last ADD CHECK (is_free(n)); UPDATE obstacle SET beyond = 0"
+CLEAR = "DELETE FROM obstacle"
+PIECES = {"chunk_bytes": 20_000, "jobs": 1}
+
+
+async def _begun(source: Path, database: Database, target: str, **more: object) -> None:
+    """Let a run come as far as the obstacle, and take that away."""
+    await database.execute(target)
+    with pytest.raises(TargetRefused, match="violates check constraint"):
+        await job.run(settings_of(source, database, **PIECES, **more), Silent())
+    await database.execute(CLEAR)
+
+
+async def _half_there(source: Path, database: Database, target: str) -> None:
+    """Let a run end in the middle of the largest table."""
+    await _begun(source, database, target)
+
+
+async def _copied(source: Path, database: Database, target: str) -> None:
+    """Let a run end when all tables are copied and none is compared."""
+
+    async def cut(*_arguments: object) -> None:
+        raise GaveUp("cut")
+
+    await database.execute(f"{target}; {CLEAR}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(move, "analyze", cut)
+        with pytest.raises(GaveUp):
+            await job.run(settings_of(source, database, in_turn=True, **PIECES), Silent())
+
+
+Reach = Callable[[Path, Database, str], Awaitable[None]]
+
+
+async def _is_all_there(database: Database) -> None:
+    counts = [len(await contents(database, name)) for name in ("big", "whole", "last")]
+    assert counts == [3000, 40, 1]
+
+
+async def _is_complete(database: Database) -> bool:
+    return bool(await database.fetch("SELECT 1 FROM migrator.state WHERE name IN ('completed', 'ready')"))
+
+
+async def test_a_table_that_is_half_there_can_not_be_left_out(make_sqlite: MakeSqlite, database: Database) -> None:
+    """Excluded after it was begun: 4, which names it, as often as one asks; with the settings as they were it ends."""
+    source = make_sqlite(SCRIPT)
+    await _begun(source, database, IN_BIG)
+    half = await contents(database, "big")
+    assert 0 < len(half) < 3000
+    for _ in range(2):
+        with pytest.raises(TargetRefused, match=r"table big \(excluded now\)") as caught:
+            await job.run(settings_of(source, database, exclude="big"), Silent())
+        assert "--restart" in caught.value.next_step
+        assert not await _is_complete(database)
+    assert await contents(database, "big") == half
+    await job.run(settings_of(source, database), Silent())
+    await _is_all_there(database)
+
+
+async def test_restart_is_the_other_way(make_sqlite: MakeSqlite, database: Database) -> None:
+    """What was copied is taken back, and the table is left out: empty, not in part."""
+    source = make_sqlite(SCRIPT)
+    await _begun(source, database, IN_BIG)
+    await job.run(settings_of(source, database, exclude="big", restart=True), Silent())
+    assert await contents(database, "big") == []
+    assert len(await contents(database, "whole")) == 40
+
+
+async def test_a_table_that_was_not_begun_may_be_left_out(make_sqlite: MakeSqlite, database: Database) -> None:
+    """That is what refusals advise, and nothing of it is in the target."""
+    source = make_sqlite(SCRIPT)
+    await database.execute(IN_LAST)
+    with pytest.raises(TargetRefused):
+        await job.run(settings_of(source, database, jobs=1, chunk_bytes=2000), Silent())
+    await job.run(settings_of(source, database, exclude="last"), Silent())
+    assert await contents(database, "last") == []
+    assert len(await contents(database, "big")) == 3000
+
+
+RULES = {
+    "a column left out": '[columns."big.t"]\nexclude = true\n',
+    "an expression": '[columns."big.t"]\nexpression = "upper(t)"\n',
+    "empty for null": '[columns."*.t"]\nempty_as_null = true\n',
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+async def test_other_rules(rule: str, make_sqlite: MakeSqlite, database: Database, tmp_path: Path) -> None:
+    """A table is not gone on with under rules that it wasn't begun under: 4, with column and both rules."""
+    source = make_sqlite(SCRIPT)
+    await _begun(source, database, IN_BIG)
+    file = tmp_path / "migrator.toml"
+    file.write_text(RULES[rule])
+    with pytest.raises(TargetRefused, match=r"big\.t \(no rule then"):
+        await job.run(settings_of(source, database, rules=str(file)), Silent())
+    await job.run(settings_of(source, database), Silent())
+    await _is_all_there(database)
+
+
+async def test_another_schema_under_the_same_name(make_sqlite: MakeSqlite, database: Database) -> None:
+    """Half in one schema and half in another would be complete in neither."""
+    source = make_sqlite(SCRIPT)
+    named = {"migration": "app"}
+    await _begun(source, database, IN_BIG, target_schema="public", **named)
+    await database.execute(f"CREATE SCHEMA other; SET search_path = other; {TARGET.partition('CREATE TABLE obs')[0]}")
+    with pytest.raises(MigratorError) as caught:
+        await job.run(settings_of(source, database, target_schema="other", **named), Silent())
+    assert caught.value.exit_code == 4
+    assert await contents(database, "other.whole") == []
+
+
+LOST = {
+    "emptied": ("TRUNCATE big, whole", {"public.big", "public.whole"}),
+    "deleted": ("DELETE FROM whole", {"public.whole"}),
+    "made anew": (
+        "DROP TABLE whole, big; CREATE TABLE whole (n int); CREATE TABLE big (id bigint PRIMARY KEY, t text)",
+        {"public.big", "public.whole"},
+    ),
+}
+
+
+@pytest.mark.parametrize("reach", [_half_there, _copied])
+@pytest.mark.parametrize("loss", LOST)
+async def test_rows_that_are_gone(loss: str, reach: Reach, make_sqlite: MakeSqlite, database: Database) -> None:
+    """The ledger says that they were brought and the table is empty: they are brought anew, and the log says so."""
+    source = make_sqlite(SCRIPT)
+    await reach(source, database, IN_BIG)
+    script, names = LOST[loss]
+    there = {name for name in names if await contents(database, name)}
+    await database.execute(script)
+    with capture_logs() as events:
+        await job.run(settings_of(source, database), Silent())
+    assert {event["table"] for event in events if event["event"] == "rows.lost"} == there
+    await _is_all_there(database)
+
+
+async def test_some_rows_are_gone(make_sqlite: MakeSqlite, database: Database) -> None:
+    """Nobody can tell which pieces of a half-copied table they were of: 4, and the way on that is named works."""
+    source = make_sqlite(SCRIPT)
+    await _begun(source, database, IN_BIG)
+    await database.execute("DELETE FROM big WHERE id < 4")
+    with pytest.raises(RowsInTheWay, match=r"public\.big is half there, and 3 of"):
+        await job.run(settings_of(source, database), Silent())
+    await job.run(settings_of(source, database, restart=True, force=True), Silent())
+    await _is_all_there(database)
+
+
+@pytest.fixture
+def crashing() -> Iterator[tuple[Callable[[], None], Database]]:
+    """Give a database on a server of its own, and what lets that crash and recover."""
+    with ExitStack() as stack:
+        embedded = stack.enter_context(quick_server(fsync="on", synchronous_commit="on"))
+        database = stack.enter_context(database_on(Server("own", embedded.url("postgres"))))
+        yield lambda: embedded.restart("immediate"), database
+
+
+@pytest.mark.parametrize("reach", [_half_there, _copied])
+async def test_an_unlogged_table_after_a_crash(
+    reach: Reach, make_sqlite: MakeSqlite, crashing: tuple[Callable[[], None], Database]
+) -> None:
+    """PostgreSQL empties it, and the ledger is logged: the rows are brought anew."""
+    crash, database = crashing
+    source = make_sqlite(SCRIPT)
+    await reach(source, database, IN_BIG.replace("CREATE TABLE big", "CREATE UNLOGGED TABLE big"))
+    assert await contents(database, "big")
+    crash()
+    assert await contents(database, "big") == []
+    with capture_logs() as events:
+        await job.run(settings_of(source, database), Silent())
+    assert "rows.lost" in {event["event"] for event in events}
+    await _is_all_there(database)
+
+
+Change = Callable[[Path, MakeSqlite], object]
+CHANGES: dict[str, tuple[Change, str | None]] = {
+    "VACUUM": (lambda file, make: make("VACUUM", file=file), None),
+    "a copy of the file": (lambda file, _make: file.write_bytes(file.read_bytes()), None),
+    "a table that was not begun": (lambda file, make: make("UPDATE last SET n = 1", file=file), None),
+    "a value": (lambda file, make: make("UPDATE big SET t = 'x' WHERE id = 7", file=file), "big: 3000 rows then, 3000"),
+    "a row": (lambda file, make: make("DELETE FROM big WHERE id = 2999", file=file), "big: 3000 rows then, 2999 now"),
+}
+
+
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_source_that_has_changed_in_between(
+    change: str, journal: str, make_sqlite: MakeSqlite, database: Database
+) -> None:
+    """The rest is brought where what was begun is the same still; or 3, with the tables that are not."""
+    source = make_sqlite(f"PRAGMA journal_mode = {journal}; {SCRIPT}")
+    await _begun(source, database, IN_BIG)
+    alter, words = CHANGES[change]
+    alter(source, make_sqlite)
+    if words is None:
+        await job.run(settings_of(source, database), Silent())
+        await _is_all_there(database)
+        return
+    half = await contents(database, "big")
+    with pytest.raises(SourceChanged, match=words):
+        await job.run(settings_of(source, database), Silent())
+    assert await contents(database, "big") == half
+    assert not await _is_complete(database)
