@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fix_job import contents, quick_flags, settings_of
@@ -89,3 +90,25 @@ async def test_a_writer_is_noticed_in_the_middle_of_a_stage(
     monkeypatch.setattr(move, "analyze", written_to)
     with pytest.raises(SourceChanged, match="somebody writes to the source"):
         await job.run(settings_of(source, database), Silent())
+
+
+@pytest.mark.one_server
+async def test_a_file_that_is_replaced_while_it_is_read(
+    make_sqlite: MakeSqlite, database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No connection to the old file sees it, only the look at the end does: 3, and nothing is called complete."""
+    script = "CREATE TABLE t (id INTEGER)"
+    source = make_sqlite(script, {"t": [(1,)]})
+    other = make_sqlite(script, {"t": [(2,)]}, file=tmp_path / "other.db")
+    await database.execute("CREATE TABLE t (id int)")
+    compare_all = move.compare_all
+
+    async def then_replaced(*arguments: Any, **options: Any) -> object:  # noqa: ANN401 - passed on
+        verdicts = await compare_all(*arguments, **options)
+        other.replace(source)
+        return verdicts
+
+    monkeypatch.setattr(move, "compare_all", then_replaced)
+    with pytest.raises(SourceChanged, match="while it was copied: file was"):
+        await job.run(settings_of(source, database), Silent())
+    assert await database.fetch("SELECT 1 FROM migrator.state WHERE name IN ('completed', 'ready')") == []
