@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.feeds import feeds_of, standing
+from migrator.glances import glance, some
 from migrator.names import TableName
 from migrator.target import LEDGER_SCHEMA
 
@@ -77,12 +78,14 @@ async def sequences_behind(
     """
     await _qualify_names(connection)
     behind = []
-    for table, feeds in (await feeds_of(connection, tables)).items():
-        for feed in feeds:
-            now = await standing(connection, table, feed)
-            passed = now.passed(marks.get((table, feed.column)))
-            if passed is not None:
-                behind.append(Behind(feed.sequence, table, feed.column, now.next_value, passed))
+    fed = [(table, feed) for table, feeds in (await feeds_of(connection, tables)).items() for feed in feeds]
+    for looked_at in some(fed):
+        async with glance(connection):
+            for table, feed in looked_at:
+                now = await standing(connection, table, feed)
+                passed = now.passed(marks.get((table, feed.column)))
+                if passed is not None:
+                    behind.append(Behind(feed.sequence, table, feed.column, now.next_value, passed))
     return behind
 
 

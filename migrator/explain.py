@@ -93,6 +93,14 @@ _BY_STATE: Final[dict[str, _Words]] = {
         "Correct the rows at the source, or the constraint.",
     ),
 }
+_OUT_OF_MEMORY = "53200"
+_LOCKS = _Words(
+    TargetRefused,
+    "the server has no room for so many locks",
+    "Raise max_locks_per_transaction in the server's configuration (one transaction, of the application's migrations "
+    "say, locks every table and index that it makes or touches: about twice their number, divided by max_connections), "
+    "restart the server, and run the job again.",
+)
 _ANY_STATE = _Words(
     TargetRefused, "the server refused", "The server's log has the statement; --log-level debug shows the traceback."
 )
@@ -114,7 +122,7 @@ def explain(error: BaseException) -> MigratorError | None:
         return GaveUp(
             f"what was tried did not succeed: {plainly(error)}", next_step="Run the job again when the cause is gone."
         )
-    words = _from_server(error) or _from_system(error)
+    words = _about_locks(error) or _from_server(error) or _from_system(error)
     if words is None:
         return None
     state = sqlstate_of(error)
@@ -134,6 +142,13 @@ def _gravest(group: BaseExceptionGroup[BaseException]) -> MigratorError | None:
 
 def _may_heal(error: BaseException) -> bool:
     return isinstance(error, GaveUp) or is_transient(error)
+
+
+def _about_locks(error: BaseException) -> _Words | None:
+    """Explain a full lock table, which has the SQLSTATE of memory."""
+    if sqlstate_of(error) == _OUT_OF_MEMORY and "shared memory" in plainly(error):
+        return _LOCKS
+    return None
 
 
 def _from_server(error: BaseException) -> _Words | None:

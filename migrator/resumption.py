@@ -15,6 +15,7 @@ from migrator import carried, ledger, loads
 from migrator.carried import Carried
 from migrator.errors import RowsInTheWay, SourceChanged, TargetRefused
 from migrator.events import Event
+from migrator.glances import glance, some
 from migrator.loads import Begun
 from migrator.names import TableName
 from migrator.run_ledger import RunLedger
@@ -161,8 +162,10 @@ async def _holding_rows(connection: AsyncConnection, names: list[TableName]) -> 
     """Return those of the tables that hold a row; none is scanned."""
     named = await own_rows(connection, names)
     holding = set()
-    for name, rows in named.items():
-        found = await connection.exec_driver_sql(f"SELECT EXISTS (SELECT FROM {rows})")
-        if found.scalar():
-            holding.add(name)
+    for looked_at in some(list(named)):
+        async with glance(connection):
+            for name in looked_at:
+                found = await connection.exec_driver_sql(f"SELECT EXISTS (SELECT FROM {named[name]})")
+                if found.scalar():
+                    holding.add(name)
     return holding

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrator.glances import glance, some
 from migrator.loads import Seed
 from migrator.names import TableName
 from migrator.target import own_rows, row_counts
@@ -17,7 +18,11 @@ async def seeds_in(connection: AsyncConnection, tables: Sequence[TableName]) -> 
     """Return what those of the tables hold that hold anything. Reads their rows."""
     counts = await row_counts(connection, tables)
     named = await own_rows(connection, list(counts))
-    return {name: Seed(rows, await _content(connection, named[name])) for name, rows in counts.items()}
+    seeds: dict[TableName, Seed] = {}
+    for names in some(list(counts)):
+        async with glance(connection):
+            seeds |= {name: Seed(counts[name], await _content(connection, named[name])) for name in names}
+    return seeds
 
 
 async def untouched(connection: AsyncConnection, seeds: Mapping[TableName, Seed]) -> dict[TableName, int]:

@@ -6,6 +6,7 @@ is carried (type modifiers, identity, domains, enum labels).
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import ConfigurationError
+from migrator.glances import AT_ONCE, glance, some
 from migrator.names import TableName, quote_postgres
 from migrator.sessions import Sessions
 
@@ -164,17 +166,18 @@ async def row_counts(connection: AsyncConnection, tables: Sequence[TableName]) -
     """Return the own rows of those tables that hold any; an empty one is not scanned, one that isn't there left out."""
     counts: dict[TableName, int] = {}
     named = await own_rows(connection, tables)
-    tables = list(named)
-    for start in range(0, len(tables), _ASKED_AT_ONCE):
-        asked = enumerate(tables[start : start + _ASKED_AT_ONCE], start)
-        union = " UNION ALL ".join(f"SELECT {place} WHERE EXISTS (SELECT FROM {named[name]})" for place, name in asked)
-        for (place,) in (await connection.exec_driver_sql(union)).all():
-            count = await connection.exec_driver_sql(f"SELECT count(*) FROM {named[tables[place]]}")
-            counts[tables[place]] = count.scalar_one()
+    several = len(named) > AT_ONCE
+    for asked in some(list(named)):
+        async with glance(connection) if several else nullcontext():
+            union = " UNION ALL ".join(
+                f"SELECT {place} WHERE EXISTS (SELECT FROM {named[name]})" for place, name in enumerate(asked)
+            )
+            for (place,) in (await connection.exec_driver_sql(union)).all():
+                count = await connection.exec_driver_sql(f"SELECT count(*) FROM {named[asked[place]]}")
+                counts[asked[place]] = count.scalar_one()
     return counts
 
 
-_ASKED_AT_ONCE = 100
 _KINDS = """
 SELECT place, relkind::text AS relkind FROM unnest(CAST(:names AS text[])) WITH ORDINALITY AS given(name, place)
 JOIN pg_class ON oid = to_regclass(name)

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import ledger
+from migrator.glances import some
 from migrator.ledger import Taken
 from migrator.names import TableName, quote_literal, quote_postgres
 from migrator.plan import Plan
@@ -39,7 +40,9 @@ async def park(target: Target, plan: Plan, rows: Mapping[TableName, int], run: R
     """
     async with _qualifying(target) as connection:
         entries = await _foreign_keys(connection, [table.name for table in plan.tables if table.name in rows])
-        await _take(connection, entries, run)
+    for few in some(entries):
+        async with _qualifying(target) as connection:
+            await _take(connection, few, run)
     taken = len(entries)
     for table in plan.tables:
         if rows.get(table.name, 0) >= PAYS_FROM_ROWS and not table.target.partitioned:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.events import Event
 from migrator.feeds import Feed, feeds_of, standing, strays
+from migrator.glances import some
 from migrator.marks import high_water_marks
 from migrator.names import TableName, quote_literal
 from migrator.plan import Plan
@@ -35,27 +36,30 @@ class SequenceState:
 
 async def sequences(source: Source, target: Target, plan: Plan) -> list[SequenceState]:
     """
-    Advance the sequences of all planned tables, in one transaction; return those that were moved.
+    Advance the sequences of all planned tables, some in a transaction; return those that were moved.
 
     A sequence that can't be brought to where SQLite stands, and one that nobody can tell the column of, is a warning
     with the SQL that settles it.
     """
     marks = await high_water_marks(source, plan)
     moved: list[SequenceState] = []
-    async with target.transaction() as connection:
-        fed = await feeds_of(connection, [table.name for table in plan.tables])
-        for table, feeds in fed.items():
-            for feed in feeds:
+    async with target.connect() as connection:
+        found = await feeds_of(connection, [table.name for table in plan.tables])
+        fed = [(table, feed) for table, feeds in found.items() for feed in feeds]
+        left = await strays(connection, plan.schema, [feed for _, feed in fed])
+    for few in some(fed):
+        async with target.transaction() as connection:
+            for table, feed in few:
                 state = await _advance(connection, table, feed, marks.get((table, feed.column)))
                 moved += [state] if state else []
-        for sequence in await strays(connection, plan.schema, [feed for feeds in fed.values() for feed in feeds]):
-            log.warning(
-                Event.SEQUENCE_LEFT,
-                sequence=sequence,
-                reason="no column owns it, no default calls it, and its name is not that of a table and a column",
-                next_step=f"if the application takes keys from it: SELECT setval({quote_literal(sequence)}, "
-                "(SELECT max(COLUMN) FROM TABLE));",
-            )
+    for sequence in left:
+        log.warning(
+            Event.SEQUENCE_LEFT,
+            sequence=sequence,
+            reason="no column owns it, no default calls it, and its name is not that of a table and a column",
+            next_step=f"if the application takes keys from it: SELECT setval({quote_literal(sequence)}, "
+            "(SELECT max(COLUMN) FROM TABLE));",
+        )
     return moved
 
 

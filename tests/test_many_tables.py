@@ -1,0 +1,106 @@
+"""More tables than a server has room for locks: none of the job's transactions touches them all."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fix_job import Cli
+from fix_postgres import quick_server
+from fix_sqlite import MakeSqlite
+from sqlalchemy import text
+
+from migrator.embedded import EmbeddedServer
+from migrator.glances import AT_ONCE
+from migrator.target import Target
+from migrator.target_url import from_url
+
+TABLES = 300
+TINY = {
+    "max_connections": "20",
+    "max_locks_per_transaction": "20",
+    "max_worker_processes": "0",
+    "max_wal_senders": "0",
+    "autovacuum_max_workers": "1",
+    "autovacuum_worker_slots": "1",
+}
+"""Room for some hundreds of locks, and for what is free of shared memory."""
+
+
+FOREIGN_KEYS = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace"
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Iterator[EmbeddedServer]:
+    """Give a server that has room for few locks."""
+    with quick_server(**TINY) as server:
+        yield server
+
+
+async def ask(server: EmbeddedServer, script: str) -> list[tuple[object, ...]]:
+    """Run statements one by one, each its own transaction, and return the rows of the last."""
+    target = Target(from_url(server.url("postgres"), {}))
+    rows: list[tuple[object, ...]] = []
+    try:
+        async with target.autocommit() as connection:
+            for statement in script.split(";\n"):
+                done = await connection.execute(text(statement))
+                rows = [tuple(row) for row in done] if done.returns_rows else []
+    finally:
+        await target.close()
+    return rows
+
+
+@pytest.fixture
+def many(make_sqlite: MakeSqlite) -> Path:
+    """Give a file of many small tables, each of which refers to the one before unless it is the first of its fifty."""
+
+    def refers(n: int) -> str:
+        return f" REFERENCES t{n - 1}" if n % AT_ONCE else ""
+
+    return make_sqlite(
+        "".join(
+            f"CREATE TABLE t{n} (id INTEGER PRIMARY KEY AUTOINCREMENT, before INTEGER{refers(n)}, v TEXT UNIQUE);"
+            for n in range(TABLES)
+        ),
+        {f"t{n}": [(1, 1, "a"), (2, 1, "b")] for n in range(TABLES)},
+    )
+
+
+async def test_more_tables_than_locks(tiny: EmbeddedServer, many: Path, cli: Cli) -> None:
+    """Made, filled, compared, emptied and filled again, on a server where touching all of them at once is an error."""
+    await ask(tiny, "DROP SCHEMA public CASCADE;\nCREATE SCHEMA public")
+    given = ("--source-url", many, "--target-url", tiny.url("postgres"), "--jobs", "1")
+    ended = cli("run", *given, "--schema", "create")
+    assert ended.code == 0, ended.stderr[-3000:]
+    with pytest.raises(Exception, match="out of shared memory"):
+        await ask(tiny, " UNION ALL ".join(f"SELECT count(*) FROM t{n}" for n in range(TABLES)))
+    assert await ask(tiny, FOREIGN_KEYS) == [(TABLES - TABLES // AT_ONCE,)]
+    ended = cli("reset", *given[2:4])
+    assert ended.code == 0, ended.stderr[-3000:]
+    assert await ask(tiny, f"SELECT count(*) FROM t{TABLES - 1}") == [(0,)]
+    ended = cli("run", *given, "--schema", "existing")
+    assert ended.code == 0, ended.stderr[-3000:]
+    assert await ask(tiny, f"SELECT count(*) FROM t{TABLES - 1}") == [(2,)]
+    assert cli("verify", *given).code == 0
+
+
+async def test_a_migration_of_the_application_that_locks_too_much(
+    tiny: EmbeddedServer, make_sqlite: MakeSqlite, cli: Cli, tmp_path: Path
+) -> None:
+    """Its transaction is its own; the advice names the setting of the server that gives it room."""
+    from test_alembic_runner import COOKBOOK, project  # noqa: PLC0415 - of one test
+
+    await ask(tiny, "DROP SCHEMA IF EXISTS migrator CASCADE")
+    ini = project(tmp_path / "p", COOKBOOK, {"one": None})
+    revision = tmp_path / "p" / "mig rations" / "versions" / "one_.py"
+    revision.write_text(
+        revision.read_text().replace(
+            "def upgrade():\n",
+            "def upgrade():\n    for n in range(5000): op.execute(f'CREATE TABLE x{n} (id int PRIMARY KEY)')\n",
+        )
+    )
+    source = make_sqlite("CREATE TABLE t_one (id INTEGER)", {"t_one": [(1,)]})
+    ended = cli("run", "--source-url", source, "--target-url", tiny.url("postgres"), "--alembic-config", ini)
+    assert ended.code == 4, ended.stderr[-2000:]
+    assert "out of shared memory" in ended.message
+    assert "max_locks_per_transaction" in ended.failure["next_step"]
