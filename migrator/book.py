@@ -121,6 +121,7 @@ async def opened(  # noqa: PLR0913 - what a run is
     async with run.target.transaction() as connection:
         await privileges.check_ledger(connection)
         await ledger.create(connection, settings.init_role)
+    async with run.target.transaction() as connection:
         await registry.register(connection, run, settings.target_schema or run.migration.name, __version__)
         await ledger.begin_run(connection, run.migration, line)
         await run.take_over(connection)

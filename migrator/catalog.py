@@ -5,7 +5,7 @@ The job takes keys and indexes away for the load, silences triggers and moves se
 that was when the schema stood, and verification compares.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -13,8 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.feeds import feeds_of, standing
 from migrator.glances import glance, some
-from migrator.names import TableName
-from migrator.target import LEDGER_SCHEMA
+from migrator.names import LEDGER_SCHEMA, TableName
 
 Catalog = dict[str, str]
 """A line for each thing, by what it is called: ``index users_email_key of public.users`` → its definition."""
@@ -37,6 +36,33 @@ async def of_tables(connection: AsyncConnection, catalog: Mapping[str, str], tab
     spelled = await connection.execute(text("SELECT to_regclass(unnest(CAST(:tables AS text[])))::text"), names)
     endings = tuple(f" of {name}" for name in spelled.scalars())
     return {name: line for name, line in catalog.items() if name.endswith(endings)}
+
+
+async def about(connection: AsyncConnection, catalog: Mapping[str, str], tables: Iterable[TableName]) -> Catalog:
+    """Return the lines of ``catalog`` about ``tables`` and what is theirs. To be called after ``describe``."""
+    names = {"tables": [table.quoted for table in tables]}
+    spelled = await connection.execute(text("SELECT to_regclass(unnest(CAST(:tables AS text[])))::text"), names)
+    known = {name for name in spelled.scalars() if name is not None}
+    owned = tuple(f" owned by {name} " for name in known)
+    return {
+        name: line
+        for name, line in catalog.items()
+        if is_about_one_of(name, known)
+        or (name.startswith("sequence ") and any(owner in f" {line} " for owner in owned))
+    }
+
+
+def is_about_one_of(name: str, tables: Collection[str]) -> bool:
+    """Return whether a line of that name is about one of the tables, which are spelled as the catalogs spell them."""
+    kind, _, what = name.partition(" ")
+    match kind:
+        case "table":
+            return what in tables
+        case "column":
+            return any(what[:at] in tables for at, sign in enumerate(what) if sign == ".")
+        case "constraint" | "index" | "trigger":
+            return any(what[at + 4 :] in tables for at in range(len(what)) if what.startswith(" of ", at))
+    return False
 
 
 def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:

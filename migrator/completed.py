@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from migrator import carried, history, ledger
+from migrator import carried, history, identity, ledger
 from migrator.carried import Carried
 from migrator.errors import MigratorError, SourceChanged, SourceUnreadable, TargetRefused
 from migrator.events import Event
+from migrator.identity import SourceIdentity, identity_of
 from migrator.names import TableName
 from migrator.report import Report
 from migrator.retry import is_transient
@@ -25,8 +26,7 @@ from migrator.runner import Runner
 from migrator.settings import Settings
 from migrator.source_file import Fingerprint, stamp
 from migrator.stages.schema import alembic_project
-from migrator.stages.upgrade import upgrade
-from migrator.steps import Obstacles, open_source
+from migrator.steps import Obstacles, open_source, upgrade_schema
 
 if TYPE_CHECKING:
     from migrator.source_changes import TableChange
@@ -111,17 +111,19 @@ async def _look_at_source(settings: Settings, run: RunLedger, migrated: _Migrate
     try:
         if not migrated.source.stamp_differences(stamp(settings.source_path)):
             return []
-        fingerprint, words, tables = await _changes(settings, migrated)
+        origin, words, tables = await _changes(settings, migrated)
     except (SourceUnreadable, OSError) as error:
         return [unseen("the source", error)]
     if not words:
         return []
+    if settings.if_source_changed == "ignore" or tables:
+        await _refuse_another(run, origin, certain=settings.if_source_changed != "ignore")
     log.warning(Event.SOURCE_CHANGED, changes=words)
     if settings.if_source_changed == "ignore":
         changed = f"the source has changed since it was migrated ({', '.join(words)})"
         return [f"WARNING: {changed}; nothing was compared, and nothing copied"]
     if migrated.tables and not tables:  # by VACUUM, a checkpoint, a new index, another copy of the file
-        await history.remember_source(run, fingerprint)
+        await history.remember_source(run, origin.fingerprint)
         return []
     what = _in_words(tables) if tables else ", ".join(words)
     raise SourceChanged(
@@ -134,13 +136,21 @@ async def _look_at_source(settings: Settings, run: RunLedger, migrated: _Migrate
     )
 
 
-async def _changes(settings: Settings, migrated: _Migrated) -> tuple[Fingerprint, list[str], list["TableChange"]]:
-    """Return the source's fingerprint, what it has different, and which tables hold something else for that."""
+async def _refuse_another(run: RunLedger, origin: SourceIdentity, *, certain: bool) -> None:
+    """Raise TargetRefused if the source is another one; unless its rows ``certain``-ly differ, only by its tables."""
+    async with run.target.connect() as connection:
+        known = await identity.recall(connection, run.migration)
+    if known is not None and identity.is_another(known, origin, certain=certain):
+        raise identity.refusal(run.migration, known, origin)
+
+
+async def _changes(settings: Settings, migrated: _Migrated) -> tuple[SourceIdentity, list[str], list["TableChange"]]:
+    """Return what source it is, what it has different, and which tables hold something else for that."""
     async with open_source(settings) as source, source.pinned():
-        fingerprint = await source.fingerprint()
-        words = migrated.source.differences(fingerprint)
+        origin = await identity_of(settings.source_path.absolute(), source)
+        words = migrated.source.differences(origin.fingerprint)
         if not words or settings.if_source_changed == "ignore":
-            return fingerprint, words, []
+            return origin, words, []
         # Not before somebody has to read the rows: a run with nothing left to do is over before the drivers are loaded.
         from migrator.source_changes import Reading, changes_of, new_tables  # noqa: PLC0415
 
@@ -150,7 +160,7 @@ async def _changes(settings: Settings, migrated: _Migrated) -> tuple[Fingerprint
         known = {one.terms.source for one in migrated.tables.values()} | {*migrated.left_out}
         new = [t.name for t in contents.tables if t.name not in known and not rules.of_table(t.name).exclude]
         return (
-            fingerprint,
+            origin,
             words,
             [
                 *await changes_of(reading, list(migrated.tables.values())),
@@ -182,7 +192,7 @@ async def _upgrade(settings: Settings, run: RunLedger, runner: Runner, obstacles
         reason = f"the database is at Alembic revision {', '.join(strange)}, which {str(project.ini)!r} doesn't know"
         log.warning(Event.WARNING_UNSEEN, what="the schema's revision", reason=reason)
         return [f"WARNING: {reason}: it is left as the application has it"]
-    await runner("upgrade", lambda: upgrade(run.target, project))
+    await runner("upgrade", lambda: upgrade_schema(settings, run.target))
     return []
 
 

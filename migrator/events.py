@@ -35,7 +35,8 @@ class Event(StrEnum):
     )
     SERVER_READY = "server.ready", "The target answered: version, seconds waited."
     READY_WAITING = "ready.waiting", "`status --wait`: the application may not start yet: reason."
-    LOCK_WAITING = "lock.waiting", "Another job holds the target: holder."
+    LOCK_WAITING = "lock.waiting", "Another job holds the lock of what it works on: holder, of."
+    MIGRATION_CHOSEN = "migration.chosen", "The migration that the command is about: its name in the ledger."
 
     TABLE_SKIPPED = "table.skipped", "A source table is left behind: reason."
     TABLE_COPIED = "table.copied", "A table's rows are committed: rows, bytes, seconds."

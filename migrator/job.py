@@ -7,15 +7,18 @@ Whatever raises ends the run; the ledger knows how far it came.
 """
 
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from migrator import book, history, ledger, loads, registry
 from migrator.completed import settle
+from migrator.identity import identity_of
 from migrator.progress import Progress
 from migrator.readiness import until_ready
 from migrator.report import Report, Status
 from migrator.settings import Settings
 from migrator.steps import (
     held_target,
+    migration_meant,
     obstacles,
     open_source,
     open_target,
@@ -50,10 +53,15 @@ async def run(settings: Settings, progress: Progress) -> Report:
         watch = await held.enter_async_context(source.pinned())
         if settings.restart:
             await start_over(settings, run, runner)
-        fingerprint = await source.fingerprint()
+        origin = await identity_of(settings.source_path.absolute(), source)
         from migrator.move import move  # noqa: PLC0415 - with the drivers of the bulk way, which the others don't need
 
         await runner("init_sql", lambda: run_init_sql(target, settings))
+        if (meant := await migration_meant(target, settings)) != run.migration:  # the script has set a search_path
+            run = replace(run, migration=meant)
+            await held_lock.change_to(meant)
+            if await history.is_complete(target, meant):
+                return await settle(settings, run, runner, found)
 
         async def ready() -> None:
             if not await held_lock.is_held():
@@ -61,9 +69,9 @@ async def run(settings: Settings, progress: Progress) -> Report:
                 await held_lock.take()
             await target.end_given_up()
 
-        run_book = book.opened(run, runner, settings=settings, source=fingerprint, ready=ready, watch=watch)
+        run_book = book.opened(run, runner, settings=settings, source=origin.fingerprint, ready=ready, watch=watch)
         async with run_book as opened:
-            return await move(settings, source, target, opened, fingerprint, progress)
+            return await move(settings, source, target, opened, origin, progress)
 
 
 async def repair(settings: Settings) -> Report:

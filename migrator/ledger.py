@@ -18,9 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator import takeover
 from migrator.errors import GaveUp
 from migrator.migration import SETUP_LOCK_KEY, Migration
-from migrator.names import TableName, quote_postgres
+from migrator.names import LEDGER_SCHEMA, TableName, quote_postgres
 from migrator.source_file import Fingerprint
-from migrator.target import LEDGER_SCHEMA
 
 metadata = sa.MetaData(schema=LEDGER_SCHEMA)
 now = sa.func.clock_timestamp()
@@ -35,6 +34,14 @@ migrations = sa.Table(
     sa.Column("version", sa.Text, nullable=False),
     sa.Column("created_at", _moment, nullable=False, server_default=now),
     comment="one line a migration; several live side by side in one database",
+)
+claims = sa.Table(
+    "claims",
+    metadata,
+    sa.Column("schema_name", sa.Text, primary_key=True),
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("migration", sa.Text, nullable=False),
+    comment="which migration a table belongs to; one that another has is not taken",
 )
 runs = sa.Table(
     "runs",
@@ -151,24 +158,6 @@ _MAY_NOT_READ = sa.text(
     f"SELECT true FROM pg_roles WHERE rolname = :role AND NOT has_schema_privilege(oid, '{LEDGER_SCHEMA}', 'USAGE')"
 )
 
-# Who reads the facts reads the other tables too: one that is made later, by a newer version, would be closed to them.
-_LET_READERS_READ_ALL = f"""
-DO $$
-DECLARE reader text; lines regclass;
-BEGIN
-    FOR reader, lines IN
-        SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END, t.oid
-        FROM pg_class s, aclexplode(s.relacl) a, pg_class t
-        WHERE s.oid = '{LEDGER_SCHEMA}.state'::regclass AND a.privilege_type = 'SELECT' AND a.grantee <> s.relowner
-          AND t.relnamespace = s.relnamespace AND t.relkind = 'r' AND pg_has_role(t.relowner, 'USAGE')
-          AND NOT EXISTS (SELECT FROM aclexplode(t.relacl) b
-                          WHERE b.grantee = a.grantee AND b.privilege_type = 'SELECT')
-    LOOP
-        EXECUTE format('GRANT SELECT ON %s TO %s', lines, reader);
-    END LOOP;
-END $$
-"""
-
 
 FOREIGN_KEY = "foreign key"
 """The kind of parked entry that needs all the others back first."""
@@ -223,7 +212,7 @@ async def create(connection: AsyncConnection, reader: str | None = None) -> None
     if await takeover.is_unnamed(connection):
         await takeover.take_over(connection)
     await connection.run_sync(metadata.create_all)
-    await connection.execute(sa.text(_LET_READERS_READ_ALL))
+    await takeover.let_readers_read(connection)
     if reader is not None and await connection.scalar(_MAY_NOT_READ, {"role": reader}):
         role = quote_postgres(reader)
         await connection.execute(sa.text(f"GRANT USAGE ON SCHEMA {LEDGER_SCHEMA} TO {role}"))

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from migrator.address import SslMode
 from migrator.fields import PREFIX, Traits, setting
 from migrator.migration import usable_name
+from migrator.names import holds_no_application
 from migrator.secret_files import DEFAULT_SECRETS_DIR
 from migrator.source_url import names_a_file
 
@@ -32,6 +33,13 @@ def _no_nul(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _of_an_application(schema: str) -> str:
+    if holds_no_application(schema):
+        raise ValueError("it holds no application's tables: it is the job's own schema, or the server's")
+    return schema
+
+
+Schema = Annotated[str, AfterValidator(_of_an_application)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_commas)]
 Secret = Annotated[SecretStr, AfterValidator(_no_nul)]
@@ -163,7 +171,7 @@ class Listed(BaseSettings):
         "MIGRATOR_SSLKEY",
         "PGSSLKEY",
     )
-    target_schema: str | None = setting(
+    target_schema: Schema | None = setting(
         None,
         "Schema of the target's tables.",
         Traits("Target", shown_default="the first schema on the search_path"),
@@ -201,7 +209,7 @@ class Listed(BaseSettings):
         "File of SQL to run first, each time: extensions, schemas, grants. It must be idempotent.",
         Traits("Schema"),
     )
-    init_schema: str | None = setting(
+    init_schema: Schema | None = setting(
         None,
         "Schema that the init SQL makes, handed to it as migrator.schema.",
         Traits("Schema"),

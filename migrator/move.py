@@ -25,9 +25,12 @@ from migrator.both_ends import (
     tables_to_read,
     tell_skipped,
 )
+from migrator.claims import claim
+from migrator.contents import SourceDatabase
 from migrator.explain import explain
 from migrator.findings import Profile
 from migrator.handover import Handover
+from migrator.identity import SourceIdentity
 from migrator.integrity import check_intact
 from migrator.names import TableName
 from migrator.plan import Plan
@@ -39,15 +42,14 @@ from migrator.run_ledger import RunLedger
 from migrator.settings import Settings
 from migrator.source import Source
 from migrator.source_changes import Reading
-from migrator.source_file import Fingerprint
 from migrator.stages.analyze import analyze
 from migrator.stages.copy import copy
 from migrator.stages.park import park
 from migrator.stages.preflight import preflight
 from migrator.stages.restore import restore
-from migrator.stages.schema import alembic_project, schema
+from migrator.stages.schema import schema
 from migrator.stages.sequences import sequences
-from migrator.stages.upgrade import upgrade
+from migrator.steps import one_at_a_schema, upgrade_schema
 from migrator.survey import Survey
 from migrator.target import Target
 from migrator.terms import Terms
@@ -57,7 +59,7 @@ T = TypeVar("T")
 
 
 async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
-    settings: Settings, source: Source, target: Target, run_book: Book, fingerprint: Fingerprint, progress: Progress
+    settings: Settings, source: Source, target: Target, run_book: Book, origin: SourceIdentity, progress: Progress
 ) -> Report:
     """
     Go through the stages from ``schema`` to ``upgrade``, and return the report of a complete migration.
@@ -70,13 +72,14 @@ async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     refuse_nothing(settings, source, contents)
     rules = Rules.load(settings.rules, settings.exclude)
     reading = Reading(source, contents, rules, settings.jobs, settings.batch_bytes)
-    await step("history", lambda: go_on_with(run, reading, fingerprint, settings.target_schema))
+    await step("history", lambda: go_on_with(run, reading, origin, settings.target_schema))
     terms = {table.name: Terms.of(table, rules) for table in contents.tables}
     read = tables_to_read(settings, contents)
     async with _beside(check_intact(source, read)) as looking:
         looks = [looking]
-        made = await stage("schema", lambda: schema(source, contents, target, settings, run))
+        made = await stage("schema", lambda: _make_schema(settings, source, contents, run))
         plan = await step("plan", lambda: plan_of(settings, contents, target))
+        await step("claims", lambda: claim(run, [table.name for table in plan.tables]))
         tell_skipped(plan)
 
         async def intact() -> None:
@@ -90,12 +93,18 @@ async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     progress.finish()
     now = await source.fingerprint()
     left_out = [table.name for table in contents.tables if rules.of_table(table.name).exclude]
-    await step("complete", lambda: history.complete(run, fingerprint, now, left_out))
+    await step("complete", lambda: history.complete(run, origin.fingerprint, now, left_out))
     await _finish(settings, target, run_book)
     headline = "migrated: every value of every row is in the target"
     copied = await step("report", lambda: copied_of(target, run.migration))
     report = report_of(plan, verdicts, copied, run_book.runner, headline)
     return replace(report, notes=made + _what_was_decided(plan, [survey.profile for survey in surveys.values()]))
+
+
+async def _make_schema(settings: Settings, source: Source, contents: SourceDatabase, run: RunLedger) -> tuple[str, ...]:
+    """Make the target's tables, one job at a time in a schema; return what is worth knowing of it."""
+    async with one_at_a_schema(run.target, settings):
+        return await schema(source, contents, run.target, settings, run)
 
 
 async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
@@ -171,7 +180,7 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
 async def _finish(settings: Settings, target: Target, run_book: Book) -> None:
     """Bring the schema to its newest revision, and let the application start."""
     if settings.schema_mode == "alembic":
-        await run_book.stage("upgrade", lambda: upgrade(target, alembic_project(settings)))
+        await run_book.stage("upgrade", lambda: upgrade_schema(settings, target))
     await run_book.step("ready", lambda: history.make_ready(target, run_book.run.migration))
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import ledger, takeover
-from migrator.errors import ConfigurationError
+from migrator import ledger, loads, takeover
+from migrator.errors import ConfigurationError, TargetRefused
 from migrator.migration import Migration, Wanted
 from migrator.run_ledger import RunLedger
 from migrator.target import Target
@@ -47,7 +48,7 @@ async def of_run(connection: AsyncConnection, wanted: Wanted) -> Migration:
     """
     if wanted.name is not None:
         return Migration(wanted.name)
-    schema = wanted.schema or await _current_schema(connection) or "public"
+    schema = wanted.schema or await current_schema(connection) or "public"
     found = _into(await known(connection), schema)
     return Migration(found[0].name if len(found) == 1 else schema)
 
@@ -65,7 +66,7 @@ async def chosen(connection: AsyncConnection, wanted: Wanted) -> Migration | Non
     if wanted.schema is not None:
         found = _into(there, wanted.schema)
     elif len(there) > 1:
-        found = _into(there, await _current_schema(connection)) or there
+        found = _into(there, await current_schema(connection)) or there
     else:
         found = there
     if len(found) > 1:
@@ -97,7 +98,11 @@ async def to_change(connection: AsyncConnection, wanted: Wanted) -> Migration:
 
 
 async def adopt(target: Target) -> None:
-    """Bring a ledger of an earlier version up to date, where there is one."""
+    """
+    Bring a ledger of an earlier version up to date, where there is one.
+
+    In a transaction of its own, which waits for nobody's rows: others who begin just now wait for it.
+    """
     async with target.connect() as connection:
         unnamed = await takeover.is_unnamed(connection)
     if unnamed:
@@ -111,7 +116,8 @@ def _into(there: Sequence[Known], schema: str | None) -> list[Known]:
     return named or [one for one in there if one.target_schema == schema]
 
 
-async def _current_schema(connection: AsyncConnection) -> str | None:
+async def current_schema(connection: AsyncConnection) -> str | None:
+    """Return the first schema on the search_path that is there."""
     found: str | None = await connection.scalar(sa.text("SELECT current_schema()::text"))
     return found
 
@@ -120,3 +126,26 @@ async def register(connection: AsyncConnection, run: RunLedger, schema: str, ver
     """Write the line of a migration where it has none; ``schema`` is that of its tables, as far as it is known."""
     line = {"name": run.migration.name, "target_schema": schema, "version": version}
     await connection.execute(insert(ledger.migrations).values(line).on_conflict_do_nothing())
+
+
+async def settle_schema(connection: AsyncConnection, migration: Migration, schema: str) -> None:
+    """
+    Write into which schema the migration goes, now that it is there.
+
+    Raises TargetRefused if the migration has brought rows into another one.
+    """
+    columns = ledger.migrations.c
+    known = await connection.scalar(sa.select(columns.target_schema).where(columns.name == migration.name))
+    if known == schema:
+        return
+    brought = {*await loads.begun(connection, migration), *await loads.copied(connection, migration)}
+    if any(name.schema == known for name in brought):
+        raise TargetRefused(
+            f"the migration {migration.name!r} has brought rows into the schema {known!r}, and is now to go into "
+            f"{schema!r}",
+            next_step=f"Go on with --target-schema {quote(str(known))}, or give this one a name of its own with "
+            f"--migration {quote(schema)} (MIGRATOR_MIGRATION).",
+            migration=migration.name,
+        )
+    line = ledger.migrations.update().where(columns.name == migration.name)
+    await connection.execute(line.values(target_schema=schema))

@@ -11,11 +11,12 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import carried, ledger, loads
+from migrator import carried, identity, ledger, loads
 from migrator.carried import Carried
 from migrator.errors import RowsInTheWay, SourceChanged, TargetRefused
 from migrator.events import Event
 from migrator.glances import glance, some
+from migrator.identity import SourceIdentity
 from migrator.loads import Begun
 from migrator.names import TableName
 from migrator.run_ledger import RunLedger
@@ -26,14 +27,15 @@ from migrator.target import own_rows, row_counts
 log = structlog.get_logger()
 
 
-async def go_on_with(run: RunLedger, reading: Reading, fingerprint: Fingerprint, schema: str | None) -> None:
+async def go_on_with(run: RunLedger, reading: Reading, origin: SourceIdentity, schema: str | None) -> None:
     """
     Remember the source; raise if an earlier run has begun with another one, or under other settings.
 
     ``schema`` is that of the target's tables, where the settings name it. A table whose rows are gone counts as not
-    begun. Raises SourceChanged for a source that holds other rows, TargetRefused for other settings, RowsInTheWay if
-    some rows of a table that is half there are gone, and GaveUp if another run has taken over.
+    begun. Raises SourceChanged for a source that holds other rows, TargetRefused for another source or other settings,
+    RowsInTheWay if some rows of a table that is half there are gone, and GaveUp if another run has taken over.
     """
+    fingerprint = origin.fingerprint
     async with run.transaction() as connection:
         known = await ledger.recall(connection, run.migration, ledger.SOURCE)
         brought = await carried.read(connection, run.migration)
@@ -41,13 +43,17 @@ async def go_on_with(run: RunLedger, reading: Reading, fingerprint: Fingerprint,
         begun = await loads.begun(connection, run.migration)
         if known is None or not begun:
             await ledger.remember(connection, run.migration, ledger.SOURCE, asdict(fingerprint))
+            await identity.remember(connection, run.migration, origin)
             return
+        known_as = await identity.recall(connection, run.migration)
     brought = {name: one for name, one in brought.items() if name in begun}
     _refuse_other_settings(begun, brought, reading, schema)
     before = Fingerprint(**known)
     if not (words := before.differences(fingerprint)):
         return
     changes = await _changes(begun, brought, reading, certain=bool(before.differences(fingerprint, but=_SURE_BUT)))
+    if changes and known_as is not None and identity.is_another(known_as, origin):
+        raise identity.refusal(run.migration, known_as, origin)
     if changes:
         raise SourceChanged(
             f"the source is not the one that an earlier run began with: {in_words(changes)} ({', '.join(words)})",

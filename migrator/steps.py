@@ -14,9 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tenacity import AsyncRetrying
 
 from migrator import ledger, registry
+from migrator.advisory import Key, holding
 from migrator.errors import ConfigurationError, MigratorError
 from migrator.events import Event
-from migrator.migration import Migration, Wanted
+from migrator.migration import SETUP_LOCK_KEY, Migration, Wanted, schema_lock_key
 from migrator.retry import patience
 from migrator.rules import Rules
 from migrator.run_ledger import RunLedger
@@ -30,6 +31,7 @@ from migrator.stages.lock import Lock, lock, refuse_pooler
 from migrator.stages.reset import reset as empty
 from migrator.stages.restore import restore
 from migrator.stages.schema import alembic_project
+from migrator.stages.upgrade import upgrade
 from migrator.stages.wait import ServerFacts, wait
 from migrator.target import Target
 from migrator.watchdog import give_up_all
@@ -153,7 +155,14 @@ async def take_lock(held: AsyncExitStack, target: Target, settings: Settings, ch
         migration = await choose(connection, settings.wanted)
     taken = await held.enter_async_context(lock(target, migration, settings.lock_timeout_seconds))
     await registry.adopt(target)
+    log.info(Event.MIGRATION_CHOSEN, migration=migration.name)
     return RunLedger(target, migration, run_id_of_log()), taken
+
+
+async def migration_meant(target: Target, settings: Settings) -> Migration:
+    """Return the migration that a run with these settings is about, as the target stands now."""
+    async with target.connect() as connection:
+        return await registry.of_run(connection, settings.wanted)
 
 
 async def start_over(settings: Settings, run: RunLedger, runner: Runner) -> int:
@@ -168,7 +177,6 @@ async def restore_parked(run: RunLedger, jobs: int) -> int:
     async with run.target.transaction() as connection:
         if not await ledger.exists(connection):
             return 0
-        await ledger.create(connection)
         await run.take_over(connection)
     return await restore(run.target, jobs, run)
 
@@ -213,7 +221,8 @@ async def run_init_sql(target: Target, settings: Settings) -> None:
         log.info(Event.STAGE_SKIPPED, reason="no init SQL is set")
         return
     script = settings.init_sql.read_text(encoding="utf-8")
-    async with target.script() as connection:
+    one_at_a_time = holding(target, Key(SETUP_LOCK_KEY, "init SQL"), settings.lock_timeout_seconds)
+    async with one_at_a_time, target.script() as connection:
         await init_sql(
             connection,
             script,
@@ -222,6 +231,25 @@ async def run_init_sql(target: Target, settings: Settings) -> None:
             on_warning=lambda message: log.warning(Event.WARNING_SERVER, message=message),
         )
     await target.begin_anew()
+
+
+@asynccontextmanager
+async def one_at_a_schema(target: Target, settings: Settings) -> AsyncIterator[None]:
+    """
+    Hold the schema's lock while its tables are made or upgraded: two jobs that do so at once would meet halfway.
+
+    As long is waited for it as the settings say; raises GaveUp naming who holds it.
+    """
+    async with target.connect() as connection:
+        schema = settings.target_schema or await registry.current_schema(connection) or ""
+    async with holding(target, Key(schema_lock_key(schema), f"schema {schema}"), settings.lock_timeout_seconds):
+        yield
+
+
+async def upgrade_schema(settings: Settings, target: Target) -> None:
+    """Bring the application's schema to its newest revision, one job at a time."""
+    async with one_at_a_schema(target, settings):
+        await upgrade(target, alembic_project(settings))
 
 
 def run_id_of_log() -> UUID:

@@ -55,7 +55,16 @@ async def take_over(connection: AsyncConnection) -> None:
             )
     await connection.exec_driver_sql("ALTER TABLE migrator.seeded ADD COLUMN content text")
     await connection.exec_driver_sql(_MIGRATIONS)
+    await connection.exec_driver_sql(_CLAIMS)
+    await connection.exec_driver_sql(
+        "ALTER TABLE migrator.claims ALTER migration SET NOT NULL, ADD PRIMARY KEY (schema_name, table_name)"
+    )
     await connection.execute(text(_ITS_LINE), {"schema": schema})
+
+
+async def let_readers_read(connection: AsyncConnection) -> None:
+    """Let every role that may read the ledger's facts read its other tables too."""
+    await connection.exec_driver_sql(_LET_READERS_READ_ALL)
 
 
 _IS_UNNAMED = """
@@ -86,8 +95,33 @@ CREATE TABLE migrator.migrations (
 )
 """
 
+_CLAIMS = """
+CREATE TABLE migrator.claims AS
+SELECT schema_name, table_name, migration FROM migrator.tables
+UNION SELECT schema_name, table_name, migration FROM migrator.chunks
+UNION SELECT schema_name, table_name, migration FROM migrator.parked WHERE restored_at IS NULL AND kind <> 'foreign key'
+"""
+
 _ITS_LINE = """
 INSERT INTO migrator.migrations (name, target_schema, version, created_at)
 SELECT :schema, :schema, coalesce((SELECT version FROM migrator.runs ORDER BY started_at LIMIT 1), ''),
        coalesce((SELECT min(started_at) FROM migrator.runs), clock_timestamp())
+"""
+
+# Who reads the facts reads the other tables too: one that is made later, by a newer version, would be closed to them.
+_LET_READERS_READ_ALL = """
+DO $$
+DECLARE reader text; lines regclass;
+BEGIN
+    FOR reader, lines IN
+        SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END, t.oid
+        FROM pg_class s, aclexplode(s.relacl) a, pg_class t
+        WHERE s.oid = 'migrator.state'::regclass AND a.privilege_type = 'SELECT' AND a.grantee <> s.relowner
+          AND t.relnamespace = s.relnamespace AND t.relkind = 'r' AND pg_has_role(t.relowner, 'USAGE')
+          AND NOT EXISTS (SELECT FROM aclexplode(t.relacl) b
+                          WHERE b.grantee = a.grantee AND b.privilege_type = 'SELECT')
+    LOOP
+        EXECUTE format('GRANT SELECT ON %s TO %s', lines, reader);
+    END LOOP;
+END $$
 """

@@ -16,11 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import ConfigurationError
 from migrator.glances import AT_ONCE, glance, some
-from migrator.names import TableName, quote_postgres
+from migrator.names import TableName, holds_no_application, quote_postgres
 from migrator.sessions import Sessions
-
-LEDGER_SCHEMA = "migrator"
-"""The job's own schema; never copied into, never described."""
 
 
 class CopyForm(StrEnum):
@@ -111,7 +108,7 @@ class Target(Sessions):
         """
         Return the schema whose tables are filled: the one that is ``wanted``, or the first on the search path.
 
-        Raises ConfigurationError if there is no such schema.
+        Raises ConfigurationError if there is no such schema, or it is the job's own or the server's.
         """
         found = await connection.scalar(
             text("SELECT nspname FROM pg_namespace WHERE nspname = coalesce(:wanted, current_schema())"),
@@ -121,6 +118,11 @@ class Target(Sessions):
             what = f"schema {wanted!r}" if wanted else "any schema of the role's search_path"
             raise ConfigurationError(
                 f"the target has no {what}", next_step="create it, or name another one with --target-schema"
+            )
+        if holds_no_application(found):
+            raise ConfigurationError(
+                f"the schema {found!r} holds no application's tables: it is the job's own, or the server's",
+                next_step="Name the application's schema with --target-schema.",
             )
         return str(found)
 

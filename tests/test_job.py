@@ -113,7 +113,7 @@ async def test_a_run_goes_on_where_another_failed(make_sqlite: MakeSqlite, datab
 async def test_another_source_does_not_go_on_with_the_first_ones_rows(
     make_sqlite: MakeSqlite, database: Database, tmp_path: Path
 ) -> None:
-    """Half of one file and half of another would be neither: the job says what is different, and stops."""
+    """Half of one file and half of another would be neither: the job says which file the first was, and stops."""
     script = "CREATE TABLE a (id INTEGER PRIMARY KEY); CREATE TABLE b (id INTEGER PRIMARY KEY)"
     first = make_sqlite(script, {"a": [(1,)], "b": [(7,)]})
     await database.execute(
@@ -125,7 +125,7 @@ async def test_another_source_does_not_go_on_with_the_first_ones_rows(
     second = make_sqlite(script, {"a": [(n,) for n in range(9999)], "b": [(1,)]}, file=tmp_path / "other.db")
     loaded = await contents(database, "a")
     assert loaded == ["(1)"]
-    with pytest.raises(SourceChanged, match="size bytes"):
+    with pytest.raises(TargetRefused, match=f"is of another source: the ledger knows '{first}'"):
         await job.run(settings_of(second, database), Silent())
     assert await contents(database, "a") == loaded
 

@@ -8,21 +8,16 @@ nothing that a person would have to clear.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 
 import asyncpg
-import structlog
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.errors import GaveUp
-from migrator.events import Event
+from migrator.advisory import Key, acquire
 from migrator.login import behind_a_pooler, login
 from migrator.migration import Migration
 from migrator.target import Target
-
-log = structlog.get_logger()
 
 LOCK_KEY = int.from_bytes(b"migrator", "big", signed=True)
 """
@@ -30,7 +25,6 @@ Held by every job, together with all others; advisory locks are per database alr
 
 A version that knew only one migration in a database takes it for itself alone: it and this one never work together.
 """
-_LOCK_NOT_AVAILABLE = "55P03"
 _ROUNDS = 3
 
 
@@ -57,6 +51,12 @@ class Lock:
         connection = await self._session.enter_async_context(self._target.autocommit())
         await _acquire(connection, self._migration, self._timeout_seconds)
         self._connection = connection
+
+    async def change_to(self, migration: Migration) -> None:
+        """Take the lock of another migration in place of this one's; waits and raises as ``take`` does."""
+        await self.release()
+        self._migration = migration
+        await self.take()
 
     async def is_held(self) -> bool:
         """Return whether the connection that holds the lock is alive."""
@@ -129,46 +129,5 @@ async def _session(client: asyncpg.Connection) -> int:
 
 
 async def _acquire(connection: AsyncConnection, migration: Migration, timeout_seconds: float) -> None:
-    await _acquire_one(connection, _Key(LOCK_KEY, "database", "_shared"), timeout_seconds)
-    await _acquire_one(connection, _Key(migration.lock_key, f"migration {migration.name!r}"), timeout_seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class _Key:
-    """An advisory lock: its number, what it is of, and how PostgreSQL's function for it ends."""
-
-    number: int
-    of: str
-    mode: str = ""
-
-
-async def _acquire_one(connection: AsyncConnection, wanted: _Key, timeout_seconds: float) -> None:
-    key = {"key": wanted.number}
-    if await connection.scalar(text(f"SELECT pg_try_advisory_lock{wanted.mode}(:key)"), key):
-        return
-    log.info(Event.LOCK_WAITING, holder=await connection.scalar(text(_HOLDER), key), of=wanted.of)
-    limit = f"{max(1, round(timeout_seconds * 1000))}ms"
-    await connection.execute(text("SELECT set_config('lock_timeout', :limit, false)"), {"limit": limit})
-    try:
-        await connection.execute(text(f"SELECT pg_advisory_lock{wanted.mode}(:key)"), key)
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
-            raise
-        holder = await connection.scalar(text(_HOLDER), key)
-        raise GaveUp(
-            f"another job holds the lock of the {wanted.of}: {holder or 'it has just gone'}",
-            next_step="wait for it to end and run again; `migrator status` shows how far it is",
-            holder=holder,
-        ) from error
-    await connection.execute(text("SELECT set_config('lock_timeout', '0', false)"))
-
-
-# A bigint key shows in pg_locks as two halves (PostgreSQL, "pg_locks").
-_HOLDER = """
-SELECT format('%s from %s since %s (server process %s)', coalesce(nullif(a.application_name, ''), 'unnamed'),
-              coalesce(host(a.client_addr), 'the server itself'), a.backend_start, a.pid)
-FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-  AND (l.classid::bigint << 32 | l.objid::bigint) = :key
-  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-"""
+    await acquire(connection, Key(LOCK_KEY, "database", shared=True), timeout_seconds)
+    await acquire(connection, Key(migration.lock_key, f"migration {migration.name!r}"), timeout_seconds)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import ledger, loads
+from migrator import claims, ledger, loads
 from migrator.errors import RowsInTheWay
 from migrator.glances import AT_ONCE, glance, some
 from migrator.loads import Loaded
@@ -34,7 +34,6 @@ async def reset(run: RunLedger, *, force: bool) -> int:
     async with run.target.transaction() as connection:
         if not await ledger.exists(connection):
             return 0
-        await ledger.create(connection)
         await run.take_over(connection)
         loaded = await loads.loaded(connection, run.migration)
         present = await own_rows(connection, list(loaded))
@@ -52,6 +51,8 @@ async def reset(run: RunLedger, *, force: bool) -> int:
             async with silenced(connection, names):  # a trigger may be set off by TRUNCATE, too
                 await connection.exec_driver_sql(f"TRUNCATE {listed}")
             await loads.forget(connection, run.migration, names)
+    async with run.transaction() as connection:
+        await claims.release(connection, run.migration)
     return len(present)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
-from migrator import catalog, ledger, loads
+from migrator import catalog, claims, ledger, loads, neighbours, registry
 from migrator.contents import SourceDatabase
 from migrator.errors import ConfigurationError, TargetRefused
 from migrator.row_security import refuse_forced
@@ -23,7 +23,7 @@ from migrator.run_ledger import RunLedger
 from migrator.seeds import seeds_in
 from migrator.settings import Settings
 from migrator.source import Source
-from migrator.target import LEDGER_SCHEMA, Target
+from migrator.target import Target
 
 if TYPE_CHECKING:
     from migrator.alembic_runner import AlembicProject
@@ -37,12 +37,12 @@ async def schema(
     """
     Make the target's tables in the way that ``settings.schema_mode`` names, and return what is worth knowing of it.
 
-    Into a database that had no tables, migrations may put rows of their own; the ledger learns how many, so that they
+    Into a schema that had no tables, migrations may put rows of their own; the ledger learns how many, so that they
     can give way to the source's. Raises ConfigurationError and TargetRefused; what the migrations raise passes through.
     Raises GaveUp if another run has taken over.
     """
     notes: tuple[str, ...] = ()
-    empty = await _began_empty(run)
+    empty = await _began_empty(run, settings.target_schema)
     match settings.schema_mode:
         case "alembic":
             await _by_alembic(contents, target, alembic_project(settings))
@@ -117,7 +117,7 @@ async def _by_source(
     """
     Make tables after the source's where there are none yet, and return what they do without, a line each.
 
-    Raises TargetRefused for what they would be without and nobody has named.
+    Raises TargetRefused for what they would be without and nobody has named, and for tables of another migration.
     """
     from migrator.making import blueprint, make_tables  # noqa: PLC0415 - not loaded where nobody asks for it
     from migrator.plan import computed_alike, without_rows_of_their_own  # noqa: PLC0415
@@ -128,6 +128,8 @@ async def _by_source(
     async with target.connect() as connection:
         schema_name = await target.schema_of_application(connection, settings.target_schema)
     wanted = await blueprint(source, contents.tables, schema_name, rules)
+    async with target.connect() as connection:
+        claims.refuse_those_of_others(await claims.of_others(connection, run.migration, list(wanted.tables)))
     return tuple(f"WARNING: {one.line()}" for one in await make_tables(run, wanted, rules))
 
 
@@ -143,31 +145,32 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-async def _began_empty(run: RunLedger) -> bool:
+async def _began_empty(run: RunLedger, wanted: str | None) -> bool:
     """
-    Return whether the database had no tables when this migration began, and remember it.
+    Return whether the schema had no tables when this migration began, but those of others, and remember it.
 
     The ledger keeps the first answer: a later run must not mistake the tables of an earlier one for somebody's.
     """
     async with run.target.transaction() as connection:
         known = await ledger.recall(connection, run.migration, "began_empty")
         if known is None:
-            known = not await connection.scalar(text(_ANY_TABLE), {"ledger": LEDGER_SCHEMA})
+            others = [table.quoted for table in await claims.of_others(connection, run.migration)]
+            known = not await connection.scalar(text(_ANY_TABLE), {"schema": wanted, "others": others})
             await ledger.remember(connection, run.migration, "began_empty", known)
     return bool(known)
 
 
 async def _remember_seeded(run: RunLedger, wanted: str | None) -> None:
-    """Write down, once, which rows the migrations put into a database that was empty."""
+    """Write down, once, which rows the migrations put into a schema that was empty."""
     async with run.transaction() as connection:
         if await ledger.recall(connection, run.migration, "seeded"):
             return
         schema_name = await run.target.schema_of_application(connection, wanted)
         tables = (await run.target.describe(connection, schema_name)).tables
         await refuse_forced(connection, [table.name for table in tables])
-        await loads.write_seeded(
-            connection, run.migration, await seeds_in(connection, [table.name for table in tables])
-        )
+        others = await claims.of_others(connection, run.migration)
+        seeds = await seeds_in(connection, [table.name for table in tables if table.name not in others])
+        await loads.write_seeded(connection, run.migration, seeds)
         await ledger.remember(connection, run.migration, "seeded", value=True)
 
 
@@ -176,16 +179,20 @@ async def _remember_catalog(run: RunLedger, wanted: str | None) -> None:
     async with run.transaction() as connection:
         known = await ledger.recall(connection, run.migration, "catalog") or {}
         parked = await ledger.still_parked(connection, run.migration)
+        theirs = await neighbours.taken_by_others(connection, run.migration)
         schema_name = await run.target.schema_of_application(connection, wanted)
         now = await catalog.describe(connection, schema_name)
         kept = await catalog.of_tables(connection, known, {entry.table for entry in parked})
-        await ledger.remember(connection, run.migration, "catalog", kept | now)
+        await registry.settle_schema(connection, run.migration, schema_name)
+        await ledger.remember(connection, run.migration, "catalog", theirs | kept | now)
 
 
 _ANY_TABLE = """
 SELECT EXISTS (
     SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', :ledger)
+    WHERE c.relkind IN ('r', 'p') AND n.nspname = coalesce(:schema, current_schema())
+      AND c.oid NOT IN (
+          SELECT to_regclass(name) FROM unnest(CAST(:others AS text[])) AS name WHERE to_regclass(name) IS NOT NULL)
       AND NOT EXISTS (
           SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 )

@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 import structlog
 
-from migrator import carried, catalog, ledger, loads
+from migrator import carried, catalog, ledger, loads, neighbours
 from migrator.blocking import Blocking, blocking_crew
 from migrator.bounds import Bounds
 from migrator.comparison import Comparison, Shape
@@ -166,8 +166,9 @@ async def _beside_rows(target: Target, plan: Plan, marks: Marks, run: RunLedger 
         behind = await catalog.sequences_behind(connection, [table.name for table in plan.tables], marks)
         found = [str(sequence) for sequence in behind]
         before = await ledger.recall(connection, run.migration, "catalog") if run else None
-        if before is not None:
-            found += catalog.changes(before, await catalog.describe(connection, plan.schema))
+        if run and before is not None:
+            after = await catalog.describe(connection, plan.schema)
+            found += await neighbours.changes(connection, run.migration, before, after)
     for line in found:
         log.error(Event.SCHEMA_DIFFERS, what=line)
     return found

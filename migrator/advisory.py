@@ -1,0 +1,71 @@
+"""Advisory locks of the target: waited for as long as allowed, and whoever holds one is named."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.errors import GaveUp
+from migrator.events import Event
+from migrator.target import Target
+
+log = structlog.get_logger()
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An advisory lock: its number, what it is of, and whether several may hold it together."""
+
+    number: int
+    of: str
+    shared: bool = False
+
+
+@asynccontextmanager
+async def holding(target: Target, wanted: Key, timeout_seconds: float) -> AsyncIterator[None]:
+    """Hold a lock while the block runs, in a session of its own; waits and raises as ``acquire`` does."""
+    async with target.autocommit() as connection:
+        await acquire(connection, wanted, timeout_seconds)
+        yield
+
+
+async def acquire(connection: AsyncConnection, wanted: Key, timeout_seconds: float) -> None:
+    """
+    Take a lock, which the session holds until it ends (PostgreSQL, "Advisory Locks").
+
+    Waits at most the timeout for another job; raises GaveUp naming who holds it.
+    """
+    key, mode = {"key": wanted.number}, "_shared" if wanted.shared else ""
+    if await connection.scalar(text(f"SELECT pg_try_advisory_lock{mode}(:key)"), key):
+        return
+    log.info(Event.LOCK_WAITING, holder=await connection.scalar(text(_HOLDER), key), of=wanted.of)
+    limit = f"{max(1, round(timeout_seconds * 1000))}ms"
+    await connection.execute(text("SELECT set_config('lock_timeout', :limit, false)"), {"limit": limit})
+    try:
+        await connection.execute(text(f"SELECT pg_advisory_lock{mode}(:key)"), key)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        holder = await connection.scalar(text(_HOLDER), key)
+        raise GaveUp(
+            f"another job holds the lock of the {wanted.of}: {holder or 'it has just gone'}",
+            next_step="wait for it to end and run again; `migrator status` shows how far it is",
+            holder=holder,
+        ) from error
+    await connection.execute(text("SELECT set_config('lock_timeout', '0', false)"))
+
+
+# A bigint key shows in pg_locks as two halves (PostgreSQL, "pg_locks").
+_HOLDER = """
+SELECT format('%s from %s since %s (server process %s)', coalesce(nullif(a.application_name, ''), 'unnamed'),
+              coalesce(host(a.client_addr), 'the server itself'), a.backend_start, a.pid)
+FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+  AND (l.classid::bigint << 32 | l.objid::bigint) = :key
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""

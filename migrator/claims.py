@@ -1,0 +1,106 @@
+"""
+Which migration a target table belongs to: one that another migration has is neither loaded nor emptied.
+
+A table is claimed before its first key is taken away, so that two jobs that begin together can't both do so.
+"""
+
+from collections.abc import Collection, Sequence
+from shlex import quote
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.errors import TargetRefused
+from migrator.migration import Migration
+from migrator.names import TableName
+from migrator.run_ledger import RunLedger
+
+_SHOWN = 5
+"""Tables that a message names."""
+
+
+async def claim(run: RunLedger, tables: Collection[TableName]) -> None:
+    """
+    Write down that the tables are this migration's, and give up those that it no longer plans and has never begun.
+
+    Raises TargetRefused if another migration has some of them; then none is claimed. Raises GaveUp if another run has
+    taken over.
+    """
+    ordered = sorted(tables)  # two that claim the same ones would deadlock otherwise
+    bound = {"migration": run.migration.name, **_names(ordered)}
+    async with run.transaction() as connection:
+        await connection.execute(text(_CLAIM), bound)
+        refuse_those_of_others(await of_others(connection, run.migration, ordered))
+        await connection.execute(text(_GIVE_UP), bound)
+
+
+async def of_others(
+    connection: AsyncConnection, migration: Migration, tables: Sequence[TableName] | None = None
+) -> dict[TableName, str]:
+    """Return the tables that other migrations have, each with the name of its migration; of ``tables``, if given."""
+    bound = {"migration": migration.name, "all": tables is None, **_names(tables or ())}
+    found = await connection.execute(text(_OF_OTHERS), bound)
+    return {TableName(row.schema_name, row.table_name): row.migration for row in found}
+
+
+def refuse_those_of_others(found: dict[TableName, str]) -> None:
+    """Raise TargetRefused if there are such tables."""
+    if not found:
+        return
+    listed = [f"{table} (of {owner!r})" for table, owner in sorted(found.items())]
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    owner = min(found.values())
+    raise TargetRefused(
+        f"tables of the target belong to another migration: {', '.join(listed[:_SHOWN])}{more}",
+        next_step="Fill a schema of its own (--target-schema), leave these tables out (--exclude), or take the other "
+        f"migration back with `migrator reset --migration {quote(owner)}`.",
+        tables={str(table): other for table, other in found.items()},
+    )
+
+
+async def release(connection: AsyncConnection, migration: Migration) -> None:
+    """Forget what the migration has claimed."""
+    await connection.execute(
+        text("DELETE FROM migrator.claims WHERE migration = :migration"), {"migration": migration.name}
+    )
+
+
+def _names(tables: Collection[TableName]) -> dict[str, list[str]]:
+    return {"schemas": [table.schema for table in tables], "names": [table.name for table in tables]}
+
+
+_TABLES = "unnest(CAST(:schemas AS text[]), CAST(:names AS text[])) AS t (schema_name, table_name)"
+
+_CLAIM = f"""
+INSERT INTO migrator.claims (migration, schema_name, table_name)
+SELECT CAST(:migration AS text), t.schema_name, t.table_name FROM {_TABLES}
+ON CONFLICT DO NOTHING
+"""
+
+# A line about rows counts too: it is older than claims are.
+_OF_OTHERS = f"""
+SELECT DISTINCT ON (o.schema_name, o.table_name) o.schema_name, o.table_name, o.migration
+FROM (
+    SELECT schema_name, table_name, migration FROM migrator.claims
+    UNION SELECT schema_name, table_name, migration FROM migrator.tables
+    UNION SELECT schema_name, table_name, migration FROM migrator.chunks
+    UNION SELECT schema_name, table_name, migration FROM migrator.parked
+    WHERE restored_at IS NULL AND kind <> 'foreign key'
+) o
+WHERE o.migration <> :migration
+  AND (CAST(:all AS boolean) OR (o.schema_name, o.table_name) IN (SELECT t.schema_name, t.table_name FROM {_TABLES}))
+ORDER BY o.schema_name, o.table_name, o.migration
+"""
+
+_GIVE_UP = f"""
+DELETE FROM migrator.claims c
+WHERE c.migration = :migration
+  AND NOT EXISTS (SELECT FROM {_TABLES} WHERE (t.schema_name, t.table_name) = (c.schema_name, c.table_name))
+  AND NOT EXISTS (
+      SELECT FROM (
+          SELECT migration, schema_name, table_name FROM migrator.tables
+          UNION ALL SELECT migration, schema_name, table_name FROM migrator.chunks
+          UNION ALL SELECT migration, schema_name, table_name FROM migrator.parked WHERE restored_at IS NULL
+      ) l
+      WHERE (l.migration, l.schema_name, l.table_name) = (c.migration, c.schema_name, c.table_name))
+"""
