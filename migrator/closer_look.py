@@ -62,7 +62,7 @@ def change(table: TablePlan, column: ColumnPlan, rows: int) -> Change:
 
 
 def _refusals(column: ColumnPlan) -> tuple[Refusal, ...]:
-    refusals = column.carrier.refusals(column.source_expression, column.target)
+    refusals = column.refusals
     if column.target.not_null:
         refusals += (Refusal(f"{column.source_expression} IS NULL", "is missing and the target's column is NOT NULL"),)
     return refusals

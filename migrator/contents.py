@@ -50,6 +50,8 @@ class SourceColumn:
     """Whether its collation is NOCASE, or another that takes a and A for one letter."""
     missing: str = ""
     """The function that it is computed by and that only the application has: then it can't be read."""
+    utf16: bool = False
+    """Whether the file keeps its text in UTF-16 (SQLite, "PRAGMA encoding")."""
 
     @property
     def quoted(self) -> str:
@@ -134,6 +136,7 @@ async def describe(connection: AsyncConnection) -> SourceDatabase:
     for row in (await connection.execute(text(_COLUMNS))).all():
         columns[row.table_name].append(row)
     key_indexes = {row.name: row.key_index for row in (await connection.execute(text(_KEY_INDEXES))).all()}
+    utf16 = str(await connection.scalar(text("PRAGMA encoding"))).upper().startswith("UTF-16")
     tables: list[SourceTable] = []
     skipped: list[Skipped] = []
     virtual = {
@@ -145,7 +148,8 @@ async def describe(connection: AsyncConnection) -> SourceDatabase:
             skipped.append(await _virtual(connection, virtual[name]))
         elif reason is None:
             blind = await _ignoring_case(connection, name, columns[name]) if collates else set()
-            tables.append(_table(name, columns[name], blind, key_indexes[name] if without_rowid else None))
+            key_index = key_indexes[name] if without_rowid else None
+            tables.append(_table(name, columns[name], blind, key_index, utf16=utf16))
         elif reason:
             skipped.append(Skipped(name, reason))
     revisions = await _alembic_revisions(connection, {row[0] for row in listed})
@@ -199,9 +203,13 @@ async def _virtual(connection: AsyncConnection, table: VirtualTable) -> Skipped:
     return Skipped(table.name, f"a virtual table{told}", int(rows or 0))
 
 
-def _table(name: str, rows: Sequence[Row[Any]], blind: Container[str], key_index: str | None) -> SourceTable:
+def _table(
+    name: str, rows: Sequence[Row[Any]], blind: Container[str], key_index: str | None, *, utf16: bool
+) -> SourceTable:
     columns = tuple(
-        SourceColumn(row.name, row.type, bool(row.notnull), row.pk, row.hidden in _GENERATED, row.name in blind)
+        SourceColumn(
+            row.name, row.type, bool(row.notnull), row.pk, row.hidden in _GENERATED, row.name in blind, utf16=utf16
+        )
         for row in rows
     )
     taken = {column.name.lower() for column in columns}

@@ -9,6 +9,7 @@ from migrator.flaws import SEARCHED_BYTES, has_place, place_of_flaw
 from migrator.plan import ColumnPlan
 from migrator.remedies import remedy
 from migrator.scanning import Lane, ScanSession, StorageClass
+from migrator.utf8 import utf8_bytes
 
 _SHOWN_BYTES = 40
 _NO_KEY = "'?'"
@@ -89,9 +90,9 @@ def _examples(  # noqa: PLR0913, PLR0917 - what has the problem, and how it is s
     first = f"min({table.rowid}), " if each_once and table.rowid else ""
     rows = session.ask(
         # As hexadecimal digits, since what is wrong with the value may be its encoding.
-        f"SELECT {first}hex(substr(CAST({named} AS BLOB), 1, 200)) AS key, typeof({value}) AS storage, "
-        f"coalesce(octet_length({value}), 0) AS size, "
-        f"coalesce(hex(substr(CAST({value} AS BLOB), 1, {read_bytes})), '') AS head "
+        f"SELECT {first}hex(substr({utf8_bytes(named)}, 1, 200)) AS key, typeof({value}) AS storage, "
+        f"coalesce(octet_length({utf8_bytes(value)}), 0) AS size, "
+        f"coalesce(hex(substr({utf8_bytes(value)}, 1, {read_bytes})), '') AS head "
         f"FROM {table.origin} WHERE {condition}{each_once} LIMIT {showing.examples}"
     )
     prefix = ", ".join(key.name for key in table.key)

@@ -91,7 +91,7 @@ def _key(columns: Sequence[ColumnPlan]) -> _Key:
     kept = " || '|' || ".join(f"quote({equal_form(column)})" for column in columns if column not in folded)
     present = " AND ".join(f"{column.source_expression} IS NOT NULL" for column in columns)
     # What PostgreSQL's text can't hold has been refused already.
-    present += "".join(f" AND instr(CAST({column.source_expression} AS BLOB), x'00') = 0" for column in folded)
+    present += "".join(f" AND instr({column.source_expression}, char(0)) = 0" for column in folded)
     return _Key(tuple(folded), kept or "''", present)
 
 

@@ -17,6 +17,7 @@ from itertools import accumulate
 from migrator.names import quote_literal, quote_postgres
 from migrator.scanning import Lane, StorageClass
 from migrator.target import TargetColumn
+from migrator.utf8 import IS_UTF16
 
 _REMEMBERED = 10_000
 """Readings: many tables have columns of one name and type."""
@@ -94,8 +95,15 @@ def reading(pair: Pair) -> Reading:  # noqa: C901, PLR0911, PLR0912 - a table, r
         case "float4" | "float8":
             return _number(column, StorageClass.REAL, "bits({0})", f"{target}::float8", "bits({0})")
         case "bytea":
-            blob = (Lane(f"CAST({column} AS BLOB)", StorageClass.BLOB),)
-            return Reading(blob, "{0}", target, "{0}", shown_source=_DIGITS, shown_target=_DIGITS)
+            # Text has its bytes in UTF-8; of a file in UTF-16 it is DuckDB that makes them, and not the copier's SQL.
+            translated = f"{IS_UTF16} AND typeof({column}) = 'text'"
+            blob = (
+                Lane(f"CASE WHEN NOT ({translated}) THEN CAST({column} AS BLOB) END", StorageClass.BLOB),
+                Lane(f"CASE WHEN {translated} THEN {column} END", StorageClass.TEXT),
+            )
+            bytes_of = "coalesce({0}, encode({1}))"
+            shown = _DIGITS.format(bytes_of)
+            return Reading(blob, bytes_of, target, "{0}", shown_source=shown, shown_target=_DIGITS)
         case "uuid":
             digits = f"CASE typeof({column}) WHEN 'blob' THEN hex({column}) ELSE CAST({column} AS TEXT) END"
             lanes = (Lane(digits, StorageClass.TEXT),)
@@ -139,7 +147,7 @@ def quick_reading(pair: Pair) -> Reading:  # noqa: PLR0911 - a table, read from 
             double = _one(column, StorageClass.REAL)
             return replace(usual, lanes=double, from_source="bits({0})", from_target="bits({0})")
         case "bytea":
-            return replace(usual, lanes=_one(column, StorageClass.BLOB))
+            return replace(usual, lanes=_one(column, StorageClass.BLOB), from_source="{0}")
         case "uuid":
             return replace(usual, lanes=text, from_source="uuid_text({0})", from_target="{0}")
         case "numeric" if 0 <= (target.scale or 0) <= (target.precision or _MANY) <= _DIGITS_OF_A_DOUBLE:

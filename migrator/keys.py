@@ -17,6 +17,7 @@ from migrator.contents import Affinity
 from migrator.names import TableName
 from migrator.plan import ColumnPlan, TablePlan
 from migrator.scanning import ScanSession
+from migrator.utf8 import utf8_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ def equal_form(column: ColumnPlan) -> str:  # noqa: PLR0911 - a table, read from
         case "uuid":
             return f"CASE typeof({expression}) WHEN 'blob' THEN {expression} ELSE unhex({expression}, '-') END"
         case "bytea":
-            return f"CAST({expression} AS BLOB) COLLATE BINARY"
+            return f"{utf8_bytes(expression)} COLLATE BINARY"
         case "timestamp" | "timestamptz" | "time" if not column.rule.timezone:
             return _moment(expression)
         case "text" | "varchar" | "name":

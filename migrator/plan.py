@@ -13,9 +13,10 @@ from migrator.forms import Pair
 from migrator.names import TableName, nearest, partner
 from migrator.rewriting import check_meaning, rewritten
 from migrator.rules import NO_RULE, ColumnRule, Rules
-from migrator.scanning import Lane
+from migrator.scanning import Lane, StorageClass
 from migrator.target import CopyForm, TargetColumn, TargetDatabase, TargetTable
-from migrator.types import Family, family_of
+from migrator.types import Family, Refusal, family_of
+from migrator.utf8 import is_broken_utf16
 
 NO_RULES = Rules()
 
@@ -68,6 +69,14 @@ class ColumnPlan:
     def lanes(self) -> tuple[Lane, ...]:
         """How the scan reads it."""
         return self.carrier.lanes(self.source_expression, self.target)
+
+    @cached_property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """What can't be carried, as conditions in SQLite's SQL."""
+        refusals = self.carrier.refusals(self.source_expression, self.target)
+        if not self.source.utf16 or not {StorageClass.TEXT, StorageClass.BLOB} & {lane.storage for lane in self.lanes}:
+            return refusals
+        return (*refusals, Refusal(is_broken_utf16(self.source_expression), "is not valid UTF-16"))
 
     @cached_property
     def plainly(self) -> "ColumnPlan":

@@ -92,7 +92,7 @@ class Size:
 
 def size_of(session: ScanSession, table: SourceTable, batch_bytes: int) -> Size:
     """Return the size of a table of the source, which SQLite adds up. Blocks; raises SourceUnreadable."""
-    width = added_up([f"coalesce(octet_length({column.quoted}), 0)" for column in table.columns])
+    width = added_up([f"coalesce(octet_length({column.quoted}), 0)" for column in table.columns if not column.missing])
     questions = ["count(*)", f"CAST(sum({width}) AS INTEGER)", f"max({width})"]
     rows, size, widest = answers(session, table, questions)
     return Size(Profile(TableName("main", table.name), rows, size or 0, widest or 0), batch_bytes)

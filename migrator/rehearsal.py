@@ -178,11 +178,7 @@ class _Look:
 
 
 def _guards(table: TablePlan) -> Iterator[Lane]:
-    hidden = [
-        f"({refusal.condition})"
-        for column in table.compared
-        for refusal in column.carrier.refusals(column.source_expression, column.target)
-    ]
+    hidden = [f"({refusal.condition})" for column in table.compared for refusal in column.refusals]
     for start in range(0, len(hidden), _IN_ONE_GUARD):
         yield Lane(" OR ".join(hidden[start : start + _IN_ONE_GUARD]), StorageClass.INTEGER)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from migrator.errors import ConfigurationError
 from migrator.rules import NO_RULE, ColumnRule, Stored
 from migrator.target import TargetColumn
+from migrator.utf8 import IS_UTF16
 
 MOMENTS = frozenset({"date", "timestamp", "timestamptz"})
 TEXTS = frozenset({"text", "varchar", "bpchar", "citext", "name", "json", "jsonb"})
@@ -162,12 +163,16 @@ def _nul_bytes(_rule: ColumnRule, _column: TargetColumn) -> str:
         "FROM piece WHERE instr(rest, x'00')) "
         "SELECT CAST(done || rest AS TEXT) FROM piece WHERE NOT instr(rest, x'00'))"
     )
-    return f"CASE WHEN typeof(given) = 'text' AND NOT {_NO_NUL} THEN {stripped} ELSE given END"
+    # In UTF-16 no byte is a character. JSON writes NUL as an escape, and once no other begins with \\ it is that alone.
+    without_pairs = r"replace(json_quote(given), '\\', '\u005c')"
+    in_utf16 = rf"json_extract(replace({without_pairs}, '\u0000', ''), '$')"
+    found = f"iif({IS_UTF16}, {in_utf16}, {stripped})"
+    return f"CASE WHEN typeof(given) = 'text' AND NOT {_NO_NUL} THEN {found} ELSE given END"
 
 
 _BEYOND_ASCII = "'*[^' || char(1) || '-' || char(127) || ']*'"
 # Functions of text stop at a NUL, so that what comes after it would be lost: such values are left as they are.
-_NO_NUL = "(instr(CAST(given AS BLOB), x'00') = 0)"
+_NO_NUL = "(instr(given, char(0)) = 0)"
 
 
 def _invalid_utf8(rule: ColumnRule, _column: TargetColumn) -> str:
@@ -188,7 +193,7 @@ def _invalid_utf8(rule: ColumnRule, _column: TargetColumn) -> str:
         f"SELECT group_concat(char({digit.format(1)} * 16 + {digit.format(2)}), '') FROM walk)"
     )
     return (
-        f"CASE WHEN typeof(given) = 'text' AND given GLOB {_BEYOND_ASCII} AND {_NO_NUL} "
+        f"CASE WHEN NOT {IS_UTF16} AND typeof(given) = 'text' AND given GLOB {_BEYOND_ASCII} AND {_NO_NUL} "
         f"AND CAST({sound} AS BLOB) <> CAST(given AS BLOB) "
         f"THEN {latin if rule.invalid_utf8 == 'latin-1' else sound} ELSE given END"
     )

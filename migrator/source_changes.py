@@ -104,7 +104,7 @@ def _digest(session: ScanSession, recipe: Recipe, table: SourceTable, batch_byte
 
 
 def _rows(session: ScanSession, table: SourceTable) -> int:
-    [row] = session.ask(f"SELECT count(*) AS rows FROM {table.quoted} NOT INDEXED")
+    [row] = session.ask(f"SELECT count(*) AS rows FROM {table.origin}")
     return int(row["rows"])
 
 

@@ -5,6 +5,7 @@ import pgpq.encoders
 from migrator.scanning import StorageClass
 from migrator.target import TargetColumn
 from migrator.types.family import Family, Refusal, first, no_number, one_lane, stored_as
+from migrator.utf8 import IS_UTF16, utf8_bytes
 
 
 def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
@@ -15,7 +16,7 @@ def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
 BLOBS = Family(
     "blobs",
     frozenset({"bytea"}),
-    lanes=one_lane(StorageClass.BLOB, "CAST({} AS BLOB)"),
+    lanes=one_lane(StorageClass.BLOB, utf8_bytes("{0}")),
     refusals=refusals,
     convert=first,
     encoder=pgpq.encoders.BinaryEncoderBuilder,
@@ -23,7 +24,7 @@ BLOBS = Family(
         "blobs",
         frozenset(),
         # PostgreSQL, "bytea Hex Format". SQLite writes the digits, since Arrow has no such kernel.
-        lanes=one_lane(StorageClass.TEXT, "CASE WHEN {0} IS NOT NULL THEN '\\x' || hex(CAST({0} AS BLOB)) END"),
+        lanes=one_lane(StorageClass.TEXT, f"CASE WHEN {{0}} IS NOT NULL THEN '\\x' || hex({utf8_bytes('{0}')}) END"),
         refusals=refusals,
         convert=first,
         encoder=None,
@@ -31,7 +32,9 @@ BLOBS = Family(
     plain=Family(
         "blobs",
         frozenset(),
-        lanes=one_lane(StorageClass.BLOB),  # gives the bytes of text too
+        lanes=one_lane(
+            StorageClass.BLOB, f"iif({IS_UTF16}, {utf8_bytes('{0}')}, {{0}})"
+        ),  # gives the bytes of text too
         refusals=no_number,
         convert=first,
         encoder=pgpq.encoders.BinaryEncoderBuilder,

@@ -13,6 +13,13 @@ from migrator.types.family import Family, Refusal, Unfit, first, no_text, one_la
 
 _BYTES = 16
 _AS_BYTES = "CASE typeof({0}) WHEN 'blob' THEN {0} ELSE unhex({0}, '-') END"
+
+
+def _hidden(expression: str) -> str:
+    """Return a condition for text with a NUL in it; of text in UTF-16 the number of bytes doesn't tell."""
+    return f"octet_length({expression}) <> length({expression}) AND instr({expression}, char(0))"
+
+
 _NOT_BYTES = "x'00'"
 """What the plain reading makes of text that is no UUID: too short for one."""
 
@@ -25,9 +32,9 @@ def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
             "is a number: already damaged in the source, where SQLite takes a type like UUID for numeric",
         ),
         Refusal(
-            # Functions of text stop at a NUL: what hides behind it shows in the number of bytes.
+            # Functions of text stop at a NUL: what hides behind it is looked for.
             f"typeof({expression}) = 'text' AND (coalesce(length(unhex({expression}, '-')), 0) <> {_BYTES} "
-            f"OR octet_length({expression}) <> length({expression}))",
+            f"OR ({_hidden(expression)}))",
             "is not 32 hexadecimal digits",
         ),
         Refusal(f"typeof({expression}) = 'blob' AND length({expression}) <> {_BYTES}", "is not 16 bytes"),
@@ -36,7 +43,7 @@ def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
 
 def refusals_plain(expression: str, column: TargetColumn) -> tuple[Refusal, ...]:
     """Refuse what isn't stored as text, and text with something behind a NUL, where SQLite's functions stop."""
-    hidden = Refusal(f"octet_length({expression}) <> length({expression})", "is not 32 hexadecimal digits")
+    hidden = Refusal(_hidden(expression), "is not 32 hexadecimal digits")
     return (*no_text(expression, column), hidden)
 
 
