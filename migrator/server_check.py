@@ -6,7 +6,7 @@ have none. The columns that the rest is about are shown to PostgreSQL (``trial_l
 """
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -23,6 +23,7 @@ from migrator.names import TableName
 from migrator.plan import ColumnPlan, Plan, TablePlan
 from migrator.rules import ColumnRule
 from migrator.scanning import ScanSession
+from migrator.simple_checks import broken_when
 from migrator.target import Target, TargetColumn
 from migrator.trial_load import Offence, UntriedError, try_rows
 from migrator.trial_table import ROW, Trial
@@ -88,8 +89,7 @@ async def refused_by_server(
         log.warning(
             Event.CONSTRAINT_UNTRIED, table=str(table.name), constraints=list(judged.unstable), reason=_UNSTABLE
         )
-    trials = await asyncio.to_thread(reading.do, _trials, bench, table, profile, frozenset(known))
-    findings: list[Finding] = []
+    findings, trials = await asyncio.to_thread(reading.do, _looked_at, bench, table, profile, frozenset(known))
     for trial in trials:
         try:
             offences = await try_rows(bench.target, reading, trial)
@@ -107,20 +107,50 @@ _UNSTABLE = "it calls a function that isn't immutable, whose answer may be anoth
 # Which trials there are -------------------------------------------------------------------------------------------
 
 
-def _trials(
+def _looked_at(
     session: ScanSession, bench: Bench, table: TablePlan, profile: Profile, known: frozenset[str]
-) -> list[Trial]:
-    if not profile.rows:
-        return []
+) -> tuple[list[Finding], list[Trial]]:
+    """Return what SQLite can say, and what has to be tried at the server."""
     judged = bench.judged.get(table.name, Judged())
     plain = table.plain if profile.plain else table
     fed = {column.target.name: column for column in plain.columns if column.source.name not in known}
     lost = {column.target.name for column in table.compared if column.source.name in known}
     matter = [one for one in judged.constraints if _matters(one, bench, lost)]
+    if not profile.rows:
+        matter = [one for one in matter if one.kind is Kind.REFERENCING]
+    parts = {one.relation for one in judged.partitions}
     if judged.key and not any(one.kind is Kind.PARTITION for one in matter):  # its key has been refused
-        parts = {one.relation for one in judged.partitions}
         judged = replace(judged, key=None, partitions=())
         matter = [one for one in matter if one.relation not in parts]
+    simple = {
+        one: broken
+        for one in matter
+        if one.kind is Kind.CHECK and one.relation not in parts and (broken := broken_when(one.definition, fed))
+    }
+    tell = Teller(session, table.source, bench.showing)
+    counts = hits(session, table, list(simple.values())) if simple else []
+    findings = [
+        tell(_column(table, breach), rows, _reason(table, breach, bench), broken)
+        for (one, broken), rows in zip(simple.items(), counts, strict=True)
+        if rows and (breach := Offence(one, None, "violates check constraint"))
+    ]
+    left = [one for one in matter if one not in simple]
+    return findings, _trials(session, bench, _Shown(plain, profile, judged, fed), left)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A table as it would be shown to the server."""
+
+    table: TablePlan
+    profile: Profile
+    judged: Judged
+    fed: Mapping[str, ColumnPlan]
+    """Its columns whose values can all be sent, by the target's names."""
+
+
+def _trials(session: ScanSession, bench: Bench, one_table: _Shown, matter: list[Constraint]) -> list[Trial]:
+    table, profile, fed = one_table.table, one_table.profile, one_table.fed
 
     def trial(constraints: Sequence[Constraint], where: str) -> Iterator[Trial]:
         routed = [one for one in matter if one.kind is Kind.PARTITION and one not in constraints]
@@ -128,8 +158,8 @@ def _trials(
         names = {name for one in all_of for name in one.columns}
         columns = tuple(column for name, column in fed.items() if name in names)
         if columns:
-            shown = replace(plain, columns=(*columns, _row_column(plain)), computed=())
-            yield Trial(shown, profile, judged, all_of, where, bench.batch_bytes, _MOST_NAMED)
+            shown = replace(table, columns=(*columns, _row_column(table)), computed=())
+            yield Trial(shown, profile, one_table.judged, all_of, where, bench.batch_bytes, _MOST_NAMED)
 
     trials = list(trial(full, "")) if (full := [one for one in matter if one.most_bytes is None]) else []
     matter.append(Constraint(Kind.ROW, "", "", "", tuple(fed), _MOST_ROW_BYTES))
@@ -150,7 +180,7 @@ def _matters(one: Constraint, bench: Bench, lost: set[str]) -> bool:
     return not lost & set(one.columns)
 
 
-def _too_long(one: Constraint, fed: dict[str, ColumnPlan], profile: Profile) -> str | None:
+def _too_long(one: Constraint, fed: Mapping[str, ColumnPlan], profile: Profile) -> str | None:
     """Return a condition, in SQLite's SQL, for rows that may be too long for an index; None if there can't be any."""
     most = one.most_bytes or 0
     padding = sum(fed[name].target.length or 0 for name in one.columns if name in fed and _is_padded(fed[name].target))

@@ -293,7 +293,7 @@ async def test_an_encoding_that_lacks_a_character(
 async def test_what_cannot_be_tried_is_said(move: MakeMove, database: Database, make_sqlite: MakeSqlite) -> None:
     """Without a temporary table there is a warning, and the copy names row and constraint."""
     make_sqlite(ID_V, {"t": [(1, 5), (2, 50)]})
-    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v int CONSTRAINT small CHECK (v < 10))")
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v int CONSTRAINT small CHECK (v + 1 < 11))")
     await database.execute(f'REVOKE TEMPORARY ON DATABASE "{database.name}" FROM PUBLIC', as_admin=True)
     await database.execute(f'REVOKE TEMPORARY ON DATABASE "{database.name}" FROM "{database.role}"', as_admin=True)
     with capture_logs() as events:
@@ -324,7 +324,7 @@ async def test_many_rows_are_not_tried_one_by_one(move: MakeMove, database: Data
     """After enough rows a constraint has had its turn: the number is a least one, and the next gets all rows."""
     make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, v, w)", {"t": [(n, n, n) for n in range(3000)]})
     await database.execute(
-        "CREATE TABLE t (id int PRIMARY KEY, v int CONSTRAINT a CHECK (v < 100), w int CONSTRAINT b CHECK (w <> 2999))"
+        "CREATE TABLE t (id int PRIMARY KEY, v int CONSTRAINT a CHECK (v + 0 < 100), w int CONSTRAINT b CHECK (w + 0 <> 2999))"
     )
     found = (await move().check()).findings
     assert {(one.column, one.rows, one.at_least) for one in found} == {("v", 1000, True), ("w", 1, False)}
