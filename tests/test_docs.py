@@ -381,3 +381,15 @@ def test_every_command_of_the_guide_runs(own_server: EmbeddedServer, checkout: P
     with dbapi.connect(own_server.url("dryad")) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT (SELECT count(*) FROM dryad.users), to_regnamespace('migrator') IS NULL")
         assert cursor.fetchall() == [(users, True)]
+
+
+def test_every_way_to_end_with_0_has_a_test_that_exists() -> None:
+    """The table names a test for each, every command has a line, and no name has outlived its test."""
+    page = read(ROOT / "docs" / "exit-codes.md")
+    _, _, section = page.partition("## Every way to end with 0\n")
+    lines = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("| `")]
+    named = {line: re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", line) for line in lines}
+    assert all(named.values()), [line for line, tests in named.items() if not tests]
+    for path, test in {one for tests in named.values() for one in tests}:
+        assert re.search(rf"^(?:async )?def {test}\(", read(ROOT / path), re.MULTILINE), f"{path}::{test}"
+    assert set(COMMANDS) == set(re.findall(r"^\| `(\w+)", section.partition("\n## ")[0], re.MULTILINE))
