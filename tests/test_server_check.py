@@ -324,7 +324,8 @@ async def test_many_rows_are_not_tried_one_by_one(move: MakeMove, database: Data
     """After enough rows a constraint has had its turn: the number is a least one, and the next gets all rows."""
     make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, v, w)", {"t": [(n, n, n) for n in range(3000)]})
     await database.execute(
-        "CREATE TABLE t (id int PRIMARY KEY, v int CONSTRAINT a CHECK (v + 0 < 100), w int CONSTRAINT b CHECK (w + 0 <> 2999))"
+        "CREATE TABLE t (id int PRIMARY KEY, v int CONSTRAINT a CHECK (v + 0 < 100), "
+        "w int CONSTRAINT b CHECK (w + 0 <> 2999))"
     )
     found = (await move().check()).findings
     assert {(one.column, one.rows, one.at_least) for one in found} == {("v", 1000, True), ("w", 1, False)}
