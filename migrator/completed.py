@@ -109,14 +109,19 @@ async def _look_at_source(settings: Settings, run: RunLedger, migrated: _Migrate
     if obstacles.source:
         return [unseen("the source", obstacles.source)]
     try:
-        if not migrated.source.stamp_differences(stamp(settings.source_path)):
+        # An earlier version kept sizes and counters alone, which another file may share.
+        told_apart = migrated.source.file is not None
+        if told_apart and not migrated.source.stamp_differences(stamp(settings.source_path)):
             return []
         origin, words, tables = await _changes(settings, migrated)
     except (SourceUnreadable, OSError) as error:
         return [unseen("the source", error)]
     if not words:
+        if not told_apart:
+            await _refuse_another(run, origin, certain=True)
+            await history.remember_source(run, origin.fingerprint)
         return []
-    if settings.if_source_changed == "ignore" or tables:
+    if settings.if_source_changed == "ignore" or tables or not migrated.tables:
         await _refuse_another(run, origin, certain=settings.if_source_changed != "ignore")
     log.warning(Event.SOURCE_CHANGED, changes=words)
     if settings.if_source_changed == "ignore":
@@ -137,7 +142,7 @@ async def _look_at_source(settings: Settings, run: RunLedger, migrated: _Migrate
 
 
 async def _refuse_another(run: RunLedger, origin: SourceIdentity, *, certain: bool) -> None:
-    """Raise TargetRefused if the source is another one; unless its rows ``certain``-ly differ, only by its tables."""
+    """Raise TargetRefused if the source is another one; by its tables alone unless it is ``certain``."""
     async with run.target.connect() as connection:
         known = await identity.recall(connection, run.migration)
     if known is not None and identity.is_another(known, origin, certain=certain):
