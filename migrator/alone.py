@@ -17,9 +17,10 @@ from migrator.batches import scan
 from migrator.contents import SourceColumn, SourceTable
 from migrator.errors import SourceUnreadable
 from migrator.events import Event
-from migrator.findings import Finding, Profile
+from migrator.findings import Finding
 from migrator.names import TableName
 from migrator.scanning import Lane, ScanSession, StorageClass
+from migrator.size import Profile
 from migrator.survey import Survey
 
 log = structlog.get_logger()

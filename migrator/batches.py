@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from migrator.contents import SourceTable
-from migrator.findings import Profile
 from migrator.scanning import Lane, ScanSession
+from migrator.size import Profile
 
 MOST_ROWS = 65_536
 """Per batch, however narrow: more gained nothing and made the first rows arrive later."""

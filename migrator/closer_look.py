@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from migrator.aggregates import answers
 from migrator.examples import Teller, is_row, key_lane
-from migrator.findings import Change, Finding, Profile
+from migrator.findings import Change, Finding
 from migrator.judge import Judge
 from migrator.plan import ColumnPlan, TablePlan
 from migrator.scanning import ScanSession
+from migrator.size import Profile
 from migrator.trial import ROWS_NAMED, Blamed, blame
 from migrator.types import Refusal
 

@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 from migrator.address import TargetAddress
 from migrator.batches import scan
 from migrator.contents import SourceTable
-from migrator.findings import Profile
 from migrator.forms import Pair, Reading, quick_reading, reading, source_side, target_side
 from migrator.json_keys import usual_keys
 from migrator.normal import NormalForms
 from migrator.pieces import WHOLE, Piece
 from migrator.reading import ReadingSession
 from migrator.scanning import Lane, ScanSession
+from migrator.size import Profile
 from migrator.target import TargetTable
 
 Shape = tuple[tuple[object, ...], ...]

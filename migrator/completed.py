@@ -14,6 +14,7 @@ import structlog
 
 from migrator import carried, history, identity, ledger
 from migrator.carried import Carried
+from migrator.decisions import terms_under
 from migrator.errors import MigratorError, SourceChanged, SourceUnreadable, TargetRefused
 from migrator.events import Event
 from migrator.identity import SourceIdentity, identity_of
@@ -94,7 +95,7 @@ def _refuse_other_settings(settings: Settings, migrated: _Migrated, rules: Rules
         other += [f"table {table} (excluded then, and not now)" for table in wanted]
         for one in migrated.tables.values():
             if not rules.of_table(one.terms.source).exclude:
-                other += one.terms.other_rules(one.terms.under(rules), but_excluded=True)
+                other += one.terms.other_rules(terms_under(one.terms, rules), but_excluded=True)
     if other:
         raise TargetRefused(
             f"this migration was completed under other settings: {'; '.join(other)}",

@@ -8,11 +8,11 @@ import pyarrow.compute as pc
 from migrator.batches import scan
 from migrator.encode import Encoder, encoder_for
 from migrator.errors import SourceUnreadable
-from migrator.findings import Profile
 from migrator.lots import with_their_like
 from migrator.pieces import WHOLE, Piece
 from migrator.plan import TablePlan
 from migrator.scanning import MOST_TOGETHER, ScanSession
+from migrator.size import Profile
 from migrator.types import Unfit
 
 

@@ -1,9 +1,9 @@
 """How a large table is cut into pieces: so it keeps all hands busy, and a kill costs no more than those under way."""
 
 from migrator.contents import SourceTable
-from migrator.findings import Profile
 from migrator.pieces import WHOLE, Piece, key_of
 from migrator.scanning import ScanSession
+from migrator.size import Profile
 
 _A_HAND = 4
 """Pieces for each hand, where one table would have to be waited for: the last hand is done soon after the first."""

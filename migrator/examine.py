@@ -75,7 +75,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         )
     findings = [finding for one in surveys for finding in one.findings]
     failure = _refusal_of(findings) or (refusal(strangers) if strangers else None)
-    return CheckReport(tuple(one.profile for one in surveys), tuple(findings), plan.skipped, failure)
+    return CheckReport(tuple(surveys), tuple(findings), plan.skipped, failure)
 
 
 async def _check_alone(settings: Settings) -> CheckReport:
@@ -87,7 +87,7 @@ async def _check_alone(settings: Settings) -> CheckReport:
             lambda: look_at_source(source, contents.tables, jobs=settings.jobs, batch_bytes=settings.batch_bytes),
         )
     findings = tuple(finding for one in surveys for finding in one.findings)
-    return CheckReport(tuple(one.profile for one in surveys), findings, contents.skipped, against_target=False)
+    return CheckReport(tuple(surveys), findings, contents.skipped, against_target=False)
 
 
 async def verify(settings: Settings, progress: Progress) -> Report:

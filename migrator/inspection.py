@@ -18,7 +18,6 @@ from migrator.crew import Crew, all_of
 from migrator.cutting import cut, piece_bytes
 from migrator.digest import Digest
 from migrator.examples import Showing
-from migrator.findings import Profile
 from migrator.integrity import check_intact
 from migrator.judge import Judge
 from migrator.keys import Keys, keys_of
@@ -30,6 +29,7 @@ from migrator.progress import Progress
 from migrator.rehearsal import Part, Rehearsed, prepare, rehearse, rehearse_alike
 from migrator.scanning import ScanSession
 from migrator.server_check import bench_of, refused_by_server
+from migrator.size import Profile
 from migrator.source import Source
 from migrator.survey import Survey, measure, survey
 from migrator.target import Target

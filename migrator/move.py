@@ -6,7 +6,7 @@ been loaded.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
@@ -27,8 +27,8 @@ from migrator.both_ends import (
 )
 from migrator.claims import claim
 from migrator.contents import SourceDatabase
+from migrator.decisions import terms_of
 from migrator.explain import explain
-from migrator.findings import Profile
 from migrator.handover import Handover
 from migrator.identity import SourceIdentity
 from migrator.integrity import check_intact
@@ -73,7 +73,7 @@ async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     rules = Rules.load(settings.rules, settings.exclude)
     reading = Reading(source, contents, rules, settings.jobs, settings.batch_bytes)
     await step("history", lambda: go_on_with(run, reading, origin, settings.target_schema))
-    terms = {table.name: Terms.of(table, rules) for table in contents.tables}
+    terms = {table.name: terms_of(table, rules) for table in contents.tables}
     read = tables_to_read(settings, contents)
     async with _beside(check_intact(source, read)) as looking:
         looks = [looking]
@@ -98,7 +98,7 @@ async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     headline = "migrated: every value of every row is in the target"
     copied = await step("report", lambda: copied_of(target, run.migration))
     report = report_of(plan, verdicts, copied, run_book.runner, headline)
-    return replace(report, notes=made + _what_was_decided(plan, [survey.profile for survey in surveys.values()]))
+    return replace(report, notes=made + _what_was_decided(plan, surveys.values()))
 
 
 async def _make_schema(settings: Settings, source: Source, contents: SourceDatabase, run: RunLedger) -> tuple[str, ...]:
@@ -215,9 +215,8 @@ async def _beside(work: Coroutine[object, object, T]) -> AsyncIterator["asyncio.
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _what_was_decided(plan: Plan, profiles: Iterable[Profile]) -> tuple[str, ...]:
+def _what_was_decided(plan: Plan, surveys: Collection[Survey]) -> tuple[str, ...]:
     """Return what rules, and the one assumption, made of values, and what else is worth knowing, of loaded tables."""
-    profiles = list(profiles)
     in_utc = [
         f"{table.source.name}.{column.source.name}"
         for table in plan.tables
@@ -226,7 +225,7 @@ def _what_was_decided(plan: Plan, profiles: Iterable[Profile]) -> tuple[str, ...
     ]
     assumed = (f"text without an offset was read as UTC in: {', '.join(in_utc)}",) if in_utc else ()
     return (
-        *(change.line() for profile in profiles for change in profile.changes),
+        *(change.line() for survey in surveys for change in survey.changes),
         *assumed,
-        *(f"WARNING: {remark.line()}" for profile in profiles for remark in profile.remarks),
+        *(f"WARNING: {remark.line()}" for survey in surveys for remark in survey.remarks),
     )

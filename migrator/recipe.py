@@ -21,11 +21,11 @@ from migrator.carried import Recorded
 from migrator.comparison import Comparison, outspoken
 from migrator.contents import SourceTable
 from migrator.digest import Digest
-from migrator.findings import Profile
 from migrator.forms import MACROS, source_side
 from migrator.names import TableName
 from migrator.pieces import WHOLE, Piece
 from migrator.scanning import Lane, ScanSession, StorageClass
+from migrator.size import Profile
 
 
 @dataclass(frozen=True, slots=True)

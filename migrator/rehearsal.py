@@ -18,11 +18,11 @@ from migrator.batches import scan
 from migrator.comparison import Comparison, quickly
 from migrator.digest import Digest
 from migrator.errors import SourceUnreadable
-from migrator.findings import Profile
 from migrator.lots import with_their_like
 from migrator.pieces import WHOLE, Piece
 from migrator.plan import ColumnPlan, TablePlan
 from migrator.scanning import MOST_TOGETHER, Lane, ScanSession, StorageClass
+from migrator.size import Profile
 from migrator.types import Losses, Unfit
 
 Arrays = Mapping[Lane, pa.Array]

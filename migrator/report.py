@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -15,10 +15,13 @@ from rich.text import Text
 
 from migrator.contents import Skipped
 from migrator.errors import MigratorError, Mismatch
-from migrator.findings import Finding, Profile
+from migrator.findings import Finding
 from migrator.ledger import RunLine, StageLine
 from migrator.loads import CopiedTable
 from migrator.runner import StageTiming
+
+if TYPE_CHECKING:
+    from migrator.survey import Survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,7 @@ def _cell(value: str | None) -> str:
 class CheckReport:
     """The outcome of ``check``."""
 
-    profiles: tuple[Profile, ...]
+    surveys: "tuple[Survey, ...]"
     findings: tuple[Finding, ...]
     skipped: tuple[Skipped, ...]
     failure: MigratorError | None = field(default=None, compare=False)
@@ -162,9 +165,11 @@ class CheckReport:
 
     def to_json(self) -> dict[str, Any]:
         """Give the report for programs."""
-        tables = [{**asdict(profile), "table": str(profile.table)} for profile in self.profiles]
-        for table in tables:
-            del table["remarks"]  # they are among the findings
+        tables = [
+            asdict(survey.profile)
+            | {"table": str(survey.profile.table), "changes": [asdict(change) for change in survey.changes]}
+            for survey in self.surveys
+        ]
         return {
             "tables": tables,
             "findings": [finding.to_json() for finding in self.findings],
@@ -174,18 +179,18 @@ class CheckReport:
 
     def render(self, console: Console) -> None:
         """Print the report for people."""
-        rows = sum(profile.rows for profile in self.profiles)
-        size = decimal(sum(profile.bytes for profile in self.profiles))
+        rows = sum(survey.profile.rows for survey in self.surveys)
+        size = decimal(sum(survey.profile.bytes for survey in self.surveys))
         for skipped in self.skipped:
             console.print(f"not copied: {skipped.name} ({skipped.reason})", markup=False)
-        for change in (change for profile in self.profiles for change in profile.changes):
+        for change in (change for survey in self.surveys for change in survey.changes):
             console.print(change.line(), markup=False)
         for finding in self.findings:
             console.print(finding.line() if finding.refuses else f"worth knowing: {finding.line()}", markup=False)
             if finding.settled_by:
                 console.print(f"    settled by: {finding.settled_by}", markup=False)
         verdict = self._verdict()
-        console.print(f"{len(self.profiles)} tables, {rows:,} rows, {size}: {verdict}", style="bold", markup=False)
+        console.print(f"{len(self.surveys)} tables, {rows:,} rows, {size}: {verdict}", style="bold", markup=False)
 
     def _verdict(self) -> str:
         problems = sum(finding.refuses for finding in self.findings)

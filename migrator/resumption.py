@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import carried, identity, ledger, loads
 from migrator.carried import Carried
+from migrator.decisions import terms_under
 from migrator.errors import RowsInTheWay, SourceChanged, TargetRefused
 from migrator.events import Event
 from migrator.glances import glance, some
@@ -109,7 +110,7 @@ def _refuse_other_settings(
         if reading.rules.of_table(terms.source).exclude:
             other.append(f"table {terms.source} (excluded now)")
         else:
-            other += terms.other_rules(terms.under(reading.rules))
+            other += terms.other_rules(terms_under(terms, reading.rules))
     if other:
         raise TargetRefused(
             f"an earlier run has begun these under other settings: {'; '.join(other)}",

@@ -18,12 +18,13 @@ from migrator.closer_look import hits
 from migrator.constraints import Constraint, Judged, Kind, judged_of
 from migrator.events import Event
 from migrator.examples import Showing, Teller, is_row, key_lane
-from migrator.findings import Finding, Profile
+from migrator.findings import Finding
 from migrator.names import TableName
 from migrator.plan import ColumnPlan, Plan, TablePlan
 from migrator.rules import ColumnRule
 from migrator.scanning import ScanSession
 from migrator.simple_checks import broken_when
+from migrator.size import Profile
 from migrator.target import Target, TargetColumn
 from migrator.trial_load import Offence, UntriedError, try_rows
 from migrator.trial_table import ROW, Trial

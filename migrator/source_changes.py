@@ -15,12 +15,12 @@ from migrator.blocking import Blocking, ask, blocking_crew
 from migrator.carried import Carried
 from migrator.contents import SourceDatabase, SourceTable
 from migrator.crew import Crew, all_of
+from migrator.decisions import terms_of
 from migrator.errors import SourceUnreadable
 from migrator.recipe import Recipe, reader, size_of
 from migrator.rules import Rules
 from migrator.scanning import ScanSession
 from migrator.source import Source
-from migrator.terms import Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ async def _change(
     before = recorded.rows if recorded else None
     if table is None:
         return TableChange(terms.source, "the table is gone", before)
-    if columns := terms.other_columns(Terms.of(table, reading.rules)):
+    if columns := terms.other_columns(terms_of(table, reading.rules)):
         return TableChange(terms.source, ", ".join(columns), before, await ask(crew, _rows, table))
     if recorded is None or recorded.recipe["reader"] != reader():
         what = "the digest of what was brought is missing or of another version, so nobody can tell whether it changed"

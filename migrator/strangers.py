@@ -15,10 +15,10 @@ from migrator.comparison import Comparison
 from migrator.differences import Difference, Kind
 from migrator.errors import RowsInTheWay
 from migrator.examples import Showing
-from migrator.findings import Profile
 from migrator.names import TableName
 from migrator.plan import TablePlan
 from migrator.reading import ReadingSession
+from migrator.size import Profile
 from migrator.source import Source
 from migrator.target import Target
 

@@ -14,7 +14,7 @@ from migrator.aggregates import added_up, answers_of_each
 from migrator.closer_look import NOTHING, change, hits, look_closer
 from migrator.errors import ConfigurationError, SourceUnreadable
 from migrator.examples import Showing, Teller, is_row
-from migrator.findings import Change, Finding, Profile
+from migrator.findings import Change, Finding
 from migrator.folding import alike
 from migrator.judge import Judge
 from migrator.keys import Keys, breaches, unique_columns
@@ -25,6 +25,7 @@ from migrator.rehearsal import Rehearsed
 from migrator.remarks import remarks
 from migrator.rewriting import MOMENTS
 from migrator.scanning import ScanSession, StorageClass
+from migrator.size import Profile
 
 _FIXED_BYTES = 8
 
@@ -39,6 +40,13 @@ class Survey:
     """The quick pass, where the table came through it."""
     pieces: tuple[Piece, ...] = (WHOLE,)
     """In which it is read and brought."""
+    changes: tuple[Change, ...] = ()
+    """What rules make of its values."""
+
+    @property
+    def remarks(self) -> tuple[Finding, ...]:
+        """Return the findings that are worth knowing and refuse nothing."""
+        return tuple(finding for finding in self.findings if not finding.refuses)
 
     @property
     def is_whole(self) -> bool:
@@ -124,8 +132,8 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
         broken = [*_breaches(tell, tables, table, keys), *_folded(tell, table, keys, judge)] if profile.rows else []
         remarks = tuple(_remarks(tell, table))
         changes = (*_changes(session, table), *closer.changes)
-        noted = replace(profile, changes=changes, remarks=remarks, plain=rehearsed is not None)
-        return Survey(noted, (*closer.findings, *broken, *remarks), rehearsed)
+        noted = replace(profile, plain=rehearsed is not None)
+        return Survey(noted, (*closer.findings, *broken, *remarks), rehearsed, changes=changes)
 
 
 @contextmanager

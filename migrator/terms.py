@@ -4,9 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from migrator.contents import SourceTable
-from migrator.rules import Rules
-
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -20,21 +17,6 @@ class Terms:
     """What is decided about each column of which something is decided."""
     rename: str | None = None
 
-    @classmethod
-    def of(cls, table: SourceTable, rules: Rules) -> Self:
-        """Return the terms of a table as it is now, under these rules."""
-        return cls._of(table.name, {column.name: column.declared_type for column in table.columns}, rules)
-
-    @classmethod
-    def _of(cls, source: str, columns: Mapping[str, str], rules: Rules) -> Self:
-        # A type that a rule names is for tables that the job makes; they are made by now.
-        dumped = {
-            name: rules.of_column(source, name).model_dump(mode="json", exclude_defaults=True, exclude={"type"})
-            for name in columns
-        }
-        decided = {name: rule for name, rule in dumped.items() if rule}
-        return cls(source, columns, decided, rules.of_table(source).rename)
-
     def to_json(self) -> dict[str, Any]:
         """Return them for the ledger."""
         return asdict(self)
@@ -43,10 +25,6 @@ class Terms:
     def from_json(cls, given: Mapping[str, Any]) -> Self:
         """Return what ``to_json`` made of them."""
         return cls(**given)
-
-    def under(self, rules: Rules) -> "Terms":
-        """Return the terms that the same columns would have under other rules."""
-        return self._of(self.source, self.columns, rules)
 
     def other_rules(self, now: "Terms", *, but_excluded: bool = False) -> list[str]:
         """

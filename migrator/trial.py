@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migrator.batches import scan
-from migrator.findings import Profile
 from migrator.judge import Judge, Question
 from migrator.plan import ColumnPlan, TablePlan
 from migrator.scanning import Lane, ScanSession
+from migrator.size import Profile
 from migrator.types import Family, Losses, Unfit
 
 ROWS_NAMED = 10_000

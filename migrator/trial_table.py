@@ -10,9 +10,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.constraints import Constraint, Judged, Kind
-from migrator.findings import Profile
 from migrator.names import TableName, quote_postgres
 from migrator.plan import TablePlan
+from migrator.size import Profile
 
 ROW = "migrator row"
 """The column of the rows' own keys."""

@@ -9,9 +9,9 @@ from fix_sqlite import MakeSqlite
 
 from migrator.batches import MOST_ROWS, SKEW, is_skewed, rows_per_batch, scan
 from migrator.contents import SourceTable
-from migrator.findings import Profile
 from migrator.names import TableName
 from migrator.scanning import Lane, StorageClass
+from migrator.size import Profile
 from migrator.source import Source
 
 NAME = TableName("public", "t")

@@ -13,10 +13,10 @@ from fix_sqlite import MakeSqlite
 from migrator import copy_data
 from migrator.copy_data import copy_data_of_small
 from migrator.errors import SourceUnreadable
-from migrator.findings import Profile
 from migrator.names import quote_postgres, quote_sqlite
 from migrator.plan import Plan, TablePlan, make_plan
 from migrator.scanning import ScanSession
+from migrator.size import Profile
 from migrator.source import Source
 from migrator.survey import measure
 from migrator.target import Target

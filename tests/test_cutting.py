@@ -7,9 +7,9 @@ import pytest
 from fix_sqlite import MakeSqlite
 
 from migrator.cutting import cut, piece_bytes
-from migrator.findings import Profile
 from migrator.names import TableName
 from migrator.pieces import WHOLE
+from migrator.size import Profile
 from migrator.source import Source
 
 ROWS = 1000

@@ -30,7 +30,6 @@ from migrator.crew import Crew, all_of
 from migrator.errors import SourceChanged
 from migrator.events import Event
 from migrator.examples import Showing
-from migrator.findings import Profile
 from migrator.handover import Handover
 from migrator.loads import Begun, Brought, Seed
 from migrator.lots import is_small, lots
@@ -43,6 +42,7 @@ from migrator.run_ledger import RunLedger
 from migrator.scanning import ScanSession
 from migrator.seeds import untouched
 from migrator.sessions import in_transaction, is_open
+from migrator.size import Profile
 from migrator.source import Source
 from migrator.strangers import look_at, refusal
 from migrator.survey import Survey

@@ -13,12 +13,13 @@ from migrator.bounds import Bounds
 from migrator.errors import MissingPrivilege, ValuesRefused
 from migrator.events import Event
 from migrator.examples import Showing
-from migrator.findings import Finding, Profile, summary
+from migrator.findings import Finding, summary
 from migrator.inspection import look_over
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
 from migrator.row_security import refuse_forced
+from migrator.size import Profile
 from migrator.source import Source
 from migrator.strangers import Occupied, can_compare, look_at, refusal
 from migrator.survey import Survey
@@ -68,7 +69,7 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
         intact=intact,
     )
     findings = [finding for one in surveys for finding in one.findings]
-    for change in (change for one in surveys for change in one.profile.changes):
+    for change in (change for one in surveys for change in one.changes):
         log.info(Event.VALUES_REWRITTEN, **asdict(change))
     for remark in (finding for finding in findings if not finding.refuses):
         log.warning(Event.VALUES_REMARKED, message=remark.line(), **remark.to_json())
