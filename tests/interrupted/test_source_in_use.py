@@ -88,8 +88,9 @@ async def test_a_writer_is_noticed_in_the_middle_of_a_stage(
     # Nothing else notices the row: the stages before look at their ends, and the comparison would see one too many.
     monkeypatch.setattr(move, "compare_all", endless)
     monkeypatch.setattr(move, "analyze", written_to)
-    with pytest.raises(SourceChanged, match="somebody writes to the source"):
-        await job.run(settings_of(source, database), Silent())
+    async with asyncio.timeout(60):  # without the look the run would go on for ever
+        with pytest.raises(SourceChanged, match="somebody writes to the source"):
+            await job.run(settings_of(source, database), Silent())
 
 
 @pytest.mark.one_server
