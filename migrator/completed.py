@@ -63,7 +63,8 @@ async def settle(settings: Settings, run: RunLedger, runner: Runner, obstacles: 
         *await _upgrade(settings, run, runner, obstacles),
     ]
     await history.make_ready(run.target, run.migration)
-    return Report("already migrated and verified: nothing to do", timings=tuple(runner.timings), notes=tuple(notes))
+    done = "already migrated and verified: nothing to do"
+    return Report(done, timings=tuple(runner.timings), notes=tuple(notes), migration=run.migration.name)
 
 
 async def _migrated(run: RunLedger) -> _Migrated:

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from migrator import registry
+from migrator import claims, ledger, registry, takeover
 from migrator.both_ends import (
     bounds_of,
     compare_all,
@@ -15,11 +15,12 @@ from migrator.both_ends import (
     tables_to_read,
     tell_skipped,
 )
-from migrator.errors import ConfigurationError, MigratorError, ValuesRefused
+from migrator.errors import ConfigurationError, MigratorError, TargetRefused, ValuesRefused
 from migrator.findings import Finding
 from migrator.inspection import look_at_source, look_over
 from migrator.integrity import check_intact
 from migrator.migration import Migration
+from migrator.plan import Plan
 from migrator.progress import Progress
 from migrator.report import CheckReport, Report
 from migrator.settings import Settings
@@ -63,7 +64,9 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
                 intact=partial(check_intact, source, tables_to_read(settings, contents)),
             ),
         )
-        allowed = await known_rows(target, await _migration(target, settings))
+        migration = await _migration(target, settings)
+        taken = await _taken(target, migration, plan)
+        allowed = await known_rows(target, migration)
         pending = [table for table in plan.tables if table.name not in allowed.loaded]
         strangers = await strangers_in(
             source,
@@ -74,7 +77,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
             showing=showing_of(settings),
         )
     findings = [finding for one in surveys for finding in one.findings]
-    failure = _refusal_of(findings) or (refusal(strangers) if strangers else None)
+    failure = _refusal_of(findings) or taken or (refusal(strangers) if strangers else None)
     return CheckReport(tuple(surveys), tuple(findings), plan.skipped, failure)
 
 
@@ -108,6 +111,20 @@ async def _migration(target: Target, settings: Settings) -> Migration:
     async with target.connect() as connection:
         found = await registry.chosen(connection, settings.wanted)
         return found or await registry.of_run(connection, settings.wanted)
+
+
+async def _taken(target: Target, migration: Migration, plan: Plan) -> MigratorError | None:
+    """Return the error that ``run`` would raise for tables of other migrations, or None."""
+    async with target.connect() as connection:
+        if not await ledger.exists(connection) or await takeover.is_unnamed(connection):
+            return None  # a ledger without names knows one migration
+        try:
+            claims.refuse_those_of_others(
+                await claims.of_others(connection, migration, [table.name for table in plan.tables])
+            )
+        except TargetRefused as error:
+            return error
+    return None
 
 
 def _refusal_of(findings: list[Finding]) -> MigratorError | None:

@@ -79,7 +79,8 @@ async def repair(settings: Settings) -> Report:
     runner = runner_of(settings)
     async with held_target(settings, runner) as run:
         restored = await runner("restore", lambda: restore_parked(run, settings.jobs))
-        return Report(f"{restored} keys and indexes brought back", timings=tuple(runner.timings))
+        done = f"{restored} keys and indexes brought back"
+        return Report(done, timings=tuple(runner.timings), migration=run.migration.name)
 
 
 async def reset(settings: Settings) -> Report:
@@ -87,7 +88,8 @@ async def reset(settings: Settings) -> Report:
     runner = runner_of(settings)
     async with held_target(settings, runner) as run:
         emptied = await start_over(settings, run, runner)
-        return Report(f"{emptied} tables emptied: as if nothing had been copied", timings=tuple(runner.timings))
+        done = f"{emptied} tables emptied: as if nothing had been copied"
+        return Report(done, timings=tuple(runner.timings), migration=run.migration.name)
 
 
 async def status(settings: Settings) -> Status:
@@ -115,6 +117,7 @@ async def status(settings: Settings) -> Status:
                 tuple((await loads.copied(connection, migration)).values()),
                 tuple(f"{one.kind} {one.name} of {one.table}" for one in parked),
                 await ledger.completed_at(connection, migration),
+                migration=migration.name,
             )
     finally:
         await target.close()

@@ -97,7 +97,9 @@ async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     await _finish(settings, target, run_book)
     headline = "migrated: every value of every row is in the target"
     copied = await step("report", lambda: copied_of(target, run.migration))
-    report = report_of(plan, verdicts, copied, run_book.runner, headline)
+    report = replace(
+        report_of(plan, verdicts, copied, run_book.runner, headline), migration=run_book.run.migration.name
+    )
     return replace(report, notes=made + _what_was_decided(plan, surveys.values()))
 
 

@@ -49,12 +49,15 @@ class Report:
     skipped: tuple[Skipped, ...] = ()
     timings: tuple[StageTiming, ...] = ()
     notes: tuple[str, ...] = ()
+    migration: str | None = None
+    """None where no ledger was asked."""
     failure: MigratorError | None = field(default=None, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Give the report for programs."""
         return {
             "headline": self.headline,
+            "migration": self.migration,
             "rows": sum(line.source_rows for line in self.tables),
             "tables": [asdict(line) for line in self.tables],
             "skipped": [asdict(skipped) for skipped in self.skipped],
@@ -78,7 +81,8 @@ class Report:
             console.print(f"stages{' (some overlap)' if overlap else ''}: {stages}", markup=False)
         for note in self.notes:
             console.print(note, markup=False)
-        console.print(self.headline, style="bold", markup=False)
+        name = f"migration {_printable(self.migration)}: " if self.migration is not None else ""
+        console.print(name + self.headline, style="bold", markup=False)
 
 
 def _print_tables(lines: Sequence[TableLine], console: Console) -> None:
@@ -212,10 +216,13 @@ class Status:
     parked: tuple[str, ...]
     completed_at: datetime | None
     failure: MigratorError | None = field(default=None, compare=False)
+    migration: str | None = None
+    """None where the ledger knows none."""
 
     def to_json(self) -> dict[str, Any]:
         """Give the report for programs."""
         return {
+            "migration": self.migration,
             "completed_at": self.completed_at,
             "runs": [asdict(run) for run in self.runs],
             "stages": [asdict(stage) for stage in self.stages],
@@ -239,7 +246,8 @@ class Status:
         for run in self.runs:
             ended = f"ended {run.ended_at:%Y-%m-%d %H:%M:%S} with {run.exit_code}" if run.ended_at else "has not ended"
             console.print(f"run {run.id}: began {run.started_at:%Y-%m-%d %H:%M:%S}, {ended}", markup=False)
-        console.print(self._verdict(), style="bold", markup=False)
+        name = f"migration {_printable(self.migration)}: " if self.migration is not None else ""
+        console.print(name + self._verdict(), style="bold", markup=False)
 
     def _verdict(self) -> str:
         if self.completed_at is not None:

@@ -1,6 +1,7 @@
 """Several migrations in one database: each has its own lines, tables and locks, and none takes what another has."""
 
 import asyncio
+import io
 import re
 import shlex
 import shutil
@@ -14,9 +15,11 @@ import pytest
 from fix_job import Cli, contents, quick_flags, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
+from rich.console import Console
 
 from migrator import job
 from migrator.errors import ConfigurationError, RowsInTheWay, SourceChanged, TargetRefused, ValuesRefused
+from migrator.examine import check
 from migrator.progress import Silent
 from migrator.settings import Settings
 
@@ -266,6 +269,33 @@ async def test_status_with_several(tenants: tuple[Path, Path], database: Databas
     assert (await job.status(settings_of(tenants[0], database, migration="c"))).completed_at is None
     with pytest.raises(ConfigurationError, match="no migration 'c'"):
         await job.reset(settings_of(tenants[0], database, migration="c"))
+
+
+async def test_the_migration_is_named(tenants: tuple[Path, Path], database: Database) -> None:
+    """Reports and status say which migration they are about, to people and to programs."""
+    settings = settings_of(tenants[0], database, schema_mode="create", migration="first")
+    console = Console(record=True, file=io.StringIO())
+    for _ in range(2):
+        report = await job.run(settings, Silent())
+        assert report.to_json()["migration"] == "first"
+        report.render(console)
+        assert "migration first: " in console.export_text()
+    status = await job.status(settings)
+    assert status.to_json()["migration"] == "first"
+    status.render(console)
+    assert "migration first: migrated and verified" in console.export_text()
+    for undone in (await job.repair(settings), await job.reset(settings)):
+        assert undone.to_json()["migration"] == "first"
+
+
+async def test_check_sees_tables_of_others(tenants: tuple[Path, Path], database: Database) -> None:
+    """It ends as run would, and names the migration that has the table; that one's own check is green."""
+    await moved(tenants[0], database, migration="first")
+    own = await check(settings_of(tenants[0], database, migration="first"), Silent())
+    assert own.failure is None
+    other = await check(settings_of(tenants[1], database, migration="second"), Silent())
+    assert isinstance(other.failure, TargetRefused)
+    assert "a (of 'first')" in str(other.failure)
 
 
 async def test_the_init_sql_makes_the_schema(tenants: tuple[Path, Path], database: Database, tmp_path: Path) -> None:
