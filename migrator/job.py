@@ -96,6 +96,7 @@ async def status(settings: Settings) -> Status:
     """
     Tell what the ledger says, also while a run is under way. Writes nothing, and takes no lock.
 
+    Where it is open which of several is meant, it tells of each in a line.
     With ``settings.wait`` it says so only when the migration is complete; raises GaveUp if that takes too long.
     """
     runner = runner_of(settings)
@@ -106,6 +107,10 @@ async def status(settings: Settings) -> Status:
         else:
             await runner("wait", lambda: wait_for(target, settings, to_write=False))
         async with target.connect() as connection:
+            several = await registry.left_open(connection, settings.wanted)
+            if several:
+                found = [(one.name, await ledger.completed_at(connection, one.migration)) for one in several]
+                return Status((), (), (), (), None, several=tuple(found))
             migration = await registry.chosen(connection, settings.wanted)
             if migration is None:
                 return Status((), (), (), (), None)

@@ -60,15 +60,10 @@ async def chosen(connection: AsyncConnection, wanted: Wanted) -> Migration | Non
     Without a name it is the one of the schema; without a schema the only one there is, or that of the first schema on
     the search_path. Raises ConfigurationError if that leaves several.
     """
-    there = await known(connection)
     if wanted.name is not None:
+        there = await known(connection)
         return next((one.migration for one in there if one.name == wanted.name), None)
-    if wanted.schema is not None:
-        found = _into(there, wanted.schema)
-    elif len(there) > 1:
-        found = _into(there, await current_schema(connection)) or there
-    else:
-        found = there
+    found = await _candidates(connection, wanted)
     if len(found) > 1:
         raise ConfigurationError(
             f"the ledger knows several migrations: {', '.join(repr(one.name) for one in found)}",
@@ -76,6 +71,22 @@ async def chosen(connection: AsyncConnection, wanted: Wanted) -> Migration | Non
             migrations=[one.name for one in found],
         )
     return found[0].migration if found else None
+
+
+async def left_open(connection: AsyncConnection, wanted: Wanted) -> list[Known]:
+    """Return the migrations between which the settings leave it open which one is meant; none if they don't."""
+    found = [] if wanted.name is not None else await _candidates(connection, wanted)
+    return found if len(found) > 1 else []
+
+
+async def _candidates(connection: AsyncConnection, wanted: Wanted) -> list[Known]:
+    """Return the migrations that may be meant where none is named."""
+    there = await known(connection)
+    if wanted.schema is not None:
+        return _into(there, wanted.schema)
+    if len(there) > 1:
+        return _into(there, await current_schema(connection)) or there
+    return there
 
 
 async def to_change(connection: AsyncConnection, wanted: Wanted) -> Migration:

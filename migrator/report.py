@@ -217,7 +217,9 @@ class Status:
     completed_at: datetime | None
     failure: MigratorError | None = field(default=None, compare=False)
     migration: str | None = None
-    """None where the ledger knows none."""
+    """None where the ledger knows none, or several and none was named."""
+    several: tuple[tuple[str, datetime | None], ...] = ()
+    """Where none was named, each with when it was completed."""
 
     def to_json(self) -> dict[str, Any]:
         """Give the report for programs."""
@@ -231,10 +233,14 @@ class Status:
                 for table in self.tables
             ],
             "parked": list(self.parked),
+            "migrations": [{"name": name, "completed_at": at} for name, at in self.several],
         }
 
     def render(self, console: Console) -> None:
         """Print the report for people."""
+        for known, at in self.several:
+            state = f"migrated and verified at {at:%Y-%m-%d %H:%M:%S %Z}" if at else "not completed"
+            console.print(f"migration {_printable(known)}: {state}", markup=False)
         for table in self.tables:
             state = "copied and verified" if table.digest else "copied"
             console.print(f"{table.name}: {table.rows:,} rows {state}", markup=False)
@@ -250,6 +256,8 @@ class Status:
         console.print(name + self._verdict(), style="bold", markup=False)
 
     def _verdict(self) -> str:
+        if self.several:
+            return f"{len(self.several)} migrations; --migration NAME tells more of one"
         if self.completed_at is not None:
             return f"migrated and verified at {self.completed_at:%Y-%m-%d %H:%M:%S %Z}"
         return "not completed" if self.runs else "no migration has begun here"

@@ -265,6 +265,14 @@ async def test_status_with_several(tenants: tuple[Path, Path], database: Databas
     await moved(tenants[1], database, target_schema="tenant_b", migration="b")
     with pytest.raises(ConfigurationError, match="several migrations: 'b', 'tenant_a'"):
         await job.status(settings_of(tenants[0], database, wait=True))
+    told = await job.status(settings_of(tenants[0], database))
+    assert [one["name"] for one in told.to_json()["migrations"] if one["completed_at"]] == ["b", "tenant_a"]
+    console = Console(record=True, file=io.StringIO())
+    told.render(console)
+    assert re.search(r"migration b: migrated.*\nmigration tenant_a: migrated.*\n2 migrations;", console.export_text())
+    for change in (job.repair, job.reset):
+        with pytest.raises(ConfigurationError, match="several migrations: 'b', 'tenant_a'"):
+            await change(settings_of(tenants[0], database))
     assert (await job.status(settings_of(tenants[0], database, target_schema="tenant_b", wait=True))).completed_at
     assert (await job.status(settings_of(tenants[0], database, migration="c"))).completed_at is None
     with pytest.raises(ConfigurationError, match="no migration 'c'"):
