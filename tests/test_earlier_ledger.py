@@ -131,3 +131,29 @@ async def test_one_about_several_schemas(database: Database, tmp_path: Path) -> 
     with pytest.raises(TargetRefused, match="several schemas: other, public"):
         await moved(source, database)
     assert await database.fetch("SELECT to_regclass('migrator.migrations') AS there") == [(None,)]
+
+
+UNFINISHED = "DELETE FROM migrator.state WHERE name IN ('completed', 'ready'); UPDATE migrator.runs SET exit_code = 143"
+
+
+HALVES = {
+    "copied": "SELECT",
+    "copied, not compared": "UPDATE migrator.tables SET digest = NULL, verified_at = NULL",
+    "every piece there, the table's line not": "DELETE FROM migrator.tables",
+    "a piece missing": "DELETE FROM migrator.tables; UPDATE migrator.chunks SET last = '1';"
+    f"INSERT INTO migrator.chunks (schema_name, table_name, position, run_id, after) VALUES ('public','a',1,{RUN},'1')",
+}
+
+
+@pytest.mark.parametrize("half", HALVES)
+async def test_one_that_is_half_copied(half: str, database: Database, tmp_path: Path) -> None:
+    """It is gone on with to the end: every row of the source is there once."""
+    source = made(tmp_path / "first.db")
+    with closing(sqlite3.connect(source)) as connection:
+        if half == "a piece missing":
+            connection.execute("INSERT INTO a VALUES (2, 'y')")
+            connection.commit()
+    await earlier(database, source, f"{UNFINISHED}; {HALVES[half]}")
+    assert (await moved(source, database)).startswith("migrated: every value")
+    assert await contents(database, "a") == (["(1,x)", "(2,y)"] if half == "a piece missing" else ["(1,x)"])
+    assert await moved(source, database) == NOTHING_TO_DO
