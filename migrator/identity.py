@@ -34,7 +34,8 @@ class SourceIdentity:
 async def identity_of(path: Path, source: Source) -> SourceIdentity:
     """Return the identity of a source that the operator knows by ``path``; raises SourceUnreadable."""
     tables = tuple(table.name for table in (await source.describe()).tables)
-    return SourceIdentity(str(path), tables, await source.fingerprint())
+    spelled = str(path).encode(errors="backslashreplace").decode()  # a path need not be UTF-8, and what is kept must be
+    return SourceIdentity(spelled, tables, await source.fingerprint())
 
 
 async def recall(connection: AsyncConnection, migration: Migration) -> SourceIdentity | None:

@@ -26,7 +26,7 @@ from migrator.contents import SourceDatabase
 from migrator.errors import SourceChanged
 from migrator.names import quote_literal
 from migrator.retry import is_transient
-from migrator.source_file import Fingerprint, Stamp, stamp, unreadable, uri_of
+from migrator.source_file import TOUCHED, Fingerprint, Stamp, stamp, unreadable, uri_of
 
 if TYPE_CHECKING:
     from migrator.scanning import ScanSession
@@ -83,9 +83,11 @@ class Source:
         locked. One in WAL mode takes them; the watch notices (SQLite, "Isolation In SQLite").
         """
         async with self.connect() as pin, self.connect() as watch:
+            # Read off before the lock is taken: who closes a file gives up his process's locks on it (fcntl, POSIX).
+            before = stamp(self.path)
             await pin.exec_driver_sql("BEGIN")
             await pin.execute(text("SELECT count(*) FROM sqlite_schema"))
-            yield Watch(self.path, watch, await _data_version(watch))
+            yield Watch(self.path, watch, await _data_version(watch), before)
 
     async def describe(self) -> SourceDatabase:
         """
@@ -145,17 +147,29 @@ async def _has_schema(connection: AsyncConnection) -> bool:
 class Watch:
     """Notices commits of others to the file since it began."""
 
-    def __init__(self, path: Path, connection: AsyncConnection, version: int) -> None:
+    def __init__(self, path: Path, connection: AsyncConnection, version: int, before: Stamp) -> None:
         self._path = path
         self._connection = connection
         self._version = version
+        self._before = before
         self._in_turn = asyncio.Lock()
 
     async def check(self) -> None:
-        """Raise SourceChanged if somebody has committed to the file."""
+        """
+        Raise SourceChanged if somebody has committed to the file.
+
+        The version also counts when SQLite has made the index of a write-ahead log anew, as happens where two copies
+        of SQLite, that of Python and that of the driver, read a file in one process. Then the file and its log are as
+        they were.
+        """
         async with self._in_turn:
             version = await _data_version(self._connection)
-        if version != self._version:
+            if version == self._version:
+                return
+            now = Fingerprint(**asdict(stamp(self._path)))
+            if not Fingerprint(**asdict(self._before)).differences(now, but=TOUCHED):
+                self._version = version
+                return
             raise SourceChanged(
                 f"somebody writes to the source {str(self._path)!r} while it is read",
                 next_step="stop the application and run again with --restart, or use --snapshot to leave it running",

@@ -41,6 +41,26 @@ async def test_a_busy_file_is_tried_again(make_sqlite: MakeSqlite, database: Dat
             await job.run(settings_of(path, database, retry_attempts=1), Silent())
 
 
+async def test_an_index_of_the_log_that_is_made_anew_is_no_commit(make_sqlite: MakeSqlite) -> None:
+    """Readers make it, too; a commit after that is noticed all the same."""
+    path = make_sqlite("PRAGMA journal_mode = wal; CREATE TABLE t (id)")
+    source = Source(path)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("INSERT INTO t VALUES (0)")
+        other.commit()
+        async with source.pinned() as watch:
+            await watch.check()
+            with path.with_name(f"{path.name}-shm").open("r+b") as index:
+                index.write(bytes(136))  # both copies of its header (SQLite, "WAL-mode File Format", 2.1)
+            other.execute("SELECT * FROM t").fetchall()
+            await watch.check()
+            other.execute("INSERT INTO t VALUES (1)")
+            other.commit()
+            with pytest.raises(SourceChanged, match="somebody writes"):
+                await watch.check()
+    await source.close()
+
+
 async def test_the_watch_sees_every_commit(make_sqlite: MakeSqlite) -> None:
     """In WAL mode as well, where neither the file nor its header changes; reading is no change."""
     path = make_sqlite("PRAGMA journal_mode = wal; CREATE TABLE t (id)")

@@ -85,14 +85,14 @@ async def test_the_whole_job(name: bytes, tmp_path: Path, database: Database, cl
     _filled(folder / "app.db")
     before = _all_beneath(tmp_path)
     await database.execute("CREATE TABLE t (id int)")
+    flags = ("--source", folder / "other.db", "--schema", "existing", *quick_flags())
+    missing = cli("run", *flags, MIGRATOR_TARGET_URL=database.url)
+    assert missing.code == 3
+    assert _all_beneath(tmp_path) == before
     flags = ("--source", folder / "app.db", "--schema", "existing", *quick_flags())
     ended = cli("run", *flags, MIGRATOR_TARGET_URL=database.url)
     assert ended.code == 0, ended.stderr
     assert await contents(database, "t") == ["(1)", "(2)"]
-    assert _all_beneath(tmp_path) == before
-    flags = ("--source", folder / "other.db", "--schema", "existing", *quick_flags())
-    missing = cli("run", *flags, MIGRATOR_TARGET_URL=database.url)
-    assert missing.code == 3
     assert _all_beneath(tmp_path) == before
 
 

@@ -273,7 +273,8 @@ def _beside(situation: Situation, table: Table, name: str) -> list[str]:
     if table.shape == "inherited":
         heir = f"{ELSEWHERE}.{quoted('heir of ' + table.name)}"
         lines.append(f"CREATE TABLE {heir} () INHERITS ({name})")
-        if all(column.nullable for column in table.columns):
+        broken = situation.broken is not None and situation.broken[1] == table.name
+        if all(column.nullable for column in table.columns) and not broken:
             lines.append(_row_in_the_way(table, heir))
     return lines
 
@@ -307,7 +308,10 @@ def command_file(situation: Situation, folder: Path) -> Path:
     (folder / "tables.sql").write_text(script, encoding="utf-8")
     program = folder / "make-tables"
     psql = shutil.which("psql") or "psql"
-    program.write_text(f'#!/bin/sh\nexec {psql} -Xqv ON_ERROR_STOP=1 -f {folder}/tables.sql "$DATABASE_URL"\n', "utf-8")
+    program.write_text(
+        f'#!/bin/sh\nPGCLIENTENCODING=UTF8 exec {psql} -Xqv ON_ERROR_STOP=1 -f {folder}/tables.sql "$DATABASE_URL"\n',
+        "utf-8",
+    )
     program.chmod(0o755)
     return program
 
