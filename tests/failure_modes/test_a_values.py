@@ -74,8 +74,8 @@ async def test_a04_a05_the_evidence_of_a_unit(  # noqa: PLR0913, PLR0917 - a cas
     await database.execute("CREATE TABLE t (id int PRIMARY KEY, v timestamptz)")
     moving = move(rules=ruled(tmp_path, f'epoch = "{unit}"'))
     line = f't.v: 2 values rewritten by rule (epoch = "{unit}"), which lie in the years {years}'
-    [profile] = (await moving.check()).profiles
-    assert [change.line() for change in profile.changes] == [line]
+    [survey] = (await moving.check()).surveys
+    assert [change.line() for change in survey.changes] == [line]
     assert line in (await moving.run()).notes
 
 
