@@ -24,7 +24,7 @@ async def high_water_marks(source: Source, plan: Plan) -> Marks:
         (table.name, column.target.name): marks[table.source.name]
         for table in plan.tables
         for column in table.columns
-        if table.source.name in marks and column.source is table.source.rowid_alias
+        if table.source.name in marks and column.source == table.source.rowid_alias
     }
 
 

@@ -193,7 +193,7 @@ VALUES: dict[str, list[tuple[object, str, bool]]] = {
         ("2024-02-29 12:30:15", "'2024-02-29 12:30:15+01'", OTHER),
         ("2024-02-29 12:30:15", "'-infinity'", OTHER),
     ],
-    "interval": [("1 day 02:00", "'1 day 2 hours'", SAME), ("1 day", "'24 hours'", OTHER), ("x", "'1 day'", OTHER)],
+    "interval": [("1 day 02:00:00", "'1 day 2 hours'", SAME), ("1 day", "'24 hours'", OTHER), ("x", "'1 day'", OTHER)],
     "json": [('{"a": 1}', "'{\"a\": 1}'", SAME), ('{"a": 1}', "'{\"a\":1}'", OTHER), ("null", "NULL", OTHER)],
     "jsonb": [
         ('{"b":1,"a":[1.50,1e2]}', '\'{"a":[1.5,100],"b":1.0}\'', SAME),
@@ -225,7 +225,7 @@ VALUES: dict[str, list[tuple[object, str, bool]]] = {
     "int4range": [("[1,3]", "'[1,4)'", SAME), ("[1,3]", "'[1,3)'", OTHER)],
     "bit(3)": [("101", "B'101'", SAME), ("1011", "B'101'", OTHER)],
     "interval(0)": [("1.5 seconds", "'1.5 seconds'", OTHER)],
-    "tsvector": [("b a", "'a b'", SAME), ("a:1", "'a:2'", OTHER)],
+    "tsvector": [("'a' 'b'", "'a b'", SAME), ("b a", "'a b'", OTHER), ("a:1", "'a:2'", OTHER)],
     "money": [("12.50", "'12.5'", SAME), (12.5, "'12.5'", SAME), ("12.50", "'12.51'", OTHER)],
     "positive": [(5, "5", SAME), (5, "6", OTHER)],
 }
