@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.feeds import feeds_of, standing
 from migrator.glances import glance, some
-from migrator.names import LEDGER_SCHEMA, TableName
+from migrator.names import TableName
+from migrator.schemas import LEDGER_SCHEMA
 
 Catalog = dict[str, str]
 """A line for each thing, by what it is called: ``index users_email_key of public.users`` → its definition."""

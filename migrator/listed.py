@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from migrator.address import SslMode
 from migrator.fields import PREFIX, Traits, setting
 from migrator.migration import usable_name
-from migrator.names import holds_no_application
+from migrator.schemas import holds_no_application
 from migrator.secret_files import DEFAULT_SECRETS_DIR
 from migrator.source_url import names_a_file
 

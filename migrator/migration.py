@@ -7,9 +7,10 @@ schema. Each has a name of its own.
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import sqlalchemy as sa
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 LONGEST_NAME: Final = 200
 """In characters. A schema's name, which is the default, has at most 63 bytes."""
@@ -34,8 +35,10 @@ class Migration:
     unnamed: bool = False
     """True in a ledger of an earlier version, which has no names: all its lines are this migration's."""
 
-    def lines(self, table: sa.Table) -> sa.Select[Any]:
+    def lines(self, table: "sa.Table") -> "sa.Select[Any]":
         """Return a SELECT of this migration's lines of a ledger table, without the column that names it."""
+        import sqlalchemy as sa  # noqa: PLC0415 - --help knows migrations' names, and waits for no library
+
         chosen = sa.select(*(column for column in table.c if column.name != "migration"))
         return chosen if self.unnamed else chosen.where(table.c.migration == self.name)
 

@@ -13,8 +13,6 @@ from functools import lru_cache
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import asyncpg
 
-LEDGER_SCHEMA = "migrator"
-"""The job's own schema; never copied into, never described."""
 POSTGRES_NAME_BYTES = 63
 """PostgreSQL cuts longer identifiers (manual, "Identifiers and Key Words": NAMEDATALEN - 1)."""
 
@@ -35,15 +33,6 @@ def quote_postgres(name: str) -> str:
 def quote_sqlite(name: str) -> str:
     """Return a SQLite identifier, quoted whatever it looks like."""
     return str(_sqlite.quote_identifier(name))
-
-
-def holds_no_application(schema: str) -> bool:
-    """
-    Return whether a schema is the job's own, or one of the server's.
-
-    PostgreSQL keeps every name that begins with ``pg_`` (manual, "System Catalog Schema").
-    """
-    return schema in {LEDGER_SCHEMA, "information_schema"} or schema.startswith("pg_")
 
 
 def quote_literal(value: str) -> str:

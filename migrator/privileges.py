@@ -4,7 +4,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import MissingPrivilege
-from migrator.names import LEDGER_SCHEMA, quote_postgres
+from migrator.names import quote_postgres
+from migrator.schemas import LEDGER_SCHEMA
 
 
 async def check_ledger(connection: AsyncConnection) -> None:

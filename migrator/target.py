@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import ConfigurationError
 from migrator.glances import AT_ONCE, glance, some
-from migrator.names import TableName, holds_no_application, quote_postgres
+from migrator.names import TableName, quote_postgres
+from migrator.schemas import holds_no_application
 from migrator.sessions import Sessions
 
 

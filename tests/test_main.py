@@ -48,7 +48,7 @@ def test_garbage_is_looked_for_again(tmp_path: Path) -> None:
     source = tmp_path / "none.db"
     code = "kept = cli._call('check'); cli.COMMANDS['check'] = cli.Command('', cli.COMMANDS['check'].groups,\n"
     code += "    lambda *a: (kept(*a), print(gc.isenabled(), gc.get_freeze_count() > 10_000))[0]); __main__.main()"
-    done = ended(code, "check", "--source", str(source))
+    done = ended(code, "check", "--source-only", "--source", str(source))
     assert (done.returncode, done.stdout) == (3, "True True\n")
 
 

@@ -37,25 +37,28 @@ async def restore(
     """
     Bring back everything that is parked, at most ``jobs`` at a time, and return how many entries that were.
 
-    A table's keys and indexes are begun when it comes out of ``copied``, at once without that; ``done`` gets every
-    table of which they are back. Foreign keys come last, since they need the keys of two tables. Raises TargetRefused
-    with the list of what is still missing and why, and GaveUp, in an ExceptionGroup, if another run has taken over.
+    A table's keys and indexes are begun when it comes out of ``copied``, at once without that; ``done`` gets each
+    of these tables when they are back. Foreign keys come last, since they need the keys of two tables. Raises
+    TargetRefused with the list of what is still missing and why, and GaveUp, in an ExceptionGroup, if another run has
+    taken over.
     """
     async with target.connect() as connection:
         entries = await ledger.still_parked(connection, run.migration)
     keys = _by_table(entry for entry in entries if entry.kind != FOREIGN_KEY)
     foreign_keys = _by_table(entry for entry in entries if entry.kind == FOREIGN_KEY)
     failures: list[str] = []
+    planned: set[TableName] = set()
     async with Crew(jobs, target.connect, is_open) as crew:
 
         async def bring_back(table: TableName, entries: Sequence[Parked]) -> None:
             failed = await _bring_back(crew, entries, run) if entries else []
             failures.extend(failed)
-            if done and not failed:
+            if done and table in planned and not failed:
                 await done.add(table)
 
         async with asyncio.TaskGroup() as group:
             async for table in copied or Handover.of(keys):
+                planned.add(table)
                 group.create_task(bring_back(table, keys.pop(table, ())))
             for table, left in keys.items():  # of another plan's tables
                 group.create_task(bring_back(table, left))
