@@ -141,7 +141,7 @@ class TargetAddress:
     options: str | None = None
     session: str | None = None
     channel_binding: str | None = None
-    origin: str = "MIGRATOR_TARGET_URL"
+    origin: str = field(default="MIGRATOR_TARGET_URL", compare=False)
     """The settings that say where it is, as an operator knows them."""
 
     def asyncpg_arguments(self) -> dict[str, Any]:

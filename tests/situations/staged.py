@@ -90,7 +90,8 @@ def _leave_in_log(situation: Situation, path: Path) -> None:
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         touch(connection, situation.tables)
         connection.commit()
-        kept = {name: path.with_name(path.name + name).read_bytes() for name in ("", "-wal")}
+        files = {name: path.with_name(path.name + name) for name in ("", "-wal")}
+        kept = {name: file.read_bytes() for name, file in files.items() if file.exists()}
     for name, content in kept.items():
         path.with_name(path.name + name).write_bytes(content)
     path.with_name(path.name + "-shm").unlink(missing_ok=True)
