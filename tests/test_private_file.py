@@ -110,7 +110,15 @@ def test_a_wrong_path_is_found_at_the_start(tmp_path: Path, cli: Cli, flag: str,
 @pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/stderr", "/dev/null"])
 def test_what_is_no_file_is_written_to_as_it_is(name: str, cli: Cli, tmp_path: Path) -> None:
     """A pipe can't be renamed over, and /dev/stdout is a link everywhere."""
-    ended = cli("run", "--report", name, "--source", tmp_path / "x.db", MIGRATOR_TARGET_URL="postgresql://h/d")
+    ended = cli(
+        "run",
+        "--report",
+        name,
+        "--source",
+        tmp_path / "x.db",
+        MIGRATOR_TARGET_URL="postgresql://h/d",
+        MIGRATOR_WAIT_TIMEOUT_SECONDS="0.1",
+    )
     assert ended.code == 2
     said = {"-": ended.stdout, "/dev/stdout": ended.stdout, "/dev/stderr": ended.stderr}.get(name, '"exit_code": 2')
     assert '"exit_code": 2' in said

@@ -268,7 +268,7 @@ async def _tenant(stage: Stage) -> None:
     )  # fmt: skip
     other = replace(other, obstacles=tuple(o for o in other.obstacles if o.what.startswith("the value")))
     before = await stage.judge.versions()
-    await stage.database.execute('CREATE SCHEMA "tenant two"')
+    await stage.database.execute('SET default_transaction_read_only = off; CREATE SCHEMA "tenant two"')
     (stage.folder / "second").mkdir()
     second = replace(stage, situation=other, judge=Judge(stage.judge.connection, other), program=None)
     second.path = make_source(other, stage.folder / "second")
