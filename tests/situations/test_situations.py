@@ -33,7 +33,7 @@ from situations.staged import (
     touch,
 )
 
-COUNT = int(os.environ.get("MIGRATOR_TEST_SITUATIONS", "120"))
+COUNT = int(os.environ.get("MIGRATOR_TEST_SITUATIONS", "200"))
 FIRST = int(os.environ.get("MIGRATOR_TEST_FIRST_SITUATION", "1"))
 LOT = 10
 """Situations that one test tries: enough to be worth a test's own cost, few enough to spread over processes."""
@@ -268,7 +268,7 @@ async def _tenant(stage: Stage) -> None:
     )  # fmt: skip
     other = replace(other, obstacles=tuple(o for o in other.obstacles if o.what.startswith("the value")))
     before = await stage.judge.versions()
-    await stage.database.execute('SET default_transaction_read_only = off; CREATE SCHEMA "tenant two"')
+    await stage.database.execute('BEGIN READ WRITE; CREATE SCHEMA "tenant two"; COMMIT')
     (stage.folder / "second").mkdir()
     second = replace(stage, situation=other, judge=Judge(stage.judge.connection, other), program=None)
     second.path = make_source(other, stage.folder / "second")
