@@ -118,6 +118,13 @@ class Skipped:
     reason: str
     rows: int | None = 0
     """Rows of its own, which no table that is copied holds; None where nobody can tell without its module."""
+    over: str = ""
+    """The table of whose rows it is an index, where it keeps what it has indexed."""
+
+    @property
+    def may_lose(self) -> bool:
+        """Whether rows are lost that nothing else holds, or nobody can tell."""
+        return self.rows != 0 and not self.over
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +152,15 @@ async def describe(connection: AsyncConnection) -> SourceDatabase:
     for name, kind, without_rowid, collates, definition in listed:
         reason = _left_out(name, kind, definition or "", tuple(virtual.values()))
         if name in virtual:
-            skipped.append(await _virtual(connection, virtual[name]))
-        elif reason is None:
+            continue
+        if reason is None:
             blind = await _ignoring_case(connection, name, columns[name]) if collates else set()
             key_index = key_indexes[name] if without_rowid else None
             tables.append(_table(name, columns[name], blind, key_index, utf16=utf16))
         elif reason:
             skipped.append(Skipped(name, reason))
+    skipped += [await _virtual(connection, one, tables) for one in virtual.values()]
+    skipped.sort(key=lambda one: one.name)
     revisions = await _alembic_revisions(connection, {row[0] for row in listed})
     return SourceDatabase(tuple(tables), tuple(skipped), revisions)
 
@@ -192,15 +201,42 @@ def _left_out(name: str, kind: str, definition: str, virtual: Sequence[VirtualTa
     return "the storage of a virtual table" if owner_of(name, definition, virtual) else None
 
 
-async def _virtual(connection: AsyncConnection, table: VirtualTable) -> Skipped:
+async def _virtual(connection: AsyncConnection, table: VirtualTable, tables: Sequence[SourceTable]) -> Skipped:
     """Return a virtual table as what it is: one that holds no row that another table doesn't hold, or one that does."""
     if table.refers:
         return Skipped(table.name, "a virtual table")
     if table.content is None:
         return Skipped(table.name, f"a virtual table of the module {table.module!r}, unknown here", None)
     rows = await connection.scalar(text(f"SELECT count(*) FROM {quote_sqlite(table.content)} NOT INDEXED"))
-    told = f", with {rows} rows of its own" if rows else ""
-    return Skipped(table.name, f"a virtual table{told}", int(rows or 0))
+    if not rows:
+        return Skipped(table.name, "a virtual table")
+    for one in tables:
+        if await _indexes(connection, table, one):
+            return Skipped(table.name, f"a full-text index over {one.name!r}, with {rows} rows", int(rows), one.name)
+    return Skipped(table.name, f"a virtual table, with {rows} rows of its own", int(rows))
+
+
+async def _indexes(connection: AsyncConnection, index: VirtualTable, table: SourceTable) -> bool:
+    """
+    Return whether a full-text index that keeps its text has it from ``table``, although it may lag behind.
+
+    It has columns of the same names, and each of its rows is one of the table's, by the number or by what it says.
+    """
+    named = {column.name.casefold(): column for column in table.columns}
+    fed = [named[name.casefold()] for name in index.indexed if name.casefold() in named]
+    if not fed or len(fed) < len(index.indexed) or any(column.missing for column in fed) or table.rowid is None:
+        return False
+    content = quote_sqlite(index.content or "")
+    described = (await connection.exec_driver_sql(f"PRAGMA table_info({content})")).all()
+    if len(described) <= len(fed):
+        return False
+    number, *kept = [quote_sqlite(row.name) for row in described][: len(fed) + 1]
+    found = await connection.exec_driver_sql(
+        f"SELECT EXISTS (SELECT {', '.join(kept)} FROM {content} NOT INDEXED "
+        f"WHERE {number} NOT IN (SELECT {table.rowid} FROM {table.origin}) "
+        f"EXCEPT SELECT {', '.join(column.quoted for column in fed)} FROM {table.origin})"
+    )
+    return not found.scalar_one()
 
 
 def _table(

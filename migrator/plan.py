@@ -198,14 +198,15 @@ def without_rows_of_their_own(source: SourceDatabase, rules: Rules, wanted: Coll
     """
     Return what of the source is left behind beside its tables.
 
-    Raises NoPartner for virtual tables that hold rows of their own, of which the target is to have a table as the names
-    in ``wanted`` say, and that no rule excludes: they can't be read, and nobody has said that their rows may stay.
+    Raises NoPartner for virtual tables that no rule excludes and that hold rows of their own: they can't be read, and
+    nobody has said that their rows may stay. Of an index over a table's rows they may, unless the target is to have a
+    table for it, as the names in ``wanted`` say.
     """
     skipped = [
         Skipped(one.name, "excluded") if one.rows != 0 and rules.of_table(one.name).exclude else one
         for one in source.skipped
     ]
-    lost = [one for one in skipped if one.rows != 0 and partner(one.name, wanted) is not None]
+    lost = [one for one in skipped if one.may_lose or (one.rows != 0 and partner(one.name, wanted) is not None)]
     if lost:
         told = ", ".join(f"{one.name!r} ({one.reason})" for one in lost)
         flags = " ".join(f"--exclude {shlex.quote(one.name)}" for one in lost)

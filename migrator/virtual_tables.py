@@ -28,6 +28,8 @@ class VirtualTable:
     module: str
     options: Mapping[str, str] = field(default_factory=dict)
     """Arguments of the form ``name = value``, with quotes taken off."""
+    columns: tuple[str, ...] = ()
+    """The names that the other arguments begin with."""
 
     @property
     def storage(self) -> frozenset[str]:
@@ -51,6 +53,12 @@ class VirtualTable:
     def refers(self) -> bool:
         """Whether it holds no row of its own: it shows those of other tables, or keeps an index over them."""
         return self.module in _NO_ROWS or (self.module in {"fts4", "fts5"} and self.content is None)
+
+    @property
+    def indexed(self) -> tuple[str, ...]:
+        """The columns of a full-text index that keeps them all as they are; none for what is no such index."""
+        keeps_all = self.module in {"fts3", "fts4", "fts5"} and not {"content", "compress"} & self.options.keys()
+        return self.columns if keeps_all else ()
 
     @property
     def _keeps_some(self) -> bool:
@@ -101,10 +109,13 @@ def virtual_table(name: str, definition: str) -> VirtualTable:
     at = next((i for i, token in enumerate(tokens) if i > 2 and token.casefold() == "using"), len(tokens))  # noqa: PLR2004 - CREATE VIRTUAL TABLE, and a name that may be "using"
     module = _unquoted(tokens[at + 1]) if at + 1 < len(tokens) else ""
     options: dict[str, str] = {}
+    columns: list[str] = []
     for argument in _arguments(tokens[at + 3 : -1]):
         if len(argument) > 1 and argument[1] == "=":
             options[_unquoted(argument[0]).casefold()] = " ".join(map(_unquoted, argument[2:]))
-    return VirtualTable(name, module.casefold(), options)
+        elif argument and argument[0].casefold() != "tokenize":  # of fts3: `tokenize porter`
+            columns.append(_unquoted(argument[0]))
+    return VirtualTable(name, module.casefold(), options, tuple(columns))
 
 
 def _tokens(sql: str) -> Iterator[str]:

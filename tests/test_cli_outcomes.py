@@ -218,7 +218,7 @@ async def test_what_is_no_ordinary_table_is_skipped_with_a_line(
     ended = _move(cli, source, database)
     assert ended.code == 0, ended.stderr
     skipped = {event["table"]: event["reason"] for event in ended.events if event["event"] == "table.skipped"}
-    assert skipped["words"] == "a virtual table, with 1 rows of its own"
+    assert skipped["words"] == "a full-text index over 'a', with 1 rows"
     assert skipped["words_content"] == "the storage of a virtual table"
     assert skipped["sqlite_stat1"] == "internal to SQLite"
     assert skipped["v"] == "a view"

@@ -98,22 +98,73 @@ async def test_a_module_that_is_not_there(make_sqlite: MakeSqlite) -> None:
     assert [(one.name, one.rows) for one in found.skipped] == [("v", None)]
 
 
-async def test_rows_of_its_own_are_told(make_sqlite: MakeSqlite, database: Database, cli: Cli) -> None:
-    """As a warning, with their number; an index over another table has none."""
+OWN_ROWS = {
+    "another column": "CREATE VIRTUAL TABLE own USING fts5(w); INSERT INTO own VALUES ('a')",
+    "a row more": "CREATE VIRTUAL TABLE own USING fts5(v); INSERT INTO own VALUES ('a'), ('only here')",
+    "an excess of columns": "CREATE VIRTUAL TABLE own USING fts4(v, w); INSERT INTO own VALUES ('a', 'b')",
+    "another number": "CREATE VIRTUAL TABLE own USING fts3(v); INSERT INTO own(docid, v) VALUES (7, 'only here')",
+    "boxes": "CREATE VIRTUAL TABLE own USING rtree(id, v0, v1); INSERT INTO own VALUES (1, 2, 3)",
+}
+INDEXES = {
+    "by number": "CREATE VIRTUAL TABLE own USING fts5(v); INSERT INTO own(rowid, v) VALUES (1, 'before')",
+    "by what it says": "CREATE VIRTUAL TABLE own USING fts4(V TEXT, tokenize=porter); "
+    "INSERT INTO own(docid, V) VALUES (7, 'a')",
+    "half of the columns": "CREATE VIRTUAL TABLE own USING fts3(v, tokenize porter); INSERT INTO own VALUES ('a')",
+}
+
+
+@pytest.mark.one_server
+@pytest.mark.parametrize("script", OWN_ROWS.values(), ids=OWN_ROWS)
+async def test_rows_that_nothing_else_holds(script: str, make_sqlite: MakeSqlite, database: Database, cli: Cli) -> None:
+    """Refused by name and number, also where the target has no table for them, until somebody has named them."""
+    path = make_sqlite(f"CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a'); {script}")
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    flags = ("--source", path, "--schema", "existing", *quick_flags())
+    for command in (("check", *flags[:2]), ("run", *flags)):
+        refused = cli(*command, MIGRATOR_TARGET_URL=database.url)
+        assert refused.code == NoPartner.exit_code, refused.stderr
+        assert "'own' (a virtual table, with " in refused.message
+        assert "--exclude own" in str(refused.failure["next_step"])
+    assert await contents(database, "t") == []
+    ended = cli("run", *flags, "--exclude", "own", MIGRATOR_TARGET_URL=database.url)
+    assert ended.code == 0, ended.stderr
+    assert await contents(database, "t") == ["(1,a)"]
+
+
+@pytest.mark.one_server
+@pytest.mark.parametrize("script", INDEXES.values(), ids=INDEXES)
+async def test_an_index_that_keeps_its_text(script: str, make_sqlite: MakeSqlite, database: Database, cli: Cli) -> None:
+    """Each of its rows is a table's, so nothing is lost; it is told. An index without text of its own has none."""
     path = make_sqlite(
-        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'a');"
-        "CREATE VIRTUAL TABLE own USING fts5(v); INSERT INTO own VALUES ('x'), ('y');"
+        f"CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, w TEXT); INSERT INTO t VALUES (1, 'a', 'b'); {script}; "
         "CREATE VIRTUAL TABLE over USING fts5(v, content='t', content_rowid='id'); "
         "INSERT INTO over(over) VALUES ('rebuild')"
     )
-    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v text, w text)")
     flags = ("--source", path, "--schema", "existing", *quick_flags())
     ended = cli("run", *flags, MIGRATOR_TARGET_URL=database.url)
     assert ended.code == 0, ended.stderr
     told = {event["table"]: event for event in ended.events if event["event"] == "table.skipped"}
-    assert (told["own"]["level"], told["own"]["reason"]) == ("warning", "a virtual table, with 2 rows of its own")
+    assert (told["own"]["level"], told["own"]["reason"]) == ("warning", "a full-text index over 't', with 1 rows")
     assert (told["over"]["level"], told["over"]["reason"]) == ("info", "a virtual table")
-    assert await contents(database, "t") == ["(1,a)"]
+
+
+@pytest.mark.one_server
+async def test_a_module_that_nobody_knows_is_named_first(make_sqlite: MakeSqlite, database: Database, cli: Cli) -> None:
+    """Nobody can tell whether its table holds rows, so it is left behind only by its name."""
+    path = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "PRAGMA writable_schema = on; INSERT INTO sqlite_schema VALUES "
+            "('table', 'v', 'v', 0, 'CREATE VIRTUAL TABLE v USING vec0(e float[4])')"
+        )
+        connection.commit()
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    flags = ("--source", path, "--schema", "existing", *quick_flags())
+    refused = cli("run", *flags, MIGRATOR_TARGET_URL=database.url)
+    assert refused.code == NoPartner.exit_code, refused.stderr
+    assert "'v' (a virtual table of the module 'vec0', unknown here)" in refused.message
+    assert cli("run", *flags, "--exclude", "v", MIGRATOR_TARGET_URL=database.url).code == 0
 
 
 @pytest.mark.one_server
