@@ -110,10 +110,15 @@ ORDER BY tree.root, tree.level, c.relname
 """
 
 # Of a foreign key the definition is a condition: over ``t``, the rows on trial, where the parent is another's; over
-# ``c``, the child's rows in the target, where the parent is on trial. The operators are the key's own.
+# ``c``, the child's rows in the target, where the parent is on trial. The operators are the key's own. Neither end of a
+# key means the rows of tables that inherit (PostgreSQL, "Inheritance": Caveats), and those of partitions are its own.
 FOREIGN = f"""
 WITH keys AS (
-    SELECT k.conrelid, k.confrelid, k.conname, k.confmatchtype = 'f' AND cardinality(k.conkey) > 1 AS whole,
+    SELECT k.conrelid, k.confrelid,
+           (SELECT format('c.tableoid = %s AND ', oid) FROM pg_class WHERE oid = k.conrelid AND relkind <> 'p')
+               AS child,
+           (SELECT format('p.tableoid = %s AND ', oid) FROM pg_class WHERE oid = k.confrelid AND relkind <> 'p')
+               AS parent, k.conname, k.confmatchtype = 'f' AND cardinality(k.conkey) > 1 AS whole,
            array_agg(a.attname::text ORDER BY place) AS own, array_agg(b.attname::text ORDER BY place) AS parents,
            array_agg(format('OPERATOR(%I.%s)', s.nspname, o.oprname) ORDER BY place) AS equal
     FROM pg_constraint k
@@ -128,7 +133,7 @@ WITH keys AS (
 SELECT c.relname AS root, keys.conname AS name, {_RELATION.format("keys.confrelid")} AS relation,
        'foreign key' AS kind, keys.own AS columns,
        (SELECT string_agg(format('t.%I IS NOT NULL', own), ' AND ') || ' AND NOT EXISTS (SELECT FROM '
-               || {_RELATION.format("keys.confrelid")} || ' p WHERE '
+               || {_RELATION.format("keys.confrelid")} || ' p WHERE ' || coalesce(keys.parent, '')
                || string_agg(format('p.%I %s t.%I', parent, equal, own), ' AND ') || ')'
                || CASE WHEN whole THEN ' OR num_nulls(' || string_agg(format('t.%I', own), ', ') || ') BETWEEN 1 AND '
                        || count(*) - 1 ELSE '' END
@@ -137,7 +142,7 @@ FROM keys JOIN pg_class c ON c.oid = keys.conrelid JOIN pg_namespace n ON n.oid 
 WHERE n.nspname = :schema
 UNION ALL
 SELECT c.relname, keys.conname, {_RELATION.format("keys.conrelid")}, 'foreign key of another table', keys.parents,
-       (SELECT string_agg(format('c.%I IS NOT NULL', own), ' AND ')
+       (SELECT coalesce(keys.child, '') || string_agg(format('c.%I IS NOT NULL', own), ' AND ')
                || ' AND NOT EXISTS (SELECT FROM pg_temp.trial t WHERE '
                || string_agg(format('t.%I %s c.%I', parent, equal, own), ' AND ') || ')'
         FROM unnest(keys.own, keys.parents, keys.equal) AS part(own, parent, equal))

@@ -52,6 +52,11 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         refuse_nothing(settings, source, contents)
         plan = await plan_of(settings, contents, target)
         tell_skipped(plan)
+        migration = await _migration(target, settings)
+        taken = await _taken(target, migration, plan)
+        allowed = await known_rows(target, migration)
+        pending = [table for table in plan.tables if table.name not in allowed.loaded]
+        occupied = await occupied_tables(target, pending, allowed)  # who may look at the rest is seen here
         surveys = await runner(
             "preflight",
             lambda: look_over(
@@ -64,14 +69,10 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
                 intact=partial(check_intact, source, tables_to_read(settings, contents)),
             ),
         )
-        migration = await _migration(target, settings)
-        taken = await _taken(target, migration, plan)
-        allowed = await known_rows(target, migration)
-        pending = [table for table in plan.tables if table.name not in allowed.loaded]
         strangers = await strangers_in(
             source,
             target,
-            await occupied_tables(target, pending, allowed),
+            occupied,
             {one.profile.table: one.profile for one in surveys},
             batch_bytes=settings.batch_bytes,
             showing=showing_of(settings),

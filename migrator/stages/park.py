@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import ledger
+from migrator.foreign_keys import keys_of
 from migrator.glances import some
 from migrator.ledger import Taken
 from migrator.names import TableName, quote_literal, quote_postgres
@@ -69,18 +70,8 @@ async def _take(connection: AsyncConnection, entries: Sequence[_Entry], run: Run
 
 
 async def _foreign_keys(connection: AsyncConnection, tables: Sequence[TableName]) -> list[_Entry]:
-    bound = {"tables": [table.quoted for table in tables]}
-    entries = []
-    for row in await connection.execute(text(_FOREIGN_KEYS), bound):
-        table = TableName(row.schema_name, row.table_name)
-        name = quote_postgres(row.name)
-        alter = f"ALTER TABLE {table.quoted}"
-        restore = [f"{alter} ADD CONSTRAINT {name} {row.definition}"]
-        if row.comment is not None:
-            restore.append(f"COMMENT ON CONSTRAINT {name} ON {table.quoted} IS {quote_literal(row.comment)}")
-        taken = Taken(table, ledger.FOREIGN_KEY, row.name, tuple(restore))
-        entries.append(_Entry(taken, f"{alter} DROP CONSTRAINT {name}"))
-    return entries
+    keys = await keys_of(connection, tables)
+    return [_Entry(Taken(key.table, ledger.FOREIGN_KEY, key.name, key.restore), key.drop) for key in keys]
 
 
 async def _keys_and_indexes(connection: AsyncConnection, table: TableName) -> list[_Entry]:
@@ -114,19 +105,6 @@ async def _keys_and_indexes(connection: AsyncConnection, table: TableName) -> li
         entries.append(_Entry(Taken(table, row.kind, row.name, tuple(restore)), drop))
     return entries
 
-
-# Only the top of a partitioned key: its parts go and come with it.
-_FOREIGN_KEYS = """
-SELECT n.nspname AS schema_name, c.relname AS table_name, k.conname AS name,
-       pg_get_constraintdef(k.oid) AS definition, obj_description(k.oid, 'pg_constraint') AS comment
-FROM pg_constraint k
-JOIN pg_class c ON c.oid = k.conrelid
-JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE k.contype = 'f' AND k.conparentid = 0
-  AND (k.conrelid::regclass IN (SELECT t::regclass FROM unnest(CAST(:tables AS text[])) AS t)
-       OR k.confrelid::regclass IN (SELECT t::regclass FROM unnest(CAST(:tables AS text[])) AS t))
-ORDER BY 1, 2, 3
-"""
 
 # Left in place: exclusion constraints (they can't be made from an index), invalid indexes (they would come back valid),
 # and a key that something else leans on (a foreign key that isn't ours to drop, a view grouped by the key).

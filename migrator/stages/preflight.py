@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 
 import structlog
 
+from migrator import foreign_keys
 from migrator.bounds import Bounds
 from migrator.errors import MissingPrivilege, ValuesRefused
 from migrator.events import Event
@@ -87,10 +88,11 @@ async def occupied_tables(target: Target, pending: list[TablePlan], allowed: All
     """
     Return the pending tables that hold rows the ledger doesn't know of, each with their number.
 
-    Raises MissingPrivilege if policies hide rows of them from the role.
+    Raises MissingPrivilege if policies hide rows of them from the role, or keys of others refer to them.
     """
     async with target.connect() as connection:
         await refuse_forced(connection, [table.name for table in pending])
+        await foreign_keys.refuse_those_of_others(connection, [table.name for table in pending])
         counts = await row_counts(connection, [table.name for table in pending])
     return {
         table: rows for table in pending if (rows := counts.get(table.name)) and rows != allowed.seeded.get(table.name)

@@ -5,16 +5,18 @@ Only tables that the ledger says it filled, and only if nobody has touched them 
 transaction wrote it (PostgreSQL, "System Columns"), and the ledger knows the transactions of its own.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import claims, ledger, loads
+from migrator import claims, foreign_keys, ledger, loads
 from migrator.errors import RowsInTheWay
+from migrator.foreign_keys import ForeignKey
 from migrator.glances import AT_ONCE, glance, some
 from migrator.loads import Loaded
-from migrator.names import TableName
+from migrator.names import TableName, quote_postgres
 from migrator.run_ledger import RunLedger
 from migrator.target import own_rows
 from migrator.triggers import silenced
@@ -30,6 +32,8 @@ async def reset(run: RunLedger, *, force: bool) -> int:
     Tables that foreign keys tie together are emptied in one transaction, others some at a time, each with its lines of
     the ledger. What is parked stays in the ledger for ``restore``. With ``force`` rows that somebody has added or
     changed since go too; without, RowsInTheWay names their tables, and nothing was done unless that happened just now.
+    With or without, RowsInTheWay names other tables with rows that refer to these, and MissingPrivilege other tables
+    that are somebody else's and refer to these.
     """
     async with run.target.transaction() as connection:
         if not await ledger.exists(connection):
@@ -39,6 +43,8 @@ async def reset(run: RunLedger, *, force: bool) -> int:
         present = await own_rows(connection, list(loaded))
         if not force:
             await _refuse_touched(connection, present, loaded)
+        await foreign_keys.refuse_those_of_others(connection, list(present))
+        await _refuse_referring(connection, await _from_outside(connection, list(present)))
         groups = _packed(await _tied(connection, list(present)))
         await loads.forget(connection, run.migration, [name for name in loaded if name not in present])
     for names in groups:
@@ -48,8 +54,8 @@ async def reset(run: RunLedger, *, force: bool) -> int:
             await connection.exec_driver_sql(f"LOCK TABLE {listed}")
             if not force:
                 await _refuse_touched(connection, rows_of, loaded)
-            async with silenced(connection, names):  # a trigger may be set off by TRUNCATE, too
-                await connection.exec_driver_sql(f"TRUNCATE {listed}")
+            async with _without_keys_of_others(connection, names), silenced(connection, names):
+                await connection.exec_driver_sql(f"TRUNCATE {listed}")  # it would set off triggers, too
             await loads.forget(connection, run.migration, names)
     async with run.transaction() as connection:
         await claims.release(connection, run.migration)
@@ -78,15 +84,66 @@ def _packed(groups: Iterable[list[TableName]]) -> list[list[TableName]]:
     return packed
 
 
+# A key may be a partition's own, or refer to a partition.
 _TIES = """
-WITH given AS (
+WITH RECURSIVE given AS (
     SELECT place, to_regclass(name)::oid AS oid
     FROM unnest(CAST(:names AS text[])) WITH ORDINALITY AS listed(name, place)
+    UNION
+    SELECT given.place, i.inhrelid FROM given JOIN pg_inherits i ON i.inhparent = given.oid
+    JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition
 )
-SELECT one.place AS one, other.place AS other FROM pg_constraint k
+SELECT DISTINCT one.place AS one, other.place AS other FROM pg_constraint k
 JOIN given one ON one.oid = k.conrelid JOIN given other ON other.oid = k.confrelid
 WHERE k.contype = 'f' AND one.place <> other.place
 """
+
+
+async def _from_outside(connection: AsyncConnection, names: Sequence[TableName]) -> list[ForeignKey]:
+    return [key for key in await foreign_keys.keys_of(connection, names) if key.is_outside]
+
+
+@asynccontextmanager
+async def _without_keys_of_others(connection: AsyncConnection, names: Sequence[TableName]) -> AsyncIterator[None]:
+    """
+    Drop the foreign keys that tables elsewhere have to these while the block runs, inside the transaction.
+
+    TRUNCATE takes no table that another one refers to, empty or not, and DELETE would look for every single row, or
+    take the other table's rows along (PostgreSQL, "TRUNCATE"; "CREATE TABLE": ON DELETE). Raises RowsInTheWay if rows
+    do refer to these.
+    """
+    await connection.execute(text("SELECT set_config('search_path', '', true)"))  # names in definitions are whole
+    keys = await _from_outside(connection, names)
+    for own in (await own_rows(connection, list({key.table for key in keys}))).values():
+        await connection.exec_driver_sql(f"LOCK TABLE {own}")
+    await _refuse_referring(connection, keys)
+    for key in keys:
+        await connection.exec_driver_sql(key.drop)
+    yield
+    for key in keys:
+        for statement in key.restore:
+            await connection.exec_driver_sql(statement)
+
+
+async def _refuse_referring(connection: AsyncConnection, keys: Sequence[ForeignKey]) -> None:
+    """Raise RowsInTheWay if tables elsewhere hold rows that refer to these: they would refer to nothing."""
+    held: list[ForeignKey] = []
+    own = await own_rows(connection, list({key.table for key in keys}))
+    for few in some(keys):
+        async with glance(connection):
+            for key in few:
+                whole = " AND ".join(f"{quote_postgres(column)} IS NOT NULL" for column in key.columns)
+                found = f"SELECT EXISTS (SELECT FROM {own[key.table]} WHERE {whole})"
+                if (await connection.exec_driver_sql(found)).scalar():
+                    held.append(key)
+    if held:
+        raise RowsInTheWay(
+            "tables that this migration did not fill have rows that refer to its own by a foreign key: "
+            + ", ".join(map(str, held)),
+            next_step="Take the rows of these tables away or set their columns to null, or drop the foreign keys; "
+            "then give the command again.",
+            keys=[str(key) for key in held],
+        )
 
 
 async def _refuse_touched(

@@ -33,7 +33,7 @@ from situations.staged import (
     touch,
 )
 
-COUNT = int(os.environ.get("MIGRATOR_TEST_SITUATIONS", "200"))
+COUNT = int(os.environ.get("MIGRATOR_TEST_SITUATIONS", "300"))
 FIRST = int(os.environ.get("MIGRATOR_TEST_FIRST_SITUATION", "1"))
 LOT = 10
 """Situations that one test tries: enough to be worth a test's own cost, few enough to spread over processes."""

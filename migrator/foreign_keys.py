@@ -1,0 +1,114 @@
+"""The foreign keys from and to some tables of the target, those of partitions included, and who may take them away."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.errors import MissingPrivilege
+from migrator.names import TableName, quote_literal, quote_postgres
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """A foreign key of one table to another."""
+
+    table: TableName
+    """Whose it is: one of those asked about, a partition of one, or a table that refers to one."""
+    name: str
+    definition: str
+    """What follows ADD CONSTRAINT; names have no schema where the session's search path finds them."""
+    comment: str | None
+    columns: tuple[str, ...]
+    parent: TableName
+    """What it refers to."""
+    is_outside: bool
+    """Whether its table is none of those asked about, and no partition of one."""
+    is_ours: bool
+    """Whether the role owns its table, or is a member of the role that does."""
+    leads_to_ours: bool
+    """Whether the role owns what it refers to."""
+
+    def __str__(self) -> str:
+        """Name it and both tables."""
+        return f"{self.name} of {self.table} (to {self.parent})"
+
+    @property
+    def drop(self) -> str:
+        """The statement that takes it away."""
+        return f"ALTER TABLE {self.table.quoted} DROP CONSTRAINT {quote_postgres(self.name)}"
+
+    @property
+    def restore(self) -> tuple[str, ...]:
+        """The statements that bring it back."""
+        name, table = quote_postgres(self.name), self.table.quoted
+        statements = [f"ALTER TABLE {table} ADD CONSTRAINT {name} {self.definition}"]
+        if self.comment is not None:
+            statements.append(f"COMMENT ON CONSTRAINT {name} ON {table} IS {quote_literal(self.comment)}")
+        return tuple(statements)
+
+
+async def keys_of(connection: AsyncConnection, tables: Sequence[TableName]) -> list[ForeignKey]:
+    """
+    Return the foreign keys from and to ``tables`` and their partitions, of which the job knows only the parent's name.
+
+    Of a key that a partitioned table has, or refers to, the one at the top is meant: its parts go and come with it.
+    """
+    found = await connection.execute(text(_KEYS), {"tables": [table.quoted for table in tables]})
+    return [
+        ForeignKey(
+            TableName(row.schema_name, row.table_name),
+            row.name,
+            row.definition,
+            row.comment,
+            tuple(row.columns),
+            TableName(row.parent_schema, row.parent_name),
+            is_outside=row.is_outside,
+            is_ours=row.is_ours,
+            leads_to_ours=row.leads_to_ours,
+        )
+        for row in found
+    ]
+
+
+async def refuse_those_of_others(connection: AsyncConnection, tables: Sequence[TableName]) -> None:
+    """
+    Raise MissingPrivilege, naming them, if tables that the role doesn't own refer to ``tables`` that it does own.
+
+    A key can be dropped only by who owns its table, and TRUNCATE takes no table that another one's key refers to
+    (PostgreSQL, "ALTER TABLE", "TRUNCATE").
+    """
+    held = [key for key in await keys_of(connection, tables) if key.leads_to_ours and not key.is_ours]
+    if held:
+        listed = ", ".join(map(str, held))
+        statements = "; ".join(key.drop for key in held)
+        raise MissingPrivilege(
+            f"foreign keys of tables that the target's role doesn't own refer to those to be filled: {listed}",
+            next_step="Run as the owner of these tables, or GRANT the owning role to this one; or have the owner run "
+            f"{statements} before the migration and add the keys again after it.",
+            keys=[str(key) for key in held],
+        )
+
+
+_KEYS = """
+WITH RECURSIVE tree AS (
+    SELECT CAST(name AS regclass)::oid AS oid FROM unnest(CAST(:tables AS text[])) AS listed(name)
+    UNION
+    SELECT i.inhrelid FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid
+    JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition
+)
+SELECT n.nspname AS schema_name, c.relname AS table_name, k.conname AS name,
+       pg_get_constraintdef(k.oid) AS definition, obj_description(k.oid, 'pg_constraint') AS comment,
+       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS part(attnum, place)
+             JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = part.attnum ORDER BY place) AS columns,
+       pn.nspname AS parent_schema, p.relname AS parent_name,
+       k.conrelid NOT IN (SELECT oid FROM tree) AS is_outside,
+       pg_has_role(c.relowner, 'USAGE') AS is_ours, pg_has_role(p.relowner, 'USAGE') AS leads_to_ours
+FROM pg_constraint k
+JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
+WHERE k.contype = 'f' AND k.conparentid = 0
+  AND (k.conrelid IN (SELECT oid FROM tree) OR k.confrelid IN (SELECT oid FROM tree))
+ORDER BY 1, 2, 3
+"""
