@@ -14,8 +14,10 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any
 
 import migrator.commands
@@ -23,22 +25,19 @@ import migrator.stages.park
 from migrator import cli, digest
 
 LATE = (
+    "concurrent.futures.thread",
+    "importlib.resources.readers",
     "asyncpg.protocol.protocol",
     "sqlalchemy.dialects.postgresql.asyncpg",
     "aiosqlite",
     "rich._emoji_codes",
-    "migrator.alembic_runner",
-    "migrator.bars",
-    "migrator.dryad.models",
-    "migrator.explain",
-    "migrator.paper",
 )
-"""What a job imports when it is already on its way."""
+"""What a job imports when it is already on its way, beside modules of the product."""
 
 
 def main() -> None:
     """Start a job for each line that asks for one, wait for it for each line that asks for that."""
-    for late in LATE:
+    for late in (*LATE, *_ours()):
         import_module(late)
     digest.database()
     gc.freeze()  # what is there already is not looked at again, and so not copied, in every child
@@ -47,6 +46,13 @@ def main() -> None:
         asked = json.loads(line)
         answer = _wait(**asked["wait"]) if "wait" in asked else _start(**asked["start"])
         print(json.dumps(answer), flush=True)  # noqa: T201
+
+
+def _ours() -> Iterator[str]:
+    """Name every module of the product, but those that are programs or migrations."""
+    for module in walk_packages(migrator.__path__, "migrator."):
+        if not module.ispkg and not {"__main__", "env", "versions"} & set(module.name.split(".")):
+            yield module.name
 
 
 def _start(arguments: list[str], environment: dict[str, str], folder: str, log: str, park_all: bool) -> int:  # noqa: FBT001
