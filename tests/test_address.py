@@ -55,6 +55,7 @@ def by_adbc(address: TargetAddress, sql: str = ASK) -> object:
     return answer
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("password", [HOSTILE, "ünï©ødé 🌳", "a\\b'c", " blanks ", "100%", "%%%"])
 async def test_every_driver_logs_in_with_any_password(database: Database, password: str) -> None:
     """asyncpg, SQLAlchemy and libpq get the same password, whatever characters it has."""

@@ -13,6 +13,8 @@ from migrator.errors import ConfigurationError
 from migrator.target import Target
 from migrator.target_url import from_url
 
+pytestmark = pytest.mark.one_server
+
 RUN = """
     with connectable.connect() as connection:
         context.configure(connection=connection, target_metadata=None)
@@ -165,7 +167,6 @@ async def test_every_kind_of_env(env: str, tmp_path: Path, database: Database) -
     assert await catalogs(database) == before
 
 
-@pytest.mark.one_server
 async def test_a_project_in_pyproject(tmp_path: Path, database: Database) -> None:
     """Alembic reads [tool.alembic] of a pyproject.toml as well; the setting may name that file."""
     project(tmp_path, COOKBOOK, {"one": None})

@@ -68,6 +68,7 @@ async def test_a_revision_that_raises(tmp_path: Path, database: Database) -> Non
     assert not isinstance(caught.value, ConfigurationError)
 
 
+@pytest.mark.one_server
 async def test_an_env_that_goes_to_another_database_is_told(tmp_path: Path, database: Database) -> None:
     """Before a migration runs there: a file, another database of the same server; with both ends named."""
     other = tmp_path / "other.db"

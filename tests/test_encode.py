@@ -20,6 +20,7 @@ def test_text_escapes() -> None:
     assert TextEncoder().rows(batch) == b"a\\tb\t1\n\\N\t-2\n"
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("form", list(CopyForm))
 async def test_several_batches_make_one_stream(database: Database, form: CopyForm) -> None:
     """The server reads back what went in, from batches of any size, slices and none among them."""

@@ -17,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from migrator.engine import Settings, create_engine
 from migrator.errors import ConfigurationError
 
+pytestmark = pytest.mark.one_server
+
 PASSWORD = "s3cret/%"
 QUOTED = "s3cret%2F%25"
 

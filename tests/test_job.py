@@ -54,6 +54,7 @@ async def test_the_whole_job(dryad_file: Path, database: Database) -> None:
     assert _bytes(dryad_file) == before
 
 
+@pytest.mark.one_server
 async def test_the_second_run_changes_nothing(dryad_file: Path, database: Database) -> None:
     """After success a run is a no-op, also when the application has written, changed and removed rows since."""
     settings = dryad_settings(dryad_file, database)
@@ -67,6 +68,7 @@ async def test_the_second_run_changes_nothing(dryad_file: Path, database: Databa
     assert (await _counts(database))["dialogue_messages"] == 0
 
 
+@pytest.mark.one_server
 async def test_a_source_that_was_written_to_after_its_migration(dryad_file: Path, database: Database) -> None:
     """It is an error that names the table, unless the setting says that nobody needs the rows; nothing is copied."""
     settings = dryad_settings(dryad_file, database)
@@ -83,6 +85,7 @@ async def test_a_source_that_was_written_to_after_its_migration(dryad_file: Path
     assert await database.fetch("SELECT 1 FROM users WHERE display_name = 'late'") == []
 
 
+@pytest.mark.one_server
 async def test_a_run_goes_on_where_another_failed(make_sqlite: MakeSqlite, database: Database) -> None:
     """Tables that were committed are not copied again, and the target's keys are back at the end."""
     source = make_sqlite(
@@ -110,6 +113,7 @@ async def test_a_run_goes_on_where_another_failed(make_sqlite: MakeSqlite, datab
     assert await catalogs(database) == before
 
 
+@pytest.mark.one_server
 async def test_another_source_does_not_go_on_with_the_first_ones_rows(
     make_sqlite: MakeSqlite, database: Database, tmp_path: Path
 ) -> None:
@@ -130,6 +134,7 @@ async def test_another_source_does_not_go_on_with_the_first_ones_rows(
     assert await contents(database, "a") == loaded
 
 
+@pytest.mark.one_server
 async def test_rows_that_somebody_put_there_are_not_touched(dryad_file: Path, database: Database) -> None:
     """A target with rows is refused, by table and count, before anything is written."""
     await database.execute("CREATE TABLE users (id text)")
@@ -160,6 +165,7 @@ async def test_a_damaged_value_is_found_and_its_table_named(dryad_file: Path, da
     assert caught.value.facts["tables"] == ["public.messages"]
 
 
+@pytest.mark.one_server
 async def test_check_verify_and_status_write_nothing(dryad_file: Path, database: Database) -> None:
     """They succeed as a role that may only read, so there is nothing that they could have written."""
     await job.run(dryad_settings(dryad_file, database), Silent())
@@ -183,6 +189,7 @@ async def test_check_verify_and_status_write_nothing(dryad_file: Path, database:
         database.server.administer(f"DROP OWNED BY {reader}", f"DROP ROLE {reader}")
 
 
+@pytest.mark.one_server
 async def test_status_of_a_database_without_a_ledger(dryad_file: Path, database: Database) -> None:
     """There is nothing to tell, and telling it makes no ledger."""
     status = await job.status(dryad_settings(dryad_file, database))
@@ -190,12 +197,14 @@ async def test_status_of_a_database_without_a_ledger(dryad_file: Path, database:
     assert await database.fetch("SELECT 1 FROM pg_namespace WHERE nspname = 'migrator'") == []
 
 
+@pytest.mark.one_server
 async def test_rows_that_migrations_seeded_give_way(dryad_file: Path, database: Database) -> None:
     """Dryad's migrations put a system account there; the source has its own, and each row arrives once."""
     await job.run(dryad_settings(dryad_file, database), Silent())
     assert await _counts(database) == _source_counts(dryad_file)
 
 
+@pytest.mark.one_server
 async def test_an_error_says_where_it_happened(make_sqlite: MakeSqlite, database: Database) -> None:
     """The failing stage is among the facts, and in the ledger the run has ended with its exit code."""
     source = make_sqlite("CREATE TABLE a (id INTEGER)", {"a": [(1,)]})

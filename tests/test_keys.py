@@ -95,6 +95,7 @@ async def test_clocks_that_a_rule_names(
     await move(rules=rules).run()
 
 
+@pytest.mark.one_server
 async def test_several_columns_and_nulls(move: MakeMove, database: Database, make_sqlite: MakeSqlite) -> None:
     """A key over several columns is one question; a NULL in it is equal to nothing."""
     make_sqlite(

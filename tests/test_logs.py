@@ -162,6 +162,7 @@ def test_a_password_never_appears(capsys: Capture, secret: str, level: logs.Leve
     assert "%2540" not in written
 
 
+@pytest.mark.one_server
 async def test_real_errors_hold_no_password(database: Database, capsys: Capture, form: logs.Form) -> None:
     """What three drivers raise for a wrong password, with traceback, and what asyncio says of a lost task."""
     wrong = database.url.replace(f"{database.role}:", f"{database.role}:wr0ng-")

@@ -97,6 +97,7 @@ async def test_an_application_goes_on(make_sqlite: MakeSqlite, database: Databas
     assert without.count("\n") == 4
 
 
+@pytest.mark.one_server
 async def test_running_again(make_sqlite: MakeSqlite, database: Database) -> None:
     """What is there stays: after success, and what was there before the job came."""
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, n INT); CREATE TABLE u (id INT)", {"t": [(1, 2)]})
@@ -113,6 +114,7 @@ async def test_running_again(make_sqlite: MakeSqlite, database: Database) -> Non
     assert await contents(database, "t") == ["(1,2)", "(2,3)"]
 
 
+@pytest.mark.one_server
 async def test_a_rule_makes_other_tables(make_sqlite: MakeSqlite, database: Database, tmp_path: Path) -> None:
     """Preflight refuses; the operator decides on another type, and empty tables give way to such as have it."""
     source = make_sqlite(
@@ -134,6 +136,7 @@ async def test_a_rule_makes_other_tables(make_sqlite: MakeSqlite, database: Data
     assert await contents(database, "t") == ['(1,"2023-11-14 22:13:20+00")']
 
 
+@pytest.mark.one_server
 async def test_interrupted_while_making(
     make_sqlite: MakeSqlite, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +159,7 @@ async def _interrupted(*_arguments: object) -> None:
     raise RuntimeError("in the middle")
 
 
+@pytest.mark.one_server
 async def test_a_table_made_by_hand_meanwhile_stays(make_sqlite: MakeSqlite, database: Database) -> None:
     """Somebody has changed a type after a refusal: without other rules the table is taken as it is."""
     source = make_sqlite("CREATE TABLE t (at DATETIME)", {"t": [("no date",)]})
@@ -167,6 +171,7 @@ async def test_a_table_made_by_hand_meanwhile_stays(make_sqlite: MakeSqlite, dat
     assert await contents(database, "t") == ['("no date")']
 
 
+@pytest.mark.one_server
 async def test_rows_of_somebody_else(make_sqlite: MakeSqlite, database: Database) -> None:
     """Tables that are there are treated as in the mode `existing`."""
     source = make_sqlite("CREATE TABLE t (id INTEGER)", {"t": [(1,)]})
@@ -188,6 +193,7 @@ async def test_what_the_server_refuses(make_sqlite: MakeSqlite, database: Databa
     assert await columns(database, "b") == {"a": "timestamp without time zone", "n": "uuid"}
 
 
+@pytest.mark.one_server
 async def test_a_name_to_leave_out_that_nothing_has(make_sqlite: MakeSqlite, database: Database) -> None:
     """It may be a slip of the pen, after which something would be missing or be there that nobody wants."""
     source = make_sqlite("CREATE TABLE t (n INT CHECK (n > 0))")
@@ -226,6 +232,7 @@ async def test_a_type_that_the_server_does_not_know(
     assert await columns(database, "t") == {"mood": "mood"}
 
 
+@pytest.mark.one_server
 async def test_an_empty_table_whose_default_says_its_offset(make_sqlite: MakeSqlite, database: Database) -> None:
     """There is no value to tell by, and the default is one that only timestamptz has."""
     source = make_sqlite("""

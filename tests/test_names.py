@@ -83,6 +83,7 @@ async def test_hostile_names_in_every_statement(move: MakeMove, database: Databa
         assert dict(row) == {column: f"{name} of {column}" for column in HOSTILE}
 
 
+@pytest.mark.one_server
 async def test_a_name_that_is_too_long_for_postgresql(
     move: MakeMove, database: Database, make_sqlite: MakeSqlite
 ) -> None:

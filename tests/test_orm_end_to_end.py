@@ -41,7 +41,10 @@ from migrator.engine import Settings, create_engine
 from migrator.progress import Silent
 
 # SQLAlchemy warns of every Numeric that it stores as a double. Dryad lives with that, as do most applications.
-pytestmark = pytest.mark.filterwarnings("ignore:Dialect sqlite:sqlalchemy.exc.SAWarning")
+pytestmark = [
+    pytest.mark.one_server,
+    pytest.mark.filterwarnings("ignore:Dialect sqlite:sqlalchemy.exc.SAWarning"),
+]
 
 USER = "b5f1c4de-5d0a-4a36-8f35-3f4f2c6d9a01"
 GROVE = UUID("6fa459ea-ee8a-4ca4-894e-db77e160355e")
@@ -198,7 +201,6 @@ async def test_new_objects_get_ids_that_were_never_given(sqlite: AsyncEngine, po
     assert sorted(one.id for one in said) == [largest[DialogueMessage] + 1, largest[DialogueMessage] + 2]
 
 
-@pytest.mark.one_server
 async def test_the_application_goes_on_writing(postgres: AsyncEngine) -> None:
     """Objects that were moved can be changed, and get new ones beside them."""
     async with AsyncSession(postgres) as session, session.begin():
@@ -221,7 +223,6 @@ async def test_the_application_goes_on_writing(postgres: AsyncEngine) -> None:
         assert (conversation.status, conversation.last_message_id) == (ConversationStatus.ARCHIVED, answer.id)
 
 
-@pytest.mark.one_server
 async def test_the_same_code_writes_on_either_side(sqlite: AsyncEngine, postgres: AsyncEngine) -> None:
     """What the application wrote to SQLite it can delete from PostgreSQL and write there again, to the same effect."""
     async with AsyncSession(postgres) as session, session.begin():
@@ -232,7 +233,6 @@ async def test_the_same_code_writes_on_either_side(sqlite: AsyncEngine, postgres
         assert await count(postgres, model.class_) == await count(sqlite, model.class_), model
 
 
-@pytest.mark.one_server
 async def test_the_database_fills_in_what_is_left_out(postgres: AsyncEngine) -> None:
     """Server defaults are those of the models: a row of which only the necessary is given is a whole one."""
     async with AsyncSession(postgres) as session, session.begin():
@@ -268,7 +268,6 @@ async def test_what_hangs_on_a_row_goes_with_it(postgres: AsyncEngine) -> None:
             assert (await session.scalars(orphans)).all() == []
 
 
-@pytest.mark.one_server
 async def test_what_pointed_at_something_deleted_forgets_it(postgres: AsyncEngine) -> None:
     """ON DELETE SET NULL: the conversation outlives its last message, the dialogue its vessel."""
     async with postgres.begin() as connection:

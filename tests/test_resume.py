@@ -12,6 +12,8 @@ from migrator import examine, job, move
 from migrator.errors import GaveUp, RowsInTheWay, SourceChanged, TargetRefused
 from migrator.progress import Silent
 
+pytestmark = pytest.mark.one_server
+
 SOURCE = """
 CREATE TABLE big (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES big, t TEXT, b BLOB);
 CREATE TABLE keyed (a TEXT, b INTEGER, c REAL, PRIMARY KEY (b, a)) WITHOUT ROWID;
@@ -143,7 +145,6 @@ TOUCHES = {
 }
 
 
-@pytest.mark.one_server
 @pytest.mark.parametrize("touch", TOUCHES)
 async def test_reset_keeps_what_the_application_wrote(touch: str, make_sqlite: MakeSqlite, database: Database) -> None:
     """Nothing at all is removed if any of the tables has been written to since, unless that is forced."""

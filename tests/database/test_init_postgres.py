@@ -180,6 +180,7 @@ async def test_an_extension_that_is_required_is_an_error_and_nothing_is_left(dat
     assert await ask(database.url, "SELECT to_regnamespace('dryad') IS NULL")
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("name", NAMES)
 async def test_any_name_works_for_schema_and_role(database: Database, name: str) -> None:
     """Names with quotes, blanks, keywords and 62 bytes reach the server whole, as schema and as role."""
@@ -193,6 +194,7 @@ async def test_any_name_works_for_schema_and_role(database: Database, name: str)
         await database.execute(f"DROP OWNED BY {quoted(role)}; DROP ROLE {quoted(role)}", as_admin=True)
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("empty", ["", None], ids=["empty", "not given"])
 async def test_a_name_left_empty_means_the_default(database: Database, empty: str | None) -> None:
     """Compose hands on a variable that is not set as an empty one."""

@@ -156,6 +156,7 @@ async def test_every_step_can_be_taken_back_and_again(engines: Engines) -> None:
             assert await rows(engine, "SELECT version_num FROM alembic_version") == [(revision,)]
 
 
+@pytest.mark.one_server
 async def test_messages_get_their_positions(engines: Engines) -> None:
     """The data migration numbers each conversation's messages from 0 by their ids, and taking it back loses none."""
     message = "INSERT INTO messages (id, conversation_id, role, content) VALUES"
@@ -174,6 +175,7 @@ async def test_messages_get_their_positions(engines: Engines) -> None:
         assert await rows(engine, "SELECT id FROM messages ORDER BY 1") == [(2,), (3,), (5,), (9,)]
 
 
+@pytest.mark.one_server
 async def test_without_the_role_tools_become_assistants(dryads: Engines) -> None:
     """Taking the role ``tool`` back keeps what tools said; PostgreSQL refuses the role from then on."""
     for engine in dryads:
@@ -188,6 +190,7 @@ async def test_without_the_role_tools_become_assistants(dryads: Engines) -> None
         await run(dryads[1], "UPDATE messages SET role = 'tool'")
 
 
+@pytest.mark.one_server
 async def test_there_is_one_system_account(dryads: Engines) -> None:
     """The account is there after an upgrade, and still once after going back and forth."""
     for engine in dryads:
@@ -215,6 +218,7 @@ async def test_no_row_is_lost_with_foreign_keys_on(tmp_path: Path) -> None:
     await engine.dispose()
 
 
+@pytest.mark.one_server
 async def test_foreign_keys_and_a_transaction_are_refused(engines: Engines) -> None:
     """Inside a transaction SQLite's foreign keys can't be switched off: nothing is begun then, and it says why."""
     sqlite, _ = engines
@@ -226,6 +230,7 @@ async def test_foreign_keys_and_a_transaction_are_refused(engines: Engines) -> N
         assert await connection.run_sync(lambda c: inspect(c).get_table_names()) == []
 
 
+@pytest.mark.one_server
 async def test_after_a_failed_migration_foreign_keys_are_on(dryads: Engines) -> None:
     """A migration that fails leaves the connection as it was, and what the rows can't follow isn't half done."""
     sqlite, _ = dryads
@@ -238,6 +243,7 @@ async def test_after_a_failed_migration_foreign_keys_are_on(dryads: Engines) -> 
         assert await connection.scalar(text("SELECT version_num FROM alembic_version")) == "0003"
 
 
+@pytest.mark.one_server
 async def test_a_program_can_take_back_the_whole_upgrade(engines: Engines) -> None:
     """On PostgreSQL all revisions run in the transaction of the connection handed over, and are undone with it."""
     _, postgres = engines
@@ -248,6 +254,7 @@ async def test_a_program_can_take_back_the_whole_upgrade(engines: Engines) -> No
         assert await connection.run_sync(schema) == {"enums": []}
 
 
+@pytest.mark.one_server
 async def test_a_programs_logging_is_left_alone(engines: Engines) -> None:
     """Migrating from a program neither silences its loggers nor adds a handler."""
     logger = logging.getLogger("somebody's")

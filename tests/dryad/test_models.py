@@ -35,7 +35,10 @@ from migrator.dryad.models import (
 )
 
 # SQLAlchemy warns of every Numeric that it stores as a double. Dryad lives with that, as do most applications.
-pytestmark = pytest.mark.filterwarnings("ignore:Dialect sqlite:sqlalchemy.exc.SAWarning")
+pytestmark = [
+    pytest.mark.one_server,
+    pytest.mark.filterwarnings("ignore:Dialect sqlite:sqlalchemy.exc.SAWarning"),
+]
 
 USER = "6a1f5d2e-7c1b-4b0e-9d3c-1f2e3d4c5b6a"
 DOCUMENT = UUID("12345678-1234-4234-a234-123456789abc")

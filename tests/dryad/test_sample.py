@@ -201,6 +201,7 @@ async def read(engine: AsyncEngine, table: Table) -> list[dict[str, Any]]:
         return [dict(row) for row in (await connection.execute(select(table).order_by(*table.primary_key))).mappings()]
 
 
+@pytest.mark.one_server
 @pytest.mark.filterwarnings("ignore:Dialect sqlite:sqlalchemy.exc.SAWarning")
 async def test_the_application_could_move_it_itself(dryads: Engines, tmp_path: Path) -> None:
     """What Dryad reads from the sample it can write to PostgreSQL, and reads the same from there."""

@@ -43,6 +43,7 @@ async def test_triggers_do_not_fire_and_are_as_before(make_sqlite: MakeSqlite, d
     assert await catalogs(database) == before
 
 
+@pytest.mark.one_server
 async def test_rows_that_come_between_preflight_and_copy_are_not_removed(
     make_sqlite: MakeSqlite, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,6 +62,7 @@ async def test_rows_that_come_between_preflight_and_copy_are_not_removed(
     assert await contents(database, "t") == ["(77)"]
 
 
+@pytest.mark.one_server
 async def test_who_gets_a_new_file(make_sqlite: MakeSqlite, database: Database) -> None:
     """A large table is emptied and its rows frozen; a small one that is empty isn't touched before its rows come."""
     many = [(n,) for n in range(SMALL_BYTES // 100)]
@@ -82,6 +84,7 @@ BELOW = "CREATE FUNCTION below(int, int) RETURNS boolean LANGUAGE sql AS 'SELECT
 """Not declared immutable: preflight doesn't judge by it."""
 
 
+@pytest.mark.one_server
 async def test_a_refused_row_leaves_its_table_empty(make_sqlite: MakeSqlite, database: Database) -> None:
     """The server refuses the last of many rows: none of the table is there, and the ledger has no line about it."""
     source = make_sqlite("CREATE TABLE t (id INTEGER)", {"t": [(n,) for n in range(2000)]})
@@ -92,6 +95,7 @@ async def test_a_refused_row_leaves_its_table_empty(make_sqlite: MakeSqlite, dat
     assert await database.fetch("SELECT FROM migrator.tables") == []
 
 
+@pytest.mark.one_server
 async def test_a_writer_to_a_database_in_wal_mode(
     make_sqlite: MakeSqlite, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +108,7 @@ async def test_a_writer_to_a_database_in_wal_mode(
     assert await contents(database, "t") == []
 
 
+@pytest.mark.one_server
 async def test_a_writer_to_a_database_with_a_rollback_journal(
     make_sqlite: MakeSqlite, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +159,7 @@ async def test_a_partitioned_table(make_sqlite: MakeSqlite, database: Database) 
     assert await catalogs(database) == before
 
 
+@pytest.mark.one_server
 async def test_wide_rows_among_narrow_ones(make_sqlite: MakeSqlite, database: Database) -> None:
     """A few rows far wider than the rest are cut into batches by bytes, and every row arrives once."""
     rows = [(n, "x" * (500_000 if n % 400 == 7 else 3)) for n in range(2000)]

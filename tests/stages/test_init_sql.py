@@ -41,6 +41,7 @@ async def test_the_projects_script_prepares_the_database(database: Database) -> 
     assert [tuple(row) for row in await database.fetch("SELECT current_schema()")] == [('the "grove"',)]
 
 
+@pytest.mark.one_server
 async def test_the_script_reads_its_names(database: Database) -> None:
     """Names are bound values: whatever they contain, the script reads them as they were given."""
     script = """
@@ -53,6 +54,7 @@ async def test_the_script_reads_its_names(database: Database) -> None:
     assert [tuple(row) for row in await database.fetch("SELECT * FROM mine.told")] == [(schema, role, "off")]
 
 
+@pytest.mark.one_server
 async def test_a_name_not_given_is_left_to_the_script(database: Database) -> None:
     """The project's script then makes `dryad` and has nobody else to grant to."""
     warnings = await run(database, SCRIPT, InitNames(schema=None, role=None))
@@ -60,6 +62,7 @@ async def test_a_name_not_given_is_left_to_the_script(database: Database) -> Non
     assert [tuple(row) for row in await database.fetch("SELECT current_schema()")] == [("dryad",)]
 
 
+@pytest.mark.one_server
 async def test_a_warning_is_one_line_with_its_hint(database: Database) -> None:
     """Warnings arrive in order and before the stage returns; a notice is none."""
     script = """
@@ -72,6 +75,7 @@ async def test_a_warning_is_one_line_with_its_hint(database: Database) -> None:
     assert await run(database, script) == ["first (do this)", "second"]
 
 
+@pytest.mark.one_server
 async def test_warnings_of_later_statements_are_not_heard(database: Database) -> None:
     """The stage leaves no listener on the connection, and no setting."""
     warnings: list[str] = []
@@ -82,6 +86,7 @@ async def test_warnings_of_later_statements_are_not_heard(database: Database) ->
     assert warnings == []
 
 
+@pytest.mark.one_server
 async def test_a_missing_role_is_a_warning(database: Database) -> None:
     """The operator hears which role the grants were meant for."""
     warnings = await run(database, SCRIPT, InitNames(schema="dryad", role="nobody"))
@@ -115,6 +120,7 @@ async def test_the_projects_script_requires_extensions_when_told_so(database: Da
             await run(database, SCRIPT, require_extensions=True)
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize(
     ("script", "error", "message"),
     [
@@ -135,6 +141,7 @@ async def test_a_script_that_fails_names_its_reason(
         await run(database, script)
 
 
+@pytest.mark.one_server
 async def test_a_script_that_fails_leaves_nothing(database: Database) -> None:
     """All statements are one transaction, and the connection can be used afterwards."""
     async with connected(database.url) as connection:
@@ -145,6 +152,7 @@ async def test_a_script_that_fails_leaves_nothing(database: Database) -> None:
         assert await connection.fetchval("SELECT to_regnamespace('half') IS NULL")
 
 
+@pytest.mark.one_server
 async def test_what_time_may_heal_passes_through(database: Database) -> None:
     """A deadlock or a lack of memory is not the script's fault: the retry policy sees it as it was raised."""
     for sqlstate, error in [("40P01", asyncpg.DeadlockDetectedError), ("53200", asyncpg.OutOfMemoryError)]:

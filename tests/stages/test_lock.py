@@ -44,6 +44,7 @@ async def test_the_second_gives_up_and_names_the_holder(database: Database) -> N
         pass
 
 
+@pytest.mark.one_server
 async def test_the_second_gets_it_when_the_first_is_done(database: Database) -> None:
     """Waiting ends with the holder's block, not with the time that was allowed; meanwhile the log says for whom."""
     target = Target(from_url(database.url, {}))
@@ -66,6 +67,7 @@ async def test_the_second_gets_it_when_the_first_is_done(database: Database) -> 
     assert re.fullmatch(r"migrator from .* \(server process \d+\)", line["holder"])
 
 
+@pytest.mark.one_server
 async def test_a_dead_holder_blocks_nobody(database: Database) -> None:
     """The lock is the session's: when its connection dies, the next has it at once."""
     holder = await asyncpg.connect(database.url)
@@ -75,6 +77,7 @@ async def test_a_dead_holder_blocks_nobody(database: Database) -> None:
         pass
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("jobs", [2, 5])
 async def test_several_jobs_started_at_once(jobs: int, make_sqlite: MakeSqlite, database: Database) -> None:
     """One copies; the others wait, find it done, and end well. No row comes twice."""

@@ -98,6 +98,7 @@ async def test_everything_comes_back_exactly(target: Target, database: Database)
     assert await restore(target, 2, run_ledger(target)) == 0
 
 
+@pytest.mark.one_server
 async def test_small_tables_keep_their_indexes(target: Target, database: Database) -> None:
     """Only foreign keys go where building an index again would cost more than it saves."""
     before = await catalogs(database)
@@ -108,6 +109,7 @@ async def test_small_tables_keep_their_indexes(target: Target, database: Databas
     assert await catalogs(database) == before
 
 
+@pytest.mark.one_server
 async def test_parking_again_after_a_failure_takes_only_what_is_left(target: Target, database: Database) -> None:
     """A second run finds some things parked already: nothing is written down twice, and all come back."""
     before = await catalogs(database)
@@ -153,6 +155,7 @@ async def test_orphans_and_duplicates_are_named(target: Target, database: Databa
     assert await restore(target, 2, run_ledger(target)) == 2
 
 
+@pytest.mark.one_server
 async def test_what_an_operator_brought_back_by_hand_is_not_an_error(target: Target, database: Database) -> None:
     """Somebody created a parked index or key meanwhile, as it was: restore sees it and writes it down as back."""
     before = await catalogs(database)

@@ -42,6 +42,7 @@ async def test_every_kind_of_sequence_goes_beyond_the_largest_key(
     assert await _next(database) == 42
 
 
+@pytest.mark.one_server
 async def test_keys_that_were_deleted_are_not_given_again(make_sqlite: MakeSqlite, database: Database) -> None:
     """AUTOINCREMENT promised that; its mark counts although the rows are gone, and although the table is empty."""
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT)", {"t": [(1,), (100,)]})
@@ -63,6 +64,7 @@ EDGES = {
 }
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("edge", EDGES)
 async def test_edges(edge: str, make_sqlite: MakeSqlite, database: Database) -> None:
     """The number that comes next is the expected one, and the stage never fails."""
@@ -73,6 +75,7 @@ async def test_edges(edge: str, make_sqlite: MakeSqlite, database: Database) -> 
     assert await _next(database) == following
 
 
+@pytest.mark.one_server
 async def test_a_column_that_is_not_the_key(make_sqlite: MakeSqlite, database: Database) -> None:
     """A counter beside a text key is fed as well, by what the column holds, not by another's mark."""
     source = make_sqlite("CREATE TABLE t (id TEXT PRIMARY KEY, n INTEGER)", {"t": [("a", 5), ("b", 9)]})
@@ -107,6 +110,7 @@ MARKS = {
 }
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("mark", MARKS)
 async def test_a_mark_of_any_type_counts_as_it_does_in_sqlite(
     mark: str, make_sqlite: MakeSqlite, database: Database
@@ -146,6 +150,7 @@ async def test_a_sequence_that_no_column_owns(kind: str, make_sqlite: MakeSqlite
     assert row[0] == 42
 
 
+@pytest.mark.one_server
 async def test_a_sequence_of_nothing_is_told(make_sqlite: MakeSqlite, database: Database) -> None:
     """Nobody here can know what an application takes from it."""
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY)", {"t": [(3,)]})
@@ -167,6 +172,7 @@ ENDS = {
 }
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("kind", ENDS)
 @pytest.mark.parametrize("gone", ["", "DELETE FROM t WHERE id > 1"])
 async def test_a_sequence_at_its_end(kind: str, gone: str, make_sqlite: MakeSqlite, database: Database) -> None:
@@ -183,6 +189,7 @@ async def test_a_sequence_at_its_end(kind: str, gone: str, make_sqlite: MakeSqli
     assert [event["table"] for event in events if event["event"] == "sequence.left"] == ["public.t"]
 
 
+@pytest.mark.one_server
 async def test_a_mark_beyond_the_end(make_sqlite: MakeSqlite, database: Database) -> None:
     """Keys that an integer can't hold were given and deleted: none is given again, and verify agrees."""
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT)", {"t": [(1,)]})
@@ -196,6 +203,7 @@ async def test_a_mark_beyond_the_end(make_sqlite: MakeSqlite, database: Database
         await _next(database)
 
 
+@pytest.mark.one_server
 async def test_verify_sees_a_sequence_behind_the_mark(make_sqlite: MakeSqlite, database: Database) -> None:
     """Although no row has such a key any more."""
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT)", {"t": [(1,), (50,)]})

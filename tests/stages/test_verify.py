@@ -214,6 +214,7 @@ async def test_what_the_job_takes_away_and_brings_back_is_no_difference(database
         await examine.verify(settings, Silent())
 
 
+@pytest.mark.one_server
 async def test_a_file_that_cannot_be_written_hides_no_difference(database: Database, tmp_path: Path) -> None:
     """The outcome stands, and a warning says why the file is not there; masked, no value is told anywhere."""
     await database.execute(SCHEMA)

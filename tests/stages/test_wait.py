@@ -45,6 +45,7 @@ class Pauses:
         return patience("wait", seconds=3600, attempts=attempts, sleep=self.sleep)
 
 
+@pytest.mark.one_server
 async def test_a_server_that_is_ready(database: Database) -> None:
     """It is asked once, with the configured credentials, and says what it is."""
     pauses = Pauses()
@@ -58,6 +59,7 @@ async def test_a_server_that_is_ready(database: Database) -> None:
     assert pauses.count == 0
 
 
+@pytest.mark.one_server
 async def test_no_connection_stays_open(database: Database) -> None:
     """A server with few connections would miss it."""
     await wait(from_url(database.url, {}), Pauses().policy())
