@@ -89,8 +89,8 @@ COMMANDS: Final = {
         _call("run"),
     ),
     "check": Command(
-        "Say whether the source can be carried into the target as both are. Writes nothing.",
-        (Group.SOURCE, Group.CHECK, Group.TARGET, Group.SPEED, Group.PATIENCE, Group.OUTPUT),
+        "Say whether the source can be carried into the target as both are. Writes nothing that lasts.",
+        (Group.SOURCE, Group.CHECK, Group.TARGET, Group.SCHEMA, Group.SPEED, Group.PATIENCE, Group.OUTPUT),
         _call("check"),
     ),
     "verify": Command(

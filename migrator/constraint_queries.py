@@ -30,9 +30,12 @@ SELECT tree.root, k.conname AS name, {_RELATION.format("tree.relid")} AS relatio
        CASE k.contype WHEN 'c' THEN 'check constraint' ELSE 'exclusion constraint' END AS kind,
        pg_get_constraintdef(k.oid) AS definition,
        {_DEPENDS.format(catalog="pg_class", object="k.conindid", plain="k.conkey")} AS columns,
-       EXISTS (SELECT FROM pg_depend d JOIN pg_proc p ON p.oid = d.refobjid
-               WHERE d.classid = 'pg_constraint'::regclass AND d.objid = k.oid
-                 AND d.refclassid = 'pg_proc'::regclass AND p.provolatile <> 'i') AS unstable
+       ARRAY(SELECT CASE WHEN l.lanname IN ('sql', 'plpgsql') THEN p.prosrc ELSE '' END
+             FROM pg_depend d JOIN pg_proc p ON p.oid = d.refobjid JOIN pg_language l ON l.oid = p.prolang
+             WHERE d.classid = 'pg_constraint'::regclass AND d.objid = k.oid
+               AND d.refclassid = 'pg_proc'::regclass AND p.provolatile <> 'i'
+               AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid
+                               AND e.deptype = 'e')) AS unstable
 FROM tree JOIN pg_constraint k ON k.conrelid = tree.relid
 WHERE k.contype IN ('c', 'x') AND (tree.level = 0 OR (k.coninhcount = 0 AND k.conparentid = 0))
   AND coalesce(to_jsonb(k) ->> 'conenforced', 'true') = 'true'

@@ -76,7 +76,7 @@ class Judged:
     partitions: tuple[Partition, ...] = ()
     """From the top down."""
     unstable: tuple[str, ...] = field(default=())
-    """CHECKs by functions whose answer may be another at another time: nobody can judge by them beforehand."""
+    """CHECKs by functions that may answer by other rows, or otherwise each time: what passes now may fail later."""
 
 
 NOTHING = Judged()
@@ -93,10 +93,9 @@ async def judged_of(connection: AsyncConnection, schema: str) -> dict[TableName,
     constraints: dict[str, list[Constraint]] = defaultdict(list)
     unstable: dict[str, list[str]] = defaultdict(list)
     for row in (await connection.execute(text(CHECKS), bound)).all():
-        if row.unstable:
+        constraints[row.root].append(_constraint(Kind(row.kind), row, _bare(row.definition)))
+        if any(_may_read_rows(source) for source in row.unstable) or _VOLATILE.search(row.definition):
             unstable[row.root].append(row.name)
-        else:
-            constraints[row.root].append(_constraint(Kind(row.kind), row, _bare(row.definition)))
     for row in (await connection.execute(text(INDEXES), bound)).all():
         if found := _of_index(row):
             constraints[row.root].append(found)
@@ -126,6 +125,33 @@ def _constraint(kind: Kind, row: Row[Any], definition: str, most_bytes: int | No
 def _bare(definition: str) -> str:
     """Return a constraint's definition without what it may be spared or put off by."""
     return re.sub(r"( NOT VALID| NO INHERIT| INITIALLY DEFERRED| DEFERRABLE)+$", "", definition)
+
+
+def _may_read_rows(source: str) -> bool:
+    """
+    Return whether a function of the application's own may answer by more than its arguments and the time.
+
+    ``source`` is the body of one in SQL or PL/pgSQL, and empty for any other. It may call no function but those of
+    PostgreSQL that do nothing of the kind (PostgreSQL, "Function Volatility Categories").
+    """
+    bare = re.sub(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", "''", source, flags=re.DOTALL).casefold()
+    called = {name.rpartition(".")[2] for name in re.findall(r"([\w.\"]+)\s*\(", bare)}
+    return not bare.strip() or bool(_READS.search(bare)) or not called <= _OF_ARGUMENTS
+
+
+_VOLATILE = re.compile(r"\b(random|gen_random_uuid|clock_timestamp|timeofday|nextval|txid_current|pg_\w+)\(")
+"""PostgreSQL's own functions that answer otherwise each time; the catalogs don't say what uses those."""
+_READS = re.compile(r"\b(from|execute|perform|exists|insert|update|delete|table|call|query|with|into)\b")
+_OF_ARGUMENTS = frozenset(
+    (
+        *("lower", "upper", "length", "char_length", "octet_length", "btrim", "ltrim", "rtrim", "left", "right"),
+        *("coalesce", "nullif", "greatest", "least", "abs", "round", "floor", "ceil", "mod", "strpos", "position"),
+        *("now", "date_part", "date_trunc", "make_date", "to_char", "to_date", "jsonb_typeof", "json_typeof"),
+        *("array_length", "cardinality", "regexp_replace", "replace", "substr", "split_part", "starts_with", "concat"),
+        *("if", "and", "or", "not", "in", "when", "then", "else", "return", "any", "all", "select", "elsif", "case"),
+    )
+)
+"""Functions, and words before a bracket."""
 
 
 # Indexes ----------------------------------------------------------------------------------------------------------

@@ -271,11 +271,12 @@ class Drawing:
         if reason := self._hindrance(key, other, referred):
             return self._without(part, reason)
         deferred = " DEFERRABLE INITIALLY DEFERRED" if key.deferred else ""
-        return self._offered(
+        found = self._offered(
             part,
             f"ALTER TABLE {self.name.quoted} ADD FOREIGN KEY ({own}) REFERENCES {other.name.quoted} ({there}) "
             f"ON UPDATE {key.on_update} ON DELETE {key.on_delete}{deferred}",
         )
+        return replace(found, refers_to=other.name) if isinstance(found, Addition) else found
 
     def _hindrance(self, key: ForeignKey, other: "Drawing", referred: Collection[str]) -> str:
         """Return why PostgreSQL can't have the foreign key, as far as that is seen from here."""

@@ -96,6 +96,10 @@ class NoPartner(TargetRefused):
     """A source table or column has no partner in the target."""
 
 
+class NotTried(TargetRefused):
+    """Something that the target demands of rows could not be tried beforehand, and nobody has allowed that by name."""
+
+
 class MissingPrivilege(TargetRefused):
     """The target's role may not do what the job needs."""
 

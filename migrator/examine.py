@@ -1,5 +1,6 @@
 """The commands that only look, ``check`` and ``verify``: they write nothing that lasts, and take no lock."""
 
+from dataclasses import replace
 from functools import partial
 
 from migrator import claims, ledger, registry, takeover
@@ -7,6 +8,7 @@ from migrator.both_ends import (
     bounds_of,
     compare_all,
     copied_of,
+    describe_target,
     known_rows,
     plan_of,
     refuse_nothing,
@@ -15,19 +17,24 @@ from migrator.both_ends import (
     tables_to_read,
     tell_skipped,
 )
-from migrator.errors import ConfigurationError, MigratorError, TargetRefused, ValuesRefused
+from migrator.contents import SourceDatabase
+from migrator.errors import ConfigurationError, MigratorError, NoPartner, TargetRefused, ValuesRefused
 from migrator.findings import Finding
 from migrator.inspection import look_at_source, look_over
 from migrator.integrity import check_intact
 from migrator.migration import Migration
-from migrator.plan import Plan
+from migrator.plan import Plan, make_plan
 from migrator.progress import Progress
 from migrator.report import CheckReport, Report
+from migrator.rules import Rules
 from migrator.settings import Settings
-from migrator.stages.preflight import occupied_tables, refuse, strangers_in
+from migrator.source import Source
+from migrator.stages.preflight import occupied_tables, refuse, refuse_not_owned, strangers_in
 from migrator.steps import open_ends, open_source, runner_of, wait_for
 from migrator.strangers import refusal
 from migrator.target import Target
+from migrator.unmade import Unmade
+from migrator.untried import untried_refusal
 
 
 async def check(settings: Settings, progress: Progress) -> CheckReport:
@@ -50,12 +57,14 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         await runner("wait", lambda: wait_for(target, settings, to_write=False))
         contents = await source.describe()
         refuse_nothing(settings, source, contents)
-        plan = await plan_of(settings, contents, target)
-        tell_skipped(plan)
         migration = await _migration(target, settings)
+        unmade = await runner("schema", lambda: _unmade(settings, source, contents, target, migration))
+        plan = await _plan(settings, contents, target, unmade)
+        tell_skipped(plan)
         taken = await _taken(target, migration, plan)
         allowed = await known_rows(target, migration)
-        pending = [table for table in plan.tables if table.name not in allowed.loaded]
+        pending = [table for table in plan.tables if table.name not in {*allowed.loaded, *unmade.statements}]
+        refuse_not_owned(pending)
         occupied = await occupied_tables(target, pending, allowed)  # who may look at the rest is seen here
         surveys = await runner(
             "preflight",
@@ -67,6 +76,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
                 showing=showing_of(settings),
                 progress=progress,
                 intact=partial(check_intact, source, tables_to_read(settings, contents)),
+                unmade=unmade,
             ),
         )
         strangers = await strangers_in(
@@ -79,7 +89,44 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         )
     findings = [finding for one in surveys for finding in one.findings]
     failure = _refusal_of(findings) or taken or (refusal(strangers) if strangers else None)
+    failure = failure or untried_refusal(surveys, settings.untried)
     return CheckReport(tuple(surveys), tuple(findings), plan.skipped, failure)
+
+
+async def _unmade(
+    settings: Settings, source: Source, contents: SourceDatabase, target: Target, migration: Migration
+) -> Unmade:
+    """
+    Return the tables that the job would make itself, as they would be; none, where others make them.
+
+    Raises what `run` would raise instead of making them.
+    """
+    if settings.schema_mode != "create":
+        return Unmade()
+    from migrator.making import drawn_of, due_of, look_ahead  # noqa: PLC0415 - not loaded where nobody asks for it
+
+    wanted = await drawn_of(settings, source, contents, target)
+    async with target.connect() as connection:
+        due = await due_of(connection, target, migration, wanted)
+    rules = Rules.load(settings.rules, settings.exclude, settings.leave_out)
+    return await look_ahead(target, wanted, due, rules)
+
+
+async def _plan(settings: Settings, contents: SourceDatabase, target: Target, unmade: Unmade) -> Plan:
+    """Pair both ends; raises NoPartner, which says so if the missing tables are for somebody else to make."""
+    there = await describe_target(target, settings)
+    tables = (*(table for table in there.tables if table.name not in unmade.statements), *unmade.tables)
+    try:
+        return make_plan(contents, replace(there, tables=tables), Rules.load(settings.rules, settings.exclude))
+    except NoPartner as error:
+        if settings.schema_mode not in {"alembic", "command"} or "schema_mode" not in settings.model_fields_set:
+            raise
+        raise NoPartner(
+            f"{error}; --schema {settings.schema_mode} would make them, and what tables don't exist yet could not be "
+            "looked at",
+            next_step="Bring the target's schema up to date with the application's own migrations, and check again.",
+            **error.facts,
+        ) from error
 
 
 async def _check_alone(settings: Settings) -> CheckReport:

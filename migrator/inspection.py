@@ -33,6 +33,7 @@ from migrator.size import Profile
 from migrator.source import Source
 from migrator.survey import Survey, measure, survey
 from migrator.target import Target
+from migrator.unmade import Unmade
 
 
 async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
@@ -44,15 +45,19 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
     showing: Showing,
     progress: Progress,
     intact: Callable[[], Awaitable[None]],
+    unmade: Unmade | None = None,
 ) -> list[Survey]:
     """
     Survey the planned tables, ``bounds.jobs`` at a time and the largest first; a large one in pieces, side by side.
 
-    Raises SourceUnreadable if the file is damaged; that is what ``intact`` tells.
+    ``unmade`` are those of the plan that don't exist yet. Raises SourceUnreadable if the file is damaged; that is what
+    ``intact`` tells.
     """
+    unmade = unmade or Unmade()
     async with target.connect() as connection:
-        keys = await keys_of(connection, plan.schema)
+        keys = await keys_of(connection, plan.schema) | unmade.keys
     bench = await bench_of(target, plan, bounds.batch_bytes, showing)
+    bench = replace(bench, judged=bench.judged | unmade.judged, unmade=unmade.statements)
 
     tables = {table.name: table for table in plan.tables}
 
@@ -60,7 +65,7 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
 
         def look(session: ScanSession, table: TablePlan, profile: Profile, rehearsed: Rehearsed | None) -> Survey:
             own = keys.get(table.name, Keys())
-            with Judge(target.address, table.name) as judge:
+            with Judge(target.address, table.name, unmade.types.get(table.name)) as judge:
                 return survey(session, tables, table, profile, own, judge, bounds.batch_bytes, showing, rehearsed)
 
         def look_at_once(session: ScanSession, lot: Sequence[tuple[TablePlan, Profile]]) -> list[Survey]:
@@ -88,8 +93,8 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
                 return found
             known = {finding.column for finding in found.findings if finding.refuses}
             async with crew.hand() as reading:
-                refused = await refused_by_server(reading, bench, table, found.profile, known)
-            return replace(found, findings=(*found.findings, *refused))
+                refused, untried = await refused_by_server(reading, bench, table, found.profile, known)
+            return replace(found, findings=(*found.findings, *refused), untried=tuple(untried))
 
         def size_if_whole(table: TablePlan) -> Profile | None:
             outline = outlines[table.name]

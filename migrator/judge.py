@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from migrator.address import TargetAddress
 from migrator.meaning import comparer, objection, surely_same
 from migrator.names import TableName
-from migrator.spelling import ABOUT_VALUES, NoValue, Spelling
+from migrator.spelling import ABOUT_VALUES, NoValue, Spelling, TypeOfColumn
 from migrator.target import TargetColumn
 
 AT_ONCE = 5_000
@@ -37,8 +37,11 @@ class Question:
 class Judge:
     """Answers for the columns of one table, in a session that can only read. It connects when it is first asked."""
 
-    def __init__(self, address: TargetAddress, table: TableName) -> None:
-        self._spelling = Spelling(address, table)
+    def __init__(
+        self, address: TargetAddress, table: TableName, columns: Mapping[str, TypeOfColumn] | None = None
+    ) -> None:
+        """Take the types of the columns where they are known, as they are of a table that doesn't exist yet."""
+        self._spelling = Spelling(address, table, columns)
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -79,6 +79,13 @@ class Listed(BaseSettings):
         "refusal prints the names. * and ? are wildcards. Several are separated by commas, or the flag is repeated.",
         Traits("Schema"),
     )
+    untried: Names = setting(
+        (),
+        "CHECKs, indexes and the like of the target that could not be tried on the source's rows beforehand, and that "
+        "the job begins without, as table.name; the refusal prints the names. * and ? are wildcards. Several are "
+        "separated by commas, or the flag is repeated.",
+        Traits("Schema"),
+    )
     rules: Path | None = setting(
         None,
         "File of rules (migrator.toml) for what the source leaves open: units of epochs, time zones, spellings of true "

@@ -8,22 +8,25 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import ledger, loads
+from migrator import ledger, loads, takeover
 from migrator.blueprint import Blueprint, draw, refuse
 from migrator.column_types import Held, Holding, needs_classes, needs_offsets
-from migrator.contents import SourceTable
+from migrator.contents import SourceDatabase, SourceTable
 from migrator.declared import declared
 from migrator.errors import TargetRefused
 from migrator.events import Event
 from migrator.migration import Migration
 from migrator.names import TableName, partner, quote_sqlite
 from migrator.parts import Addition, LeftOut, Part, pattern
+from migrator.plan import computed_alike, without_rows_of_their_own
 from migrator.retry import is_transient, plainly
 from migrator.rules import Rules
 from migrator.run_ledger import RunLedger
 from migrator.scanning import StorageClass
+from migrator.settings import Settings
 from migrator.source import Source
-from migrator.target import row_counts
+from migrator.target import Target, row_counts
+from migrator.unmade import Unmade, try_out
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -42,6 +45,40 @@ async def blueprint(source: Source, tables: Sequence[SourceTable], schema: str, 
     return drawn
 
 
+async def drawn_of(settings: Settings, source: Source, contents: SourceDatabase, target: Target) -> Blueprint:
+    """
+    Return what the source's tables are to become under the operator's rules.
+
+    Raises ConfigurationError, SourceUnreadable, and NoPartner for rows that can't be read and that no rule excludes.
+    """
+    rules = Rules.load(settings.rules, settings.exclude, settings.leave_out)
+    without_rows_of_their_own(contents, rules, [skipped.name for skipped in contents.skipped])
+    computed_alike(contents, rules, {})
+    async with target.connect() as connection:
+        schema = await target.schema_of_application(connection, settings.target_schema)
+    return await blueprint(source, contents.tables, schema, rules)
+
+
+Statements = dict[TableName, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What is to be done."""
+
+    made: Statements
+    """How the tables were made that this migration has made and that stay."""
+    gone: Sequence[TableName]
+    """Such as were made otherwise, and hold nothing yet."""
+    new: Statements
+    strange: Sequence[TableName]
+    """Tables that somebody else has made."""
+    without: Sequence[Part] = ()
+    """What guards rows, and those that stay were made without."""
+    unnamed: Sequence[Part] = ()
+    """Such as the operator doesn't name any more."""
+
+
 async def make_tables(run: RunLedger, wanted: Blueprint, rules: Rules) -> list[LeftOut]:
     """
     Make the tables that are not there, and return what they do without.
@@ -50,21 +87,26 @@ async def make_tables(run: RunLedger, wanted: Blueprint, rules: Rules) -> list[L
     now, because of a rule say: as long as all are empty, and no row was brought.
 
     Raises TargetRefused, and leaves nothing behind, if a table would be without something that guards its rows and that
-    no rule names, or if there is a table that somebody else has made. Raises GaveUp if another run has taken over.
+    no rule names, or if there is a table that somebody else has made; also if a table that was made before is without
+    something that is no longer named. Raises GaveUp if another run has taken over.
     """
+    async with run.target.connect() as connection:
+        due = await due_of(connection, run.target, run.migration, wanted)
+    if stands_in_the_way(wanted, due, rules):
+        await look_ahead(run.target, wanted, due, rules)
     async with run.transaction() as connection:
-        due = await _due(connection, run, wanted)
-        known = [one for one in wanted.left_out if one.part.table in due.new]
-        refuse([*known, *_taken_as_they_are(wanted, due.strange, rules)], wanted.obstacles)
+        due = await due_of(connection, run.target, run.migration, wanted)
+        known = _missing(wanted, due, rules)
+        refuse(known, wanted.obstacles)
         await _drop(connection, due.gone)
-        await _remember(connection, run.migration, due.made, finished=True)
+        await _remember(connection, run.migration, _Made(due.made, due.without))
     new, done = due.new, dict(due.made)
     for names in _some(list(new)):
         async with run.transaction() as connection:
             for name in names:
                 await _make(connection, name, new[name])
             done |= {name: new[name] for name in names}
-            await _remember(connection, run.migration, done, finished=False)
+            await _remember(connection, run.migration, _Made(done, due.without, finished=False))
     refused: list[LeftOut] = []
     for additions in _some([one for one in wanted.additions if one.part.table in new]):
         async with run.transaction() as connection:
@@ -72,14 +114,44 @@ async def make_tables(run: RunLedger, wanted: Blueprint, rules: Rules) -> list[L
     async with run.transaction() as connection:
         if any(one.stands_in_the_way for one in refused):
             await _drop(connection, list(new))
-            await _remember(connection, run.migration, due.made, finished=True)
+            await _remember(connection, run.migration, _Made(due.made, due.without))
         else:
-            await _remember(connection, run.migration, done, finished=True)
+            parts = [one.part for one in [*known, *refused] if one.part.table in new and one.part.guards]
+            await _remember(connection, run.migration, _Made(done, [*due.without, *parts]))
     refuse(refused)
-    left_out = [*known, *refused]
+    left_out = [one for one in [*known, *refused] if one.part.table in new]
     for one in left_out:
         log.warning(Event.SCHEMA_LEFT_OUT, table=str(one.part.table), what=one.part.what, reason=one.reason)
     return left_out
+
+
+async def look_ahead(target: Target, wanted: Blueprint, due: Due, rules: Rules) -> Unmade:
+    """
+    Return the tables that are to be made as they will be; nothing is made.
+
+    Raises TargetRefused with all that stands in the way: what the drawing can't have, and what the server refuses.
+    """
+    blocked = {one.table for one in wanted.obstacles}
+    new = [name for name in due.new if wanted.sources[name] not in blocked]
+    unmade = await try_out(target, wanted, new, due.gone)
+    refuse([*_missing(wanted, due, rules), *unmade.left_out], [*wanted.obstacles, *unmade.obstacles])
+    return unmade
+
+
+def stands_in_the_way(wanted: Blueprint, due: Due, rules: Rules) -> bool:
+    """Return whether something is known to do so before the server is asked."""
+    return bool(wanted.obstacles) or any(one.stands_in_the_way for one in _missing(wanted, due, rules))
+
+
+def _missing(wanted: Blueprint, due: Due, rules: Rules) -> list[LeftOut]:
+    """Return what tables would be without, or are: those to be made, those made before, and those of somebody else."""
+    known = [one for one in wanted.left_out if one.part.table in due.new or one.part.table in due.made]
+    there = {(one.part.table, one.part.handle) for one in known}
+    since = [LeftOut(part, _MADE_WITHOUT) for part in due.unnamed if (part.table, part.handle) not in there]
+    return [*known, *since, *_taken_as_they_are(wanted, due.strange, rules)]
+
+
+_MADE_WITHOUT = "it was named when the table was made, and isn't now; `migrator reset` has empty tables made anew"
 
 
 def _taken_as_they_are(wanted: Blueprint, strange: Iterable[TableName], rules: Rules) -> Iterator[LeftOut]:
@@ -98,46 +170,62 @@ def _some(things: Sequence[T]) -> Iterator[Sequence[T]]:
     return (things[start : start + _AT_ONCE] for start in range(0, len(things), _AT_ONCE))
 
 
-Statements = dict[TableName, str]
-
-
-async def _remember(
-    connection: AsyncConnection, migration: Migration, statements: Statements, *, finished: bool
-) -> None:
-    tables = [[name.schema, name.name, statement] for name, statement in statements.items()]
-    await ledger.remember(connection, migration, _MADE, {"tables": tables, "finished": finished})
-
-
 @dataclass(frozen=True, slots=True)
-class _Due:
-    """What is to be done."""
+class _Made:
+    """What the ledger knows of the tables that this migration has made."""
 
-    made: Statements
-    """How the tables were made that this migration has made and that stay."""
-    gone: Sequence[TableName]
-    """Such as were made otherwise, and hold nothing yet."""
-    new: Statements
-    strange: Sequence[TableName]
-    """Tables that somebody else has made."""
+    statements: Statements
+    without: Sequence[Part] = ()
+    """What guards rows, and they were made without."""
+    finished: bool = True
+
+    def unnamed(self, wanted: Blueprint) -> list[Part]:
+        """Return what they are without that the operator doesn't name now."""
+        named = {(one.part.table, one.part.handle) for one in wanted.left_out if one.is_named}
+        return [part for part in self.without if (part.table, part.handle) not in named]
 
 
-async def _due(connection: AsyncConnection, run: RunLedger, wanted: Blueprint) -> _Due:
+async def _remember(connection: AsyncConnection, migration: Migration, made: _Made) -> None:
+    tables = [[name.schema, name.name, statement] for name, statement in made.statements.items()]
+    without = [[part.table.schema, part.table.name, part.what, part.handle] for part in made.without]
+    await ledger.remember(
+        connection, migration, _MADE, {"tables": tables, "without": without, "finished": made.finished}
+    )
+
+
+async def _recall(connection: AsyncConnection, migration: Migration) -> _Made:
+    if not await ledger.exists(connection) or await takeover.is_unnamed(connection):
+        return _Made({})
+    known = await ledger.recall(connection, migration, _MADE) or {"tables": ()}
+    statements = {TableName(schema, name): sql for schema, name, sql in known["tables"]}
+    # A ledger that an earlier version wrote doesn't say what they are without.
+    without = [
+        Part(TableName(schema, name), what, handle, guards=True)
+        for schema, name, what, handle in known.get("without", ())
+    ]
+    return _Made(statements, without, known.get("finished", True))
+
+
+async def due_of(connection: AsyncConnection, target: Target, migration: Migration, wanted: Blueprint) -> Due:
+    """Return what is to be done for the tables of ``wanted``, as the target and the ledger are."""
     schemas = {name.schema for name in wanted.tables}
-    there = [table.name for schema in schemas for table in (await run.target.describe(connection, schema)).tables]
-    known = await ledger.recall(connection, run.migration, _MADE) or {"tables": (), "finished": True}
-    made = {TableName(schema, name): sql for schema, name, sql in known["tables"]}
-    is_done = known["finished"] and all(wanted.tables.get(name) == sql for name, sql in made.items())
+    there = [table.name for schema in schemas for table in (await target.describe(connection, schema)).tables]
+    known = await _recall(connection, migration)
+    made = known.statements
+    is_as_wanted = all(wanted.tables.get(name) == sql for name, sql in made.items()) and not known.unnamed(wanted)
     gone = [name for name in there if name in made]
-    if is_done or not await _are_untouched(connection, run.migration, gone):
+    if (known.finished and is_as_wanted) or not await _are_untouched(connection, migration, gone):
         gone = []
     else:
         there = [name for name in there if name not in gone]
-    stay = {name: sql for name, sql in made.items() if not gone}
+    stay = {} if gone else {name: sql for name, sql in made.items() if name in there}
+    without = [part for part in known.without if part.table in stay]
     names = [name.name for name in there]
     partners = {name: partner(name.name, names) for name in wanted.tables}
     new = {name: sql for name, sql in wanted.tables.items() if partners[name] is None}
     of_others = {name.name for name in there if name not in made}
-    return _Due(stay, gone, new, [name for name, found in partners.items() if found in of_others])
+    strange = [name for name, found in partners.items() if found in of_others]
+    return Due(stay, gone, new, strange, without, [part for part in known.unnamed(wanted) if part.table in stay])
 
 
 async def _drop(connection: AsyncConnection, names: Sequence[TableName]) -> None:

@@ -203,6 +203,7 @@ async def _look_before(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how
         showing=showing_of(settings),
         progress=progress,
         intact=intact,
+        untried=settings.untried,
     )
 
 

@@ -25,6 +25,8 @@ class Addition:
 
     part: Part
     statement: str
+    refers_to: TableName | None = None
+    """The table that a foreign key is to."""
 
 
 @dataclass(frozen=True, slots=True)

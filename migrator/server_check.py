@@ -7,16 +7,14 @@ have none. The columns that the rest is about are shown to PostgreSQL (``trial_l
 
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.blocking import Blocking
 from migrator.closer_look import hits
 from migrator.constraints import Constraint, Judged, Kind, judged_of
-from migrator.events import Event
 from migrator.examples import Showing, Teller, is_row, key_lane
 from migrator.findings import Finding
 from migrator.names import TableName
@@ -29,8 +27,7 @@ from migrator.target import Target, TargetColumn
 from migrator.trial_load import Offence, UntriedError, try_rows
 from migrator.trial_table import ROW, Trial
 from migrator.types import family_of
-
-log = structlog.get_logger()
+from migrator.untried import Untried
 
 _MOST_NAMED = 1_000
 """Rows of a table that are named for one constraint."""
@@ -50,6 +47,8 @@ class Bench:
     """The tables whose rows come from the source."""
     batch_bytes: int
     showing: Showing
+    unmade: Mapping[TableName, str] = field(default_factory=dict)
+    """Statements that make the tables that don't exist yet."""
 
     def has_to_judge(self, profile: Profile) -> bool:
         """Return whether there may be something about a table that only PostgreSQL can judge."""
@@ -78,31 +77,31 @@ async def _spelled(connection: AsyncConnection, names: Sequence[TableName]) -> f
 
 async def refused_by_server(
     reading: Blocking[ScanSession], bench: Bench, table: TablePlan, profile: Profile, known: Collection[str]
-) -> list[Finding]:
+) -> tuple[list[Finding], list[Untried]]:
     """
-    Return what PostgreSQL would refuse of a table's rows, as far as nobody else can know.
+    Return what PostgreSQL would refuse of a table's rows, as far as nobody else can know; and what can't be tried.
 
-    ``known`` are the source's columns that have values which are refused anyway: these aren't tried. What can't be
-    tried is a warning in the log. Raises what scanning and sending raise.
+    ``known`` are the source's columns that have values which are refused anyway: these aren't tried. Raises what
+    scanning and sending raise.
     """
     judged = bench.judged.get(table.name, Judged())
-    if judged.unstable and profile.rows:
-        log.warning(
-            Event.CONSTRAINT_UNTRIED, table=str(table.name), constraints=list(judged.unstable), reason=_UNSTABLE
-        )
+    untried = [Untried(table.name, name, _UNSTABLE) for name in judged.unstable if profile.rows]
     findings, trials = await asyncio.to_thread(reading.do, _looked_at, bench, table, profile, frozenset(known))
     for trial in trials:
         try:
             offences = await try_rows(bench.target, reading, trial)
         except UntriedError as error:
-            names = [one.name or one.kind.value for one in trial.constraints]
-            log.warning(Event.CONSTRAINT_UNTRIED, table=str(table.name), constraints=names, reason=str(error))
+            names = dict.fromkeys(one.name or one.kind.value for one in trial.constraints)
+            untried += [Untried(table.name, name, str(error)) for name in names if name not in judged.unstable]
             continue
         findings += await asyncio.to_thread(reading.do, _told, bench, table, offences)
-    return findings
+    return findings, untried
 
 
-_UNSTABLE = "it calls a function that isn't immutable, whose answer may be another when the rows are copied"
+_UNSTABLE = (
+    "it calls a function that isn't immutable, and that may read other rows: its answer may be another when the rows "
+    "are copied"
+)
 
 
 # Which trials there are -------------------------------------------------------------------------------------------
@@ -160,7 +159,8 @@ def _trials(session: ScanSession, bench: Bench, one_table: _Shown, matter: list[
         columns = tuple(column for name, column in fed.items() if name in names)
         if columns:
             shown = replace(table, columns=(*columns, _row_column(table)), computed=())
-            yield Trial(shown, profile, one_table.judged, all_of, where, bench.batch_bytes, _MOST_NAMED)
+            statement = bench.unmade.get(table.name, "")
+            yield Trial(shown, profile, one_table.judged, all_of, where, bench.batch_bytes, _MOST_NAMED, statement)
 
     trials = list(trial(full, "")) if (full := [one for one in matter if one.most_bytes is None]) else []
     matter.append(Constraint(Kind.ROW, "", "", "", tuple(fed), _MOST_ROW_BYTES))

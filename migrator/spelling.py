@@ -7,9 +7,10 @@ tried. Nothing here says whether the answer means what the text did: that is for
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
 
@@ -29,6 +30,12 @@ class TypeOfColumn:
     shape: Shape
 
 
+def columns_of(types: Iterable[Iterable[Any]], columns: Iterable[Iterable[Any]]) -> dict[str, TypeOfColumn]:
+    """Return the types of a table's columns from the answers to ``types_statement`` and ``columns_statement``."""
+    made = shapes(TypeRow(*row) for row in types)
+    return {name: TypeOfColumn(declared, made[number]) for name, declared, number in columns}
+
+
 @dataclass(frozen=True, slots=True)
 class NoValue:
     """Why a text is no value of the column: the server's words, without the value, which may not be shown."""
@@ -39,12 +46,15 @@ class NoValue:
 class Spelling:
     """Asks about the columns of one table. It connects when it is first asked."""
 
-    def __init__(self, address: TargetAddress, table: TableName) -> None:
+    def __init__(
+        self, address: TargetAddress, table: TableName, columns: Mapping[str, TypeOfColumn] | None = None
+    ) -> None:
+        """Take the types of the columns where they are known, as they are of a table that doesn't exist yet."""
         self._address = address
         self._table = table
         self._opened = ExitStack()
         self._session: ReadingSession | None = None
-        self._columns: Mapping[str, TypeOfColumn] = {}
+        self._columns = columns
 
     def close(self) -> None:
         """Close the session, if there is one."""
@@ -55,17 +65,15 @@ class Spelling:
         """The session, opened now if it isn't yet; raises what the ADBC driver raises."""
         if self._session is None:
             self._session = self._opened.enter_context(ReadingSession(self._address))
-            types = shapes(TypeRow(*row) for row in self._session.rows(types_statement(self._table)))
-            self._columns = {
-                name: TypeOfColumn(declared, types[number])
-                for name, declared, number in self._session.rows(columns_statement(self._table))
-            }
+            if self._columns is None:
+                types = self._session.rows(types_statement(self._table))
+                self._columns = columns_of(types, self._session.rows(columns_statement(self._table)))
         return self._session
 
     def type_of(self, column: str) -> TypeOfColumn:
         """Return what the catalogs say of the type of ``column``."""
         self.session  # noqa: B018 - what it opens, it asks
-        return self._columns[column]
+        return (self._columns or {})[column]
 
     def of(self, column: str, texts: Sequence[str], most: int | None = None) -> list[str | NoValue]:
         """

@@ -26,6 +26,7 @@ from migrator.remarks import remarks
 from migrator.rewriting import MOMENTS
 from migrator.scanning import ScanSession, StorageClass
 from migrator.size import Profile
+from migrator.untried import Untried
 
 _FIXED_BYTES = 8
 
@@ -42,6 +43,8 @@ class Survey:
     """In which it is read and brought."""
     changes: tuple[Change, ...] = ()
     """What rules make of its values."""
+    untried: tuple[Untried, ...] = ()
+    """What the target demands of its rows, and could not be tried."""
 
     @property
     def remarks(self) -> tuple[Finding, ...]:

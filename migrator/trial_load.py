@@ -29,7 +29,7 @@ from migrator.names import TableName, quote_postgres
 from migrator.retry import is_transient, plainly
 from migrator.scanning import ScanSession
 from migrator.target import Target
-from migrator.trial_table import ONE, ROW, TRIAL, Trial, TrialTable
+from migrator.trial_table import ROW, Trial, TrialTable, places
 
 _BY_LINE = 64
 """Rows of a batch from which on the line that the server names is believed, instead of trying halves."""
@@ -63,13 +63,7 @@ async def try_rows(target: Target, reading: Blocking[ScanSession], trial: Trial)
     Nothing of it lasts. Raises UntriedError if the trial table can't be made, and what scanning and sending raise.
     """
     async with target.connect() as connection:
-        table = TrialTable(connection, trial)
-        try:
-            await table.make()
-        except DBAPIError as error:
-            if is_transient(error):
-                raise
-            raise UntriedError(plainly(error)) from error
+        table = await _made(connection, trial)
         court = _Court(connection, trial, table, target.address.stall_timeout_seconds)
         async for batch in bridge(_batches(reading, trial)):
             if court.closed:
@@ -77,6 +71,24 @@ async def try_rows(target: Target, reading: Blocking[ScanSession], trial: Trial)
             await court.hear(batch)
         await court.compare()
         return list(court.offences.values())
+
+
+async def _made(connection: AsyncConnection, trial: Trial) -> TrialTable:
+    """Make the trial table where the role may; raises UntriedError with what stands in the way at the first place."""
+    first: DBAPIError | None = None
+    for place in places():
+        table = TrialTable(connection, trial, place)
+        save = await connection.begin_nested()
+        try:
+            await table.make()
+        except DBAPIError as error:
+            if is_transient(error) or connection.closed:
+                raise
+            await save.rollback()
+            first = first or error
+        else:
+            return table
+    raise UntriedError(plainly(first) if first else "there is no place for it") from first
 
 
 def _batches(reading: Blocking[ScanSession], trial: Trial) -> Iterator[pa.RecordBatch]:
@@ -132,9 +144,9 @@ class _Court:
                 around = [part.slice(at + 1), part.slice(at, 1), part.slice(0, at)]
                 parts.extendleft(one for one in around if len(one))
         if not self._keeps:
-            await self._connection.exec_driver_sql(f"TRUNCATE {TRIAL.quoted}")
+            await self._connection.exec_driver_sql(f"TRUNCATE {self._table.place.trial.quoted}")
 
-    async def _refused(self, rows: pa.RecordBatch, into: TableName = TRIAL) -> asyncpg.PostgresError | None:
+    async def _refused(self, rows: pa.RecordBatch, into: TableName | None = None) -> asyncpg.PostgresError | None:
         """Send rows, and return the server's error if it refuses them."""
         data = await asyncio.to_thread(self._encoded, rows)
 
@@ -145,7 +157,7 @@ class _Court:
         try:
             await copy_in(
                 self._connection,
-                into,
+                into or self._table.place.trial,
                 rows.schema.names,
                 once(),
                 form=self._trial.table.form,
@@ -229,10 +241,11 @@ class _Court:
 
     async def _beside(self, row: pa.RecordBatch, constraint: Constraint) -> list[str]:
         """Return the keys of rows that ``row`` can't stand beside."""
-        if await self._refused(row, ONE):
+        one_row = self._table.place.one
+        if await self._refused(row, one_row):
             return []
         name = next(name for name, one in self._table.by_name.items() if one is constraint)
-        found = await self._connection.execute(text(_PARTS), {"index": f"pg_temp.{quote_postgres(name)}"})
+        found = await self._connection.execute(text(_PARTS), {"index": self._table.place.named(name)})
         parts = found.all()
         if not parts:
             return []
@@ -242,9 +255,9 @@ class _Court:
         relation = self._table.relation(constraint)
         keys = await self._connection.exec_driver_sql(
             f"SELECT a.row FROM (SELECT {quote_postgres(ROW)} AS row, {listed} FROM {relation}{where}) a, "
-            f"(SELECT {listed} FROM {ONE.quoted}{where}) b WHERE {met} LIMIT 3"
+            f"(SELECT {listed} FROM {one_row.quoted}{where}) b WHERE {met} LIMIT 3"
         )
-        await self._connection.exec_driver_sql(f"TRUNCATE {ONE.quoted}")
+        await self._connection.exec_driver_sql(f"TRUNCATE {one_row.quoted}")
         return [str(key) for key in keys.scalars()]
 
     async def _spare(self, constraint: Constraint | None) -> None:
@@ -261,14 +274,15 @@ class _Court:
         for one in self._trial.constraints:
             if one.kind is Kind.FOREIGN:
                 found = await self._connection.exec_driver_sql(
-                    f"SELECT t.{quote_postgres(ROW)} FROM {TRIAL.quoted} t WHERE {one.definition} LIMIT {most}"
+                    f"SELECT t.{quote_postgres(ROW)} FROM {self._table.place.trial.quoted} t "
+                    f"WHERE {one.definition} LIMIT {most}"
                 )
                 if keys := [str(key) for key in found.scalars()]:
                     offence = self._offence(one, None, "")
                     offence.rows, offence.at_least = dict.fromkeys(keys), len(keys) == most
             elif one.kind is Kind.REFERENCING:
                 found = await self._connection.exec_driver_sql(
-                    f"SELECT count(*) FROM {one.relation} c WHERE {one.definition}"
+                    f"SELECT count(*) FROM {one.relation} c WHERE {self._table.definition(one)}"
                 )
                 if count := int(found.scalar_one()):
                     self._offence(one, None, "").theirs = count

@@ -4,7 +4,7 @@ Stage ``preflight``: can every value be carried, and is the target ready? Nothin
 It looks at everything before it speaks: all problems of all tables in one answer.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import structlog
@@ -25,6 +25,7 @@ from migrator.source import Source
 from migrator.strangers import Occupied, can_compare, look_at, refusal
 from migrator.survey import Survey
 from migrator.target import Target, row_counts
+from migrator.untried import untried_refusal
 
 log = structlog.get_logger()
 
@@ -49,13 +50,15 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
     showing: Showing,
     progress: Progress,
     intact: Callable[[], Awaitable[None]],
+    untried: Sequence[str] = (),
 ) -> dict[TableName, Survey]:
     """
     Return what was found out about every table still to be loaded.
 
     ``intact`` is the look at the file itself (``check_intact``), which may have begun before. Raises MissingPrivilege
     and RowsInTheWay for the target, SourceUnreadable for a damaged source, ValuesRefused with all findings for values
-    that can't be carried. Rows in the target that the source holds too are in nobody's way.
+    that can't be carried, NotTried for what couldn't be tried and no pattern of ``untried`` names. Rows in the target
+    that the source holds too are in nobody's way.
     """
     pending = [table for table in plan.tables if table.name not in allowed.loaded]
     occupied = await check_target(target, pending, allowed)
@@ -81,6 +84,8 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
         source, target, occupied, profiles, batch_bytes=bounds.batch_bytes, showing=showing
     ):
         raise refusal(strangers)
+    if hidden := untried_refusal(surveys, untried):
+        raise hidden
     return found
 
 
@@ -132,12 +137,8 @@ def refuse(findings: list[Finding]) -> None:
         )
 
 
-async def check_target(target: Target, pending: list[TablePlan], allowed: Allowed) -> dict[TablePlan, int]:
-    """
-    Return the pending tables that hold rows which may be the source's own, each with their number.
-
-    Raises MissingPrivilege or RowsInTheWay if a pending table can't take the source's rows whatever these are.
-    """
+def refuse_not_owned(pending: Iterable[TablePlan]) -> None:
+    """Raise MissingPrivilege if the role doesn't own a table that is to be filled."""
     foreign = sorted(str(table.name) for table in pending if not table.target.owned)
     if foreign:
         raise MissingPrivilege(
@@ -145,6 +146,15 @@ async def check_target(target: Target, pending: list[TablePlan], allowed: Allowe
             next_step="run as the owner, or GRANT the owning role to this one",
             tables=foreign,
         )
+
+
+async def check_target(target: Target, pending: list[TablePlan], allowed: Allowed) -> dict[TablePlan, int]:
+    """
+    Return the pending tables that hold rows which may be the source's own, each with their number.
+
+    Raises MissingPrivilege or RowsInTheWay if a pending table can't take the source's rows whatever these are.
+    """
+    refuse_not_owned(pending)
     occupied = await occupied_tables(target, pending, allowed)
     if not all(can_compare(table, rows) for table, rows in occupied.items()):
         raise refusal([Occupied(table.name, rows, strange=rows) for table, rows in occupied.items()])

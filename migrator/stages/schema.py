@@ -119,15 +119,10 @@ async def _by_source(
 
     Raises TargetRefused for what they would be without and nobody has named, and for tables of another migration.
     """
-    from migrator.making import blueprint, make_tables  # noqa: PLC0415 - not loaded where nobody asks for it
-    from migrator.plan import computed_alike, without_rows_of_their_own  # noqa: PLC0415
+    from migrator.making import drawn_of, make_tables  # noqa: PLC0415 - not loaded where nobody asks for it
 
     rules = Rules.load(settings.rules, settings.exclude, settings.leave_out)
-    without_rows_of_their_own(contents, rules, [skipped.name for skipped in contents.skipped])
-    computed_alike(contents, rules, {})
-    async with target.connect() as connection:
-        schema_name = await target.schema_of_application(connection, settings.target_schema)
-    wanted = await blueprint(source, contents.tables, schema_name, rules)
+    wanted = await drawn_of(settings, source, contents, target)
     async with target.connect() as connection:
         claims.refuse_those_of_others(await claims.of_others(connection, run.migration, list(wanted.tables)))
     return tuple(f"WARNING: {one.line()}" for one in await make_tables(run, wanted, rules))

@@ -1,0 +1,141 @@
+"""
+Tables that `--schema create` would make, as they would be: made in a transaction that is rolled back, and described.
+
+`check` holds the source's values against them. What the server refuses of them is refused before anything is made.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.blueprint import Blueprint
+from migrator.constraints import Judged, judged_of
+from migrator.glances import some
+from migrator.keys import Keys, keys_of
+from migrator.meaning.shape import columns_statement, types_statement
+from migrator.names import TableName
+from migrator.parts import Addition, LeftOut, Obstacle, pattern
+from migrator.retry import is_transient, plainly
+from migrator.spelling import TypeOfColumn, columns_of
+from migrator.target import Target, TargetTable
+from migrator.types import family_of
+
+Fact = TypeVar("Fact")
+
+
+@dataclass(slots=True)
+class Unmade:
+    """What is known of tables that don't exist yet."""
+
+    tables: list[TargetTable] = field(default_factory=list)
+    statements: dict[TableName, str] = field(default_factory=dict)
+    """The statement that makes each table."""
+    keys: dict[TableName, Keys] = field(default_factory=dict)
+    judged: dict[TableName, Judged] = field(default_factory=dict)
+    types: dict[TableName, Mapping[str, TypeOfColumn]] = field(default_factory=dict)
+    """Of the columns of tables with a type that only PostgreSQL can read."""
+    left_out: list[LeftOut] = field(default_factory=list)
+    """What the server doesn't put there."""
+    obstacles: list[Obstacle] = field(default_factory=list)
+    """Tables that the server doesn't make."""
+
+
+async def try_out(target: Target, wanted: Blueprint, new: Sequence[TableName], gone: Sequence[TableName]) -> Unmade:
+    """
+    Make the ``new`` tables of ``wanted``, some at a time, after those that are ``gone``, look at them and take it back.
+
+    Nothing lasts. Raises what the server raises if it is lost.
+    """
+    unmade = Unmade()
+    due = set(new)
+    for names in some(list(new)):
+        async with target.connect() as connection:
+            await _drop(connection, gone)
+            await _try_some(connection, target, wanted, _Lot(frozenset(names), frozenset(due)), unmade)
+    return unmade
+
+
+@dataclass(frozen=True, slots=True)
+class _Lot:
+    """Tables that are made together."""
+
+    names: frozenset[TableName]
+    due: frozenset[TableName]
+    """All that are to be made."""
+
+    def parents(self, wanted: Blueprint) -> frozenset[TableName]:
+        """Return the tables of other lots that foreign keys of these are to."""
+        referred = {one.refers_to for one in wanted.additions if one.part.table in self.names and one.refers_to}
+        return frozenset(referred & self.due - self.names)
+
+
+async def _try_some(connection: AsyncConnection, target: Target, wanted: Blueprint, lot: _Lot, unmade: Unmade) -> None:
+    made: set[TableName] = set()
+    for name in [*sorted(lot.parents(wanted)), *sorted(lot.names)]:
+        said = await _refused(connection, wanted.tables[name])
+        if said is None:
+            made.add(name)
+        elif name in lot.names:
+            source = wanted.sources[name]
+            unmade.obstacles.append(Obstacle(source, f"the table can't be made: {said}", _settled_by(source)))
+    own = lot.names & made
+    for one in _additions(wanted, made, own):
+        said = await _refused(connection, one.statement)
+        if said is not None and one.part.table in own:
+            unmade.left_out.append(LeftOut(one.part, said))
+    await _describe(connection, target, own, unmade)
+    unmade.statements |= {name: wanted.tables[name] for name in own}
+
+
+def _settled_by(source: str) -> str:
+    return f'[columns."{pattern(source)}.…"] with another `type`, or --exclude {pattern(source)}'
+
+
+def _additions(wanted: Blueprint, made: set[TableName], own: frozenset[TableName]) -> Iterable[Addition]:
+    """Yield what the tables get: of those that are only referred to, no foreign keys."""
+    for one in wanted.additions:
+        if one.part.table not in made or (one.refers_to and one.part.table not in own):
+            continue
+        if one.refers_to is None or one.refers_to in made or one.refers_to not in wanted.tables:
+            yield one
+
+
+async def _describe(connection: AsyncConnection, target: Target, own: frozenset[TableName], unmade: Unmade) -> None:
+    for schema in sorted({name.schema for name in own}):
+        described = await target.describe(connection, schema)
+        tables = [table for table in described.tables if table.name in own]
+        unmade.tables += tables
+        for table in tables:
+            if any(family_of(column).asks_server or column.domain for column in table.columns):
+                types = (await connection.exec_driver_sql(types_statement(table.name))).all()
+                columns = (await connection.exec_driver_sql(columns_statement(table.name))).all()
+                unmade.types[table.name] = columns_of(types, columns)
+        unmade.keys |= _of(own, await keys_of(connection, schema))
+        before = await connection.scalar(text("SELECT current_setting('search_path')"))
+        unmade.judged |= _of(own, await judged_of(connection, schema))
+        await connection.execute(text("SELECT set_config('search_path', :path, true)"), {"path": before})
+
+
+def _of(own: frozenset[TableName], found: Mapping[TableName, Fact]) -> dict[TableName, Fact]:
+    return {name: fact for name, fact in found.items() if name in own}
+
+
+async def _drop(connection: AsyncConnection, names: Sequence[TableName]) -> None:
+    if names:
+        await connection.exec_driver_sql(f"DROP TABLE IF EXISTS {', '.join(name.quoted for name in names)}")
+
+
+async def _refused(connection: AsyncConnection, statement: str) -> str | None:
+    """Run a statement; return what the server has against it, or None."""
+    try:
+        async with connection.begin_nested():
+            await connection.exec_driver_sql(statement)
+    except DBAPIError as error:
+        if is_transient(error) or connection.closed:
+            raise
+        return plainly(error)
+    return None

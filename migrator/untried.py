@@ -1,0 +1,57 @@
+"""
+What the target demands of rows and nobody could try beforehand: rows may be refused by it when they are copied.
+
+The job doesn't begin then, unless the operator has named it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import structlog
+
+from migrator.errors import NotTried
+from migrator.events import Event
+from migrator.names import TableName
+from migrator.parts import pattern
+
+if TYPE_CHECKING:
+    from migrator.survey import Survey
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Untried:
+    """A constraint, an index or the like by which no row could be judged."""
+
+    table: TableName
+    name: str
+    """Of the constraint; where it has none, what it is."""
+    reason: str
+
+    @property
+    def handle(self) -> str:
+        """What the operator calls it: ``orders.positive``."""
+        return pattern(f"{self.table.name}.{self.name}")
+
+
+def untried_refusal(surveys: "Iterable[Survey]", allowed: Sequence[str]) -> NotTried | None:
+    """Return the error for all that was not tried and no pattern of ``allowed`` names; what one names is logged."""
+    left = []
+    for one in (one for survey in surveys for one in survey.untried):
+        if any(fnmatchcase(one.handle.casefold(), name.casefold()) for name in allowed):
+            log.warning(Event.CONSTRAINT_UNTRIED, table=str(one.table), constraints=[one.name], reason=one.reason)
+        else:
+            left.append(one)
+    if not left:
+        return None
+    handles = ",".join(dict.fromkeys(one.handle for one in left))
+    listed = "; ".join(f"{one.name} of {one.table}: {one.reason}" for one in left)
+    return NotTried(
+        f"what the target demands of rows could not be tried: {listed}",
+        next_step=f"Remove the reason, or add --untried '{handles}' to go on without; the copy stops at a row that is "
+        "refused then.",
+        untried=[{"table": str(one.table), "constraint": one.name, "reason": one.reason} for one in left],
+    )
