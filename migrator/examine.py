@@ -89,7 +89,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         )
     findings = [finding for one in surveys for finding in one.findings]
     failure = _refusal_of(findings) or taken or (refusal(strangers) if strangers else None)
-    failure = failure or untried_refusal(surveys, settings.untried)
+    failure = failure or untried_refusal((one for survey in surveys for one in survey.untried), settings.untried)
     return CheckReport(tuple(surveys), tuple(findings), plan.skipped, failure)
 
 

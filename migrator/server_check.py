@@ -115,7 +115,7 @@ def _looked_at(
     plain = table.plain if profile.plain else table
     fed = {column.target.name: column for column in plain.columns if column.source.name not in known}
     lost = {column.target.name for column in table.compared if column.source.name in known}
-    matter = [one for one in judged.constraints if _matters(one, bench, lost)]
+    matter = [_over_all(one, fed) for one in judged.constraints if _matters(one, bench, lost)]
     if not profile.rows:
         matter = [one for one in matter if one.kind is Kind.REFERENCING]
     parts = {one.relation for one in judged.partitions}
@@ -173,6 +173,12 @@ def _trials(session: ScanSession, bench: Bench, one_table: _Shown, matter: list[
         encoding = Constraint(Kind.ENCODING, bench.encoding, "", "", tuple(fed))
         trials += trial([encoding], beyond)
     return trials
+
+
+def _over_all(one: Constraint, fed: Collection[str]) -> Constraint:
+    """Return the constraint as one of all columns, if the catalogs name none: it may be about the whole row."""
+    about_rows = one.kind in {Kind.CHECK, Kind.EXCLUSION, Kind.INDEX, Kind.UNIQUE}
+    return replace(one, columns=tuple(fed)) if about_rows and not one.columns else one
 
 
 def _matters(one: Constraint, bench: Bench, lost: set[str]) -> bool:

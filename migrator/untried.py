@@ -7,7 +7,6 @@ The job doesn't begin then, unless the operator has named it.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -15,9 +14,6 @@ from migrator.errors import NotTried
 from migrator.events import Event
 from migrator.names import TableName
 from migrator.parts import pattern
-
-if TYPE_CHECKING:
-    from migrator.survey import Survey
 
 log = structlog.get_logger()
 
@@ -37,10 +33,10 @@ class Untried:
         return pattern(f"{self.table.name}.{self.name}")
 
 
-def untried_refusal(surveys: "Iterable[Survey]", allowed: Sequence[str]) -> NotTried | None:
-    """Return the error for all that was not tried and no pattern of ``allowed`` names; what one names is logged."""
+def untried_refusal(found: Iterable[Untried], allowed: Sequence[str]) -> NotTried | None:
+    """Return the error for all that was ``found`` and no pattern of ``allowed`` names; what one names is logged."""
     left = []
-    for one in (one for survey in surveys for one in survey.untried):
+    for one in found:
         if any(fnmatchcase(one.handle.casefold(), name.casefold()) for name in allowed):
             log.warning(Event.CONSTRAINT_UNTRIED, table=str(one.table), constraints=[one.name], reason=one.reason)
         else:

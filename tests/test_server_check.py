@@ -304,14 +304,14 @@ async def test_without_temporary_tables_a_schema_of_its_own_will_do(
     move: MakeMove, database: Database, make_sqlite: MakeSqlite
 ) -> None:
     """The trial is made in a schema that is rolled back with it: rows are named, and nothing of it is left."""
-    make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, v, w)", {"t": [(1, 5, "a"), (2, 50, "b"), (3, 1, "B")]})
+    make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, v, w)", {"t": [(1, 5, "a"), (2, 50, "b"), (3, 1, "A")]})
     await database.execute(
         "CREATE TABLE t (id int PRIMARY KEY, v int CONSTRAINT small CHECK (v + 1 < 11), w text);"
         "CREATE UNIQUE INDEX t_w ON t (lower(w))"
     )
     await take_from_role(database, "TEMPORARY")
     found = named((await move().check()).findings)
-    assert {(column, key) for column, _, key in found} == {("v", "id = 2"), ("w", "id = 2"), ("w", "id = 3")}
+    assert {(column, key) for column, _, key in found} == {("v", "id = 2"), ("w", "id = 1"), ("w", "id = 3")}
     assert await database.fetch("SELECT FROM pg_namespace WHERE nspname LIKE 'migrator%'") == []
 
 
@@ -335,6 +335,32 @@ async def test_what_cannot_be_tried_is_refused_unless_named(
     assert (warning["table"], warning["constraints"]) == ("public.t", ["small"])
     with pytest.raises(TargetRefused, match=r"the row id = 2 of 't' violates check constraint 'small' of public\.t"):
         await allowed.run()
+
+
+STRANGE = {
+    "a CHECK over the whole row": "ALTER TABLE t ADD CONSTRAINT small CHECK (t IS NOT NULL)",
+    "an event trigger": "ALTER TABLE t ADD CONSTRAINT small CHECK (v + 1 < 11);"
+    "CREATE FUNCTION no() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not here'; END $$;"
+    "CREATE EVENT TRIGGER no ON ddl_command_start WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION no()",
+}
+
+
+@pytest.mark.parametrize("target", STRANGE.values(), ids=STRANGE)
+async def test_what_takes_no_trial(move: MakeMove, database: Database, make_sqlite: MakeSqlite, target: str) -> None:
+    """Whatever keeps a trial from being made, ``check`` ends with 4 and names the constraint."""
+    make_sqlite(ID_V, {"t": [(1, 5), (2, 50)]})
+    await database.execute(f"CREATE TABLE t (id int PRIMARY KEY, v int); {target}", as_admin=True)
+    await database.execute(f'ALTER TABLE t OWNER TO "{database.role}"', as_admin=True)
+    failure = (await move().check()).failure
+    assert isinstance(failure, NotTried)
+    assert "small of public.t: " in str(failure)
+
+
+async def test_what_is_about_no_column(move: MakeMove, database: Database, make_sqlite: MakeSqlite) -> None:
+    """A unique index on a constant takes one row."""
+    make_sqlite(ID_V, {"t": [(1, 5), (2, 50)]})
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v int); CREATE UNIQUE INDEX one ON t ((true))")
+    assert isinstance((await move().check()).failure, ValuesRefused)
 
 
 FUNCTIONS = {

@@ -84,7 +84,7 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
         source, target, occupied, profiles, batch_bytes=bounds.batch_bytes, showing=showing
     ):
         raise refusal(strangers)
-    if hidden := untried_refusal(surveys, untried):
+    if hidden := untried_refusal((one for survey in surveys for one in survey.untried), untried):
         raise hidden
     return found
 
