@@ -7,7 +7,7 @@ made of and its obstacles: what stands in the way of a run, each with the exit c
 
 import string
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from situations.kinds import KINDS, Stored
@@ -119,6 +119,10 @@ class Situation:
     odd: tuple[tuple[str, str], ...] = ()
     """Table and column of each value that may be refused."""
     obstacles: tuple[Obstacle, ...] = field(default=())
+    more: frozenset[str] = frozenset()
+    """What else there is, drawn apart, so that a number's situation stays what it was: see ``_more``."""
+    referred: str | None = None
+    """The table that a table of others refers to by a foreign key; no row of it does."""
 
     @property
     def carried(self) -> tuple[Table, ...]:
@@ -148,7 +152,7 @@ class Situation:
             f"seed {self.seed}: {self.story} | {self.file!r}{' as URL' if self.as_url else ''}, {self.journal}, "
             f"{self.encoding} | schema {self.schema!r}, {self.mode}, {sorted(self.others)} | "
             f"role {self.role_settings} | flags {self.flags} | excluded {self.excluded} | "
-            f"broken {self.broken} | odd {self.odd} | "
+            f"broken {self.broken} | odd {self.odd} | more {sorted(self.more)} {self.referred!r} | "
             f"obstacles {[(one.what, sorted(one.codes)) for one in self.obstacles]} | {tables}"
         )
 
@@ -183,7 +187,33 @@ def draw(seed: int) -> Situation:
         broken=broken,
         odd=odd,
     )
-    return _with_obstacles(situation, snapshot=snapshot)
+    return _with_more(_with_obstacles(situation, snapshot=snapshot))
+
+
+def _with_more(situation: Situation) -> Situation:
+    """
+    Draw what was thought of later, from numbers of its own.
+
+    ``seeded``: the command that makes the tables puts a row into the first. ``second file``: another source is migrated
+    into other tables of the schema, under a name. And a table of others that refers to one of these.
+    """
+    random = Random(f"{situation.seed}/more")  # noqa: S311 - it shall be repeatable
+    seeded, second, referring = (random.random() < chance for chance in (0.5, 0.3, 0.3))
+    more = set()
+    first = situation.tables[0]
+    quiet = first.shape not in {"trigger", "partition trigger"}
+    if seeded and situation.mode == "command" and quiet and situation.story != "killed exclude":
+        more.add("seeded")
+    if second and situation.mode == "existing" and situation.story in {"once", "killed"}:
+        more.add("second file")
+    keyed = [
+        table.name
+        for table in situation.tables
+        if table.key in {"integer", "autoincrement", "without rowid"} and table.shape != "unlogged"
+    ]
+    may_refer = referring and keyed and situation.mode == "existing" and not situation.broken
+    referred = random.choice(keyed) if may_refer else None
+    return replace(situation, more=frozenset(more), referred=referred)
 
 
 def _tables(random: Random, mode: str) -> tuple[tuple[Table, ...], tuple[tuple[str, str], ...]]:

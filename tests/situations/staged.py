@@ -181,7 +181,18 @@ def target_script(situation: Situation) -> str:
     for table in situation.tables:
         if situation.broken != ("no table", table.name):
             lines += _target_table(situation, table)
+    if situation.referred is not None:
+        lines += _referring(situation, situation.referred)
     return ";\n".join(lines) + ";\n"
+
+
+def _referring(situation: Situation, name: str) -> list[str]:
+    """Return a table of others whose rows refer to nothing, and would be gone or changed if they were taken along."""
+    made = f"CREATE TABLE {ELSEWHERE}.{quoted('refers to ' + name)}"
+    return [
+        f"{made} (a int, b bigint REFERENCES {quoted(situation.schema)}.{quoted(name)} (id) ON DELETE CASCADE)",
+        f"INSERT INTO {ELSEWHERE}.{quoted('refers to ' + name)} VALUES (1, NULL)",
+    ]
 
 
 _AUDIT = f"""
@@ -302,9 +313,10 @@ def _default(kind: str) -> str:
 def command_file(situation: Situation, folder: Path) -> Path:
     """Write a program that makes the tables where there are none, as an application's does, and return its path."""
     first = f"{quoted(situation.schema)}.{quoted(situation.tables[0].name)}"
+    seed = f"{_row_in_the_way(situation.tables[0], first)};\n" if "seeded" in situation.more else ""
     script = (
         f"DO $do$ BEGIN IF to_regclass({literal(first)}) IS NULL THEN EXECUTE "
-        f"$ddl${target_script(situation)}$ddl$; END IF; END $do$;"
+        f"$ddl${target_script(situation)}{seed}$ddl$; END IF; END $do$;"
     )
     (folder / "tables.sql").write_text(script, encoding="utf-8")
     program = folder / "make-tables"

@@ -19,7 +19,7 @@ import pytest
 from fix_job import Ended, quick_flags
 from fix_postgres import Database, Server, database_on
 from fix_warm import Zygote
-from situations.drawn import Situation, draw
+from situations.drawn import Obstacle, Situation, draw
 from situations.oracle import Judge, Rows
 from situations.staged import (
     command_file,
@@ -218,6 +218,8 @@ FIRST_RUNS = {"killed exclude": _run_with_exclusion, "killed changed": _run_afte
 async def _afterwards(stage: Stage) -> None:
     """Go on after a good end."""
     await AFTERWARDS.get(stage.situation.story, _again)(stage)
+    if "second file" in stage.situation.more:
+        await _second_file(stage)
 
 
 async def _again(stage: Stage) -> None:
@@ -275,6 +277,38 @@ async def _tenant(stage: Stage) -> None:
     ended = second.call("run")
     await hold(second, ended, other.codes)
     demand(await stage.judge.versions() == before, "the first tenant's rows were touched")
+    again = stage.call("run")
+    demand(again.code == 0, said(again))
+    demand(await stage.judge.versions() == before, "rows were touched by a run that had nothing to do")
+
+
+async def _second_file(stage: Stage) -> None:
+    """Migrate another source into other tables of the same schema, and take that back: the first one's rows stay."""
+    other = draw(stage.situation.seed + 20_000_000)
+    names = {table.name: f"second {number}" for number, table in enumerate(other.tables)}
+    tables = [replace(one, name=names[one.name], parent=one.parent and names[one.parent]) for one in other.tables]
+    odd = [one for one in other.obstacles if one.what.startswith("the value")]
+    heirs = [Obstacle("heirs", frozenset({0, 4})) for one in tables if one.shape == "inherited"]
+    other = replace(
+        other, schema=stage.situation.schema, mode="existing", journal="delete", broken=None, flags=("--jobs=2",),
+        excluded=(), role_settings=(), others=frozenset(), referred=None, tables=tuple(tables),
+        obstacles=(*odd, *heirs),
+    )  # fmt: skip
+    await stage.database.execute("BEGIN READ WRITE;" + target_script(other) + "COMMIT")
+    before = await stage.judge.versions()
+    (stage.folder / "second").mkdir()
+    second = replace(stage, situation=other, judge=Judge(stage.judge.connection, other), program=None)
+    second.path = make_source(other, stage.folder / "second")
+    ended = second.call("run", "--migration=second file")
+    await hold(second, ended, other.codes)
+    if ended.code == 0:
+        again = second.call("run", "--migration=second file")
+        demand(again.code == 0, said(again))
+        reset = second.call("reset", "--migration=second file")
+        demand(reset.code == 0, said(reset))
+        for table in other.tables:
+            demand(await second.judge.count(table.name) == 0, f"{table.name!r} was not emptied")
+    demand(await stage.judge.versions() == before, "the first file's rows were touched")
     again = stage.call("run")
     demand(again.code == 0, said(again))
     demand(await stage.judge.versions() == before, "rows were touched by a run that had nothing to do")
