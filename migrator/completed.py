@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from migrator import carried, history, identity, ledger
+from migrator import carried, history, identity, ledger, loads, lost
 from migrator.carried import Carried
 from migrator.decisions import terms_under
-from migrator.errors import MigratorError, SourceChanged, SourceUnreadable, TargetRefused
+from migrator.errors import MigratorError, RowsInTheWay, SourceChanged, SourceUnreadable, TargetRefused
 from migrator.events import Event
 from migrator.identity import SourceIdentity, identity_of
 from migrator.names import TableName
@@ -26,8 +26,10 @@ from migrator.run_ledger import RunLedger
 from migrator.runner import Runner
 from migrator.settings import Settings
 from migrator.source_file import Fingerprint, stamp
+from migrator.stages.reset import touched_since
 from migrator.stages.schema import alembic_project
 from migrator.steps import Obstacles, open_source, upgrade_schema
+from migrator.target import own_rows
 
 if TYPE_CHECKING:
     from migrator.source_changes import TableChange
@@ -44,6 +46,8 @@ class _Migrated:
     left_out: tuple[str, ...]
     """Tables of the source that the operator had excluded."""
     ready: bool
+    known: SourceIdentity | None
+    """As which source the ledger knows it; None where nothing of it is known."""
 
 
 async def settle(settings: Settings, run: RunLedger, runner: Runner, obstacles: Obstacles) -> Report:
@@ -60,11 +64,57 @@ async def settle(settings: Settings, run: RunLedger, runner: Runner, obstacles: 
     _refuse_other_settings(settings, migrated, _rules(settings))
     notes = [
         *await _look_at_source(settings, run, migrated, obstacles),
+        *await _left_empty(run, migrated),
         *await _upgrade(settings, run, runner, obstacles),
     ]
     await history.make_ready(run.target, run.migration)
     done = "already migrated and verified: nothing to do"
     return Report(done, timings=tuple(runner.timings), notes=tuple(notes), migration=run.migration.name)
+
+
+async def rows_are_gone(run: RunLedger) -> bool:
+    """
+    Return whether rows of a complete migration are to be brought anew; then it counts as complete no longer.
+
+    A crash of the server empties tables that are UNLOGGED, and until the application may start anybody's TRUNCATE is a
+    loss too. Where somebody has written to other tables the application has taken over, and a loss is a warning. Before
+    it may have, that raises RowsInTheWay.
+    """
+    async with run.target.transaction() as connection:
+        ready = bool(await ledger.recall(connection, run.migration, ledger.READY))
+        # The application's own migrations may empty a table, once they go on.
+        only_unlogged = ready or await history.upgrade_has_begun(connection, run.migration)
+        gone = await lost.emptied(connection, run.migration, unlogged=only_unlogged)
+        if not gone:
+            return False
+        listed = ", ".join(f"{name} ({rows} rows)" for name, rows in sorted(gone.items()))
+        loaded = await loads.loaded(connection, run.migration)
+        others = await own_rows(connection, [name for name in loaded if name not in gone])
+        touched = await touched_since(connection, others, loaded)
+        if not touched:
+            await run.take_over(connection)
+            await history.reopen(connection, run.migration)
+            return True
+    if ready:
+        return False
+    raise RowsInTheWay(
+        f"rows that were brought are gone: {listed}; and others have been written to since: {', '.join(touched)}",
+        next_step="Find out who wrote there. To bring all rows anew, run with --restart --force, which empties the "
+        "tables first.",
+        tables={str(name): rows for name, rows in gone.items()},
+    )
+
+
+async def _left_empty(run: RunLedger, migrated: _Migrated) -> list[str]:
+    """Return a warning of each table that a crash has emptied and whose rows nobody brings anew."""
+    if not migrated.ready:
+        return []
+    async with run.target.connect() as connection:
+        found = await lost.emptied(connection, run.migration)
+    reason = "it is UNLOGGED and was emptied, and the application has taken over: it is left as it is"
+    for name, rows in found.items():
+        log.warning(Event.ROWS_LOST, table=str(name), rows=rows, reason=reason)
+    return [f"WARNING: {name} has none of the {rows} rows that were brought: {reason}" for name, rows in found.items()]
 
 
 async def _migrated(run: RunLedger) -> _Migrated:
@@ -74,6 +124,7 @@ async def _migrated(run: RunLedger) -> _Migrated:
             await carried.read(connection, run.migration),
             tuple(await ledger.recall(connection, run.migration, ledger.LEFT_OUT) or ()),
             bool(await ledger.recall(connection, run.migration, ledger.READY)),
+            await identity.recall(connection, run.migration),
         )
 
 
@@ -115,16 +166,16 @@ async def _look_at_source(settings: Settings, run: RunLedger, migrated: _Migrate
         told_apart = migrated.source.file is not None
         if told_apart and not migrated.source.stamp_differences(stamp(settings.source_path)):
             return []
-        origin, words, tables = await _changes(settings, migrated)
+        origin, words, tables = await _changes(settings, run, migrated)
     except (SourceUnreadable, OSError) as error:
         return [unseen("the source", error)]
     if not words:
         if not told_apart:
-            await _refuse_another(run, origin, certain=True)
             await history.remember_source(run, origin.fingerprint)
         return []
     if settings.if_source_changed == "ignore" or tables or not migrated.tables:
-        await _refuse_another(run, origin, certain=settings.if_source_changed != "ignore")
+        certain = settings.if_source_changed != "ignore"
+        identity.refuse_another(run.migration, migrated.known, origin, certain=certain)
     log.warning(Event.SOURCE_CHANGED, changes=words)
     if settings.if_source_changed == "ignore":
         changed = f"the source has changed since it was migrated ({', '.join(words)})"
@@ -143,19 +194,17 @@ async def _look_at_source(settings: Settings, run: RunLedger, migrated: _Migrate
     )
 
 
-async def _refuse_another(run: RunLedger, origin: SourceIdentity, *, certain: bool) -> None:
-    """Raise TargetRefused if the source is another one; by its tables alone unless it is ``certain``."""
-    async with run.target.connect() as connection:
-        known = await identity.recall(connection, run.migration)
-    if known is not None and identity.is_another(known, origin, certain=certain):
-        raise identity.refusal(run.migration, known, origin)
+async def _changes(
+    settings: Settings, run: RunLedger, migrated: _Migrated
+) -> tuple[SourceIdentity, list[str], list["TableChange"]]:
+    """
+    Return what source it is, what it has different, and which tables hold something else for that.
 
-
-async def _changes(settings: Settings, migrated: _Migrated) -> tuple[SourceIdentity, list[str], list["TableChange"]]:
-    """Return what source it is, what it has different, and which tables hold something else for that."""
+    Raises TargetRefused for another source that nothing but its path tells apart.
+    """
     async with open_source(settings) as source, source.pinned():
         origin = await identity_of(settings.source_path.absolute(), source)
-        words = migrated.source.differences(origin.fingerprint)
+        words = identity.changes_of_file(run.migration, migrated.known, migrated.source, origin)
         if not words or settings.if_source_changed == "ignore":
             return origin, words, []
         # Not before somebody has to read the rows: a run with nothing left to do is over before the drivers are loaded.

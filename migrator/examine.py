@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from migrator import claims, ledger, registry, takeover
+from migrator import claims, identity, ledger, registry, resumption, takeover
 from migrator.both_ends import (
     bounds_of,
     compare_all,
@@ -18,8 +18,17 @@ from migrator.both_ends import (
     tell_skipped,
 )
 from migrator.contents import SourceDatabase
-from migrator.errors import ConfigurationError, MigratorError, NoPartner, TargetRefused, ValuesRefused
+from migrator.errors import (
+    ConfigurationError,
+    MigratorError,
+    Mismatch,
+    NoPartner,
+    SourceChanged,
+    TargetRefused,
+    ValuesRefused,
+)
 from migrator.findings import Finding
+from migrator.identity import identity_of
 from migrator.inspection import look_at_source, look_over
 from migrator.integrity import check_intact
 from migrator.migration import Migration
@@ -29,6 +38,7 @@ from migrator.report import CheckReport, Report
 from migrator.rules import Rules
 from migrator.settings import Settings
 from migrator.source import Source
+from migrator.source_changes import Reading
 from migrator.stages.preflight import occupied_tables, refuse, refuse_not_owned, strangers_in
 from migrator.steps import open_ends, open_source, runner_of, wait_for
 from migrator.strangers import refusal
@@ -62,6 +72,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         plan = await _plan(settings, contents, target, unmade)
         tell_skipped(plan)
         taken = await _taken(target, migration, plan)
+        other = await _other_source(target, migration, settings, source)
         allowed = await known_rows(target, migration)
         pending = [table for table in plan.tables if table.name not in {*allowed.loaded, *unmade.statements}]
         refuse_not_owned(pending)
@@ -88,7 +99,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
             showing=showing_of(settings),
         )
     findings = [finding for one in surveys for finding in one.findings]
-    failure = _refusal_of(findings) or taken or (refusal(strangers) if strangers else None)
+    failure = _refusal_of(findings) or taken or other or (refusal(strangers) if strangers else None)
     failure = failure or untried_refusal((one for survey in surveys for one in survey.untried), settings.untried)
     return CheckReport(tuple(surveys), tuple(findings), plan.skipped, failure)
 
@@ -149,9 +160,31 @@ async def verify(settings: Settings, progress: Progress) -> Report:
         contents = await source.describe()
         refuse_nothing(settings, source, contents)
         plan = await plan_of(settings, contents, target)
-        verdicts = await runner("verify", lambda: compare_all(settings, source, target, plan, progress))
-        copied = await copied_of(target, await _migration(target, settings))
-        return report_of(plan, verdicts, copied, runner, "every value of every row is equal")
+        migration = await _migration(target, settings)
+        try:
+            verdicts = await runner("verify", lambda: compare_all(settings, source, target, plan, progress))
+        except Mismatch as error:
+            raise await _of_another_source(error, target, migration, settings, source) from error
+        copied = await copied_of(target, migration)
+        report = report_of(plan, verdicts, copied, runner, "every value of every row is equal")
+        return replace(report, migration=migration.name)
+
+
+async def _of_another_source(
+    error: Mismatch, target: Target, migration: Migration, settings: Settings, source: Source
+) -> Mismatch:
+    """Return the difference with the migration's name; it says so if the rows that are there are another source's."""
+    origin = await identity_of(settings.source_path.absolute(), source)
+    async with target.connect() as connection:
+        known = await identity.recall(connection, migration) if await ledger.exists(connection) else None
+    facts = {"migration": migration.name, **error.facts}
+    if known is None or not identity.is_another(known, origin):
+        return Mismatch(str(error), next_step=error.next_step, **facts)
+    return Mismatch(
+        f"{error}; the ledger knows {known} as the source of the migration {migration.name!r}, this one is {origin}",
+        next_step=f"Verify with that source, or give this one's name with --migration; else {error.next_step}",
+        **facts,
+    )
 
 
 async def _migration(target: Target, settings: Settings) -> Migration:
@@ -171,6 +204,23 @@ async def _taken(target: Target, migration: Migration, plan: Plan) -> MigratorEr
                 await claims.of_others(connection, migration, [table.name for table in plan.tables])
             )
         except TargetRefused as error:
+            return error
+    return None
+
+
+async def _other_source(
+    target: Target, migration: Migration, settings: Settings, source: Source
+) -> MigratorError | None:
+    """Return the error that ``run`` would raise for other settings, or another source, than earlier runs had."""
+    rules = Rules.load(settings.rules, settings.exclude)
+    reading = Reading(source, await source.describe(), rules, settings.jobs, settings.batch_bytes)
+    origin = await identity_of(settings.source_path.absolute(), source)
+    async with target.connect() as connection:
+        if not await ledger.exists(connection):
+            return None
+        try:
+            await resumption.look(connection, migration, reading, origin, settings.target_schema)
+        except (SourceChanged, TargetRefused) as error:
             return error
     return None
 

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from migrator import ledger
 from migrator.errors import GaveUp, SourceChanged
 from migrator.migration import Migration
@@ -42,6 +45,21 @@ async def make_ready(target: Target, migration: Migration) -> None:
             raise _taken_back()
         if not await ledger.recall(connection, migration, ledger.READY):
             await ledger.remember(connection, migration, ledger.READY, value=True)
+
+
+async def upgrade_has_begun(connection: AsyncConnection, migration: Migration) -> bool:
+    """Return whether the application's migrations have gone on, from the revision that the rows were brought at."""
+    lines = sa.select(ledger.stages.c.stage).join(ledger.runs, ledger.runs.c.id == ledger.stages.c.run_id)
+    begun = lines.where(ledger.stages.c.stage == "upgrade")
+    if not migration.unnamed:
+        begun = begun.where(ledger.runs.c.migration == migration.name)
+    return await connection.scalar(begun.limit(1)) is not None
+
+
+async def reopen(connection: AsyncConnection, migration: Migration) -> None:
+    """Forget that the migration is complete; belongs into the transaction of the run that goes on with it."""
+    facts = ledger.state.c.name.in_([ledger.COMPLETED, ledger.LEFT_OUT, ledger.READY])
+    await connection.execute(ledger.state.delete().where(ledger.state.c.migration == migration.name, facts))
 
 
 def _taken_back() -> GaveUp:

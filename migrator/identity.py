@@ -41,18 +41,25 @@ async def identity_of(path: Path, source: Source) -> SourceIdentity:
 async def recall(connection: AsyncConnection, migration: Migration) -> SourceIdentity | None:
     """Return the source of a migration, as far as it is known; an earlier version kept its path with each run."""
     columns = ledger.migrations.c
-    known = await connection.scalar(sa.select(columns.source).where(columns.name == migration.name))
-    if known is not None:
-        return SourceIdentity(known["path"], tuple(known["tables"]), Fingerprint(**known["fingerprint"]))
-    given = await connection.scalar(migration.lines(ledger.runs).with_only_columns(_GIVEN).order_by(_NEWEST).limit(1))
+    if not migration.unnamed:
+        known = await connection.scalar(sa.select(columns.source).where(columns.name == migration.name))
+        if known is not None:
+            return SourceIdentity(known["path"], tuple(known["tables"]), Fingerprint(**known["fingerprint"]))
+    runs = migration.lines(ledger.runs).with_only_columns(ledger.runs.c.settings["source_url"].astext)
+    given = await connection.scalar(runs.order_by(_HAS_BROUGHT.desc(), ledger.runs.c.started_at.desc()).limit(1))
     fingerprint = await ledger.recall(connection, migration, ledger.SOURCE)
     if given is None or fingerprint is None:
         return None
     return SourceIdentity(str(path_of(given).absolute()), (), Fingerprint(**fingerprint))
 
 
-_GIVEN = ledger.runs.c.settings["source_url"].astext
-_NEWEST = ledger.runs.c.started_at.desc()
+_HAS_BROUGHT = sa.or_(
+    *(
+        sa.exists(sa.select(sa.literal(1)).where(lines.c.run_id == ledger.runs.c.id))
+        for lines in (ledger.tables, ledger.chunks)
+    )
+)
+"""Whether a run has brought rows: one that has just begun, or was refused, tells nothing of whose they are."""
 
 
 async def remember(connection: AsyncConnection, migration: Migration, source: SourceIdentity) -> None:
@@ -74,6 +81,29 @@ def refusal(migration: Migration, known: SourceIdentity, now: SourceIdentity) ->
         source=now.path,
         migration=migration.name,
     )
+
+
+def changes_of_file(
+    migration: Migration, known: SourceIdentity | None, before: Fingerprint, now: SourceIdentity
+) -> list[str]:
+    """
+    Return in words what of the source's file is different from what it was ``before``; nothing if it is that file.
+
+    An earlier version kept sizes and counters alone, which another file may share. Where these are equal the path has
+    to tell; raises TargetRefused for a file at another one.
+    """
+    words = before.differences(now.fingerprint)
+    if not words and before.file is None:
+        refuse_another(migration, known, now)
+    return words
+
+
+def refuse_another(
+    migration: Migration, known: SourceIdentity | None, now: SourceIdentity, *, certain: bool = True
+) -> None:
+    """Raise TargetRefused if ``now`` is another source than the migration's, as ``is_another`` has it."""
+    if known is not None and is_another(known, now, certain=certain):
+        raise refusal(migration, known, now)
 
 
 def is_another(known: SourceIdentity, now: SourceIdentity, *, certain: bool = True) -> bool:

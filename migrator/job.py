@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from migrator import book, history, ledger, loads, registry
-from migrator.completed import settle
+from migrator.completed import rows_are_gone, settle
 from migrator.identity import identity_of
 from migrator.progress import Progress
 from migrator.readiness import until_ready
@@ -45,7 +45,7 @@ async def run(settings: Settings, progress: Progress) -> Report:
             await runner("wait", lambda: wait_for(target, settings))
             run, held_lock = await runner("lock", lambda: take_lock(held, target, settings, registry.of_run))
         complete = not settings.restart and await history.is_complete(target, run.migration)
-        if complete:
+        if complete and not await rows_are_gone(run):
             return await settle(settings, run, runner, found)
         if found.first:
             raise found.first
@@ -60,7 +60,7 @@ async def run(settings: Settings, progress: Progress) -> Report:
         if (meant := await migration_meant(target, settings)) != run.migration:  # the script has set a search_path
             run = replace(run, migration=meant)
             await held_lock.change_to(meant)
-            if await history.is_complete(target, meant):
+            if await history.is_complete(target, meant) and not await rows_are_gone(run):
                 return await settle(settings, run, runner, found)
 
         async def ready() -> None:
@@ -113,7 +113,8 @@ async def status(settings: Settings) -> Status:
                 return Status((), (), (), (), None, several=tuple(found))
             migration = await registry.chosen(connection, settings.wanted)
             if migration is None:
-                return Status((), (), (), (), None)
+                strange = await registry.unknown(connection, settings.wanted)
+                return Status((), (), (), (), None, unknown=strange)
             runs = await ledger.last_runs(connection, migration, limit=5)
             parked = await ledger.still_parked(connection, migration)
             return Status(

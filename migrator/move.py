@@ -28,10 +28,12 @@ from migrator.both_ends import (
 from migrator.claims import claim
 from migrator.contents import SourceDatabase
 from migrator.decisions import terms_of
+from migrator.errors import Mismatch
 from migrator.explain import explain
 from migrator.handover import Handover
 from migrator.identity import SourceIdentity
 from migrator.integrity import check_intact
+from migrator.lost import refuse_emptied
 from migrator.names import TableName
 from migrator.plan import Plan
 from migrator.progress import Progress, Silent
@@ -89,10 +91,15 @@ async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     rows = {name: survey.profile.rows for name, survey in surveys.items()}
     await stage("park", lambda: park(target, plan, rows, run))
     progress.begin("copy", {str(name): count for name, count in rows.items()})
-    verdicts = await _carry(settings, source, target, plan, surveys, terms, run_book, progress)
+    try:
+        verdicts, left = await _carry(settings, source, target, plan, surveys, terms, run_book, progress)
+    except Mismatch:
+        await step("lost", lambda: refuse_emptied(target, run.migration))
+        raise
     progress.finish()
     now = await source.fingerprint()
     left_out = [table.name for table in contents.tables if rules.of_table(table.name).exclude]
+    await step("lost", lambda: refuse_emptied(target, run.migration))
     await step("complete", lambda: history.complete(run, origin.fingerprint, now, left_out))
     await _finish(settings, target, run_book)
     headline = "migrated: every value of every row is in the target"
@@ -100,7 +107,8 @@ async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     report = replace(
         report_of(plan, verdicts, copied, run_book.runner, headline), migration=run_book.run.migration.name
     )
-    return replace(report, notes=made + _what_was_decided(plan, surveys.values()))
+    warnings = tuple(f"WARNING: {line}" for line in left)
+    return replace(report, notes=made + _what_was_decided(plan, surveys.values()) + warnings)
 
 
 async def _make_schema(settings: Settings, source: Source, contents: SourceDatabase, run: RunLedger) -> tuple[str, ...]:
@@ -118,9 +126,9 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     terms: Mapping[str, Terms],
     run_book: Book,
     progress: Progress,
-) -> list[Verdict]:
+) -> tuple[list[Verdict], tuple[str, ...]]:
     """
-    Go through the stages from ``copy`` to ``verify``, which overlap.
+    Go through the stages from ``copy`` to ``verify``, which overlap; return verdicts, and warnings about sequences.
 
     A table's keys come back when its rows are there, and when they stand it is analyzed and compared, while other
     tables are still copied; or, with ``settings.in_turn``, each stage begins when the one before has ended. What reads
@@ -149,10 +157,11 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
         )
         await copied.close()
 
-    async def stand() -> None:
+    async def stand() -> tuple[str, ...]:
         await stage("restore", lambda: restore(target, jobs, run, copied, standing))
-        await stage("sequences", lambda: sequences(source, target, plan))
+        moved = await stage("sequences", lambda: sequences(source, target, plan))
         await standing.close()
+        return moved.left
 
     async def count() -> None:
         await stage("analyze", lambda: analyze(target, standing, jobs))
@@ -166,17 +175,19 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
         )
 
     if settings.in_turn:
-        for work in (bring, stand, count):
-            await work()
-        return await look()
+        await bring()
+        left = await stand()
+        await count()
+        return await look(), left
     try:
         async with asyncio.TaskGroup() as group:
-            for work in (bring, stand, count):
-                group.create_task(work())
+            group.create_task(bring())
+            stood = group.create_task(stand())
+            group.create_task(count())
             verdicts = group.create_task(look())
     except ExceptionGroup as failures:
         raise explain(failures) or failures from failures
-    return verdicts.result()
+    return verdicts.result(), stood.result()
 
 
 async def _finish(settings: Settings, target: Target, run_book: Book) -> None:

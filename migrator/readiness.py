@@ -42,7 +42,9 @@ async def readiness(target: Target, wanted: Wanted) -> Readiness:
     async with target.connect() as connection:
         migration = await registry.chosen(connection, wanted)
         if migration is None:
-            return Readiness(ready=False, reason="no migration has begun here")
+            # It may begin yet: another tenant's has. But a name that was mistyped would be waited for in vain.
+            strange = await registry.unknown(connection, wanted)
+            return Readiness(ready=False, reason=strange or "no migration has begun here")
         if await ledger.recall(connection, migration, ledger.READY):
             return Readiness(ready=True, reason="migrated and verified")
         verified = await ledger.completed_at(connection, migration) is not None

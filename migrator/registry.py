@@ -60,9 +60,6 @@ async def chosen(connection: AsyncConnection, wanted: Wanted) -> Migration | Non
     Without a name it is the one of the schema; without a schema the only one there is, or that of the first schema on
     the search_path. Raises ConfigurationError if that leaves several.
     """
-    if wanted.name is not None:
-        there = await known(connection)
-        return next((one.migration for one in there if one.name == wanted.name), None)
     found = await _candidates(connection, wanted)
     if len(found) > 1:
         raise ConfigurationError(
@@ -75,13 +72,15 @@ async def chosen(connection: AsyncConnection, wanted: Wanted) -> Migration | Non
 
 async def left_open(connection: AsyncConnection, wanted: Wanted) -> list[Known]:
     """Return the migrations between which the settings leave it open which one is meant; none if they don't."""
-    found = [] if wanted.name is not None else await _candidates(connection, wanted)
+    found = await _candidates(connection, wanted)
     return found if len(found) > 1 else []
 
 
 async def _candidates(connection: AsyncConnection, wanted: Wanted) -> list[Known]:
-    """Return the migrations that may be meant where none is named."""
+    """Return the migrations that may be meant: where one is named, that one alone."""
     there = await known(connection)
+    if wanted.name is not None:
+        return [one for one in there if one.name == wanted.name]
     if wanted.schema is not None:
         return _into(there, wanted.schema)
     if len(there) > 1:
@@ -99,13 +98,21 @@ async def to_change(connection: AsyncConnection, wanted: Wanted) -> Migration:
     found = await chosen(connection, wanted)
     if found is not None:
         return Migration(found.name)  # to be named by the first transaction that writes
-    if there := await known(connection):
-        meant = repr(wanted.name) if wanted.name is not None else f"into the schema {wanted.schema!r}"
+    if (strange := await unknown(connection, wanted)) is not None:
         raise ConfigurationError(
-            f"the ledger knows no migration {meant}, but {', '.join(repr(one.name) for one in there)}",
+            strange,
             next_step="Name one of these with --migration NAME, or MIGRATOR_MIGRATION.",
         )
     return await of_run(connection, wanted)
+
+
+async def unknown(connection: AsyncConnection, wanted: Wanted) -> str | None:
+    """Return in words that the ledger has migrations, and none is the one that is meant; None if that isn't so."""
+    there = await known(connection)
+    if not there or await _candidates(connection, wanted):
+        return None
+    meant = repr(wanted.name) if wanted.name is not None else f"into the schema {wanted.schema!r}"
+    return f"the ledger knows no migration {meant}, but {', '.join(repr(one.name) for one in there)}"
 
 
 async def adopt(target: Target) -> None:

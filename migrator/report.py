@@ -220,6 +220,8 @@ class Status:
     """None where the ledger knows none, or several and none was named."""
     several: tuple[tuple[str, datetime | None], ...] = ()
     """Where none was named, each with when it was completed."""
+    unknown: str | None = None
+    """In words that the ledger doesn't know the one that was named, and which it knows."""
 
     def to_json(self) -> dict[str, Any]:
         """Give the report for programs."""
@@ -234,6 +236,7 @@ class Status:
             ],
             "parked": list(self.parked),
             "migrations": [{"name": name, "completed_at": at} for name, at in self.several],
+            "unknown": self.unknown,
         }
 
     def render(self, console: Console) -> None:
@@ -258,6 +261,8 @@ class Status:
     def _verdict(self) -> str:
         if self.several:
             return f"{len(self.several)} migrations; --migration NAME tells more of one"
+        if self.unknown is not None:
+            return _printable(self.unknown)
         if self.completed_at is not None:
             return f"migrated and verified at {self.completed_at:%Y-%m-%d %H:%M:%S %Z}"
         return "not completed" if self.runs else "no migration has begun here"

@@ -5,7 +5,7 @@ Settled before anything else is done: a run under other settings would leave beh
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import structlog
 from sqlalchemy import text
@@ -19,6 +19,7 @@ from migrator.events import Event
 from migrator.glances import glance, some
 from migrator.identity import SourceIdentity
 from migrator.loads import Begun
+from migrator.migration import Migration
 from migrator.names import TableName
 from migrator.run_ledger import RunLedger
 from migrator.source_changes import Reading, TableChange, changes_of, in_words
@@ -26,6 +27,19 @@ from migrator.source_file import TOUCHED, Fingerprint
 from migrator.target import own_rows, row_counts
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What earlier runs have left of a migration."""
+
+    before: Fingerprint | None
+    """Of the source that they read; None where nothing of it is known."""
+    known: SourceIdentity | None
+    begun: Mapping[TableName, Begun]
+    brought: Mapping[TableName, Carried]
+    lost: Mapping[TableName, str]
+    """Tables that hold nothing of what was brought, each with the reason; they don't count as begun."""
 
 
 async def go_on_with(run: RunLedger, reading: Reading, origin: SourceIdentity, schema: str | None) -> None:
@@ -36,58 +50,93 @@ async def go_on_with(run: RunLedger, reading: Reading, origin: SourceIdentity, s
     begun. Raises SourceChanged for a source that holds other rows, TargetRefused for another source or other settings,
     RowsInTheWay if some rows of a table that is half there are gone, and GaveUp if another run has taken over.
     """
-    fingerprint = origin.fingerprint
     async with run.transaction() as connection:
-        known = await ledger.recall(connection, run.migration, ledger.SOURCE)
-        brought = await carried.read(connection, run.migration)
-        await _forget_lost(connection, run, brought)
-        begun = await loads.begun(connection, run.migration)
-        if known is None or not begun:
-            await ledger.remember(connection, run.migration, ledger.SOURCE, asdict(fingerprint))
+        left = await _left(connection, run.migration, tell=True)
+        await loads.forget_rows(connection, run.migration, list(left.lost))
+        if left.before is None or not left.begun:
             await identity.remember(connection, run.migration, origin)
+            await ledger.remember(connection, run.migration, ledger.SOURCE, asdict(origin.fingerprint))
             return
-        known_as = await identity.recall(connection, run.migration)
-    brought = {name: one for name, one in brought.items() if name in begun}
-    _refuse_other_settings(begun, brought, reading, schema)
-    before = Fingerprint(**known)
-    if not (words := before.differences(fingerprint)):
+    await _refuse(left, run.migration, reading, origin, schema)
+    kept_less = left.before.file is None
+    if kept_less or left.before.differences(origin.fingerprint):
+        async with run.transaction() as connection:
+            if kept_less:
+                await identity.remember(connection, run.migration, origin)
+            await ledger.remember(connection, run.migration, ledger.SOURCE, asdict(origin.fingerprint))
+
+
+async def look(
+    connection: AsyncConnection, migration: Migration, reading: Reading, origin: SourceIdentity, schema: str | None
+) -> None:
+    """Raise what ``go_on_with`` would raise, and write nothing."""
+    left = await _left(connection, migration, tell=False)
+    await _refuse(left, migration, reading, origin, schema)
+
+
+async def _left(connection: AsyncConnection, migration: Migration, *, tell: bool) -> _Left:
+    """Return what earlier runs have left; with ``tell`` the log says which rows are gone."""
+    known = await identity.recall(connection, migration)
+    kept = await ledger.recall(connection, migration, ledger.SOURCE)
+    # A reset that was cut short has forgotten the state of the file, and not which file it was.
+    before = Fingerprint(**kept) if kept is not None else known.fingerprint if known is not None else None
+    # A ledger of an earlier version kept no terms.
+    brought = {} if migration.unnamed else await carried.read(connection, migration)
+    begun = await loads.begun(connection, migration)
+    lost = await _lost(connection, begun, await loads.copied(connection, migration), brought)
+    for name, reason in lost.items():
+        if tell and (rows := begun[name].brought.rows):
+            log.warning(Event.ROWS_LOST, table=str(name), rows=rows, reason=reason)
+    there = {name: so_far for name, so_far in begun.items() if name not in lost}
+    return _Left(before, known, there, {name: one for name, one in brought.items() if name in there}, lost)
+
+
+async def _refuse(
+    left: _Left, migration: Migration, reading: Reading, origin: SourceIdentity, schema: str | None
+) -> None:
+    """Raise if what was begun can't be gone on with from this source, or under these settings."""
+    if left.before is None or not left.begun:
         return
-    changes = await _changes(begun, brought, reading, certain=bool(before.differences(fingerprint, but=_SURE_BUT)))
-    if changes and known_as is not None and identity.is_another(known_as, origin):
-        raise identity.refusal(run.migration, known_as, origin)
-    if changes:
-        raise SourceChanged(
-            f"the source is not the one that an earlier run began with: {in_words(changes)} ({', '.join(words)})",
-            next_step="Bring that file back, or give up what was copied and start over with --restart.",
-            changes=words,
-            tables=[change.facts() for change in changes],
-        )
-    async with run.transaction() as connection:
-        await ledger.remember(connection, run.migration, ledger.SOURCE, asdict(fingerprint))
+    _refuse_other_settings(left.begun, left.brought, reading, schema)
+    words = identity.changes_of_file(migration, left.known, left.before, origin)
+    if not words:
+        return
+    sure = bool(left.before.differences(origin.fingerprint, but=_SURE_BUT))
+    # A file at another path may be another one of equal size, by equally many commits.
+    elsewhere = left.known is not None and left.known.path != origin.path
+    changes = await _changes(left, reading, sure=sure, elsewhere=elsewhere)
+    if not changes:
+        return
+    identity.refuse_another(migration, left.known, origin)
+    raise SourceChanged(
+        f"the source is not the one that an earlier run began with: {in_words(changes)} ({', '.join(words)})",
+        next_step="Bring that file back, or give up what was copied and start over with --restart.",
+        changes=words,
+        tables=[change.facts() for change in changes],
+    )
 
 
 _SURE_BUT = (*TOUCHED, "file")
 """By these alone a file differs that was copied, or whose rights were changed."""
 
 
-async def _changes(
-    begun: Mapping[TableName, Begun], brought: Mapping[TableName, Carried], reading: Reading, *, certain: bool
-) -> list[TableChange]:
+async def _changes(left: _Left, reading: Reading, *, sure: bool, elsewhere: bool) -> list[TableChange]:
     """
     Return which of the tables that were begun hold something else now.
 
-    One whose rows can't be compared counts as changed if it is ``certain`` that somebody has written to the file;
-    otherwise verification sees to it.
+    One whose rows can't be compared counts as changed if it is ``sure`` that somebody has written to the file, or if
+    the file lies ``elsewhere``; otherwise verification sees to it.
     """
+    begun, brought = left.begun, left.brought
     tables = {table.name: table for table in reading.contents.tables}
     can_tell = [one for one in brought.values() if one.recorded is not None]
     changes = await changes_of(reading, can_tell)
-    if not certain:
+    if not sure and not elsewhere:
         return changes
     unknown = [str(name) for name in begun if name not in brought]
     unknown += [one.terms.source for one in brought.values() if one.recorded is None]
     changes += [TableChange(name, "nobody can tell whether it is the same") for name in unknown]
-    for name, so_far in begun.items():
+    for name, so_far in begun.items() if sure else ():
         table = tables.get(brought[name].terms.source) if name in brought else None
         # VACUUM gives rows other rowids where no column is the rowid (SQLite, "VACUUM"), and pieces are cut along it.
         if so_far.left and table is not None and table.rowid is not None and table.rowid_alias is None:
@@ -119,14 +168,17 @@ def _refuse_other_settings(
         )
 
 
-async def _forget_lost(connection: AsyncConnection, run: RunLedger, brought: Mapping[TableName, Carried]) -> None:
+async def _lost(
+    connection: AsyncConnection,
+    begun: Mapping[TableName, Begun],
+    copied: Collection[TableName],
+    brought: Mapping[TableName, Carried],
+) -> dict[TableName, str]:
     """
-    Forget tables that hold nothing of what was brought: dropped and made anew, emptied, or not logged in a crash.
+    Return the tables that hold nothing of what was brought: dropped and made anew, emptied, or not logged in a crash.
 
     Raises RowsInTheWay for a table that is half there of which some rows are gone: the rest can't be told apart.
     """
-    begun = await loads.begun(connection, run.migration)
-    copied = await loads.copied(connection, run.migration)
     filled = {name: so_far.brought.rows for name, so_far in begun.items() if so_far.brought.rows}
     relations = await _relations(connection, list(begun))
     counts = await row_counts(connection, [name for name in filled if name not in copied])
@@ -148,10 +200,7 @@ async def _forget_lost(connection: AsyncConnection, run: RunLedger, brought: Map
                 next_step="Give up what was copied and start over with --restart --force.",
                 tables={str(name): rows},
             )
-    for name, reason in lost.items():
-        if name in filled:
-            log.warning(Event.ROWS_LOST, table=str(name), rows=filled[name], reason=reason)
-    await loads.forget_rows(connection, run.migration, list(lost))
+    return lost
 
 
 async def _relations(connection: AsyncConnection, names: list[TableName]) -> dict[TableName, int]:

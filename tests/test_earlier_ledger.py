@@ -9,8 +9,8 @@ import pytest
 from fix_job import contents, settings_of
 from fix_postgres import Database
 
-from migrator import job
-from migrator.errors import TargetRefused
+from migrator import examine, job
+from migrator.errors import Mismatch, TargetRefused
 from migrator.progress import Silent
 from migrator.source import Source
 
@@ -147,13 +147,21 @@ HALVES = {
 
 @pytest.mark.parametrize("half", HALVES)
 async def test_one_that_is_half_copied(half: str, database: Database, tmp_path: Path) -> None:
-    """It is gone on with to the end: every row of the source is there once."""
-    source = made(tmp_path / "first.db")
-    with closing(sqlite3.connect(source)) as connection:
-        if half == "a piece missing":
+    """It is gone on with to the end: every row is there once. Another file of equal counters is refused."""
+    source, second = made(tmp_path / "first.db"), made(tmp_path / "second.db", value="z")
+    for file in (source, second) if half == "a piece missing" else ():
+        with closing(sqlite3.connect(file)) as connection:
             connection.execute("INSERT INTO a VALUES (2, 'y')")
             connection.commit()
     await earlier(database, source, f"{UNFINISHED}; {HALVES[half]}")
+    before = await contents(database, "a")
+    for _ in range(2):
+        assert isinstance((await examine.check(settings_of(second, database), Silent())).failure, TargetRefused)
+        with pytest.raises(TargetRefused, match=f"is of another source: the ledger knows '{source}'"):
+            await moved(second, database)
+    with pytest.raises(Mismatch, match=f"the ledger knows '{source}'"):
+        await examine.verify(settings_of(second, database), Silent())
+    assert await contents(database, "a") == before
     assert (await moved(source, database)).startswith("migrated: every value")
     assert await contents(database, "a") == (["(1,x)", "(2,y)"] if half == "a piece missing" else ["(1,x)"])
     assert await moved(source, database) == NOTHING_TO_DO

@@ -232,3 +232,110 @@ async def test_a_source_that_has_changed_in_between(
         await job.run(settings_of(source, database), Silent())
     assert await contents(database, "big") == half
     assert not await _is_complete(database)
+
+
+async def test_a_reset_that_was_cut_short_forgets_no_source(
+    make_sqlite: MakeSqlite, database: Database, tmp_path: Path
+) -> None:
+    """Some tables are emptied and others are not: the rows that are left are those of the file that they came from."""
+    source = make_sqlite(SCRIPT)
+    await _begun(source, database, IN_LAST)
+    await database.execute("DELETE FROM migrator.state WHERE name = 'source'")
+    other = make_sqlite(SCRIPT.replace("%0100d", "%0101d"), file=tmp_path / "other.db")
+    with pytest.raises(TargetRefused, match=f"is of another source: the ledger knows '{source}'"):
+        await job.run(settings_of(other, database), Silent())
+    await job.run(settings_of(source, database), Silent())
+    await _is_all_there(database)
+
+
+async def test_another_file_of_equal_counters(make_sqlite: MakeSqlite, database: Database, tmp_path: Path) -> None:
+    """Where only the server can read the rows that are there, a file at another path is another source."""
+    script = "CREATE TABLE a (n TEXT); INSERT INTO a VALUES ('10.0.0.1'); CREATE TABLE last (n INTEGER)"
+    source = make_sqlite(f"{script}; INSERT INTO last VALUES (1)")
+    twin = make_sqlite(f"{script.replace('0.1', '0.2')}; INSERT INTO last VALUES (1)", file=tmp_path / "twin.db")
+    opening, separator, obstacle = IN_LAST.partition("CREATE TABLE obs")
+    await database.execute(f"{opening} CREATE TABLE a (n inet); {separator}{obstacle}")
+    with pytest.raises(TargetRefused, match="violates check constraint"):
+        await job.run(settings_of(source, database, jobs=1, chunk_bytes=10), Silent())
+    await database.execute(CLEAR)
+    assert await contents(database, "a") == ["(10.0.0.1)"]
+    with pytest.raises(TargetRefused, match=f"is of another source: the ledger knows '{source}'"):
+        await job.run(settings_of(twin, database), Silent())
+    assert await contents(database, "a") == ["(10.0.0.1)"]
+    await job.run(settings_of(source, database), Silent())
+
+
+LOGGED = IN_BIG.replace("CREATE TABLE whole", "CREATE UNLOGGED TABLE whole") + f"; {CLEAR}"
+
+
+@pytest.mark.parametrize("write", ["SELECT", "UPDATE big SET t = 'the application''s' WHERE id = 1"])
+async def test_an_unlogged_table_after_success_and_a_crash(
+    write: str, make_sqlite: MakeSqlite, crashing: tuple[Callable[[], None], Database]
+) -> None:
+    """Its rows are brought anew, as long as nobody has written to what was brought; then it is a warning."""
+    crash, database = crashing
+    source = make_sqlite(SCRIPT)
+    await database.execute(LOGGED)
+    await job.run(settings_of(source, database), Silent())
+    await database.execute(write)
+    crash()
+    assert await contents(database, "whole") == []
+    with capture_logs() as events:
+        await job.run(settings_of(source, database), Silent())
+    told = {event["event"] for event in events}
+    assert "rows.lost" in told
+    assert ("table.copied" in told) == (write == "SELECT")
+    assert len(await contents(database, "whole")) == (40 if write == "SELECT" else 0)
+    assert await _is_complete(database)
+
+
+@pytest.mark.parametrize("last", ["analyze", "compare_all"])
+async def test_a_crash_between_the_copy_and_the_end(
+    last: str, make_sqlite: MakeSqlite, crashing: tuple[Callable[[], None], Database]
+) -> None:
+    """The rows of an unlogged table are gone, compared or not: 5, never 0 and no difference; and the next run ends."""
+    crash, database = crashing
+    source = make_sqlite(SCRIPT)
+    await database.execute(LOGGED)
+
+    original = getattr(move, last)
+
+    async def crashed(*arguments: object, **more: object) -> object:
+        result = await original(*arguments, **more)
+        crash()
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(move, last, crashed)
+        with pytest.raises(GaveUp, match=r"UNLOGGED.*public\.whole \(40 rows\)"):
+            await job.run(settings_of(source, database, in_turn=True), Silent())
+    assert not await _is_complete(database)
+    await job.run(settings_of(source, database), Silent())
+    await _is_all_there(database)
+
+
+async def test_rows_that_somebody_truncates_before_the_application_may_start(
+    make_sqlite: MakeSqlite, database: Database
+) -> None:
+    """The migration is complete and nobody was let in: the rows are brought anew, or 4 where others were changed."""
+    source = make_sqlite(SCRIPT)
+    await database.execute(f"{TARGET} {CLEAR}")
+
+    async def cut(*_arguments: object) -> None:
+        raise GaveUp("cut")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(move, "_finish", cut)
+        with pytest.raises(GaveUp):
+            await job.run(settings_of(source, database), Silent())
+    await database.execute("TRUNCATE whole; UPDATE big SET t = 'x' WHERE id = 1")
+    with pytest.raises(RowsInTheWay, match=r"gone: public\.whole \(40 rows\); .*public\.big"):
+        await job.run(settings_of(source, database), Silent())
+    await job.run(settings_of(source, database, restart=True, force=True), Silent())
+    await _is_all_there(database)
+    await database.execute("DELETE FROM migrator.state WHERE name = 'ready'; TRUNCATE whole")
+    await job.run(settings_of(source, database), Silent())
+    await _is_all_there(database)
+    await database.execute("TRUNCATE whole")
+    await job.run(settings_of(source, database), Silent())
+    assert await contents(database, "whole") == []

@@ -16,10 +16,11 @@ from fix_job import Cli, contents, quick_flags, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from rich.console import Console
+from structlog.testing import capture_logs
 
 from migrator import job
-from migrator.errors import ConfigurationError, RowsInTheWay, SourceChanged, TargetRefused, ValuesRefused
-from migrator.examine import check
+from migrator.errors import ConfigurationError, GaveUp, RowsInTheWay, SourceChanged, TargetRefused, ValuesRefused
+from migrator.examine import check, verify
 from migrator.progress import Silent
 from migrator.settings import Settings
 
@@ -274,9 +275,17 @@ async def test_status_with_several(tenants: tuple[Path, Path], database: Databas
         with pytest.raises(ConfigurationError, match="several migrations: 'b', 'tenant_a'"):
             await change(settings_of(tenants[0], database))
     assert (await job.status(settings_of(tenants[0], database, target_schema="tenant_b", wait=True))).completed_at
-    assert (await job.status(settings_of(tenants[0], database, migration="c"))).completed_at is None
-    with pytest.raises(ConfigurationError, match="no migration 'c'"):
-        await job.reset(settings_of(tenants[0], database, migration="c"))
+    mistyped = settings_of(tenants[0], database, migration="c")
+    told = await job.status(mistyped)
+    assert told.completed_at is None
+    told.render(console)
+    assert "no migration 'c', but 'b', 'tenant_a'" in console.export_text()
+    for change in (job.repair, job.reset):
+        with pytest.raises(ConfigurationError, match="no migration 'c', but 'b', 'tenant_a'"):
+            await change(mistyped)
+    with capture_logs() as events, pytest.raises(GaveUp, match="no migration 'c', but 'b', 'tenant_a'"):
+        await job.status(settings_of(tenants[0], database, migration="c", wait=True, ready_timeout_seconds=2.5))
+    assert "no migration 'c', but 'b'" in next(one["reason"] for one in events if one["event"] == "ready.waiting")
 
 
 async def test_the_migration_is_named(tenants: tuple[Path, Path], database: Database) -> None:
@@ -292,6 +301,7 @@ async def test_the_migration_is_named(tenants: tuple[Path, Path], database: Data
     assert status.to_json()["migration"] == "first"
     status.render(console)
     assert "migration first: migrated and verified" in console.export_text()
+    assert (await verify(settings, Silent())).to_json()["migration"] == "first"
     for undone in (await job.repair(settings), await job.reset(settings)):
         assert undone.to_json()["migration"] == "first"
 

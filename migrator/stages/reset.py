@@ -150,6 +150,20 @@ async def _refuse_touched(
     connection: AsyncConnection, present: Mapping[TableName, str], tables: Mapping[TableName, Loaded]
 ) -> None:
     """Raise RowsInTheWay for ``present`` tables, given as a statement names their own rows, that aren't as loaded."""
+    touched = await touched_since(connection, present, tables)
+    if touched:
+        listed = ", ".join(f"{name} ({what})" for name, what in touched.items())
+        raise RowsInTheWay(
+            f"tables have been written to since they were filled: {listed}",
+            next_step="keep them, or give --force to remove their rows all the same",
+            tables=touched,
+        )
+
+
+async def touched_since(
+    connection: AsyncConnection, present: Mapping[TableName, str], tables: Mapping[TableName, Loaded]
+) -> dict[str, str]:
+    """Return which of the ``present`` tables aren't as they were loaded, and what is different; reads them all."""
     touched: dict[str, str] = {}
     for names in some(list(present)):
         async with glance(connection):
@@ -164,10 +178,4 @@ async def _refuse_touched(
                 ours, rows = (int(number) for number in counted.one())
                 if (ours, rows) != (loaded.rows, loaded.rows):
                     touched[str(name)] = f"{rows - ours} new or changed, {loaded.rows - ours} changed or removed"
-    if touched:
-        listed = ", ".join(f"{name} ({what})" for name, what in touched.items())
-        raise RowsInTheWay(
-            f"tables have been written to since they were filled: {listed}",
-            next_step="keep them, or give --force to remove their rows all the same",
-            tables=touched,
-        )
+    return touched

@@ -34,12 +34,21 @@ class SequenceState:
     """What it has given, or seems to have given, last."""
 
 
-async def sequences(source: Source, target: Target, plan: Plan) -> list[SequenceState]:
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """What the stage came to."""
+
+    moved: tuple[SequenceState, ...]
+    left: tuple[str, ...]
+    """What is worth knowing of those that don't stand where they should, in words."""
+
+
+async def sequences(source: Source, target: Target, plan: Plan) -> Sequences:
     """
     Advance the sequences of all planned tables, some in a transaction; return those that were moved.
 
     A sequence that can't be brought to where SQLite stands, and one that nobody can tell the column of, is a warning
-    with the SQL that settles it.
+    with the SQL that settles it, in the log and for the report.
     """
     marks = await high_water_marks(source, plan)
     moved: list[SequenceState] = []
@@ -47,33 +56,46 @@ async def sequences(source: Source, target: Target, plan: Plan) -> list[Sequence
         found = await feeds_of(connection, [table.name for table in plan.tables])
         fed = [(table, feed) for table, feeds in found.items() for feed in feeds]
         left = await strays(connection, plan.schema, [feed for _, feed in fed])
+    told = [_worn_out(table, feed, marks.get((table, feed.column))) for table, feed in fed]
+    told += [_stray(sequence) for sequence in left]
     for few in some(fed):
         async with target.transaction() as connection:
             for table, feed in few:
                 state = await _advance(connection, table, feed, marks.get((table, feed.column)))
                 moved += [state] if state else []
-    for sequence in left:
-        log.warning(
-            Event.SEQUENCE_LEFT,
-            sequence=sequence,
-            reason="no column owns it, no default calls it, and its name is not that of a table and a column",
-            next_step=f"if the application takes keys from it: SELECT setval({quote_literal(sequence)}, "
-            "(SELECT max(COLUMN) FROM TABLE));",
-        )
-    return moved
+    return Sequences(tuple(moved), tuple(line for line in told if line))
+
+
+def _stray(sequence: str) -> str:
+    """Log that nobody can tell which column takes its keys from a sequence, and return it in words."""
+    reason = "no column owns it, no default calls it, and its name is not that of a table and a column"
+    next_step = (
+        f"If the application takes keys from it: SELECT setval({quote_literal(sequence)}, "
+        "(SELECT max(COLUMN) FROM TABLE));"
+    )
+    log.warning(Event.SEQUENCE_LEFT, sequence=sequence, reason=reason, next_step=next_step)
+    return f"sequence {sequence} was left as it is: {reason}. {next_step}"
+
+
+def _worn_out(table: TableName, feed: Feed, mark: int | None) -> str:
+    """Log that a sequence has no key left that SQLite hasn't given, and return it in words; nothing where it has."""
+    if mark is None or mark < feed.most or feed.increment <= 0:
+        return ""
+    reason = f"SQLite has given keys up to {mark}, and the sequence ends at {feed.most}: it gives no more"
+    next_step = "Give the column and its sequence a larger type, or set the sequence to a value that is free."
+    log.warning(
+        Event.SEQUENCE_LEFT,
+        sequence=feed.sequence,
+        table=str(table),
+        column=feed.column,
+        reason=reason,
+        next_step=next_step,
+    )
+    return f"sequence {feed.sequence} of {table}.{feed.column}: {reason}. {next_step}"
 
 
 async def _advance(connection: AsyncConnection, table: TableName, feed: Feed, mark: int | None) -> SequenceState | None:
     """Move a sequence forward if it would give a value that was given before; never back."""
-    if mark is not None and mark >= feed.most and feed.increment > 0:
-        log.warning(
-            Event.SEQUENCE_LEFT,
-            sequence=feed.sequence,
-            table=str(table),
-            column=feed.column,
-            reason=f"SQLite has given keys up to {mark}, and the sequence ends at {feed.most}: it gives no more",
-            next_step="give the column and its sequence a larger type, or set the sequence to a value that is free",
-        )
     passed = (await standing(connection, table, feed)).passed(mark)
     if passed is None:
         return None
