@@ -127,6 +127,8 @@ async def why_lost(
 async def _connection(arguments: Mapping[str, Any], seconds: float) -> AsyncIterator[Any]:
     connection = await asyncpg.connect(**{**arguments, "timeout": seconds})
     try:
+        # The role may be set to begin as another one, which may not look at the sessions of the first.
+        await connection.execute("SET ROLE NONE")
         yield connection
     finally:
         connection.terminate()
@@ -135,11 +137,11 @@ async def _connection(arguments: Mapping[str, Any], seconds: float) -> AsyncIter
 _REFUSALS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _TERMINATE = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE pid = ANY ($1::int[]) AND usename = current_user AND application_name = $2
+WHERE pid = ANY ($1::int[]) AND usename = session_user AND application_name = $2
 """
 _IDLE = """
 SELECT pid FROM pg_stat_activity
-WHERE pid = ANY ($1::int[]) AND usename = current_user AND application_name = $2
+WHERE pid = ANY ($1::int[]) AND usename = session_user AND application_name = $2
   AND (state LIKE 'idle%' OR wait_event_type = 'Client') -- half a statement may have come, or half an answer gone
   AND state_change < clock_timestamp() - make_interval(secs => $3::float8 / 2)
 """
@@ -153,7 +155,7 @@ WHERE pg_backend_pid() = $2 AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE
 _AT_WORK = """
 SELECT EXISTS (
     SELECT FROM pg_stat_activity
-    WHERE pid = $1 AND usename = current_user
+    WHERE pid = $1 AND usename = session_user
       AND (NOT (coalesce(state, '') LIKE 'idle%' OR coalesce(wait_event_type, '') = 'Client')
            OR state_change >= clock_timestamp() - make_interval(secs => $2::float8 / 2))
 )

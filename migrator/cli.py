@@ -129,6 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             with _signals_raise():
                 arguments = _parse(sys.argv[1:] if argv is None else argv)
+                files = OutcomeFiles.before_settings(os.environ, arguments.flags)
                 settings = Settings.load(arguments.flags)
                 files, traceback = OutcomeFiles.of(settings), settings.log_level == "debug"
                 return _perform(arguments, settings, files)
@@ -185,6 +186,7 @@ def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles) -> 
     began = time.monotonic()
     given = {name: value for name, value in settings.public().items() if name in {*settings.model_fields_set, "target"}}
     log.info(Event.JOB_STARTED, command=arguments.command, version=__version__, settings=given)
+    files.begin(arguments.command)
     progress = _progress(settings, form)
     try:
         outcome = _finish_or_stop(COMMANDS[arguments.command].call(settings, progress), files)

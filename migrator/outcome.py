@@ -10,19 +10,24 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
 
 from migrator.events import Event
-from migrator.private_file import check_writable, whole_file, write_in_place
+from migrator.private_file import check_writable, is_file, whole_file, write_in_place
 from migrator.redaction import redactor
 from migrator.settings import Settings
 
 # Half of what the kubelet keeps: a pod's containers share 12 KiB, and an init container may have something to say too.
 LONGEST_LINE_BYTES: Final = 2048
 TERMINATION_MESSAGE: Final = "MIGRATOR_TERMINATION_MESSAGE"
+REPORT: Final = "MIGRATOR_REPORT"
+_COMPARING: Final = ("run", "verify")
+"""Commands that tell differences."""
 _KEPT: Final = ("run_id", "exit_code", "stage", "message", "next_step")
+NO_FLAGS: Final[Mapping[str, Any]] = MappingProxyType({})
 log = structlog.get_logger()
 
 
@@ -33,6 +38,7 @@ class OutcomeFiles:
     report: Path | None
     line: Path | None
     secrets: Collection[str] = ()
+    differences: Path | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> "OutcomeFiles":
@@ -44,13 +50,30 @@ class OutcomeFiles:
         for path in (settings.report, settings.differences):
             if path is not None:
                 check_writable(path)
-        return cls(settings.report, settings.termination_message, settings.secrets())
+        return cls(settings.report, settings.termination_message, settings.secrets(), settings.differences)
 
     @classmethod
-    def before_settings(cls, environment: Mapping[str, str]) -> "OutcomeFiles":
-        """Give what the environment names: a complaint about settings belongs into the termination message too."""
-        named = environment.get(TERMINATION_MESSAGE)
-        return cls(None, Path(named) if named else None)
+    def before_settings(cls, environment: Mapping[str, str], flags: Mapping[str, Any] = NO_FLAGS) -> "OutcomeFiles":
+        """Give what flags and environment name: a complaint about settings is the outcome too."""
+        report = flags.get("report") or environment.get(REPORT)
+        line = flags.get("termination_message") or environment.get(TERMINATION_MESSAGE)
+        return cls(Path(report) if report else None, Path(line) if line else None)
+
+    def begin(self, command: str) -> None:
+        """
+        Replace what an earlier run has left in the files: should this one be killed, nobody reads the other's success.
+
+        What is no file of a file system, a pipe or a terminal, gets the outcome alone.
+        """
+        told = {"message": f"{command} has begun, and has not ended yet", "command": command, "exit_code": None}
+        if self.differences is not None and command in _COMPARING and is_file(self.differences):
+            with _warned(self.differences):
+                self.differences.unlink(missing_ok=True)
+        if self.report is not None and is_file(self.report):
+            with _warned(self.report), whole_file(self.report) as file:
+                file.write(_line({**structlog.contextvars.get_contextvars(), **told}))
+        if self.line is not None and is_file(self.line):
+            self.write_line(told)
 
     def write(self, told: Mapping[str, Any]) -> None:
         """Replace what the files hold. A failure is logged only: the outcome of the job is what it is."""

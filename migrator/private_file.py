@@ -66,6 +66,14 @@ def whole_file(path: Path) -> Iterator[IO[str]]:
         _replace(beside, path)
 
 
+def is_file(path: Path) -> bool:
+    """Return whether the name is that of a file in a file system, or of none yet: neither a link nor a pipe."""
+    try:
+        return str(path) not in _STANDARD and _is_regular_or_new(path)
+    except OSError:
+        return False
+
+
 def write_in_place(path: Path, text: str) -> None:
     """
     Replace what a file holds, without a new file: Kubernetes mounts a termination message, which can't be renamed over.

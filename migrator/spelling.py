@@ -125,9 +125,26 @@ And what the input functions of extensions say, hstore's for one: a syntax error
 
 
 def _said(error: Exception, text: str) -> str:
-    """Return the server's words without what they quote of the ``text``, which may not be shown."""
-    line = str(error).split("ERROR:")[-1].strip().splitlines()[0].split(': "')[0]
-    return _QUOTED.sub(lambda quoted: '"…"' if quoted[1] in text else quoted[0], line)
+    """
+    Return the server's words without what they quote of the ``text``, which may not be shown.
+
+    The words may be of any language: a role that is no superuser can't choose it (PostgreSQL, "lc_messages"), and each
+    has its own quotation marks.
+    """
+    words = _message(error)
+    if text:
+        words = re.sub(rf"{_MARK}\s?{re.escape(text)}\s?{_MARK}", '"…"', words)
+    words = words.partition("\n")[0].partition(': "')[0].rstrip(": ")
+    return _QUOTED.sub(lambda quoted: '"…"' if quoted[1].strip() in text else quoted[0], words)
 
 
-_QUOTED = re.compile(r'"([^"]*)"')
+def _message(error: Exception) -> str:
+    """Return the server's message as its own field has it, or all that the driver says where there is none."""
+    fields = dict(getattr(error, "details", None) or ())
+    message = fields.get("PG_DIAG_MESSAGE_PRIMARY", fields.get(b"PG_DIAG_MESSAGE_PRIMARY"))
+    return message.decode(errors="replace") if isinstance(message, bytes) else str(message or error).strip()
+
+
+_MARKS = "\"'`\u00ab\u00bb\u2039\u203a\u201c-\u201f\u300c-\u300f"
+_MARK = f"[{_MARKS}]"
+_QUOTED = re.compile(f"{_MARK}([^{_MARKS}]*){_MARK}")

@@ -1,6 +1,7 @@
 """Answers: a statement may take its time, but an answer that was given has to come."""
 
 import asyncio
+from collections.abc import Coroutine
 
 import pytest
 from fix_postgres import Database
@@ -53,12 +54,43 @@ async def test_an_answer_that_does_not_come(fault: str, database: Database, prox
             await connection.execute(text("LOCK TABLE t"))
             await connection.execute(text("INSERT INTO t VALUES (:t)"), {"t": "x" * 50_000})
 
-    writing = asyncio.create_task(insert())
+    await is_cut_off(insert(), target)
+    await database.execute("SET lock_timeout = '20s'; LOCK TABLE t")
+
+
+async def is_cut_off(work: Coroutine[object, object, None], target: Target) -> None:
+    """Do the work, whose answer won't come, until the session is cut off for that."""
+    working = asyncio.create_task(work)
     with pytest.raises(TimeoutError, match="its answer did not come"):
         await asyncio.wait_for(look_at_answers(target), 20)
     with pytest.raises((DBAPIError, ConnectionError)):
-        await asyncio.wait_for(writing, 20)
-    await database.execute("SET lock_timeout = '20s'; LOCK TABLE t")
+        await asyncio.wait_for(working, 20)
+
+
+@pytest.mark.one_server
+async def test_a_role_that_begins_as_another(database: Database, proxies: list[Proxy]) -> None:
+    """After ALTER ROLE … SET role the sessions are still those of the role that logs in, and are cut off as ever."""
+    group = f"{database.role}_group"
+    database.server.administer(
+        f"CREATE ROLE {group}", f"GRANT {group} TO {database.role}", f"ALTER ROLE {database.role} SET role = {group}"
+    )
+    try:
+        await database.execute(f"GRANT ALL ON SCHEMA public TO {group}", as_admin=True)
+        await database.execute("CREATE TABLE t (t text)")
+        target = behind_a_proxy(database, proxies)
+
+        async def insert() -> None:
+            async with target.transaction() as connection:
+                assert await connection.scalar(text("SELECT current_user <> session_user"))
+                await connection.execute(text("LOCK TABLE t"))
+                proxies[0].fall_silent()
+                await connection.execute(text("INSERT INTO t VALUES ('x')"))
+
+        await is_cut_off(insert(), target)
+        await database.execute("SET lock_timeout = '20s'; LOCK TABLE t")
+    finally:
+        await database.execute(f"DROP OWNED BY {group} CASCADE", as_admin=True)
+        database.server.administer(f"ALTER ROLE {database.role} RESET role", f"DROP ROLE {group}")
 
 
 @pytest.mark.one_server

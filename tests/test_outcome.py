@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from fix_job import Cli, quick_flags, settings_of
+from fix_job import Cli, quick_flags, settings_of, until
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
@@ -81,3 +81,33 @@ async def test_every_exit_code_leaves_its_line(
     await database.execute("UPDATE a SET n = 6")
     code, told = run("verify", "--source", good)
     assert (code, told["exit_code"]) == (1, 1)
+
+
+@pytest.mark.one_server
+def test_a_run_that_is_killed_leaves_no_older_success(database: Database, cli: Cli, tmp_path: Path) -> None:
+    """From its begin on the files say that it has not ended; and differences of another day are gone."""
+    files = {name: tmp_path / name for name in ("report", "differences", "termination-message")}
+    for file in files.values():
+        file.write_text('{"message": "done", "exit_code": 0}')
+    flags = [part for name, file in files.items() for part in (f"--{name}", file)]
+    away = database.url.partition("@")[0] + "@127.0.0.1:1/x"
+    source = tmp_path / "none.db"
+    started = cli.start("run", "--source", source, *flags, "--schema", "existing", MIGRATOR_TARGET_URL=away)
+    until(lambda event: event["event"] == "stage.retrying" or event.get("stage") == "wait", started)
+    started.kill()
+    started.wait()
+    assert not files["differences"].exists()
+    for name in ("report", "termination-message"):
+        told = said(files[name])
+        assert (told["message"], told.get("exit_code")) == ("run has begun, and has not ended yet", None)
+
+
+@pytest.mark.one_server
+@pytest.mark.parametrize("way", ["flag", "variable"])
+def test_a_complaint_about_settings_is_the_outcome_too(way: str, cli: Cli, tmp_path: Path) -> None:
+    """A setting is wrong, and the report isn't that of the run before."""
+    report = tmp_path / "report"
+    report.write_text('{"exit_code": 0}')
+    flags, variables = ((), {"MIGRATOR_REPORT": str(report)}) if way == "variable" else (("--report", report), {})
+    assert cli("run", *flags, MIGRATOR_JOBS="many", **variables).code == 2
+    assert said(report)["exit_code"] == 2

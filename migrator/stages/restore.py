@@ -18,6 +18,7 @@ from migrator.errors import TargetRefused
 from migrator.handover import Handover
 from migrator.ledger import FOREIGN_KEY, Parked
 from migrator.names import TableName, quote_postgres
+from migrator.orphans import orphans_of
 from migrator.retry import is_transient, sqlstate_of
 from migrator.run_ledger import RunLedger
 from migrator.sessions import in_transaction, is_open
@@ -68,8 +69,8 @@ async def restore(
     if failures:
         raise TargetRefused(
             f"{len(failures)} of {len(entries)} keys and indexes could not be restored: {'; '.join(failures)}",
-            next_step="mend the rows in the source and start over, or in the target, and run again: "
-            "what is missing is in the ledger",
+            next_step="Mend the rows in the source and start over with --restart, or mend them in the target and run "
+            "again: what is missing is in the ledger.",
             missing=failures,
         )
     return len(entries)
@@ -110,7 +111,10 @@ async def _one(connection: AsyncConnection, entry: Parked, run: RunLedger) -> st
         said = getattr(error.orig, "__cause__", None) or error.orig
         detail = getattr(said, "detail", None)
         first = str(said).partition("\nDETAIL:")[0]
-        return f"{entry.kind} {entry.name!r} of {entry.table}: {first}" + (f" ({detail})" if detail else "")
+        told = f"{entry.kind} {entry.name!r} of {entry.table}: {first}" + (f" ({detail})" if detail else "")
+        # The rows have the keys that they have in the source.
+        rows = entry.kind == FOREIGN_KEY and await orphans_of(connection, entry.table, entry.name, entry.statements[0])
+        return f"{told}; {rows}" if rows else told
     return None
 
 

@@ -58,6 +58,17 @@ async def test_what_cannot_come_back_stays_parked(target: Target, database: Data
     assert await restore(target, 2, run_ledger(target)) == 1
 
 
+async def test_rows_without_a_parent_are_named(target: Target, database: Database) -> None:
+    """The refusal has the keys of the rows that refer to nothing, as they are in the source, and how many they are."""
+    await database.execute(
+        'ALTER TABLE u ADD COLUMN "my Key" int; INSERT INTO u SELECT 99 + n / 4, n FROM generate_series(1, 7) n;'
+        'INSERT INTO u VALUES (1, 8), (NULL, 9); ALTER TABLE u ADD PRIMARY KEY ("my Key")'
+    )
+    with pytest.raises(TargetRefused, match=r"7 rows: my Key = 1; .*; and 2 more"):
+        await restore(target, 2, run_ledger(target))
+    assert await database.fetch("SELECT FROM pg_constraint WHERE conname = 'to_t'") == []
+
+
 async def test_a_run_that_was_overtaken_brings_nothing_back(target: Target, database: Database) -> None:
     """The other may be loading just now, and needs the tables bare."""
     await begin_ledger(target, 8)
