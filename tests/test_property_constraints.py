@@ -10,11 +10,12 @@ import asyncio
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -25,8 +26,9 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from migrator import examine, job
-from migrator.errors import ValuesRefused
+from migrator.errors import MigratorError, TargetRefused, ValuesRefused
 from migrator.progress import Silent
+from migrator.report import CheckReport, Report
 
 BATCHES = int(os.environ.get("MIGRATOR_TEST_BATCHES", "3"))
 TABLES = 6
@@ -235,3 +237,114 @@ async def compare(path: Path, database: Database, name: str, table: Table) -> No
         for kind, mine, other in zip(table.types, ours[1:], tuple(theirs)[1:], strict=True):
             same = other is None if mine is None else SAME.get(kind, lambda s, t: s == t)(mine, other)
             assert same, (name, kind, mine, other)
+
+
+# Tables that don't exist yet ---------------------------------------------------------------------------------------
+
+DECLARED: dict[str, st.SearchStrategy[Stored]] = {
+    "INTEGER": st.integers(-2, 12) | st.sampled_from([2**63 - 1, "12", "x"]),
+    "TEXT": st.sampled_from(["", "a", "A", "é", "2", LONG[:2800], LONG]) | st.integers(0, 3),
+    "BOOLEAN": st.sampled_from([0, 1, 1, 2]),
+    "DECIMAL(4, 2)": st.sampled_from(["1", 7, "2.50", "12.345", 100]),
+    "DATE": st.sampled_from(["2024-02-29", "2024-02-29", "0001-01-01", "2024-02-30"]),
+    "DATETIME": st.sampled_from(["2024-02-29 12:00:00", "2024-02-29T12:00:00", "2024-02-29"]),
+    "JSON": st.sampled_from(['{"a": 1}', "[1.0]", "null", "{"]),
+    "UUID": st.sampled_from(["00000000-0000-0000-0000-000000000001", "00000000000000000000000000000001", "1"]),
+    "": st.integers(0, 3) | st.sampled_from(["a", "b"]),
+}
+"""By what SQLite's column is declared as: values that arrive, and some that don't."""
+GUARDS = (
+    "CHECK ({c} > 0)",
+    "CHECK (length({c}) < 4)",
+    "CHECK ({c} IS NOT NULL)",
+    "CHECK ({c} IN (0, 1, 2, 'a'))",
+    "CHECK (json_valid({c}))",
+    "UNIQUE ({c})",
+    "UNIQUE ({c} COLLATE NOCASE)",
+    "FOREIGN KEY ({c}) REFERENCES {other} (id)",
+    "FOREIGN KEY ({c}) REFERENCES {other} ({c})",
+)
+INDEXES = ("CREATE INDEX {t}_i ON {t} ({c})", "CREATE UNIQUE INDEX {t}_i ON {t} (lower({c})) WHERE id > 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A table of SQLite's, and rows that need not keep to its constraints."""
+
+    statements: tuple[str, ...]
+    """With {t} for its name, and {other} for another table's."""
+    rows: tuple[tuple[Stored, ...], ...]
+
+
+@st.composite
+def declared(draw: st.DrawFn) -> Declared:
+    """Draw a table of up to three columns with some guards."""
+    kinds = draw(st.lists(st.sampled_from(sorted(DECLARED)), min_size=1, max_size=3))
+    some_column = st.integers(0, len(kinds) - 1).map("c{}".format)
+    columns = [f"c{n} {kind}{draw(st.sampled_from(['', '', ' NOT NULL']))}" for n, kind in enumerate(kinds)]
+    guards = [guard.replace("{c}", draw(some_column)) for guard in draw(st.lists(st.sampled_from(GUARDS), max_size=2))]
+    table = f"CREATE TABLE {{t}} ({', '.join(['id INTEGER PRIMARY KEY', *columns, *guards])})"
+    indexes = [one.replace("{c}", draw(some_column)) for one in draw(st.lists(st.sampled_from(INDEXES), max_size=1))]
+    row = st.tuples(*(st.none() | DECLARED[kind] for kind in kinds))
+    return Declared((table, *indexes), tuple(draw(st.lists(row, max_size=4))))
+
+
+@pytest.mark.one_server
+def test_whatever_check_accepts_run_makes_and_carries(
+    database: Database, tmp_path: Path, environment: pytest.MonkeyPatch
+) -> None:
+    """With ``--schema create``, before a table exists: ``check`` and ``run`` end alike and say the same."""
+    del environment  # cleaned, so that only what is given counts
+    path = tmp_path / "random.db"
+
+    @settings(
+        max_examples=BATCHES * 4,
+        deadline=None,
+        phases=[Phase.explicit, Phase.reuse, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(drawn=st.lists(declared(), min_size=1, max_size=3))
+    def tried(drawn: list[Declared]) -> None:
+        path.unlink(missing_ok=True)
+        with capture_logs():
+            asyncio.run(make_and_judge(path, database, drawn))
+
+    tried()
+
+
+async def make_and_judge(path: Path, database: Database, drawn: list[Declared]) -> None:
+    """Hold ``run`` against ``check``, without and then with all that guards left out by name."""
+    await database.execute("DROP SCHEMA IF EXISTS migrator CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        for number, table in enumerate(drawn):
+            name, other = f"t{number}", f"t{(number + 1) % len(drawn)}"
+            for statement in table.statements:
+                connection.execute(statement.replace("{t}", name).replace("{other}", other))
+            marks = ", ?" * len(table.rows[0]) if table.rows else ""
+            for n, row in enumerate(table.rows):
+                connection.execute(f"INSERT OR IGNORE INTO {name} VALUES (?{marks})", (n, *row))
+        connection.commit()
+    first = await both(path, database, ())
+    if isinstance(first, TargetRefused):
+        missing: Any = first.facts["missing"]
+        await both(path, database, tuple(one["leave_out"] for one in missing if "leave_out" in one))
+
+
+async def both(path: Path, database: Database, leave_out: tuple[str, ...]) -> MigratorError | None:
+    """Return what ``check`` and ``run`` end with, which has to be the same."""
+    given = settings_of(path, database, schema_mode="create", leave_out=leave_out)
+    found = await ended(examine.check(given, Silent()))
+    assert not await database.fetch("SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace")
+    carried = await ended(job.run(given, Silent()))
+    assert (type(found), str(found)) == (type(carried), str(carried))
+    event(type(found).__name__)
+    return found
+
+
+async def ended(command: Awaitable[CheckReport | Report]) -> MigratorError | None:
+    """Return what a command ends with, or None for 0."""
+    try:
+        return (await command).failure
+    except MigratorError as error:
+        return error
