@@ -85,7 +85,11 @@ async def strays(connection: AsyncConnection, schema: str, feeds: Sequence[Feed]
 # sequence of a serial column ``role.id``, and ``role_seq`` is what Hibernate and others call that of a table's key.
 # Applications that take their keys from a sequence themselves keep to these names.
 _FEEDS = """
-WITH listed AS (
+WITH RECURSIVE numbers(oid) AS (
+    SELECT unnest(ARRAY['int2', 'int4', 'int8', 'numeric']::regtype[])::oid
+    UNION
+    SELECT t.oid FROM numbers JOIN pg_type t ON t.typbasetype = numbers.oid AND t.typtype = 'd'
+), listed AS (
     SELECT place, CAST(name AS regclass)::oid AS oid
     FROM unnest(CAST(:tables AS text[])) WITH ORDINALITY AS given(name, place)
 ), free AS (
@@ -121,9 +125,7 @@ FROM (
 ) d
 JOIN pg_sequence s ON s.seqrelid = d.oid
 JOIN pg_attribute a ON a.attrelid = d.fed AND a.attnum = d.attnum
-JOIN pg_type t ON t.oid = a.atttypid
-WHERE coalesce(nullif(t.typbasetype, 0), t.oid)
-      IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype)
+WHERE a.atttypid IN (SELECT oid FROM numbers)
 ORDER BY 1, 2, 3
 """
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from migrator.address import TargetAddress
 from migrator.meaning import comparer, objection, surely_same
 from migrator.names import TableName
-from migrator.spelling import ABOUT_VALUES, NoValue, Spelling, TypeOfColumn
+from migrator.spelling import NoValue, Spelling, TypeOfColumn, is_about_values
 from migrator.target import TargetColumn
 
 AT_ONCE = 5_000
@@ -98,7 +98,7 @@ class Judge:
         try:
             rows = self._spelling.session.rows(_LOWER, [json.dumps(texts)])
         except adbc.Error as error:
-            if not {error.sqlstate, (error.sqlstate or "")[:2]} & ABOUT_VALUES:
+            if not is_about_values(error):
                 raise
             return texts
         return [lowered for (lowered,) in rows]

@@ -32,8 +32,10 @@ async def untouched(connection: AsyncConnection, seeds: Mapping[TableName, Seed]
 
 
 async def _content(connection: AsyncConnection, rows: str) -> str:
-    # A sum, since it doesn't depend on the order of rows.
+    # A sum, since it doesn't depend on the order of rows. The seed of the hash is spelled as what it is: a function of
+    # the application's by the same name, which takes an int, would be the better match for a plain 0.
     found = await connection.exec_driver_sql(
-        f"SELECT coalesce(sum(hashtextextended(CAST(ROW(one.*) AS text), 0)), 0)::text FROM {rows} AS one"
+        "SELECT coalesce(pg_catalog.sum(pg_catalog.hashtextextended(CAST(ROW(one.*) AS text), CAST(0 AS bigint))), 0)"
+        f"::text FROM {rows} AS one"
     )
     return str(found.scalar())

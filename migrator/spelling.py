@@ -110,17 +110,25 @@ class Spelling:
         except (adbc.Error, UnicodeError) as error:
             if is_transient(error):  # it says nothing about the texts
                 raise
-            if isinstance(error, adbc.Error) and not {error.sqlstate, (error.sqlstate or "")[:2]} & ABOUT_VALUES:
+            if isinstance(error, adbc.Error) and not is_about_values(error):
                 raise
             return NoValue(_said(error, texts[0]))
         return found
 
 
-ABOUT_VALUES = frozenset({"22", "23", "0A", "2F", "54", "42601", "XX000"})
+def is_about_values(error: adbc.Error) -> bool:
+    """Return whether the server's error speaks of a value that it was given, not of the session or of a privilege."""
+    state = error.sqlstate or ""
+    return state != _PRIVILEGE and bool({state, state[:2]} & _ABOUT_VALUES)
+
+
+_PRIVILEGE = "42501"
+_ABOUT_VALUES = frozenset({"21", "22", "23", "0A", "2F", "3F", "42", "54", "P0", "XX000"})
 """
 SQLSTATEs, and classes of them, that speak of a value: data exception, integrity (a domain's), not supported, limit.
 
-And what the input functions of extensions say, hstore's for one: a syntax error, or just an error.
+Also what functions say that judge or read a value: the CHECK of a domain may raise an error of its own, a table that a
+``regclass`` names may not be there, and input functions of extensions speak of a syntax error.
 """
 
 

@@ -134,6 +134,8 @@ UNOWNED = {
     "in capitals": 'CREATE TABLE t (id bigint PRIMARY KEY); CREATE SEQUENCE "T_ID_SEQ"',
     "of a numeric column": "CREATE SEQUENCE s; CREATE TABLE t (id numeric PRIMARY KEY DEFAULT nextval('s'))",
     "of a domain": "CREATE DOMAIN d AS bigint; CREATE SEQUENCE s; CREATE TABLE t (id d DEFAULT nextval('s'))",
+    "of a domain over a domain": "CREATE DOMAIN base AS bigint; CREATE DOMAIN d AS base; CREATE SEQUENCE s; "
+    "CREATE TABLE t (id d DEFAULT nextval('s'))",
 }
 
 

@@ -173,6 +173,27 @@ async def test_an_hstore_that_is_none(carry: Carry, database: Database) -> None:
     assert outcome["word"].reason.startswith("can't become hstore: ")
 
 
+async def test_what_a_check_or_a_name_says_of_a_value(carry: Carry) -> None:
+    """Whatever error the server has for a value that it is asked about, the value is named by its key."""
+    outcome = await carry("regclass", {"there": "pg_class", "nowhere": "nowhere"}, shown="v::text")
+    assert outcome["there"] == "pg_class"
+    assert isinstance(outcome["nowhere"], Refused)
+
+
+async def test_a_check_with_an_error_of_its_own(carry: Carry) -> None:
+    """A domain's CHECK may call a function that raises; that is a refusal of the value, by key."""
+    outcome = await carry(
+        "d",
+        {"few": "[1]", "many": "[1, 2, 3]"},
+        shown="v::text",
+        prepare="CREATE FUNCTION few(int[]) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS "
+        "'BEGIN IF cardinality($1) > 2 THEN RAISE EXCEPTION ''too many''; END IF; RETURN true; END';"
+        "CREATE DOMAIN d AS int[] CHECK (few(VALUE))",
+    )
+    assert outcome["few"] == "{1}"
+    assert isinstance(outcome["many"], Refused)
+
+
 DOMAINS: dict[str, tuple[str, dict[str, tuple[object, object]]]] = {
     "positive": (
         "integer CHECK (VALUE > 0)",
