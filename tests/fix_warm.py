@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import pytest
 from fix_job import Ended, clean_environment
 
-_PATIENCE_SECONDS = 90
+_PATIENCE_SECONDS = 300
 """Far more than any of these jobs takes; one that is still there then hangs."""
 
 

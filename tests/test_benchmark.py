@@ -201,7 +201,7 @@ def test_an_interrupt_ends_what_is_measured_too(tmp_path: Path) -> None:
     with (tmp_path / "held").open() as held:
         assert held.readline() == "begun\n"
         is_elsewhere = retry_if_result(lambda called: called != "do_wait")  # the kernel's name for it; see proc(5)
-        until_it_waits = Retrying(retry=is_elsewhere, wait=wait_fixed(0.02), stop=stop_after_delay(30))
+        until_it_waits = Retrying(retry=is_elsewhere, wait=wait_fixed(0.02), stop=stop_after_delay(120))
         until_it_waits(Path(f"/proc/{measuring.pid}/wchan").read_text)
         measuring.send_signal(signal.SIGINT)
         assert measuring.wait(30) != 0

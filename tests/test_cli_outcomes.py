@@ -329,7 +329,7 @@ async def test_a_signal_in_the_middle_of_the_copy(
     process = cli.start("run", *flags, MIGRATOR_TARGET_URL=database.url)
     until(lambda event: event["event"] == "table.copied", process)
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=10)
+    stdout, stderr = process.communicate(timeout=120)
     ended = Ended(process.returncode, stdout, stderr)
     _is_one_clear_line(ended, code, database)
     status = cli("status", "--format", "json", MIGRATOR_TARGET_URL=database.url)

@@ -184,7 +184,7 @@ async def test_a_session_is_kept_until_sessions_begin_anew(database: Database) -
         await target.begin_anew()
         assert await _number(target) != first
     known = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while (await database.fetch(known))[0]["n"]:  # noqa: ASYNC110 - nobody tells us
             await asyncio.sleep(0.01)
 

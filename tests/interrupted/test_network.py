@@ -32,7 +32,7 @@ async def test_the_network_fails_while_rows_are_sent(  # noqa: PLR0913, PLR0917 
     proxy.will(fault, after=after, times=times)
     through = url.set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
     ended = warm(
-        *("run", "--source", kinds_file, *FLAGS, "--stall-timeout-seconds", 1, "--retry-attempts", 6),
+        *("run", "--source", kinds_file, *FLAGS, "--stall-timeout-seconds", 1, "--retry-attempts", 12),
         MIGRATOR_TARGET_URL=through,
     )
     assert proxy.happened
