@@ -11,6 +11,7 @@ import socket
 import ssl
 from asyncio import Transport
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
@@ -33,6 +34,8 @@ KEEPALIVE_IDLE_SECONDS: Final = 30
 KEEPALIVE_INTERVAL_SECONDS: Final = 10
 KEEPALIVE_COUNT: Final = 3
 UNACKNOWLEDGED_MILLISECONDS: Final = 60_000
+GOODBYE_SECONDS: Final = 2
+"""For a session to take leave in: asyncpg waits for the server to close the connection, by itself without a limit."""
 # libpq looks for ~/.postgresql/root.crt unless it is told another name; a name that can't exist means "none".
 NO_FILE: Final = "/dev/null/none"
 
@@ -94,12 +97,14 @@ class Tls:
 class _KeptAlive(asyncpg.Connection):  # type: ignore[misc]
     """A connection that notices a peer gone without a word; asyncpg has no setting for that."""
 
-    __slots__ = ("backend",)
+    __slots__ = ("backend", "unheard")
 
     def __init__(self, protocol: object, transport: Transport, *arguments: object) -> None:
         super().__init__(protocol, transport, *arguments)
         self.backend: int | None = None
         """Number of its server process as the server has told it; what comes with the login a pooler may invent."""
+        self.unheard = False
+        """Whether the server has not shown that it heard the goodbye: its process may be there still."""
         plug: socket.socket | None = transport.get_extra_info("socket")
         if plug is None or plug.family not in {socket.AF_INET, socket.AF_INET6}:
             return
@@ -112,6 +117,13 @@ class _KeptAlive(asyncpg.Connection):  # type: ignore[misc]
         ):
             if hasattr(socket, name):  # not every platform has every one
                 plug.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg's own argument
+        """Take leave of the server, and go without its answer if none comes in time."""
+        with suppress(TimeoutError):
+            self.unheard = True
+            await super().close(timeout=GOODBYE_SECONDS if timeout is None else timeout)
+            self.unheard = False
 
     def get_server_pid(self) -> int:
         """Return the number of its server process."""
@@ -228,6 +240,11 @@ class TargetAddress:
 
     def _password(self) -> str | None:
         return self.password.get_secret_value() if self.password is not None else None
+
+    @property
+    def login_seconds(self) -> float:
+        """How long a login may take with everything that is asked right after it."""
+        return self.connect_timeout_seconds * len(self.hosts) + self.stall_timeout_seconds
 
     def settings(self) -> Mapping[str, str]:
         """Give the settings that ``options`` ask for and that can be set after the login."""

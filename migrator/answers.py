@@ -7,8 +7,8 @@ that stays. So the server is asked, through a new connection, whether it is stil
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -41,6 +41,15 @@ class Answers:
                 self._end(driver)
 
         return watched
+
+    @contextmanager
+    def waiting(self, driver: Any) -> Iterator[None]:  # noqa: ANN401 - asyncpg's connection, which has no types
+        """Keep account of a session that is used without SQLAlchemy; all that the block does is wait for the server."""
+        self._begin(driver)
+        try:
+            yield
+        finally:
+            self._end(driver)
 
     def _begin(self, driver: Any) -> None:  # noqa: ANN401 - asyncpg's connection, which has no types
         if driver is not None and not driver.is_closed():

@@ -36,7 +36,7 @@ _GOODBYE_SECONDS = 3
 
 
 _PULSE_SECONDS = 5
-"""Between two looks at the source and at what the server owes; each costs next to nothing."""
+"""Between two looks at the source; each costs next to nothing. What the server owes is the runner's to look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Book:
 
     async def _watched(self, work: Callable[[], Awaitable[T]]) -> T:
         async with self._in_turn:
-            await with_pulse(self.ready(), self._look_at_answers, self._every_seconds)
+            await self.ready()
         return await with_pulse(work(), self._beat, self._every_seconds)
 
     @property
@@ -92,14 +92,7 @@ class Book:
         if self._in_turn.locked():
             return
         async with self._in_turn:
-            await self._look()
-
-    async def _look(self) -> None:
-        await self.watch.check()
-        await self._look_at_answers()
-
-    async def _look_at_answers(self) -> None:
-        await self.run.target.check_answers(self.stall_seconds)
+            await self.watch.check()
 
 
 @asynccontextmanager
@@ -118,21 +111,29 @@ async def opened(  # noqa: PLR0913 - what a run is
     From here on no run of this migration that began earlier can write to the ledger.
     """
     line = ledger.NewRun(run.run_id, __version__, source, settings.public())
-    async with run.target.transaction() as connection:
-        await privileges.check_ledger(connection)
-        await ledger.create(connection, settings.init_role)
-    async with run.target.transaction() as connection:
-        await registry.register(connection, run, settings.target_schema or run.migration.name, __version__)
-        await ledger.begin_run(connection, run.migration, line)
-        await run.take_over(connection)
+
+    async def begin() -> None:
+        await ready()
+        async with run.target.transaction() as connection:
+            await privileges.check_ledger(connection)
+            await ledger.create(connection, settings.init_role)
+        async with run.target.transaction() as connection:
+            await registry.register(connection, run, settings.target_schema or run.migration.name, __version__)
+            await ledger.begin_run(connection, run.migration, line)
+            await run.take_over(connection)
+
+    async def end() -> None:
+        async with run.target.transaction() as connection:
+            await ledger.end_run(connection, run.run_id, exit_code=ExitCode.DONE, message="done")
+
+    await runner.again("ledger", begin)
     try:
         async with Crew(1, run.target.connect, is_open) as desk:
             yield Book(run, desk, runner, ready, watch, settings.stall_timeout_seconds)
     except BaseException as error:
         await _say_goodbye(run, error, redactor(settings.secrets()))
         raise
-    async with run.target.transaction() as connection:
-        await ledger.end_run(connection, run.run_id, exit_code=ExitCode.DONE, message="done")
+    await runner.again("ledger", end)
 
 
 async def _say_goodbye(run: RunLedger, error: BaseException, clean: Callable[[str], str]) -> None:

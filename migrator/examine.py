@@ -28,7 +28,7 @@ from migrator.errors import (
     ValuesRefused,
 )
 from migrator.findings import Finding
-from migrator.identity import identity_of
+from migrator.identity import SourceIdentity, identity_of
 from migrator.inspection import look_at_source, look_over
 from migrator.integrity import check_intact
 from migrator.migration import Migration
@@ -62,21 +62,22 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
             next_step="Set MIGRATOR_TARGET_URL (or MIGRATOR_TARGET_URL_FILE), or POSTGRES_HOST and its companions; "
             "or give --source-only (MIGRATOR_SOURCE_ONLY) to have the source alone looked at.",
         )
-    runner = runner_of(settings)
     async with open_ends(settings) as (source, target):
+        runner = runner_of(settings, target)
         await runner("wait", lambda: wait_for(target, settings, to_write=False))
         contents = await source.describe()
         refuse_nothing(settings, source, contents)
-        migration = await _migration(target, settings)
+        migration = await runner.again("migration", lambda: _migration(target, settings))
         unmade = await runner("schema", lambda: _unmade(settings, source, contents, target, migration))
-        plan = await _plan(settings, contents, target, unmade)
+        plan = await runner.again("plan", lambda: _plan(settings, contents, target, unmade))
         tell_skipped(plan)
-        taken = await _taken(target, migration, plan)
-        other = await _other_source(target, migration, settings, source)
-        allowed = await known_rows(target, migration)
+        taken = await runner.again("claims", lambda: _taken(target, migration, plan))
+        other = await runner.again("claims", lambda: _other_source(target, migration, settings, source))
+        allowed = await runner.again("history", lambda: known_rows(target, migration))
         pending = [table for table in plan.tables if table.name not in {*allowed.loaded, *unmade.statements}]
         refuse_not_owned(pending)
-        occupied = await occupied_tables(target, pending, allowed)  # who may look at the rest is seen here
+        # Who may look at the rest is seen here.
+        occupied = await runner.again("occupied", lambda: occupied_tables(target, pending, allowed))
         surveys = await runner(
             "preflight",
             lambda: look_over(
@@ -90,13 +91,16 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
                 unmade=unmade,
             ),
         )
-        strangers = await strangers_in(
-            source,
-            target,
-            occupied,
-            {one.profile.table: one.profile for one in surveys},
-            batch_bytes=settings.batch_bytes,
-            showing=showing_of(settings),
+        strangers = await runner.again(
+            "strangers",
+            lambda: strangers_in(
+                source,
+                target,
+                occupied,
+                {one.profile.table: one.profile for one in surveys},
+                batch_bytes=settings.batch_bytes,
+                showing=showing_of(settings),
+            ),
         )
     findings = [finding for one in surveys for finding in one.findings]
     failure = _refusal_of(findings) or taken or other or (refusal(strangers) if strangers else None)
@@ -144,7 +148,7 @@ async def _check_alone(settings: Settings) -> CheckReport:
     async with open_source(settings) as source:
         contents = await source.describe()
         refuse_nothing(settings, source, contents)
-        surveys = await runner_of(settings)(
+        surveys = await runner_of(settings, None)(
             "preflight",
             lambda: look_at_source(source, contents.tables, jobs=settings.jobs, batch_bytes=settings.batch_bytes),
         )
@@ -154,29 +158,33 @@ async def _check_alone(settings: Settings) -> CheckReport:
 
 async def verify(settings: Settings, progress: Progress) -> Report:
     """Compare every value of both ends, at any time. Writes nothing, and takes no lock."""
-    runner = runner_of(settings)
     async with open_ends(settings) as (source, target):
+        runner = runner_of(settings, target)
         await runner("wait", lambda: wait_for(target, settings, to_write=False))
         contents = await source.describe()
         refuse_nothing(settings, source, contents)
-        plan = await plan_of(settings, contents, target)
-        migration = await _migration(target, settings)
+        plan = await runner.again("plan", lambda: plan_of(settings, contents, target))
+        migration = await runner.again("migration", lambda: _migration(target, settings))
         try:
             verdicts = await runner("verify", lambda: compare_all(settings, source, target, plan, progress))
         except Mismatch as error:
-            raise await _of_another_source(error, target, migration, settings, source) from error
-        copied = await copied_of(target, migration)
+            known = await runner.again("history", lambda: _known_source(target, migration))
+            raise await _of_another_source(error, known, migration, settings, source) from error
+        copied = await runner.again("report", lambda: copied_of(target, migration))
         report = report_of(plan, verdicts, copied, runner, "every value of every row is equal")
         return replace(report, migration=migration.name)
 
 
+async def _known_source(target: Target, migration: Migration) -> SourceIdentity | None:
+    async with target.connect() as connection:
+        return await identity.recall(connection, migration) if await ledger.exists(connection) else None
+
+
 async def _of_another_source(
-    error: Mismatch, target: Target, migration: Migration, settings: Settings, source: Source
+    error: Mismatch, known: SourceIdentity | None, migration: Migration, settings: Settings, source: Source
 ) -> Mismatch:
     """Return the difference with the migration's name; it says so if the rows that are there are another source's."""
     origin = await identity_of(settings.source_path.absolute(), source)
-    async with target.connect() as connection:
-        known = await identity.recall(connection, migration) if await ledger.exists(connection) else None
     facts = {"migration": migration.name, **error.facts}
     if known is None or not identity.is_another(known, origin):
         return Mismatch(str(error), next_step=error.next_step, **facts)

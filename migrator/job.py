@@ -12,9 +12,12 @@ from dataclasses import replace
 from migrator import book, history, ledger, loads, registry
 from migrator.completed import rows_are_gone, settle
 from migrator.identity import identity_of
+from migrator.migration import Wanted
 from migrator.progress import Progress
 from migrator.readiness import until_ready
 from migrator.report import Report, Status
+from migrator.run_ledger import RunLedger
+from migrator.runner import Runner
 from migrator.settings import Settings
 from migrator.steps import (
     held_target,
@@ -38,15 +41,14 @@ async def run(settings: Settings, progress: Progress) -> Report:
 
     Raises an error of the tree. What was committed until then is in the ledger, and the next run goes on from there.
     """
-    runner = runner_of(settings)
     found = obstacles(settings)
     async with open_target(settings) as target, AsyncExitStack() as held:
+        runner = runner_of(settings, target)
         with found.instead():
             await runner("wait", lambda: wait_for(target, settings))
             run, held_lock = await runner("lock", lambda: take_lock(held, target, settings, registry.of_run))
-        complete = not settings.restart and await history.is_complete(target, run.migration)
-        if complete and not await rows_are_gone(run):
-            return await settle(settings, run, runner, found)
+        if not settings.restart and await _is_complete(run, runner):
+            return await runner.again("history", lambda: settle(settings, run, runner, found))
         if found.first:
             raise found.first
         source = await held.enter_async_context(open_source(settings))
@@ -57,11 +59,12 @@ async def run(settings: Settings, progress: Progress) -> Report:
         from migrator.move import move  # noqa: PLC0415 - with the drivers of the bulk way, which the others don't need
 
         await runner("init_sql", lambda: run_init_sql(target, settings))
-        if (meant := await migration_meant(target, settings)) != run.migration:  # the script has set a search_path
+        meant = await runner.again("lock", lambda: migration_meant(target, settings))
+        if meant != run.migration:  # the script has set a search_path
             run = replace(run, migration=meant)
-            await held_lock.change_to(meant)
-            if await history.is_complete(target, meant) and not await rows_are_gone(run):
-                return await settle(settings, run, runner, found)
+            await runner.again("lock", lambda: held_lock.change_to(meant))
+            if await _is_complete(run, runner):
+                return await runner.again("history", lambda: settle(settings, run, runner, found))
 
         async def ready() -> None:
             if not await held_lock.is_held():
@@ -74,10 +77,18 @@ async def run(settings: Settings, progress: Progress) -> Report:
             return await move(settings, source, target, opened, origin, progress)
 
 
+async def _is_complete(run: RunLedger, runner: Runner) -> bool:
+    """Return whether the ledger has the migration as complete, and its rows are there still."""
+
+    async def look() -> bool:
+        return await history.is_complete(run.target, run.migration) and not await rows_are_gone(run)
+
+    return await runner.again("history", look)
+
+
 async def repair(settings: Settings) -> Report:
     """Bring back the keys and indexes that a run took away and could not bring back. Copies nothing."""
-    runner = runner_of(settings)
-    async with held_target(settings, runner) as run:
+    async with open_target(settings) as target, held_target(settings, target) as (run, runner):
         restored = await runner("restore", lambda: restore_parked(run, settings.jobs))
         done = f"{restored} keys and indexes brought back"
         return Report(done, timings=tuple(runner.timings), migration=run.migration.name)
@@ -85,8 +96,7 @@ async def repair(settings: Settings) -> Report:
 
 async def reset(settings: Settings) -> Report:
     """Take back what the ledger says this job has loaded, and bring back keys and indexes."""
-    runner = runner_of(settings)
-    async with held_target(settings, runner) as run:
+    async with open_target(settings) as target, held_target(settings, target) as (run, runner):
         emptied = await start_over(settings, run, runner)
         done = f"{emptied} tables emptied: as if nothing had been copied"
         return Report(done, timings=tuple(runner.timings), migration=run.migration.name)
@@ -99,31 +109,32 @@ async def status(settings: Settings) -> Status:
     Where it is open which of several is meant, it tells of each in a line.
     With ``settings.wait`` it says so only when the migration is complete; raises GaveUp if that takes too long.
     """
-    runner = runner_of(settings)
-    target = Target(settings.target)
-    try:
+    async with open_target(settings) as target:
+        runner = runner_of(settings, target)
         if settings.wait:
             await until_ready(target, settings.wanted, settings.ready_timeout_seconds)
         else:
             await runner("wait", lambda: wait_for(target, settings, to_write=False))
-        async with target.connect() as connection:
-            several = await registry.left_open(connection, settings.wanted)
-            if several:
-                found = [(one.name, await ledger.completed_at(connection, one.migration)) for one in several]
-                return Status((), (), (), (), None, several=tuple(found))
-            migration = await registry.chosen(connection, settings.wanted)
-            if migration is None:
-                strange = await registry.unknown(connection, settings.wanted)
-                return Status((), (), (), (), None, unknown=strange)
-            runs = await ledger.last_runs(connection, migration, limit=5)
-            parked = await ledger.still_parked(connection, migration)
-            return Status(
-                tuple(runs),
-                tuple(await ledger.stages_of(connection, runs[0].id)) if runs else (),
-                tuple((await loads.copied(connection, migration)).values()),
-                tuple(f"{one.kind} {one.name} of {one.table}" for one in parked),
-                await ledger.completed_at(connection, migration),
-                migration=migration.name,
-            )
-    finally:
-        await target.close()
+        return await runner.again("status", lambda: _status(target, settings.wanted))
+
+
+async def _status(target: Target, wanted: Wanted) -> Status:
+    async with target.connect() as connection:
+        several = await registry.left_open(connection, wanted)
+        if several:
+            found = [(one.name, await ledger.completed_at(connection, one.migration)) for one in several]
+            return Status((), (), (), (), None, several=tuple(found))
+        migration = await registry.chosen(connection, wanted)
+        if migration is None:
+            strange = await registry.unknown(connection, wanted)
+            return Status((), (), (), (), None, unknown=strange)
+        runs = await ledger.last_runs(connection, migration, limit=5)
+        parked = await ledger.still_parked(connection, migration)
+        return Status(
+            tuple(runs),
+            tuple(await ledger.stages_of(connection, runs[0].id)) if runs else (),
+            tuple((await loads.copied(connection, migration)).values()),
+            tuple(f"{one.kind} {one.name} of {one.table}" for one in parked),
+            await ledger.completed_at(connection, migration),
+            migration=migration.name,
+        )

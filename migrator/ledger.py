@@ -221,9 +221,10 @@ async def create(connection: AsyncConnection, reader: str | None = None) -> None
 
 
 async def begin_run(connection: AsyncConnection, migration: Migration, line: "NewRun") -> None:
-    """Write the line of a run that starts."""
+    """Write the line of a run that starts; nothing if it is there, by a try whose answer was lost."""
     values = {"id": line.id, "version": line.version, "source": asdict(line.source), "settings": dict(line.settings)}
-    await connection.execute(runs.insert().values(values | {"migration": migration.name}))
+    line_of_run = insert(runs).values(values | {"migration": migration.name})
+    await connection.execute(line_of_run.on_conflict_do_nothing())
 
 
 async def end_run(connection: AsyncConnection, run_id: UUID, *, exit_code: int | None, message: str) -> None:

@@ -1,5 +1,7 @@
 """A login: a session of the target whose settings are settled, whatever role and database are given."""
 
+import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,8 +16,14 @@ async def login(address: TargetAddress, **more: object) -> Any:  # noqa: ANN401 
     """
     Open a session of asyncpg and settle its settings; ``more`` are arguments of ``asyncpg.connect``.
 
-    Raises what asyncpg raises, and ConfigurationError behind a pooler that doesn't keep sessions apart, if it shows.
+    Raises what asyncpg raises, ConfigurationError behind a pooler that doesn't keep sessions apart, if it shows, and
+    TimeoutError if the server falls silent: asyncpg limits the login, and nobody what is asked right after it.
     """
+    async with asyncio.timeout(address.login_seconds):
+        return await _settled(address, more)
+
+
+async def _settled(address: TargetAddress, more: Mapping[str, object]) -> Any:  # noqa: ANN401 - as above
     try:
         connection = await asyncpg.connect(**address.asyncpg_arguments(), **more)
     except asyncpg.ProtocolViolationError as error:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 from tenacity import AsyncRetrying
@@ -26,6 +26,17 @@ class StageTiming:
     attempts: int
 
 
+class Around(Protocol):
+    """What is done around every try, for as long as it lasts: a look at the server's answers, say."""
+
+    def __call__(self, work: Callable[[], Awaitable[T]], /) -> Awaitable[T]:
+        """Do the work and return what it returns; may raise instead, and is tried again if that may heal."""
+
+
+def _nothing(work: Callable[[], Awaitable[T]]) -> Awaitable[T]:
+    return work()
+
+
 class Runner:
     """
     Call it with a stage's name and what the stage does.
@@ -34,12 +45,18 @@ class Runner:
     order in which they did.
     """
 
-    def __init__(self, patience: Callable[[str], AsyncRetrying], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        patience: Callable[[str], AsyncRetrying],
+        clock: Callable[[], float] = time.monotonic,
+        around: Around = _nothing,
+    ) -> None:
         """``patience`` makes a retry policy for a stage of the given name; ``clock`` counts seconds."""
         self.timings: list[StageTiming] = []
         self._first_began: float | None = None
         self._patience = patience
         self._clock = clock
+        self._around = around
 
     async def __call__(self, stage: str, action: Callable[[], Awaitable[T]]) -> T:
         """
@@ -80,7 +97,7 @@ class Runner:
         """Do what belongs to no stage, anew for each try, as often as a stage; it is no event and has no duration."""
 
         async def attempt() -> T:
-            return await action()
+            return await self._around(action)
 
         result: T = await self._patience(what)(attempt)
         return result

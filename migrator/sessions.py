@@ -5,21 +5,23 @@ Statements go through SQLAlchemy, COPY and scripts through the asyncpg connectio
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from migrator.address import TargetAddress
+from migrator.address import GOODBYE_SECONDS, TargetAddress
 from migrator.answers import Answers, end_sessions
 from migrator.login import login, release
+from migrator.pulse import with_pulse
 
-_GOODBYE_SECONDS = 2
-"""For a session that nobody uses to take leave in."""
+T = TypeVar("T")
+_LONGEST_BEAT_SECONDS = 5
+"""Between two looks at what the server owes; each costs next to nothing."""
 
 
 class Sessions:
@@ -45,6 +47,17 @@ class Sessions:
     async def check_answers(self, stall_seconds: float) -> None:
         """Raise TimeoutError if a session waits for an answer that doesn't come any more, as ``Answers.check`` does."""
         await self._answers.check(self.driver_arguments, stall_seconds)
+
+    async def watched(self, work: Callable[[], Awaitable[T]]) -> T:
+        """
+        Return what ``work`` returns and raise what it raises, or TimeoutError if an answer of the server is overdue.
+
+        What sessions that were given up have left behind on the server is ended first: it could hold locks.
+        """
+        await self.end_given_up()
+        stall_seconds = self.address.stall_timeout_seconds
+        every_seconds = min(_LONGEST_BEAT_SECONDS, stall_seconds / 2)
+        return await with_pulse(work(), lambda: self.check_answers(stall_seconds), every_seconds)
 
     async def end_given_up(self) -> None:
         """
@@ -102,17 +115,24 @@ class Sessions:
 
     @asynccontextmanager
     async def script(self) -> AsyncIterator[Any]:
-        """Open a plain asyncpg connection for a script of the operator's, with the settings of role and database."""
+        """
+        Open a plain asyncpg connection for a script of the operator's, with the settings of role and database.
+
+        It waits for the server as long as the block lasts: nothing else may take time there.
+        """
         async with self._lent(await self._session()) as connection:
             driver = await driver_of(connection)
-            await release(driver, self.address)
-            yield driver
+            with self._answers.waiting(driver):
+                await release(driver, self.address)
+                yield driver
 
     @asynccontextmanager
     async def script_transaction(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection in one transaction for the application's migrations, with what role and database set."""
         async with self._lent(await self._session()) as connection:
-            await release(await driver_of(connection), self.address)
+            driver = await driver_of(connection)
+            with self._answers.waiting(driver):
+                await release(driver, self.address)
             async with in_transaction(connection):
                 yield connection
 
@@ -123,9 +143,20 @@ class Sessions:
             yield session.connection
         except BaseException:
             self._given_up.add(session.number)
-            await _undisturbed(session.connection.close())
+            with self._cut_late(session):
+                await _undisturbed(session.connection.close())
             raise
-        await _undisturbed(self._take_back(session, keep=keep))
+        with self._cut_late(session):
+            await _undisturbed(self._take_back(session, keep=keep))
+
+    @contextmanager
+    def _cut_late(self, session: "_Session") -> Iterator[None]:
+        """Cut the session if the block takes too long: a ROLLBACK waits for the server without a limit of its own."""
+        late = asyncio.get_running_loop().call_later(self.address.stall_timeout_seconds, session.cut)
+        try:
+            yield
+        finally:
+            late.cancel()
 
     async def _take_back(self, session: "_Session", *, keep: bool) -> None:
         if keep and self._kept is not None and is_open(session.connection):
@@ -136,13 +167,12 @@ class Sessions:
         if not is_open(session.connection):
             self._given_up.add(session.number)
         await session.connection.close()
+        if session.driver.unheard:
+            self._given_up.add(session.number)
 
     async def _session(self) -> "_Session":
-        # asyncpg limits the login, and nobody what is asked right after it (how JSON is to be read): a server that
-        # falls silent there would be waited for without end.
-        address = self.address
-        seconds = address.connect_timeout_seconds * len(address.hosts) + address.stall_timeout_seconds
-        async with asyncio.timeout(seconds):
+        # SQLAlchemy asks for more after the login (how JSON is to be read), and nothing limits that.
+        async with asyncio.timeout(2 * self.address.login_seconds):
             connection = await self._engine.connect()
             driver = await driver_of(connection)
             return _Session(connection, driver, driver.get_server_pid())
@@ -195,7 +225,7 @@ async def _close_all(sessions: Iterable[_Session]) -> None:
 
     async def close(session: _Session) -> None:
         try:
-            async with asyncio.timeout(_GOODBYE_SECONDS):
+            async with asyncio.timeout(GOODBYE_SECONDS):
                 await session.connection.close()
         except Exception:  # noqa: BLE001 - nothing was under way in it that could be lost
             session.cut()

@@ -124,20 +124,17 @@ async def open_source(settings: Settings) -> AsyncIterator[Source]:
 
 
 @asynccontextmanager
-async def held_target(settings: Settings, runner: Runner) -> AsyncIterator[RunLedger]:
+async def held_target(settings: Settings, target: Target) -> AsyncIterator[tuple[RunLedger, Runner]]:
     """
-    Open the target alone, and hold the lock of the migration that is meant.
+    Wait for the target, and hold the lock of the migration that is meant.
 
     Raises ConfigurationError if the settings name none that the ledger knows, or leave several.
     """
-    target = Target(settings.target)
-    try:
-        await runner("wait", lambda: wait_for(target, settings))
-        async with target.keeping(), AsyncExitStack() as held:
-            run, _ = await runner("lock", lambda: take_lock(held, target, settings, registry.to_change))
-            yield run
-    finally:
-        await target.close()
+    runner = runner_of(settings, target)
+    await runner("wait", lambda: wait_for(target, settings))
+    async with AsyncExitStack() as held:
+        run, _ = await runner("lock", lambda: take_lock(held, target, settings, registry.to_change))
+        yield run, runner
 
 
 Choose = Callable[[AsyncConnection, Wanted], Awaitable[Migration]]
@@ -153,8 +150,10 @@ async def take_lock(held: AsyncExitStack, target: Target, settings: Settings, ch
     await refuse_pooler(target)
     async with target.connect() as connection:
         migration = await choose(connection, settings.wanted)
-    taken = await held.enter_async_context(lock(target, migration, settings.lock_timeout_seconds))
-    await registry.adopt(target)
+    async with AsyncExitStack() as so_far:  # a try that fails must not hold it: the next one would wait for that
+        taken = await so_far.enter_async_context(lock(target, migration, settings.lock_timeout_seconds))
+        await registry.adopt(target)
+        held.push_async_exit(so_far.pop_all())
     log.info(Event.MIGRATION_CHOSEN, migration=migration.name)
     return RunLedger(target, migration, run_id_of_log()), taken
 
@@ -181,8 +180,8 @@ async def restore_parked(run: RunLedger, jobs: int) -> int:
     return await restore(run.target, jobs, run)
 
 
-def runner_of(settings: Settings) -> Runner:
-    """Return a runner of stages that retries as often as the settings allow."""
+def runner_of(settings: Settings, target: Target | None) -> Runner:
+    """Return a runner of stages that retries as often as the settings allow, also what the target owes an answer to."""
 
     def policy(stage: str) -> AsyncRetrying:
         # Bounded by count alone: a copy may have run for hours before the connection that it loses.
@@ -193,7 +192,7 @@ def runner_of(settings: Settings) -> Runner:
             longest_pause=settings.retry_max_pause_seconds,
         )
 
-    return Runner(policy)
+    return Runner(policy, around=target.watched) if target else Runner(policy)
 
 
 def check_configuration(settings: Settings) -> None:

@@ -14,6 +14,9 @@ Fault = Literal["reset", "black hole", "slow drip", "deaf"]
 """A reset; nothing goes on, in either direction; a few bytes now and then; all is taken, and no answer comes back."""
 
 
+_LONGEST_WORDS = 200
+
+
 @dataclass(slots=True)
 class _Plan:
     fault: Fault
@@ -21,6 +24,8 @@ class _Plan:
     """Bytes that the client may send on one connection before it happens; so small ones are left alone."""
     times: int
     """Connections that it happens to."""
+    words: bytes
+    """What the client has to say for it to happen."""
 
 
 class Proxy:
@@ -37,9 +42,9 @@ class Proxy:
         self._thread.start()
         self._ready.wait()
 
-    def will(self, fault: Fault, *, after: int, times: int = 1) -> None:
-        """Let the fault happen to the next connections that send more than ``after`` bytes."""
-        self._plan = _Plan(fault, after, times)
+    def will(self, fault: Fault, *, after: int = 0, times: int = 1, words: str = "") -> None:
+        """Let it happen to the next connections that send more than ``after`` bytes, and ``words`` among the last."""
+        self._plan = _Plan(fault, after, times, words.encode())
         self.happened = 0
 
     def fall_silent(self) -> None:
@@ -110,11 +115,12 @@ class Proxy:
         client: asyncio.StreamWriter,
         deaf: asyncio.Event,
     ) -> None:
-        sent = 0
+        sent, tail = 0, b""
         while data := await reader.read(4096):
             sent += len(data)
+            tail, seen = data[-_LONGEST_WORDS:], tail + data  # what is looked for may come in two parts
             plan = self._plan
-            if plan is not None and self.happened < plan.times and sent > plan.after:
+            if plan is not None and self.happened < plan.times and sent > plan.after and plan.words in seen:
                 self.happened += 1
                 await self._happens(plan.fault, reader, server, client, deaf)
                 return

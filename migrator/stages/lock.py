@@ -120,6 +120,9 @@ _STATEMENT_MODE = "statement pooling"
 async def _client(target: Target, stack: AsyncExitStack) -> asyncpg.Connection:
     client = await login(target.address, statement_cache_size=0)
     stack.callback(client.terminate)
+    # A statement that is cancelled would wait for the server too; one whose session is cut ends.
+    late = asyncio.get_running_loop().call_later(target.address.stall_timeout_seconds, client.terminate)
+    stack.callback(late.cancel)
     return client
 
 
