@@ -12,7 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.feeds import feeds_of, standing
-from migrator.glances import glance, some
+from migrator.glances import glance
+from migrator.lock_room import lock_room
 from migrator.names import TableName
 from migrator.schemas import LEDGER_SCHEMA
 
@@ -105,14 +106,15 @@ async def sequences_behind(
     """
     await _qualify_names(connection)
     behind = []
-    fed = [(table, feed) for table, feeds in (await feeds_of(connection, tables)).items() for feed in feeds]
-    for looked_at in some(fed):
+    feeds = await feeds_of(connection, tables)
+    for looked_at in (await lock_room(connection, list(feeds))).few(list(feeds)):
         async with glance(connection):
-            for table, feed in looked_at:
-                now = await standing(connection, table, feed)
-                passed = now.passed(marks.get((table, feed.column)))
-                if passed is not None:
-                    behind.append(Behind(feed.sequence, table, feed.column, now.next_value, passed))
+            for table in looked_at:
+                for feed in feeds[table]:
+                    now = await standing(connection, table, feed)
+                    passed = now.passed(marks.get((table, feed.column)))
+                    if passed is not None:
+                        behind.append(Behind(feed.sequence, table, feed.column, now.next_value, passed))
     return behind
 
 

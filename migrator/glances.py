@@ -1,26 +1,13 @@
 """
-Looks at many tables, some at a time: a transaction locks every table and index that it looks at, until its end.
+Looks at tables and lets go of them: a transaction locks every table and index that it looks at, until its end.
 
-A server has room for about ``max_locks_per_transaction`` times ``max_connections`` locks of all its sessions together
-(PostgreSQL, "Lock Management"): with its default settings for a few thousand tables. What a savepoint has locked is
-free again when that is rolled back (PostgreSQL, "Explicit Locking").
+What a savepoint has locked is free again when that is rolled back (PostgreSQL, "Explicit Locking").
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
-
-T = TypeVar("T")
-
-AT_ONCE = 50
-"""Tables, sequences or keys in a transaction, or in a part of one."""
-
-
-def some(things: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield the things, so many at a time as may be locked at once."""
-    return (things[start : start + AT_ONCE] for start in range(0, len(things), AT_ONCE))
 
 
 @asynccontextmanager

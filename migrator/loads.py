@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import GaveUp
-from migrator.ledger import COMPLETED, LEFT_OUT, READY, SOURCE, carried, chunks, now, seeded, state, tables
+from migrator.ledger import COMPLETED, LEFT_OUT, READY, SOURCE, chunks, now, seeded, state, tables
 from migrator.migration import Migration
 from migrator.names import TableName
 from migrator.pieces import Piece
@@ -143,11 +143,21 @@ async def forget(connection: AsyncConnection, migration: Migration, names: Seque
 
 async def forget_rows(connection: AsyncConnection, migration: Migration, names: Sequence[TableName]) -> None:
     """Remove the lines about tables whose rows are gone, so that they count as not begun."""
-    for name in names:
-        _, *of_table = _its_own(seeded, migration, name)
-        await connection.execute(seeded.delete().where(*of_table))  # whoever has seen them, they are gone
-        for table in (chunks, tables, carried):
-            await connection.execute(table.delete().where(*_its_own(table, migration, name)))
+    bound = {"schemas": [name.schema for name in names], "names": [name.name for name in names]}
+    if not names:
+        return
+    # Whoever has seen what a table was seeded with, it is gone.
+    await connection.execute(sa.text(_FORGET.format(table="seeded", whose="")), bound)
+    for table in ("chunks", "tables", "carried"):
+        of_migration = _FORGET.format(table=table, whose="l.migration = :migration AND")
+        await connection.execute(sa.text(of_migration), bound | {"migration": migration.name})
+
+
+_FORGET = """
+DELETE FROM migrator.{table} l
+USING unnest(CAST(:schemas AS text[]), CAST(:names AS text[])) AS t (schema_name, table_name)
+WHERE {whose} (l.schema_name, l.table_name) = (t.schema_name, t.table_name)
+"""
 
 
 async def write_whole(connection: AsyncConnection, run: RunLedger, brought: Mapping[TableName, Brought]) -> None:

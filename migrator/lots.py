@@ -13,7 +13,7 @@ SMALL_BYTES = 256 * 1024
 """A table up to here takes longer to begin and to end than to read or to send."""
 _TOGETHER_BYTES = 4 * 1024 * 1024
 TOGETHER = 64
-"""Tables in one lot. In a transaction each is locked until its end (PostgreSQL: ``max_locks_per_transaction``)."""
+"""Tables in one lot. What there is room for in a transaction may be less (``lock_room.py``)."""
 
 
 def is_small(profile: Profile) -> bool:

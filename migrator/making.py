@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import structlog
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,6 +15,7 @@ from migrator.contents import SourceDatabase, SourceTable
 from migrator.declared import declared
 from migrator.errors import TargetRefused
 from migrator.events import Event
+from migrator.lock_room import LockRoom, lock_room
 from migrator.migration import Migration
 from migrator.names import TableName, partner, quote_sqlite
 from migrator.parts import Addition, LeftOut, Part, pattern
@@ -28,7 +29,6 @@ from migrator.source import Source
 from migrator.target import Target, row_counts
 from migrator.unmade import Unmade, try_out
 
-T = TypeVar("T")
 log = structlog.get_logger()
 _MADE = "made"
 """What the ledger calls it."""
@@ -98,22 +98,25 @@ async def make_tables(run: RunLedger, wanted: Blueprint, rules: Rules) -> list[L
         due = await due_of(connection, run.target, run.migration, wanted)
         known = _missing(wanted, due, rules)
         refuse(known, wanted.obstacles)
-        await _drop(connection, due.gone)
-        await _remember(connection, run.migration, _Made(due.made, due.without))
+        await _remember(connection, run.migration, _Made(due.made, due.without, finished=not due.gone))
+        room = await lock_room(connection)
+    await _drop(run, due.gone, room)
     new, done = due.new, dict(due.made)
-    for names in _some(list(new)):
+    for names in room.few_statements(list(new)):
         async with run.transaction() as connection:
             for name in names:
                 await _make(connection, name, new[name])
             done |= {name: new[name] for name in names}
             await _remember(connection, run.migration, _Made(done, due.without, finished=False))
     refused: list[LeftOut] = []
-    for additions in _some([one for one in wanted.additions if one.part.table in new]):
+    for additions in room.few_statements([one for one in wanted.additions if one.part.table in new]):
         async with run.transaction() as connection:
             refused += [found for one in additions if (found := await _refused(connection, one))]
+    gives_up = any(one.stands_in_the_way for one in refused)
+    if gives_up:
+        await _drop(run, list(new), room)
     async with run.transaction() as connection:
-        if any(one.stands_in_the_way for one in refused):
-            await _drop(connection, list(new))
+        if gives_up:
             await _remember(connection, run.migration, _Made(due.made, due.without))
         else:
             parts = [one.part for one in [*known, *refused] if one.part.table in new and one.part.guards]
@@ -160,14 +163,6 @@ def _taken_as_they_are(wanted: Blueprint, strange: Iterable[TableName], rules: R
         handle = pattern(wanted.sources[name])
         part = Part(name, "keys, CHECKs and defaults of the source's table", handle, guards=True)
         yield LeftOut(part, "a table of this name was there before, and would stay as it is", rules.leaves_out(handle))
-
-
-_AT_ONCE = 50
-"""Tables or additions in a transaction, which locks each until its end (PostgreSQL: ``max_locks_per_transaction``)."""
-
-
-def _some(things: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (things[start : start + _AT_ONCE] for start in range(0, len(things), _AT_ONCE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +223,23 @@ async def due_of(connection: AsyncConnection, target: Target, migration: Migrati
     return Due(stay, gone, new, strange, without, [part for part in known.unnamed(wanted) if part.table in stay])
 
 
-async def _drop(connection: AsyncConnection, names: Sequence[TableName]) -> None:
-    if names:
-        await connection.exec_driver_sql(f"DROP TABLE IF EXISTS {', '.join(name.quoted for name in names)}")
+async def _drop(run: RunLedger, names: Sequence[TableName], room: LockRoom) -> None:
+    """Drop tables that the ledger says are not finished, some at a time: first what ties them together."""
+    async with run.transaction() as connection:
+        bound = {"tables": [name.quoted for name in names]}
+        ties = [str(statement) for statement in await connection.scalars(text(_TIES), bound)]
+    tables = [f"DROP TABLE IF EXISTS {name.quoted}" for name in names]
+    for statements in (few for each in (ties, tables) for few in room.few_statements(each)):
+        async with run.transaction() as connection:
+            for statement in statements:
+                await connection.exec_driver_sql(statement)
+
+
+_TIES = """
+SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', name, conname)
+FROM unnest(CAST(:tables AS text[])) AS given(name) JOIN pg_constraint ON conrelid = to_regclass(name)
+WHERE contype = 'f' AND conrelid <> confrelid ORDER BY 1
+"""
 
 
 async def _are_untouched(connection: AsyncConnection, migration: Migration, names: Sequence[TableName]) -> bool:

@@ -6,7 +6,7 @@ been loaded.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
@@ -33,6 +33,7 @@ from migrator.explain import explain
 from migrator.handover import Handover
 from migrator.identity import SourceIdentity
 from migrator.integrity import check_intact
+from migrator.lock_room import lock_room
 from migrator.lost import refuse_emptied
 from migrator.names import TableName
 from migrator.plan import Plan
@@ -134,7 +135,9 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     tables are still copied; or, with ``settings.in_turn``, each stage begins when the one before has ended. What reads
     or sends values, for ``copy`` and ``verify``, has ``settings.jobs`` hands.
     """
-    stage, run, jobs, hands = run_book.stage, run_book.run, settings.jobs, asyncio.Semaphore(settings.jobs)
+    stage, run = run_book.stage, run_book.run
+    jobs = await run_book.step("room", lambda: _jobs_with_room(target, settings.jobs, list(surveys)))
+    hands = asyncio.Semaphore(jobs)
     copied: Handover[TableName] = Handover()
     standing: Handover[TableName] = Handover()
 
@@ -188,6 +191,12 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     except ExceptionGroup as failures:
         raise explain(failures) or failures from failures
     return verdicts.result(), stood.result()
+
+
+async def _jobs_with_room(target: Target, wanted: int, tables: Sequence[TableName]) -> int:
+    """Return how many sessions a stage may have so that the server has room for the locks of all of them."""
+    async with target.connect() as connection:
+        return (await lock_room(connection, tables)).jobs(wanted)
 
 
 async def _finish(settings: Settings, target: Target, run_book: Book) -> None:

@@ -16,9 +16,10 @@ from migrator.carried import Carried
 from migrator.decisions import terms_under
 from migrator.errors import RowsInTheWay, SourceChanged, TargetRefused
 from migrator.events import Event
-from migrator.glances import glance, some
+from migrator.glances import glance
 from migrator.identity import SourceIdentity
 from migrator.loads import Begun
+from migrator.lock_room import lock_room
 from migrator.migration import Migration
 from migrator.names import TableName
 from migrator.run_ledger import RunLedger
@@ -218,7 +219,7 @@ async def _holding_rows(connection: AsyncConnection, names: list[TableName]) -> 
     """Return those of the tables that hold a row; none is scanned."""
     named = await own_rows(connection, names)
     holding = set()
-    for looked_at in some(list(named)):
+    for looked_at in (await lock_room(connection, list(named))).few(list(named)):
         async with glance(connection):
             for name in looked_at:
                 found = await connection.exec_driver_sql(f"SELECT EXISTS (SELECT FROM {named[name]})")

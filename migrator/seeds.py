@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.glances import glance, some
+from migrator.glances import glance
 from migrator.loads import Seed
+from migrator.lock_room import lock_room
 from migrator.names import TableName
 from migrator.target import own_rows, row_counts
 
@@ -19,7 +20,7 @@ async def seeds_in(connection: AsyncConnection, tables: Sequence[TableName]) -> 
     counts = await row_counts(connection, tables)
     named = await own_rows(connection, list(counts))
     seeds: dict[TableName, Seed] = {}
-    for names in some(list(counts)):
+    for names in (await lock_room(connection, list(counts))).few(list(counts)):
         async with glance(connection):
             seeds |= {name: Seed(counts[name], await _content(connection, named[name])) for name in names}
     return seeds

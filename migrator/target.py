@@ -15,7 +15,8 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import ConfigurationError
-from migrator.glances import AT_ONCE, glance, some
+from migrator.glances import glance
+from migrator.lock_room import lock_room
 from migrator.names import TableName, quote_postgres
 from migrator.schemas import holds_no_application
 from migrator.sessions import Sessions
@@ -169,9 +170,9 @@ async def row_counts(connection: AsyncConnection, tables: Sequence[TableName]) -
     """Return the own rows of those tables that hold any; an empty one is not scanned, one that isn't there left out."""
     counts: dict[TableName, int] = {}
     named = await own_rows(connection, tables)
-    several = len(named) > AT_ONCE
-    for asked in some(list(named)):
-        async with glance(connection) if several else nullcontext():
+    groups = list((await lock_room(connection, list(named))).few(list(named)))
+    for asked in groups:
+        async with glance(connection) if len(groups) > 1 else nullcontext():
             union = " UNION ALL ".join(
                 f"SELECT {place} WHERE EXISTS (SELECT FROM {named[name]})" for place, name in enumerate(asked)
             )

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.blueprint import Blueprint
 from migrator.constraints import Judged, judged_of
-from migrator.glances import some
 from migrator.keys import Keys, keys_of
+from migrator.lock_room import lock_room
 from migrator.meaning.shape import columns_statement, types_statement
 from migrator.names import TableName
 from migrator.parts import Addition, LeftOut, Obstacle, pattern
@@ -52,7 +52,9 @@ async def try_out(target: Target, wanted: Blueprint, new: Sequence[TableName], g
     """
     unmade = Unmade()
     due = set(new)
-    for names in some(list(new)):
+    async with target.connect() as connection:
+        room = await lock_room(connection)
+    for names in room.few_statements(list(new)):
         async with target.connect() as connection:
             await _drop(connection, gone)
             await _try_some(connection, target, wanted, _Lot(frozenset(names), frozenset(due)), unmade)

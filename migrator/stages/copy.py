@@ -32,6 +32,7 @@ from migrator.events import Event
 from migrator.examples import Showing
 from migrator.handover import Handover
 from migrator.loads import Begun, Brought, Seed
+from migrator.lock_room import lock_room
 from migrator.lots import is_small, lots
 from migrator.names import TableName
 from migrator.pieces import WHOLE, Piece
@@ -146,6 +147,7 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
         copied = await loads.copied(connection, run.migration)
         begun = await loads.begun(connection, run.migration)
         seeded = await loads.seeds(connection)
+        room = await lock_room(connection, list(surveys))
     pending = {
         table.name: _Way(table, surveys[table.name], begun.get(table.name))
         for table in plan.tables
@@ -157,7 +159,11 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     async with Crew(hands, partial(_hand, source, target), lambda hand: is_open(hand.connection)) as crew:
         load = _Load(source, target, run, bounds.batch_bytes, stall_seconds, seeded, terms, progress, crew, done)
         largest_first = sorted(pending.values(), key=lambda way: -way.profile.weight)
-        await all_of(_fill(load, ways) for ways in lots(largest_first, _Way.size_if_whole, bounds.chunk_bytes))
+        await all_of(
+            _fill(load, [pending[name] for name in names])
+            for ways in lots(largest_first, _Way.size_if_whole, bounds.chunk_bytes)
+            for names in room.few([way.name for way in ways], bounds.jobs)
+        )
 
 
 async def _fill(load: _Load, ways: Sequence[_Way]) -> None:

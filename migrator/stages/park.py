@@ -6,30 +6,21 @@ Each table's entries are dropped in the transaction that writes them into the le
 that the ledger doesn't know. Stage ``restore`` brings them back, in this run or the next.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import ledger
-from migrator.foreign_keys import keys_of
-from migrator.glances import some
 from migrator.ledger import Taken
+from migrator.lock_room import lock_room
 from migrator.names import TableName, quote_literal, quote_postgres
+from migrator.parking import Entry, qualifying, take, take_foreign_keys
 from migrator.plan import Plan
 from migrator.run_ledger import RunLedger
 from migrator.target import Target
 
 PAYS_FROM_ROWS = 20_000
 """Below, an index costs less during the load than dropping and building it again."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    taken: Taken
-    drop: str
 
 
 async def park(target: Target, plan: Plan, rows: Mapping[TableName, int], run: RunLedger) -> int:
@@ -39,42 +30,21 @@ async def park(target: Target, plan: Plan, rows: Mapping[TableName, int], run: R
     ``rows`` are the source's rows of each table still to be loaded; a table that isn't there keeps what it has.
     Returns how many were taken. Raises GaveUp if another run has taken over.
     """
-    async with _qualifying(target) as connection:
-        entries = await _foreign_keys(connection, [table.name for table in plan.tables if table.name in rows])
-    for few in some(entries):
-        async with _qualifying(target) as connection:
-            await _take(connection, few, run)
-    taken = len(entries)
+    async with target.connect() as connection:
+        room = await lock_room(connection)
+    taken = await take_foreign_keys(run, [table.name for table in plan.tables if table.name in rows], room)
     for table in plan.tables:
         if rows.get(table.name, 0) >= PAYS_FROM_ROWS and not table.target.partitioned:
-            async with _qualifying(target) as connection:
+            async with qualifying(target) as connection:
                 entries = await _keys_and_indexes(connection, table.name)
-                await _take(connection, entries, run)
+            for few in room.few_statements(entries):
+                async with qualifying(target) as connection:
+                    await take(connection, few, run)
             taken += len(entries)
     return taken
 
 
-@asynccontextmanager
-async def _qualifying(target: Target) -> AsyncIterator[AsyncConnection]:
-    """Open a transaction in which PostgreSQL writes every name in a definition with its schema."""
-    async with target.transaction() as connection:
-        await connection.execute(text("SELECT set_config('search_path', '', true)"))
-        yield connection
-
-
-async def _take(connection: AsyncConnection, entries: Sequence[_Entry], run: RunLedger) -> None:
-    await run.hold(connection)
-    for entry in entries:
-        await ledger.write_parked(connection, run.migration, entry.taken)
-        await connection.exec_driver_sql(entry.drop)
-
-
-async def _foreign_keys(connection: AsyncConnection, tables: Sequence[TableName]) -> list[_Entry]:
-    keys = await keys_of(connection, tables)
-    return [_Entry(Taken(key.table, ledger.FOREIGN_KEY, key.name, key.restore), key.drop) for key in keys]
-
-
-async def _keys_and_indexes(connection: AsyncConnection, table: TableName) -> list[_Entry]:
+async def _keys_and_indexes(connection: AsyncConnection, table: TableName) -> list[Entry]:
     entries = []
     for row in await connection.execute(text(_INDEXES), {"table": table.quoted}):
         index = TableName(table.schema, row.name)
@@ -102,7 +72,7 @@ async def _keys_and_indexes(connection: AsyncConnection, table: TableName) -> li
             restore.append(f"{alter} REPLICA IDENTITY USING INDEX {name}")
         if row.comment is not None:
             restore.append(f"COMMENT ON INDEX {index.quoted} IS {quote_literal(row.comment)}")
-        entries.append(_Entry(Taken(table, row.kind, row.name, tuple(restore)), drop))
+        entries.append(Entry(Taken(table, row.kind, row.name, tuple(restore)), drop))
     return entries
 
 

@@ -16,6 +16,7 @@ from migrator.events import Event
 from migrator.examples import Showing
 from migrator.findings import Finding, summary
 from migrator.inspection import look_over
+from migrator.lock_room import lock_room
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
 from migrator.progress import Progress
@@ -93,12 +94,15 @@ async def occupied_tables(target: Target, pending: list[TablePlan], allowed: All
     """
     Return the pending tables that hold rows the ledger doesn't know of, each with their number.
 
-    Raises MissingPrivilege if policies hide rows of them from the role, or keys of others refer to them.
+    Raises MissingPrivilege if policies hide rows of them from the role, or keys of others refer to them, and
+    TargetRefused if the server has no room for the locks of one of them.
     """
     async with target.connect() as connection:
-        await refuse_forced(connection, [table.name for table in pending])
-        await foreign_keys.refuse_those_of_others(connection, [table.name for table in pending])
-        counts = await row_counts(connection, [table.name for table in pending])
+        names = [table.name for table in pending]
+        await refuse_forced(connection, names)
+        await foreign_keys.refuse_those_of_others(connection, names)
+        (await lock_room(connection, names)).refuse_too_large()
+        counts = await row_counts(connection, names)
     return {
         table: rows for table in pending if (rows := counts.get(table.name)) and rows != allowed.seeded.get(table.name)
     }

@@ -14,9 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator import claims, foreign_keys, ledger, loads
 from migrator.errors import RowsInTheWay
 from migrator.foreign_keys import ForeignKey
-from migrator.glances import AT_ONCE, glance, some
+from migrator.glances import glance
 from migrator.loads import Loaded
+from migrator.lock_room import LockRoom, lock_room
 from migrator.names import TableName, quote_postgres
+from migrator.parking import take_foreign_keys
 from migrator.run_ledger import RunLedger
 from migrator.target import own_rows
 from migrator.triggers import silenced
@@ -30,8 +32,9 @@ async def reset(run: RunLedger, *, force: bool) -> int:
     Empty the tables that the ledger says were filled, forget that, and return how many those were.
 
     Tables that foreign keys tie together are emptied in one transaction, others some at a time, each with its lines of
-    the ledger. What is parked stays in the ledger for ``restore``. With ``force`` rows that somebody has added or
-    changed since go too; without, RowsInTheWay names their tables, and nothing was done unless that happened just now.
+    the ledger. Where the server has no room for the locks of all that are tied, their keys are parked first. What is
+    parked stays in the ledger for ``restore``. With ``force`` rows that somebody has added or changed since go too;
+    without, RowsInTheWay names their tables, and nothing was done unless that happened just now.
     With or without, RowsInTheWay names other tables with rows that refer to these, and MissingPrivilege other tables
     that are somebody else's and refer to these.
     """
@@ -41,13 +44,18 @@ async def reset(run: RunLedger, *, force: bool) -> int:
         await run.take_over(connection)
         loaded = await loads.loaded(connection, run.migration)
         present = await own_rows(connection, list(loaded))
+        room = await lock_room(connection, list(present))
         if not force:
             await _refuse_touched(connection, present, loaded)
         await foreign_keys.refuse_those_of_others(connection, list(present))
         await _refuse_referring(connection, await _from_outside(connection, list(present)))
-        groups = _packed(await _tied(connection, list(present)))
+        groups = _packed(await _tied(connection, list(present)), room)
         await loads.forget(connection, run.migration, [name for name in loaded if name not in present])
-    for names in groups:
+    large = [group for group in groups if not room.fits(group)]
+    for group in large:  # too many at once: without their keys they needn't be emptied together
+        await take_foreign_keys(run, group, room)
+    groups = [group for group in groups if group not in large]
+    for names in [*groups, *(few for group in large for few in room.few(group))]:
         rows_of = {name: present[name] for name in names}
         listed = ", ".join(rows_of.values())
         async with run.transaction() as connection:
@@ -73,11 +81,11 @@ async def _tied(connection: AsyncConnection, names: Sequence[TableName]) -> list
     return list({id(group): group for group in group_of.values()}.values())
 
 
-def _packed(groups: Iterable[list[TableName]]) -> list[list[TableName]]:
+def _packed(groups: Iterable[list[TableName]], room: LockRoom) -> list[list[TableName]]:
     """Put small groups together, as many tables as may be locked at once."""
     packed: list[list[TableName]] = []
     for group in groups:
-        if packed and len(packed[-1]) + len(group) <= AT_ONCE:
+        if packed and room.fits([*packed[-1], *group]):
             packed[-1] += group
         else:
             packed.append(list(group))
@@ -129,7 +137,7 @@ async def _refuse_referring(connection: AsyncConnection, keys: Sequence[ForeignK
     """Raise RowsInTheWay if tables elsewhere hold rows that refer to these: they would refer to nothing."""
     held: list[ForeignKey] = []
     own = await own_rows(connection, list({key.table for key in keys}))
-    for few in some(keys):
+    for few in (await lock_room(connection)).few_statements(keys):
         async with glance(connection):
             for key in few:
                 whole = " AND ".join(f"{quote_postgres(column)} IS NOT NULL" for column in key.columns)
@@ -165,7 +173,7 @@ async def touched_since(
 ) -> dict[str, str]:
     """Return which of the ``present`` tables aren't as they were loaded, and what is different; reads them all."""
     touched: dict[str, str] = {}
-    for names in some(list(present)):
+    for names in (await lock_room(connection, list(present))).few(list(present)):
         async with glance(connection):
             for name in names:
                 loaded = tables[name]

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.events import Event
 from migrator.feeds import Feed, feeds_of, standing, strays
-from migrator.glances import some
+from migrator.lock_room import lock_room
 from migrator.marks import high_water_marks
 from migrator.names import TableName, quote_literal
 from migrator.plan import Plan
@@ -55,14 +55,16 @@ async def sequences(source: Source, target: Target, plan: Plan) -> Sequences:
     async with target.connect() as connection:
         found = await feeds_of(connection, [table.name for table in plan.tables])
         fed = [(table, feed) for table, feeds in found.items() for feed in feeds]
+        room = await lock_room(connection, list(found))
         left = await strays(connection, plan.schema, [feed for _, feed in fed])
     told = [_worn_out(table, feed, marks.get((table, feed.column))) for table, feed in fed]
     told += [_stray(sequence) for sequence in left]
-    for few in some(fed):
+    for few in room.few(list(found)):
         async with target.transaction() as connection:
-            for table, feed in few:
-                state = await _advance(connection, table, feed, marks.get((table, feed.column)))
-                moved += [state] if state else []
+            for table in few:
+                for feed in found[table]:
+                    state = await _advance(connection, table, feed, marks.get((table, feed.column)))
+                    moved += [state] if state else []
     return Sequences(tuple(moved), tuple(line for line in told if line))
 
 

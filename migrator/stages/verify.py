@@ -26,6 +26,7 @@ from migrator.events import Event
 from migrator.examples import Showing
 from migrator.handover import Handover
 from migrator.inspection import measured
+from migrator.lock_room import lock_room
 from migrator.lots import is_small, lots
 from migrator.marks import Marks, high_water_marks
 from migrator.names import TableName
@@ -74,6 +75,8 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     """
     by_name = {table.name: table for table in plan.tables}
     ready = ready or Handover.of(by_name)
+    async with target.connect() as connection:
+        room = await lock_room(connection, list(by_name))
     async with (
         blocking_crew(bounds.jobs, partial(Blocking, source.session)) as sessions,
         blocking_crew(hands or bounds.jobs, partial(reader, target.address)) as readers,
@@ -97,9 +100,10 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
 
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(compared(lot))
+                    group.create_task(compared(few))
                     async for names in ready.groups()
                     for lot in _lots(names, known, bounds.chunk_bytes)
+                    for few in room.few(lot, bounds.jobs)
                 ]
     by_table = {verdict.table: verdict for task in tasks for verdict in task.result()}
     verdicts = [by_table[table.name] for table in plan.tables]

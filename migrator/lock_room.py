@@ -1,0 +1,114 @@
+"""
+How many locks the server has room for, and how many tables a transaction may touch so that all of the job's fit.
+
+All sessions share it: ``max_locks_per_transaction`` for each of ``max_connections`` and
+``max_prepared_transactions`` (PostgreSQL, "Lock Management"). Who reads or fills a table locks its indexes too, and all
+of its partitions; who empties it also what is stored out of line.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.errors import TargetRefused
+from migrator.names import TableName
+
+T = TypeVar("T")
+
+AT_ONCE = 50
+"""Tables, sequences or keys in a transaction, or in a part of one, however much room there is."""
+PER_STATEMENT = 8
+"""Locks of a statement that makes or takes away a table, an index or a foreign key, with all that hangs on it."""
+_OF_JOB = 2
+"""The job keeps to half of the room: other sessions need locks too."""
+_STAGES = 3
+"""Stages at the same time, each in as many sessions as there are jobs; copy and verify share theirs."""
+_SPARE = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class LockRoom:
+    """What there is room for, and what of it each table takes."""
+
+    locks: int
+    sessions: int
+    """That share the room."""
+    needed: Mapping[TableName, int]
+    """Locks of a transaction that touches a table in whatever way."""
+
+    def few(self, names: Sequence[TableName], jobs: int = 1) -> Iterator[Sequence[TableName]]:
+        """Yield the tables in their order, as many at a time as ``jobs`` sessions may touch in one transaction each."""
+        return packed(names, lambda name: self.needed.get(name, 1), self._share(jobs))
+
+    def few_statements(self, things: Sequence[T]) -> Iterator[Sequence[T]]:
+        """Yield things that take a statement each, as many at a time as one transaction may hold."""
+        return packed(things, lambda _: PER_STATEMENT, self._share(1))
+
+    def fits(self, names: Sequence[TableName]) -> bool:
+        """Return whether one transaction may touch all of the tables."""
+        return len(next(self.few(names), ())) == len(names)
+
+    def jobs(self, wanted: int) -> int:
+        """Return how many sessions a stage may have, ``wanted`` at most, for the largest tables to fit side by side."""
+        largest = sorted(self.needed.values(), reverse=True)
+        return next((jobs for jobs in range(wanted, 1, -1) if sum(largest[: jobs * _STAGES]) <= self.locks), 1)
+
+    def _share(self, jobs: int) -> int:
+        return self.locks // _OF_JOB // (jobs * _STAGES)
+
+    def refuse_too_large(self) -> None:
+        """Raise TargetRefused for tables that take more locks each than there are."""
+        large = {name: locks for name, locks in self.needed.items() if locks > self.locks}
+        if not large:
+            return
+        listed = ", ".join(f"{name} takes {locks:,}" for name, locks in large.items())
+        enough = -(-int(max(large.values()) * _SPARE) // self.sessions)
+        raise TargetRefused(
+            f"the server has room for {self.locks:,} locks at a time, and a table with its partitions and indexes may "
+            f"take more: {listed}",
+            next_step=f"Set max_locks_per_transaction to at least {enough} in the server's configuration, restart the "
+            "server, and run the job again. After the migration the setting may go back.",
+            tables={str(name): locks for name, locks in large.items()},
+        )
+
+
+async def lock_room(connection: AsyncConnection, tables: Sequence[TableName] = ()) -> LockRoom:
+    """Return what there is room for; asks the catalogs, and locks none of the tables."""
+    locks, sessions = (await connection.execute(text(_ROOM))).one()
+    bound = {"tables": [table.quoted for table in tables]}
+    needed = (await connection.execute(text(_NEEDED), bound)).all() if tables else ()
+    return LockRoom(locks, sessions, {tables[row.place - 1]: int(row.locks) for row in needed})
+
+
+def packed(things: Sequence[T], weight: Callable[[T], int], most: int) -> Iterator[Sequence[T]]:
+    """Yield the things in their order, so many at a time that their weights don't exceed ``most``; one at least."""
+    start, total = 0, 0
+    for place, thing in enumerate(things):
+        total += weight(thing)
+        if place > start and (total > most or place - start == AT_ONCE):
+            yield things[start:place]
+            start, total = place, weight(thing)
+    if start < len(things):
+        yield things[start:]
+
+
+_ROOM = """
+SELECT current_setting('max_locks_per_transaction')::int * sessions AS locks, sessions
+FROM (SELECT current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int AS sessions) s
+"""
+
+_NEEDED = """
+WITH RECURSIVE tree AS (
+    SELECT place, to_regclass(name)::oid AS oid
+    FROM unnest(CAST(:tables AS text[])) WITH ORDINALITY AS given(name, place)
+    UNION
+    SELECT tree.place, i.inhrelid FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid
+)
+SELECT place, sum(1 + (SELECT count(*) FROM pg_index WHERE indrelid = c.oid)
+                  + CASE WHEN c.reltoastrelid <> 0 THEN 2 ELSE 0 END) AS locks
+FROM tree JOIN pg_class c ON c.oid = tree.oid
+GROUP BY place
+"""
