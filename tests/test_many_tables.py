@@ -16,7 +16,7 @@ from migrator.names import TableName
 from migrator.target import Target
 from migrator.target_url import from_url
 
-TABLES = 300
+TABLES = 120
 TINY = {
     "max_connections": "20",
     "max_locks_per_transaction": "10",
