@@ -14,6 +14,7 @@ from migrator.examples import Showing
 from migrator.handover import Handover
 from migrator.loads import CopiedTable
 from migrator.migration import Migration
+from migrator.money import refuse_other_money
 from migrator.names import TableName
 from migrator.plan import Plan, make_plan
 from migrator.progress import Progress
@@ -68,8 +69,16 @@ def refuse_nothing(settings: Settings, source: Source, contents: SourceDatabase)
 
 
 async def plan_of(settings: Settings, contents: SourceDatabase, target: Target) -> Plan:
-    """Pair both ends under the operator's rules; raises what ``make_plan`` raises."""
-    return make_plan(contents, await describe_target(target, settings), Rules.load(settings.rules, settings.exclude))
+    """Pair both ends under the operator's rules; raises what ``make_plan`` and ``refuse_money`` raise."""
+    plan = make_plan(contents, await describe_target(target, settings), Rules.load(settings.rules, settings.exclude))
+    await refuse_money(target, plan)
+    return plan
+
+
+async def refuse_money(target: Target, plan: Plan) -> None:
+    """Raise TargetRefused if planned columns would hold other amounts than are brought."""
+    columns = {table.name: [column.target.name for column in table.compared] for table in plan.tables}
+    await refuse_other_money(target, columns)
 
 
 async def describe_target(target: Target, settings: Settings) -> TargetDatabase:

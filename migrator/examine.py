@@ -11,6 +11,7 @@ from migrator.both_ends import (
     describe_target,
     known_rows,
     plan_of,
+    refuse_money,
     refuse_nothing,
     report_of,
     showing_of,
@@ -70,6 +71,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         migration = await runner.again("migration", lambda: _migration(target, settings))
         unmade = await runner("schema", lambda: _unmade(settings, source, contents, target, migration))
         plan = await runner.again("plan", lambda: _plan(settings, contents, target, unmade))
+        await runner.again("plan", lambda: refuse_money(target, plan))
         tell_skipped(plan)
         taken = await runner.again("claims", lambda: _taken(target, migration, plan))
         other = await runner.again("claims", lambda: _other_source(target, migration, settings, source))
