@@ -218,7 +218,8 @@ WHERE n.nspname = :schema AND c.relkind IN ('r', 'p') AND NOT c.relispartition
 ORDER BY c.relname
 """
 
-# A domain over a domain is followed down to the type at the bottom; the first modifier on the way is what holds.
+# A domain over a domain is followed down to the type at the bottom; the first modifier on the way is what holds. A type
+# of the application's that is named like one of PostgreSQL's isn't that one, so its schema goes before its name.
 _COLUMNS = """
 WITH RECURSIVE base(oid, at, modifier, not_null) AS (
     SELECT oid, oid, -1, false FROM pg_type
@@ -227,7 +228,10 @@ WITH RECURSIVE base(oid, at, modifier, not_null) AS (
            base.not_null OR t.typnotnull
     FROM base JOIN pg_type t ON t.oid = base.at WHERE t.typtype = 'd'
 )
-SELECT a.attrelid, a.attname, bottom.typname AS type_name, bottom.oid AS base_oid,
+SELECT a.attrelid, a.attname, bottom.oid AS base_oid,
+       CASE WHEN bottom.typnamespace <> 'pg_catalog'::regnamespace AND EXISTS (
+           SELECT FROM pg_type b WHERE b.typname = bottom.typname AND b.typnamespace = 'pg_catalog'::regnamespace
+       ) THEN format('%s.%s', bottom.typnamespace::regnamespace, bottom.typname) ELSE bottom.typname END AS type_name,
        a.atttypid <> bottom.oid AS domain,
        format_type(a.atttypid, a.atttypmod) AS declared,
        CASE WHEN a.atttypmod >= 0 THEN a.atttypmod ELSE base.modifier END AS modifier,

@@ -194,6 +194,18 @@ async def test_a_check_with_an_error_of_its_own(carry: Carry) -> None:
     assert isinstance(outcome["many"], Refused)
 
 
+async def test_a_type_that_is_named_like_another(carry: Carry) -> None:
+    """What the application calls json need not be PostgreSQL's; it is carried as what it is."""
+    outcome = await carry(
+        'public."json"',
+        {"a": "[1,5)", "b": "[5,1)"},
+        shown="v::text",
+        prepare='CREATE TYPE public."json" AS RANGE (subtype = float8)',
+    )
+    assert outcome["a"] == "[1,5)"
+    assert isinstance(outcome["b"], Refused)
+
+
 DOMAINS: dict[str, tuple[str, dict[str, tuple[object, object]]]] = {
     "positive": (
         "integer CHECK (VALUE > 0)",
