@@ -60,3 +60,12 @@ def answers(session: ScanSession, table: SourceTable, questions: Sequence[str]) 
         [row] = session.ask(f"SELECT {selected} FROM {table.origin}")
         found += row.values()
     return found
+
+
+def count_matching(session: ScanSession, table: SourceTable, conditions: Sequence[str]) -> list[int]:
+    """Return for each of the conditions, in SQLite's SQL, how many rows meet it. One scan; none without a condition."""
+    if len(conditions) == 1:  # SQLite counts what it has chosen for a quarter of what adding up costs
+        [row] = session.ask(f"SELECT count(*) AS rows FROM {table.origin} WHERE {conditions[0]}")
+        return [int(row["rows"])]
+    sums = [f"sum({condition})" for condition in conditions]
+    return [rows or 0 for rows in answers(session, table, sums)]

@@ -106,12 +106,14 @@ async def known_rows(target: Target, migration: Migration) -> Allowed:
     async with target.connect() as connection:
         if not await ledger.exists(connection):
             return Allowed(frozenset(), {})
-        begun = {name: so_far.brought.rows for name, so_far in (await loads.begun(connection, migration)).items()}
+        partial_rows = {
+            name: so_far.brought.rows for name, so_far in (await loads.begun(connection, migration)).items()
+        }
         if await takeover.is_unnamed(connection):
             seeded = {}  # an earlier version kept only their number; the rows are compared with the source's
         else:
             seeded = await untouched(connection, await loads.seeds(connection))
-        return Allowed(frozenset(await loads.copied(connection, migration)), seeded | begun)
+        return Allowed(frozenset(await loads.copied(connection, migration)), seeded | partial_rows)
 
 
 async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how to go about it

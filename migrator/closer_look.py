@@ -6,15 +6,14 @@ storage classes, ranges, missing values. The second (``trial``) tries the copier
 content it reads, down to the rows that are to blame; only these are looked at one by one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from migrator.aggregates import answers
+from migrator.aggregates import count_matching
 from migrator.examples import Teller, is_row, key_lane
 from migrator.findings import Change, Finding
 from migrator.judge import Judge
 from migrator.plan import ColumnPlan, TablePlan
-from migrator.scanning import ScanSession
 from migrator.size import Profile
 from migrator.trial import ROWS_NAMED, Blamed, blame
 from migrator.types import Refusal
@@ -34,7 +33,7 @@ NOTHING = CloserLook()
 def look_closer(tell: Teller, table: TablePlan, profile: Profile, judge: Judge, batch_bytes: int) -> CloserLook:
     """Find every problem of a table. Blocks while it is scanned, twice at most; raises SourceUnreadable."""
     checks = [(column, refusal) for column in table.compared for refusal in _refusals(column)]
-    counts = hits(tell.session, table, [refusal.condition for _, refusal in checks])
+    counts = count_matching(tell.session, table.source, [refusal.condition for _, refusal in checks])
     struck = [(column, refusal, rows) for (column, refusal), rows in zip(checks, counts, strict=True) if rows]
     refused: dict[ColumnPlan, list[str]] = {}
     for column, refusal, _ in struck:
@@ -46,15 +45,6 @@ def look_closer(tell: Teller, table: TablePlan, profile: Profile, judge: Judge, 
     findings = [tell(column, rows, refusal.reason, refusal.condition) for column, refusal, rows in struck]
     changes = tuple(change(table, column, rows) for column, rows in lost.items() if rows)
     return CloserLook((*findings, *_told(tell, table, blamed)), changes)
-
-
-def hits(session: ScanSession, table: TablePlan, conditions: Sequence[str]) -> list[int]:
-    """Return for each of the conditions, in SQLite's SQL, how many rows meet it. One scan; none without a condition."""
-    if len(conditions) == 1:  # SQLite counts what it has chosen for a quarter of what adding up costs
-        [row] = session.ask(f"SELECT count(*) AS rows FROM {table.source.origin} WHERE {conditions[0]}")
-        return [int(row["rows"])]
-    sums = [f"sum({condition})" for condition in conditions]
-    return [rows or 0 for rows in answers(session, table.source, sums)]
 
 
 def change(table: TablePlan, column: ColumnPlan, rows: int) -> Change:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrator.aggregates import count_matching
 from migrator.blocking import Blocking
-from migrator.closer_look import hits
 from migrator.constraints import Constraint, Judged, Kind, judged_of
 from migrator.examples import Showing, Teller, is_row, key_lane
 from migrator.findings import Finding
@@ -128,7 +128,7 @@ def _looked_at(
         if one.kind is Kind.CHECK and one.relation not in parts and (broken := broken_when(one.definition, fed))
     }
     tell = Teller(session, table.source, bench.showing)
-    counts = hits(session, table, list(simple.values())) if simple else []
+    counts = count_matching(session, table.source, list(simple.values())) if simple else []
     findings = [
         tell(_column(table, breach), rows, _reason(table, breach, bench), broken)
         for (one, broken), rows in zip(simple.items(), counts, strict=True)
@@ -165,11 +165,15 @@ def _trials(session: ScanSession, bench: Bench, one_table: _Shown, matter: list[
     trials = list(trial(full, "")) if (full := [one for one in matter if one.most_bytes is None]) else []
     matter.append(Constraint(Kind.ROW, "", "", "", tuple(fed), _MOST_ROW_BYTES))
     sized = [(one, long) for one in matter if one.most_bytes is not None and (long := _too_long(one, fed, profile))]
-    counts = hits(session, table, [long for _, long in sized]) if sized else []
+    counts = count_matching(session, table.source, [long for _, long in sized]) if sized else []
     found = [both for both, rows in zip(sized, counts, strict=True) if rows]
     if found:
         trials += trial([one for one, _ in found], " OR ".join(f"({long})" for _, long in found))
-    if bench.encoding != "UTF8" and (beyond := _beyond_ascii(fed.values())) and hits(session, table, [beyond])[0]:
+    if (
+        bench.encoding != "UTF8"
+        and (beyond := _beyond_ascii(fed.values()))
+        and count_matching(session, table.source, [beyond])[0]
+    ):
         encoding = Constraint(Kind.ENCODING, bench.encoding, "", "", tuple(fed))
         trials += trial([encoding], beyond)
     return trials

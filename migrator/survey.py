@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from migrator.aggregates import added_up, answers_of_each
-from migrator.closer_look import NOTHING, change, hits, look_closer
+from migrator.aggregates import added_up, answers_of_each, count_matching
+from migrator.closer_look import NOTHING, change, look_closer
 from migrator.errors import ConfigurationError, SourceUnreadable
 from migrator.examples import Showing, Teller, is_row
 from migrator.findings import Change, Finding
@@ -163,7 +163,7 @@ _ABOUT_THE_FILE = ("disk image", "not a database", "I/O", "unable to open", "loc
 def _breaches(tell: Teller, tables: Mapping[TableName, TablePlan], table: TablePlan, keys: Keys) -> Iterator[Finding]:
     """Yield what the target's keys would not take."""
     for breach in breaches(tables, table, keys, tell.session):
-        [rows] = hits(tell.session, table, [breach.condition])
+        [rows] = count_matching(tell.session, table.source, [breach.condition])
         if rows:
             yield tell(breach.column, rows, breach.reason, breach.condition)
 
@@ -181,7 +181,7 @@ def _folded(tell: Teller, table: TablePlan, keys: Keys, judge: Judge) -> Iterato
 def _changes(session: ScanSession, table: TablePlan) -> Iterator[Change]:
     """Yield what rules make of the table's values."""
     ruled = [(column, condition) for column in table.compared if (condition := _rewrites(column))]
-    counts = hits(session, table, [condition for _, condition in ruled])
+    counts = count_matching(session, table.source, [condition for _, condition in ruled])
     for (column, condition), rows in zip(ruled, counts, strict=True):
         if rows:
             yield replace(change(table, column, rows), years=_years(session, table, column, condition))
@@ -202,7 +202,7 @@ def _years(session: ScanSession, table: TablePlan, column: ColumnPlan, condition
 def _remarks(tell: Teller, table: TablePlan) -> Iterator[Finding]:
     """Yield what is worth knowing. It ends up in the log of a run that goes well, where values don't belong."""
     known = [(column, remark) for column in table.compared for remark in remarks(table, column)]
-    counts = hits(tell.session, table, [remark.condition for _, remark in known])
+    counts = count_matching(tell.session, table.source, [remark.condition for _, remark in known])
     mention = replace(tell, showing=replace(tell.showing, mask_values=True))
     for (column, remark), rows in zip(known, counts, strict=True):
         if rows:
