@@ -6,9 +6,10 @@ Writes the parts of the documentation that are known better elsewhere: settings,
     python scripts/docs.py --check   change nothing; exit 1 and name what is stale
 
 A generated part stands between two comments, ``<!-- generated: NAME -->`` and ``<!-- end -->``; the rest of a page is
-written by hand. Plots are files of their own. ``tests/test_docs.py`` holds pages and plots to this.
+written by hand. Plots are files of their own. ``tests/repository/test_docs.py`` holds pages and plots to this.
 """
 
+import ast
 import inspect
 import re
 import sys
@@ -118,6 +119,26 @@ def ledger_tables() -> str:
     return _table(("table", "columns", "note in the database"), lines)
 
 
+def failure_modes() -> str:
+    """Return what can break, from the tests that try it: their names, docstrings and places."""
+    lines: list[tuple[str, str, str, str]] = []
+    for path in sorted((ROOT / "tests" / "scenarios" / "failure_modes").glob("test_*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            named = re.fullmatch(r"test_((?:[a-f]\d\d_)+)(\w+)", getattr(node, "name", ""))
+            if named and isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef):
+                numbers = ", ".join(number.upper() for number in named[1].split("_") if number)
+                promise = _prose(" ".join((ast.get_docstring(node) or "").partition("\n\n")[0].split()))
+                lines.append((numbers, named[2].replace("_", " "), promise, f"`{path.name}::{node.name}`"))
+    return _table(("number", "what breaks", "what the job does", "test"), sorted(lines))
+
+
+def modules() -> str:
+    """Return the packages, each with its modules and the first sentence of their docstrings."""
+    package = ROOT / "migrator"
+    folders = sorted({path.parent for path in package.rglob("*.py") if "versions" not in path.parts})
+    return "\n".join(_modules_of(folder, package) for folder in folders)
+
+
 PARTS: Final[dict[str, Callable[[], str]]] = {
     "exit-codes": exit_codes,
     "errors": error_tree,
@@ -126,8 +147,24 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "commands": commands,
     "events": events,
     "ledger": ledger_tables,
+    "failure-modes": failure_modes,
+    "modules": modules,
     **benchmarks.PARTS,
 }
+
+
+def _modules_of(folder: Path, package: Path) -> str:
+    files = sorted(path for path in folder.glob("*.py") if path.name != "__init__.py")
+    lines = [(f"`{path.relative_to(package)}`", _summary(path)) for path in files]
+    name = folder.relative_to(package.parent)
+    return f"**`{name}/`** {_summary(folder / '__init__.py')}\n\n" + _table(("module", "what it does"), lines)
+
+
+def _summary(path: Path) -> str:
+    """Return the first sentence of a module's docstring, on one line."""
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    first = " ".join(docstring.partition("\n\n")[0].split())
+    return _prose(re.split(r"(?<=[.!?])\s", first, maxsplit=1)[0].replace("``", "`"))
 
 
 def _settings_of(group: Group) -> str:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Drives the compose files on a real container engine (tests/e2e). Provides an engine where none runs and the machine
+# Drives the compose files on a real container engine (tests/containers). Provides an engine where none runs and the machine
 # allows it; where none can be had, the tests are skipped with the reason. Arguments go to pytest. With --prepare alone
 # it makes everything ready and runs no test.
 set -euo pipefail
@@ -14,4 +14,4 @@ fi
 ./scripts/setup.sh
 # More at a time than there are processors: most of what they do is waiting. By file, because the tests of one may share
 # an installation.
-exec .venv/bin/python -m pytest --numprocesses 4 --dist loadfile tests/e2e "$@"
+exec .venv/bin/python -m pytest --numprocesses 4 --dist loadfile tests/containers "$@"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Usage: kubernetes-test.sh [--record] [arguments for pytest]
 #
-# Runs the manifests of docs/deployment/kubernetes on a real cluster: tests/e2e/test_kubernetes.py. On the one that
+# Runs the manifests of docs/deployment/kubernetes on a real cluster: tests/containers/test_kubernetes.py. On the one that
 # KUBECONFIG names, whose nodes have MIGRATOR_IMAGE and POSTGRES_IMAGE or can pull them; or, as root on Debian 12, on a
 # node that is built here once (about seven minutes) and runs for as long as the tests do. --record writes what was seen
 # into TESTED.md.
@@ -46,7 +46,7 @@ DOCKERFILE
 MIGRATOR_RECORD=$(mktemp)
 export MIGRATOR_RECORD
 status=0
-python -m pytest -p no:cacheprovider tests/e2e/test_kubernetes.py "$@" || status=$?
+python -m pytest -p no:cacheprovider tests/containers/test_kubernetes.py "$@" || status=$?
 
 server=$(kubectl get nodes -o jsonpath='{.items[0].status.nodeInfo.kubeletVersion}')
 runtime=$(kubectl get nodes -o jsonpath='{.items[0].status.nodeInfo.containerRuntimeVersion}')
@@ -58,14 +58,14 @@ if [[ -n $recording && $status == 0 ]]; then
 # Tested
 
 What \`./scripts/kubernetes-test.sh --record\` saw on a real cluster; the script writes this page. The manifests are
-those of this folder. \`tests/fix_cluster.py\` puts in the image, the server's address and names of a test's own, and
+those of this folder. \`tests/fixtures/fix_cluster.py\` puts in the image, the server's address and names of a test's own, and
 leaves out what the server is too old for.
 
 - On $(date -u +%Y-%m-%d), $place.
 - Kubernetes $server, $runtime, image \`$POSTGRES_IMAGE\`, $(migrator --version).
 - \`podFailurePolicy\` is known from 1.26 on, \`podReplacementPolicy\` from 1.29 on. "policy: …" is what the rules of
   the manifest say about the pod that was seen, its exit code and conditions, by the algorithm in
-  \`tests/fix_kubernetes.py\`; on an older server that is all that can be said, and the test lets one failure be
+  \`tests/fixtures/fix_kubernetes.py\`; on an older server that is all that can be said, and the test lets one failure be
   enough (\`backoffLimit: 0\`).
 
 | what was done | what was seen |

@@ -24,7 +24,7 @@ lock "$@" --output-file requirements/test.txt --extra demo --extra test --build-
 lock "$@" --output-file requirements/build.txt --only-build-deps --build-deps-for wheel pyproject.toml
 # What it tries the finished image with, and the application of the tests on containers.
 lock "$@" --output-file requirements/self-test.txt requirements/self-test.in
-lock "$@" --output-file tests/e2e/api/requirements.txt tests/e2e/api/requirements.in
+lock "$@" --output-file tests/containers/api/requirements.txt tests/containers/api/requirements.in
 lock "$@" --output-file examples/notes/requirements.txt examples/notes/requirements.in
 lock "$@" --output-file requirements/lint.txt requirements/lint.in
 lock "$@" --output-file requirements/optuna.txt requirements/optuna.in

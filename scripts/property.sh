@@ -13,5 +13,5 @@ if [[ ${1:-} =~ ^[0-9]+$ ]]; then
 fi
 for ((left = batches; left > 0; left -= 50)); do
   MIGRATOR_TEST_BATCHES=$((left < 50 ? left : 50)) \
-    "${PYTHON:-.venv/bin/python}" -m pytest -q --hypothesis-show-statistics tests/test_property.py tests/test_property_constraints.py "$@"
+    "${PYTHON:-.venv/bin/python}" -m pytest -q --hypothesis-show-statistics tests/scenarios/test_property.py tests/scenarios/test_property_constraints.py "$@"
 done

@@ -7,4 +7,4 @@ cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 unset PYTHONPATH PYTHONHOME
 
 export MIGRATOR_TEST_SITUATIONS="${1:-3000}" MIGRATOR_TEST_FIRST_SITUATION="${2:-1}"
-exec "${PYTHON:-.venv/bin/python}" -m pytest -q --numprocesses auto tests/situations "${@:3}"
+exec "${PYTHON:-.venv/bin/python}" -m pytest -q --numprocesses auto tests/scenarios/situations "${@:3}"

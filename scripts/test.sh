@@ -14,4 +14,4 @@ unset PYTHONDONTWRITEBYTECODE
 # One more at a time than there are processors, because some wait for a time or for a fault; who has nothing left takes
 # over what another has still to do. -n 0 runs them one after the other.
 processors=$(getconf _NPROCESSORS_ONLN 2>/dev/null || printf 2)
-exec .venv/bin/python -m pytest --numprocesses $((processors + 1)) --dist worksteal --ignore tests/e2e "$@"
+exec .venv/bin/python -m pytest --numprocesses $((processors + 1)) --dist worksteal --ignore tests/containers "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The long version of tests/interrupted: kills, crashes, cuts and damaged files by the
+# The long version of tests/scenarios/interrupted: kills, crashes, cuts and damaged files by the
 # hundred. ./scripts/torture.sh [COUNT]
 # COUNT (default 1000) is the number of kills; a quarter as many runs meet each of the other accidents. It takes hours.
 set -euo pipefail
@@ -11,4 +11,4 @@ count="${1:-1000}"
 fewer="$((count / 4 + 1))"
 export MIGRATOR_TEST_KILLS="$count" MIGRATOR_TEST_STOPS="$fewer" MIGRATOR_TEST_TERMINATIONS="$fewer"
 export MIGRATOR_TEST_CUTS="$fewer" MIGRATOR_TEST_CORRUPTIONS="$((count * 3))"
-exec .venv/bin/python -m pytest tests/interrupted --numprocesses auto -q
+exec .venv/bin/python -m pytest tests/scenarios/interrupted --numprocesses auto -q

@@ -30,7 +30,7 @@ from migrator.fields import flag_of, traits_of, variables_of
 from migrator.flags import Parser, add_settings
 from migrator.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "deployment" / "POSTGRESQL_MIGRATION.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 BLOCK = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -169,9 +169,9 @@ def test_no_module_of_the_architecture_is_gone() -> None:
 
 
 def stages_of_the_job() -> list[str]:
-    """Return the stages in the order in which job.py and move.py run them."""
-    run = read(ROOT / "migrator" / "job.py").partition("async def repair(")[0]
-    return re.findall(r"\b(?:runner|stage)\(\s*\"(\w+)\"", run + read(ROOT / "migrator" / "move.py"))
+    """Return the stages in the order in which ``job/run.py`` and ``job/migrate.py`` run them."""
+    run = read(ROOT / "migrator" / "job" / "run.py")
+    return re.findall(r"\b(?:runner|stage)\(\s*\"(\w+)\"", run + read(ROOT / "migrator" / "job" / "migrate.py"))
 
 
 @pytest.mark.parametrize("page", [ARCHITECTURE, ROOT / "README.md"], ids=["architecture", "readme"])
@@ -199,12 +199,12 @@ def test_the_ledger_is_in_the_architecture() -> None:
 
 
 def test_the_top_level_is_accounted_for() -> None:
-    """README.md gives a reason for everything at the top level, and for nothing that isn't there."""
+    """CONTRIBUTING.md gives a reason for everything at the top level, and for nothing that isn't there."""
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     there = {path.partition("/")[0] for path in listed.split("\0") if path and (ROOT / path).exists()}
-    named = re.findall(r"^\| `([^`/]+)/?`", section(ROOT / "README.md", "What is at the top level"), re.MULTILINE)
+    named = re.findall(r"^\| `([^`/]+)/?`", section(ROOT / "CONTRIBUTING.md", "What is at the top level"), re.MULTILINE)
     assert set(named) == there
 
 

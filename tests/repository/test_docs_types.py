@@ -11,7 +11,7 @@ from fix_values import Carry, Refused
 
 from migrator.rules import ColumnRule, TableRule
 
-PAGE = (Path(__file__).parent.parent / "docs" / "types.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "types.md").read_text(encoding="utf-8")
 CLASSES = ("INTEGER", "REAL", "TEXT", "BLOB")
 # For each storage class values that some type accepts, and values that some type refuses.
 PROBES: dict[str, dict[str, object]] = {

@@ -11,7 +11,7 @@ from fix_postgres import Database
 from migrator.errors import ConfigurationError, MigratorError, MissingPrivilege, TargetRefused
 from migrator.stages.init_sql import InitNames, init_sql
 
-SCRIPT = (Path(__file__).parents[2] / "scripts" / "database" / "init-postgres.sql").read_text(encoding="utf-8")
+SCRIPT = (Path(__file__).parents[3] / "scripts" / "database" / "init-postgres.sql").read_text(encoding="utf-8")
 NAMES = InitNames(schema="dryad", role=None)
 
 

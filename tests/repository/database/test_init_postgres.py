@@ -13,7 +13,7 @@ import pytest
 from fix_postgres import Database
 from sqlalchemy import make_url
 
-SCRIPT_FILE = Path(__file__).parents[2] / "scripts" / "database" / "init-postgres.sql"
+SCRIPT_FILE = Path(__file__).parents[3] / "scripts" / "database" / "init-postgres.sql"
 SCRIPT = SCRIPT_FILE.read_text(encoding="utf-8")
 
 EXTENSIONS = {"uuid-ossp", "pg_trgm", "btree_gin"}

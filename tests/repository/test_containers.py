@@ -16,7 +16,7 @@ from migrator.fields import variables_of
 from migrator.mistyped import refuse_mistyped, unknown_variables
 from migrator.settings import Settings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PROD = ROOT / "docker-compose.prod.yml"
 MIGRATE = ROOT / "docker-compose.migrate.yml"
 DOCKERFILE = (ROOT / "Dockerfile.migrate").read_text(encoding="utf-8")
