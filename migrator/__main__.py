@@ -53,7 +53,3 @@ def _leave(code: int) -> NoReturn:
             os._exit(code)
     gc.unfreeze()  # or DuckDB's module takes what it finds for leaks, and says so on stderr
     sys.exit(code)
-
-
-if __name__ == "__main__":
-    main()

@@ -13,11 +13,11 @@ from migrator.contents import SourceTable
 from migrator.declared import Declared
 from migrator.drawing import Drawing
 from migrator.errors import TargetRefused
-from migrator.lexing import fold
 from migrator.names import TableName
 from migrator.naming import obstacles
 from migrator.parts import Addition, LeftOut, Obstacle
 from migrator.rules import Rules
+from migrator.sql.lexing import fold
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.definitions import Clause, IndexText, clauses, foreign_key_columns, index_text
-from migrator.lexing import Unreadable, fold
+from migrator.sql.definitions import Clause, IndexText, clauses, foreign_key_columns, index_text
+from migrator.sql.lexing import Unreadable, fold
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from contextlib import closing
 from itertools import pairwise
 
 from migrator.contents import SourceColumn
-from migrator.expressions import Call, Literal, Name, Node, read
-from migrator.lexing import Unreadable, tokens
 from migrator.literals import NoEqual, spelled
 from migrator.names import quote_literal
 from migrator.operands import Sort, Untranslatable
 from migrator.rules import ColumnRule
+from migrator.sql.expressions import Call, Literal, Name, Node, read
+from migrator.sql.lexing import Unreadable, tokens
 from migrator.translating import translated
 
 _FUNCTIONS = frozenset(

@@ -8,12 +8,12 @@ from migrator.column_types import Held, Holding, Undecidable, type_of
 from migrator.contents import Affinity, SourceColumn, SourceTable
 from migrator.declared import Check, Declared, ForeignKey, Index, Term
 from migrator.defaults import default_of
-from migrator.lexing import Unreadable, fold, tokens
 from migrator.literals import NoEqual
 from migrator.names import TableName, cut, quote_postgres
 from migrator.operands import Operand, Sort, Untranslatable, column, folded
 from migrator.parts import Addition, LeftOut, Obstacle, Part, pattern
 from migrator.rules import Rules
+from migrator.sql.lexing import Unreadable, fold, tokens
 from migrator.translating import condition, translated
 
 _WHOLE = frozenset({"bigint", "integer", "int", "int4", "int8", "smallint", "int2"})

@@ -9,7 +9,7 @@ from migrator.flaws import SEARCHED_BYTES, has_place, place_of_flaw
 from migrator.plan import ColumnPlan
 from migrator.remedies import remedy
 from migrator.scanning import Lane, ScanSession, StorageClass
-from migrator.utf8 import utf8_bytes
+from migrator.sql.utf8 import utf8_bytes
 
 _SHOWN_BYTES = 40
 _NO_KEY = "'?'"

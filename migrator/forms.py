@@ -16,8 +16,8 @@ from itertools import accumulate
 
 from migrator.names import quote_literal, quote_postgres
 from migrator.scanning import Lane, StorageClass
+from migrator.sql.utf8 import IS_UTF16
 from migrator.target import TargetColumn
-from migrator.utf8 import IS_UTF16
 
 _REMEMBERED = 10_000
 """Readings: many tables have columns of one name and type."""

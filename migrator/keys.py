@@ -17,7 +17,7 @@ from migrator.contents import Affinity
 from migrator.names import TableName
 from migrator.plan import ColumnPlan, TablePlan
 from migrator.scanning import ScanSession
-from migrator.utf8 import utf8_bytes
+from migrator.sql.utf8 import utf8_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from migrator.names import TableName, nearest, partner
 from migrator.rewriting import check_meaning, rewritten
 from migrator.rules import NO_RULE, ColumnRule, Rules
 from migrator.scanning import Lane, StorageClass
+from migrator.sql.utf8 import is_broken_utf16
 from migrator.target import CopyForm, TargetColumn, TargetDatabase, TargetTable
 from migrator.types import Family, Refusal, family_of
-from migrator.utf8 import is_broken_utf16
 
 NO_RULES = Rules()
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from migrator.errors import ConfigurationError
 from migrator.rules import NO_RULE, ColumnRule, Stored
+from migrator.sql.utf8 import IS_UTF16
 from migrator.target import TargetColumn
-from migrator.utf8 import IS_UTF16
 
 MOMENTS = frozenset({"date", "timestamp", "timestamptz"})
 TEXTS = frozenset({"text", "varchar", "bpchar", "citext", "name", "json", "jsonb"})

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from migrator.contents import Affinity
-from migrator.expressions import Among, Binary, Call, Case, Cast, Collated, Like, Literal, Name, Node, Unary, read
-from migrator.lexing import Unreadable, fold
 from migrator.names import quote_literal
 from migrator.operands import Columns, Operand, Sort, Untranslatable, as_text, compared, constant, number
+from migrator.sql.expressions import Among, Binary, Call, Case, Cast, Collated, Like, Literal, Name, Node, Unary, read
+from migrator.sql.lexing import Unreadable, fold
 
 
 def translated(sql: str, columns: Columns, *, may_change: bool = False) -> Operand:

@@ -12,7 +12,7 @@ from fix_sqlite import MakeSqlite
 from migrator import job
 from migrator.progress import Silent
 from migrator.source import Source
-from migrator.utf8 import utf8_bytes
+from migrator.sql.utf8 import utf8_bytes
 
 ENCODINGS = ("UTF-16le", "UTF-16be")
 SOURCE = """

@@ -2,8 +2,8 @@
 
 import pytest
 
-from migrator.definitions import Clause, clauses, foreign_key_columns, index_text
-from migrator.lexing import Unreadable
+from migrator.sql.definitions import Clause, clauses, foreign_key_columns, index_text
+from migrator.sql.lexing import Unreadable
 
 TABLE = """CREATE TABLE IF NOT EXISTS main."a (b" ( -- ) CHECK (1)
     id integer constraint pk primary key on conflict replace autoincrement,

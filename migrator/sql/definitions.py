@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from migrator.lexing import Kind, Token, Unreadable, fold, text_of, tokens
+from migrator.sql.lexing import Kind, Token, Unreadable, fold, text_of, tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from migrator.lexing import Kind, Token, Unreadable, tokens
+from migrator.sql.lexing import Kind, Token, Unreadable, tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,7 @@ def read(sql: str) -> Node:
 
 
 _EQUALITY = {"=": "=", "==": "=", "<>": "<>", "!=": "<>"}
+
 _SQLITE_WORDS = ("SELECT", "EXISTS", "RAISE", "OVER", "FILTER")
 
 

@@ -1,0 +1,1 @@
+"""SQLite's SQL as text: its words, definitions and expressions."""
