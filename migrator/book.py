@@ -14,11 +14,11 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import __version__, ledger, privileges, registry
-from migrator.crew import Crew
+from migrator.concurrency.heartbeat import with_pulse
+from migrator.concurrency.pool import Crew
 from migrator.errors import ExitCode
 from migrator.events import Event
 from migrator.explain import explain
-from migrator.pulse import with_pulse
 from migrator.redaction import redactor
 from migrator.run_ledger import RunLedger
 from migrator.runner import Runner

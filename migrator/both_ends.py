@@ -7,11 +7,11 @@ import structlog
 
 from migrator import ledger, loads, takeover
 from migrator.bounds import Bounds
+from migrator.concurrency.replay_queue import Handover
 from migrator.contents import SourceDatabase
 from migrator.errors import ConfigurationError, SourceError
 from migrator.events import Event
 from migrator.examples import Showing
-from migrator.handover import Handover
 from migrator.loads import CopiedTable
 from migrator.migration import Migration
 from migrator.money import refuse_other_money

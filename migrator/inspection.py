@@ -10,11 +10,11 @@ from functools import partial
 
 from migrator import digest
 from migrator.alone import survey_alone
-from migrator.blocking import Blocking, ask, blocking_crew
 from migrator.bounds import Bounds
 from migrator.comparison import Comparison
+from migrator.concurrency.blocking import Blocking, ask, blocking_crew
+from migrator.concurrency.pool import Crew, all_of
 from migrator.contents import SourceTable
-from migrator.crew import Crew, all_of
 from migrator.cutting import cut, piece_bytes
 from migrator.digest import Digest
 from migrator.examples import Showing

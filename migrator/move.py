@@ -26,11 +26,11 @@ from migrator.both_ends import (
     tell_skipped,
 )
 from migrator.claims import claim
+from migrator.concurrency.replay_queue import Handover
 from migrator.contents import SourceDatabase
 from migrator.decisions import terms_of
 from migrator.errors import Mismatch
 from migrator.explain import explain
-from migrator.handover import Handover
 from migrator.identity import SourceIdentity
 from migrator.integrity import check_intact
 from migrator.lock_room import lock_room

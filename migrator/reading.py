@@ -9,7 +9,7 @@ import pyarrow as pa
 from adbc_driver_manager import AdbcStatusCode
 
 from migrator.address import TargetAddress
-from migrator.blocking import Blocking
+from migrator.concurrency.blocking import Blocking
 from migrator.errors import ConfigurationError
 from migrator.session_settings import GIVEN, READING, as_json, settle
 from migrator.watchdog import Watchdog

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.aggregates import count_matching
-from migrator.blocking import Blocking
+from migrator.concurrency.blocking import Blocking
 from migrator.constraints import Constraint, Judged, Kind, judged_of
 from migrator.examples import Showing, Teller, is_row, key_lane
 from migrator.findings import Finding

@@ -16,8 +16,8 @@ from sqlalchemy.pool import NullPool
 
 from migrator.address import GOODBYE_SECONDS, TargetAddress
 from migrator.answers import Answers, end_sessions
+from migrator.concurrency.heartbeat import with_pulse
 from migrator.login import login, release
-from migrator.pulse import with_pulse
 
 T = TypeVar("T")
 _LONGEST_BEAT_SECONDS = 5

@@ -11,10 +11,10 @@ from functools import partial
 
 import duckdb
 
-from migrator.blocking import Blocking, ask, blocking_crew
 from migrator.carried import Carried
+from migrator.concurrency.blocking import Blocking, ask, blocking_crew
+from migrator.concurrency.pool import Crew, all_of
 from migrator.contents import SourceDatabase, SourceTable
-from migrator.crew import Crew, all_of
 from migrator.decisions import terms_of
 from migrator.errors import SourceUnreadable
 from migrator.recipe import Recipe, reader, size_of

@@ -20,8 +20,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.batches import scan
-from migrator.blocking import Blocking
-from migrator.bridge import bridge
+from migrator.concurrency.blocking import Blocking
+from migrator.concurrency.prefetch import bridge
 from migrator.constraints import Constraint, Kind
 from migrator.copy_in import copy_in
 from migrator.encode import encoder_for

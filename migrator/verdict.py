@@ -17,10 +17,10 @@ import structlog
 
 from migrator import differences, digest
 from migrator.address import TargetAddress
-from migrator.blocking import Blocking, ask
 from migrator.carried import Recorded
 from migrator.comparison import EVERYWHERE, Comparison, Stretch, quickly, stretches
-from migrator.crew import Crew, all_of
+from migrator.concurrency.blocking import Blocking, ask
+from migrator.concurrency.pool import Crew, all_of
 from migrator.differences import Difference, Found
 from migrator.digest import Digest
 from migrator.errors import SourceUnreadable

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.crew import Crew
-from migrator.handover import Handover
+from migrator.concurrency.pool import Crew
+from migrator.concurrency.replay_queue import Handover
 from migrator.lots import TOGETHER
 from migrator.names import TableName
 from migrator.target import Target

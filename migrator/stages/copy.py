@@ -20,17 +20,17 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import carried, culprit, loads
-from migrator.blocking import Blocking
 from migrator.bounds import Bounds
-from migrator.bridge import bridge
 from migrator.carried import Carried
+from migrator.concurrency.blocking import Blocking
+from migrator.concurrency.pool import Crew, all_of
+from migrator.concurrency.prefetch import bridge
+from migrator.concurrency.replay_queue import Handover
 from migrator.copy_data import copy_data, copy_data_of_small
 from migrator.copy_in import copy_in
-from migrator.crew import Crew, all_of
 from migrator.errors import SourceChanged
 from migrator.events import Event
 from migrator.examples import Showing
-from migrator.handover import Handover
 from migrator.loads import Begun, Brought, Seed
 from migrator.lock_room import lock_room
 from migrator.lots import is_small, lots

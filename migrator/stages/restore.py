@@ -13,9 +13,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import ledger
-from migrator.crew import Crew
+from migrator.concurrency.pool import Crew
+from migrator.concurrency.replay_queue import Handover
 from migrator.errors import TargetRefused
-from migrator.handover import Handover
 from migrator.ledger import FOREIGN_KEY, Parked
 from migrator.names import TableName, quote_postgres
 from migrator.orphans import orphans_of

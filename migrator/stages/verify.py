@@ -17,14 +17,14 @@ from types import MappingProxyType
 import structlog
 
 from migrator import carried, catalog, ledger, loads, neighbours
-from migrator.blocking import Blocking, blocking_crew
 from migrator.bounds import Bounds
 from migrator.comparison import Comparison, Shape
+from migrator.concurrency.blocking import Blocking, blocking_crew
+from migrator.concurrency.replay_queue import Handover
 from migrator.differences import Difference
 from migrator.errors import Mismatch
 from migrator.events import Event
 from migrator.examples import Showing
-from migrator.handover import Handover
 from migrator.inspection import measured
 from migrator.lock_room import lock_room
 from migrator.lots import is_small, lots

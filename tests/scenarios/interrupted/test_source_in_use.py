@@ -16,8 +16,8 @@ from fix_sqlite import MakeSqlite
 from fix_warm import Zygote
 
 from migrator import book, job, move
+from migrator.concurrency.replay_queue import Handover
 from migrator.errors import SourceChanged
-from migrator.handover import Handover
 from migrator.names import TableName
 from migrator.progress import Silent
 from migrator.target import Target

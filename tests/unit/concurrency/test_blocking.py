@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from migrator.blocking import Blocking, ask, blocking_crew
+from migrator.concurrency.blocking import Blocking, ask, blocking_crew
 
 
 class Door:

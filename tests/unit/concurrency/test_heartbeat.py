@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from migrator.pulse import with_pulse
+from migrator.concurrency.heartbeat import with_pulse
 
 
 async def test_a_beat_ends_the_work() -> None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from migrator.crew import Crew, share_out
+from migrator.concurrency.pool import Crew, share_out
 
 
 class Doors:

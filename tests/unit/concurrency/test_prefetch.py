@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
-from migrator.bridge import bridge
+from migrator.concurrency.prefetch import bridge
 
 
 class Items:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from migrator.handover import Handover
+from migrator.concurrency.replay_queue import Handover
 
 
 async def test_what_comes_is_taken_up_as_it_comes() -> None:

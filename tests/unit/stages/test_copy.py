@@ -11,8 +11,8 @@ from fix_postgres import Database, Server, database_on, quick_server
 from fix_sqlite import MakeSqlite
 
 from migrator import job, move
+from migrator.concurrency.replay_queue import Handover
 from migrator.errors import RowsInTheWay, SourceChanged, TargetRefused
-from migrator.handover import Handover
 from migrator.lots import SMALL_BYTES
 from migrator.progress import Silent
 

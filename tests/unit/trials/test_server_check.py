@@ -14,7 +14,7 @@ from fix_values import MakeMove
 from structlog.testing import capture_logs
 
 from migrator import examine, job, server_check
-from migrator.blocking import Blocking
+from migrator.concurrency.blocking import Blocking
 from migrator.errors import NotTried, TargetRefused, ValuesRefused
 from migrator.findings import Finding
 from migrator.progress import Silent

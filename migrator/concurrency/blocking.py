@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from typing import Concatenate, Generic, ParamSpec, TypeVar
 
-from migrator.crew import Crew
+from migrator.concurrency.pool import Crew
 
 C = TypeVar("C")
+
 P = ParamSpec("P")
+
 R = TypeVar("R")
 
 

@@ -12,7 +12,9 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 C = TypeVar("C")
+
 T = TypeVar("T")
+
 R = TypeVar("R")
 
 

@@ -1,0 +1,1 @@
+"""Workers, queues and threads. Knows no words of databases."""
