@@ -21,7 +21,7 @@ from pydantic import SecretStr
 
 from migrator.errors import ConfigurationError
 from migrator.options import of_options
-from migrator.redaction import spellings
+from migrator.runtime.redaction import spellings
 
 if TYPE_CHECKING:
     from sqlalchemy import URL

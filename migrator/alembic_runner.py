@@ -24,7 +24,7 @@ from sqlalchemy import Connection, text
 
 from migrator.application_code import IDENTITY, Told, Witness, of_application
 from migrator.errors import ConfigurationError
-from migrator.logs import undisturbed
+from migrator.runtime.logs import undisturbed
 from migrator.target import Target
 
 Command = Callable[[Config], None]

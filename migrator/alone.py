@@ -17,7 +17,7 @@ from migrator.batches import scan
 from migrator.contents import SourceColumn, SourceTable
 from migrator.errors import SourceUnreadable
 from migrator.events import Event
-from migrator.findings import Finding
+from migrator.findings.finding import Finding
 from migrator.names import TableName
 from migrator.scanning import Lane, ScanSession, StorageClass
 from migrator.size import Profile

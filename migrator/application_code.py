@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import ConfigurationError, MigratorError
 from migrator.events import Event
-from migrator.explain import explain
+from migrator.runtime.error_mapping import explain
 
 log = structlog.get_logger()
 

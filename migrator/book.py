@@ -18,10 +18,10 @@ from migrator.concurrency.heartbeat import with_pulse
 from migrator.concurrency.pool import Crew
 from migrator.errors import ExitCode
 from migrator.events import Event
-from migrator.explain import explain
-from migrator.redaction import redactor
 from migrator.run_ledger import RunLedger
-from migrator.runner import Runner
+from migrator.runtime.error_mapping import explain
+from migrator.runtime.redaction import redactor
+from migrator.runtime.stage_runner import Runner
 from migrator.sessions import in_transaction, is_open
 from migrator.settings import Settings
 from migrator.source import Watch

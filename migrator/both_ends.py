@@ -6,22 +6,21 @@ from collections.abc import Mapping
 import structlog
 
 from migrator import ledger, loads, takeover
-from migrator.bounds import Bounds
 from migrator.concurrency.replay_queue import Handover
 from migrator.contents import SourceDatabase
 from migrator.errors import ConfigurationError, SourceError
 from migrator.events import Event
-from migrator.examples import Showing
 from migrator.loads import CopiedTable
 from migrator.migration import Migration
 from migrator.money import refuse_other_money
 from migrator.names import TableName
 from migrator.plan import Plan, make_plan
-from migrator.progress import Progress
 from migrator.report import Report, TableLine
 from migrator.rules import Rules
 from migrator.run_ledger import RunLedger
-from migrator.runner import Runner
+from migrator.runtime.limits import Bounds, Showing
+from migrator.runtime.progress import Progress
+from migrator.runtime.stage_runner import Runner
 from migrator.seeds import untouched
 from migrator.settings import Settings
 from migrator.source import Source

@@ -23,14 +23,15 @@ from uuid import uuid4
 
 import structlog
 
-from migrator import __version__, logs
+from migrator import __version__
 from migrator.errors import ExitCode, MigratorError, Mismatch, Stopped
 from migrator.events import Event
 from migrator.flags import Group, Parser, add_settings
 from migrator.mistyped import unknown_variables
 from migrator.outcome import OutcomeFiles
-from migrator.progress import Progress, Silent
-from migrator.redaction import redactor
+from migrator.runtime import logs
+from migrator.runtime.progress import Progress, Silent
+from migrator.runtime.redaction import redactor
 from migrator.settings import Settings
 
 if TYPE_CHECKING:
@@ -222,13 +223,13 @@ def _fail(error: Exception, files: OutcomeFiles, *, traceback: bool) -> int:
 
 
 def _first(error: Exception) -> BaseException:
-    from migrator.retry import first_of  # noqa: PLC0415 - it knows the errors of every driver
+    from migrator.runtime.retry import first_of  # noqa: PLC0415 - it knows the errors of every driver
 
     return first_of(error)
 
 
 def _explained(error: Exception) -> MigratorError | None:
-    from migrator.explain import explain  # noqa: PLC0415 - it knows the errors of every driver
+    from migrator.runtime.error_mapping import explain  # noqa: PLC0415 - it knows the errors of every driver
 
     return explain(error)
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from migrator.aggregates import count_matching
-from migrator.examples import Teller, is_row, key_lane
-from migrator.findings import Change, Finding
+from migrator.findings.examples import Teller, is_row, key_lane
+from migrator.findings.finding import Change, Finding
 from migrator.judge import Judge
 from migrator.plan import ColumnPlan, TablePlan
 from migrator.size import Profile

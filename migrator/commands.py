@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from migrator import job
-from migrator.progress import Progress
 from migrator.report import CheckReport, Report, Status
+from migrator.runtime.progress import Progress
 from migrator.settings import Settings
 
 

@@ -20,10 +20,10 @@ from migrator.events import Event
 from migrator.identity import SourceIdentity, identity_of
 from migrator.names import TableName
 from migrator.report import Report
-from migrator.retry import is_transient
 from migrator.rules import Rules
 from migrator.run_ledger import RunLedger
-from migrator.runner import Runner
+from migrator.runtime.retry import is_transient
+from migrator.runtime.stage_runner import Runner
 from migrator.settings import Settings
 from migrator.source_file import Fingerprint, stamp
 from migrator.stages.reset import touched_since

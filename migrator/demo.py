@@ -16,8 +16,8 @@ from pydantic import SecretStr
 from migrator import job
 from migrator.dryad import ALEMBIC_INI, sample
 from migrator.embedded import EmbeddedServer
-from migrator.progress import Progress
 from migrator.report import Report
+from migrator.runtime.progress import Progress
 from migrator.settings import Settings
 
 DATABASE = ROLE = SCHEMA = "dryad"

@@ -28,15 +28,15 @@ from migrator.errors import (
     TargetRefused,
     ValuesRefused,
 )
-from migrator.findings import Finding
+from migrator.findings.finding import Finding
 from migrator.identity import SourceIdentity, identity_of
 from migrator.inspection import look_at_source, look_over
 from migrator.integrity import check_intact
 from migrator.migration import Migration
 from migrator.plan import Plan, make_plan
-from migrator.progress import Progress
 from migrator.report import CheckReport, Report
 from migrator.rules import Rules
+from migrator.runtime.progress import Progress
 from migrator.settings import Settings
 from migrator.source import Source
 from migrator.source_changes import Reading

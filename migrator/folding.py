@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from migrator.examples import key_lane
+from migrator.findings.examples import key_lane
 from migrator.judge import Judge
 from migrator.keys import equal_form
 from migrator.plan import ColumnPlan, TablePlan

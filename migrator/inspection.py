@@ -10,14 +10,12 @@ from functools import partial
 
 from migrator import digest
 from migrator.alone import survey_alone
-from migrator.bounds import Bounds
 from migrator.comparison import Comparison
 from migrator.concurrency.blocking import Blocking, ask, blocking_crew
 from migrator.concurrency.pool import Crew, all_of
 from migrator.contents import SourceTable
 from migrator.cutting import cut, piece_bytes
 from migrator.digest import Digest
-from migrator.examples import Showing
 from migrator.integrity import check_intact
 from migrator.judge import Judge
 from migrator.keys import Keys, keys_of
@@ -25,8 +23,9 @@ from migrator.lots import TOGETHER, lots
 from migrator.names import TableName
 from migrator.pieces import WHOLE, Piece
 from migrator.plan import Plan, TablePlan
-from migrator.progress import Progress
 from migrator.rehearsal import Part, Rehearsed, prepare, rehearse, rehearse_alike
+from migrator.runtime.limits import Bounds, Showing
+from migrator.runtime.progress import Progress
 from migrator.scanning import ScanSession
 from migrator.server_check import bench_of, refused_by_server
 from migrator.size import Profile

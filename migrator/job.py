@@ -13,11 +13,11 @@ from migrator import book, history, ledger, loads, registry
 from migrator.completed import rows_are_gone, settle
 from migrator.identity import identity_of
 from migrator.migration import Wanted
-from migrator.progress import Progress
 from migrator.readiness import until_ready
 from migrator.report import Report, Status
 from migrator.run_ledger import RunLedger
-from migrator.runner import Runner
+from migrator.runtime.progress import Progress
+from migrator.runtime.stage_runner import Runner
 from migrator.settings import Settings
 from migrator.steps import (
     held_target,

@@ -20,9 +20,9 @@ from migrator.migration import Migration
 from migrator.names import TableName, partner, quote_sqlite
 from migrator.parts import Addition, LeftOut, Part, pattern
 from migrator.plan import computed_alike, without_rows_of_their_own
-from migrator.retry import is_transient, plainly
 from migrator.rules import Rules
 from migrator.run_ledger import RunLedger
+from migrator.runtime.retry import is_transient, plainly
 from migrator.scanning import StorageClass
 from migrator.settings import Settings
 from migrator.source import Source

@@ -30,18 +30,18 @@ from migrator.concurrency.replay_queue import Handover
 from migrator.contents import SourceDatabase
 from migrator.decisions import terms_of
 from migrator.errors import Mismatch
-from migrator.explain import explain
 from migrator.identity import SourceIdentity
 from migrator.integrity import check_intact
 from migrator.lock_room import lock_room
 from migrator.lost import refuse_emptied
 from migrator.names import TableName
 from migrator.plan import Plan
-from migrator.progress import Progress, Silent
 from migrator.report import Report
 from migrator.resumption import go_on_with
 from migrator.rules import Rules
 from migrator.run_ledger import RunLedger
+from migrator.runtime.error_mapping import explain
+from migrator.runtime.progress import Progress, Silent
 from migrator.settings import Settings
 from migrator.source import Source
 from migrator.source_changes import Reading

@@ -15,9 +15,9 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, retry_if
 from migrator import ledger, registry
 from migrator.errors import GaveUp, MigratorError, MissingPrivilege
 from migrator.events import Event
-from migrator.explain import explain
 from migrator.migration import Wanted
-from migrator.retry import is_transient, plainly
+from migrator.runtime.error_mapping import explain
+from migrator.runtime.retry import is_transient, plainly
 from migrator.target import Target
 
 PAUSE_SECONDS: Final = 2.0

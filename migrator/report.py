@@ -15,10 +15,10 @@ from rich.text import Text
 
 from migrator.contents import Skipped
 from migrator.errors import MigratorError, Mismatch
-from migrator.findings import Finding
+from migrator.findings.finding import Finding
 from migrator.ledger import RunLine, StageLine
 from migrator.loads import CopiedTable
-from migrator.runner import StageTiming
+from migrator.runtime.stage_runner import StageTiming
 
 if TYPE_CHECKING:
     from migrator.survey import Survey

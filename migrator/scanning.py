@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from migrator.contents import SourceTable
 from migrator.errors import SourceUnreadable
-from migrator.retry import is_transient
+from migrator.runtime.retry import is_transient
 from migrator.source_file import unreadable
 
 

@@ -15,11 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator.aggregates import count_matching
 from migrator.concurrency.blocking import Blocking
 from migrator.constraints import Constraint, Judged, Kind, judged_of
-from migrator.examples import Showing, Teller, is_row, key_lane
-from migrator.findings import Finding
+from migrator.findings.examples import Teller, is_row, key_lane
+from migrator.findings.finding import Finding
 from migrator.names import TableName
 from migrator.plan import ColumnPlan, Plan, TablePlan
 from migrator.rules import ColumnRule
+from migrator.runtime.limits import Showing
 from migrator.scanning import ScanSession
 from migrator.simple_checks import broken_when
 from migrator.size import Profile

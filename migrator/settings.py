@@ -22,7 +22,7 @@ from migrator.fields import flag_of, variables_of
 from migrator.listed import Listed
 from migrator.migration import Wanted
 from migrator.mistyped import refuse_mistyped, refuse_mistyped_files
-from migrator.redaction import password_of, redactor, spellings
+from migrator.runtime.redaction import password_of, redactor, spellings
 from migrator.secret_files import FileVariables, SecretsFolder, folder_of
 from migrator.source_url import path_of
 from migrator.target_url import from_parts, from_url

@@ -25,7 +25,7 @@ from migrator import contents, readability
 from migrator.contents import SourceDatabase
 from migrator.errors import SourceChanged
 from migrator.names import quote_literal
-from migrator.retry import is_transient
+from migrator.runtime.retry import is_transient
 from migrator.source_file import TOUCHED, Fingerprint, Stamp, stamp, unreadable, uri_of
 
 if TYPE_CHECKING:

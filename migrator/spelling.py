@@ -18,7 +18,7 @@ from migrator.address import TargetAddress
 from migrator.meaning.shape import Shape, TypeRow, columns_statement, shapes, types_statement
 from migrator.names import TableName
 from migrator.reading import ReadingSession
-from migrator.retry import is_transient
+from migrator.runtime.retry import is_transient
 
 
 @dataclass(frozen=True, slots=True)

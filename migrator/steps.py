@@ -18,10 +18,10 @@ from migrator.advisory import Key, holding
 from migrator.errors import ConfigurationError, MigratorError
 from migrator.events import Event
 from migrator.migration import SETUP_LOCK_KEY, Migration, Wanted, schema_lock_key
-from migrator.retry import patience
 from migrator.rules import Rules
 from migrator.run_ledger import RunLedger
-from migrator.runner import Runner
+from migrator.runtime.retry import patience
+from migrator.runtime.stage_runner import Runner
 from migrator.settings import Settings
 from migrator.snapshot import snapshot_of
 from migrator.source import Source

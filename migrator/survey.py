@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from migrator.aggregates import added_up, answers_of_each, count_matching
 from migrator.closer_look import NOTHING, change, look_closer
 from migrator.errors import ConfigurationError, SourceUnreadable
-from migrator.examples import Showing, Teller, is_row
-from migrator.findings import Change, Finding
+from migrator.findings.examples import Teller, is_row
+from migrator.findings.finding import Change, Finding
 from migrator.folding import alike
 from migrator.judge import Judge
 from migrator.keys import Keys, breaches, unique_columns
@@ -24,6 +24,7 @@ from migrator.plan import ColumnPlan, TablePlan
 from migrator.rehearsal import Rehearsed
 from migrator.remarks import remarks
 from migrator.rewriting import MOMENTS
+from migrator.runtime.limits import Showing
 from migrator.scanning import ScanSession, StorageClass
 from migrator.size import Profile
 from migrator.untried import Untried

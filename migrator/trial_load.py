@@ -26,7 +26,7 @@ from migrator.constraints import Constraint, Kind
 from migrator.copy_in import copy_in
 from migrator.encode import encoder_for
 from migrator.names import TableName, quote_postgres
-from migrator.retry import is_transient, plainly
+from migrator.runtime.retry import is_transient, plainly
 from migrator.scanning import ScanSession
 from migrator.target import Target
 from migrator.trial_table import ROW, Trial, TrialTable, places

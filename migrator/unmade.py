@@ -19,7 +19,7 @@ from migrator.lock_room import lock_room
 from migrator.meaning.shape import columns_statement, types_statement
 from migrator.names import TableName
 from migrator.parts import Addition, LeftOut, Obstacle, pattern
-from migrator.retry import is_transient, plainly
+from migrator.runtime.retry import is_transient, plainly
 from migrator.spelling import TypeOfColumn, columns_of
 from migrator.target import Target, TargetTable
 from migrator.types import family_of

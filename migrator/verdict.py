@@ -25,12 +25,12 @@ from migrator.differences import Difference, Found
 from migrator.digest import Digest
 from migrator.errors import SourceUnreadable
 from migrator.events import Event
-from migrator.examples import Showing
 from migrator.names import TableName
 from migrator.pieces import WHOLE, Piece
 from migrator.reading import ReadingSession
 from migrator.recipe import Recipe, Size, recorded
 from migrator.rehearsal import Rehearsed
+from migrator.runtime.limits import Showing
 from migrator.scanning import ScanSession
 from migrator.source import Source
 

@@ -20,7 +20,6 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import carried, culprit, loads
-from migrator.bounds import Bounds
 from migrator.carried import Carried
 from migrator.concurrency.blocking import Blocking
 from migrator.concurrency.pool import Crew, all_of
@@ -30,16 +29,16 @@ from migrator.copy_data import copy_data, copy_data_of_small
 from migrator.copy_in import copy_in
 from migrator.errors import SourceChanged
 from migrator.events import Event
-from migrator.examples import Showing
 from migrator.loads import Begun, Brought, Seed
 from migrator.lock_room import lock_room
 from migrator.lots import is_small, lots
 from migrator.names import TableName
 from migrator.pieces import WHOLE, Piece
 from migrator.plan import Plan, TablePlan
-from migrator.progress import Progress
 from migrator.recipe import recorded
 from migrator.run_ledger import RunLedger
+from migrator.runtime.limits import Bounds, Showing
+from migrator.runtime.progress import Progress
 from migrator.scanning import ScanSession
 from migrator.seeds import untouched
 from migrator.sessions import in_transaction, is_open

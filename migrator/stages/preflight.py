@@ -10,17 +10,16 @@ from dataclasses import asdict, dataclass, replace
 import structlog
 
 from migrator import foreign_keys
-from migrator.bounds import Bounds
 from migrator.errors import MissingPrivilege, ValuesRefused
 from migrator.events import Event
-from migrator.examples import Showing
-from migrator.findings import Finding, summary
+from migrator.findings.finding import Finding, summary
 from migrator.inspection import look_over
 from migrator.lock_room import lock_room
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
-from migrator.progress import Progress
 from migrator.row_security import refuse_forced
+from migrator.runtime.limits import Bounds, Showing
+from migrator.runtime.progress import Progress
 from migrator.size import Profile
 from migrator.source import Source
 from migrator.strangers import Occupied, can_compare, look_at, refusal

@@ -19,8 +19,8 @@ from migrator.errors import TargetRefused
 from migrator.ledger import FOREIGN_KEY, Parked
 from migrator.names import TableName, quote_postgres
 from migrator.orphans import orphans_of
-from migrator.retry import is_transient, sqlstate_of
 from migrator.run_ledger import RunLedger
+from migrator.runtime.retry import is_transient, sqlstate_of
 from migrator.sessions import in_transaction, is_open
 from migrator.target import Target
 

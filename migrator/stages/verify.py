@@ -17,24 +17,23 @@ from types import MappingProxyType
 import structlog
 
 from migrator import carried, catalog, ledger, loads, neighbours
-from migrator.bounds import Bounds
 from migrator.comparison import Comparison, Shape
 from migrator.concurrency.blocking import Blocking, blocking_crew
 from migrator.concurrency.replay_queue import Handover
 from migrator.differences import Difference
 from migrator.errors import Mismatch
 from migrator.events import Event
-from migrator.examples import Showing
 from migrator.inspection import measured
 from migrator.lock_room import lock_room
 from migrator.lots import is_small, lots
 from migrator.marks import Marks, high_water_marks
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
-from migrator.private_file import whole_file
-from migrator.progress import Progress
 from migrator.reading import reader
 from migrator.run_ledger import RunLedger
+from migrator.runtime.limits import Bounds, Showing
+from migrator.runtime.private_file import whole_file
+from migrator.runtime.progress import Progress
 from migrator.source import Source
 from migrator.survey import Survey
 from migrator.target import Target

@@ -17,8 +17,8 @@ from tenacity import AsyncRetrying
 from migrator.address import TargetAddress
 from migrator.errors import GaveUp, MigratorError, TargetRefused
 from migrator.events import Event
-from migrator.explain import explain
-from migrator.retry import is_transient
+from migrator.runtime.error_mapping import explain
+from migrator.runtime.retry import is_transient
 
 OLDEST_SERVER: Final = 13  # what came before is out of support, and not tested
 log = structlog.get_logger()

@@ -9,7 +9,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator import examine, job
 from migrator.errors import MigratorError, NoPartner, TargetRefused, ValuesRefused
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 from migrator.settings import Settings
 
 

@@ -11,7 +11,7 @@ from fix_postgres import Database
 
 from migrator import examine, job
 from migrator.errors import Mismatch, TargetRefused
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 from migrator.source import Source
 
 pytestmark = pytest.mark.one_server

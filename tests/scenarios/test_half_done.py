@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from migrator import job, move
 from migrator.errors import GaveUp, MigratorError, RowsInTheWay, SourceChanged, TargetRefused
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 
 pytestmark = pytest.mark.one_server
 

@@ -28,7 +28,7 @@ from fix_postgres import Database
 from migrator import examine, job
 from migrator.errors import Mismatch
 from migrator.plan import ColumnPlan
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 from migrator.settings import Settings
 
 ROWS = 60

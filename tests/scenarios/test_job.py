@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from migrator import examine, job
 from migrator.errors import MigratorError, Mismatch, RowsInTheWay, SourceChanged, TargetRefused
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 
 DRYAD = ("users", "conversations", "messages", "documents", "document_chunks")
 

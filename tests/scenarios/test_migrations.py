@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from migrator import job
 from migrator.errors import ConfigurationError, GaveUp, RowsInTheWay, SourceChanged, TargetRefused, ValuesRefused
 from migrator.examine import check, verify
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 from migrator.settings import Settings
 
 pytestmark = pytest.mark.one_server

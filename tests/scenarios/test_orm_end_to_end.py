@@ -38,7 +38,7 @@ from migrator.dryad.models import (
     VesselKind,
 )
 from migrator.engine import Settings, create_engine
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 
 # SQLAlchemy warns of every Numeric that it stores as a double. Dryad lives with that, as do most applications.
 pytestmark = [

@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from migrator import examine, job
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 
 BATCHES = int(os.environ.get("MIGRATOR_TEST_BATCHES", "5"))
 TABLES, COLUMNS, ROWS = 6, 8, 30

@@ -27,8 +27,8 @@ from structlog.testing import capture_logs
 
 from migrator import examine, job
 from migrator.errors import MigratorError, TargetRefused, ValuesRefused
-from migrator.progress import Silent
 from migrator.report import CheckReport, Report
+from migrator.runtime.progress import Silent
 
 BATCHES = int(os.environ.get("MIGRATOR_TEST_BATCHES", "3"))
 TABLES = 6

@@ -10,7 +10,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator import examine, job
 from migrator.errors import MissingPrivilege, RowsInTheWay, ValuesRefused
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

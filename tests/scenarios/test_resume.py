@@ -10,7 +10,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator import examine, job, move
 from migrator.errors import GaveUp, RowsInTheWay, SourceChanged, TargetRefused
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 
 pytestmark = pytest.mark.one_server
 

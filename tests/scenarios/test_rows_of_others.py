@@ -7,7 +7,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator import job
 from migrator.errors import RowsInTheWay, ValuesRefused
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 
 ROWS = [(n, f"row {n}") for n in range(3000)]
 HEIR = """

@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 
 from migrator import completed, job
 from migrator.errors import SourceChanged, TargetRefused
-from migrator.progress import Silent
 from migrator.report import Report
+from migrator.runtime.progress import Silent
 
 pytestmark = pytest.mark.one_server
 

@@ -11,7 +11,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator import job
 from migrator.contents import SourceTable
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 from migrator.source import Source
 
 TABLES = {

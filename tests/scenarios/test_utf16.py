@@ -10,7 +10,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
 from migrator import job
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 from migrator.source import Source
 from migrator.sql.utf8 import utf8_bytes
 

@@ -11,7 +11,7 @@ from fix_values import MakeMove, refusals
 
 from migrator import examine
 from migrator.errors import Mismatch
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 from migrator.scanning import Lane, StorageClass
 from migrator.settings import Settings
 from migrator.source import Source

@@ -15,7 +15,7 @@ from fix_values import MakeMove, Move
 
 from migrator import examine
 from migrator.errors import Mismatch
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 
 pytestmark = pytest.mark.one_server
 

@@ -7,8 +7,8 @@ from fix_sqlite import MakeSqlite
 
 from migrator import examine, job
 from migrator.errors import MissingPrivilege
-from migrator.progress import Silent
 from migrator.reading import ReadingSession
+from migrator.runtime.progress import Silent
 from migrator.target_url import from_url
 
 DOC = "CREATE TABLE doc (id int PRIMARY KEY, v text); ALTER TABLE doc ENABLE ROW LEVEL SECURITY;"

@@ -7,7 +7,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator import job
 from migrator.lots import SMALL_BYTES
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 
 TREE = """
 CREATE TABLE log (said text);

@@ -24,7 +24,7 @@ from migrator.errors import (
     RowsInTheWay,
     ValuesRefused,
 )
-from migrator.progress import Progress
+from migrator.runtime.progress import Progress
 from migrator.settings import Settings
 
 Capture = pytest.CaptureFixture[str]

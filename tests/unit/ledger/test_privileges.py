@@ -7,7 +7,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator import job
 from migrator.errors import MissingPrivilege
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 
 
 @pytest.mark.one_server

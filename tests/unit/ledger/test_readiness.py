@@ -12,8 +12,8 @@ from migrator import job, ledger
 from migrator.dryad import ALEMBIC_INI
 from migrator.errors import GaveUp, MissingPrivilege, ValuesRefused
 from migrator.migration import Wanted
-from migrator.progress import Silent
 from migrator.readiness import readiness, until_ready
+from migrator.runtime.progress import Silent
 from migrator.target import Target
 
 pytestmark = pytest.mark.one_server

@@ -15,11 +15,11 @@ from fix_sqlite import MakeSqlite
 from test_docs_types import PROBES
 
 from migrator import digest
-from migrator.examples import Showing
 from migrator.judge import Judge
 from migrator.keys import Keys
 from migrator.plan import Plan, TablePlan, make_plan
 from migrator.rehearsal import rehearse
+from migrator.runtime.limits import Showing
 from migrator.scanning import ScanSession
 from migrator.source import Source
 from migrator.survey import Survey, measure, survey

@@ -10,7 +10,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator import job
 from migrator.errors import RowsInTheWay
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 from migrator.strangers import MOST_COMPARED
 
 pytestmark = pytest.mark.one_server

@@ -8,7 +8,7 @@ from fix_job import Cli
 from fix_sqlite import MakeSqlite
 
 from migrator.alone import survey_alone
-from migrator.findings import Finding
+from migrator.findings.finding import Finding
 from migrator.source import Source
 
 

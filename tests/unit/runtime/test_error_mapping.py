@@ -19,7 +19,7 @@ from migrator.errors import (
     SourceUnreadable,
     TargetRefused,
 )
-from migrator.explain import explain
+from migrator.runtime.error_mapping import explain
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from fix_job import Cli
 
 from migrator.errors import ConfigurationError
-from migrator.private_file import check_writable, whole_file, write_in_place
+from migrator.runtime.private_file import check_writable, whole_file, write_in_place
 
 
 def mode(path: Path) -> int:

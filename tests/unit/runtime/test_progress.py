@@ -7,10 +7,10 @@ from threading import Thread
 import pytest
 from rich.console import Console
 
-from migrator import logs
 from migrator.bars import OnTerminal
 from migrator.events import Event
-from migrator.progress import Progress, Silent
+from migrator.runtime import logs
+from migrator.runtime.progress import Progress, Silent
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.redaction import MASK, password_of, redactor, spellings
+from migrator.runtime.redaction import MASK, password_of, redactor, spellings
 
 HOSTILE = """p%40@:/#[ ]"'\\é"""
 

@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, RetryCallState
 
 from migrator.address import TargetAddress
 from migrator.errors import ConfigurationError, GaveUp
-from migrator.retry import SHORTEST_PAUSE_SECONDS, is_transient, patience, plainly, sqlstate_of
+from migrator.runtime.retry import SHORTEST_PAUSE_SECONDS, is_transient, patience, plainly, sqlstate_of
 from migrator.target_url import from_url
 
 

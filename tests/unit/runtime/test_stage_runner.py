@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 from tenacity import AsyncRetrying
 
 from migrator.errors import GaveUp, RowsInTheWay, TargetRefused
-from migrator.retry import patience
-from migrator.runner import Runner, StageTiming
+from migrator.runtime.retry import patience
+from migrator.runtime.stage_runner import Runner, StageTiming
 
 log = structlog.get_logger()
 

@@ -11,7 +11,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator import job, making
 from migrator.errors import ConfigurationError, RowsInTheWay, TargetRefused, ValuesRefused
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 
 SHOP = """
 CREATE TABLE customers (

@@ -15,8 +15,8 @@ from migrator.contents import SourceColumn
 from migrator.defaults import default_of
 from migrator.literals import NoEqual
 from migrator.operands import Untranslatable
-from migrator.progress import Silent
 from migrator.rules import NO_RULE, ColumnRule
+from migrator.runtime.progress import Silent
 
 TYPES = {
     "INTEGER": "bigint",

@@ -15,7 +15,7 @@ from migrator import job
 from migrator.contents import Affinity
 from migrator.errors import TargetRefused
 from migrator.operands import Untranslatable, column
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 from migrator.translating import condition
 
 COLUMNS = 'n INTEGER, m INT, "S" TEXT, u TEXT COLLATE NOCASE, b BOOLEAN, r REAL, p NUMERIC, k ENUM, d DATE, x BLOB'

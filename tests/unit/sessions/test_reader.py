@@ -8,7 +8,7 @@ from fix_postgres import Database
 
 from migrator.address import TargetAddress
 from migrator.reading import ReadingSession, reader
-from migrator.retry import is_transient
+from migrator.runtime.retry import is_transient
 from migrator.target_url import from_url
 
 pytestmark = pytest.mark.one_server

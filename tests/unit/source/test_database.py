@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from migrator import job
 from migrator.errors import GaveUp, SourceChanged, SourceUnreadable
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 from migrator.source import Source
 from migrator.target import Target
 from migrator.target_url import from_url

@@ -13,7 +13,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator import job, move
 from migrator.errors import SourceChanged
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 

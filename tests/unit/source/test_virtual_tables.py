@@ -13,7 +13,7 @@ from fix_sqlite import MakeSqlite
 from migrator import job
 from migrator.contents import SourceDatabase
 from migrator.errors import NoPartner
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 from migrator.source import Source
 from migrator.source_file import uri_of
 from migrator.virtual_tables import owner_of, virtual_table

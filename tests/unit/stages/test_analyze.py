@@ -6,7 +6,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
 from migrator import job
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 
 
 @pytest.mark.one_server

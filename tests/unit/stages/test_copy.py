@@ -14,7 +14,7 @@ from migrator import job, move
 from migrator.concurrency.replay_queue import Handover
 from migrator.errors import RowsInTheWay, SourceChanged, TargetRefused
 from migrator.lots import SMALL_BYTES
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 
 
 async def test_triggers_do_not_fire_and_are_as_before(make_sqlite: MakeSqlite, database: Database) -> None:

@@ -21,7 +21,7 @@ from migrator import job
 from migrator.account import Account
 from migrator.errors import ConfigurationError, GaveUp
 from migrator.events import Event
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 from migrator.sessions import driver_of
 from migrator.stages.lock import LOCK_KEY, lock
 from migrator.target import Target

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from migrator import examine, job
 from migrator.errors import Mismatch
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 
 BIG = 2**62
 

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from migrator import examine, job, move
 from migrator.errors import Mismatch
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 from migrator.settings import Settings
 
 ROWS = 100_000

@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying
 from migrator.address import TargetAddress, Tls
 from migrator.embedded import EmbeddedServer
 from migrator.errors import ConfigurationError, GaveUp, MigratorError, TargetRefused
-from migrator.retry import patience
+from migrator.runtime.retry import patience
 from migrator.settings import Settings
 from migrator.stages.wait import ServerFacts, wait
 from migrator.target_url import from_url

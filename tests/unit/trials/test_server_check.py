@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 from migrator import examine, job, server_check
 from migrator.concurrency.blocking import Blocking
 from migrator.errors import NotTried, TargetRefused, ValuesRefused
-from migrator.findings import Finding
-from migrator.progress import Silent
+from migrator.findings.finding import Finding
+from migrator.runtime.progress import Silent
 from migrator.scanning import ScanSession
 from migrator.target import Target
 from migrator.trial_load import Offence, try_rows

@@ -7,7 +7,7 @@ from fix_values import Carry, MakeMove, Refused
 
 from migrator import examine
 from migrator.errors import Mismatch
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 
 # A type, how it is made, texts that arrive with what they arrive as, and texts that are refused.
 CASES: dict[str, tuple[str, str, dict[str, str], tuple[object, ...]]] = {

@@ -24,7 +24,7 @@ from fix_postgres import Database
 from structlog.testing import capture_logs
 
 from migrator import examine, job
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 
 ROWS = 60 * int(os.environ.get("MIGRATOR_TEST_BATCHES", "2"))
 Made = tuple[str, object]

@@ -12,7 +12,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator import embedded, examine, job
 from migrator.errors import TargetRefused
-from migrator.progress import Silent
+from migrator.runtime.progress import Silent
 
 pytestmark = [pytest.mark.one_server, pytest.mark.xdist_group("money")]
 SOURCES = Path("/usr/share/i18n/locales")

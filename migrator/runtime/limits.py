@@ -13,3 +13,11 @@ class Bounds:
     """Of a record batch, of which each of the ``jobs`` holds a few."""
     chunk_bytes: int
     """Of a piece of a large table, and of small ones that share a transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """How examples are shown: how many for a problem, and whether their values may be."""
+
+    examples: int
+    mask_values: bool

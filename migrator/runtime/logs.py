@@ -5,7 +5,6 @@ structlog is the only way out. What libraries say through ``logging`` (Alembic, 
 ``warnings`` comes in as well, gets the same fields and the same redaction. ``events.py`` lists the words.
 """
 
-import logging
 import logging.config
 import os
 import sys
@@ -18,13 +17,17 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from migrator.events import Event
-from migrator.redaction import redactor
+from migrator.runtime.redaction import redactor
 
 Level = Literal["debug", "info", "warning", "error"]
+
 Form = Literal["json", "console"]
+
 # Fields whose values are ours and from a closed list: a password such as "copy" must not mask a stage.
 OWN_FIELDS: Final = frozenset({"timestamp", "level", "run_id", "stage"})
+
 OWN_EVENTS: Final = frozenset(event.value for event in Event)
+
 FIRST_FIELDS: Final = ("timestamp", "level", "event", "run_id", "stage", "table")
 
 

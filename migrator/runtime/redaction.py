@@ -11,14 +11,19 @@ from typing import Any, Final
 from urllib.parse import quote, quote_plus, unquote
 
 MASK: Final = "***"
+
 # What follows is a password whoever it belongs to: in a URL, up to the last "@" of the word; in libpq's connection
 # strings (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING), and in a URL's query.
 _IN_URL: Final = re.compile(r"(?P<before>\b[a-zA-Z][\w+.-]*://[^\s:/@\"']*:)[^\s\"']+(?=@)")
+
 _IN_PARAMETERS: Final = re.compile(
     r"(?P<before>(?:\b|_|PG|pg|ssl)(?:password|PASSWORD)\s*=\s*)(?:'(?:[^'\\]|\\.)*'|[^\s'\"&;,]+)"
 )
+
 _WHOLE_URL: Final = re.compile(r"[a-zA-Z][\w+.-]*://(?:[^\s:/@]*(?::(?P<password>.*))?@)?(?P<rest>[^@]*)", re.DOTALL)
+
 _PASSWORD_PARAMETER: Final = re.compile(r"[?&](?:ssl)?password=([^&]+)")
+
 # Names of fields are ours, and short: a password that is a common word must not tear a report apart.
 _PLAIN_WORD: Final = re.compile(r"[a-z_]{1,32}")
 

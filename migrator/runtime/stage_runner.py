@@ -9,9 +9,10 @@ import structlog
 from tenacity import AsyncRetrying
 
 from migrator.events import Event
-from migrator.explain import explain
+from migrator.runtime.error_mapping import explain
 
 T = TypeVar("T")
+
 log = structlog.get_logger()
 
 

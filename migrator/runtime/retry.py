@@ -50,6 +50,7 @@ TRANSIENT_STATES: Final = frozenset(
         "57P05",  # idle_session_timeout
     }
 )
+
 TRANSIENT_ERRNOS: Final = frozenset(
     {
         errno.ECONNREFUSED,
@@ -66,6 +67,7 @@ TRANSIENT_ERRNOS: Final = frozenset(
         errno.EAGAIN,  # a Unix socket whose server's queue is full
     }
 )
+
 # Without SQLSTATE there are only words: libpq's own (always English in the ADBC wheel), and PgBouncer's under 08P01.
 TRANSIENT_WORDS: Final = (
     "connection refused",
@@ -95,12 +97,17 @@ TRANSIENT_WORDS: Final = (
     "server conn crashed",
     "pgbouncer cannot connect to server",
 )
+
 CLOSED_WORDS: Final = ("connection is closed", "connection was closed", "connection has been released")
+
 # What asyncpg says of a statement on a session that the server has ended meanwhile: it is still reading the reason.
 CUT_WORDS: Final = ("another operation (2) is in progress",)
+
 # A TLS peer that just goes away; every other TLS failure is one of configuration.
 TLS_CUT_WORDS: Final = ("eof occurred", "unexpected eof", "close_notify")
+
 FIRST_PAUSE_SECONDS: Final = 0.5
+
 SHORTEST_PAUSE_SECONDS: Final = 0.1  # full jitter alone may draw nearly nothing, and hammer a server that comes up
 
 

@@ -17,7 +17,9 @@ from typing import IO, Final
 from migrator.errors import ConfigurationError
 
 _MODE: Final = 0o600
+
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
 _STANDARD: Final = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
 """Names of what the process has open already, with the descriptor."""
 

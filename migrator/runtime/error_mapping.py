@@ -10,15 +10,8 @@ from typing import Final
 import adbc_driver_manager
 import asyncpg
 
-from migrator.errors import (
-    ConfigurationError,
-    GaveUp,
-    MigratorError,
-    MissingPrivilege,
-    SourceUnreadable,
-    TargetRefused,
-)
-from migrator.retry import chain, is_transient, plainly, sqlstate_of
+from migrator.errors import ConfigurationError, GaveUp, MigratorError, MissingPrivilege, SourceUnreadable, TargetRefused
+from migrator.runtime.retry import chain, is_transient, plainly, sqlstate_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +27,17 @@ _PASSWORD = _Words(
     "Check user and password (POSTGRES_USER, POSTGRES_PASSWORD or the target's URL); the server's pg_hba.conf decides "
     "who may log in, from where, and whether TLS is required.",
 )
+
 _TLS = _Words(
     ConfigurationError,
     "no agreement on TLS",
     "Check sslmode and sslrootcert; 'sslmode=disable' suits a server without TLS on a network that is trusted.",
 )
+
 _LOCAL_DISK_FULL = _Words(
     ConfigurationError, "this machine has no room left", "Make room, or point TMPDIR to where there is some."
 )
+
 _RESOURCES = _Words(
     TargetRefused,
     "the server has reached a limit",
@@ -93,7 +89,9 @@ _BY_STATE: Final[dict[str, _Words]] = {
         "Correct the rows at the source, or the constraint.",
     ),
 }
+
 _OUT_OF_MEMORY = "53200"
+
 _LOCKS = _Words(
     TargetRefused,
     "the server has no room for so many locks",
@@ -101,6 +99,7 @@ _LOCKS = _Words(
     "say, locks every table and index that it makes or touches: about twice their number, divided by max_connections), "
     "restart the server, and run the job again.",
 )
+
 _ANY_STATE = _Words(
     TargetRefused, "the server refused", "The server's log has the statement; --log-level debug shows the traceback."
 )

@@ -1,0 +1,1 @@
+"""What is found out about values: findings, examples, notices, and the remedies that settle them."""

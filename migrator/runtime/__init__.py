@@ -1,0 +1,1 @@
+"""What surrounds the work: stages, retries, logs, progress, limits."""
