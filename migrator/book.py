@@ -22,7 +22,7 @@ from migrator.run_ledger import RunLedger
 from migrator.runtime.error_mapping import explain
 from migrator.runtime.redaction import redactor
 from migrator.runtime.stage_runner import Runner
-from migrator.sessions import in_transaction, is_open
+from migrator.sessions.connections import in_transaction, is_open
 from migrator.settings import Settings
 from migrator.source import Watch
 from migrator.source_file import Fingerprint

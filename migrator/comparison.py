@@ -9,15 +9,15 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator.address import TargetAddress
 from migrator.batches import scan
 from migrator.contents import SourceTable
 from migrator.forms import Pair, Reading, quick_reading, reading, source_side, target_side
 from migrator.json_keys import usual_keys
 from migrator.normal import NormalForms
 from migrator.pieces import WHOLE, Piece
-from migrator.reading import ReadingSession
 from migrator.scanning import Lane, ScanSession
+from migrator.sessions.address import TargetAddress
+from migrator.sessions.reader import ReadingSession
 from migrator.size import Profile
 from migrator.target import TargetTable
 

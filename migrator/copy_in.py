@@ -8,7 +8,7 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.names import TableName
-from migrator.sessions import driver_of
+from migrator.sessions.connections import driver_of
 from migrator.target import CopyForm
 
 

@@ -17,11 +17,11 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from migrator.address import TargetAddress
 from migrator.comparison import Comparison, source_rows, target_rows
 from migrator.digest import hashes, opened
 from migrator.forms import Side, source_side, target_side
-from migrator.reading import ReadingSession
+from migrator.sessions.address import TargetAddress
+from migrator.sessions.reader import ReadingSession
 from migrator.source import Source
 
 MEMORY = "512MB"

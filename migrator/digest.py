@@ -16,12 +16,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from migrator.address import TargetAddress
 from migrator.comparison import EVERYWHERE, Comparison, Stretch, source_rows, target_rows, target_tables
 from migrator.forms import MACROS, source_side, target_side
 from migrator.pieces import WHOLE, Piece
-from migrator.reading import ReadingSession
 from migrator.scanning import ScanSession
+from migrator.sessions.address import TargetAddress
+from migrator.sessions.reader import ReadingSession
 
 
 @dataclass(frozen=True, slots=True)

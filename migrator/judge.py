@@ -13,9 +13,9 @@ import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator.address import TargetAddress
 from migrator.meaning import comparer, objection, surely_same
 from migrator.names import TableName
+from migrator.sessions.address import TargetAddress
 from migrator.spelling import NoValue, Spelling, TypeOfColumn, is_about_values
 from migrator.target import TargetColumn
 

@@ -12,11 +12,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from migrator.address import SslMode
 from migrator.fields import PREFIX, Traits, setting
 from migrator.migration import usable_name
 from migrator.schemas import holds_no_application
 from migrator.secret_files import DEFAULT_SECRETS_DIR
+from migrator.sessions.address import SslMode
 from migrator.source_url import names_a_file
 
 

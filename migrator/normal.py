@@ -12,9 +12,9 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator.address import TargetAddress
 from migrator.meaning import comparer, restated, surely_same
 from migrator.names import TableName
+from migrator.sessions.address import TargetAddress
 from migrator.spelling import NoValue, Spelling
 
 AT_ONCE = 5_000

@@ -16,7 +16,6 @@ from typing import Any, Final, Self
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsError
 
-from migrator.address import TargetAddress
 from migrator.errors import ConfigurationError
 from migrator.fields import flag_of, variables_of
 from migrator.listed import Listed
@@ -24,8 +23,9 @@ from migrator.migration import Wanted
 from migrator.mistyped import refuse_mistyped, refuse_mistyped_files
 from migrator.runtime.redaction import password_of, redactor, spellings
 from migrator.secret_files import FileVariables, SecretsFolder, folder_of
+from migrator.sessions.address import TargetAddress
+from migrator.sessions.url import from_parts, from_url
 from migrator.source_url import path_of
-from migrator.target_url import from_parts, from_url
 
 # Values that messages don't quote: secrets, and the source, where the target's URL lands by mistake.
 UNSHOWN: Final = frozenset({"target_url", "postgres_password", "source_url"})

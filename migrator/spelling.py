@@ -14,11 +14,11 @@ from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
 
-from migrator.address import TargetAddress
 from migrator.meaning.shape import Shape, TypeRow, columns_statement, shapes, types_statement
 from migrator.names import TableName
-from migrator.reading import ReadingSession
 from migrator.runtime.retry import is_transient
+from migrator.sessions.address import TargetAddress
+from migrator.sessions.reader import ReadingSession
 
 
 @dataclass(frozen=True, slots=True)

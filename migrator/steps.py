@@ -22,6 +22,7 @@ from migrator.rules import Rules
 from migrator.run_ledger import RunLedger
 from migrator.runtime.retry import patience
 from migrator.runtime.stage_runner import Runner
+from migrator.sessions.watchdog import give_up_all
 from migrator.settings import Settings
 from migrator.snapshot import snapshot_of
 from migrator.source import Source
@@ -34,7 +35,6 @@ from migrator.stages.schema import alembic_project
 from migrator.stages.upgrade import upgrade
 from migrator.stages.wait import ServerFacts, wait
 from migrator.target import Target
-from migrator.watchdog import give_up_all
 
 log = structlog.get_logger()
 

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from migrator import differences, digest
-from migrator.address import TargetAddress
 from migrator.comparison import Comparison
 from migrator.differences import Difference, Kind
 from migrator.errors import RowsInTheWay
 from migrator.names import TableName
 from migrator.plan import TablePlan
-from migrator.reading import ReadingSession
 from migrator.runtime.limits import Showing
+from migrator.sessions.address import TargetAddress
+from migrator.sessions.reader import ReadingSession
 from migrator.size import Profile
 from migrator.source import Source
 from migrator.target import Target

@@ -19,7 +19,7 @@ from migrator.glances import glance
 from migrator.lock_room import lock_room
 from migrator.names import TableName, quote_postgres
 from migrator.schemas import holds_no_application
-from migrator.sessions import Sessions
+from migrator.sessions.connections import Sessions
 
 
 class CopyForm(StrEnum):

@@ -16,7 +16,6 @@ import duckdb
 import structlog
 
 from migrator import differences, digest
-from migrator.address import TargetAddress
 from migrator.carried import Recorded
 from migrator.comparison import EVERYWHERE, Comparison, Stretch, quickly, stretches
 from migrator.concurrency.blocking import Blocking, ask
@@ -27,11 +26,12 @@ from migrator.errors import SourceUnreadable
 from migrator.events import Event
 from migrator.names import TableName
 from migrator.pieces import WHOLE, Piece
-from migrator.reading import ReadingSession
 from migrator.recipe import Recipe, Size, recorded
 from migrator.rehearsal import Rehearsed
 from migrator.runtime.limits import Showing
 from migrator.scanning import ScanSession
+from migrator.sessions.address import TargetAddress
+from migrator.sessions.reader import ReadingSession
 from migrator.source import Source
 
 log = structlog.get_logger()

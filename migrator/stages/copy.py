@@ -41,7 +41,7 @@ from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.progress import Progress
 from migrator.scanning import ScanSession
 from migrator.seeds import untouched
-from migrator.sessions import in_transaction, is_open
+from migrator.sessions.connections import in_transaction, is_open
 from migrator.size import Profile
 from migrator.source import Source
 from migrator.strangers import look_at, refusal

@@ -15,8 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.advisory import Key, acquire
-from migrator.login import behind_a_pooler, login
 from migrator.migration import Migration
+from migrator.sessions.login import behind_a_pooler, login
 from migrator.target import Target
 
 LOCK_KEY = int.from_bytes(b"migrator", "big", signed=True)

@@ -21,7 +21,7 @@ from migrator.names import TableName, quote_postgres
 from migrator.orphans import orphans_of
 from migrator.run_ledger import RunLedger
 from migrator.runtime.retry import is_transient, sqlstate_of
-from migrator.sessions import in_transaction, is_open
+from migrator.sessions.connections import in_transaction, is_open
 from migrator.target import Target
 
 _MAINTENANCE_MEMORY = "256MB"

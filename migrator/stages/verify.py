@@ -29,11 +29,11 @@ from migrator.lots import is_small, lots
 from migrator.marks import Marks, high_water_marks
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
-from migrator.reading import reader
 from migrator.run_ledger import RunLedger
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.private_file import whole_file
 from migrator.runtime.progress import Progress
+from migrator.sessions.reader import reader
 from migrator.source import Source
 from migrator.survey import Survey
 from migrator.target import Target

@@ -14,11 +14,11 @@ import asyncpg
 import structlog
 from tenacity import AsyncRetrying
 
-from migrator.address import TargetAddress
 from migrator.errors import GaveUp, MigratorError, TargetRefused
 from migrator.events import Event
 from migrator.runtime.error_mapping import explain
 from migrator.runtime.retry import is_transient
+from migrator.sessions.address import TargetAddress
 
 OLDEST_SERVER: Final = 13  # what came before is out of support, and not tested
 log = structlog.get_logger()

@@ -13,8 +13,8 @@ from sqlalchemy import text
 from migrator.embedded import EmbeddedServer
 from migrator.lock_room import AT_ONCE, LockRoom
 from migrator.names import TableName
+from migrator.sessions.url import from_url
 from migrator.target import Target
-from migrator.target_url import from_url
 
 TABLES = 120
 TINY = {

@@ -5,8 +5,8 @@ from fix_postgres import Database
 
 from migrator import catalog
 from migrator.names import TableName
+from migrator.sessions.url import from_url
 from migrator.target import Target
-from migrator.target_url import from_url
 
 
 @pytest.mark.one_server

@@ -7,9 +7,9 @@ from fix_sqlite import MakeSqlite
 
 from migrator import examine, job
 from migrator.errors import MissingPrivilege
-from migrator.reading import ReadingSession
 from migrator.runtime.progress import Silent
-from migrator.target_url import from_url
+from migrator.sessions.reader import ReadingSession
+from migrator.sessions.url import from_url
 
 DOC = "CREATE TABLE doc (id int PRIMARY KEY, v text); ALTER TABLE doc ENABLE ROW LEVEL SECURITY;"
 POLICY = "CREATE POLICY p ON doc USING (v <> 'b');"

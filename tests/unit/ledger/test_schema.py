@@ -14,9 +14,9 @@ from migrator.loads import Begun, Brought, Loaded, Seed
 from migrator.names import TableName
 from migrator.pieces import Piece
 from migrator.run_ledger import RunLedger
+from migrator.sessions.url import from_url
 from migrator.source_file import Fingerprint
 from migrator.target import Target
-from migrator.target_url import from_url
 
 pytestmark = pytest.mark.one_server
 TABLE = TableName("a schema", 'the "table"')

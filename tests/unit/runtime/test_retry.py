@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from structlog.testing import capture_logs
 from tenacity import AsyncRetrying, RetryCallState
 
-from migrator.address import TargetAddress
 from migrator.errors import ConfigurationError, GaveUp
 from migrator.runtime.retry import SHORTEST_PAUSE_SECONDS, is_transient, patience, plainly, sqlstate_of
-from migrator.target_url import from_url
+from migrator.sessions.address import TargetAddress
+from migrator.sessions.url import from_url
 
 
 @pytest.mark.parametrize("error", TRANSIENT.values(), ids=list(TRANSIENT))

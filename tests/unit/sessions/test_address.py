@@ -17,13 +17,13 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from migrator.address import SslMode, TargetAddress, Tls
 from migrator.embedded import EmbeddedServer
 from migrator.errors import ConfigurationError
-from migrator.login import login
-from migrator.reading import ReadingSession
+from migrator.sessions.address import SslMode, TargetAddress, Tls
+from migrator.sessions.login import login
+from migrator.sessions.reader import ReadingSession
+from migrator.sessions.url import from_url
 from migrator.target import Target
-from migrator.target_url import from_url
 
 HOSTILE = """p%40@:/#[ ]"'"""
 ASK = "SELECT current_database() || ' ' || session_user || ' ' || current_setting('application_name')"

@@ -9,8 +9,8 @@ from fix_proxy import Proxy
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
+from migrator.sessions.url import from_url
 from migrator.target import Target
-from migrator.target_url import from_url
 
 
 def behind_a_proxy(database: Database, proxies: list[Proxy]) -> Target:

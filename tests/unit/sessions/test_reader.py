@@ -6,10 +6,10 @@ import adbc_driver_postgresql.dbapi as adbc
 import pytest
 from fix_postgres import Database
 
-from migrator.address import TargetAddress
-from migrator.reading import ReadingSession, reader
 from migrator.runtime.retry import is_transient
-from migrator.target_url import from_url
+from migrator.sessions.address import TargetAddress
+from migrator.sessions.reader import ReadingSession, reader
+from migrator.sessions.url import from_url
 
 pytestmark = pytest.mark.one_server
 

@@ -5,11 +5,11 @@ from fix_job import Cli
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator.login import login
-from migrator.reading import ReadingSession
-from migrator.session_settings import PINNED, READING, WITHOUT_EFFECT
+from migrator.sessions.login import login
+from migrator.sessions.reader import ReadingSession
+from migrator.sessions.settings import PINNED, READING, WITHOUT_EFFECT
+from migrator.sessions.url import from_url
 from migrator.target import Target
-from migrator.target_url import from_url
 
 ASK = "SELECT lower(name) AS name, setting FROM pg_settings"
 MAY_BE_GIVEN = """

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migrator.address import TargetAddress
 from migrator.errors import ConfigurationError
-from migrator.target_url import from_parts, from_url
+from migrator.sessions.address import TargetAddress
+from migrator.sessions.url import from_parts, from_url
 
 
 def password_of(address: TargetAddress) -> str:

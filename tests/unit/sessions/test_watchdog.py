@@ -14,10 +14,10 @@ from fix_postgres import Database
 from fix_proxy import Fault, Proxy
 from sqlalchemy import make_url
 
-from migrator.address import TargetAddress
 from migrator.embedded import EmbeddedServer
-from migrator.reading import ReadingSession
-from migrator.target_url import from_url
+from migrator.sessions.address import TargetAddress
+from migrator.sessions.reader import ReadingSession
+from migrator.sessions.url import from_url
 
 pytestmark = pytest.mark.one_server
 LONG = "SELECT string_agg(repeat(i::text, 10), '') FROM generate_series(1, 20000) AS i"

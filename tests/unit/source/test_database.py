@@ -14,9 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from migrator import job
 from migrator.errors import GaveUp, SourceChanged, SourceUnreadable
 from migrator.runtime.progress import Silent
+from migrator.sessions.url import from_url
 from migrator.source import Source
 from migrator.target import Target
-from migrator.target_url import from_url
 
 
 @pytest.mark.one_server

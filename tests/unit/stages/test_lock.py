@@ -22,10 +22,10 @@ from migrator.account import Account
 from migrator.errors import ConfigurationError, GaveUp
 from migrator.events import Event
 from migrator.runtime.progress import Silent
-from migrator.sessions import driver_of
+from migrator.sessions.connections import driver_of
+from migrator.sessions.url import from_url
 from migrator.stages.lock import LOCK_KEY, lock
 from migrator.target import Target
-from migrator.target_url import from_url
 
 
 async def test_the_second_gives_up_and_names_the_holder(database: Database) -> None:

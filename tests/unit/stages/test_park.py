@@ -10,10 +10,10 @@ from migrator.contents import SourceTable
 from migrator.errors import TargetRefused
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
+from migrator.sessions.url import from_url
 from migrator.stages.park import park
 from migrator.stages.restore import restore
 from migrator.target import CopyForm, Target, TargetTable
-from migrator.target_url import from_url
 
 # One thing of each kind that an application's schema may hold; names are long, strange, or of several schemas.
 SCHEMA = """

@@ -8,9 +8,9 @@ from migrator import ledger
 from migrator.errors import GaveUp, TargetRefused
 from migrator.ledger import Taken
 from migrator.names import TableName
+from migrator.sessions.url import from_url
 from migrator.stages.restore import restore
 from migrator.target import Target
-from migrator.target_url import from_url
 
 pytestmark = pytest.mark.one_server
 T, U = TableName("public", "t"), TableName("public", "u")

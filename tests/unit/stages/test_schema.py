@@ -11,10 +11,10 @@ from fix_sqlite import MakeSqlite
 from migrator import ledger, loads
 from migrator.errors import ConfigurationError, GaveUp, TargetRefused
 from migrator.names import TableName
+from migrator.sessions.url import from_url
 from migrator.source import Source
 from migrator.stages.schema import alembic_project, schema
 from migrator.target import Target
-from migrator.target_url import from_url
 
 pytestmark = pytest.mark.one_server
 STAMPED = "CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('{}')"

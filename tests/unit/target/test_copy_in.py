@@ -8,8 +8,8 @@ from fix_postgres import Database
 
 from migrator.copy_in import copy_in
 from migrator.names import TableName
+from migrator.sessions.url import from_url
 from migrator.target import CopyForm, Target
-from migrator.target_url import from_url
 
 pytestmark = pytest.mark.one_server
 STALL_SECONDS = 0.5

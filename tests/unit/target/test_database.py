@@ -13,8 +13,8 @@ from sqlalchemy import make_url, text
 from migrator.copy_in import copy_in
 from migrator.errors import ConfigurationError
 from migrator.names import TableName
+from migrator.sessions.url import from_url
 from migrator.target import CopyForm, Target, row_counts
-from migrator.target_url import from_url
 
 pytestmark = pytest.mark.one_server
 SCHEMA = """

@@ -6,8 +6,8 @@ from adbc_driver_manager import AdbcStatusCode
 from fix_postgres import Database
 
 from migrator.names import TableName
+from migrator.sessions.url import from_url
 from migrator.spelling import NoValue, Spelling, _said
-from migrator.target_url import from_url
 
 VALUE = 'my "secret"\nERROR: of two lines'
 WORDS = {

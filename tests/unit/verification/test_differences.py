@@ -10,12 +10,12 @@ import pytest
 from fix_postgres import Database
 
 from migrator import digest
-from migrator.address import TargetAddress
 from migrator.comparison import Comparison
 from migrator.differences import Difference, Found, Kind, find
 from migrator.forms import Pair
 from migrator.plan import make_plan
-from migrator.reading import ReadingSession
+from migrator.sessions.address import TargetAddress
+from migrator.sessions.reader import ReadingSession
 from migrator.settings import Settings
 from migrator.source import Source
 from migrator.survey import measure

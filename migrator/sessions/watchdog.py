@@ -19,15 +19,20 @@ from itertools import count
 from pathlib import Path
 from typing import Self
 
-from migrator.address import UNACKNOWLEDGED_MILLISECONDS, TargetAddress
-from migrator.answers import end_sessions, why_lost
+from migrator.sessions.address import UNACKNOWLEDGED_MILLISECONDS, TargetAddress
+from migrator.sessions.liveness import end_sessions, why_lost
 
 _MARKS = 1000
 """More than there are sessions at once."""
+
 _MARK_MILLISECONDS = 10  # some kernels round the option to their ticks
+
 _LONGEST_BEAT_SECONDS = 5.0
+
 _OPEN_FILES = Path("/proc/self/fd")
+
 _counted = count(1)
+
 _watching: set["Watchdog"] = set()
 
 

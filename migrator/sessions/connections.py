@@ -14,12 +14,13 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from migrator.address import GOODBYE_SECONDS, TargetAddress
-from migrator.answers import Answers, end_sessions
 from migrator.concurrency.heartbeat import with_pulse
-from migrator.login import login, release
+from migrator.sessions.address import GOODBYE_SECONDS, TargetAddress
+from migrator.sessions.liveness import Answers, end_sessions
+from migrator.sessions.login import login, release
 
 T = TypeVar("T")
+
 _LONGEST_BEAT_SECONDS = 5
 """Between two looks at what the server owes; each costs next to nothing."""
 

@@ -11,8 +11,8 @@ from urllib.parse import unquote
 
 from pydantic import SecretStr
 
-from migrator.address import SslMode, TargetAddress, Tls
 from migrator.errors import ConfigurationError
+from migrator.sessions.address import SslMode, TargetAddress, Tls
 
 SCHEMES: Final = (
     "postgresql",
@@ -21,6 +21,7 @@ SCHEMES: Final = (
     "postgresql+psycopg",
     "postgresql+psycopg2",
 )
+
 PARAMETERS: Final = (
     "host",
     "port",
@@ -38,6 +39,7 @@ PARAMETERS: Final = (
     "target_session_attrs",
     "channel_binding",
 )
+
 DEFAULT_PORT: Final = 5432
 
 # A raw "@", "/" or "#" in a password is wrong by the letter of RFC 3986, and common. What follows the "@" that ends the
@@ -52,6 +54,7 @@ _URL = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+
 _HOST = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[^:]*))?")
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import asyncpg
 
-from migrator.address import TargetAddress
 from migrator.errors import ConfigurationError
-from migrator.session_settings import GIVEN, RELEASE, as_json, settle
+from migrator.sessions.address import TargetAddress
+from migrator.sessions.settings import GIVEN, RELEASE, as_json, settle
 
 
 async def login(address: TargetAddress, **more: object) -> Any:  # noqa: ANN401 - asyncpg's connection, which has no types
@@ -67,6 +67,7 @@ async def _without_timeouts(connection: Any) -> None:  # noqa: ANN401 - as above
 
 
 _WITH_TRANSACTION_TIMEOUT = (17,)
+
 _TRIES = 10
 """A limit of a millisecond may pass while the server's process waits for its turn."""
 

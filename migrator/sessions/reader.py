@@ -8,14 +8,15 @@ import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 from adbc_driver_manager import AdbcStatusCode
 
-from migrator.address import TargetAddress
 from migrator.concurrency.blocking import Blocking
 from migrator.errors import ConfigurationError
-from migrator.session_settings import GIVEN, READING, as_json, settle
-from migrator.watchdog import Watchdog
+from migrator.sessions.address import TargetAddress
+from migrator.sessions.settings import GIVEN, READING, as_json, settle
+from migrator.sessions.watchdog import Watchdog
 
 _BEGIN_WITH = "-c quote_all_identifiers=off -c statement_timeout=0 -c jit=off"
 """What the driver's first questions need: its types are found by unquoted names, and take longer than some limits."""
+
 _POOLED: set[tuple[tuple[str, int], ...]] = set()
 """Hosts and ports where a pooler refused that."""
 

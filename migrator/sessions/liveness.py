@@ -144,22 +144,26 @@ async def _connection(arguments: Mapping[str, Any], seconds: float) -> AsyncIter
 
 
 _REFUSALS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
 _TERMINATE = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE pid = ANY ($1::int[]) AND usename = session_user AND application_name = $2
 """
+
 _IDLE = """
 SELECT pid FROM pg_stat_activity
 WHERE pid = ANY ($1::int[]) AND usename = session_user AND application_name = $2
   AND (state LIKE 'idle%' OR wait_event_type = 'Client') -- half a statement may have come, or half an answer gone
   AND state_change < clock_timestamp() - make_interval(secs => $3::float8 / 2)
 """
+
 # Behind a pooler numbers may be the pooler's invention. Where this session's is its process's, the others' are too, and
 # one that isn't there is a session that the server has ended, which somebody in between doesn't tell.
 _GONE = """
 SELECT asked.pid FROM unnest($1::int[]) AS asked (pid)
 WHERE pg_backend_pid() = $2 AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = asked.pid)
 """
+
 # Here the number is the server's own word: a process that isn't there is a session that isn't there.
 _AT_WORK = """
 SELECT EXISTS (

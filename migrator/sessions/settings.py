@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from migrator.address import (
+from migrator.sessions.address import (
     KEEPALIVE_COUNT,
     KEEPALIVE_IDLE_SECONDS,
     KEEPALIVE_INTERVAL_SECONDS,
@@ -34,8 +34,11 @@ class Pin:
 
 
 _LONG = "a limit for the application's short statements would cut a long one of the job"
+
 _SPELLING = "a value is written and read by it"
+
 _ROWS = "rows would be seen or changed in another way"
+
 _GONE = "a server that isn't told keeps the locks of a lost session for hours"
 
 PINNED: Final[Mapping[str, Pin]] = {
@@ -146,6 +149,7 @@ _GROUPS: Final[Mapping[str, str]] = {
         client_connection_check_interval deadlock_timeout post_auth_delay""",
     "the application's tables are looked for in it; only pg_catalog goes to its front": "search_path",
 }
+
 WITHOUT_EFFECT: Final[Mapping[str, str]] = {name: reason for reason, names in _GROUPS.items() for name in names.split()}
 """Settings that the job leaves as they are, with the reason."""
 

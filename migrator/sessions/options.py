@@ -31,5 +31,7 @@ def _assignments(words: Iterator[str]) -> Iterator[str]:
 
 
 _WORDS = re.compile(r"(?:\\.|\S)+", re.DOTALL)
+
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")

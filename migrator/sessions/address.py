@@ -20,8 +20,8 @@ import asyncpg
 from pydantic import SecretStr
 
 from migrator.errors import ConfigurationError
-from migrator.options import of_options
 from migrator.runtime.redaction import spellings
+from migrator.sessions.options import of_options
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -31,11 +31,16 @@ SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-
 # A dead peer is noticed after 30 + 3 * 10 seconds of silence, and after 60 seconds of unacknowledged data: early enough
 # for a retry within the default deadlines, late enough to sit out a failover of a virtual address.
 KEEPALIVE_IDLE_SECONDS: Final = 30
+
 KEEPALIVE_INTERVAL_SECONDS: Final = 10
+
 KEEPALIVE_COUNT: Final = 3
+
 UNACKNOWLEDGED_MILLISECONDS: Final = 60_000
+
 GOODBYE_SECONDS: Final = 2
 """For a session to take leave in: asyncpg waits for the server to close the connection, by itself without a limit."""
+
 # libpq looks for ~/.postgresql/root.crt unless it is told another name; a name that can't exist means "none".
 NO_FILE: Final = "/dev/null/none"
 

@@ -1,0 +1,1 @@
+"""The ways into PostgreSQL: addresses, logins, settings of a session, and answers that don't come."""
