@@ -12,15 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from migrator.aggregates import added_up, answers
-from migrator.batches import scan
-from migrator.contents import SourceColumn, SourceTable
 from migrator.errors import SourceUnreadable
 from migrator.events import Event
 from migrator.findings.finding import Finding
 from migrator.names import TableName
-from migrator.scanning import Lane, ScanSession, StorageClass
-from migrator.size import Profile
+from migrator.source.aggregates import added_up, answers
+from migrator.source.batches import scan
+from migrator.source.scan import Lane, ScanSession, StorageClass
+from migrator.source.schema import SourceColumn, SourceTable
+from migrator.source.size import Profile
 from migrator.survey import Survey
 
 log = structlog.get_logger()

@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from migrator.column_types import Held
-from migrator.contents import SourceTable
-from migrator.declared import Declared
 from migrator.drawing import Drawing
 from migrator.errors import TargetRefused
 from migrator.names import TableName
 from migrator.naming import obstacles
 from migrator.parts import Addition, LeftOut, Obstacle
 from migrator.rules import Rules
+from migrator.source.declarations import Declared
+from migrator.source.schema import SourceTable
 from migrator.sql.lexing import fold
 
 

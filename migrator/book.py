@@ -24,8 +24,8 @@ from migrator.runtime.redaction import redactor
 from migrator.runtime.stage_runner import Runner
 from migrator.sessions.connections import in_transaction, is_open
 from migrator.settings import Settings
-from migrator.source import Watch
-from migrator.source_file import Fingerprint
+from migrator.source.database import Watch
+from migrator.source.file import Fingerprint
 
 T = TypeVar("T")
 Ready = Callable[[], Awaitable[None]]

@@ -7,7 +7,6 @@ import structlog
 
 from migrator import ledger, loads, takeover
 from migrator.concurrency.replay_queue import Handover
-from migrator.contents import SourceDatabase
 from migrator.errors import ConfigurationError, SourceError
 from migrator.events import Event
 from migrator.loads import CopiedTable
@@ -23,7 +22,8 @@ from migrator.runtime.progress import Progress
 from migrator.runtime.stage_runner import Runner
 from migrator.seeds import untouched
 from migrator.settings import Settings
-from migrator.source import Source
+from migrator.source.database import Source
+from migrator.source.schema import SourceDatabase
 from migrator.stages.preflight import Allowed
 from migrator.stages.verify import NOTHING_KNOWN
 from migrator.stages.verify import verify as compare

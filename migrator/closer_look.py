@@ -9,12 +9,12 @@ content it reads, down to the rows that are to blame; only these are looked at o
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from migrator.aggregates import count_matching
 from migrator.findings.examples import Teller, is_row, key_lane
 from migrator.findings.finding import Change, Finding
 from migrator.judge import Judge
 from migrator.plan import ColumnPlan, TablePlan
-from migrator.size import Profile
+from migrator.source.aggregates import count_matching
+from migrator.source.size import Profile
 from migrator.trial import ROWS_NAMED, Blamed, blame
 from migrator.types import Refusal
 

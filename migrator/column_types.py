@@ -6,8 +6,8 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 
-from migrator.contents import Affinity, SourceColumn
-from migrator.scanning import StorageClass
+from migrator.source.scan import StorageClass
+from migrator.source.schema import Affinity, SourceColumn
 
 
 @dataclass(frozen=True, slots=True)

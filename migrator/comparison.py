@@ -9,16 +9,16 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator.batches import scan
-from migrator.contents import SourceTable
 from migrator.forms import Pair, Reading, quick_reading, reading, source_side, target_side
 from migrator.json_keys import usual_keys
 from migrator.normal import NormalForms
-from migrator.pieces import WHOLE, Piece
-from migrator.scanning import Lane, ScanSession
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
-from migrator.size import Profile
+from migrator.source.batches import scan
+from migrator.source.chunks import WHOLE, Piece
+from migrator.source.scan import Lane, ScanSession
+from migrator.source.schema import SourceTable
+from migrator.source.size import Profile
 from migrator.target import TargetTable
 
 Shape = tuple[tuple[object, ...], ...]

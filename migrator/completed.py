@@ -25,7 +25,7 @@ from migrator.run_ledger import RunLedger
 from migrator.runtime.retry import is_transient
 from migrator.runtime.stage_runner import Runner
 from migrator.settings import Settings
-from migrator.source_file import Fingerprint, stamp
+from migrator.source.file import Fingerprint, stamp
 from migrator.stages.reset import touched_since
 from migrator.stages.schema import alembic_project
 from migrator.steps import Obstacles, open_source, upgrade_schema

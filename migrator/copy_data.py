@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator.batches import scan
 from migrator.encode import Encoder, encoder_for
 from migrator.errors import SourceUnreadable
 from migrator.lots import with_their_like
-from migrator.pieces import WHOLE, Piece
 from migrator.plan import TablePlan
-from migrator.scanning import MOST_TOGETHER, ScanSession
-from migrator.size import Profile
+from migrator.source.batches import scan
+from migrator.source.chunks import WHOLE, Piece
+from migrator.source.scan import MOST_TOGETHER, ScanSession
+from migrator.source.size import Profile
 from migrator.types import Unfit
 
 

@@ -10,11 +10,11 @@ from typing import Final
 
 import asyncpg
 
-from migrator.contents import SourceTable
 from migrator.errors import TargetRefused
 from migrator.plan import TablePlan
-from migrator.scanning import Lane, StorageClass
-from migrator.source import Source
+from migrator.source.database import Source
+from migrator.source.scan import Lane, StorageClass
+from migrator.source.schema import SourceTable
 
 _LINE = re.compile(r"^COPY .*, line (\d+)", re.MULTILINE)
 _COLUMN = re.compile(r"^COPY .*, line \d+, column ([^:\n]+)", re.MULTILINE)

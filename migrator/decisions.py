@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from migrator.contents import SourceTable
 from migrator.rules import Rules
+from migrator.source.schema import SourceTable
 from migrator.terms import Terms
 
 

@@ -10,11 +10,11 @@ import sqlite3
 from contextlib import closing
 from itertools import pairwise
 
-from migrator.contents import SourceColumn
 from migrator.literals import NoEqual, spelled
 from migrator.names import quote_literal
 from migrator.operands import Sort, Untranslatable
 from migrator.rules import ColumnRule
+from migrator.source.schema import SourceColumn
 from migrator.sql.expressions import Call, Literal, Name, Node, read
 from migrator.sql.lexing import Unreadable, tokens
 from migrator.translating import translated

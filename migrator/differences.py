@@ -22,7 +22,7 @@ from migrator.digest import hashes, opened
 from migrator.forms import Side, source_side, target_side
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
-from migrator.source import Source
+from migrator.source.database import Source
 
 MEMORY = "512MB"
 """What DuckDB may hold of the rows of differing buckets; beyond that they wait on disk."""

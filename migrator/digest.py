@@ -18,10 +18,10 @@ import pyarrow as pa
 
 from migrator.comparison import EVERYWHERE, Comparison, Stretch, source_rows, target_rows, target_tables
 from migrator.forms import MACROS, source_side, target_side
-from migrator.pieces import WHOLE, Piece
-from migrator.scanning import ScanSession
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
+from migrator.source.chunks import WHOLE, Piece
+from migrator.source.scan import ScanSession
 
 
 @dataclass(frozen=True, slots=True)

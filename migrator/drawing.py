@@ -5,14 +5,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from migrator.column_types import Held, Holding, Undecidable, type_of
-from migrator.contents import Affinity, SourceColumn, SourceTable
-from migrator.declared import Check, Declared, ForeignKey, Index, Term
 from migrator.defaults import default_of
 from migrator.literals import NoEqual
 from migrator.names import TableName, cut, quote_postgres
 from migrator.operands import Operand, Sort, Untranslatable, column, folded
 from migrator.parts import Addition, LeftOut, Obstacle, Part, pattern
 from migrator.rules import Rules
+from migrator.source.declarations import Check, Declared, ForeignKey, Index, Term
+from migrator.source.schema import Affinity, SourceColumn, SourceTable
 from migrator.sql.lexing import Unreadable, fold, tokens
 from migrator.translating import condition, translated
 

@@ -18,7 +18,6 @@ from migrator.both_ends import (
     tables_to_read,
     tell_skipped,
 )
-from migrator.contents import SourceDatabase
 from migrator.errors import (
     ConfigurationError,
     MigratorError,
@@ -31,14 +30,15 @@ from migrator.errors import (
 from migrator.findings.finding import Finding
 from migrator.identity import SourceIdentity, identity_of
 from migrator.inspection import look_at_source, look_over
-from migrator.integrity import check_intact
 from migrator.migration import Migration
 from migrator.plan import Plan, make_plan
 from migrator.report import CheckReport, Report
 from migrator.rules import Rules
 from migrator.runtime.progress import Progress
 from migrator.settings import Settings
-from migrator.source import Source
+from migrator.source.database import Source
+from migrator.source.integrity import check_intact
+from migrator.source.schema import SourceDatabase
 from migrator.source_changes import Reading
 from migrator.stages.preflight import occupied_tables, refuse, refuse_not_owned, strangers_in
 from migrator.steps import open_ends, open_source, runner_of, wait_for

@@ -19,7 +19,7 @@ from migrator.findings.examples import key_lane
 from migrator.judge import Judge
 from migrator.keys import equal_form
 from migrator.plan import ColumnPlan, TablePlan
-from migrator.scanning import Lane, ScanSession, StorageClass
+from migrator.source.scan import Lane, ScanSession, StorageClass
 
 AT_ONCE = 5_000
 """Keys that are read, and shown to PostgreSQL, together."""

@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import accumulate
 
 from migrator.names import quote_literal, quote_postgres
-from migrator.scanning import Lane, StorageClass
+from migrator.source.scan import Lane, StorageClass
 from migrator.sql.utf8 import IS_UTF16
 from migrator.target import TargetColumn
 

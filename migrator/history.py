@@ -10,7 +10,7 @@ from migrator import ledger
 from migrator.errors import GaveUp, SourceChanged
 from migrator.migration import Migration
 from migrator.run_ledger import RunLedger
-from migrator.source_file import TOUCHED, Fingerprint
+from migrator.source.file import TOUCHED, Fingerprint
 from migrator.target import Target
 
 

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator import ledger
 from migrator.errors import MigratorError, TargetRefused
 from migrator.migration import Migration
-from migrator.source import Source
-from migrator.source_file import Fingerprint
-from migrator.source_url import path_of
+from migrator.source.database import Source
+from migrator.source.file import Fingerprint
+from migrator.source.url import path_of
 
 
 @dataclass(frozen=True, slots=True)

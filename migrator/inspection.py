@@ -13,23 +13,22 @@ from migrator.alone import survey_alone
 from migrator.comparison import Comparison
 from migrator.concurrency.blocking import Blocking, ask, blocking_crew
 from migrator.concurrency.pool import Crew, all_of
-from migrator.contents import SourceTable
-from migrator.cutting import cut, piece_bytes
 from migrator.digest import Digest
-from migrator.integrity import check_intact
 from migrator.judge import Judge
 from migrator.keys import Keys, keys_of
 from migrator.lots import TOGETHER, lots
 from migrator.names import TableName
-from migrator.pieces import WHOLE, Piece
 from migrator.plan import Plan, TablePlan
 from migrator.rehearsal import Part, Rehearsed, prepare, rehearse, rehearse_alike
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.progress import Progress
-from migrator.scanning import ScanSession
 from migrator.server_check import bench_of, refused_by_server
-from migrator.size import Profile
-from migrator.source import Source
+from migrator.source.chunks import WHOLE, Piece, cut, piece_bytes
+from migrator.source.database import Source
+from migrator.source.integrity import check_intact
+from migrator.source.scan import ScanSession
+from migrator.source.schema import SourceTable
+from migrator.source.size import Profile
 from migrator.survey import Survey, measure, survey
 from migrator.target import Target
 from migrator.unmade import Unmade

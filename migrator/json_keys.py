@@ -8,8 +8,8 @@ of the time that documents cost. What the keys are is a guess that decides about
 import json
 import re
 
-from migrator.contents import SourceTable
-from migrator.scanning import ScanSession
+from migrator.source.scan import ScanSession
+from migrator.source.schema import SourceTable
 
 _SAMPLE = 200
 _MOST_KEYS = 40

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.contents import Affinity
 from migrator.names import TableName
 from migrator.plan import ColumnPlan, TablePlan
-from migrator.scanning import ScanSession
+from migrator.source.scan import ScanSession
+from migrator.source.schema import Affinity
 from migrator.sql.utf8 import utf8_bytes
 
 

@@ -20,7 +20,7 @@ from migrator.errors import GaveUp
 from migrator.migration import SETUP_LOCK_KEY, Migration
 from migrator.names import TableName, quote_postgres
 from migrator.schemas import LEDGER_SCHEMA
-from migrator.source_file import Fingerprint
+from migrator.source.file import Fingerprint
 
 metadata = sa.MetaData(schema=LEDGER_SCHEMA)
 now = sa.func.clock_timestamp()

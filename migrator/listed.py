@@ -17,7 +17,7 @@ from migrator.migration import usable_name
 from migrator.schemas import holds_no_application
 from migrator.secret_files import DEFAULT_SECRETS_DIR
 from migrator.sessions.address import SslMode
-from migrator.source_url import names_a_file
+from migrator.source.url import names_a_file
 
 
 def _commas(value: object) -> object:

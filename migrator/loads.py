@@ -17,8 +17,8 @@ from migrator.errors import GaveUp
 from migrator.ledger import COMPLETED, LEFT_OUT, READY, SOURCE, chunks, now, seeded, state, tables
 from migrator.migration import Migration
 from migrator.names import TableName
-from migrator.pieces import Piece
 from migrator.run_ledger import RunLedger
+from migrator.source.chunks import Piece
 
 _own_transaction = sa.cast(sa.cast(sa.func.pg_current_xact_id(), sa.Text), sa.BigInteger)
 

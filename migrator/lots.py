@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from migrator.size import Profile
+from migrator.source.size import Profile
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -11,8 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator import ledger, loads, takeover
 from migrator.blueprint import Blueprint, draw, refuse
 from migrator.column_types import Held, Holding, needs_classes, needs_offsets
-from migrator.contents import SourceDatabase, SourceTable
-from migrator.declared import declared
 from migrator.errors import TargetRefused
 from migrator.events import Event
 from migrator.lock_room import LockRoom, lock_room
@@ -23,9 +21,11 @@ from migrator.plan import computed_alike, without_rows_of_their_own
 from migrator.rules import Rules
 from migrator.run_ledger import RunLedger
 from migrator.runtime.retry import is_transient, plainly
-from migrator.scanning import StorageClass
 from migrator.settings import Settings
-from migrator.source import Source
+from migrator.source.database import Source
+from migrator.source.declarations import declared
+from migrator.source.scan import StorageClass
+from migrator.source.schema import SourceDatabase, SourceTable
 from migrator.target import Target, row_counts
 from migrator.unmade import Unmade, try_out
 

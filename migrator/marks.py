@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 from migrator.names import TableName
 from migrator.plan import Plan
-from migrator.source import Source
+from migrator.source.database import Source
 
 Marks = Mapping[tuple[TableName, str], int]
 """The highest key that was ever given, by the target's table and its column of keys."""

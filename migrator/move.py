@@ -27,11 +27,9 @@ from migrator.both_ends import (
 )
 from migrator.claims import claim
 from migrator.concurrency.replay_queue import Handover
-from migrator.contents import SourceDatabase
 from migrator.decisions import terms_of
 from migrator.errors import Mismatch
 from migrator.identity import SourceIdentity
-from migrator.integrity import check_intact
 from migrator.lock_room import lock_room
 from migrator.lost import refuse_emptied
 from migrator.names import TableName
@@ -43,7 +41,9 @@ from migrator.run_ledger import RunLedger
 from migrator.runtime.error_mapping import explain
 from migrator.runtime.progress import Progress, Silent
 from migrator.settings import Settings
-from migrator.source import Source
+from migrator.source.database import Source
+from migrator.source.integrity import check_intact
+from migrator.source.schema import SourceDatabase
 from migrator.source_changes import Reading
 from migrator.stages.analyze import analyze
 from migrator.stages.copy import copy

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from migrator.contents import Affinity
 from migrator.names import quote_literal
+from migrator.source.schema import Affinity
 
 
 class Untranslatable(ValueError):  # noqa: N818 - says what the expression is

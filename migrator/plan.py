@@ -7,13 +7,13 @@ from functools import cached_property
 
 import pyarrow as pa
 
-from migrator.contents import Skipped, SourceColumn, SourceDatabase, SourceTable
 from migrator.errors import NoPartner, SourceUnreadable, TargetRefused
 from migrator.forms import Pair
 from migrator.names import TableName, nearest, partner
 from migrator.rewriting import check_meaning, rewritten
 from migrator.rules import NO_RULE, ColumnRule, Rules
-from migrator.scanning import Lane, StorageClass
+from migrator.source.scan import Lane, StorageClass
+from migrator.source.schema import Skipped, SourceColumn, SourceDatabase, SourceTable
 from migrator.sql.utf8 import is_broken_utf16
 from migrator.target import CopyForm, TargetColumn, TargetDatabase, TargetTable
 from migrator.types import Family, Refusal, family_of

@@ -15,17 +15,17 @@ import duckdb
 import pyarrow as pa
 
 from migrator import digest
-from migrator.aggregates import added_up, answers
-from migrator.batches import scan
 from migrator.carried import Recorded
 from migrator.comparison import Comparison, outspoken
-from migrator.contents import SourceTable
 from migrator.digest import Digest
 from migrator.forms import MACROS, source_side
 from migrator.names import TableName
-from migrator.pieces import WHOLE, Piece
-from migrator.scanning import Lane, ScanSession, StorageClass
-from migrator.size import Profile
+from migrator.source.aggregates import added_up, answers
+from migrator.source.batches import scan
+from migrator.source.chunks import WHOLE, Piece
+from migrator.source.scan import Lane, ScanSession, StorageClass
+from migrator.source.schema import SourceTable
+from migrator.source.size import Profile
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migrator import digest
-from migrator.batches import scan
 from migrator.comparison import Comparison, quickly
 from migrator.digest import Digest
 from migrator.errors import SourceUnreadable
 from migrator.lots import with_their_like
-from migrator.pieces import WHOLE, Piece
 from migrator.plan import ColumnPlan, TablePlan
-from migrator.scanning import MOST_TOGETHER, Lane, ScanSession, StorageClass
-from migrator.size import Profile
+from migrator.source.batches import scan
+from migrator.source.chunks import WHOLE, Piece
+from migrator.source.scan import MOST_TOGETHER, Lane, ScanSession, StorageClass
+from migrator.source.size import Profile
 from migrator.types import Losses, Unfit
 
 Arrays = Mapping[Lane, pa.Array]

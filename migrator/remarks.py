@@ -7,8 +7,8 @@ operator. And a column that doesn't see case in SQLite may do so in PostgreSQL, 
 
 from collections.abc import Iterator
 
-from migrator.contents import Affinity
 from migrator.plan import ColumnPlan, TablePlan
+from migrator.source.schema import Affinity
 from migrator.types import Refusal
 
 _TEXTS = frozenset({"text", "varchar", "bpchar", "name", "citext"})

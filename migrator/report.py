@@ -13,12 +13,12 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from migrator.contents import Skipped
 from migrator.errors import MigratorError, Mismatch
 from migrator.findings.finding import Finding
 from migrator.ledger import RunLine, StageLine
 from migrator.loads import CopiedTable
 from migrator.runtime.stage_runner import StageTiming
+from migrator.source.schema import Skipped
 
 if TYPE_CHECKING:
     from migrator.survey import Survey

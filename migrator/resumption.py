@@ -23,8 +23,8 @@ from migrator.lock_room import lock_room
 from migrator.migration import Migration
 from migrator.names import TableName
 from migrator.run_ledger import RunLedger
+from migrator.source.file import TOUCHED, Fingerprint
 from migrator.source_changes import Reading, TableChange, changes_of, in_words
-from migrator.source_file import TOUCHED, Fingerprint
 from migrator.target import own_rows, row_counts
 
 log = structlog.get_logger()

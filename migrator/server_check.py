@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.aggregates import count_matching
 from migrator.concurrency.blocking import Blocking
 from migrator.constraints import Constraint, Judged, Kind, judged_of
 from migrator.findings.examples import Teller, is_row, key_lane
@@ -21,9 +20,10 @@ from migrator.names import TableName
 from migrator.plan import ColumnPlan, Plan, TablePlan
 from migrator.rules import ColumnRule
 from migrator.runtime.limits import Showing
-from migrator.scanning import ScanSession
 from migrator.simple_checks import broken_when
-from migrator.size import Profile
+from migrator.source.aggregates import count_matching
+from migrator.source.scan import ScanSession
+from migrator.source.size import Profile
 from migrator.target import Target, TargetColumn
 from migrator.trial_load import Offence, UntriedError, try_rows
 from migrator.trial_table import ROW, Trial

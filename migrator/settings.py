@@ -25,7 +25,7 @@ from migrator.runtime.redaction import password_of, redactor, spellings
 from migrator.secret_files import FileVariables, SecretsFolder, folder_of
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.url import from_parts, from_url
-from migrator.source_url import path_of
+from migrator.source.url import path_of
 
 # Values that messages don't quote: secrets, and the source, where the target's URL lands by mistake.
 UNSHOWN: Final = frozenset({"target_url", "postgres_password", "source_url"})

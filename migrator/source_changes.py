@@ -14,13 +14,13 @@ import duckdb
 from migrator.carried import Carried
 from migrator.concurrency.blocking import Blocking, ask, blocking_crew
 from migrator.concurrency.pool import Crew, all_of
-from migrator.contents import SourceDatabase, SourceTable
 from migrator.decisions import terms_of
 from migrator.errors import SourceUnreadable
 from migrator.recipe import Recipe, reader, size_of
 from migrator.rules import Rules
-from migrator.scanning import ScanSession
-from migrator.source import Source
+from migrator.source.database import Source
+from migrator.source.scan import ScanSession
+from migrator.source.schema import SourceDatabase, SourceTable
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,9 @@ from migrator.runtime.retry import patience
 from migrator.runtime.stage_runner import Runner
 from migrator.sessions.watchdog import give_up_all
 from migrator.settings import Settings
-from migrator.snapshot import snapshot_of
-from migrator.source import Source
-from migrator.source_file import check_file
+from migrator.source.database import Source
+from migrator.source.file import check_file
+from migrator.source.snapshot import snapshot_of
 from migrator.stages.init_sql import InitNames, init_sql
 from migrator.stages.lock import Lock, lock, refuse_pooler
 from migrator.stages.reset import reset as empty

@@ -18,8 +18,8 @@ from migrator.plan import TablePlan
 from migrator.runtime.limits import Showing
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
-from migrator.size import Profile
-from migrator.source import Source
+from migrator.source.database import Source
+from migrator.source.size import Profile
 from migrator.target import Target
 
 MOST_COMPARED = 1000

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from migrator.aggregates import added_up, answers_of_each, count_matching
 from migrator.closer_look import NOTHING, change, look_closer
 from migrator.errors import ConfigurationError, SourceUnreadable
 from migrator.findings.examples import Teller, is_row
@@ -19,14 +18,15 @@ from migrator.folding import alike
 from migrator.judge import Judge
 from migrator.keys import Keys, breaches, unique_columns
 from migrator.names import TableName
-from migrator.pieces import WHOLE, Piece
 from migrator.plan import ColumnPlan, TablePlan
 from migrator.rehearsal import Rehearsed
 from migrator.remarks import remarks
 from migrator.rewriting import MOMENTS
 from migrator.runtime.limits import Showing
-from migrator.scanning import ScanSession, StorageClass
-from migrator.size import Profile
+from migrator.source.aggregates import added_up, answers_of_each, count_matching
+from migrator.source.chunks import WHOLE, Piece
+from migrator.source.scan import ScanSession, StorageClass
+from migrator.source.size import Profile
 from migrator.untried import Untried
 
 _FIXED_BYTES = 8

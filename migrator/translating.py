@@ -9,9 +9,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from migrator.contents import Affinity
 from migrator.names import quote_literal
 from migrator.operands import Columns, Operand, Sort, Untranslatable, as_text, compared, constant, number
+from migrator.source.schema import Affinity
 from migrator.sql.expressions import Among, Binary, Call, Case, Cast, Collated, Like, Literal, Name, Node, Unary, read
 from migrator.sql.lexing import Unreadable, fold
 

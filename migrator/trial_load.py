@@ -19,7 +19,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.batches import scan
 from migrator.concurrency.blocking import Blocking
 from migrator.concurrency.prefetch import bridge
 from migrator.constraints import Constraint, Kind
@@ -27,7 +26,8 @@ from migrator.copy_in import copy_in
 from migrator.encode import encoder_for
 from migrator.names import TableName, quote_postgres
 from migrator.runtime.retry import is_transient, plainly
-from migrator.scanning import ScanSession
+from migrator.source.batches import scan
+from migrator.source.scan import ScanSession
 from migrator.target import Target
 from migrator.trial_table import ROW, Trial, TrialTable, places
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator.constraints import Constraint, Judged, Kind
 from migrator.names import TableName, quote_literal, quote_postgres
 from migrator.plan import TablePlan
-from migrator.size import Profile
+from migrator.source.size import Profile
 
 ROW = "migrator row"
 """The column of the rows' own keys."""

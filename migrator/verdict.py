@@ -25,14 +25,14 @@ from migrator.digest import Digest
 from migrator.errors import SourceUnreadable
 from migrator.events import Event
 from migrator.names import TableName
-from migrator.pieces import WHOLE, Piece
 from migrator.recipe import Recipe, Size, recorded
 from migrator.rehearsal import Rehearsed
 from migrator.runtime.limits import Showing
-from migrator.scanning import ScanSession
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
-from migrator.source import Source
+from migrator.source.chunks import WHOLE, Piece
+from migrator.source.database import Source
+from migrator.source.scan import ScanSession
 
 log = structlog.get_logger()
 

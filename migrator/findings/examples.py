@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from migrator.contents import SourceTable
 from migrator.findings.finding import Example, Finding
 from migrator.plan import ColumnPlan
 from migrator.remedies import remedy
 from migrator.runtime.limits import Showing
-from migrator.scanning import Lane, ScanSession, StorageClass
+from migrator.source.scan import Lane, ScanSession, StorageClass
+from migrator.source.schema import SourceTable
 from migrator.sql.utf8 import utf8_bytes
 
 SEARCHED_BYTES: Final = 1 << 20

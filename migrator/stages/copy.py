@@ -33,17 +33,17 @@ from migrator.loads import Begun, Brought, Seed
 from migrator.lock_room import lock_room
 from migrator.lots import is_small, lots
 from migrator.names import TableName
-from migrator.pieces import WHOLE, Piece
 from migrator.plan import Plan, TablePlan
 from migrator.recipe import recorded
 from migrator.run_ledger import RunLedger
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.progress import Progress
-from migrator.scanning import ScanSession
 from migrator.seeds import untouched
 from migrator.sessions.connections import in_transaction, is_open
-from migrator.size import Profile
-from migrator.source import Source
+from migrator.source.chunks import WHOLE, Piece
+from migrator.source.database import Source
+from migrator.source.scan import ScanSession
+from migrator.source.size import Profile
 from migrator.strangers import look_at, refusal
 from migrator.survey import Survey
 from migrator.target import Target, own_rows, row_counts

@@ -20,8 +20,8 @@ from migrator.plan import Plan, TablePlan
 from migrator.row_security import refuse_forced
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.progress import Progress
-from migrator.size import Profile
-from migrator.source import Source
+from migrator.source.database import Source
+from migrator.source.size import Profile
 from migrator.strangers import Occupied, can_compare, look_at, refusal
 from migrator.survey import Survey
 from migrator.target import Target, row_counts

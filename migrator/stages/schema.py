@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import text
 
 from migrator import catalog, claims, ledger, loads, neighbours, registry
-from migrator.contents import SourceDatabase
 from migrator.errors import ConfigurationError, TargetRefused
 from migrator.row_security import refuse_forced
 from migrator.rules import Rules
 from migrator.run_ledger import RunLedger
 from migrator.seeds import seeds_in
 from migrator.settings import Settings
-from migrator.source import Source
+from migrator.source.database import Source
+from migrator.source.schema import SourceDatabase
 from migrator.target import Target
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from migrator.lock_room import lock_room
 from migrator.marks import high_water_marks
 from migrator.names import TableName, quote_literal
 from migrator.plan import Plan
-from migrator.source import Source
+from migrator.source.database import Source
 from migrator.target import Target
 
 log = structlog.get_logger()

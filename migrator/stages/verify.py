@@ -34,7 +34,7 @@ from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.private_file import whole_file
 from migrator.runtime.progress import Progress
 from migrator.sessions.reader import reader
-from migrator.source import Source
+from migrator.source.database import Source
 from migrator.survey import Survey
 from migrator.target import Target
 from migrator.verdict import Ends, Tell, Verdict, compare, compare_alike

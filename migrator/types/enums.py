@@ -3,7 +3,7 @@
 import pgpq.encoders
 
 from migrator.names import quote_literal
-from migrator.scanning import StorageClass
+from migrator.source.scan import StorageClass
 from migrator.target import TargetColumn
 from migrator.types.family import Family, Refusal, first, one_lane, stored_as
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator.scanning import Lane, StorageClass
+from migrator.source.scan import Lane, StorageClass
 from migrator.target import TargetColumn
 
 

@@ -17,7 +17,7 @@ import pgpq.schema
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator.scanning import StorageClass
+from migrator.source.scan import StorageClass
 from migrator.target import TargetColumn
 from migrator.types.family import (
     Family,

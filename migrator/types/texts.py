@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migrator.names import POSTGRES_NAME_BYTES
-from migrator.scanning import StorageClass
+from migrator.source.scan import StorageClass
 from migrator.target import TargetColumn
 from migrator.types.family import Family, Refusal, Unfit, holds_nul, no_text, one_lane, stored_as
 

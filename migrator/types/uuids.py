@@ -7,7 +7,7 @@ import pgpq.encoders
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator.scanning import StorageClass
+from migrator.source.scan import StorageClass
 from migrator.target import TargetColumn
 from migrator.types.family import Family, Refusal, Unfit, first, no_text, one_lane
 

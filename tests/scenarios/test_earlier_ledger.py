@@ -12,7 +12,7 @@ from fix_postgres import Database
 from migrator import examine, job
 from migrator.errors import Mismatch, TargetRefused
 from migrator.runtime.progress import Silent
-from migrator.source import Source
+from migrator.source.database import Source
 
 pytestmark = pytest.mark.one_server
 LEDGER = """

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from fix_sqlite import MakeSqlite
 
-from migrator.source import Source
-from migrator.source_file import TOUCHED, Fingerprint, stamp
+from migrator.source.database import Source
+from migrator.source.file import TOUCHED, Fingerprint, stamp
 
 SCRIPT = "CREATE TABLE t (id INTEGER PRIMARY KEY, t TEXT)"
 WAL = f"PRAGMA journal_mode = wal; {SCRIPT}"

@@ -12,8 +12,8 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
 from migrator.errors import SourceUnreadable
-from migrator.snapshot import snapshot_of
-from migrator.source_file import beside, has_journal
+from migrator.source.file import beside, has_journal
+from migrator.source.snapshot import snapshot_of
 
 SOURCE_ONLY = ("--source-only",)
 ROWS = [(1, "a"), (2, "b"), (3, "c")]

@@ -11,9 +11,9 @@ from fix_job import Cli, contents, quick_flags
 from fix_postgres import Database
 
 from migrator.errors import SourceUnreadable
-from migrator.snapshot import snapshot_of
-from migrator.source import Source
-from migrator.source_file import beside, check_file, has_journal
+from migrator.source.database import Source
+from migrator.source.file import beside, check_file, has_journal
+from migrator.source.snapshot import snapshot_of
 
 NAMES = [
     b"my #1 folder",

@@ -10,9 +10,9 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
 from migrator import job
-from migrator.contents import SourceTable
 from migrator.runtime.progress import Silent
-from migrator.source import Source
+from migrator.source.database import Source
+from migrator.source.schema import SourceTable
 
 TABLES = {
     "rowid": "CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER, v TEXT)",

@@ -11,7 +11,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator import job
 from migrator.runtime.progress import Silent
-from migrator.source import Source
+from migrator.source.database import Source
 from migrator.sql.utf8 import utf8_bytes
 
 ENCODINGS = ("UTF-16le", "UTF-16be")

@@ -12,9 +12,9 @@ from fix_values import MakeMove, refusals
 from migrator import examine
 from migrator.errors import Mismatch
 from migrator.runtime.progress import Silent
-from migrator.scanning import Lane, StorageClass
 from migrator.settings import Settings
-from migrator.source import Source
+from migrator.source.database import Source
+from migrator.source.scan import Lane, StorageClass
 
 COLUMNS = 1500  # of the 1,600 that PostgreSQL takes
 # A type, and what SQLite holds of it. DuckDB plans long for many columns of the second kind.

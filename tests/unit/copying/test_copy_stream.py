@@ -15,9 +15,9 @@ from migrator.copy_data import copy_data_of_small
 from migrator.errors import SourceUnreadable
 from migrator.names import quote_postgres, quote_sqlite
 from migrator.plan import Plan, TablePlan, make_plan
-from migrator.scanning import ScanSession
-from migrator.size import Profile
-from migrator.source import Source
+from migrator.source.database import Source
+from migrator.source.scan import ScanSession
+from migrator.source.size import Profile
 from migrator.survey import measure
 from migrator.target import Target
 

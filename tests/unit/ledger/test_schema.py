@@ -12,10 +12,10 @@ from migrator.errors import GaveUp
 from migrator.ledger import Taken
 from migrator.loads import Begun, Brought, Loaded, Seed
 from migrator.names import TableName
-from migrator.pieces import Piece
 from migrator.run_ledger import RunLedger
 from migrator.sessions.url import from_url
-from migrator.source_file import Fingerprint
+from migrator.source.chunks import Piece
+from migrator.source.file import Fingerprint
 from migrator.target import Target
 
 pytestmark = pytest.mark.one_server

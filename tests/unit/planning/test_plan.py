@@ -2,11 +2,11 @@
 
 import pytest
 
-from migrator.contents import SourceColumn, SourceDatabase, SourceTable
 from migrator.errors import ConfigurationError, NoPartner, TargetRefused
 from migrator.names import TableName
 from migrator.plan import make_plan
 from migrator.rules import ColumnRule, Rules, TableRule
+from migrator.source.schema import SourceColumn, SourceDatabase, SourceTable
 from migrator.target import CopyForm, TargetColumn, TargetDatabase, TargetTable
 
 

@@ -20,8 +20,8 @@ from migrator.keys import Keys
 from migrator.plan import Plan, TablePlan, make_plan
 from migrator.rehearsal import rehearse
 from migrator.runtime.limits import Showing
-from migrator.scanning import ScanSession
-from migrator.source import Source
+from migrator.source.database import Source
+from migrator.source.scan import ScanSession
 from migrator.survey import Survey, measure, survey
 from migrator.target import Target
 

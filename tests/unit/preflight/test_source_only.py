@@ -9,7 +9,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator.alone import survey_alone
 from migrator.findings.finding import Finding
-from migrator.source import Source
+from migrator.source.database import Source
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import pytest
 
 from migrator.blueprint import Blueprint, draw, refuse
 from migrator.column_types import Holding
-from migrator.contents import SourceColumn, SourceTable
-from migrator.declared import Check, Declared, ForeignKey, Index, Term
 from migrator.errors import TargetRefused
 from migrator.names import TableName
 from migrator.rules import ColumnRule, Rules, TableRule
-from migrator.scanning import StorageClass
+from migrator.source.declarations import Check, Declared, ForeignKey, Index, Term
+from migrator.source.scan import StorageClass
+from migrator.source.schema import SourceColumn, SourceTable
 
 T = TableName("public", "t")
 NOTHING = Declared()

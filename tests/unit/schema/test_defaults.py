@@ -11,12 +11,12 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
 from migrator import job
-from migrator.contents import SourceColumn
 from migrator.defaults import default_of
 from migrator.literals import NoEqual
 from migrator.operands import Untranslatable
 from migrator.rules import NO_RULE, ColumnRule
 from migrator.runtime.progress import Silent
+from migrator.source.schema import SourceColumn
 
 TYPES = {
     "INTEGER": "bigint",

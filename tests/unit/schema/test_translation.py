@@ -12,10 +12,10 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
 from migrator import job
-from migrator.contents import Affinity
 from migrator.errors import TargetRefused
 from migrator.operands import Untranslatable, column
 from migrator.runtime.progress import Silent
+from migrator.source.schema import Affinity
 from migrator.translating import condition
 
 COLUMNS = 'n INTEGER, m INT, "S" TEXT, u TEXT COLLATE NOCASE, b BOOLEAN, r REAL, p NUMERIC, k ENUM, d DATE, x BLOB'

@@ -3,10 +3,10 @@
 import pytest
 from fix_sqlite import MakeSqlite
 
-from migrator import aggregates
-from migrator.aggregates import answers, answers_of_each
 from migrator.names import quote_sqlite
-from migrator.source import Source
+from migrator.source import aggregates
+from migrator.source.aggregates import answers, answers_of_each
+from migrator.source.database import Source
 
 NAMES = ["empty", 'a "quote"', "b', 0; --", *(f"t{n}" for n in range(30))]
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from fix_sqlite import MakeSqlite
 
-from migrator.batches import MOST_ROWS, SKEW, is_skewed, rows_per_batch, scan
-from migrator.contents import SourceTable
 from migrator.names import TableName
-from migrator.scanning import Lane, StorageClass
-from migrator.size import Profile
-from migrator.source import Source
+from migrator.source.batches import MOST_ROWS, SKEW, is_skewed, rows_per_batch, scan
+from migrator.source.database import Source
+from migrator.source.scan import Lane, StorageClass
+from migrator.source.schema import SourceTable
+from migrator.source.size import Profile
 
 NAME = TableName("public", "t")
 BUDGET = 1 << 20

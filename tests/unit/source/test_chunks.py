@@ -6,11 +6,10 @@ from contextlib import closing
 import pytest
 from fix_sqlite import MakeSqlite
 
-from migrator.cutting import cut, piece_bytes
 from migrator.names import TableName
-from migrator.pieces import WHOLE
-from migrator.size import Profile
-from migrator.source import Source
+from migrator.source.chunks import WHOLE, cut, piece_bytes
+from migrator.source.database import Source
+from migrator.source.size import Profile
 
 ROWS = 1000
 FILL = f"WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS}) INSERT INTO t"

@@ -15,7 +15,7 @@ from migrator import job
 from migrator.errors import GaveUp, SourceChanged, SourceUnreadable
 from migrator.runtime.progress import Silent
 from migrator.sessions.url import from_url
-from migrator.source import Source
+from migrator.source.database import Source
 from migrator.target import Target
 
 

@@ -11,8 +11,8 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
 from migrator.errors import SourceUnreadable
-from migrator.integrity import check_intact
-from migrator.source import Source
+from migrator.source.database import Source
+from migrator.source.integrity import check_intact
 
 
 def _by_the_application(path: Path, script: str) -> Path:

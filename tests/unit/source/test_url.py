@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from migrator.errors import ConfigurationError
-from migrator.source_url import names_a_file, path_of
+from migrator.source.url import names_a_file, path_of
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
 from migrator import job
-from migrator.contents import SourceDatabase
 from migrator.errors import NoPartner
 from migrator.runtime.progress import Silent
-from migrator.source import Source
-from migrator.source_file import uri_of
-from migrator.virtual_tables import owner_of, virtual_table
+from migrator.source.database import Source
+from migrator.source.file import uri_of
+from migrator.source.schema import SourceDatabase
+from migrator.source.virtual_tables import owner_of, virtual_table
 
 DEFINITIONS = [
     "fts3",

@@ -6,11 +6,11 @@ import pytest
 from fix_job import begin_ledger, catalogs, run_ledger
 from fix_postgres import Database
 
-from migrator.contents import SourceTable
 from migrator.errors import TargetRefused
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
 from migrator.sessions.url import from_url
+from migrator.source.schema import SourceTable
 from migrator.stages.park import park
 from migrator.stages.restore import restore
 from migrator.target import CopyForm, Target, TargetTable

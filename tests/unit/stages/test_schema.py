@@ -12,7 +12,7 @@ from migrator import ledger, loads
 from migrator.errors import ConfigurationError, GaveUp, TargetRefused
 from migrator.names import TableName
 from migrator.sessions.url import from_url
-from migrator.source import Source
+from migrator.source.database import Source
 from migrator.stages.schema import alembic_project, schema
 from migrator.target import Target
 

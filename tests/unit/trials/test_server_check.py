@@ -18,7 +18,7 @@ from migrator.concurrency.blocking import Blocking
 from migrator.errors import NotTried, TargetRefused, ValuesRefused
 from migrator.findings.finding import Finding
 from migrator.runtime.progress import Silent
-from migrator.scanning import ScanSession
+from migrator.source.scan import ScanSession
 from migrator.target import Target
 from migrator.trial_load import Offence, try_rows
 from migrator.trial_table import ROW, Trial

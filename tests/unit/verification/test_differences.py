@@ -17,7 +17,7 @@ from migrator.plan import make_plan
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
 from migrator.settings import Settings
-from migrator.source import Source
+from migrator.source.database import Source
 from migrator.survey import measure
 from migrator.target import Target
 

@@ -4,7 +4,7 @@ import pytest
 from fix_sqlite import MakeSqlite
 
 from migrator.json_keys import usual_keys
-from migrator.source import Source
+from migrator.source.database import Source
 
 
 @pytest.mark.parametrize(

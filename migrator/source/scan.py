@@ -13,10 +13,10 @@ from typing import Any
 import adbc_driver_sqlite.dbapi as adbc
 import pyarrow as pa
 
-from migrator.contents import SourceTable
 from migrator.errors import SourceUnreadable
 from migrator.runtime.retry import is_transient
-from migrator.source_file import unreadable
+from migrator.source.file import unreadable
+from migrator.source.schema import SourceTable
 
 
 class StorageClass(StrEnum):
@@ -36,6 +36,7 @@ _TYPED_LITERAL = {
     StorageClass.TEXT: "''",
     StorageClass.BLOB: "x''",
 }
+
 _ARROW_TYPE = {
     StorageClass.INTEGER: pa.int64(),
     StorageClass.REAL: pa.float64(),
@@ -43,9 +44,9 @@ _ARROW_TYPE = {
     StorageClass.BLOB: pa.binary(),
 }
 
-
 _MOST_LANES = 1_900
 """Of one statement, which has at most 2,000 result columns (SQLite, "Implementation Limits")."""
+
 MOST_TOGETHER = 4_000
 """Lanes of several tables in one statement: it is parsed as a whole, and a megabyte long at most."""
 

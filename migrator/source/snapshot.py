@@ -15,8 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from migrator.errors import SourceChanged, SourceUnreadable
-from migrator.source import Source
-from migrator.source_file import JOURNAL_MAGIC, beside, has_journal, open_file, stamp, unreadable
+from migrator.source.database import Source
+from migrator.source.file import JOURNAL_MAGIC, beside, has_journal, open_file, stamp, unreadable
 
 
 @asynccontextmanager

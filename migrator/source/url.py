@@ -9,7 +9,9 @@ from urllib.parse import parse_qs, unquote_to_bytes
 from migrator.errors import ConfigurationError
 
 SCHEMES: Final = ("sqlite", "sqlite+aiosqlite", "sqlite+pysqlite")
+
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+
 _OPTIONS: Final = re.compile(r"\w+=[^&/]*(?:&\w+=[^&/]*)*")
 
 

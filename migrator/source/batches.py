@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from migrator.contents import SourceTable
-from migrator.scanning import Lane, ScanSession
-from migrator.size import Profile
+from migrator.source.scan import Lane, ScanSession
+from migrator.source.schema import SourceTable
+from migrator.source.size import Profile
 
 MOST_ROWS = 65_536
 """Per batch, however narrow: more gained nothing and made the first rows arrive later."""

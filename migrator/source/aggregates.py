@@ -8,8 +8,8 @@ which a table of 1,500 columns exceeds in both ways.
 from collections.abc import Sequence
 from typing import Any
 
-from migrator.contents import SourceTable
-from migrator.scanning import ScanSession
+from migrator.source.scan import ScanSession
+from migrator.source.schema import SourceTable
 
 _AT_ONCE = 500
 """Result columns of one statement; each statement is a pass over the table."""

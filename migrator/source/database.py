@@ -21,15 +21,16 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from migrator import contents, readability
-from migrator.contents import SourceDatabase
 from migrator.errors import SourceChanged
 from migrator.names import quote_literal
 from migrator.runtime.retry import is_transient
-from migrator.source_file import TOUCHED, Fingerprint, Stamp, stamp, unreadable, uri_of
+from migrator.source import readability
+from migrator.source import schema as source_schema
+from migrator.source.file import TOUCHED, Fingerprint, Stamp, stamp, unreadable, uri_of
+from migrator.source.schema import SourceDatabase
 
 if TYPE_CHECKING:
-    from migrator.scanning import ScanSession
+    from migrator.source.scan import ScanSession
 
 
 class Source:
@@ -96,7 +97,7 @@ class Source:
         Rows that the driver of the scans can't get at are put into scratch space on the way.
         """
         async with self.connect() as connection:
-            found = await contents.describe(connection)
+            found = await source_schema.describe(connection)
         return await asyncio.to_thread(self._made_readable, found) if readability.is_doubtful(found) else found
 
     def _made_readable(self, found: SourceDatabase) -> SourceDatabase:
@@ -124,7 +125,7 @@ class Source:
         # Not before somebody scans: a run with nothing left to do is over before the drivers would have been loaded.
         import adbc_driver_sqlite.dbapi as adbc  # noqa: PLC0415
 
-        from migrator.scanning import ScanSession  # noqa: PLC0415
+        from migrator.source.scan import ScanSession  # noqa: PLC0415
 
         try:
             connection = adbc.connect(self.uri)

@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migrator.contents import SourceColumn, SourceDatabase, SourceTable
 from migrator.errors import SourceUnreadable
 from migrator.names import quote_sqlite
-from migrator.source_file import open_file, unreadable, uri_of
+from migrator.source.file import open_file, unreadable, uri_of
+from migrator.source.schema import SourceColumn, SourceDatabase, SourceTable
 
 if TYPE_CHECKING:
-    from migrator.scanning import ScanSession
+    from migrator.source.scan import ScanSession
 
 SCHEMA = "readable"
 """What the file in scratch space is called in statements."""

@@ -10,10 +10,10 @@ import stat
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from struct import Struct
 from urllib.parse import quote
 
 from migrator.errors import SourceUnreadable
-from migrator.write_ahead_log import last_commit
 
 HEADER = b"SQLite format 3\x00"
 """The first 16 bytes of every database file (SQLite, "Database File Format", 1.3.1)."""
@@ -185,3 +185,38 @@ def unreadable(path: Path, error: BaseException, **facts: object) -> SourceUnrea
             "or a checkpoint by the application before it is mounted read-only; --snapshot reads a copy"
         )
     return SourceUnreadable(f"source {str(path)!r} can't be read: {said}", next_step=step, source=str(path), **facts)
+
+
+_HEADER = Struct(">8I")
+"""Magic, version, page size, number of the checkpoint, two salts, two checksums ("Database File Format", 4.1)."""
+
+_FRAME = Struct(">6I")
+"""Page, size of the database after a commit or 0, the two salts, two checksums of the log up to here."""
+
+
+def last_commit(log: Path) -> str:
+    """
+    Return which commit is the log's last: the salts, its frame, and the checksums of all that the log holds up to it.
+
+    Two logs that give the same text hold the same. Empty if there is no log, or none with a commit; blocks while one
+    header a page is read.
+    """
+    try:
+        with log.open("rb") as file:
+            header = file.read(_HEADER.size)
+            if len(header) < _HEADER.size:
+                return ""
+            _, _, page_bytes, _, *salts, _, _ = _HEADER.unpack(header)
+            last = ""
+            number = 0
+            while len(frame := file.read(_FRAME.size)) == _FRAME.size:
+                number += 1
+                _, commits, *its_salts, one, two = _FRAME.unpack(frame)
+                if its_salts != salts:  # left over from before the log was begun anew
+                    break
+                if commits:
+                    last = f"{salts[0]:08x}{salts[1]:08x}.{number}.{one:08x}{two:08x}"
+                file.seek(page_bytes, 1)
+            return last
+    except FileNotFoundError:
+        return ""

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.names import quote_sqlite
-from migrator.virtual_tables import VirtualTable, owner_of, virtual_table
+from migrator.source.virtual_tables import VirtualTable, owner_of, virtual_table
 
 BOOKKEEPING = frozenset({"alembic_version"})
 """Tables that say how far a schema is; each side keeps its own."""

@@ -17,15 +17,19 @@ import structlog
 from migrator.errors import SourceUnreadable
 from migrator.events import Event
 from migrator.names import quote_sqlite
-from migrator.scanning import ScanSession
-from migrator.source import Source
-from migrator.source_file import open_file, unreadable
+from migrator.source.database import Source
+from migrator.source.file import open_file, unreadable
+from migrator.source.scan import ScanSession
 
 log = structlog.get_logger()
+
 _MOST_LINES = 1_000
+
 _SHOWN_LINES = 5
+
 _MALFORMED = "database disk image is malformed"
 """Said in place of an answer where a page is so that the check itself can't go on."""
+
 _MISSING = re.compile(
     r"(?:no such collation sequence|(?:no such|unknown) function): (?P<name>.+?)(?:\(\))?$", re.MULTILINE
 )

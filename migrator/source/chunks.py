@@ -1,9 +1,36 @@
-"""How a large table is cut into pieces: so it keeps all hands busy, and a kill costs no more than those under way."""
+"""A piece of a large table: read, committed and compared by itself, several side by side; ``cutting`` makes them."""
 
-from migrator.contents import SourceTable
-from migrator.pieces import WHOLE, Piece, key_of
-from migrator.scanning import ScanSession
-from migrator.size import Profile
+from dataclasses import dataclass
+
+from migrator.source.scan import ScanSession
+from migrator.source.schema import SourceTable
+from migrator.source.size import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of rows in the order of the table's key, its bounds written as SQL literals. Without bounds, all rows."""
+
+    after: str | None = None
+    """The key of the row before the first."""
+    last: str | None = None
+    """The key of the last row."""
+
+    def where(self, table: SourceTable) -> str:
+        """Return the condition in SQLite's SQL; empty for the whole table."""
+        row = f"({', '.join(key_of(table))})"
+        begin = f"{row} > ({self.after})" if self.after is not None else ""
+        end = f"{row} <= ({self.last})" if self.last is not None else ""
+        return " AND ".join(part for part in (begin, end) if part)
+
+
+WHOLE = Piece()
+
+
+def key_of(table: SourceTable) -> list[str]:
+    """Return what a table is walked along: its rowid, or the columns of its key; nothing if it has neither."""
+    return [table.rowid] if table.rowid else [column.quoted for column in table.key]
+
 
 _A_HAND = 4
 """Pieces for each hand, where one table would have to be waited for: the last hand is done soon after the first."""

@@ -16,6 +16,7 @@ _TOKEN = re.compile(
     r"""|(?P<word>[\w$\x80-\U0010ffff]+)|(?P<sign>.)""",
     re.DOTALL,
 )
+
 _NO_ROWS = frozenset({"fts4aux", "fts3tokenize", "fts5vocab", "dbstat", "sqlite_dbpage", "unionvtab", "swarmvtab"})
 """Modules that show what is stored elsewhere."""
 

@@ -1,0 +1,1 @@
+"""The SQLite database. Everything here only reads."""
