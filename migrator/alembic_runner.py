@@ -25,7 +25,7 @@ from sqlalchemy import Connection, text
 from migrator.application_code import IDENTITY, Told, Witness, of_application
 from migrator.errors import ConfigurationError
 from migrator.runtime.logs import undisturbed
-from migrator.target import Target
+from migrator.target.database import Target
 
 Command = Callable[[Config], None]
 

@@ -13,7 +13,7 @@ from migrator.drawing import Drawing
 from migrator.errors import TargetRefused
 from migrator.names import TableName
 from migrator.naming import obstacles
-from migrator.parts import Addition, LeftOut, Obstacle
+from migrator.planning.parts import Addition, LeftOut, Obstacle
 from migrator.rules import Rules
 from migrator.source.declarations import Declared
 from migrator.source.schema import SourceTable

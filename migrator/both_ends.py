@@ -28,7 +28,8 @@ from migrator.stages.preflight import Allowed
 from migrator.stages.verify import NOTHING_KNOWN
 from migrator.stages.verify import verify as compare
 from migrator.survey import Survey
-from migrator.target import Target, TargetDatabase
+from migrator.target.database import Target
+from migrator.target.schema import TargetDatabase
 from migrator.verdict import Verdict
 
 log = structlog.get_logger()

@@ -12,10 +12,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.feeds import feeds_of, standing
-from migrator.glances import glance
-from migrator.lock_room import lock_room
-from migrator.names import TableName
-from migrator.schemas import LEDGER_SCHEMA
+from migrator.names import LEDGER_SCHEMA, TableName
+from migrator.target.glances import glance
+from migrator.target.lock_room import lock_room
 
 Catalog = dict[str, str]
 """A line for each thing, by what it is called: ``index users_email_key of public.users`` → its definition."""

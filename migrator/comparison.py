@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 
 from migrator.forms import Pair, Reading, quick_reading, reading, source_side, target_side
 from migrator.json_keys import usual_keys
-from migrator.normal import NormalForms
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
 from migrator.source.batches import scan
@@ -19,7 +18,8 @@ from migrator.source.chunks import WHOLE, Piece
 from migrator.source.scan import Lane, ScanSession
 from migrator.source.schema import SourceTable
 from migrator.source.size import Profile
-from migrator.target import TargetTable
+from migrator.target.schema import TargetTable
+from migrator.target.server_types import NormalForms
 
 Shape = tuple[tuple[object, ...], ...]
 _BUCKETS = 1024

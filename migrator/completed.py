@@ -29,7 +29,7 @@ from migrator.source.file import Fingerprint, stamp
 from migrator.stages.reset import touched_since
 from migrator.stages.schema import alembic_project
 from migrator.steps import Obstacles, open_source, upgrade_schema
-from migrator.target import own_rows
+from migrator.target.database import own_rows
 
 if TYPE_CHECKING:
     from migrator.source_changes import TableChange

@@ -7,9 +7,9 @@ from dataclasses import replace
 from migrator.column_types import Held, Holding, Undecidable, type_of
 from migrator.defaults import default_of
 from migrator.literals import NoEqual
-from migrator.names import TableName, cut, quote_postgres
+from migrator.names import TableName, cut, pattern, quote_postgres
 from migrator.operands import Operand, Sort, Untranslatable, column, folded
-from migrator.parts import Addition, LeftOut, Obstacle, Part, pattern
+from migrator.planning.parts import Addition, LeftOut, Obstacle, Part
 from migrator.rules import Rules
 from migrator.source.declarations import Check, Declared, ForeignKey, Index, Term
 from migrator.source.schema import Affinity, SourceColumn, SourceTable

@@ -7,7 +7,7 @@ import pgpq
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator.target import CopyForm
+from migrator.target.schema import CopyForm
 
 
 class Encoder(Protocol):

@@ -43,7 +43,7 @@ from migrator.source_changes import Reading
 from migrator.stages.preflight import occupied_tables, refuse, refuse_not_owned, strangers_in
 from migrator.steps import open_ends, open_source, runner_of, wait_for
 from migrator.strangers import refusal
-from migrator.target import Target
+from migrator.target.database import Target
 from migrator.unmade import Unmade
 from migrator.untried import untried_refusal
 

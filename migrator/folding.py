@@ -16,10 +16,10 @@ import duckdb
 import pyarrow as pa
 
 from migrator.findings.examples import key_lane
-from migrator.judge import Judge
 from migrator.keys import equal_form
 from migrator.plan import ColumnPlan, TablePlan
 from migrator.source.scan import Lane, ScanSession, StorageClass
+from migrator.target.server_types import Judge
 
 AT_ONCE = 5_000
 """Keys that are read, and shown to PostgreSQL, together."""

@@ -17,7 +17,7 @@ from itertools import accumulate
 from migrator.names import quote_literal, quote_postgres
 from migrator.source.scan import Lane, StorageClass
 from migrator.sql.utf8 import IS_UTF16
-from migrator.target import TargetColumn
+from migrator.target.schema import TargetColumn
 
 _REMEMBERED = 10_000
 """Readings: many tables have columns of one name and type."""

@@ -11,7 +11,7 @@ from migrator.errors import GaveUp, SourceChanged
 from migrator.migration import Migration
 from migrator.run_ledger import RunLedger
 from migrator.source.file import TOUCHED, Fingerprint
-from migrator.target import Target
+from migrator.target.database import Target
 
 
 async def is_complete(target: Target, migration: Migration) -> bool:

@@ -14,7 +14,6 @@ from migrator.comparison import Comparison
 from migrator.concurrency.blocking import Blocking, ask, blocking_crew
 from migrator.concurrency.pool import Crew, all_of
 from migrator.digest import Digest
-from migrator.judge import Judge
 from migrator.keys import Keys, keys_of
 from migrator.lots import TOGETHER, lots
 from migrator.names import TableName
@@ -30,7 +29,8 @@ from migrator.source.scan import ScanSession
 from migrator.source.schema import SourceTable
 from migrator.source.size import Profile
 from migrator.survey import Survey, measure, survey
-from migrator.target import Target
+from migrator.target.database import Target
+from migrator.target.server_types import Judge
 from migrator.unmade import Unmade
 
 

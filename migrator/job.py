@@ -32,7 +32,7 @@ from migrator.steps import (
     take_lock,
     wait_for,
 )
-from migrator.target import Target
+from migrator.target.database import Target
 
 
 async def run(settings: Settings, progress: Progress) -> Report:

@@ -18,8 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator import takeover
 from migrator.errors import GaveUp
 from migrator.migration import SETUP_LOCK_KEY, Migration
-from migrator.names import TableName, quote_postgres
-from migrator.schemas import LEDGER_SCHEMA
+from migrator.names import LEDGER_SCHEMA, TableName, quote_postgres
 from migrator.source.file import Fingerprint
 
 metadata = sa.MetaData(schema=LEDGER_SCHEMA)

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from migrator.fields import PREFIX, Traits, setting
 from migrator.migration import usable_name
-from migrator.schemas import holds_no_application
+from migrator.names import holds_no_application
 from migrator.secret_files import DEFAULT_SECRETS_DIR
 from migrator.sessions.address import SslMode
 from migrator.source.url import names_a_file

@@ -12,7 +12,7 @@ from migrator import loads
 from migrator.errors import GaveUp
 from migrator.migration import Migration
 from migrator.names import TableName
-from migrator.target import Target
+from migrator.target.database import Target
 
 
 async def emptied(connection: AsyncConnection, migration: Migration, *, unlogged: bool = True) -> dict[TableName, int]:

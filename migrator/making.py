@@ -13,11 +13,10 @@ from migrator.blueprint import Blueprint, draw, refuse
 from migrator.column_types import Held, Holding, needs_classes, needs_offsets
 from migrator.errors import TargetRefused
 from migrator.events import Event
-from migrator.lock_room import LockRoom, lock_room
 from migrator.migration import Migration
-from migrator.names import TableName, partner, quote_sqlite
-from migrator.parts import Addition, LeftOut, Part, pattern
+from migrator.names import TableName, partner, pattern, quote_sqlite
 from migrator.plan import computed_alike, without_rows_of_their_own
+from migrator.planning.parts import Addition, LeftOut, Part
 from migrator.rules import Rules
 from migrator.run_ledger import RunLedger
 from migrator.runtime.retry import is_transient, plainly
@@ -26,7 +25,8 @@ from migrator.source.database import Source
 from migrator.source.declarations import declared
 from migrator.source.scan import StorageClass
 from migrator.source.schema import SourceDatabase, SourceTable
-from migrator.target import Target, row_counts
+from migrator.target.database import Target, row_counts
+from migrator.target.lock_room import LockRoom, lock_room
 from migrator.unmade import Unmade, try_out
 
 log = structlog.get_logger()

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from migrator.errors import TargetRefused
 from migrator.names import TableName
-from migrator.target import Target
+from migrator.target.database import Target
 
 _DIGITS: Final = 2
 """After the point, in the locale ``C``, which every session of the job's has (``session_settings``)."""

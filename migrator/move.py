@@ -30,7 +30,6 @@ from migrator.concurrency.replay_queue import Handover
 from migrator.decisions import terms_of
 from migrator.errors import Mismatch
 from migrator.identity import SourceIdentity
-from migrator.lock_room import lock_room
 from migrator.lost import refuse_emptied
 from migrator.names import TableName
 from migrator.plan import Plan
@@ -54,7 +53,8 @@ from migrator.stages.schema import schema
 from migrator.stages.sequences import sequences
 from migrator.steps import one_at_a_schema, upgrade_schema
 from migrator.survey import Survey
-from migrator.target import Target
+from migrator.target.database import Target
+from migrator.target.lock_room import lock_room
 from migrator.terms import Terms
 from migrator.verdict import Verdict
 

@@ -5,6 +5,7 @@ A name is data like any other: it may hold quotes, blanks, a semicolon or a rese
 takes its identifiers from here, quoted always, by SQLAlchemy's dialects.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,7 +19,9 @@ POSTGRES_NAME_BYTES = 63
 
 # The driver's own dialect: the default one doubles a percent sign, for drivers that put values in by it.
 _postgres = asyncpg.dialect().identifier_preparer  # type: ignore[no-untyped-call, unused-ignore]
+
 _sqlite = sqlite.dialect().identifier_preparer  # type: ignore[no-untyped-call, unused-ignore]
+
 _REMEMBERED = 10_000
 """Quoted names: each is asked for again and again."""
 
@@ -84,3 +87,21 @@ def cut(name: str) -> str:
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate most like ``name``, for a message that helps with a slip of the pen."""
     return next(iter(get_close_matches(name, list(candidates), n=1)), None)
+
+
+LEDGER_SCHEMA = "migrator"
+"""The job's own schema; never copied into, never described."""
+
+
+def holds_no_application(schema: str) -> bool:
+    """
+    Return whether a schema is the job's own, or one of the server's.
+
+    PostgreSQL keeps every name that begins with ``pg_`` (manual, "System Catalog Schema").
+    """
+    return schema in {LEDGER_SCHEMA, "information_schema"} or schema.startswith("pg_")
+
+
+def pattern(name: str) -> str:
+    """Return a name as ``--leave-out`` and rules take it: what would be read otherwise is a wildcard."""
+    return re.sub(r"[\[\],*'\"\\\s]", "?", name)

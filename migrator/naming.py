@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 
 from migrator.drawing import Drawing
-from migrator.names import POSTGRES_NAME_BYTES
-from migrator.parts import Obstacle, pattern
+from migrator.names import POSTGRES_NAME_BYTES, pattern
+from migrator.planning.parts import Obstacle
 
 _KEPT = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 """Columns that each table has (PostgreSQL, "System Columns")."""

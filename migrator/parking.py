@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator import ledger
 from migrator.foreign_keys import keys_of
 from migrator.ledger import Taken
-from migrator.lock_room import LockRoom
 from migrator.names import TableName
 from migrator.run_ledger import RunLedger
-from migrator.target import Target
+from migrator.target.database import Target
+from migrator.target.lock_room import LockRoom
 
 
 @dataclass(frozen=True, slots=True)

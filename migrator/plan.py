@@ -15,7 +15,7 @@ from migrator.rules import NO_RULE, ColumnRule, Rules
 from migrator.source.scan import Lane, StorageClass
 from migrator.source.schema import Skipped, SourceColumn, SourceDatabase, SourceTable
 from migrator.sql.utf8 import is_broken_utf16
-from migrator.target import CopyForm, TargetColumn, TargetDatabase, TargetTable
+from migrator.target.schema import CopyForm, TargetColumn, TargetDatabase, TargetTable
 from migrator.types import Family, Refusal, family_of
 
 NO_RULES = Rules()

@@ -4,8 +4,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import MissingPrivilege
-from migrator.names import quote_postgres
-from migrator.schemas import LEDGER_SCHEMA
+from migrator.names import LEDGER_SCHEMA, quote_postgres
 
 
 async def check_ledger(connection: AsyncConnection) -> None:

@@ -18,7 +18,7 @@ from migrator.events import Event
 from migrator.migration import Wanted
 from migrator.runtime.error_mapping import explain
 from migrator.runtime.retry import is_transient, plainly
-from migrator.target import Target
+from migrator.target.database import Target
 
 PAUSE_SECONDS: Final = 2.0
 """A look costs the server one connection; nobody minds starting two seconds later after a migration."""

@@ -12,7 +12,7 @@ from migrator import ledger, loads, takeover
 from migrator.errors import ConfigurationError, TargetRefused
 from migrator.migration import Migration, Wanted
 from migrator.run_ledger import RunLedger
-from migrator.target import Target
+from migrator.target.database import Target
 
 
 @dataclass(frozen=True, slots=True)

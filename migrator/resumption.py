@@ -16,16 +16,16 @@ from migrator.carried import Carried
 from migrator.decisions import terms_under
 from migrator.errors import RowsInTheWay, SourceChanged, TargetRefused
 from migrator.events import Event
-from migrator.glances import glance
 from migrator.identity import SourceIdentity
 from migrator.loads import Begun
-from migrator.lock_room import lock_room
 from migrator.migration import Migration
 from migrator.names import TableName
 from migrator.run_ledger import RunLedger
 from migrator.source.file import TOUCHED, Fingerprint
 from migrator.source_changes import Reading, TableChange, changes_of, in_words
-from migrator.target import own_rows, row_counts
+from migrator.target.database import own_rows, row_counts
+from migrator.target.glances import glance
+from migrator.target.lock_room import lock_room
 
 log = structlog.get_logger()
 

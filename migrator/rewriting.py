@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from migrator.errors import ConfigurationError
 from migrator.rules import NO_RULE, ColumnRule, Stored
 from migrator.sql.utf8 import IS_UTF16
-from migrator.target import TargetColumn
+from migrator.target.schema import TargetColumn
 
 MOMENTS = frozenset({"date", "timestamp", "timestamptz"})
 TEXTS = frozenset({"text", "varchar", "bpchar", "citext", "name", "json", "jsonb"})

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import ledger
 from migrator.migration import Migration
-from migrator.target import Target
+from migrator.target.database import Target
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.glances import glance
 from migrator.loads import Seed
-from migrator.lock_room import lock_room
 from migrator.names import TableName
-from migrator.target import own_rows, row_counts
+from migrator.target.database import own_rows, row_counts
+from migrator.target.glances import glance
+from migrator.target.lock_room import lock_room
 
 
 async def seeds_in(connection: AsyncConnection, tables: Sequence[TableName]) -> dict[TableName, Seed]:

@@ -24,7 +24,8 @@ from migrator.simple_checks import broken_when
 from migrator.source.aggregates import count_matching
 from migrator.source.scan import ScanSession
 from migrator.source.size import Profile
-from migrator.target import Target, TargetColumn
+from migrator.target.database import Target
+from migrator.target.schema import TargetColumn
 from migrator.trial_load import Offence, UntriedError, try_rows
 from migrator.trial_table import ROW, Trial
 from migrator.types import family_of

@@ -14,7 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tenacity import AsyncRetrying
 
 from migrator import ledger, registry
-from migrator.advisory import Key, holding
 from migrator.errors import ConfigurationError, MigratorError
 from migrator.events import Event
 from migrator.migration import SETUP_LOCK_KEY, Migration, Wanted, schema_lock_key
@@ -34,7 +33,8 @@ from migrator.stages.restore import restore
 from migrator.stages.schema import alembic_project
 from migrator.stages.upgrade import upgrade
 from migrator.stages.wait import ServerFacts, wait
-from migrator.target import Target
+from migrator.target.advisory import Key, holding
+from migrator.target.database import Target
 
 log = structlog.get_logger()
 

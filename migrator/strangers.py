@@ -20,7 +20,7 @@ from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
 from migrator.source.database import Source
 from migrator.source.size import Profile
-from migrator.target import Target
+from migrator.target.database import Target
 
 MOST_COMPARED = 1000
 """What an application seeds is less. A table with more rows is in use, and is refused without comparing them."""

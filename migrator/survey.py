@@ -15,7 +15,6 @@ from migrator.errors import ConfigurationError, SourceUnreadable
 from migrator.findings.examples import Teller, is_row
 from migrator.findings.finding import Change, Finding
 from migrator.folding import alike
-from migrator.judge import Judge
 from migrator.keys import Keys, breaches, unique_columns
 from migrator.names import TableName
 from migrator.plan import ColumnPlan, TablePlan
@@ -27,6 +26,7 @@ from migrator.source.aggregates import added_up, answers_of_each, count_matching
 from migrator.source.chunks import WHOLE, Piece
 from migrator.source.scan import ScanSession, StorageClass
 from migrator.source.size import Profile
+from migrator.target.server_types import Judge
 from migrator.untried import Untried
 
 _FIXED_BYTES = 8

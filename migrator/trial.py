@@ -13,11 +13,11 @@ from itertools import chain, islice
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator.judge import Judge, Question
 from migrator.plan import ColumnPlan, TablePlan
 from migrator.source.batches import scan
 from migrator.source.scan import Lane, ScanSession
 from migrator.source.size import Profile
+from migrator.target.server_types import Judge, Question
 from migrator.types import Family, Losses, Unfit
 
 ROWS_NAMED = 10_000

@@ -22,13 +22,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator.concurrency.blocking import Blocking
 from migrator.concurrency.prefetch import bridge
 from migrator.constraints import Constraint, Kind
-from migrator.copy_in import copy_in
 from migrator.encode import encoder_for
 from migrator.names import TableName, quote_postgres
 from migrator.runtime.retry import is_transient, plainly
 from migrator.source.batches import scan
 from migrator.source.scan import ScanSession
-from migrator.target import Target
+from migrator.target.copy_in import copy_in
+from migrator.target.database import Target
 from migrator.trial_table import ROW, Trial, TrialTable, places
 
 _BY_LINE = 64

@@ -15,13 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator.blueprint import Blueprint
 from migrator.constraints import Judged, judged_of
 from migrator.keys import Keys, keys_of
-from migrator.lock_room import lock_room
 from migrator.meaning.shape import columns_statement, types_statement
-from migrator.names import TableName
-from migrator.parts import Addition, LeftOut, Obstacle, pattern
+from migrator.names import TableName, pattern
+from migrator.planning.parts import Addition, LeftOut, Obstacle
 from migrator.runtime.retry import is_transient, plainly
-from migrator.spelling import TypeOfColumn, columns_of
-from migrator.target import Target, TargetTable
+from migrator.target.database import Target
+from migrator.target.lock_room import lock_room
+from migrator.target.schema import TargetTable
+from migrator.target.spelling import TypeOfColumn, columns_of
 from migrator.types import family_of
 
 Fact = TypeVar("Fact")

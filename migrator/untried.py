@@ -12,8 +12,7 @@ import structlog
 
 from migrator.errors import NotTried
 from migrator.events import Event
-from migrator.names import TableName
-from migrator.parts import pattern
+from migrator.names import TableName, pattern
 
 log = structlog.get_logger()
 

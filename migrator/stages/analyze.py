@@ -9,7 +9,7 @@ from migrator.concurrency.pool import Crew
 from migrator.concurrency.replay_queue import Handover
 from migrator.lots import TOGETHER
 from migrator.names import TableName
-from migrator.target import Target
+from migrator.target.database import Target
 
 
 async def analyze(target: Target, ready: Handover[TableName], jobs: int) -> None:

@@ -26,11 +26,9 @@ from migrator.concurrency.pool import Crew, all_of
 from migrator.concurrency.prefetch import bridge
 from migrator.concurrency.replay_queue import Handover
 from migrator.copy_data import copy_data, copy_data_of_small
-from migrator.copy_in import copy_in
 from migrator.errors import SourceChanged
 from migrator.events import Event
 from migrator.loads import Begun, Brought, Seed
-from migrator.lock_room import lock_room
 from migrator.lots import is_small, lots
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
@@ -46,7 +44,9 @@ from migrator.source.scan import ScanSession
 from migrator.source.size import Profile
 from migrator.strangers import look_at, refusal
 from migrator.survey import Survey
-from migrator.target import Target, own_rows, row_counts
+from migrator.target.copy_in import copy_in
+from migrator.target.database import Target, own_rows, row_counts
+from migrator.target.lock_room import lock_room
 from migrator.terms import Terms
 from migrator.triggers import has_triggers, silenced
 

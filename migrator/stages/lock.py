@@ -14,10 +14,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.advisory import Key, acquire
 from migrator.migration import Migration
 from migrator.sessions.login import behind_a_pooler, login
-from migrator.target import Target
+from migrator.target.advisory import Key, acquire
+from migrator.target.database import Target
 
 LOCK_KEY = int.from_bytes(b"migrator", "big", signed=True)
 """

@@ -12,12 +12,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.ledger import Taken
-from migrator.lock_room import lock_room
 from migrator.names import TableName, quote_literal, quote_postgres
 from migrator.parking import Entry, qualifying, take, take_foreign_keys
 from migrator.plan import Plan
 from migrator.run_ledger import RunLedger
-from migrator.target import Target
+from migrator.target.database import Target
+from migrator.target.lock_room import lock_room
 
 PAYS_FROM_ROWS = 20_000
 """Below, an index costs less during the load than dropping and building it again."""

@@ -14,7 +14,6 @@ from migrator.errors import MissingPrivilege, ValuesRefused
 from migrator.events import Event
 from migrator.findings.finding import Finding, summary
 from migrator.inspection import look_over
-from migrator.lock_room import lock_room
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
 from migrator.row_security import refuse_forced
@@ -24,7 +23,8 @@ from migrator.source.database import Source
 from migrator.source.size import Profile
 from migrator.strangers import Occupied, can_compare, look_at, refusal
 from migrator.survey import Survey
-from migrator.target import Target, row_counts
+from migrator.target.database import Target, row_counts
+from migrator.target.lock_room import lock_room
 from migrator.untried import untried_refusal
 
 log = structlog.get_logger()

@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator import claims, foreign_keys, ledger, loads
 from migrator.errors import RowsInTheWay
 from migrator.foreign_keys import ForeignKey
-from migrator.glances import glance
 from migrator.loads import Loaded
-from migrator.lock_room import LockRoom, lock_room
 from migrator.names import TableName, quote_postgres
 from migrator.parking import take_foreign_keys
 from migrator.run_ledger import RunLedger
-from migrator.target import own_rows
+from migrator.target.database import own_rows
+from migrator.target.glances import glance
+from migrator.target.lock_room import LockRoom, lock_room
 from migrator.triggers import silenced
 
 _XID_VALUES = 1 << 32

@@ -22,7 +22,7 @@ from migrator.orphans import orphans_of
 from migrator.run_ledger import RunLedger
 from migrator.runtime.retry import is_transient, sqlstate_of
 from migrator.sessions.connections import in_transaction, is_open
-from migrator.target import Target
+from migrator.target.database import Target
 
 _MAINTENANCE_MEMORY = "256MB"
 """For sorting an index; the default of 64 MB spills at about two million rows."""

@@ -23,7 +23,7 @@ from migrator.seeds import seeds_in
 from migrator.settings import Settings
 from migrator.source.database import Source
 from migrator.source.schema import SourceDatabase
-from migrator.target import Target
+from migrator.target.database import Target
 
 if TYPE_CHECKING:
     from migrator.alembic_runner import AlembicProject

@@ -13,12 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.events import Event
 from migrator.feeds import Feed, feeds_of, standing, strays
-from migrator.lock_room import lock_room
 from migrator.marks import high_water_marks
 from migrator.names import TableName, quote_literal
 from migrator.plan import Plan
 from migrator.source.database import Source
-from migrator.target import Target
+from migrator.target.database import Target
+from migrator.target.lock_room import lock_room
 
 log = structlog.get_logger()
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from migrator.target import Target
+from migrator.target.database import Target
 
 if TYPE_CHECKING:
     from migrator.alembic_runner import AlembicProject

@@ -24,7 +24,6 @@ from migrator.differences import Difference
 from migrator.errors import Mismatch
 from migrator.events import Event
 from migrator.inspection import measured
-from migrator.lock_room import lock_room
 from migrator.lots import is_small, lots
 from migrator.marks import Marks, high_water_marks
 from migrator.names import TableName
@@ -36,7 +35,8 @@ from migrator.runtime.progress import Progress
 from migrator.sessions.reader import reader
 from migrator.source.database import Source
 from migrator.survey import Survey
-from migrator.target import Target
+from migrator.target.database import Target
+from migrator.target.lock_room import lock_room
 from migrator.verdict import Ends, Tell, Verdict, compare, compare_alike
 
 log = structlog.get_logger()

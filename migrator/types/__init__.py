@@ -1,6 +1,6 @@
 """Type families: how the values of a SQLite column become a PostgreSQL type, exactly or not at all."""
 
-from migrator.target import TargetColumn
+from migrator.target.schema import TargetColumn
 from migrator.types.blobs import BLOBS
 from migrator.types.booleans import BOOLEANS
 from migrator.types.dates_times import DATES_TIMES, in_zone

@@ -4,7 +4,7 @@ import pgpq.encoders
 
 from migrator.source.scan import StorageClass
 from migrator.sql.utf8 import IS_UTF16, utf8_bytes
-from migrator.target import TargetColumn
+from migrator.target.schema import TargetColumn
 from migrator.types.family import Family, Refusal, first, no_number, one_lane, stored_as
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
-from migrator.target import TargetColumn
+from migrator.target.schema import TargetColumn
 from migrator.types.family import Family, Refusal, Unfit, no_text, one_lane, stored_as
 
 # Scalars with their types: pyarrow takes longer to find the type of one than to compare a thousand rows with it.

@@ -4,7 +4,7 @@ import pgpq.encoders
 
 from migrator.names import quote_literal
 from migrator.source.scan import StorageClass
-from migrator.target import TargetColumn
+from migrator.target.schema import TargetColumn
 from migrator.types.family import Family, Refusal, first, one_lane, stored_as
 
 

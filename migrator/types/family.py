@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migrator.source.scan import Lane, StorageClass
-from migrator.target import TargetColumn
+from migrator.target.schema import TargetColumn
 
 
 class Unfit(ValueError):  # noqa: N818 - a claim about a value, not a failure of the program

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
-from migrator.target import TargetColumn
+from migrator.target.schema import TargetColumn
 from migrator.types.family import Family, Refusal, nothing_hidden, one_lane, stored_as
 
 _ARROW = {"int2": pa.int16(), "int4": pa.int32(), "int8": pa.int64()}

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
-from migrator.target import TargetColumn
+from migrator.target.schema import TargetColumn
 from migrator.types.family import (
     Family,
     Refusal,

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
-from migrator.target import TargetColumn
+from migrator.target.schema import TargetColumn
 from migrator.types.family import Family, Refusal, Unfit, inexact, join_text_or_real, stored_as, text_or_real_lanes
 from migrator.types.texts import convert as check_text
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from migrator.names import POSTGRES_NAME_BYTES
 from migrator.source.scan import StorageClass
-from migrator.target import TargetColumn
+from migrator.target.schema import TargetColumn
 from migrator.types.family import Family, Refusal, Unfit, holds_nul, no_text, one_lane, stored_as
 
 

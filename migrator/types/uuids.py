@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
-from migrator.target import TargetColumn
+from migrator.target.schema import TargetColumn
 from migrator.types.family import Family, Refusal, Unfit, first, no_text, one_lane
 
 _BYTES = 16

@@ -11,10 +11,10 @@ from fix_sqlite import MakeSqlite
 from sqlalchemy import text
 
 from migrator.embedded import EmbeddedServer
-from migrator.lock_room import AT_ONCE, LockRoom
 from migrator.names import TableName
 from migrator.sessions.url import from_url
-from migrator.target import Target
+from migrator.target.database import Target
+from migrator.target.lock_room import AT_ONCE, LockRoom
 
 TABLES = 120
 TINY = {

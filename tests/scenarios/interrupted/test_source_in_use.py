@@ -20,7 +20,7 @@ from migrator.concurrency.replay_queue import Handover
 from migrator.errors import SourceChanged
 from migrator.names import TableName
 from migrator.runtime.progress import Silent
-from migrator.target import Target
+from migrator.target.database import Target
 
 # Writes so much that pages of an open transaction reach the file, says so, and waits to be killed.
 WRITER = """

@@ -6,7 +6,7 @@ from fix_postgres import Database
 from migrator import catalog
 from migrator.names import TableName
 from migrator.sessions.url import from_url
-from migrator.target import Target
+from migrator.target.database import Target
 
 
 @pytest.mark.one_server

@@ -19,7 +19,7 @@ from migrator.source.database import Source
 from migrator.source.scan import ScanSession
 from migrator.source.size import Profile
 from migrator.survey import measure
-from migrator.target import Target
+from migrator.target.database import Target
 
 pytestmark = pytest.mark.one_server
 BATCH_BYTES = 1 << 20

@@ -14,7 +14,7 @@ from migrator.errors import GaveUp, MissingPrivilege, ValuesRefused
 from migrator.migration import Wanted
 from migrator.readiness import readiness, until_ready
 from migrator.runtime.progress import Silent
-from migrator.target import Target
+from migrator.target.database import Target
 
 pytestmark = pytest.mark.one_server
 GIVE_UP_SECONDS = 0.3

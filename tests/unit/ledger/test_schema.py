@@ -16,7 +16,7 @@ from migrator.run_ledger import RunLedger
 from migrator.sessions.url import from_url
 from migrator.source.chunks import Piece
 from migrator.source.file import Fingerprint
-from migrator.target import Target
+from migrator.target.database import Target
 
 pytestmark = pytest.mark.one_server
 TABLE = TableName("a schema", 'the "table"')

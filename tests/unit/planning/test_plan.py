@@ -7,7 +7,7 @@ from migrator.names import TableName
 from migrator.plan import make_plan
 from migrator.rules import ColumnRule, Rules, TableRule
 from migrator.source.schema import SourceColumn, SourceDatabase, SourceTable
-from migrator.target import CopyForm, TargetColumn, TargetDatabase, TargetTable
+from migrator.target.schema import CopyForm, TargetColumn, TargetDatabase, TargetTable
 
 
 def source(**tables: str) -> SourceDatabase:

@@ -15,7 +15,6 @@ from fix_sqlite import MakeSqlite
 from test_docs_types import PROBES
 
 from migrator import digest
-from migrator.judge import Judge
 from migrator.keys import Keys
 from migrator.plan import Plan, TablePlan, make_plan
 from migrator.rehearsal import rehearse
@@ -23,7 +22,8 @@ from migrator.runtime.limits import Showing
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
 from migrator.survey import Survey, measure, survey
-from migrator.target import Target
+from migrator.target.database import Target
+from migrator.target.server_types import Judge
 
 pytestmark = pytest.mark.one_server
 

@@ -11,7 +11,7 @@ from fix_postgres import Database
 from migrator.alembic_runner import AlembicProject
 from migrator.errors import ConfigurationError
 from migrator.sessions.url import from_url
-from migrator.target import Target
+from migrator.target.database import Target
 
 pytestmark = pytest.mark.one_server
 

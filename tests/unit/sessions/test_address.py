@@ -23,7 +23,7 @@ from migrator.sessions.address import SslMode, TargetAddress, Tls
 from migrator.sessions.login import login
 from migrator.sessions.reader import ReadingSession
 from migrator.sessions.url import from_url
-from migrator.target import Target
+from migrator.target.database import Target
 
 HOSTILE = """p%40@:/#[ ]"'"""
 ASK = "SELECT current_database() || ' ' || session_user || ' ' || current_setting('application_name')"

@@ -10,7 +10,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from migrator.sessions.url import from_url
-from migrator.target import Target
+from migrator.target.database import Target
 
 
 def behind_a_proxy(database: Database, proxies: list[Proxy]) -> Target:

@@ -9,7 +9,7 @@ from migrator.sessions.login import login
 from migrator.sessions.reader import ReadingSession
 from migrator.sessions.settings import PINNED, READING, WITHOUT_EFFECT
 from migrator.sessions.url import from_url
-from migrator.target import Target
+from migrator.target.database import Target
 
 ASK = "SELECT lower(name) AS name, setting FROM pg_settings"
 MAY_BE_GIVEN = """

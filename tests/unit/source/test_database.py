@@ -16,7 +16,7 @@ from migrator.errors import GaveUp, SourceChanged, SourceUnreadable
 from migrator.runtime.progress import Silent
 from migrator.sessions.url import from_url
 from migrator.source.database import Source
-from migrator.target import Target
+from migrator.target.database import Target
 
 
 @pytest.mark.one_server

@@ -25,7 +25,7 @@ from migrator.runtime.progress import Silent
 from migrator.sessions.connections import driver_of
 from migrator.sessions.url import from_url
 from migrator.stages.lock import LOCK_KEY, lock
-from migrator.target import Target
+from migrator.target.database import Target
 
 
 async def test_the_second_gives_up_and_names_the_holder(database: Database) -> None:

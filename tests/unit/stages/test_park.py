@@ -13,7 +13,8 @@ from migrator.sessions.url import from_url
 from migrator.source.schema import SourceTable
 from migrator.stages.park import park
 from migrator.stages.restore import restore
-from migrator.target import CopyForm, Target, TargetTable
+from migrator.target.database import Target
+from migrator.target.schema import CopyForm, TargetTable
 
 # One thing of each kind that an application's schema may hold; names are long, strange, or of several schemas.
 SCHEMA = """

@@ -10,7 +10,7 @@ from migrator.ledger import Taken
 from migrator.names import TableName
 from migrator.sessions.url import from_url
 from migrator.stages.restore import restore
-from migrator.target import Target
+from migrator.target.database import Target
 
 pytestmark = pytest.mark.one_server
 T, U = TableName("public", "t"), TableName("public", "u")

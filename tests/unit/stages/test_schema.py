@@ -14,7 +14,7 @@ from migrator.names import TableName
 from migrator.sessions.url import from_url
 from migrator.source.database import Source
 from migrator.stages.schema import alembic_project, schema
-from migrator.target import Target
+from migrator.target.database import Target
 
 pytestmark = pytest.mark.one_server
 STAMPED = "CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('{}')"

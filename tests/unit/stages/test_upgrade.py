@@ -7,7 +7,7 @@ from migrator.alembic_runner import AlembicProject
 from migrator.dryad import ALEMBIC_INI
 from migrator.sessions.url import from_url
 from migrator.stages.upgrade import upgrade
-from migrator.target import Target
+from migrator.target.database import Target
 
 ROWS = """
 INSERT INTO users (id, email, username, password_hash) VALUES ('u', 'a@example.org', 'a', '-');

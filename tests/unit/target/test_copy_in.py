@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 import pytest
 from fix_postgres import Database
 
-from migrator.copy_in import copy_in
 from migrator.names import TableName
 from migrator.sessions.url import from_url
-from migrator.target import CopyForm, Target
+from migrator.target.copy_in import copy_in
+from migrator.target.database import Target
+from migrator.target.schema import CopyForm
 
 pytestmark = pytest.mark.one_server
 STALL_SECONDS = 0.5

@@ -10,11 +10,12 @@ from fix_postgres import Database
 from fix_proxy import Proxy
 from sqlalchemy import make_url, text
 
-from migrator.copy_in import copy_in
 from migrator.errors import ConfigurationError
 from migrator.names import TableName
 from migrator.sessions.url import from_url
-from migrator.target import CopyForm, Target, row_counts
+from migrator.target.copy_in import copy_in
+from migrator.target.database import Target, row_counts
+from migrator.target.schema import CopyForm
 
 pytestmark = pytest.mark.one_server
 SCHEMA = """

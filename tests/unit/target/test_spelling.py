@@ -7,7 +7,7 @@ from fix_postgres import Database
 
 from migrator.names import TableName
 from migrator.sessions.url import from_url
-from migrator.spelling import NoValue, Spelling, _said
+from migrator.target.spelling import NoValue, Spelling, _said
 
 VALUE = 'my "secret"\nERROR: of two lines'
 WORDS = {

@@ -19,7 +19,7 @@ from migrator.errors import NotTried, TargetRefused, ValuesRefused
 from migrator.findings.finding import Finding
 from migrator.runtime.progress import Silent
 from migrator.source.scan import ScanSession
-from migrator.target import Target
+from migrator.target.database import Target
 from migrator.trial_load import Offence, try_rows
 from migrator.trial_table import ROW, Trial
 

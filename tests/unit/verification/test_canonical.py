@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from migrator.digest import opened
 from migrator.forms import Pair, quick_reading
-from migrator.target import TargetColumn
+from migrator.target.schema import TargetColumn
 
 DIGITS = st.text("0123456789", min_size=1, max_size=25)
 NUMBERS = st.builds("".join, st.tuples(st.sampled_from(["", "-"]), DIGITS, st.sampled_from(["", ".0", ".50", ".125"])))

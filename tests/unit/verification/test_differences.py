@@ -19,7 +19,7 @@ from migrator.sessions.reader import ReadingSession
 from migrator.settings import Settings
 from migrator.source.database import Source
 from migrator.survey import measure
-from migrator.target import Target
+from migrator.target.database import Target
 
 pytestmark = pytest.mark.one_server  # what a server's version may change is compared by the job's own tests
 

@@ -1,6 +1,5 @@
 """What a table that the job makes is put together from, and what can't be put there."""
 
-import re
 from dataclasses import dataclass
 
 from migrator.names import TableName
@@ -61,8 +60,3 @@ class Obstacle:
     def line(self) -> str:
         """Return it in words."""
         return f"{self.table}: {self.what} (settled by {self.settled_by})"
-
-
-def pattern(name: str) -> str:
-    """Return a name as ``--leave-out`` and rules take it: what would be read otherwise is a wildcard."""
-    return re.sub(r"[\[\],*'\"\\\s]", "?", name)

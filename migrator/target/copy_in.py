@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.names import TableName
 from migrator.sessions.connections import driver_of
-from migrator.target import CopyForm
+from migrator.target.schema import CopyForm
 
 
 async def copy_in(  # noqa: PLR0913 - what COPY needs to be told

@@ -123,6 +123,7 @@ def is_about_values(error: adbc.Error) -> bool:
 
 
 _PRIVILEGE = "42501"
+
 _ABOUT_VALUES = frozenset({"21", "22", "23", "0A", "2F", "3F", "42", "54", "P0", "XX000"})
 """
 SQLSTATEs, and classes of them, that speak of a value: data exception, integrity (a domain's), not supported, limit.
@@ -154,5 +155,7 @@ def _message(error: Exception) -> str:
 
 
 _MARKS = "\"'`\u00ab\u00bb\u2039\u203a\u201c-\u201f\u300c-\u300f"
+
 _MARK = f"[{_MARKS}]"
+
 _QUOTED = re.compile(f"{_MARK}([^{_MARKS}]*){_MARK}")

@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import GaveUp
 from migrator.events import Event
-from migrator.target import Target
+from migrator.target.database import Target
 
 log = structlog.get_logger()
+
 _LOCK_NOT_AVAILABLE = "55P03"
 
 

@@ -20,12 +20,16 @@ T = TypeVar("T")
 
 AT_ONCE = 50
 """Tables, sequences or keys in a transaction, or in a part of one, however much room there is."""
+
 PER_STATEMENT = 8
 """Locks of a statement that makes or takes away a table, an index or a foreign key, with all that hangs on it."""
+
 _OF_JOB = 2
 """The job keeps to half of the room: other sessions need locks too."""
+
 _STAGES = 3
 """Stages at the same time, each in as many sessions as there are jobs; copy and verify share theirs."""
+
 _SPARE = 1.25
 
 

@@ -1,0 +1,1 @@
+"""Decides which source column goes into which target column."""

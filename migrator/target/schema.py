@@ -1,0 +1,92 @@
+"""
+The PostgreSQL end: how it describes itself, through its sessions.
+
+The catalogs are asked in one query a subject, with values bound, because reflection leaves out what decides how a value
+is carried (type modifiers, identity, domains, enum labels).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from migrator.names import TableName, quote_postgres
+
+
+class CopyForm(StrEnum):
+    """The two forms in which COPY takes rows (PostgreSQL, "COPY")."""
+
+    BINARY = "binary"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetColumn:
+    """A column as the catalogs describe it; for a domain, the facts of the type that it is over."""
+
+    name: str
+    type_name: str
+    """``pg_type.typname`` of the base type: int4, timestamptz, bpchar, …"""
+    declared: str
+    """The type as PostgreSQL writes it: ``numeric(10,2)``."""
+    not_null: bool
+    has_default: bool
+    identity: str
+    """``a`` for GENERATED ALWAYS AS IDENTITY, ``d`` for BY DEFAULT, empty for none."""
+    generated: bool
+    enum_labels: tuple[str, ...] = ()
+    modifier: int = -1
+    domain: bool = False
+    deterministic: bool = True
+    """Whether its collation tells apart all that differs in a byte."""
+
+    @property
+    def quoted(self) -> str:
+        """The name as it stands in a statement."""
+        return quote_postgres(self.name)
+
+    @property
+    def fills_itself(self) -> bool:
+        """Whether PostgreSQL finds a value for a row that brings none."""
+        return self.has_default or bool(self.identity) or self.generated
+
+    @property
+    def length(self) -> int | None:
+        """The n of varchar(n) and char(n) in characters; None where there is no limit."""
+        return self.modifier - _HEADER if self.type_name in {"varchar", "bpchar"} and self.modifier >= _HEADER else None
+
+    @property
+    def precision(self) -> int | None:
+        """The p of numeric(p, s), in digits; None for bare numeric."""
+        return (self.modifier - _HEADER) >> 16 if self._is_bounded_numeric() else None
+
+    @property
+    def scale(self) -> int | None:
+        """The s of numeric(p, s), in digits, negative for numeric(2, -3); None for bare numeric."""
+        # Eleven bits with a sign, since PostgreSQL 15 (src/backend/utils/adt/numeric.c: numeric_typmod_scale).
+        return (((self.modifier - _HEADER) & 0x7FF) ^ 1024) - 1024 if self._is_bounded_numeric() else None
+
+    def _is_bounded_numeric(self) -> bool:
+        return self.type_name == "numeric" and self.modifier >= _HEADER
+
+
+_HEADER = 4  # VARHDRSZ, which type modifiers of varchar, bpchar and numeric count in
+
+
+@dataclass(frozen=True, slots=True)
+class TargetTable:
+    """A table that can take rows."""
+
+    name: TableName
+    columns: tuple[TargetColumn, ...]
+    key: tuple[str, ...]
+    """The primary key's columns in the key's order; empty if there is none."""
+    partitioned: bool
+    owned: bool
+    """Whether the job's role owns it, directly or as a member of the owning role."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetDatabase:
+    """What a schema of the target holds."""
+
+    schema: str
+    tables: tuple[TargetTable, ...]
