@@ -6,12 +6,12 @@ from collections.abc import Mapping
 import structlog
 
 from migrator import ledger, loads, takeover
+from migrator.catalog.money import refuse_other_money
 from migrator.concurrency.replay_queue import Handover
 from migrator.errors import ConfigurationError, SourceError
 from migrator.events import Event
 from migrator.loads import CopiedTable
 from migrator.migration import Migration
-from migrator.money import refuse_other_money
 from migrator.names import TableName
 from migrator.plan import Plan, make_plan
 from migrator.report import Report, TableLine

@@ -10,11 +10,11 @@ from functools import partial
 
 from migrator import digest
 from migrator.alone import survey_alone
+from migrator.catalog.keys import Keys, keys_of
 from migrator.comparison import Comparison
 from migrator.concurrency.blocking import Blocking, ask, blocking_crew
 from migrator.concurrency.pool import Crew, all_of
 from migrator.digest import Digest
-from migrator.keys import Keys, keys_of
 from migrator.lots import TOGETHER, lots
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan

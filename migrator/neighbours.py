@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import catalog, claims
-from migrator.catalog import Catalog
+from migrator import claims
+from migrator.catalog import inventory
+from migrator.catalog.inventory import Catalog
 from migrator.migration import Migration
 
 
@@ -32,16 +33,16 @@ async def changes(
     others = await claims.of_others(connection, migration)
     taken = set((await connection.execute(text(_TAKEN), {"migration": migration.name})).scalars())
     if not others and not taken and await _is_alone(connection, migration):
-        return catalog.changes(before, after)
-    theirs = await catalog.about(connection, {**before, **after}, others)
+        return inventory.changes(before, after)
+    theirs = await inventory.about(connection, {**before, **after}, others)
     own = {name: line for name, line in before.items() if name not in theirs and name not in taken}
     known = {name.removeprefix("table ") for name in own if name.startswith("table ")}
-    return catalog.changes(
+    return inventory.changes(
         own,
         {
             name: line
             for name, line in after.items()
-            if name in own or (name not in theirs and catalog.is_about_one_of(name, known))
+            if name in own or (name not in theirs and inventory.is_about_one_of(name, known))
         },
     )
 

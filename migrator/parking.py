@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import ledger
-from migrator.foreign_keys import keys_of
+from migrator.catalog.foreign_keys import keys_of
 from migrator.ledger import Taken
 from migrator.names import TableName
 from migrator.run_ledger import RunLedger

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrator.catalog.constraints import Constraint, Judged, Kind, judged_of
 from migrator.concurrency.blocking import Blocking
-from migrator.constraints import Constraint, Judged, Kind, judged_of
 from migrator.findings.examples import Teller, is_row, key_lane
 from migrator.findings.finding import Finding
 from migrator.names import TableName

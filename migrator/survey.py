@@ -10,14 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from migrator.catalog.keys import Keys
 from migrator.closer_look import NOTHING, change, look_closer
 from migrator.errors import ConfigurationError, SourceUnreadable
 from migrator.findings.examples import Teller, is_row
 from migrator.findings.finding import Change, Finding
 from migrator.folding import alike
-from migrator.keys import Keys, breaches, unique_columns
 from migrator.names import TableName
 from migrator.plan import ColumnPlan, TablePlan
+from migrator.planning.key_columns import unique_columns
+from migrator.preflight.key_violations import breaches
 from migrator.rehearsal import Rehearsed
 from migrator.remarks import remarks
 from migrator.rewriting import MOMENTS

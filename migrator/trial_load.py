@@ -19,9 +19,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrator.catalog.constraints import Constraint, Kind
 from migrator.concurrency.blocking import Blocking
 from migrator.concurrency.prefetch import bridge
-from migrator.constraints import Constraint, Kind
 from migrator.encode import encoder_for
 from migrator.names import TableName, quote_postgres
 from migrator.runtime.retry import is_transient, plainly

@@ -12,7 +12,7 @@ from uuid import uuid4
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.constraints import Constraint, Judged, Kind
+from migrator.catalog.constraints import Constraint, Judged, Kind
 from migrator.names import TableName, quote_literal, quote_postgres
 from migrator.plan import TablePlan
 from migrator.source.size import Profile

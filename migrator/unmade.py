@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.blueprint import Blueprint
-from migrator.constraints import Judged, judged_of
-from migrator.keys import Keys, keys_of
+from migrator.catalog.constraints import Judged, judged_of
+from migrator.catalog.keys import Keys, keys_of
 from migrator.meaning.shape import columns_statement, types_statement
 from migrator.names import TableName, pattern
 from migrator.planning.parts import Addition, LeftOut, Obstacle

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import carried, culprit, loads
 from migrator.carried import Carried
+from migrator.catalog.triggers import has_triggers, silenced
 from migrator.concurrency.blocking import Blocking
 from migrator.concurrency.pool import Crew, all_of
 from migrator.concurrency.prefetch import bridge
@@ -48,7 +49,6 @@ from migrator.target.copy_in import copy_in
 from migrator.target.database import Target, own_rows, row_counts
 from migrator.target.lock_room import lock_room
 from migrator.terms import Terms
-from migrator.triggers import has_triggers, silenced
 
 log = structlog.get_logger()
 

@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass, replace
 
 import structlog
 
-from migrator import foreign_keys
+from migrator.catalog import foreign_keys
+from migrator.catalog.row_security import refuse_forced
 from migrator.errors import MissingPrivilege, ValuesRefused
 from migrator.events import Event
 from migrator.findings.finding import Finding, summary
 from migrator.inspection import look_over
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
-from migrator.row_security import refuse_forced
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.progress import Progress
 from migrator.source.database import Source

@@ -11,9 +11,11 @@ from contextlib import asynccontextmanager
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import claims, foreign_keys, ledger, loads
+from migrator import claims, ledger, loads
+from migrator.catalog import foreign_keys
+from migrator.catalog.foreign_keys import ForeignKey
+from migrator.catalog.triggers import silenced
 from migrator.errors import RowsInTheWay
-from migrator.foreign_keys import ForeignKey
 from migrator.loads import Loaded
 from migrator.names import TableName, quote_postgres
 from migrator.parking import take_foreign_keys
@@ -21,7 +23,6 @@ from migrator.run_ledger import RunLedger
 from migrator.target.database import own_rows
 from migrator.target.glances import glance
 from migrator.target.lock_room import LockRoom, lock_room
-from migrator.triggers import silenced
 
 _XID_VALUES = 1 << 32
 """An ``xmin`` has 32 bits, a transaction's number 64."""

@@ -13,12 +13,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import ledger
+from migrator.catalog.orphans import orphans_of
 from migrator.concurrency.pool import Crew
 from migrator.concurrency.replay_queue import Handover
 from migrator.errors import TargetRefused
 from migrator.ledger import FOREIGN_KEY, Parked
 from migrator.names import TableName, quote_postgres
-from migrator.orphans import orphans_of
 from migrator.run_ledger import RunLedger
 from migrator.runtime.retry import is_transient, sqlstate_of
 from migrator.sessions.connections import in_transaction, is_open

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
-from migrator import catalog, claims, ledger, loads, neighbours, registry
+from migrator import claims, ledger, loads, neighbours, registry
+from migrator.catalog import inventory
+from migrator.catalog.row_security import refuse_forced
 from migrator.errors import ConfigurationError, TargetRefused
-from migrator.row_security import refuse_forced
 from migrator.rules import Rules
 from migrator.run_ledger import RunLedger
 from migrator.seeds import seeds_in
@@ -176,8 +177,8 @@ async def _remember_catalog(run: RunLedger, wanted: str | None) -> None:
         parked = await ledger.still_parked(connection, run.migration)
         theirs = await neighbours.taken_by_others(connection, run.migration)
         schema_name = await run.target.schema_of_application(connection, wanted)
-        now = await catalog.describe(connection, schema_name)
-        kept = await catalog.of_tables(connection, known, {entry.table for entry in parked})
+        now = await inventory.describe(connection, schema_name)
+        kept = await inventory.of_tables(connection, known, {entry.table for entry in parked})
         await registry.settle_schema(connection, run.migration, schema_name)
         await ledger.remember(connection, run.migration, "catalog", theirs | kept | now)
 

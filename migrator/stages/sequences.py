@@ -11,8 +11,8 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrator.catalog.sequences import Feed, feeds_of, standing, strays
 from migrator.events import Event
-from migrator.feeds import Feed, feeds_of, standing, strays
 from migrator.marks import high_water_marks
 from migrator.names import TableName, quote_literal
 from migrator.plan import Plan

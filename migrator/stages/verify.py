@@ -16,7 +16,8 @@ from types import MappingProxyType
 
 import structlog
 
-from migrator import carried, catalog, ledger, loads, neighbours
+from migrator import carried, ledger, loads, neighbours
+from migrator.catalog import inventory
 from migrator.comparison import Comparison, Shape
 from migrator.concurrency.blocking import Blocking, blocking_crew
 from migrator.concurrency.replay_queue import Handover
@@ -166,11 +167,11 @@ async def _note(run: RunLedger, verdicts: list[Verdict]) -> None:
 async def _beside_rows(target: Target, plan: Plan, marks: Marks, run: RunLedger | None) -> list[str]:
     """Return in words which sequences are behind and, with ``run``, what of the schema isn't as it was before it."""
     async with target.connect() as connection:
-        behind = await catalog.sequences_behind(connection, [table.name for table in plan.tables], marks)
+        behind = await inventory.sequences_behind(connection, [table.name for table in plan.tables], marks)
         found = [str(sequence) for sequence in behind]
         before = await ledger.recall(connection, run.migration, "catalog") if run else None
         if run and before is not None:
-            after = await catalog.describe(connection, plan.schema)
+            after = await inventory.describe(connection, plan.schema)
             found += await neighbours.changes(connection, run.migration, before, after)
     for line in found:
         log.error(Event.SCHEMA_DIFFERS, what=line)

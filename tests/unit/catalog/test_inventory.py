@@ -3,7 +3,7 @@
 import pytest
 from fix_postgres import Database
 
-from migrator import catalog
+from migrator.catalog import inventory
 from migrator.names import TableName
 from migrator.sessions.url import from_url
 from migrator.target.database import Target
@@ -19,7 +19,7 @@ async def test_the_lines_about_one_table(database: Database, name: str) -> None:
         await database.execute(f"CREATE INDEX ON {one.quoted} (t)")
     target = Target(from_url(database.url, {}))
     async with target.connect() as connection:
-        found = await catalog.of_tables(connection, await catalog.describe(connection, "public"), [table])
+        found = await inventory.of_tables(connection, await inventory.describe(connection, "public"), [table])
     assert sum(line.startswith("index ") for line in found) == 2
     assert any(line.startswith("constraint ") for line in found)
     spelled = "public.plain" if name == "plain" else f"public.{table.quoted.partition('.')[2]}"

@@ -15,7 +15,7 @@ from fix_sqlite import MakeSqlite
 from test_docs_types import PROBES
 
 from migrator import digest
-from migrator.keys import Keys
+from migrator.catalog.keys import Keys
 from migrator.plan import Plan, TablePlan, make_plan
 from migrator.rehearsal import rehearse
 from migrator.runtime.limits import Showing

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.constraint_queries import CHECKS, FOREIGN, GENERATED, INDEXES, PARTITIONS, WIDE
+from migrator.catalog.constraint_queries import CHECKS, FOREIGN, GENERATED, INDEXES, PARTITIONS, WIDE
 from migrator.names import TableName
 
 
@@ -141,7 +141,9 @@ def _may_read_rows(source: str) -> bool:
 
 _VOLATILE = re.compile(r"\b(random|gen_random_uuid|clock_timestamp|timeofday|nextval|txid_current|pg_\w+)\(")
 """PostgreSQL's own functions that answer otherwise each time; the catalogs don't say what uses those."""
+
 _READS = re.compile(r"\b(from|execute|perform|exists|insert|update|delete|table|call|query|with|into)\b")
+
 _OF_ARGUMENTS = frozenset(
     (
         *("lower", "upper", "length", "char_length", "octet_length", "btrim", "ltrim", "rtrim", "left", "right"),
@@ -152,7 +154,6 @@ _OF_ARGUMENTS = frozenset(
     )
 )
 """Functions, and words before a bracket."""
-
 
 # Indexes ----------------------------------------------------------------------------------------------------------
 
@@ -184,15 +185,21 @@ _SAME_SPELLING = frozenset(
     )
 )
 """Types whose equal values ``keys`` and ``folding`` know for equal."""
+
 _TEXTS = frozenset({"text", "varchar", "bpchar", "name", "citext", "bytea"})
+
 _SIZED = frozenset({"btree", "gist", "spgist", "gin", "brin"})
 """Kinds of index that have the values in them, in at most a third of a page, or a page."""
+
 _MOST_BYTES = 2_000
 """Below, a key fits: the least limit is 2,704 bytes (src/include/access/nbtree.h: BTMaxItemSize), headers included."""
+
 _MOST_BYTES_FOLDED = 800
 """The same where an expression may make letters longer: three bytes of one (Unicode, SpecialCasing)."""
+
 _MOST_BYTES_OF_LEXEMES = 250_000
 """The same of text that becomes a tsvector, which has at most a megabyte (PostgreSQL, "Text Search Limitations")."""
+
 _OTHER_TYPES = 10
 """How many bytes PostgreSQL may need for one of the source's text, where a type isn't text: digits in jsonb."""
 
@@ -218,6 +225,7 @@ def _of_index(row: Row[Any]) -> Constraint | None:
 
 _TOTAL = frozenset({"lower", "upper", "coalesce", "md5", "length", "btrim", "to_tsvector", "and", "or", "not", "in"})
 """Functions, and words before a bracket, that have an answer for every value."""
+
 _TOTAL_CASTS = frozenset({"text", "character varying", "character", "regconfig", "text[]", "character varying[]"})
 
 

@@ -12,6 +12,7 @@ WITH tree AS (
     WHERE n.nspname = :schema AND c.relkind = 'p' AND NOT c.relispartition AND p.level > 0
 )
 """
+
 _RELATION = "(SELECT format('%I.%I', s.nspname, r.relname) FROM pg_class r JOIN pg_namespace s ON s.oid = r.relnamespace WHERE r.oid = {})"  # noqa: E501
 
 # What an expression depends on is in pg_depend, a line a column; of an index's plain columns that isn't for sure.

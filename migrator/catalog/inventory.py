@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.feeds import feeds_of, standing
+from migrator.catalog.sequences import feeds_of, standing
 from migrator.names import LEDGER_SCHEMA, TableName
 from migrator.target.glances import glance
 from migrator.target.lock_room import lock_room

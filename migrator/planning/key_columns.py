@@ -1,0 +1,46 @@
+"""The planned columns that a key of the target is on."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from migrator.catalog.keys import Keys, UniqueKey
+from migrator.plan import ColumnPlan, TablePlan
+from migrator.source.scan import ScanSession
+from migrator.source.schema import Affinity
+
+_SAME_EQUALITY = frozenset({"int2", "int4", "int8", "bool", "text", "varchar", "bytea"})
+
+
+def unique_columns(table: TablePlan, keys: Keys) -> Iterator[tuple[UniqueKey, list[ColumnPlan]]]:
+    """Yield the unique keys of a table that the source feeds, each with the plans of its columns."""
+    for key in keys.unique:
+        if columns := columns_of(table, key.columns):
+            yield key, columns
+
+
+def columns_of(table: TablePlan, names: Sequence[str]) -> list[ColumnPlan]:
+    """Return the plans of target columns; nothing if the source doesn't feed them all."""
+    by_name: Mapping[str, ColumnPlan] = {column.target.name: column for column in table.compared}
+    return [by_name[name] for name in names] if all(name in by_name for name in names) else []
+
+
+def enforced_on(session: ScanSession, table: TablePlan, columns: Sequence[ColumnPlan]) -> bool:
+    """Return whether a key of the source already keeps these columns unique in the same sense."""
+    if any(column.target.type_name not in _SAME_EQUALITY or column.is_rewritten for column in columns):
+        return False
+    if any(
+        column.target.type_name in {"text", "varchar"} and column.source.affinity is not Affinity.TEXT
+        for column in columns
+    ):
+        return False
+    wanted = {column.source.name.casefold() for column in columns}
+    alias = table.source.rowid_alias
+    if alias is not None and wanted == {alias.name.casefold()}:
+        return True
+    literal = table.source.name.replace("'", "''")
+    indexes = session.ask(f"SELECT name FROM pragma_index_list('{literal}') WHERE \"unique\" AND NOT partial")
+    for index in indexes:
+        name = str(index["name"]).replace("'", "''")
+        parts = session.ask(f"SELECT name, coll FROM pragma_index_xinfo('{name}') WHERE key")
+        if {str(part["name"]).casefold() for part in parts} == wanted and all(p["coll"] == "BINARY" for p in parts):
+            return True
+    return False

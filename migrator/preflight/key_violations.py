@@ -1,0 +1,126 @@
+"""
+The target's unique and foreign keys, and the source's rows that would break them.
+
+They are built after the load, by PostgreSQL, which stops at the first row in the way. Here all such rows are found
+before anything is written, in SQLite, with PostgreSQL's idea of which values are equal: 1, 1.0 and '1' are one number,
+two spellings are one uuid, and ``citext`` doesn't see case.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from migrator.catalog.keys import ForeignKey, Keys, UniqueKey
+from migrator.names import TableName
+from migrator.plan import ColumnPlan, TablePlan
+from migrator.planning.key_columns import columns_of, enforced_on, unique_columns
+from migrator.source.scan import ScanSession
+from migrator.sql.utf8 import utf8_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """Rows of a table that a key won't take: a condition in SQLite's SQL that is true for them, and why."""
+
+    column: ColumnPlan
+    """The key's first column, by which the breach is known."""
+    condition: str
+    reason: str
+
+
+def breaches(
+    tables: Mapping[TableName, TablePlan], table: TablePlan, keys: Keys, session: ScanSession
+) -> Iterator[Breach]:
+    """
+    Yield what to look for in a table, whose ``keys`` refer to others of the planned ``tables``.
+
+    Keys that SQLite has enforced itself, with the same idea of equality, are left out.
+    """
+    for key, columns in unique_columns(table, keys):
+        # Digits beyond a double's only PostgreSQL can compare: it is shown them (`trial_load`).
+        if all(column.target.type_name != "numeric" for column in columns) and not enforced_on(session, table, columns):
+            yield _duplicates(table, columns, key)
+    for reference in keys.foreign:
+        parent = tables.get(reference.parent)
+        if parent is None:
+            continue
+        children, parents = columns_of(table, reference.columns), columns_of(parent, reference.parent_columns)
+        if children and parents:
+            yield _orphans(children, parent, parents, reference)
+
+
+def _duplicates(table: TablePlan, columns: Sequence[ColumnPlan], key: UniqueKey) -> Breach:
+    compared = [equal_form(column) for column in columns]
+    listed = ", ".join(compared)
+    present = " AND ".join(f"{form} IS NOT NULL" for form in compared) if key.nulls_distinct else "true"
+    condition = (
+        f"{present} AND ({listed}) IN "
+        f"(SELECT {listed} FROM {table.source.origin} WHERE {present} GROUP BY {listed} HAVING count(*) > 1)"
+    )
+    if not key.nulls_distinct:  # IN knows no NULL
+        joined = " || '|' || ".join(f"quote({form})" for form in compared)
+        condition = f"{joined} IN (SELECT {joined} FROM {table.source.origin} GROUP BY {joined} HAVING count(*) > 1)"
+    return Breach(columns[0], condition, f"is there more than once, {key.words()}")
+
+
+def _orphans(
+    children: Sequence[ColumnPlan],
+    parent: TablePlan,
+    parents: Sequence[ColumnPlan],
+    key: ForeignKey,
+) -> Breach:
+    compared = [equal_form(column) for column in children]
+    present = " AND ".join(f"{form} IS NOT NULL" for form in compared)
+    # A key that is the rowid is never NULL. Without a WHERE SQLite looks it up in the table, and makes no list of it.
+    missing = [equal_form(column) for column in parents if column.source != parent.source.rowid_alias]
+    where = f" WHERE {' AND '.join(f'{form} IS NOT NULL' for form in missing)}" if missing else ""
+    condition = (
+        f"{present} AND ({', '.join(compared)}) NOT IN "
+        f"(SELECT {', '.join(equal_form(column) for column in parents)} FROM {parent.source.origin}{where})"
+    )
+    if key.whole and len(compared) > 1:
+        missing_parts = " + ".join(f"({form} IS NULL)" for form in compared)
+        condition = f"({condition}) OR {missing_parts} BETWEEN 1 AND {len(compared) - 1}"
+    reason = f"refers to a row of {parent.source.name} that isn't there, and {key.name} of the target wants it"
+    return Breach(children[0], condition, reason)
+
+
+def equal_form(column: ColumnPlan) -> str:  # noqa: PLR0911 - a table, read from the top
+    """Return SQL whose values are equal in SQLite, byte by byte, where the column's are in PostgreSQL."""
+    expression = column.source_expression
+    match column.target.type_name:
+        case "citext":
+            return f"lower(CAST({expression} AS TEXT))"
+        case "bpchar":
+            return f"rtrim(CAST({expression} AS TEXT), ' ') COLLATE BINARY"
+        case "numeric":
+            # Exact for integers of 64 bits; other digits as a double, which is enough to find what to look at.
+            number = "CASE typeof(n) WHEN 'text' THEN CAST(n AS NUMERIC) ELSE n END"
+            return f"(SELECT {number} FROM (SELECT {expression} AS n))"
+        case "uuid":
+            return f"CASE typeof({expression}) WHEN 'blob' THEN {expression} ELSE unhex({expression}, '-') END"
+        case "bytea":
+            return f"{utf8_bytes(expression)} COLLATE BINARY"
+        case "timestamp" | "timestamptz" | "time" if not column.rule.timezone:
+            return _moment(expression)
+        case "text" | "varchar" | "name":
+            return f"CAST({expression} AS TEXT) COLLATE BINARY"
+        case "int2" | "int4" | "int8" | "bool":
+            return expression  # numbers, which know no collation; bare, so that SQLite may use an index
+        case _:
+            return f"{expression} COLLATE BINARY"
+
+
+def _moment(expression: str) -> str:
+    """
+    Return SQL for the moment that a text means: seconds, and a fraction without zeros that say nothing.
+
+    SQLite rounds fractions, so it gets the text without. What it can't read stays as it is, and meets only itself.
+    """
+    return (
+        "(SELECT coalesce(strftime('%s', whole) || '.' || rtrim(digits, '0'), given) COLLATE BINARY FROM ("
+        "SELECT given, iif(dot, substr(given, 1, dot - 1) || zone, given) AS whole, "
+        "iif(dot, substr(rest, 1, length(rest) - length(zone)), '') AS digits FROM ("
+        "SELECT given, dot, rest, ltrim(rest, '0123456789') AS zone FROM ("
+        "SELECT given, instr(given, '.') AS dot, substr(given, instr(given, '.') + 1) AS rest "
+        f"FROM (SELECT {expression} AS given)))))"
+    )
