@@ -13,12 +13,13 @@ from typing import TypeVar
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import __version__, ledger, privileges, registry
+from migrator import __version__
 from migrator.concurrency.heartbeat import with_pulse
 from migrator.concurrency.pool import Crew
 from migrator.errors import ExitCode
 from migrator.events import Event
-from migrator.run_ledger import RunLedger
+from migrator.ledger import registry, runs, schema
+from migrator.ledger.run_ledger import RunLedger
 from migrator.runtime.error_mapping import explain
 from migrator.runtime.redaction import redactor
 from migrator.runtime.stage_runner import Runner
@@ -65,12 +66,12 @@ class Book:
         async def noted() -> T:
             async with self.desk.hand() as connection, in_transaction(connection):
                 await self.run.hold(connection)
-                await ledger.begin_stage(connection, self.run.run_id, name)
+                await runs.begin_stage(connection, self.run.run_id, name)
             result = await action()
             await self.watch.check()
             async with self.desk.hand() as connection, in_transaction(connection):
                 await self.run.hold(connection)
-                await ledger.end_stage(connection, self.run.run_id, name)
+                await runs.end_stage(connection, self.run.run_id, name)
             return result
 
         return await self.runner(name, lambda: self._watched(noted))
@@ -110,21 +111,21 @@ async def opened(  # noqa: PLR0913 - what a run is
 
     From here on no run of this migration that began earlier can write to the ledger.
     """
-    line = ledger.NewRun(run.run_id, __version__, source, settings.public())
+    line = schema.NewRun(run.run_id, __version__, source, settings.public())
 
     async def begin() -> None:
         await ready()
         async with run.target.transaction() as connection:
-            await privileges.check_ledger(connection)
-            await ledger.create(connection, settings.init_role)
+            await schema.check_ledger(connection)
+            await schema.create(connection, settings.init_role)
         async with run.target.transaction() as connection:
             await registry.register(connection, run, settings.target_schema or run.migration.name, __version__)
-            await ledger.begin_run(connection, run.migration, line)
+            await runs.begin_run(connection, run.migration, line)
             await run.take_over(connection)
 
     async def end() -> None:
         async with run.target.transaction() as connection:
-            await ledger.end_run(connection, run.run_id, exit_code=ExitCode.DONE, message="done")
+            await runs.end_run(connection, run.run_id, exit_code=ExitCode.DONE, message="done")
 
     await runner.again("ledger", begin)
     try:
@@ -142,7 +143,7 @@ async def _say_goodbye(run: RunLedger, error: BaseException, clean: Callable[[st
     message = clean(message).replace("\0", "\\0")
     try:
         async with asyncio.timeout(_GOODBYE_SECONDS), run.target.transaction() as connection:
-            await ledger.end_run(connection, run.run_id, exit_code=exit_code, message=message)
+            await runs.end_run(connection, run.run_id, exit_code=exit_code, message=message)
     except Exception as failure:  # noqa: BLE001 - the first error is the one to tell; this one is logged
         log.warning(Event.LEDGER_UNWRITTEN, reason=f"{type(failure).__name__}: {failure}")
 

@@ -192,7 +192,7 @@ def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles) -> 
     try:
         outcome = _finish_or_stop(COMMANDS[arguments.command].call(settings, progress), files)
     except Mismatch as error:
-        from migrator.report import DifferenceReport  # noqa: PLC0415 - --help shall not wait for drivers
+        from migrator.job.reports import DifferenceReport  # noqa: PLC0415 - --help shall not wait for drivers
 
         outcome = DifferenceReport(error)
     finally:

@@ -7,34 +7,34 @@ What each command calls.
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from migrator import job
-from migrator.report import CheckReport, Report, Status
+from migrator.job import maintenance, run, status
+from migrator.job.reports import CheckReport, Report, Status
 from migrator.runtime.progress import Progress
 from migrator.settings import Settings
 
 
 async def _check(settings: Settings, progress: Progress) -> CheckReport:
-    from migrator import examine  # noqa: PLC0415 - with the drivers of the bulk way, as ``job.run`` has it
+    from migrator.job import check  # noqa: PLC0415 - with the drivers of the bulk way, as ``job.run`` has it
 
-    return await examine.check(settings, progress)
+    return await check.check(settings, progress)
 
 
 async def _verify(settings: Settings, progress: Progress) -> Report:
-    from migrator import examine  # noqa: PLC0415 - as above
+    from migrator.job import verify  # noqa: PLC0415 - as above
 
-    return await examine.verify(settings, progress)
+    return await verify.verify(settings, progress)
 
 
 async def _status(settings: Settings, _progress: Progress) -> Status:
-    return await job.status(settings)
+    return await status.status(settings)
 
 
 async def _repair(settings: Settings, _progress: Progress) -> Report:
-    return await job.repair(settings)
+    return await maintenance.repair(settings)
 
 
 async def _reset(settings: Settings, _progress: Progress) -> Report:
-    return await job.reset(settings)
+    return await maintenance.reset(settings)
 
 
 async def _demo(settings: Settings, progress: Progress) -> Report:
@@ -44,7 +44,7 @@ async def _demo(settings: Settings, progress: Progress) -> Report:
 
 
 CALLS: Final[dict[str, Callable[[Settings, Progress], Awaitable[Report | CheckReport | Status]]]] = {
-    "run": job.run,
+    "run": run.run,
     "check": _check,
     "verify": _verify,
     "status": _status,

@@ -12,23 +12,24 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from migrator import carried, history, identity, ledger, loads, lost
-from migrator.carried import Carried
+from migrator import lost
 from migrator.decisions import terms_under
 from migrator.errors import MigratorError, RowsInTheWay, SourceChanged, SourceUnreadable, TargetRefused
 from migrator.events import Event
-from migrator.identity import SourceIdentity, identity_of
+from migrator.job.context import Obstacles, open_source, upgrade_schema
+from migrator.job.reports import Report
+from migrator.ledger import carried, history, loads, schema, state
+from migrator.ledger.carried import Carried
+from migrator.ledger.history import SourceIdentity, identity_of
+from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
-from migrator.report import Report
 from migrator.rules import Rules
-from migrator.run_ledger import RunLedger
 from migrator.runtime.retry import is_transient
 from migrator.runtime.stage_runner import Runner
 from migrator.settings import Settings
 from migrator.source.file import Fingerprint, stamp
 from migrator.stages.reset import touched_since
 from migrator.stages.schema import alembic_project
-from migrator.steps import Obstacles, open_source, upgrade_schema
 from migrator.target.database import own_rows
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ async def rows_are_gone(run: RunLedger) -> bool:
     it may have, that raises RowsInTheWay.
     """
     async with run.target.transaction() as connection:
-        ready = bool(await ledger.recall(connection, run.migration, ledger.READY))
+        ready = bool(await state.recall(connection, run.migration, state.READY))
         # The application's own migrations may empty a table, once they go on.
         only_unlogged = ready or await history.upgrade_has_begun(connection, run.migration)
         gone = await lost.emptied(connection, run.migration, unlogged=only_unlogged)
@@ -120,11 +121,11 @@ async def _left_empty(run: RunLedger, migrated: _Migrated) -> list[str]:
 async def _migrated(run: RunLedger) -> _Migrated:
     async with run.target.connect() as connection:
         return _Migrated(
-            Fingerprint(**await ledger.recall(connection, run.migration, ledger.SOURCE)),
+            Fingerprint(**await state.recall(connection, run.migration, state.SOURCE)),
             await carried.read(connection, run.migration),
-            tuple(await ledger.recall(connection, run.migration, ledger.LEFT_OUT) or ()),
-            bool(await ledger.recall(connection, run.migration, ledger.READY)),
-            await identity.recall(connection, run.migration),
+            tuple(await state.recall(connection, run.migration, schema.LEFT_OUT) or ()),
+            bool(await state.recall(connection, run.migration, state.READY)),
+            await history.recall(connection, run.migration),
         )
 
 
@@ -175,7 +176,7 @@ async def _look_at_source(settings: Settings, run: RunLedger, migrated: _Migrate
         return []
     if settings.if_source_changed == "ignore" or tables or not migrated.tables:
         certain = settings.if_source_changed != "ignore"
-        identity.refuse_another(run.migration, migrated.known, origin, certain=certain)
+        history.refuse_another(run.migration, migrated.known, origin, certain=certain)
     log.warning(Event.SOURCE_CHANGED, changes=words)
     if settings.if_source_changed == "ignore":
         changed = f"the source has changed since it was migrated ({', '.join(words)})"
@@ -204,7 +205,7 @@ async def _changes(
     """
     async with open_source(settings) as source, source.pinned():
         origin = await identity_of(settings.source_path.absolute(), source)
-        words = identity.changes_of_file(run.migration, migrated.known, migrated.source, origin)
+        words = history.changes_of_file(run.migration, migrated.known, migrated.source, origin)
         if not words or settings.if_source_changed == "ignore":
             return origin, words, []
         # Not before somebody has to read the rows: a run with nothing left to do is over before the drivers are loaded.

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from migrator.ledger.carried import Terms
 from migrator.rules import Rules
 from migrator.source.schema import SourceTable
-from migrator.terms import Terms
 
 
 def terms_of(table: SourceTable, rules: Rules) -> Terms:

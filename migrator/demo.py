@@ -13,10 +13,10 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from migrator import job
 from migrator.dryad import ALEMBIC_INI, sample
 from migrator.embedded import EmbeddedServer
-from migrator.report import Report
+from migrator.job import run
+from migrator.job.reports import Report
 from migrator.runtime.progress import Progress
 from migrator.settings import Settings
 
@@ -41,7 +41,7 @@ async def demo(settings: Settings, progress: Progress) -> Report:
         server.create_role(ROLE, password)
         server.create_database(DATABASE, ROLE)
         _say(f"target: an embedded PostgreSQL on port {server.port}, where an ordinary role owns database {DATABASE!r}")
-        return await job.run(_settings(settings, source, server.url(DATABASE, ROLE, password)), progress)
+        return await run.run(_settings(settings, source, server.url(DATABASE, ROLE, password)), progress)
 
 
 def _settings(given: Settings, source: Path, url: str) -> Settings:

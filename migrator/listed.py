@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from migrator.fields import PREFIX, Traits, setting
-from migrator.migration import usable_name
+from migrator.ledger.migration import usable_name
 from migrator.names import holds_no_application
 from migrator.secret_files import DEFAULT_SECRETS_DIR
 from migrator.sessions.address import SslMode

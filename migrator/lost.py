@@ -8,9 +8,9 @@ The ledger is logged, and says still that their rows were brought. So they are l
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import loads
 from migrator.errors import GaveUp
-from migrator.migration import Migration
+from migrator.ledger import loads
+from migrator.ledger.migration import Migration
 from migrator.names import TableName
 from migrator.target.database import Target
 

@@ -8,17 +8,18 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import ledger, loads, takeover
 from migrator.blueprint import Blueprint, draw, refuse
 from migrator.column_types import Held, Holding, needs_classes, needs_offsets
 from migrator.errors import TargetRefused
 from migrator.events import Event
-from migrator.migration import Migration
+from migrator.ledger import loads, state, takeover
+from migrator.ledger import schema as ledger_schema
+from migrator.ledger.migration import Migration
+from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName, partner, pattern, quote_sqlite
 from migrator.plan import computed_alike, without_rows_of_their_own
 from migrator.planning.parts import Addition, LeftOut, Part
 from migrator.rules import Rules
-from migrator.run_ledger import RunLedger
 from migrator.runtime.retry import is_transient, plainly
 from migrator.settings import Settings
 from migrator.source.database import Source
@@ -183,15 +184,15 @@ class _Made:
 async def _remember(connection: AsyncConnection, migration: Migration, made: _Made) -> None:
     tables = [[name.schema, name.name, statement] for name, statement in made.statements.items()]
     without = [[part.table.schema, part.table.name, part.what, part.handle] for part in made.without]
-    await ledger.remember(
+    await state.remember(
         connection, migration, _MADE, {"tables": tables, "without": without, "finished": made.finished}
     )
 
 
 async def _recall(connection: AsyncConnection, migration: Migration) -> _Made:
-    if not await ledger.exists(connection) or await takeover.is_unnamed(connection):
+    if not await ledger_schema.exists(connection) or await takeover.is_unnamed(connection):
         return _Made({})
-    known = await ledger.recall(connection, migration, _MADE) or {"tables": ()}
+    known = await state.recall(connection, migration, _MADE) or {"tables": ()}
     statements = {TableName(schema, name): sql for schema, name, sql in known["tables"]}
     # A ledger that an earlier version wrote doesn't say what they are without.
     without = [

@@ -11,32 +11,25 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from migrator import history
 from migrator.book import Book
-from migrator.both_ends import (
-    bounds_of,
-    compare_all,
-    copied_of,
-    known_rows,
-    plan_of,
-    refuse_nothing,
-    report_of,
-    showing_of,
-    tables_to_read,
-    tell_skipped,
-)
-from migrator.claims import claim
 from migrator.concurrency.replay_queue import Handover
 from migrator.decisions import terms_of
 from migrator.errors import Mismatch
-from migrator.identity import SourceIdentity
+from migrator.job.context import bounds_of, one_at_a_schema, showing_of, upgrade_schema
+from migrator.job.plan import copied_of, plan_of, refuse_nothing, tables_to_read, tell_skipped
+from migrator.job.reports import Report, report_of
+from migrator.job.verify import compare_all
+from migrator.ledger import history
+from migrator.ledger.carried import Terms
+from migrator.ledger.claims import claim
+from migrator.ledger.history import SourceIdentity
+from migrator.ledger.loads import known_rows
+from migrator.ledger.run_ledger import RunLedger
 from migrator.lost import refuse_emptied
 from migrator.names import TableName
 from migrator.plan import Plan
-from migrator.report import Report
 from migrator.resumption import go_on_with
 from migrator.rules import Rules
-from migrator.run_ledger import RunLedger
 from migrator.runtime.error_mapping import explain
 from migrator.runtime.progress import Progress, Silent
 from migrator.settings import Settings
@@ -51,11 +44,9 @@ from migrator.stages.preflight import preflight
 from migrator.stages.restore import restore
 from migrator.stages.schema import schema
 from migrator.stages.sequences import sequences
-from migrator.steps import one_at_a_schema, upgrade_schema
 from migrator.survey import Survey
 from migrator.target.database import Target
 from migrator.target.lock_room import lock_room
-from migrator.terms import Terms
 from migrator.verdict import Verdict
 
 T = TypeVar("T")

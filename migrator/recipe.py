@@ -15,10 +15,10 @@ import duckdb
 import pyarrow as pa
 
 from migrator import digest
-from migrator.carried import Recorded
 from migrator.comparison import Comparison, outspoken
 from migrator.digest import Digest
 from migrator.forms import MACROS, source_side
+from migrator.ledger.carried import Recorded
 from migrator.names import TableName
 from migrator.source.aggregates import added_up, answers
 from migrator.source.batches import scan

@@ -11,16 +11,16 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import carried, identity, ledger, loads
-from migrator.carried import Carried
 from migrator.decisions import terms_under
 from migrator.errors import RowsInTheWay, SourceChanged, TargetRefused
 from migrator.events import Event
-from migrator.identity import SourceIdentity
-from migrator.loads import Begun
-from migrator.migration import Migration
+from migrator.ledger import carried, history, loads, state
+from migrator.ledger.carried import Carried
+from migrator.ledger.history import SourceIdentity
+from migrator.ledger.loads import Begun
+from migrator.ledger.migration import Migration
+from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
-from migrator.run_ledger import RunLedger
 from migrator.source.file import TOUCHED, Fingerprint
 from migrator.source_changes import Reading, TableChange, changes_of, in_words
 from migrator.target.database import own_rows, row_counts
@@ -55,16 +55,16 @@ async def go_on_with(run: RunLedger, reading: Reading, origin: SourceIdentity, s
         left = await _left(connection, run.migration, tell=True)
         await loads.forget_rows(connection, run.migration, list(left.lost))
         if left.before is None or not left.begun:
-            await identity.remember(connection, run.migration, origin)
-            await ledger.remember(connection, run.migration, ledger.SOURCE, asdict(origin.fingerprint))
+            await history.remember(connection, run.migration, origin)
+            await state.remember(connection, run.migration, state.SOURCE, asdict(origin.fingerprint))
             return
     await _refuse(left, run.migration, reading, origin, schema)
     kept_less = left.before.file is None
     if kept_less or left.before.differences(origin.fingerprint):
         async with run.transaction() as connection:
             if kept_less:
-                await identity.remember(connection, run.migration, origin)
-            await ledger.remember(connection, run.migration, ledger.SOURCE, asdict(origin.fingerprint))
+                await history.remember(connection, run.migration, origin)
+            await state.remember(connection, run.migration, state.SOURCE, asdict(origin.fingerprint))
 
 
 async def look(
@@ -77,8 +77,8 @@ async def look(
 
 async def _left(connection: AsyncConnection, migration: Migration, *, tell: bool) -> _Left:
     """Return what earlier runs have left; with ``tell`` the log says which rows are gone."""
-    known = await identity.recall(connection, migration)
-    kept = await ledger.recall(connection, migration, ledger.SOURCE)
+    known = await history.recall(connection, migration)
+    kept = await state.recall(connection, migration, state.SOURCE)
     # A reset that was cut short has forgotten the state of the file, and not which file it was.
     before = Fingerprint(**kept) if kept is not None else known.fingerprint if known is not None else None
     # A ledger of an earlier version kept no terms.
@@ -99,7 +99,7 @@ async def _refuse(
     if left.before is None or not left.begun:
         return
     _refuse_other_settings(left.begun, left.brought, reading, schema)
-    words = identity.changes_of_file(migration, left.known, left.before, origin)
+    words = history.changes_of_file(migration, left.known, left.before, origin)
     if not words:
         return
     sure = bool(left.before.differences(origin.fingerprint, but=_SURE_BUT))
@@ -108,7 +108,7 @@ async def _refuse(
     changes = await _changes(left, reading, sure=sure, elsewhere=elsewhere)
     if not changes:
         return
-    identity.refuse_another(migration, left.known, origin)
+    history.refuse_another(migration, left.known, origin)
     raise SourceChanged(
         f"the source is not the one that an earlier run began with: {in_words(changes)} ({', '.join(words)})",
         next_step="Bring that file back, or give up what was copied and start over with --restart.",

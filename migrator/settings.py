@@ -18,8 +18,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from migrator.errors import ConfigurationError
 from migrator.fields import flag_of, variables_of
+from migrator.ledger.migration import Wanted
 from migrator.listed import Listed
-from migrator.migration import Wanted
 from migrator.mistyped import refuse_mistyped, refuse_mistyped_files
 from migrator.runtime.redaction import password_of, redactor, spellings
 from migrator.secret_files import FileVariables, SecretsFolder, folder_of

@@ -11,11 +11,11 @@ from functools import partial
 
 import duckdb
 
-from migrator.carried import Carried
 from migrator.concurrency.blocking import Blocking, ask, blocking_crew
 from migrator.concurrency.pool import Crew, all_of
 from migrator.decisions import terms_of
 from migrator.errors import SourceUnreadable
+from migrator.ledger.carried import Carried
 from migrator.recipe import Recipe, reader, size_of
 from migrator.rules import Rules
 from migrator.source.database import Source

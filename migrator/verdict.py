@@ -16,7 +16,6 @@ import duckdb
 import structlog
 
 from migrator import differences, digest
-from migrator.carried import Recorded
 from migrator.comparison import EVERYWHERE, Comparison, Stretch, quickly, stretches
 from migrator.concurrency.blocking import Blocking, ask
 from migrator.concurrency.pool import Crew, all_of
@@ -24,6 +23,7 @@ from migrator.differences import Difference, Found
 from migrator.digest import Digest
 from migrator.errors import SourceUnreadable
 from migrator.events import Event
+from migrator.ledger.carried import Recorded
 from migrator.names import TableName
 from migrator.recipe import Recipe, Size, recorded
 from migrator.rehearsal import Rehearsed

@@ -20,12 +20,13 @@ from typing import Final
 from benchmark import page as benchmarks
 from pydantic.fields import FieldInfo
 
-from migrator import engine, errors, ledger
+from migrator import engine, errors
 from migrator.cli import BUG, COMMANDS
 from migrator.errors import ExitCode, MigratorError
 from migrator.events import Event
 from migrator.fields import flag_of, traits_of, variables_of
 from migrator.flags import Group, default_of
+from migrator.ledger import schema
 from migrator.settings import Settings
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -114,7 +115,7 @@ def ledger_tables() -> str:
     """Return the ledger's tables with their columns."""
     lines = [
         (f"`{table.fullname}`", ", ".join(f"`{column.name}`" for column in table.columns), table.comment or "")
-        for table in ledger.metadata.sorted_tables
+        for table in schema.metadata.sorted_tables
     ]
     return _table(("table", "columns", "note in the database"), lines)
 

@@ -19,8 +19,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import carried, culprit, loads
-from migrator.carried import Carried
+from migrator import culprit
 from migrator.catalog.triggers import has_triggers, silenced
 from migrator.concurrency.blocking import Blocking
 from migrator.concurrency.pool import Crew, all_of
@@ -29,26 +28,26 @@ from migrator.concurrency.replay_queue import Handover
 from migrator.copy_data import copy_data, copy_data_of_small
 from migrator.errors import SourceChanged
 from migrator.events import Event
-from migrator.loads import Begun, Brought, Seed
+from migrator.ledger import carried, loads
+from migrator.ledger.carried import Carried, Terms
+from migrator.ledger.loads import Begun, Brought, Seed, untouched
+from migrator.ledger.run_ledger import RunLedger
 from migrator.lots import is_small, lots
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
+from migrator.preflight.existing_rows import look_at, refusal
 from migrator.recipe import recorded
-from migrator.run_ledger import RunLedger
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.progress import Progress
-from migrator.seeds import untouched
 from migrator.sessions.connections import in_transaction, is_open
 from migrator.source.chunks import WHOLE, Piece
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
 from migrator.source.size import Profile
-from migrator.strangers import look_at, refusal
 from migrator.survey import Survey
 from migrator.target.copy_in import copy_in
 from migrator.target.database import Target, own_rows, row_counts
 from migrator.target.lock_room import lock_room
-from migrator.terms import Terms
 
 log = structlog.get_logger()
 

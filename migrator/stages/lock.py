@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.migration import Migration
+from migrator.ledger.migration import Migration
 from migrator.sessions.login import behind_a_pooler, login
 from migrator.target.advisory import Key, acquire
 from migrator.target.database import Target

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.ledger import Taken
+from migrator.ledger.parked import Entry, qualifying, take, take_foreign_keys
+from migrator.ledger.run_ledger import RunLedger
+from migrator.ledger.schema import Taken
 from migrator.names import TableName, quote_literal, quote_postgres
-from migrator.parking import Entry, qualifying, take, take_foreign_keys
 from migrator.plan import Plan
-from migrator.run_ledger import RunLedger
 from migrator.target.database import Target
 from migrator.target.lock_room import lock_room
 

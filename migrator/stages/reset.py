@@ -11,15 +11,15 @@ from contextlib import asynccontextmanager
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import claims, ledger, loads
 from migrator.catalog import foreign_keys
 from migrator.catalog.foreign_keys import ForeignKey
 from migrator.catalog.triggers import silenced
 from migrator.errors import RowsInTheWay
-from migrator.loads import Loaded
+from migrator.ledger import claims, loads, schema
+from migrator.ledger.loads import Loaded
+from migrator.ledger.parked import take_foreign_keys
+from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName, quote_postgres
-from migrator.parking import take_foreign_keys
-from migrator.run_ledger import RunLedger
 from migrator.target.database import own_rows
 from migrator.target.glances import glance
 from migrator.target.lock_room import LockRoom, lock_room
@@ -40,7 +40,7 @@ async def reset(run: RunLedger, *, force: bool) -> int:
     that are somebody else's and refer to these.
     """
     async with run.target.transaction() as connection:
-        if not await ledger.exists(connection):
+        if not await schema.exists(connection):
             return 0
         await run.take_over(connection)
         loaded = await loads.loaded(connection, run.migration)

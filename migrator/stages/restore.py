@@ -12,14 +12,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import ledger
 from migrator.catalog.orphans import orphans_of
 from migrator.concurrency.pool import Crew
 from migrator.concurrency.replay_queue import Handover
 from migrator.errors import TargetRefused
-from migrator.ledger import FOREIGN_KEY, Parked
+from migrator.ledger import parked
+from migrator.ledger.parked import FOREIGN_KEY, Parked
+from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName, quote_postgres
-from migrator.run_ledger import RunLedger
 from migrator.runtime.retry import is_transient, sqlstate_of
 from migrator.sessions.connections import in_transaction, is_open
 from migrator.target.database import Target
@@ -44,7 +44,7 @@ async def restore(
     taken over.
     """
     async with target.connect() as connection:
-        entries = await ledger.still_parked(connection, run.migration)
+        entries = await parked.still_parked(connection, run.migration)
     keys = _by_table(entry for entry in entries if entry.kind != FOREIGN_KEY)
     foreign_keys = _by_table(entry for entry in entries if entry.kind == FOREIGN_KEY)
     failures: list[str] = []
@@ -104,7 +104,7 @@ async def _one(connection: AsyncConnection, entry: Parked, run: RunLedger) -> st
                 for statement in entry.statements:
                     await connection.exec_driver_sql(statement)
             await run.hold(connection)
-            await ledger.write_restored(connection, entry)
+            await parked.write_restored(connection, entry)
     except DBAPIError as error:
         if is_transient(error) or (sqlstate_of(error) or "")[:2] in _NOT_ABOUT_ROWS:
             raise

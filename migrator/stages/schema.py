@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
-from migrator import claims, ledger, loads, neighbours, registry
 from migrator.catalog import inventory
 from migrator.catalog.row_security import refuse_forced
 from migrator.errors import ConfigurationError, TargetRefused
+from migrator.ledger import claims, loads, registry, state
+from migrator.ledger import parked as ledger_parked
+from migrator.ledger.loads import seeds_in
+from migrator.ledger.run_ledger import RunLedger
 from migrator.rules import Rules
-from migrator.run_ledger import RunLedger
-from migrator.seeds import seeds_in
 from migrator.settings import Settings
 from migrator.source.database import Source
 from migrator.source.schema import SourceDatabase
@@ -148,18 +149,18 @@ async def _began_empty(run: RunLedger, wanted: str | None) -> bool:
     The ledger keeps the first answer: a later run must not mistake the tables of an earlier one for somebody's.
     """
     async with run.target.transaction() as connection:
-        known = await ledger.recall(connection, run.migration, "began_empty")
+        known = await state.recall(connection, run.migration, "began_empty")
         if known is None:
             others = [table.quoted for table in await claims.of_others(connection, run.migration)]
             known = not await connection.scalar(text(_ANY_TABLE), {"schema": wanted, "others": others})
-            await ledger.remember(connection, run.migration, "began_empty", known)
+            await state.remember(connection, run.migration, "began_empty", known)
     return bool(known)
 
 
 async def _remember_seeded(run: RunLedger, wanted: str | None) -> None:
     """Write down, once, which rows the migrations put into a schema that was empty."""
     async with run.transaction() as connection:
-        if await ledger.recall(connection, run.migration, "seeded"):
+        if await state.recall(connection, run.migration, "seeded"):
             return
         schema_name = await run.target.schema_of_application(connection, wanted)
         tables = (await run.target.describe(connection, schema_name)).tables
@@ -167,20 +168,20 @@ async def _remember_seeded(run: RunLedger, wanted: str | None) -> None:
         others = await claims.of_others(connection, run.migration)
         seeds = await seeds_in(connection, [table.name for table in tables if table.name not in others])
         await loads.write_seeded(connection, run.migration, seeds)
-        await ledger.remember(connection, run.migration, "seeded", value=True)
+        await state.remember(connection, run.migration, "seeded", value=True)
 
 
 async def _remember_catalog(run: RunLedger, wanted: str | None) -> None:
     """Write down how keys, indexes and the rest are, for verification; of what is still parked, how it was."""
     async with run.transaction() as connection:
-        known = await ledger.recall(connection, run.migration, "catalog") or {}
-        parked = await ledger.still_parked(connection, run.migration)
-        theirs = await neighbours.taken_by_others(connection, run.migration)
+        known = await state.recall(connection, run.migration, "catalog") or {}
+        parked = await ledger_parked.still_parked(connection, run.migration)
+        theirs = await claims.taken_by_others(connection, run.migration)
         schema_name = await run.target.schema_of_application(connection, wanted)
         now = await inventory.describe(connection, schema_name)
         kept = await inventory.of_tables(connection, known, {entry.table for entry in parked})
         await registry.settle_schema(connection, run.migration, schema_name)
-        await ledger.remember(connection, run.migration, "catalog", theirs | kept | now)
+        await state.remember(connection, run.migration, "catalog", theirs | kept | now)
 
 
 _ANY_TABLE = """

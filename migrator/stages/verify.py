@@ -16,7 +16,6 @@ from types import MappingProxyType
 
 import structlog
 
-from migrator import carried, ledger, loads, neighbours
 from migrator.catalog import inventory
 from migrator.comparison import Comparison, Shape
 from migrator.concurrency.blocking import Blocking, blocking_crew
@@ -24,12 +23,13 @@ from migrator.concurrency.replay_queue import Handover
 from migrator.differences import Difference
 from migrator.errors import Mismatch
 from migrator.events import Event
-from migrator.inspection import measured
+from migrator.ledger import carried, claims, loads, state
+from migrator.ledger.run_ledger import RunLedger
 from migrator.lots import is_small, lots
 from migrator.marks import Marks, high_water_marks
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
-from migrator.run_ledger import RunLedger
+from migrator.preflight.checker import measured
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.private_file import whole_file
 from migrator.runtime.progress import Progress
@@ -169,10 +169,10 @@ async def _beside_rows(target: Target, plan: Plan, marks: Marks, run: RunLedger 
     async with target.connect() as connection:
         behind = await inventory.sequences_behind(connection, [table.name for table in plan.tables], marks)
         found = [str(sequence) for sequence in behind]
-        before = await ledger.recall(connection, run.migration, "catalog") if run else None
+        before = await state.recall(connection, run.migration, "catalog") if run else None
         if run and before is not None:
             after = await inventory.describe(connection, plan.schema)
-            found += await neighbours.changes(connection, run.migration, before, after)
+            found += await claims.changes(connection, run.migration, before, after)
     for line in found:
         log.error(Event.SCHEMA_DIFFERS, what=line)
     return found

@@ -18,7 +18,6 @@ import pytest
 import yaml
 from adbc_driver_postgresql import dbapi
 
-from migrator import ledger
 from migrator.cli import BUG, COMMANDS
 from migrator.dryad.models import Base
 from migrator.dryad.sample import generate
@@ -28,6 +27,7 @@ from migrator.errors import ExitCode
 from migrator.events import Event
 from migrator.fields import flag_of, traits_of, variables_of
 from migrator.flags import Parser, add_settings
+from migrator.ledger import schema
 from migrator.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -193,7 +193,7 @@ def section(page: Path, heading: str) -> str:
 def test_the_ledger_is_in_the_architecture() -> None:
     """Every table of the ledger is explained, with its columns."""
     text = read(ARCHITECTURE)
-    for table in ledger.metadata.sorted_tables:
+    for table in schema.metadata.sorted_tables:
         assert f"`{table.fullname}`" in text
         assert all(f"`{column.name}`" in text for column in table.columns)
 

@@ -7,8 +7,9 @@ from fix_job import contents, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator import examine, job
 from migrator.errors import MigratorError, NoPartner, TargetRefused, ValuesRefused
+from migrator.job import check as job_check
+from migrator.job import run as job_run
 from migrator.runtime.progress import Silent
 from migrator.settings import Settings
 
@@ -16,7 +17,7 @@ from migrator.settings import Settings
 async def check(settings: Settings) -> MigratorError | None:
     """Return what ``check`` ends with, or None for 0."""
     try:
-        return (await examine.check(settings, Silent())).failure
+        return (await job_check.check(settings, Silent())).failure
     except MigratorError as error:
         return error
 
@@ -24,7 +25,7 @@ async def check(settings: Settings) -> MigratorError | None:
 async def run(settings: Settings) -> MigratorError | None:
     """Return what ``run`` ends with, or None for 0."""
     try:
-        await job.run(settings, Silent())
+        await job_run.run(settings, Silent())
     except MigratorError as error:
         return error
     return None

@@ -9,8 +9,8 @@ import pytest
 from fix_job import contents, settings_of
 from fix_postgres import Database
 
-from migrator import examine, job
 from migrator.errors import Mismatch, TargetRefused
+from migrator.job import check, maintenance, run, status, verify
 from migrator.runtime.progress import Silent
 from migrator.source.database import Source
 
@@ -74,14 +74,14 @@ async def earlier(database: Database, source: Path, more: str = "") -> None:
 
 async def moved(source: Path, database: Database) -> str:
     """Run the job to its end and return its headline."""
-    return (await job.run(settings_of(source, database), Silent())).headline
+    return (await run.run(settings_of(source, database), Silent())).headline
 
 
 async def test_one_that_is_complete(database: Database, tmp_path: Path) -> None:
     """It can be read as it is; a run takes it over under its schema's name, and has nothing to do, also again."""
     source = made(tmp_path / "first.db")
     await earlier(database, source)
-    assert (await job.status(settings_of(source, database, wait=True))).completed_at
+    assert (await status.status(settings_of(source, database, wait=True))).completed_at
     for _ in range(2):
         assert await moved(source, database) == NOTHING_TO_DO
     names = await database.fetch(
@@ -112,7 +112,7 @@ async def test_keys_that_are_away(database: Database, tmp_path: Path) -> None:
     columns = "(schema_name, table_name, kind, name, statements)"
     line = f"('public', 'a', 'primary key', 'a_pkey', '{statement}')"
     await earlier(database, source, f"INSERT INTO migrator.parked {columns} VALUES {line}")
-    assert (await job.repair(settings_of(source, database))).headline.startswith("1 keys")
+    assert (await maintenance.repair(settings_of(source, database))).headline.startswith("1 keys")
     assert await database.fetch("SELECT FROM pg_constraint WHERE conname = 'a_pkey'")
 
 
@@ -120,7 +120,7 @@ async def test_reset(database: Database, tmp_path: Path) -> None:
     """Rows that an earlier version has brought are taken back."""
     source = made(tmp_path / "first.db")
     await earlier(database, source)
-    await job.reset(settings_of(source, database, force=True))
+    await maintenance.reset(settings_of(source, database, force=True))
     assert await contents(database, "a") == []
 
 
@@ -156,11 +156,11 @@ async def test_one_that_is_half_copied(half: str, database: Database, tmp_path: 
     await earlier(database, source, f"{UNFINISHED}; {HALVES[half]}")
     before = await contents(database, "a")
     for _ in range(2):
-        assert isinstance((await examine.check(settings_of(second, database), Silent())).failure, TargetRefused)
+        assert isinstance((await check.check(settings_of(second, database), Silent())).failure, TargetRefused)
         with pytest.raises(TargetRefused, match=f"is of another source: the ledger knows '{source}'"):
             await moved(second, database)
     with pytest.raises(Mismatch, match=f"the ledger knows '{source}'"):
-        await examine.verify(settings_of(second, database), Silent())
+        await verify.verify(settings_of(second, database), Silent())
     assert await contents(database, "a") == before
     assert (await moved(source, database)).startswith("migrated: every value")
     assert await contents(database, "a") == (["(1,x)", "(2,y)"] if half == "a piece missing" else ["(1,x)"])

@@ -25,8 +25,8 @@ import pytest
 from fix_job import settings_of
 from fix_postgres import Database
 
-from migrator import examine, job
 from migrator.errors import Mismatch
+from migrator.job import run, verify
 from migrator.plan import ColumnPlan
 from migrator.runtime.progress import Silent
 from migrator.settings import Settings
@@ -174,10 +174,10 @@ def erring(monkeypatch: pytest.MonkeyPatch) -> Changed:
 async def test_in_quick_forms(database: Database, tmp_path: Path, erring: Changed) -> None:
     """Each bug in a table of its own, so that it is found by itself; a later verification finds the same."""
     settings, file = await ends(database, tmp_path, {name: [name] for name in BUGS})
-    found = await told(settings, file, job.run)
+    found = await told(settings, file, run.run)
     assert [name for name, rows in erring.items() if not rows] == []
     assert found == {(f"public.{name}", row, name) for name, rows in erring.items() for row in rows}
-    assert await told(settings, file, examine.verify) == found
+    assert await told(settings, file, verify.verify) == found
 
 
 @pytest.mark.one_server
@@ -185,7 +185,7 @@ async def test_in_quick_forms(database: Database, tmp_path: Path, erring: Change
 async def test_in_full_forms(database: Database, tmp_path: Path, erring: Changed, beside: str) -> None:
     """All bugs side by side: the full forms are compared column by column, and name each."""
     settings, file = await ends(database, tmp_path, {"t": list(BUGS)}, beside)
-    found = await told(settings, file, job.run)
+    found = await told(settings, file, run.run)
     assert [name for name, rows in erring.items() if not rows] == []
     assert found == {("public.t", row, name) for name, rows in erring.items() for row in rows}
 

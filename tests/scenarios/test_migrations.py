@@ -18,9 +18,11 @@ from fix_sqlite import MakeSqlite
 from rich.console import Console
 from structlog.testing import capture_logs
 
-from migrator import job
 from migrator.errors import ConfigurationError, GaveUp, RowsInTheWay, SourceChanged, TargetRefused, ValuesRefused
-from migrator.examine import check, verify
+from migrator.job import maintenance, run
+from migrator.job import status as job_status
+from migrator.job.check import check
+from migrator.job.verify import verify
 from migrator.runtime.progress import Silent
 from migrator.settings import Settings
 
@@ -31,7 +33,7 @@ B = "CREATE TABLE b (id INTEGER PRIMARY KEY, t TEXT)"
 
 async def moved(source: Path, database: Database, **more: object) -> str:
     """Run the job to its end and return its headline."""
-    report = await job.run(settings_of(source, database, **{"schema_mode": "create", **more}), Silent())
+    report = await run.run(settings_of(source, database, **{"schema_mode": "create", **more}), Silent())
     return report.headline
 
 
@@ -105,7 +107,7 @@ async def test_a_table_is_claimed_before_its_rows_come(tenants: tuple[Path, Path
         await moved(tenants[0], database, migration="first", schema_mode="existing")
     with pytest.raises(TargetRefused, match="of 'first'"):
         await moved(tenants[1], database, migration="second", schema_mode="existing")
-    await job.reset(settings_of(tenants[0], database, migration="first"))
+    await maintenance.reset(settings_of(tenants[0], database, migration="first"))
     await moved(tenants[1], database, migration="second", schema_mode="existing")
     assert await contents(database, "a") == ["(7,seven)"]
 
@@ -156,7 +158,7 @@ async def test_reset_of_one_leaves_the_other(tenants: tuple[Path, Path], databas
     await database.execute("CREATE SCHEMA tenant_a; CREATE SCHEMA tenant_b")
     for source, schema in zip(tenants, ("tenant_a", "tenant_b"), strict=True):
         await moved(source, database, target_schema=schema)
-    await job.reset(settings_of(tenants[0], database, target_schema="tenant_a"))
+    await maintenance.reset(settings_of(tenants[0], database, target_schema="tenant_a"))
     assert await contents(database, "tenant_a.a") == []
     assert await contents(database, "tenant_b.a") == ["(7,seven)"]
     assert await moved(tenants[1], database, target_schema="tenant_b") == "already migrated and verified: nothing to do"
@@ -174,8 +176,8 @@ async def test_repair_of_one_leaves_what_the_other_has_parked(make: Make, databa
         "'public', 'b', 'primary key', 'b_pkey', '[\"ALTER TABLE public.b ADD CONSTRAINT b_pkey PRIMARY KEY (id)\"]')"
     )
     source = Path("none")
-    assert (await job.repair(settings_of(source, database, migration="one"))).headline.startswith("0 keys")
-    assert (await job.repair(settings_of(source, database, migration="other"))).headline.startswith("1 keys")
+    assert (await maintenance.repair(settings_of(source, database, migration="one"))).headline.startswith("0 keys")
+    assert (await maintenance.repair(settings_of(source, database, migration="other"))).headline.startswith("1 keys")
 
 
 async def test_a_foreign_key_between_two_migrations(make: Make, database: Database) -> None:
@@ -226,9 +228,9 @@ async def test_names_of_any_letters(name: str, tenants: tuple[Path, Path], datab
     """A name is data: whatever it holds, the migration under it is found again."""
     await moved(tenants[0], database, migration=name)
     assert await moved(tenants[0], database, migration=name) == "already migrated and verified: nothing to do"
-    found = await job.status(settings_of(tenants[0], database, migration=name))
+    found = await job_status.status(settings_of(tenants[0], database, migration=name))
     assert found.completed_at is not None
-    await job.reset(settings_of(tenants[0], database, migration=name))
+    await maintenance.reset(settings_of(tenants[0], database, migration=name))
     assert await contents(database, "a") == []
 
 
@@ -262,29 +264,31 @@ async def test_status_with_several(tenants: tuple[Path, Path], database: Databas
     """One that is alone needs no name; of several one is named, by migration or schema, or there is a refusal."""
     await database.execute("CREATE SCHEMA tenant_a; CREATE SCHEMA tenant_b")
     await moved(tenants[0], database, target_schema="tenant_a")
-    assert (await job.status(settings_of(tenants[0], database, wait=True))).completed_at
+    assert (await job_status.status(settings_of(tenants[0], database, wait=True))).completed_at
     await moved(tenants[1], database, target_schema="tenant_b", migration="b")
     with pytest.raises(ConfigurationError, match="several migrations: 'b', 'tenant_a'"):
-        await job.status(settings_of(tenants[0], database, wait=True))
-    told = await job.status(settings_of(tenants[0], database))
+        await job_status.status(settings_of(tenants[0], database, wait=True))
+    told = await job_status.status(settings_of(tenants[0], database))
     assert [one["name"] for one in told.to_json()["migrations"] if one["completed_at"]] == ["b", "tenant_a"]
     console = Console(record=True, file=io.StringIO())
     told.render(console)
     assert re.search(r"migration b: migrated.*\nmigration tenant_a: migrated.*\n2 migrations;", console.export_text())
-    for change in (job.repair, job.reset):
+    for change in (maintenance.repair, maintenance.reset):
         with pytest.raises(ConfigurationError, match="several migrations: 'b', 'tenant_a'"):
             await change(settings_of(tenants[0], database))
-    assert (await job.status(settings_of(tenants[0], database, target_schema="tenant_b", wait=True))).completed_at
+    assert (
+        await job_status.status(settings_of(tenants[0], database, target_schema="tenant_b", wait=True))
+    ).completed_at
     mistyped = settings_of(tenants[0], database, migration="c")
-    told = await job.status(mistyped)
+    told = await job_status.status(mistyped)
     assert told.completed_at is None
     told.render(console)
     assert "no migration 'c', but 'b', 'tenant_a'" in console.export_text()
-    for change in (job.repair, job.reset):
+    for change in (maintenance.repair, maintenance.reset):
         with pytest.raises(ConfigurationError, match="no migration 'c', but 'b', 'tenant_a'"):
             await change(mistyped)
     with capture_logs() as events, pytest.raises(GaveUp, match="no migration 'c', but 'b', 'tenant_a'"):
-        await job.status(settings_of(tenants[0], database, migration="c", wait=True, ready_timeout_seconds=2.5))
+        await job_status.status(settings_of(tenants[0], database, migration="c", wait=True, ready_timeout_seconds=2.5))
     assert "no migration 'c', but 'b'" in next(one["reason"] for one in events if one["event"] == "ready.waiting")
 
 
@@ -293,16 +297,16 @@ async def test_the_migration_is_named(tenants: tuple[Path, Path], database: Data
     settings = settings_of(tenants[0], database, schema_mode="create", migration="first")
     console = Console(record=True, file=io.StringIO())
     for _ in range(2):
-        report = await job.run(settings, Silent())
+        report = await run.run(settings, Silent())
         assert report.to_json()["migration"] == "first"
         report.render(console)
         assert "migration first: " in console.export_text()
-    status = await job.status(settings)
+    status = await job_status.status(settings)
     assert status.to_json()["migration"] == "first"
     status.render(console)
     assert "migration first: migrated and verified" in console.export_text()
     assert (await verify(settings, Silent())).to_json()["migration"] == "first"
-    for undone in (await job.repair(settings), await job.reset(settings)):
+    for undone in (await maintenance.repair(settings), await maintenance.reset(settings)):
         assert undone.to_json()["migration"] == "first"
 
 

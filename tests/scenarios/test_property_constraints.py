@@ -25,9 +25,9 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from migrator import examine, job
 from migrator.errors import MigratorError, TargetRefused, ValuesRefused
-from migrator.report import CheckReport, Report
+from migrator.job import check, run
+from migrator.job.reports import CheckReport, Report
 from migrator.runtime.progress import Silent
 
 BATCHES = int(os.environ.get("MIGRATOR_TEST_BATCHES", "3"))
@@ -175,16 +175,16 @@ async def move_and_judge(path: Path, database: Database, drawn: list[Table]) -> 
         if said := await objection(database, name, table):
             refused.add(name)
             event(said)
-    found = await examine.check(settings_of(path, database), Silent())
+    found = await check.check(settings_of(path, database), Silent())
     assert {finding.table for finding in found.findings if finding.refuses} == refused, (drawn, found.findings)
     if refused:
         with pytest.raises(ValuesRefused):
-            await job.run(settings_of(path, database), Silent())
+            await run.run(settings_of(path, database), Silent())
         assert not [name for name in names if await database.fetch(f"SELECT FROM {name}")]
     left = [(name, table) for name, table in zip(names, drawn, strict=True) if name not in refused]
     if not left:
         return
-    await job.run(settings_of(path, database, exclude=sorted(refused)), Silent())
+    await run.run(settings_of(path, database, exclude=sorted(refused)), Silent())
     for name, table in left:
         await compare(path, database, name, table)
 
@@ -334,9 +334,9 @@ async def make_and_judge(path: Path, database: Database, drawn: list[Declared]) 
 async def both(path: Path, database: Database, leave_out: tuple[str, ...]) -> MigratorError | None:
     """Return what ``check`` and ``run`` end with, which has to be the same."""
     given = settings_of(path, database, schema_mode="create", leave_out=leave_out)
-    found = await ended(examine.check(given, Silent()))
+    found = await ended(check.check(given, Silent()))
     assert not await database.fetch("SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace")
-    carried = await ended(job.run(given, Silent()))
+    carried = await ended(run.run(given, Silent()))
     assert (type(found), str(found)) == (type(carried), str(carried))
     event(type(found).__name__)
     return found

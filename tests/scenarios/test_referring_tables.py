@@ -8,8 +8,8 @@ from fix_job import contents, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator import examine, job
 from migrator.errors import MissingPrivilege, RowsInTheWay, ValuesRefused
+from migrator.job import check, maintenance, run
 from migrator.runtime.progress import Silent
 
 if TYPE_CHECKING:
@@ -75,11 +75,11 @@ async def test_tables_are_filled_emptied_and_filled_again(case: str, source: Pat
     before = await catalog_and_rows(database)
     settings = settings_of(source, database, chunk_bytes=2000)
     for _ in range(2):
-        await examine.check(settings, Silent())
-        await job.run(settings, Silent())
+        await check.check(settings, Silent())
+        await run.run(settings, Silent())
         assert await catalog_and_rows(database) == before
         assert len(await contents(database, "t")) == len(ROWS)
-        await job.reset(settings)
+        await maintenance.reset(settings)
         assert await catalog_and_rows(database) == before
         assert await contents(database, "t") == await contents(database, "u") == []
 
@@ -93,11 +93,11 @@ async def test_rows_that_refer_to_what_would_go(way_out: str, force: bool, sourc
     """They would go along, or refer to nothing: they are named and stay, and each way out that is told works."""
     await database.execute(TWO + "CREATE TABLE mine (a int, b bigint REFERENCES t ON DELETE CASCADE)")
     settings = settings_of(source, database)
-    await job.run(settings, Silent())
+    await run.run(settings, Silent())
     await database.execute("INSERT INTO mine VALUES (1, 7)")
     commands: list[Callable[[], Any]] = [
-        lambda: job.reset(settings_of(source, database, force=force)),
-        lambda: job.run(settings_of(source, database, restart=True, force=force), Silent()),
+        lambda: maintenance.reset(settings_of(source, database, force=force)),
+        lambda: run.run(settings_of(source, database, restart=True, force=force), Silent()),
     ]
     for command in commands:
         with pytest.raises(RowsInTheWay, match=r"mine_b_fkey of public\.mine \(to public\.t\)"):
@@ -105,7 +105,7 @@ async def test_rows_that_refer_to_what_would_go(way_out: str, force: bool, sourc
     assert await contents(database, "mine") == ["(1,7)"]
     assert len(await contents(database, "t")) == len(await contents(database, "u")) == len(ROWS)
     await database.execute(way_out)
-    await job.reset(settings)
+    await maintenance.reset(settings)
     assert await contents(database, "t") == await contents(database, "u") == []
 
 
@@ -116,19 +116,19 @@ async def test_a_table_of_another_role_that_refers(source: Path, database: Datab
     await database.execute(TWO)
     await database.execute(key, as_admin=True)
     settings = settings_of(source, database)
-    for command in (examine.check, job.run):
+    for command in (check.check, run.run):
         with pytest.raises(MissingPrivilege, match=r"mine_b_fkey of public\.mine"):
             await command(settings, Silent())
     assert await contents(database, "t") == []
     await database.execute("DROP TABLE mine", as_admin=True)
-    await job.run(settings, Silent())
+    await run.run(settings, Silent())
     await database.execute(key, as_admin=True)
     with pytest.raises(MissingPrivilege, match=r"mine_b_fkey of public\.mine") as caught:
-        await job.reset(settings)
+        await maintenance.reset(settings)
     assert len(await contents(database, "t")) == len(ROWS)
     told = caught.value.next_step.partition("have the owner run ")[2].partition(" before")[0]
     await database.execute(told, as_admin=True)
-    await job.reset(settings)
+    await maintenance.reset(settings)
     assert await contents(database, "t") == []
 
 
@@ -140,6 +140,6 @@ async def test_a_row_of_an_heir_is_no_parent(source: Path, database: Database) -
         "INSERT INTO heir SELECT generate_series(0, 299); ALTER TABLE t ADD FOREIGN KEY (id) REFERENCES other"
     )
     settings = settings_of(source, database)
-    assert isinstance((await examine.check(settings, Silent())).failure, ValuesRefused)
+    assert isinstance((await check.check(settings, Silent())).failure, ValuesRefused)
     with pytest.raises(ValuesRefused, match=r"300 rows where .* refers to a row of public\.other"):
-        await job.run(settings, Silent())
+        await run.run(settings, Silent())

@@ -8,8 +8,9 @@ from fix_job import catalogs, contents, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator import examine, job, move
+from migrator import move
 from migrator.errors import GaveUp, RowsInTheWay, SourceChanged, TargetRefused
+from migrator.job import maintenance, run, verify
 from migrator.runtime.progress import Silent
 
 pytestmark = pytest.mark.one_server
@@ -63,7 +64,7 @@ async def test_large_tables_come_in_pieces(make_sqlite: MakeSqlite, database: Da
     source = make_sqlite(SOURCE)
     await database.execute(TARGET)
     before = await catalogs(database)
-    await job.run(settings_of(source, database, **PIECES), Silent())
+    await run.run(settings_of(source, database, **PIECES), Silent())
     assert await catalogs(database) == before
     with closing(sqlite3.connect(source)) as connection:
         counted = {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES}
@@ -81,11 +82,11 @@ async def test_a_table_goes_on_after_its_last_piece(make_sqlite: MakeSqlite, dat
     source = make_sqlite(SOURCE)
     await database.execute(IN_BIG)
     with pytest.raises(TargetRefused, match="big_id_check"):
-        await job.run(settings_of(source, database, **PIECES), Silent())
+        await run.run(settings_of(source, database, **PIECES), Silent())
     there = await database.fetch("SELECT id, xmin::text FROM big ORDER BY id")
     assert 0 < len(there) <= 1500
     await database.execute(CLEAR)
-    await job.run(settings_of(source, database, chunk_bytes=50_000), Silent())
+    await run.run(settings_of(source, database, chunk_bytes=50_000), Silent())
     assert (await database.fetch("SELECT id, xmin::text FROM big ORDER BY id"))[: len(there)] == there
     assert (await database.fetch("SELECT count(*) AS n FROM big"))[0]["n"] == 3000
 
@@ -95,11 +96,11 @@ async def test_rows_between_the_pieces_are_somebodys(make_sqlite: MakeSqlite, da
     source = make_sqlite(SOURCE)
     await database.execute(IN_BIG)
     with pytest.raises(TargetRefused):
-        await job.run(settings_of(source, database, **PIECES), Silent())
+        await run.run(settings_of(source, database, **PIECES), Silent())
     await database.execute(CLEAR)
     await database.execute("INSERT INTO big VALUES (9999)")
     with pytest.raises(RowsInTheWay, match=r"public\.big"):
-        await job.run(settings_of(source, database, **PIECES), Silent())
+        await run.run(settings_of(source, database, **PIECES), Silent())
     assert await database.fetch("SELECT id FROM big WHERE id = 9999")
 
 
@@ -110,14 +111,14 @@ async def test_restart_gives_up_what_was_copied(make_sqlite: MakeSqlite, databas
     await database.execute(IN_KEYLESS)
     before = await catalogs(database)
     with pytest.raises(TargetRefused):
-        await job.run(settings_of(source, database, **PIECES), Silent())
+        await run.run(settings_of(source, database, **PIECES), Silent())
     await database.execute(CLEAR)
     with closing(sqlite3.connect(source)) as connection:
         connection.execute("DELETE FROM keyless WHERE n > 5")
         connection.commit()
     with pytest.raises(SourceChanged, match="change counter"):
-        await job.run(settings_of(source, database, **PIECES), Silent())
-    await job.run(settings_of(source, database, restart=True, **PIECES), Silent())
+        await run.run(settings_of(source, database, **PIECES), Silent())
+    await run.run(settings_of(source, database, restart=True, **PIECES), Silent())
     assert await catalogs(database) == before
     assert (await database.fetch("SELECT max(n) AS n FROM keyless"))[0]["n"] == 5
 
@@ -129,12 +130,12 @@ async def test_reset_takes_back_what_was_loaded(make_sqlite: MakeSqlite, databas
     await database.execute(TARGET + "CREATE TABLE mine (id int); INSERT INTO mine VALUES (1)")
     before = await catalogs(database)
     settings = settings_of(source, database, **PIECES)
-    await job.run(settings, Silent())
-    await job.reset(settings)
+    await run.run(settings, Silent())
+    await maintenance.reset(settings)
     assert all(rows == [] for rows in (await _rows(database)).values())
     assert await contents(database, "mine") == ["(1)"]
     assert await catalogs(database) == before
-    report = await job.run(settings, Silent())
+    report = await run.run(settings, Silent())
     assert report.headline.startswith("migrated")
 
 
@@ -151,13 +152,13 @@ async def test_reset_keeps_what_the_application_wrote(touch: str, make_sqlite: M
     source = make_sqlite(SOURCE)
     await database.execute(TARGET)
     settings = settings_of(source, database)
-    await job.run(settings, Silent())
+    await run.run(settings, Silent())
     await database.execute(TOUCHES[touch])
     before = await _rows(database)
     with pytest.raises(RowsInTheWay, match="written to since"):
-        await job.reset(settings)
+        await maintenance.reset(settings)
     assert await _rows(database) == before
-    await job.reset(settings_of(source, database, force=True))
+    await maintenance.reset(settings_of(source, database, force=True))
     assert all(rows == [] for rows in (await _rows(database)).values())
 
 
@@ -169,15 +170,15 @@ async def test_repair_brings_back_keys_and_copies_nothing(make_sqlite: MakeSqlit
     before = await catalogs(database)
     settings = settings_of(source, database, **PIECES)
     with pytest.raises(TargetRefused):
-        await job.run(settings, Silent())
+        await run.run(settings, Silent())
     rows = await _rows(database)
     await database.execute(CLEAR)
     assert await catalogs(database) != before
     with suppress(TargetRefused):  # rows that refer to those that have not come yet
-        await job.repair(settings)
+        await maintenance.repair(settings)
     assert (await catalogs(database))["indexes"] == before["indexes"]
     assert await _rows(database) == rows
-    await job.run(settings, Silent())
+    await run.run(settings, Silent())
     assert await catalogs(database) == before
 
 
@@ -185,8 +186,8 @@ async def test_repair_and_reset_where_no_job_has_ever_run(make_sqlite: MakeSqlit
     """There is nothing to do, and doing it leaves nothing behind."""
     settings = settings_of(make_sqlite(SOURCE), database)
     before = await catalogs(database)
-    await job.repair(settings)
-    await job.reset(settings)
+    await maintenance.repair(settings)
+    await maintenance.reset(settings)
     assert await catalogs(database) == before
     assert await database.fetch("SELECT 1 FROM pg_namespace WHERE nspname = 'migrator'") == []
 
@@ -213,7 +214,7 @@ async def test_the_lock_is_taken_again_when_its_connection_dies(
     analyze = move.analyze
     monkeypatch.setattr(move, "park", cut)
     monkeypatch.setattr(move, "analyze", look)
-    await job.run(settings_of(source, database), Silent())
+    await run.run(settings_of(source, database), Silent())
     assert held == [1]
 
 
@@ -237,11 +238,11 @@ async def test_a_run_that_lost_its_lock_writes_no_more(
     async def overtaken(*arguments: object) -> int:
         monkeypatch.setattr(move, "park", park)
         await _terminate(database)
-        reports.append(await job.run(settings, Silent()))
+        reports.append(await run.run(settings, Silent()))
         return await park(*arguments)
 
     monkeypatch.setattr(move, "park", overtaken)
     with pytest.raises(GaveUp, match="another run has taken over"):
-        await job.run(settings, Silent())
+        await run.run(settings, Silent())
     assert reports[0].headline.startswith("migrated")
-    await examine.verify(settings, Silent())
+    await verify.verify(settings, Silent())

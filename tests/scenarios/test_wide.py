@@ -9,8 +9,8 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from fix_values import MakeMove, refusals
 
-from migrator import examine
 from migrator.errors import Mismatch
+from migrator.job import check, verify
 from migrator.runtime.progress import Silent
 from migrator.settings import Settings
 from migrator.source.database import Source
@@ -52,7 +52,7 @@ async def test_a_table_of_1500_columns(
     await database.execute(f"UPDATE t SET c{last} = 'y' WHERE id = 7")
     file = tmp_path / "differences.ndjson"
     with pytest.raises(Mismatch):
-        await examine.verify(move(differences=file).settings, Silent())
+        await verify.verify(move(differences=file).settings, Silent())
     [line] = (await asyncio.to_thread(file.read_text, encoding="utf-8")).splitlines()
     assert (json.loads(line)["key"], json.loads(line)["column"]) == ({"id": "7"}, f"c{last}")
 
@@ -85,5 +85,5 @@ async def test_a_wide_source_alone(make_sqlite: MakeSqlite, environment: pytest.
     path = make_sqlite(
         f"CREATE TABLE t ({names})", {"t": [["a\0"] + [1] * (COLUMNS - 1), ["a"] + ["b"] * (COLUMNS - 1)]}
     )
-    report = await examine.check(Settings.load({"source_url": str(path), "source_only": True}), Silent())
+    report = await check.check(Settings.load({"source_url": str(path), "source_only": True}), Silent())
     assert len(report.findings) == COLUMNS

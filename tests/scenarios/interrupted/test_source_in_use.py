@@ -15,9 +15,10 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from fix_warm import Zygote
 
-from migrator import book, job, move
+from migrator import book, move
 from migrator.concurrency.replay_queue import Handover
 from migrator.errors import SourceChanged
+from migrator.job import run
 from migrator.names import TableName
 from migrator.runtime.progress import Silent
 from migrator.target.database import Target
@@ -90,7 +91,7 @@ async def test_a_writer_is_noticed_in_the_middle_of_a_stage(
     monkeypatch.setattr(move, "analyze", written_to)
     async with asyncio.timeout(60):  # without the look the run would go on for ever
         with pytest.raises(SourceChanged, match="somebody writes to the source"):
-            await job.run(settings_of(source, database), Silent())
+            await run.run(settings_of(source, database), Silent())
 
 
 @pytest.mark.one_server
@@ -111,5 +112,5 @@ async def test_a_file_that_is_replaced_while_it_is_read(
 
     monkeypatch.setattr(move, "compare_all", then_replaced)
     with pytest.raises(SourceChanged, match="while it was copied: file was"):
-        await job.run(settings_of(source, database), Silent())
+        await run.run(settings_of(source, database), Silent())
     assert await database.fetch("SELECT 1 FROM migrator.state WHERE name IN ('completed', 'ready')") == []

@@ -5,7 +5,7 @@ from fix_job import catalogs, contents, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator import job
+from migrator.job import maintenance, run
 from migrator.lots import SMALL_BYTES
 from migrator.runtime.progress import Silent
 
@@ -58,13 +58,13 @@ async def test_triggers_of_partitions(rows: int, pieces: bool, make_sqlite: Make
     states = await database.fetch(STATES)
     before = await catalogs(database)
     more = {"chunk_bytes": 1 << 20} if pieces else {}
-    report = await job.run(settings_of(source, database, **more), Silent())
+    report = await run.run(settings_of(source, database, **more), Silent())
     assert report.headline.startswith("migrated")
     assert await contents(database, "log") == []
     assert (await database.fetch("SELECT count(*) AS n FROM t WHERE v = repeat('as it was', 5)"))[0]["n"] == rows
     assert await database.fetch(STATES) == states
     assert await catalogs(database) == before
-    await job.reset(settings_of(source, database))
+    await maintenance.reset(settings_of(source, database))
     assert await contents(database, "log") == []
     assert await database.fetch(STATES) == states
 
@@ -85,6 +85,6 @@ async def test_triggers_of_a_table_that_inherits(make_sqlite: MakeSqlite, databa
         ALTER TABLE child ENABLE ALWAYS TRIGGER once;
     """)
     states = await database.fetch(STATES)
-    await job.run(settings_of(source, database), Silent())
+    await run.run(settings_of(source, database), Silent())
     assert await contents(database, "log") == []
     assert await database.fetch(STATES) == states

@@ -8,11 +8,12 @@ from fix_job import Cli, dryad_settings, settings_of, until
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator import job, ledger
 from migrator.dryad import ALEMBIC_INI
 from migrator.errors import GaveUp, MissingPrivilege, ValuesRefused
-from migrator.migration import Wanted
-from migrator.readiness import readiness, until_ready
+from migrator.job import maintenance, run
+from migrator.ledger import schema
+from migrator.ledger.migration import Wanted
+from migrator.ledger.readiness import readiness, until_ready
 from migrator.runtime.progress import Silent
 from migrator.target.database import Target
 
@@ -40,10 +41,10 @@ async def test_before_the_first_run(database: Database) -> None:
 async def test_after_a_run(dryad_file: Path, database: Database) -> None:
     """After a run that did everything it comes through at once, and a second run changes nothing about it."""
     settings = dryad_settings(dryad_file, database)
-    await job.run(settings, Silent())
+    await run.run(settings, Silent())
     await waited(database)
     before = await database.fetch("SELECT * FROM migrator.state")
-    await job.run(settings, Silent())
+    await run.run(settings, Silent())
     assert await database.fetch("SELECT * FROM migrator.state") == before
     await waited(database)
 
@@ -53,7 +54,7 @@ async def test_a_refusal_keeps_it_waiting(make_sqlite: MakeSqlite, database: Dat
     source = make_sqlite("CREATE TABLE a (id INTEGER PRIMARY KEY, n INTEGER)", {"a": [(1, "many")]})
     await database.execute("CREATE TABLE a (id int PRIMARY KEY, n int)")
     with pytest.raises(ValuesRefused):
-        await job.run(settings_of(source, database), Silent())
+        await run.run(settings_of(source, database), Silent())
     with pytest.raises(GaveUp, match=r"the newest run ended with 3: .*a\.n"):
         await waited(database)
 
@@ -61,7 +62,7 @@ async def test_a_refusal_keeps_it_waiting(make_sqlite: MakeSqlite, database: Dat
 async def test_verified_rows_are_not_enough(dryad_file: Path, database: Database) -> None:
     """A run that is killed before the newest schema is reached leaves the application waiting; the next run ends it."""
     settings = dryad_settings(dryad_file, database)
-    await job.run(settings, Silent())
+    await run.run(settings, Silent())
     await database.execute(
         "DELETE FROM migrator.state WHERE name = 'ready'; UPDATE migrator.runs SET ended_at = NULL, exit_code = NULL"
     )
@@ -69,7 +70,7 @@ async def test_verified_rows_are_not_enough(dryad_file: Path, database: Database
         GaveUp, match="newest schema is not reached; a run is under way, or was killed, in stage upgrade"
     ):
         await waited(database)
-    await job.run(settings, Silent())
+    await run.run(settings, Silent())
     await waited(database)
 
 
@@ -78,9 +79,9 @@ async def test_a_restart_takes_readiness_away(make_sqlite: MakeSqlite, database:
     source = make_sqlite("CREATE TABLE a (id INTEGER PRIMARY KEY)", {"a": [(1,)]})
     await database.execute("CREATE TABLE a (id int PRIMARY KEY)")
     settings = settings_of(source, database)
-    await job.run(settings, Silent())
+    await run.run(settings, Silent())
     await waited(database)
-    await job.reset(settings)
+    await maintenance.reset(settings)
     with pytest.raises(GaveUp):
         await waited(database)
 
@@ -94,7 +95,7 @@ async def test_a_role_that_may_only_read(make_sqlite: MakeSqlite, database: Data
     database.server.administer(*(f"CREATE ROLE {role} LOGIN PASSWORD 'x'" for role in roles))
     database.server.administer(*(f"ALTER ROLE {role} SET default_transaction_read_only = on" for role in roles))
     try:
-        await job.run(settings_of(source, database, init_role=reader), Silent())
+        await run.run(settings_of(source, database, init_role=reader), Silent())
         await waited(database, database.server.url(database.name, reader, "x"))
         with pytest.raises(MissingPrivilege) as caught:
             await waited(database, database.server.url(database.name, stranger, "x"))
@@ -108,7 +109,7 @@ async def test_a_role_of_the_application_that_is_not_there(make_sqlite: MakeSqli
     """A role that is made later is no reason to fail: the init SQL warns of it as well and goes on."""
     source = make_sqlite("CREATE TABLE a (id INTEGER PRIMARY KEY)", {"a": [(1,)]})
     await database.execute("CREATE TABLE a (id int PRIMARY KEY)")
-    await job.run(settings_of(source, database, init_role="no such role"), Silent())
+    await run.run(settings_of(source, database, init_role="no such role"), Silent())
     await waited(database)
 
 
@@ -117,12 +118,12 @@ async def test_the_stage_of_a_run_is_told(database: Database, make_sqlite: MakeS
     source = make_sqlite("CREATE TABLE a (id INTEGER PRIMARY KEY)", {"a": [(1,)]})
     await database.execute("CREATE TABLE a (id int PRIMARY KEY)")
     settings = settings_of(source, database)
-    await job.run(settings, Silent())
+    await run.run(settings, Silent())
     target = Target(settings.target)
     async with target.transaction() as connection:
-        await connection.execute(ledger.state.delete())
-        await connection.execute(ledger.runs.update().values(ended_at=None, exit_code=None))
-        await connection.execute(ledger.stages.delete().where(ledger.stages.c.stage.not_in(["schema", "copy"])))
+        await connection.execute(schema.state.delete())
+        await connection.execute(schema.runs.update().values(ended_at=None, exit_code=None))
+        await connection.execute(schema.stages.delete().where(schema.stages.c.stage.not_in(["schema", "copy"])))
     seen = await readiness(target, Wanted())
     await target.close()
     assert (seen.ready, seen.reason) == (False, "a run is under way, or was killed, in stage copy")

@@ -7,12 +7,12 @@ import pytest
 from fix_job import MIGRATION
 from fix_postgres import Database
 
-from migrator import ledger, loads
 from migrator.errors import GaveUp
-from migrator.ledger import Taken
-from migrator.loads import Begun, Brought, Loaded, Seed
+from migrator.ledger import loads, parked, runs, schema, state
+from migrator.ledger.loads import Begun, Brought, Loaded, Seed
+from migrator.ledger.run_ledger import RunLedger
+from migrator.ledger.schema import Taken
 from migrator.names import TableName
-from migrator.run_ledger import RunLedger
 from migrator.sessions.url import from_url
 from migrator.source.chunks import Piece
 from migrator.source.file import Fingerprint
@@ -28,14 +28,14 @@ async def target(database: Database) -> Target:
     """Give a target with a ledger."""
     target = Target(from_url(database.url, {}))
     async with target.transaction() as connection:
-        await ledger.create(connection)
+        await schema.create(connection)
     return target
 
 
 async def _begin(target: Target) -> RunLedger:
     run = RunLedger(target, MIGRATION, uuid4())
     async with target.transaction() as connection:
-        await ledger.begin_run(connection, MIGRATION, ledger.NewRun(run.run_id, "1", SOURCE, {"jobs": 1}))
+        await runs.begin_run(connection, MIGRATION, schema.NewRun(run.run_id, "1", SOURCE, {"jobs": 1}))
         await run.take_over(connection)
     return run
 
@@ -59,14 +59,14 @@ async def test_the_last_that_took_over_may_write(target: Target) -> None:
 
     async def write(run: RunLedger) -> None:
         async with target.transaction() as connection:
-            await ledger.remember(connection, MIGRATION, "fact", 1)
+            await state.remember(connection, MIGRATION, "fact", 1)
             await run.hold(connection)
 
     with pytest.raises(GaveUp, match=str(second.run_id)):
         await write(first)
     async with target.transaction() as connection:
         await second.hold(connection)
-        assert await ledger.recall(connection, MIGRATION, "fact") is None
+        assert await state.recall(connection, MIGRATION, "fact") is None
 
 
 async def test_taking_over_waits_for_what_is_about_to_be_committed(target: Target, database: Database) -> None:
@@ -78,11 +78,11 @@ async def test_taking_over_waits_for_what_is_about_to_be_committed(target: Targe
             taking = asyncio.create_task(_begin(target))
             while not await database.fetch("SELECT FROM pg_locks WHERE NOT granted"):
                 assert not taking.done()
-            await ledger.remember(connection, MIGRATION, "fact", 1)
+            await state.remember(connection, MIGRATION, "fact", 1)
         second = await taking
     async with target.transaction() as connection:
         await second.hold(connection)
-        assert await ledger.recall(connection, MIGRATION, "fact") == 1
+        assert await state.recall(connection, MIGRATION, "fact") == 1
 
 
 async def test_how_far_a_table_is(target: Target) -> None:
@@ -113,12 +113,12 @@ async def test_what_was_parked_comes_back_in_order_and_once(target: Target) -> N
     """Statements are kept letter by letter; what is back is not told any more."""
     statements = ['ALTER TABLE "x" ADD CONSTRAINT ":a %s" CHECK (\'\\\' <> $$é$$)', "COMMENT …"]
     async with target.transaction() as connection:
-        await ledger.write_parked(connection, MIGRATION, Taken(TABLE, "index", "first", tuple(statements)))
-        await ledger.write_parked(connection, MIGRATION, Taken(TABLE, ledger.FOREIGN_KEY, "second", ("…",)))
-        first, second = await ledger.still_parked(connection, MIGRATION)
+        await parked.write_parked(connection, MIGRATION, Taken(TABLE, "index", "first", tuple(statements)))
+        await parked.write_parked(connection, MIGRATION, Taken(TABLE, parked.FOREIGN_KEY, "second", ("…",)))
+        first, second = await parked.still_parked(connection, MIGRATION)
         assert (first.table, first.name, list(first.statements)) == (TABLE, "first", statements)
-        await ledger.write_restored(connection, first)
-        assert await ledger.still_parked(connection, MIGRATION) == [second]
+        await parked.write_restored(connection, first)
+        assert await parked.still_parked(connection, MIGRATION) == [second]
 
 
 async def test_what_is_forgotten(target: Target) -> None:
@@ -131,38 +131,38 @@ async def test_what_is_forgotten(target: Target) -> None:
             await loads.write_copied(connection, run, {name: Brought(2, 10, 0.5)})
         await loads.write_verified(connection, MIGRATION, {other: "00ff"})
         await loads.write_seeded(connection, MIGRATION, {TABLE: Seed(1, "0")})
-        await ledger.write_parked(connection, MIGRATION, Taken(TABLE, "index", "i", ("…",)))
-        for fact in ("source", "completed", ledger.READY, "began_empty"):
-            await ledger.remember(connection, MIGRATION, fact, value=True)
+        await parked.write_parked(connection, MIGRATION, Taken(TABLE, "index", "i", ("…",)))
+        for fact in ("source", "completed", state.READY, "began_empty"):
+            await state.remember(connection, MIGRATION, fact, value=True)
     async with target.transaction() as connection:
         await loads.forget(connection, MIGRATION, [TABLE])
     async with target.connect() as connection:
         copied = await loads.copied(connection, MIGRATION)
         assert {name: table.digest for name, table in copied.items()} == {other: "00ff"}
         assert (await loads.begun(connection, MIGRATION), await loads.seeds(connection)) == ({}, {})
-        assert await ledger.completed_at(connection, MIGRATION) is None
-        facts = ("source", ledger.READY, "began_empty")
-        assert [await ledger.recall(connection, MIGRATION, fact) for fact in facts] == [
+        assert await state.completed_at(connection, MIGRATION) is None
+        facts = ("source", state.READY, "began_empty")
+        assert [await state.recall(connection, MIGRATION, fact) for fact in facts] == [
             None,
             None,
             True,
         ]
-        assert len(await ledger.still_parked(connection, MIGRATION)) == 1
+        assert len(await parked.still_parked(connection, MIGRATION)) == 1
 
 
 async def test_a_run_from_its_begin_to_its_end(target: Target) -> None:
     """While it runs it has no end and no code; a stage that is tried again has begun again."""
     run = await _begin(target)
     async with target.transaction() as connection:
-        await ledger.begin_stage(connection, run.run_id, "copy")
-        [running] = await ledger.last_runs(connection, MIGRATION, 5)
+        await runs.begin_stage(connection, run.run_id, "copy")
+        [running] = await runs.last_runs(connection, MIGRATION, 5)
         assert (running.id, running.ended_at, running.exit_code) == (run.run_id, None, None)
-        await ledger.end_stage(connection, run.run_id, "copy")
-        await ledger.begin_stage(connection, run.run_id, "copy")
-        [stage] = await ledger.stages_of(connection, run.run_id)
+        await runs.end_stage(connection, run.run_id, "copy")
+        await runs.begin_stage(connection, run.run_id, "copy")
+        [stage] = await runs.stages_of(connection, run.run_id)
         assert (stage.stage, stage.ended_at) == ("copy", None)
-        await ledger.end_run(connection, run.run_id, exit_code=4, message="why")
-        [ended] = await ledger.last_runs(connection, MIGRATION, 5)
+        await runs.end_run(connection, run.run_id, exit_code=4, message="why")
+        [ended] = await runs.last_runs(connection, MIGRATION, 5)
     assert (ended.exit_code, ended.message) == (4, "why")
     assert ended.ended_at is not None
 
@@ -171,5 +171,5 @@ async def test_making_it_again_changes_nothing(target: Target) -> None:
     """Every run makes what is missing; what an earlier one has written stays."""
     run = await _begin(target)
     async with target.transaction() as connection:
-        await ledger.create(connection)
-        assert [line.id for line in await ledger.last_runs(connection, MIGRATION, 5)] == [run.run_id]
+        await schema.create(connection)
+        assert [line.id for line in await runs.last_runs(connection, MIGRATION, 5)] == [run.run_id]

@@ -11,8 +11,9 @@ from fix_job import Cli, contents, quick_flags, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator import job, move
+from migrator import move
 from migrator.errors import SourceChanged
+from migrator.job import run
 from migrator.runtime.progress import Silent
 
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
@@ -37,11 +38,11 @@ async def test_the_application_goes_on_writing(
         return await park(*arguments)
 
     monkeypatch.setattr(move, "park", write)
-    await job.run(settings_of(source, database, snapshot=True), Silent())
+    await run.run(settings_of(source, database, snapshot=True), Silent())
     assert await contents(database, "t") == ["(1)"]
     assert list(scratch.iterdir()) == []
     with pytest.raises(SourceChanged, match="t: 1 rows then, 2 now"):
-        await job.run(settings_of(source, database), Silent())
+        await run.run(settings_of(source, database), Silent())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

@@ -10,8 +10,8 @@ from fix_job import Cli, contents, quick_flags, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator import job
 from migrator.errors import NoPartner
+from migrator.job import run
 from migrator.runtime.progress import Silent
 from migrator.source.database import Source
 from migrator.source.file import uri_of
@@ -204,5 +204,5 @@ async def test_it_is_copied(name: str, definition: str, make_sqlite: MakeSqlite,
     script = f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, body TEXT); CREATE VIRTUAL TABLE posts USING {definition};"
     await database.execute(f"CREATE TABLE {name} (id int PRIMARY KEY, body text)")
     path = make_sqlite(script, {name: [(1, "hello"), (2, "world")]})
-    await job.run(settings_of(path, database), Silent())
+    await run.run(settings_of(path, database), Silent())
     assert await contents(database, name) == ["(1,hello)", "(2,world)"]

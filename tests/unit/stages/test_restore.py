@@ -4,9 +4,9 @@ import pytest
 from fix_job import MIGRATION, begin_ledger, run_ledger
 from fix_postgres import Database
 
-from migrator import ledger
 from migrator.errors import GaveUp, TargetRefused
-from migrator.ledger import Taken
+from migrator.ledger import parked
+from migrator.ledger.schema import Taken
 from migrator.names import TableName
 from migrator.sessions.url import from_url
 from migrator.stages.restore import restore
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.one_server
 T, U = TableName("public", "t"), TableName("public", "u")
 PARKED = (
     # Written down first, and back last: it needs the key.
-    (U, ledger.FOREIGN_KEY, "to_t", "ALTER TABLE public.u ADD CONSTRAINT to_t FOREIGN KEY (id) REFERENCES public.t"),
+    (U, parked.FOREIGN_KEY, "to_t", "ALTER TABLE public.u ADD CONSTRAINT to_t FOREIGN KEY (id) REFERENCES public.t"),
     (T, "primary key", "t_pkey", "ALTER TABLE public.t ADD CONSTRAINT t_pkey PRIMARY KEY (id)"),
     (U, "index", "by_id", "CREATE INDEX by_id ON public.u USING btree (id)"),
 )
@@ -30,13 +30,13 @@ async def target(database: Database) -> Target:
     await begin_ledger(target)
     async with target.transaction() as connection:
         for table, kind, name, statement in PARKED:
-            await ledger.write_parked(connection, MIGRATION, Taken(table, kind, name, (statement,)))
+            await parked.write_parked(connection, MIGRATION, Taken(table, kind, name, (statement,)))
     return target
 
 
 async def _missing(target: Target) -> set[str]:
     async with target.connect() as connection:
-        return {entry.name for entry in await ledger.still_parked(connection, MIGRATION)}
+        return {entry.name for entry in await parked.still_parked(connection, MIGRATION)}
 
 
 @pytest.mark.parametrize("jobs", [1, 4])

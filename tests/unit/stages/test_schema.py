@@ -8,8 +8,8 @@ from fix_job import MIGRATION, begin_ledger, dryad_settings, run_ledger, setting
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator import ledger, loads
 from migrator.errors import ConfigurationError, GaveUp, TargetRefused
+from migrator.ledger import loads, state
 from migrator.names import TableName
 from migrator.sessions.url import from_url
 from migrator.source.database import Source
@@ -89,7 +89,7 @@ async def test_a_command_makes_them(
     async with target.connect() as connection:
         seeds = await loads.seeds(connection)
         assert {name: seed.rows for name, seed in seeds.items()} == {TableName("public", "made"): 2}
-        assert await ledger.recall(connection, MIGRATION, "began_empty") is True
+        assert await state.recall(connection, MIGRATION, "began_empty") is True
 
 
 async def test_a_command_that_fails(target: Target, database: Database, make_sqlite: MakeSqlite) -> None:
@@ -105,9 +105,9 @@ async def test_tables_of_somebody(target: Target, database: Database, make_sqlit
     source = make_sqlite("CREATE TABLE t (id)")
     await _make(target, source, database)
     async with target.connect() as connection:
-        assert await ledger.recall(connection, MIGRATION, "began_empty") is False
+        assert await state.recall(connection, MIGRATION, "began_empty") is False
         assert await loads.seeds(connection) == {}
-        assert await ledger.recall(connection, MIGRATION, "catalog")
+        assert await state.recall(connection, MIGRATION, "catalog")
 
 
 async def test_another_run_has_taken_over(target: Target, database: Database, make_sqlite: MakeSqlite) -> None:
@@ -116,4 +116,4 @@ async def test_another_run_has_taken_over(target: Target, database: Database, ma
     with pytest.raises(GaveUp, match="taken over"):
         await _make(target, make_sqlite("CREATE TABLE t (id)"), database)
     async with target.connect() as connection:
-        assert await ledger.recall(connection, MIGRATION, "catalog") is None
+        assert await state.recall(connection, MIGRATION, "catalog") is None

@@ -10,8 +10,9 @@ from fix_job import contents, settings_of
 from fix_postgres import Database, Server, database_on, quick_server
 from fix_sqlite import MakeSqlite
 
-from migrator import embedded, examine, job
+from migrator import embedded
 from migrator.errors import TargetRefused
+from migrator.job import check, run
 from migrator.runtime.progress import Silent
 
 pytestmark = [pytest.mark.one_server, pytest.mark.xdist_group("money")]
@@ -59,7 +60,7 @@ async def test_amounts_with_cents(locale: str, make_sqlite: MakeSqlite, abroad: 
     """The application's own sessions read what the source says, whatever the locale's signs are."""
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, amount TEXT)", {"t": [(1, "1234.56"), (2, "-0.07")]})
     await _begun(abroad, locale, TARGETS["a column"])
-    await job.run(settings_of(source, abroad), Silent())
+    await run.run(settings_of(source, abroad), Silent())
     rows = await abroad.fetch("SELECT amount::numeric::text, current_setting('lc_monetary') FROM t ORDER BY id")
     assert [tuple(row) for row in rows] == [("1234.56", locale), ("-0.07", locale)]
 
@@ -71,12 +72,12 @@ async def test_amounts_with_other_coins(locale: str, kind: str, make_sqlite: Mak
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, amount TEXT)", {"t": [(1, VALUES[kind])]})
     await _begun(abroad, locale, TARGETS[kind])
     settings = settings_of(source, abroad)
-    for look in (examine.check, job.run):
+    for look in (check.check, run.run):
         with pytest.raises(TargetRefused, match=rf"'{locale}' with {LOCALES[locale]} digits.*public\.t\.amount"):
             await look(settings, Silent())
     assert await contents(abroad, "t") == []
     await abroad.execute(f"ALTER DATABASE {abroad.name} SET lc_monetary = 'C'", as_admin=True)
-    await job.run(settings, Silent())
+    await run.run(settings, Silent())
     assert len(await contents(abroad, "t")) == 1
 
 
@@ -84,5 +85,5 @@ async def test_where_no_money_is_carried(make_sqlite: MakeSqlite, abroad: Databa
     """A locale matters to nobody else, nor where the column is left out."""
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, amount TEXT)", {"t": [(1, "12.34")]})
     await _begun(abroad, "ja_JP.UTF-8", TARGETS["a column"])
-    await job.run(settings_of(source, abroad, exclude="t.amount"), Silent())
+    await run.run(settings_of(source, abroad, exclude="t.amount"), Silent())
     assert await contents(abroad, "t") == ["(1,)"]

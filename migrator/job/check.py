@@ -3,36 +3,19 @@
 from dataclasses import replace
 from functools import partial
 
-from migrator import claims, identity, ledger, registry, resumption, takeover
-from migrator.both_ends import (
-    bounds_of,
-    compare_all,
-    copied_of,
-    describe_target,
-    known_rows,
-    plan_of,
-    refuse_money,
-    refuse_nothing,
-    report_of,
-    showing_of,
-    tables_to_read,
-    tell_skipped,
-)
-from migrator.errors import (
-    ConfigurationError,
-    MigratorError,
-    Mismatch,
-    NoPartner,
-    SourceChanged,
-    TargetRefused,
-    ValuesRefused,
-)
+from migrator import resumption
+from migrator.errors import ConfigurationError, MigratorError, NoPartner, SourceChanged, TargetRefused, ValuesRefused
 from migrator.findings.finding import Finding
-from migrator.identity import SourceIdentity, identity_of
-from migrator.inspection import look_at_source, look_over
-from migrator.migration import Migration
+from migrator.job.context import bounds_of, open_ends, open_source, runner_of, showing_of, wait_for
+from migrator.job.plan import describe_target, refuse_money, refuse_nothing, tables_to_read, tell_skipped
+from migrator.job.reports import CheckReport
+from migrator.ledger import claims, registry, schema, takeover
+from migrator.ledger.history import identity_of
+from migrator.ledger.loads import known_rows
+from migrator.ledger.migration import Migration
 from migrator.plan import Plan, make_plan
-from migrator.report import CheckReport, Report
+from migrator.preflight.checker import look_at_source, look_over, refuse
+from migrator.preflight.existing_rows import occupied_tables, refusal, refuse_not_owned, strangers_in
 from migrator.rules import Rules
 from migrator.runtime.progress import Progress
 from migrator.settings import Settings
@@ -40,9 +23,6 @@ from migrator.source.database import Source
 from migrator.source.integrity import check_intact
 from migrator.source.schema import SourceDatabase
 from migrator.source_changes import Reading
-from migrator.stages.preflight import occupied_tables, refuse, refuse_not_owned, strangers_in
-from migrator.steps import open_ends, open_source, runner_of, wait_for
-from migrator.strangers import refusal
 from migrator.target.database import Target
 from migrator.unmade import Unmade
 from migrator.untried import untried_refusal
@@ -68,7 +48,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         await runner("wait", lambda: wait_for(target, settings, to_write=False))
         contents = await source.describe()
         refuse_nothing(settings, source, contents)
-        migration = await runner.again("migration", lambda: _migration(target, settings))
+        migration = await runner.again("migration", lambda: migration_of(target, settings))
         unmade = await runner("schema", lambda: _unmade(settings, source, contents, target, migration))
         plan = await runner.again("plan", lambda: _plan(settings, contents, target, unmade))
         await runner.again("plan", lambda: refuse_money(target, plan))
@@ -158,46 +138,7 @@ async def _check_alone(settings: Settings) -> CheckReport:
     return CheckReport(tuple(surveys), findings, contents.skipped, against_target=False)
 
 
-async def verify(settings: Settings, progress: Progress) -> Report:
-    """Compare every value of both ends, at any time. Writes nothing, and takes no lock."""
-    async with open_ends(settings) as (source, target):
-        runner = runner_of(settings, target)
-        await runner("wait", lambda: wait_for(target, settings, to_write=False))
-        contents = await source.describe()
-        refuse_nothing(settings, source, contents)
-        plan = await runner.again("plan", lambda: plan_of(settings, contents, target))
-        migration = await runner.again("migration", lambda: _migration(target, settings))
-        try:
-            verdicts = await runner("verify", lambda: compare_all(settings, source, target, plan, progress))
-        except Mismatch as error:
-            known = await runner.again("history", lambda: _known_source(target, migration))
-            raise await _of_another_source(error, known, migration, settings, source) from error
-        copied = await runner.again("report", lambda: copied_of(target, migration))
-        report = report_of(plan, verdicts, copied, runner, "every value of every row is equal")
-        return replace(report, migration=migration.name)
-
-
-async def _known_source(target: Target, migration: Migration) -> SourceIdentity | None:
-    async with target.connect() as connection:
-        return await identity.recall(connection, migration) if await ledger.exists(connection) else None
-
-
-async def _of_another_source(
-    error: Mismatch, known: SourceIdentity | None, migration: Migration, settings: Settings, source: Source
-) -> Mismatch:
-    """Return the difference with the migration's name; it says so if the rows that are there are another source's."""
-    origin = await identity_of(settings.source_path.absolute(), source)
-    facts = {"migration": migration.name, **error.facts}
-    if known is None or not identity.is_another(known, origin):
-        return Mismatch(str(error), next_step=error.next_step, **facts)
-    return Mismatch(
-        f"{error}; the ledger knows {known} as the source of the migration {migration.name!r}, this one is {origin}",
-        next_step=f"Verify with that source, or give this one's name with --migration; else {error.next_step}",
-        **facts,
-    )
-
-
-async def _migration(target: Target, settings: Settings) -> Migration:
+async def migration_of(target: Target, settings: Settings) -> Migration:
     """Return the migration that is meant, known to the ledger or not."""
     async with target.connect() as connection:
         found = await registry.chosen(connection, settings.wanted)
@@ -207,7 +148,7 @@ async def _migration(target: Target, settings: Settings) -> Migration:
 async def _taken(target: Target, migration: Migration, plan: Plan) -> MigratorError | None:
     """Return the error that ``run`` would raise for tables of other migrations, or None."""
     async with target.connect() as connection:
-        if not await ledger.exists(connection) or await takeover.is_unnamed(connection):
+        if not await schema.exists(connection) or await takeover.is_unnamed(connection):
             return None  # a ledger without names knows one migration
         try:
             claims.refuse_those_of_others(
@@ -226,7 +167,7 @@ async def _other_source(
     reading = Reading(source, await source.describe(), rules, settings.jobs, settings.batch_bytes)
     origin = await identity_of(settings.source_path.absolute(), source)
     async with target.connect() as connection:
-        if not await ledger.exists(connection):
+        if not await schema.exists(connection):
             return None
         try:
             await resumption.look(connection, migration, reading, origin, settings.target_schema)

@@ -14,11 +14,16 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import GaveUp
-from migrator.ledger import COMPLETED, LEFT_OUT, READY, SOURCE, chunks, now, seeded, state, tables
-from migrator.migration import Migration
+from migrator.ledger import schema, takeover
+from migrator.ledger.migration import Migration
+from migrator.ledger.run_ledger import RunLedger
+from migrator.ledger.schema import LEFT_OUT, chunks, now, seeded, state, tables
+from migrator.ledger.state import COMPLETED, READY, SOURCE
 from migrator.names import TableName
-from migrator.run_ledger import RunLedger
 from migrator.source.chunks import Piece
+from migrator.target.database import Target, own_rows, row_counts
+from migrator.target.glances import glance
+from migrator.target.lock_room import lock_room
 
 _own_transaction = sa.cast(sa.cast(sa.func.pg_current_xact_id(), sa.Text), sa.BigInteger)
 
@@ -231,3 +236,53 @@ def _of(migration: Migration, table: TableName) -> dict[str, object]:
 def _its_own(lines: sa.Table, migration: Migration, table: TableName) -> tuple[sa.ColumnElement[bool], ...]:
     of_migration = lines.c.migration == migration.name
     return of_migration, lines.c.schema_name == table.schema, lines.c.table_name == table.name
+
+
+async def seeds_in(connection: AsyncConnection, tables: Sequence[TableName]) -> dict[TableName, Seed]:
+    """Return what those of the tables hold that hold anything. Reads their rows."""
+    counts = await row_counts(connection, tables)
+    named = await own_rows(connection, list(counts))
+    seeds: dict[TableName, Seed] = {}
+    for names in (await lock_room(connection, list(counts))).few(list(counts)):
+        async with glance(connection):
+            seeds |= {name: Seed(counts[name], await _content(connection, named[name])) for name in names}
+    return seeds
+
+
+async def untouched(connection: AsyncConnection, seeds: Mapping[TableName, Seed]) -> dict[TableName, int]:
+    """Return the rows of those tables that hold what they were seeded with, and nothing else."""
+    now = await seeds_in(connection, [name for name, seed in seeds.items() if seed.content is not None])
+    return {name: seed.rows for name, seed in now.items() if seed == seeds[name]}
+
+
+async def _content(connection: AsyncConnection, rows: str) -> str:
+    # A sum, since it doesn't depend on the order of rows. The seed of the hash is spelled as what it is: a function of
+    # the application's by the same name, which takes an int, would be the better match for a plain 0.
+    found = await connection.exec_driver_sql(
+        "SELECT coalesce(pg_catalog.sum(pg_catalog.hashtextextended(CAST(ROW(one.*) AS text), CAST(0 AS bigint))), 0)"
+        f"::text FROM {rows} AS one"
+    )
+    return str(found.scalar())
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Rows that may be in the target: those that the ledger knows about."""
+
+    loaded: frozenset[TableName]
+    """Tables that this migration has filled already."""
+    seeded: Mapping[TableName, int]
+    """Rows that the schema's migrations put into a database that was empty."""
+
+
+async def known_rows(target: Target, migration: Migration) -> Allowed:
+    """Return what the ledger knows to be in the target."""
+    async with target.connect() as connection:
+        if not await schema.exists(connection):
+            return Allowed(frozenset(), {})
+        partial_rows = {name: so_far.brought.rows for name, so_far in (await begun(connection, migration)).items()}
+        if await takeover.is_unnamed(connection):
+            seeded = {}  # an earlier version kept only their number; the rows are compared with the source's
+        else:
+            seeded = await untouched(connection, await seeds(connection))
+        return Allowed(frozenset(await copied(connection, migration)), seeded | partial_rows)

@@ -1,6 +1,6 @@
 """What a command has to say when it is done: for people as a table, for programs as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -15,10 +15,13 @@ from rich.text import Text
 
 from migrator.errors import MigratorError, Mismatch
 from migrator.findings.finding import Finding
-from migrator.ledger import RunLine, StageLine
-from migrator.loads import CopiedTable
-from migrator.runtime.stage_runner import StageTiming
+from migrator.ledger.loads import CopiedTable
+from migrator.ledger.runs import RunLine, StageLine
+from migrator.names import TableName
+from migrator.plan import Plan
+from migrator.runtime.stage_runner import Runner, StageTiming
 from migrator.source.schema import Skipped
+from migrator.verdict import Verdict
 
 if TYPE_CHECKING:
     from migrator.survey import Survey
@@ -266,3 +269,23 @@ class Status:
         if self.completed_at is not None:
             return f"migrated and verified at {self.completed_at:%Y-%m-%d %H:%M:%S %Z}"
         return "not completed" if self.runs else "no migration has begun here"
+
+
+def report_of(
+    plan: Plan, verdicts: list[Verdict], copied: Mapping[TableName, CopiedTable], runner: Runner, headline: str
+) -> Report:
+    """Return the report on verified tables."""
+    lines = tuple(
+        TableLine(
+            str(verdict.table),
+            verdict.source.rows,
+            verdict.target.rows,
+            copied[verdict.table].bytes if verdict.table in copied else None,
+            verified=verdict.equal,
+            copy_seconds=round(copied[verdict.table].seconds, 3) if verdict.table in copied else None,
+            verify_seconds=round(verdict.seconds, 3),
+        )
+        for verdict in verdicts
+    )
+    rows = sum(line.source_rows for line in lines)
+    return Report(f"{headline} ({len(lines)} tables, {rows:,} rows)", lines, plan.skipped, tuple(runner.timings))

@@ -13,12 +13,14 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tenacity import AsyncRetrying
 
-from migrator import ledger, registry
 from migrator.errors import ConfigurationError, MigratorError
 from migrator.events import Event
-from migrator.migration import SETUP_LOCK_KEY, Migration, Wanted, schema_lock_key
+from migrator.ledger import registry
+from migrator.ledger import schema as ledger_schema
+from migrator.ledger.migration import SETUP_LOCK_KEY, Migration, Wanted, schema_lock_key
+from migrator.ledger.run_ledger import RunLedger
 from migrator.rules import Rules
-from migrator.run_ledger import RunLedger
+from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.retry import patience
 from migrator.runtime.stage_runner import Runner
 from migrator.sessions.watchdog import give_up_all
@@ -174,7 +176,7 @@ async def start_over(settings: Settings, run: RunLedger, runner: Runner) -> int:
 async def restore_parked(run: RunLedger, jobs: int) -> int:
     """Bring back what the ledger has as parked, if there is a ledger; return how many entries that were."""
     async with run.target.transaction() as connection:
-        if not await ledger.exists(connection):
+        if not await ledger_schema.exists(connection):
             return 0
         await run.take_over(connection)
     return await restore(run.target, jobs, run)
@@ -255,3 +257,13 @@ def run_id_of_log() -> UUID:
     """Return the id that the log's lines carry."""
     known = structlog.contextvars.get_contextvars().get("run_id")
     return UUID(known) if known else uuid4()
+
+
+def bounds_of(settings: Settings) -> Bounds:
+    """Return how much is done and held at a time."""
+    return Bounds(settings.jobs, settings.batch_bytes, settings.chunk_bytes)
+
+
+def showing_of(settings: Settings) -> Showing:
+    """Return how many values are shown, and whether they are masked."""
+    return Showing(settings.examples, settings.mask_values)

@@ -6,13 +6,16 @@ rows nothing is lost by loading the table anew; any other row is somebody's, and
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from migrator import differences, digest
+from migrator.catalog import foreign_keys
+from migrator.catalog.row_security import refuse_forced
 from migrator.comparison import Comparison
 from migrator.differences import Difference, Kind
-from migrator.errors import RowsInTheWay
+from migrator.errors import MissingPrivilege, RowsInTheWay
+from migrator.ledger.loads import Allowed
 from migrator.names import TableName
 from migrator.plan import TablePlan
 from migrator.runtime.limits import Showing
@@ -20,7 +23,8 @@ from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
 from migrator.source.database import Source
 from migrator.source.size import Profile
-from migrator.target.database import Target
+from migrator.target.database import Target, row_counts
+from migrator.target.lock_room import lock_room
 
 MOST_COMPARED = 1000
 """What an application seeds is less. A table with more rows is in use, and is refused without comparing them."""
@@ -88,3 +92,62 @@ def _compare(source: Source, address: TargetAddress, comparison: Comparison, sho
     )
     strange = found.rows[Kind.EXTRA] + found.rows[Kind.DIFFERENT]
     return Occupied(comparison.target.name, there.rows, strange, tuple(examples))
+
+
+async def occupied_tables(target: Target, pending: list[TablePlan], allowed: Allowed) -> dict[TablePlan, int]:
+    """
+    Return the pending tables that hold rows the ledger doesn't know of, each with their number.
+
+    Raises MissingPrivilege if policies hide rows of them from the role, or keys of others refer to them, and
+    TargetRefused if the server has no room for the locks of one of them.
+    """
+    async with target.connect() as connection:
+        names = [table.name for table in pending]
+        await refuse_forced(connection, names)
+        await foreign_keys.refuse_those_of_others(connection, names)
+        (await lock_room(connection, names)).refuse_too_large()
+        counts = await row_counts(connection, names)
+    return {
+        table: rows for table in pending if (rows := counts.get(table.name)) and rows != allowed.seeded.get(table.name)
+    }
+
+
+async def strangers_in(  # noqa: PLR0913 - both ends, and how to look
+    source: Source,
+    target: Target,
+    occupied: Mapping[TablePlan, int],
+    profiles: Mapping[TableName, Profile],
+    *,
+    batch_bytes: int,
+    showing: Showing,
+) -> list[Occupied]:
+    """Return what stands in the way in ``occupied`` tables: rows that the source doesn't hold too."""
+    looked_at = [
+        await look_at(source, target, table, rows, profiles[table.name], batch_bytes, showing)
+        for table, rows in occupied.items()
+    ]
+    return [one for one in looked_at if one.strange]
+
+
+def refuse_not_owned(pending: Iterable[TablePlan]) -> None:
+    """Raise MissingPrivilege if the role doesn't own a table that is to be filled."""
+    foreign = sorted(str(table.name) for table in pending if not table.target.owned)
+    if foreign:
+        raise MissingPrivilege(
+            f"the target's role doesn't own {', '.join(foreign)}, so it can't take keys away for the load",
+            next_step="run as the owner, or GRANT the owning role to this one",
+            tables=foreign,
+        )
+
+
+async def check_target(target: Target, pending: list[TablePlan], allowed: Allowed) -> dict[TablePlan, int]:
+    """
+    Return the pending tables that hold rows which may be the source's own, each with their number.
+
+    Raises MissingPrivilege or RowsInTheWay if a pending table can't take the source's rows whatever these are.
+    """
+    refuse_not_owned(pending)
+    occupied = await occupied_tables(target, pending, allowed)
+    if not all(can_compare(table, rows) for table, rows in occupied.items()):
+        raise refusal([Occupied(table.name, rows, strange=rows) for table, rows in occupied.items()])
+    return occupied

@@ -12,16 +12,19 @@ from typing import Final
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, retry_if_result, stop_before_delay, wait_fixed
 
-from migrator import ledger, registry
 from migrator.errors import GaveUp, MigratorError, MissingPrivilege
 from migrator.events import Event
-from migrator.migration import Wanted
+from migrator.ledger import registry
+from migrator.ledger import runs as ledger_runs
+from migrator.ledger import state as ledger_state
+from migrator.ledger.migration import Wanted
 from migrator.runtime.error_mapping import explain
 from migrator.runtime.retry import is_transient, plainly
 from migrator.target.database import Target
 
 PAUSE_SECONDS: Final = 2.0
 """A look costs the server one connection; nobody minds starting two seconds later after a migration."""
+
 log = structlog.get_logger()
 
 
@@ -45,14 +48,14 @@ async def readiness(target: Target, wanted: Wanted) -> Readiness:
             # It may begin yet: another tenant's has. But a name that was mistyped would be waited for in vain.
             strange = await registry.unknown(connection, wanted)
             return Readiness(ready=False, reason=strange or "no migration has begun here")
-        if await ledger.recall(connection, migration, ledger.READY):
+        if await ledger_state.recall(connection, migration, ledger_state.READY):
             return Readiness(ready=True, reason="migrated and verified")
-        verified = await ledger.completed_at(connection, migration) is not None
-        runs = await ledger.last_runs(connection, migration, limit=1)
+        verified = await ledger_state.completed_at(connection, migration) is not None
+        runs = await ledger_runs.last_runs(connection, migration, limit=1)
         if not runs:
             return Readiness(ready=False, reason="no migration has begun here")
         opening = "every row is verified, but the newest schema is not reached; " if verified else ""
-        stages = await ledger.stages_of(connection, runs[0].id)
+        stages = await ledger_runs.stages_of(connection, runs[0].id)
     if runs[0].ended_at is None:
         stage = stages[-1].stage if stages else "its begin"
         return Readiness(ready=False, reason=f"{opening}a run is under way, or was killed, in stage {stage}")

@@ -1,5 +1,6 @@
-"""What source a migration is of, and whether a file that holds other rows is that source changed, or another one."""
+"""Whether a migration is complete, as the ledger has it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shlex import quote
@@ -8,12 +9,87 @@ import sqlalchemy as sa
 from rich.filesize import decimal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import ledger
-from migrator.errors import MigratorError, TargetRefused
-from migrator.migration import Migration
+from migrator.errors import GaveUp, MigratorError, SourceChanged, TargetRefused
+from migrator.ledger import schema, state
+from migrator.ledger.migration import Migration
+from migrator.ledger.run_ledger import RunLedger
 from migrator.source.database import Source
-from migrator.source.file import Fingerprint
+from migrator.source.file import TOUCHED, Fingerprint
 from migrator.source.url import path_of
+from migrator.target.database import Target
+
+
+async def is_complete(target: Target, migration: Migration) -> bool:
+    """Return whether everything was migrated under this name, and verified."""
+    async with target.connect() as connection:
+        if not await schema.exists(connection):
+            return False
+        return bool(await state.recall(connection, migration, state.COMPLETED))
+
+
+async def remember_source(run: RunLedger, fingerprint: Fingerprint) -> None:
+    """
+    Write that a file holds what was migrated, though it isn't the file that it was.
+
+    Raises GaveUp if the migration has been taken back meanwhile.
+    """
+    async with run.target.transaction() as connection:
+        if not await state.recall(connection, run.migration, state.COMPLETED):
+            raise _taken_back()
+        await state.remember(connection, run.migration, state.SOURCE, asdict(fingerprint))
+
+
+async def make_ready(target: Target, migration: Migration) -> None:
+    """
+    Write that nothing is left to do and the application may start; where that is known, nothing is written.
+
+    Raises GaveUp if somebody has taken the migration back meanwhile: the tables are empty then.
+    """
+    async with target.transaction() as connection:
+        if not await state.recall(connection, migration, state.COMPLETED):
+            raise _taken_back()
+        if not await state.recall(connection, migration, state.READY):
+            await state.remember(connection, migration, state.READY, value=True)
+
+
+async def upgrade_has_begun(connection: AsyncConnection, migration: Migration) -> bool:
+    """Return whether the application's migrations have gone on, from the revision that the rows were brought at."""
+    lines = sa.select(schema.stages.c.stage).join(schema.runs, schema.runs.c.id == schema.stages.c.run_id)
+    begun = lines.where(schema.stages.c.stage == "upgrade")
+    if not migration.unnamed:
+        begun = begun.where(schema.runs.c.migration == migration.name)
+    return await connection.scalar(begun.limit(1)) is not None
+
+
+async def reopen(connection: AsyncConnection, migration: Migration) -> None:
+    """Forget that the migration is complete; belongs into the transaction of the run that goes on with it."""
+    facts = schema.state.c.name.in_([state.COMPLETED, schema.LEFT_OUT, state.READY])
+    await connection.execute(schema.state.delete().where(schema.state.c.migration == migration.name, facts))
+
+
+def _taken_back() -> GaveUp:
+    return GaveUp(
+        "what was migrated has been taken back meanwhile, by `migrator reset` or a run with --restart",
+        next_step="run again, when nobody else does",
+    )
+
+
+async def complete(run: RunLedger, before: Fingerprint, after: Fingerprint, left_out: Sequence[str]) -> None:
+    """
+    Write that all is there and verified, but for the source's tables ``left_out`` by the operator.
+
+    Raises SourceChanged if the source is another than when the run began, GaveUp if another run has taken over.
+    """
+    if changes := before.differences(after, but=TOUCHED):
+        raise SourceChanged(
+            f"somebody wrote to the source while it was copied: {', '.join(changes)}",
+            next_step="stop the application and run again with --restart, or use --snapshot to leave it running",
+            changes=changes,
+        )
+    async with run.transaction() as connection:
+        await state.remember(connection, run.migration, state.SOURCE, asdict(before))
+        await state.remember(connection, run.migration, state.COMPLETED, value=True)
+        await state.remember(connection, run.migration, schema.LEFT_OUT, list(left_out))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +116,14 @@ async def identity_of(path: Path, source: Source) -> SourceIdentity:
 
 async def recall(connection: AsyncConnection, migration: Migration) -> SourceIdentity | None:
     """Return the source of a migration, as far as it is known; an earlier version kept its path with each run."""
-    columns = ledger.migrations.c
+    columns = schema.migrations.c
     if not migration.unnamed:
         known = await connection.scalar(sa.select(columns.source).where(columns.name == migration.name))
         if known is not None:
             return SourceIdentity(known["path"], tuple(known["tables"]), Fingerprint(**known["fingerprint"]))
-    runs = migration.lines(ledger.runs).with_only_columns(ledger.runs.c.settings["source_url"].astext)
-    given = await connection.scalar(runs.order_by(_HAS_BROUGHT.desc(), ledger.runs.c.started_at.desc()).limit(1))
-    fingerprint = await ledger.recall(connection, migration, ledger.SOURCE)
+    runs = migration.lines(schema.runs).with_only_columns(schema.runs.c.settings["source_url"].astext)
+    given = await connection.scalar(runs.order_by(_HAS_BROUGHT.desc(), schema.runs.c.started_at.desc()).limit(1))
+    fingerprint = await state.recall(connection, migration, state.SOURCE)
     if given is None or fingerprint is None:
         return None
     return SourceIdentity(str(path_of(given).absolute()), (), Fingerprint(**fingerprint))
@@ -55,8 +131,8 @@ async def recall(connection: AsyncConnection, migration: Migration) -> SourceIde
 
 _HAS_BROUGHT = sa.or_(
     *(
-        sa.exists(sa.select(sa.literal(1)).where(lines.c.run_id == ledger.runs.c.id))
-        for lines in (ledger.tables, ledger.chunks)
+        sa.exists(sa.select(sa.literal(1)).where(lines.c.run_id == schema.runs.c.id))
+        for lines in (schema.tables, schema.chunks)
     )
 )
 """Whether a run has brought rows: one that has just begun, or was refused, tells nothing of whose they are."""
@@ -64,7 +140,7 @@ _HAS_BROUGHT = sa.or_(
 
 async def remember(connection: AsyncConnection, migration: Migration, source: SourceIdentity) -> None:
     """Write which source the migration is of."""
-    line = ledger.migrations.update().where(ledger.migrations.c.name == migration.name)
+    line = schema.migrations.update().where(schema.migrations.c.name == migration.name)
     await connection.execute(line.values(source=asdict(source)))
 
 

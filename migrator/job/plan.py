@@ -1,48 +1,25 @@
 """What moving and examining have in common: both ends paired, compared and reported on, as the settings say."""
 
-import asyncio
 from collections.abc import Mapping
 
 import structlog
 
-from migrator import ledger, loads, takeover
 from migrator.catalog.money import refuse_other_money
-from migrator.concurrency.replay_queue import Handover
 from migrator.errors import ConfigurationError, SourceError
 from migrator.events import Event
-from migrator.loads import CopiedTable
-from migrator.migration import Migration
+from migrator.ledger import loads, schema
+from migrator.ledger.loads import CopiedTable
+from migrator.ledger.migration import Migration
 from migrator.names import TableName
 from migrator.plan import Plan, make_plan
-from migrator.report import Report, TableLine
 from migrator.rules import Rules
-from migrator.run_ledger import RunLedger
-from migrator.runtime.limits import Bounds, Showing
-from migrator.runtime.progress import Progress
-from migrator.runtime.stage_runner import Runner
-from migrator.seeds import untouched
 from migrator.settings import Settings
 from migrator.source.database import Source
 from migrator.source.schema import SourceDatabase
-from migrator.stages.preflight import Allowed
-from migrator.stages.verify import NOTHING_KNOWN
-from migrator.stages.verify import verify as compare
-from migrator.survey import Survey
 from migrator.target.database import Target
 from migrator.target.schema import TargetDatabase
-from migrator.verdict import Verdict
 
 log = structlog.get_logger()
-
-
-def bounds_of(settings: Settings) -> Bounds:
-    """Return how much is done and held at a time."""
-    return Bounds(settings.jobs, settings.batch_bytes, settings.chunk_bytes)
-
-
-def showing_of(settings: Settings) -> Showing:
-    """Return how many values are shown, and whether they are masked."""
-    return Showing(settings.examples, settings.mask_values)
 
 
 def refuse_nothing(settings: Settings, source: Source, contents: SourceDatabase) -> None:
@@ -101,70 +78,7 @@ def tell_skipped(plan: Plan) -> None:
         tell(Event.TABLE_SKIPPED, table=skipped.name, reason=skipped.reason)
 
 
-async def known_rows(target: Target, migration: Migration) -> Allowed:
-    """Return what the ledger knows to be in the target."""
-    async with target.connect() as connection:
-        if not await ledger.exists(connection):
-            return Allowed(frozenset(), {})
-        partial_rows = {
-            name: so_far.brought.rows for name, so_far in (await loads.begun(connection, migration)).items()
-        }
-        if await takeover.is_unnamed(connection):
-            seeded = {}  # an earlier version kept only their number; the rows are compared with the source's
-        else:
-            seeded = await untouched(connection, await loads.seeds(connection))
-        return Allowed(frozenset(await loads.copied(connection, migration)), seeded | partial_rows)
-
-
-async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how to go about it
-    settings: Settings,
-    source: Source,
-    target: Target,
-    plan: Plan,
-    progress: Progress,
-    surveys: Mapping[TableName, Survey] = NOTHING_KNOWN,
-    *,
-    hands: asyncio.Semaphore | None = None,
-    ready: Handover[TableName] | None = None,
-    note: RunLedger | None = None,
-) -> list[Verdict]:
-    """Call verify with what the settings say; ``note`` is the run that may write of it."""
-    return await compare(
-        source,
-        target,
-        plan,
-        bounds=bounds_of(settings),
-        hands=hands,
-        ready=ready,
-        showing=showing_of(settings),
-        progress=progress,
-        surveys=surveys,
-        file=settings.differences,
-        note=note,
-    )
-
-
 async def copied_of(target: Target, migration: Migration) -> Mapping[TableName, CopiedTable]:
     """Return what the ledger knows of the tables that the migration has filled."""
     async with target.connect() as connection:
-        return await loads.copied(connection, migration) if await ledger.exists(connection) else {}
-
-
-def report_of(
-    plan: Plan, verdicts: list[Verdict], copied: Mapping[TableName, CopiedTable], runner: Runner, headline: str
-) -> Report:
-    """Return the report on verified tables."""
-    lines = tuple(
-        TableLine(
-            str(verdict.table),
-            verdict.source.rows,
-            verdict.target.rows,
-            copied[verdict.table].bytes if verdict.table in copied else None,
-            verified=verdict.equal,
-            copy_seconds=round(copied[verdict.table].seconds, 3) if verdict.table in copied else None,
-            verify_seconds=round(verdict.seconds, 3),
-        )
-        for verdict in verdicts
-    )
-    rows = sum(line.source_rows for line in lines)
-    return Report(f"{headline} ({len(lines)} tables, {rows:,} rows)", lines, plan.skipped, tuple(runner.timings))
+        return await loads.copied(connection, migration) if await schema.exists(connection) else {}

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+import structlog
+
 from migrator import digest
 from migrator.alone import survey_alone
 from migrator.catalog.keys import Keys, keys_of
@@ -15,6 +17,9 @@ from migrator.comparison import Comparison
 from migrator.concurrency.blocking import Blocking, ask, blocking_crew
 from migrator.concurrency.pool import Crew, all_of
 from migrator.digest import Digest
+from migrator.errors import ValuesRefused
+from migrator.events import Event
+from migrator.findings.finding import Finding, summary
 from migrator.lots import TOGETHER, lots
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
@@ -152,3 +157,22 @@ async def look_at_source(source: Source, tables: Sequence[SourceTable], *, jobs:
     await check_intact(source, [table.name for table in tables])
     async with blocking_crew(jobs, partial(Blocking, source.session)) as crew:
         return await all_of(ask(crew, survey_alone, table, batch_bytes) for table in tables)
+
+
+log = structlog.get_logger()
+
+
+def refuse(findings: list[Finding]) -> None:
+    """Raise ValuesRefused if any finding stands in the way; each is an event of its own before that."""
+    findings = [finding for finding in findings if finding.refuses]
+    for finding in findings:
+        log.error(Event.VALUES_REFUSED, message=finding.line(), **finding.to_json())
+    if findings:
+        columns = {(finding.table, finding.column) for finding in findings}
+        holding = "1 column holds" if len(columns) == 1 else f"{len(columns)} columns hold"
+        raise ValuesRefused(
+            f"{holding} values that PostgreSQL would refuse or change: {summary(findings)}",
+            next_step="mend them in the source, decide with a rule (MIGRATOR_RULES; each finding names one), "
+            "or leave the column or table out with --exclude",
+            findings=[finding.to_json() for finding in findings],
+        )

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import ledger
-from migrator.migration import Migration
+from migrator.ledger import state
+from migrator.ledger.migration import Migration
 from migrator.target.database import Target
 
 
@@ -22,11 +22,11 @@ class RunLedger:
 
     async def take_over(self, connection: AsyncConnection) -> None:
         """Record that this run is the one that may write; waits for what another has under way to be committed."""
-        await ledger.remember(connection, self.migration, ledger.OWNER, str(self.run_id))
+        await state.remember(connection, self.migration, state.OWNER, str(self.run_id))
 
     async def hold(self, connection: AsyncConnection) -> None:
         """Hold the right to write until the transaction ends; raises GaveUp if another run has taken over."""
-        await ledger.check_owner(connection, self.migration, self.run_id)
+        await state.check_owner(connection, self.migration, self.run_id)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:

@@ -8,10 +8,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import ledger, loads, takeover
 from migrator.errors import ConfigurationError, TargetRefused
-from migrator.migration import Migration, Wanted
-from migrator.run_ledger import RunLedger
+from migrator.ledger import loads, takeover
+from migrator.ledger import schema as ledger_schema
+from migrator.ledger.migration import Migration, Wanted
+from migrator.ledger.run_ledger import RunLedger
 from migrator.target.database import Target
 
 
@@ -30,12 +31,12 @@ class Known:
 
 async def known(connection: AsyncConnection) -> list[Known]:
     """Return the migrations that the ledger knows; none where there is no ledger."""
-    if not await ledger.exists(connection):
+    if not await ledger_schema.exists(connection):
         return []
     if await takeover.is_unnamed(connection):
         schema = await takeover.schema_of_unnamed(connection)
         return [Known(Migration(schema, unnamed=True), schema)]
-    columns = ledger.migrations.c
+    columns = ledger_schema.migrations.c
     found = await connection.execute(sa.select(columns.name, columns.target_schema).order_by(columns.name))
     return [Known(Migration(row.name), row.target_schema) for row in found]
 
@@ -125,7 +126,7 @@ async def adopt(target: Target) -> None:
         unnamed = await takeover.is_unnamed(connection)
     if unnamed:
         async with target.transaction() as connection:
-            await ledger.create(connection)
+            await ledger_schema.create(connection)
 
 
 def _into(there: Sequence[Known], schema: str | None) -> list[Known]:
@@ -143,7 +144,7 @@ async def current_schema(connection: AsyncConnection) -> str | None:
 async def register(connection: AsyncConnection, run: RunLedger, schema: str, version: str) -> None:
     """Write the line of a migration where it has none; ``schema`` is that of its tables, as far as it is known."""
     line = {"name": run.migration.name, "target_schema": schema, "version": version}
-    await connection.execute(insert(ledger.migrations).values(line).on_conflict_do_nothing())
+    await connection.execute(insert(ledger_schema.migrations).values(line).on_conflict_do_nothing())
 
 
 async def settle_schema(connection: AsyncConnection, migration: Migration, schema: str) -> None:
@@ -152,7 +153,7 @@ async def settle_schema(connection: AsyncConnection, migration: Migration, schem
 
     Raises TargetRefused if the migration has brought rows into another one.
     """
-    columns = ledger.migrations.c
+    columns = ledger_schema.migrations.c
     known = await connection.scalar(sa.select(columns.target_schema).where(columns.name == migration.name))
     if known == schema:
         return
@@ -165,5 +166,5 @@ async def settle_schema(connection: AsyncConnection, migration: Migration, schem
             f"--migration {quote(schema)} (MIGRATOR_MIGRATION).",
             migration=migration.name,
         )
-    line = ledger.migrations.update().where(columns.name == migration.name)
+    line = ledger_schema.migrations.update().where(columns.name == migration.name)
     await connection.execute(line.values(target_schema=schema))

@@ -1,0 +1,55 @@
+"""
+The job: a target that is held, a source that stands still, and the move between them; and the smaller commands.
+
+    wait → lock → init_sql → move: schema → preflight → park → copy → restore → sequences → analyze → verify → upgrade
+
+Whatever raises ends the run; the ledger knows how far it came.
+"""
+
+from migrator.job.context import open_target, runner_of, wait_for
+from migrator.job.reports import Status
+from migrator.ledger import loads, registry, state
+from migrator.ledger import parked as ledger_parked
+from migrator.ledger import runs as ledger_runs
+from migrator.ledger.migration import Wanted
+from migrator.ledger.readiness import until_ready
+from migrator.settings import Settings
+from migrator.target.database import Target
+
+
+async def status(settings: Settings) -> Status:
+    """
+    Tell what the ledger says, also while a run is under way. Writes nothing, and takes no lock.
+
+    Where it is open which of several is meant, it tells of each in a line.
+    With ``settings.wait`` it says so only when the migration is complete; raises GaveUp if that takes too long.
+    """
+    async with open_target(settings) as target:
+        runner = runner_of(settings, target)
+        if settings.wait:
+            await until_ready(target, settings.wanted, settings.ready_timeout_seconds)
+        else:
+            await runner("wait", lambda: wait_for(target, settings, to_write=False))
+        return await runner.again("status", lambda: _status(target, settings.wanted))
+
+
+async def _status(target: Target, wanted: Wanted) -> Status:
+    async with target.connect() as connection:
+        several = await registry.left_open(connection, wanted)
+        if several:
+            found = [(one.name, await state.completed_at(connection, one.migration)) for one in several]
+            return Status((), (), (), (), None, several=tuple(found))
+        migration = await registry.chosen(connection, wanted)
+        if migration is None:
+            strange = await registry.unknown(connection, wanted)
+            return Status((), (), (), (), None, unknown=strange)
+        runs = await ledger_runs.last_runs(connection, migration, limit=5)
+        parked = await ledger_parked.still_parked(connection, migration)
+        return Status(
+            tuple(runs),
+            tuple(await ledger_runs.stages_of(connection, runs[0].id)) if runs else (),
+            tuple((await loads.copied(connection, migration)).values()),
+            tuple(f"{one.kind} {one.name} of {one.table}" for one in parked),
+            await state.completed_at(connection, migration),
+            migration=migration.name,
+        )

@@ -1,0 +1,93 @@
+"""What moving and examining have in common: both ends paired, compared and reported on, as the settings say."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+
+from migrator.concurrency.replay_queue import Handover
+from migrator.errors import Mismatch
+from migrator.job.check import migration_of
+from migrator.job.context import bounds_of, open_ends, runner_of, showing_of, wait_for
+from migrator.job.plan import copied_of, plan_of, refuse_nothing
+from migrator.job.reports import Report, report_of
+from migrator.ledger import history, schema
+from migrator.ledger.history import SourceIdentity, identity_of
+from migrator.ledger.migration import Migration
+from migrator.ledger.run_ledger import RunLedger
+from migrator.names import TableName
+from migrator.plan import Plan
+from migrator.runtime.progress import Progress
+from migrator.settings import Settings
+from migrator.source.database import Source
+from migrator.stages.verify import NOTHING_KNOWN
+from migrator.stages.verify import verify as compare
+from migrator.survey import Survey
+from migrator.target.database import Target
+from migrator.verdict import Verdict
+
+
+async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how to go about it
+    settings: Settings,
+    source: Source,
+    target: Target,
+    plan: Plan,
+    progress: Progress,
+    surveys: Mapping[TableName, Survey] = NOTHING_KNOWN,
+    *,
+    hands: asyncio.Semaphore | None = None,
+    ready: Handover[TableName] | None = None,
+    note: RunLedger | None = None,
+) -> list[Verdict]:
+    """Call verify with what the settings say; ``note`` is the run that may write of it."""
+    return await compare(
+        source,
+        target,
+        plan,
+        bounds=bounds_of(settings),
+        hands=hands,
+        ready=ready,
+        showing=showing_of(settings),
+        progress=progress,
+        surveys=surveys,
+        file=settings.differences,
+        note=note,
+    )
+
+
+async def verify(settings: Settings, progress: Progress) -> Report:
+    """Compare every value of both ends, at any time. Writes nothing, and takes no lock."""
+    async with open_ends(settings) as (source, target):
+        runner = runner_of(settings, target)
+        await runner("wait", lambda: wait_for(target, settings, to_write=False))
+        contents = await source.describe()
+        refuse_nothing(settings, source, contents)
+        plan = await runner.again("plan", lambda: plan_of(settings, contents, target))
+        migration = await runner.again("migration", lambda: migration_of(target, settings))
+        try:
+            verdicts = await runner("verify", lambda: compare_all(settings, source, target, plan, progress))
+        except Mismatch as error:
+            known = await runner.again("history", lambda: _known_source(target, migration))
+            raise await _of_another_source(error, known, migration, settings, source) from error
+        copied = await runner.again("report", lambda: copied_of(target, migration))
+        report = report_of(plan, verdicts, copied, runner, "every value of every row is equal")
+        return replace(report, migration=migration.name)
+
+
+async def _known_source(target: Target, migration: Migration) -> SourceIdentity | None:
+    async with target.connect() as connection:
+        return await history.recall(connection, migration) if await schema.exists(connection) else None
+
+
+async def _of_another_source(
+    error: Mismatch, known: SourceIdentity | None, migration: Migration, settings: Settings, source: Source
+) -> Mismatch:
+    """Return the difference with the migration's name; it says so if the rows that are there are another source's."""
+    origin = await identity_of(settings.source_path.absolute(), source)
+    facts = {"migration": migration.name, **error.facts}
+    if known is None or not history.is_another(known, origin):
+        return Mismatch(str(error), next_step=error.next_step, **facts)
+    return Mismatch(
+        f"{error}; the ledger knows {known} as the source of the migration {migration.name!r}, this one is {origin}",
+        next_step=f"Verify with that source, or give this one's name with --migration; else {error.next_step}",
+        **facts,
+    )

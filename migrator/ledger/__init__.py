@@ -1,0 +1,1 @@
+"""The job's own tables in the target."""

@@ -1,0 +1,94 @@
+"""What is parked: keys and indexes are taken away, and written down before they go; ``restore`` brings them back."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.catalog.foreign_keys import keys_of
+from migrator.ledger.migration import Migration
+from migrator.ledger.run_ledger import RunLedger
+from migrator.ledger.schema import Taken, now, parked
+from migrator.names import TableName
+from migrator.target.database import Target
+from migrator.target.lock_room import LockRoom
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something that can be taken away, and what brings it back."""
+
+    taken: Taken
+    drop: str
+
+
+async def take_foreign_keys(run: RunLedger, tables: Sequence[TableName], room: LockRoom) -> int:
+    """Take away the foreign keys from and to the tables, some in a transaction, and return how many those were."""
+    async with qualifying(run.target) as connection:
+        keys = await keys_of(connection, tables)
+    entries = [Entry(Taken(key.table, FOREIGN_KEY, key.name, key.restore), key.drop) for key in keys]
+    for few in room.few_statements(entries):
+        async with qualifying(run.target) as connection:
+            await take(connection, few, run)
+    return len(entries)
+
+
+@asynccontextmanager
+async def qualifying(target: Target) -> AsyncIterator[AsyncConnection]:
+    """Open a transaction in which PostgreSQL writes every name in a definition with its schema."""
+    async with target.transaction() as connection:
+        await connection.execute(text("SELECT set_config('search_path', '', true)"))
+        yield connection
+
+
+async def take(connection: AsyncConnection, entries: Sequence[Entry], run: RunLedger) -> None:
+    """Drop the entries and write them down, in the connection's transaction; raises GaveUp if another run took over."""
+    await run.hold(connection)
+    for entry in entries:
+        await write_parked(connection, run.migration, entry.taken)
+        await connection.exec_driver_sql(entry.drop)
+
+
+FOREIGN_KEY = "foreign key"
+"""The kind of parked entry that needs all the others back first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The same, as the ledger has it."""
+
+    id: int
+    table: TableName
+    kind: str
+    name: str
+    statements: tuple[str, ...]
+
+
+async def write_parked(connection: AsyncConnection, migration: Migration, taken: "Taken") -> None:
+    """Write what is taken away; belongs into the transaction that takes it."""
+    values = {
+        "migration": migration.name,
+        "schema_name": taken.table.schema,
+        "table_name": taken.table.name,
+        "kind": taken.kind,
+        "name": taken.name,
+        "statements": list(taken.statements),
+    }
+    await connection.execute(parked.insert().values(values))
+
+
+async def still_parked(connection: AsyncConnection, migration: Migration) -> list[Parked]:
+    """Return what the migration has taken away and isn't back, in the order in which it was taken."""
+    left = migration.lines(parked).where(parked.c.restored_at.is_(None)).order_by(parked.c.id)
+    found = await connection.execute(left)
+    return [
+        Parked(row.id, TableName(row.schema_name, row.table_name), row.kind, row.name, tuple(row.statements))
+        for row in found
+    ]
+
+
+async def write_restored(connection: AsyncConnection, entry: Parked) -> None:
+    """Write that something is back; belongs into the transaction that brings it."""
+    await connection.execute(parked.update().where(parked.c.id == entry.id).values(restored_at=now))

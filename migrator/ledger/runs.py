@@ -1,0 +1,78 @@
+"""
+The job's memory: schema ``migrator`` in the target itself.
+
+What was done is written in the transaction that did it, so the ledger is true whenever somebody looks. It is read by
+``status`` and by the next run, which goes on from here.
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.ledger.migration import Migration
+from migrator.ledger.schema import NewRun, now, runs, stages
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """A run as the ledger has it."""
+
+    id: UUID
+    version: str
+    started_at: datetime
+    ended_at: datetime | None
+    exit_code: int | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StageLine:
+    """A stage of a run as the ledger has it."""
+
+    stage: str
+    started_at: datetime
+    ended_at: datetime | None
+
+
+async def begin_run(connection: AsyncConnection, migration: Migration, line: "NewRun") -> None:
+    """Write the line of a run that starts; nothing if it is there, by a try whose answer was lost."""
+    values = {"id": line.id, "version": line.version, "source": asdict(line.source), "settings": dict(line.settings)}
+    line_of_run = insert(runs).values(values | {"migration": migration.name})
+    await connection.execute(line_of_run.on_conflict_do_nothing())
+
+
+async def end_run(connection: AsyncConnection, run_id: UUID, *, exit_code: int | None, message: str) -> None:
+    """Write how a run ended."""
+    ended = runs.update().where(runs.c.id == run_id)
+    await connection.execute(ended.values(ended_at=now, exit_code=exit_code, message=message))
+
+
+async def begin_stage(connection: AsyncConnection, run_id: UUID, stage: str) -> None:
+    """Write that a stage starts."""
+    line = insert(stages).values(run_id=run_id, stage=stage)
+    again = line.on_conflict_do_update(constraint=stages.primary_key, set_={"started_at": now, "ended_at": None})
+    await connection.execute(again)
+
+
+async def end_stage(connection: AsyncConnection, run_id: UUID, stage: str) -> None:
+    """Write that a stage is done."""
+    line = stages.update().where(stages.c.run_id == run_id, stages.c.stage == stage)
+    await connection.execute(line.values(ended_at=now))
+
+
+async def last_runs(connection: AsyncConnection, migration: Migration, limit: int) -> list[RunLine]:
+    """Return the newest runs of the migration, the newest first."""
+    newest = migration.lines(runs).order_by(runs.c.started_at.desc()).limit(limit)
+    found = (await connection.execute(newest)).all()
+    return [RunLine(r.id, r.version, r.started_at, r.ended_at, r.exit_code, r.message) for r in found]
+
+
+async def stages_of(connection: AsyncConnection, run_id: UUID) -> list[StageLine]:
+    """Return the stages of a run in the order in which they began."""
+    chosen = sa.select(stages).where(stages.c.run_id == run_id).order_by(stages.c.started_at)
+    found = (await connection.execute(chosen)).all()
+    return [StageLine(row.stage, row.started_at, row.ended_at) for row in found]
