@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator import __version__
 from migrator.concurrency.heartbeat import with_pulse
 from migrator.concurrency.pool import Crew
+from migrator.config.settings import Settings
 from migrator.errors import ExitCode
 from migrator.events import Event
 from migrator.ledger import registry, runs, schema
@@ -24,7 +25,6 @@ from migrator.runtime.error_mapping import explain
 from migrator.runtime.redaction import redactor
 from migrator.runtime.stage_runner import Runner
 from migrator.sessions.connections import in_transaction, is_open
-from migrator.settings import Settings
 from migrator.source.database import Watch
 from migrator.source.file import Fingerprint
 

@@ -24,15 +24,15 @@ from uuid import uuid4
 import structlog
 
 from migrator import __version__
+from migrator.config.mistyped import unknown_variables
+from migrator.config.settings import Settings
 from migrator.errors import ExitCode, MigratorError, Mismatch, Stopped
 from migrator.events import Event
 from migrator.flags import Group, Parser, add_settings
-from migrator.mistyped import unknown_variables
 from migrator.outcome import OutcomeFiles
 from migrator.runtime import logs
 from migrator.runtime.progress import Progress, Silent
 from migrator.runtime.redaction import redactor
-from migrator.settings import Settings
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,10 +7,10 @@ What each command calls.
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from migrator.config.settings import Settings
 from migrator.job import maintenance, run, status
 from migrator.job.reports import CheckReport, Report, Status
 from migrator.runtime.progress import Progress
-from migrator.settings import Settings
 
 
 async def _check(settings: Settings, progress: Progress) -> CheckReport:

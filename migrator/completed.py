@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from migrator import lost
+from migrator.config.settings import Settings
 from migrator.decisions import terms_under
 from migrator.errors import MigratorError, RowsInTheWay, SourceChanged, SourceUnreadable, TargetRefused
 from migrator.events import Event
@@ -26,7 +27,6 @@ from migrator.names import TableName
 from migrator.rules import Rules
 from migrator.runtime.retry import is_transient
 from migrator.runtime.stage_runner import Runner
-from migrator.settings import Settings
 from migrator.source.file import Fingerprint, stamp
 from migrator.stages.reset import touched_since
 from migrator.stages.schema import alembic_project

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from migrator.config.settings import Settings
 from migrator.dryad import ALEMBIC_INI, sample
 from migrator.embedded import EmbeddedServer
 from migrator.job import run
 from migrator.job.reports import Report
 from migrator.runtime.progress import Progress
-from migrator.settings import Settings
 
 DATABASE = ROLE = SCHEMA = "dryad"
 

@@ -18,9 +18,9 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 
+from migrator.config.fields import flag_of, traits_of, variables_of
+from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError
-from migrator.fields import flag_of, traits_of, variables_of
-from migrator.settings import Settings
 
 WIDEST = 110
 

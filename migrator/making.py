@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.blueprint import Blueprint, draw, refuse
 from migrator.column_types import Held, Holding, needs_classes, needs_offsets
+from migrator.config.settings import Settings
 from migrator.errors import TargetRefused
 from migrator.events import Event
 from migrator.ledger import loads, state, takeover
@@ -21,7 +22,6 @@ from migrator.plan import computed_alike, without_rows_of_their_own
 from migrator.planning.parts import Addition, LeftOut, Part
 from migrator.rules import Rules
 from migrator.runtime.retry import is_transient, plainly
-from migrator.settings import Settings
 from migrator.source.database import Source
 from migrator.source.declarations import declared
 from migrator.source.scan import StorageClass

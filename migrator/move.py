@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from migrator.book import Book
 from migrator.concurrency.replay_queue import Handover
+from migrator.config.settings import Settings
 from migrator.decisions import terms_of
 from migrator.errors import Mismatch
 from migrator.job.context import bounds_of, one_at_a_schema, showing_of, upgrade_schema
@@ -32,7 +33,6 @@ from migrator.resumption import go_on_with
 from migrator.rules import Rules
 from migrator.runtime.error_mapping import explain
 from migrator.runtime.progress import Progress, Silent
-from migrator.settings import Settings
 from migrator.source.database import Source
 from migrator.source.integrity import check_intact
 from migrator.source.schema import SourceDatabase

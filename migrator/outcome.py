@@ -15,10 +15,10 @@ from typing import Any, Final
 
 import structlog
 
+from migrator.config.settings import Settings
 from migrator.events import Event
 from migrator.runtime.private_file import check_writable, is_file, whole_file, write_in_place
 from migrator.runtime.redaction import redactor
-from migrator.settings import Settings
 
 # Half of what the kubelet keeps: a pod's containers share 12 KiB, and an init container may have something to say too.
 LONGEST_LINE_BYTES: Final = 2048

@@ -22,12 +22,12 @@ from pydantic.fields import FieldInfo
 
 from migrator import engine, errors
 from migrator.cli import BUG, COMMANDS
+from migrator.config.fields import flag_of, traits_of, variables_of
+from migrator.config.settings import Settings
 from migrator.errors import ExitCode, MigratorError
 from migrator.events import Event
-from migrator.fields import flag_of, traits_of, variables_of
 from migrator.flags import Group, default_of
 from migrator.ledger import schema
-from migrator.settings import Settings
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PART: Final = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

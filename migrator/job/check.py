@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from migrator import resumption
+from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError, MigratorError, NoPartner, SourceChanged, TargetRefused, ValuesRefused
 from migrator.findings.finding import Finding
 from migrator.job.context import bounds_of, open_ends, open_source, runner_of, showing_of, wait_for
@@ -18,7 +19,6 @@ from migrator.preflight.checker import look_at_source, look_over, refuse
 from migrator.preflight.existing_rows import occupied_tables, refusal, refuse_not_owned, strangers_in
 from migrator.rules import Rules
 from migrator.runtime.progress import Progress
-from migrator.settings import Settings
 from migrator.source.database import Source
 from migrator.source.integrity import check_intact
 from migrator.source.schema import SourceDatabase

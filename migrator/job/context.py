@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tenacity import AsyncRetrying
 
+from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError, MigratorError
 from migrator.events import Event
 from migrator.ledger import registry
@@ -24,7 +25,6 @@ from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.retry import patience
 from migrator.runtime.stage_runner import Runner
 from migrator.sessions.watchdog import give_up_all
-from migrator.settings import Settings
 from migrator.source.database import Source
 from migrator.source.file import check_file
 from migrator.source.snapshot import snapshot_of

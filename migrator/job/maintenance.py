@@ -6,9 +6,9 @@ The job: a target that is held, a source that stands still, and the move between
 Whatever raises ends the run; the ledger knows how far it came.
 """
 
+from migrator.config.settings import Settings
 from migrator.job.context import held_target, open_target, restore_parked, start_over
 from migrator.job.reports import Report
-from migrator.settings import Settings
 
 
 async def repair(settings: Settings) -> Report:

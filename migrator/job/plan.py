@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import structlog
 
 from migrator.catalog.money import refuse_other_money
+from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError, SourceError
 from migrator.events import Event
 from migrator.ledger import loads, schema
@@ -13,7 +14,6 @@ from migrator.ledger.migration import Migration
 from migrator.names import TableName
 from migrator.plan import Plan, make_plan
 from migrator.rules import Rules
-from migrator.settings import Settings
 from migrator.source.database import Source
 from migrator.source.schema import SourceDatabase
 from migrator.target.database import Target

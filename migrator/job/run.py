@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from migrator import book
 from migrator.completed import rows_are_gone, settle
+from migrator.config.settings import Settings
 from migrator.job.context import (
     migration_meant,
     obstacles,
@@ -28,7 +29,6 @@ from migrator.ledger.history import identity_of
 from migrator.ledger.run_ledger import RunLedger
 from migrator.runtime.progress import Progress
 from migrator.runtime.stage_runner import Runner
-from migrator.settings import Settings
 
 
 async def run(settings: Settings, progress: Progress) -> Report:

@@ -6,6 +6,7 @@ The job: a target that is held, a source that stands still, and the move between
 Whatever raises ends the run; the ledger knows how far it came.
 """
 
+from migrator.config.settings import Settings
 from migrator.job.context import open_target, runner_of, wait_for
 from migrator.job.reports import Status
 from migrator.ledger import loads, registry, state
@@ -13,7 +14,6 @@ from migrator.ledger import parked as ledger_parked
 from migrator.ledger import runs as ledger_runs
 from migrator.ledger.migration import Wanted
 from migrator.ledger.readiness import until_ready
-from migrator.settings import Settings
 from migrator.target.database import Target
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from migrator.concurrency.replay_queue import Handover
+from migrator.config.settings import Settings
 from migrator.errors import Mismatch
 from migrator.job.check import migration_of
 from migrator.job.context import bounds_of, open_ends, runner_of, showing_of, wait_for
@@ -17,7 +18,6 @@ from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
 from migrator.plan import Plan
 from migrator.runtime.progress import Progress
-from migrator.settings import Settings
 from migrator.source.database import Source
 from migrator.stages.verify import NOTHING_KNOWN
 from migrator.stages.verify import verify as compare

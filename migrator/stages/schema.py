@@ -16,13 +16,13 @@ from sqlalchemy import text
 
 from migrator.catalog import inventory
 from migrator.catalog.row_security import refuse_forced
+from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError, TargetRefused
 from migrator.ledger import claims, loads, registry, state
 from migrator.ledger import parked as ledger_parked
 from migrator.ledger.loads import seeds_in
 from migrator.ledger.run_ledger import RunLedger
 from migrator.rules import Rules
-from migrator.settings import Settings
 from migrator.source.database import Source
 from migrator.source.schema import SourceDatabase
 from migrator.target.database import Target

@@ -14,10 +14,10 @@ from fix_job import ROOT, clean_environment
 from fix_postgres import Database
 from sqlalchemy import make_url
 
+from migrator.config.fields import variables_of
+from migrator.config.mistyped import refuse_mistyped, unknown_variables
+from migrator.config.settings import Settings
 from migrator.errors import ExitCode
-from migrator.fields import variables_of
-from migrator.mistyped import refuse_mistyped, unknown_variables
-from migrator.settings import Settings
 
 STAGES = ROOT / "docs" / "deployment" / "ci"
 GITHUB: dict[str, Any] = yaml.safe_load((STAGES / "github-actions.yml").read_text(encoding="utf-8"))

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from migrator import __version__, engine
-from migrator.fields import variables_of
-from migrator.mistyped import refuse_mistyped, unknown_variables
-from migrator.settings import Settings
+from migrator.config.fields import variables_of
+from migrator.config.mistyped import refuse_mistyped, unknown_variables
+from migrator.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PROD = ROOT / "docker-compose.prod.yml"

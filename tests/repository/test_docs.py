@@ -19,16 +19,16 @@ import yaml
 from adbc_driver_postgresql import dbapi
 
 from migrator.cli import BUG, COMMANDS
+from migrator.config.fields import flag_of, traits_of, variables_of
+from migrator.config.settings import Settings
 from migrator.dryad.models import Base
 from migrator.dryad.sample import generate
 from migrator.embedded import EmbeddedServer
 from migrator.engine import Settings as ApplicationSettings
 from migrator.errors import ExitCode
 from migrator.events import Event
-from migrator.fields import flag_of, traits_of, variables_of
 from migrator.flags import Parser, add_settings
 from migrator.ledger import schema
-from migrator.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "deployment" / "POSTGRESQL_MIGRATION.md"

@@ -24,11 +24,11 @@ from fix_kubernetes import (
 )
 
 from migrator import cli
+from migrator.config.fields import traits_of, variables_of
+from migrator.config.settings import Settings
 from migrator.engine import Settings as ApplicationSettings
 from migrator.errors import ExitCode
-from migrator.fields import traits_of, variables_of
 from migrator.flags import Parser, add_settings
-from migrator.settings import Settings
 
 OVERLAYS = sorted(path.parent.name for path in KUBERNETES.glob("overlays/*/kustomization.yaml"))
 COMPONENTS = sorted(path.parent.name for path in KUBERNETES.glob("components/*/kustomization.yaml"))

@@ -7,11 +7,11 @@ from fix_job import contents, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
+from migrator.config.settings import Settings
 from migrator.errors import MigratorError, NoPartner, TargetRefused, ValuesRefused
 from migrator.job import check as job_check
 from migrator.job import run as job_run
 from migrator.runtime.progress import Silent
-from migrator.settings import Settings
 
 
 async def check(settings: Settings) -> MigratorError | None:

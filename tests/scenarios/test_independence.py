@@ -25,11 +25,11 @@ import pytest
 from fix_job import settings_of
 from fix_postgres import Database
 
+from migrator.config.settings import Settings
 from migrator.errors import Mismatch
 from migrator.job import run, verify
 from migrator.plan import ColumnPlan
 from migrator.runtime.progress import Silent
-from migrator.settings import Settings
 
 ROWS = 60
 

@@ -18,13 +18,13 @@ from fix_sqlite import MakeSqlite
 from rich.console import Console
 from structlog.testing import capture_logs
 
+from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError, GaveUp, RowsInTheWay, SourceChanged, TargetRefused, ValuesRefused
 from migrator.job import maintenance, run
 from migrator.job import status as job_status
 from migrator.job.check import check
 from migrator.job.verify import verify
 from migrator.runtime.progress import Silent
-from migrator.settings import Settings
 
 pytestmark = pytest.mark.one_server
 A = "CREATE TABLE a (id INTEGER PRIMARY KEY, t TEXT)"

@@ -9,10 +9,10 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from fix_values import MakeMove, refusals
 
+from migrator.config.settings import Settings
 from migrator.errors import Mismatch
 from migrator.job import check, verify
 from migrator.runtime.progress import Silent
-from migrator.settings import Settings
 from migrator.source.database import Source
 from migrator.source.scan import Lane, StorageClass
 

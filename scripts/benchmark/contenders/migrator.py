@@ -12,7 +12,7 @@ from typing import Any, Final
 from benchmark.contenders.contender import Bench, Contender, Outcome
 from benchmark.dataset import Dataset
 from benchmark.results import Stage
-from migrator.settings import Settings
+from migrator.config.settings import Settings
 
 _COUNTED: Final = ("copy", "verify")
 """The stages of which the report tells, table by table, how long hands were at work."""

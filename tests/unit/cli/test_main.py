@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from migrator import __version__, cli
+from migrator.config.settings import Settings
 from migrator.errors import (
     ConfigurationError,
     ExitCode,
@@ -25,7 +26,6 @@ from migrator.errors import (
     ValuesRefused,
 )
 from migrator.runtime.progress import Progress
-from migrator.settings import Settings
 
 Capture = pytest.CaptureFixture[str]
 pytestmark = pytest.mark.usefixtures("environment", "restored_logs")

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from fix_job import Cli
 
+from migrator.config.mistyped import names_of, refuse_mistyped, unknown_variables
+from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError
-from migrator.mistyped import names_of, refuse_mistyped, unknown_variables
-from migrator.settings import Settings
 
 NEAR = {
     "MIGRATOR_TARGTE_URL": "MIGRATOR_TARGET_URL",

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from migrator.config.fields import traits_of, variables_of
+from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError
-from migrator.fields import traits_of, variables_of
-from migrator.settings import Settings
 
 Environment = pytest.MonkeyPatch
 SECRETS = [variables_of(n, f)[0] for n, f in Settings.model_fields.items() if traits_of(f).in_file]

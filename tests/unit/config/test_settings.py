@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from migrator.config.fields import flag_of, traits_of, variables_of
+from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError
-from migrator.fields import flag_of, traits_of, variables_of
 from migrator.flags import Group
-from migrator.settings import Settings
 
 TARGET = "postgresql://u:s3cr%25t@h/d"
 Environment = pytest.MonkeyPatch

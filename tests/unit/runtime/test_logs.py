@@ -16,9 +16,9 @@ from fix_postgres import Database
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from migrator.config.settings import Settings
 from migrator.events import Event
 from migrator.runtime import logs
-from migrator.settings import Settings
 
 HOSTILE = """p%40@:/#[ ]"'"""
 Capture = pytest.CaptureFixture[str]

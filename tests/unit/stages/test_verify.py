@@ -14,10 +14,10 @@ from fix_postgres import Database
 from structlog.testing import capture_logs
 
 from migrator import move
+from migrator.config.settings import Settings
 from migrator.errors import Mismatch
 from migrator.job import run, verify
 from migrator.runtime.progress import Silent
-from migrator.settings import Settings
 
 ROWS = 100_000
 

@@ -15,12 +15,12 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 from tenacity import AsyncRetrying
 
+from migrator.config.settings import Settings
 from migrator.embedded import EmbeddedServer
 from migrator.errors import ConfigurationError, GaveUp, MigratorError, TargetRefused
 from migrator.runtime.retry import patience
 from migrator.sessions.address import TargetAddress, Tls
 from migrator.sessions.url import from_url
-from migrator.settings import Settings
 from migrator.stages.wait import ServerFacts, wait
 
 

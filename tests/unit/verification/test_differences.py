@@ -11,12 +11,12 @@ from fix_postgres import Database
 
 from migrator import digest
 from migrator.comparison import Comparison
+from migrator.config.settings import Settings
 from migrator.differences import Difference, Found, Kind, find
 from migrator.forms import Pair
 from migrator.plan import make_plan
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
-from migrator.settings import Settings
 from migrator.source.database import Source
 from migrator.survey import measure
 from migrator.target.database import Target

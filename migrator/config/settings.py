@@ -16,20 +16,19 @@ from typing import Any, Final, Self
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsError
 
+from migrator.config.fields import flag_of, variables_of
+from migrator.config.mistyped import refuse_mistyped, refuse_mistyped_files
+from migrator.config.options import Listed
+from migrator.config.secret_files import FileVariables, SecretsFolder, folder_of
 from migrator.errors import ConfigurationError
-from migrator.fields import flag_of, variables_of
 from migrator.ledger.migration import Wanted
-from migrator.listed import Listed
-from migrator.mistyped import refuse_mistyped, refuse_mistyped_files
 from migrator.runtime.redaction import password_of, redactor, spellings
-from migrator.secret_files import FileVariables, SecretsFolder, folder_of
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.url import from_parts, from_url
 from migrator.source.url import path_of
 
 # Values that messages don't quote: secrets, and the source, where the target's URL lands by mistake.
 UNSHOWN: Final = frozenset({"target_url", "postgres_password", "source_url"})
-
 
 _NOWHERE = "host.invalid"
 """Never a host's name (RFC 2606)."""

@@ -11,8 +11,8 @@ from typing import Any, Final
 from pydantic.fields import FieldInfo
 from pydantic_settings import PydanticBaseSettingsSource
 
+from migrator.config.fields import traits_of, variables_of
 from migrator.errors import ConfigurationError
-from migrator.fields import traits_of, variables_of
 
 DEFAULT_SECRETS_DIR: Final = Path("/run/secrets")
 

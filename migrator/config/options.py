@@ -12,10 +12,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from migrator.fields import PREFIX, Traits, setting
+from migrator.config.fields import PREFIX, Traits, setting
+from migrator.config.secret_files import DEFAULT_SECRETS_DIR
 from migrator.ledger.migration import usable_name
 from migrator.names import holds_no_application
-from migrator.secret_files import DEFAULT_SECRETS_DIR
 from migrator.sessions.address import SslMode
 from migrator.source.url import names_a_file
 
@@ -40,8 +40,11 @@ def _of_an_application(schema: str) -> str:
 
 
 Schema = Annotated[str, AfterValidator(_of_an_application)]
+
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_commas)]
+
 Secret = Annotated[SecretStr, AfterValidator(_no_nul)]
 
 

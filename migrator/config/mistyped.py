@@ -11,9 +11,9 @@ from typing import Final
 
 from pydantic_settings import BaseSettings
 
+from migrator.config.fields import PREFIX, traits_of, variables_of
+from migrator.config.secret_files import files_in
 from migrator.errors import ConfigurationError
-from migrator.fields import PREFIX, traits_of, variables_of
-from migrator.secret_files import files_in
 
 OTHERS: Final = frozenset(
     {
@@ -24,9 +24,12 @@ OTHERS: Final = frozenset(
     }
 )
 """Variables with a prefix of ours that others read."""
+
 _PREFIXES: Final = (PREFIX, "POSTGRES_")
+
 _SHORT: Final = 8
 """In names shorter than this, less their prefix, one slip of the hand is near; in longer ones two are."""
+
 _KEPT: Final = 4
 """Of a name with one slip in it, that many letters at its begin or at its end are as they should be."""
 

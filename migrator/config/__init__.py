@@ -1,0 +1,1 @@
+"""The settings: each is defined once and read from flags, environment and files."""
