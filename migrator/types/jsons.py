@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
+from migrator.types.duplicate_keys import Twins
 from migrator.types.family import (
     Family,
     Refusal,
@@ -30,7 +31,6 @@ from migrator.types.family import (
     text_or_real_lanes,
 )
 from migrator.types.numerics import fits_unbounded
-from migrator.types.twins import Twins
 
 _LARGEST_DOUBLE = "1.7976931348623157e308"
 """Beyond it is only infinity, which JSON has no spelling for."""

@@ -6,8 +6,8 @@ import random
 import pyarrow as pa
 import pytest
 
-from migrator.types import twins
-from migrator.types.twins import TWINS, UNREADABLE, Twins
+from migrator.types import duplicate_keys
+from migrator.types.duplicate_keys import TWINS, UNREADABLE, Twins
 
 
 def record(i: int) -> str:
@@ -87,8 +87,8 @@ def test_random_documents() -> None:
 def test_documents_of_one_form_are_not_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python reads a sample; the other thousands are left to Arrow, optional keys and lists of any length included."""
     read: list[str] = []
-    real = twins.read
-    monkeypatch.setattr(twins, "read", lambda document: read.append(document) or real(document))
+    real = duplicate_keys.read
+    monkeypatch.setattr(duplicate_keys, "read", lambda document: read.append(document) or real(document))
     assert places([record(i) for i in range(20_000)], batch=5000) == []
     assert len(read) < 1000
 
@@ -96,10 +96,10 @@ def test_documents_of_one_form_are_not_read_one_by_one(monkeypatch: pytest.Monke
 def test_documents_without_a_common_form_are_not_learnt_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where keys are data there is no form: learning is given up, and every document is read once."""
     read: list[str] = []
-    real = twins.read
-    monkeypatch.setattr(twins, "read", lambda document: read.append(document) or real(document))
+    real = duplicate_keys.read
+    monkeypatch.setattr(duplicate_keys, "read", lambda document: read.append(document) or real(document))
     assert places([json.dumps({f"key {i}": 1, f"key {i + 1}": 2}) for i in range(3000)]) == []
-    assert len(read) <= 3000 + 2 * twins.SAMPLE
+    assert len(read) <= 3000 + 2 * duplicate_keys.SAMPLE
 
 
 def test_a_document_too_deep_for_python_is_named() -> None:

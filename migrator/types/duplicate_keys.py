@@ -17,17 +17,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 TWINS: Final = "has a key twice in one object, and jsonb keeps the last alone"
+
 UNREADABLE: Final = "is nested too deeply to be searched for keys that are there twice"
 
 SAMPLE = 100
 """Documents that are read to learn from."""
+
 _MOST_PATTERNS = 8
+
 _MOST_KEYS = 100
 """In one pattern. RE2's automaton grows with the square of it, and RE2 leaves it for a slow way at 8 MB."""
+
 _DEEPEST = 30
+
 _HOPELESS = 0.9
 """Where so large a part doesn't match, the documents have no form in common, and there is none to learn."""
+
 _STRING = r'"(?:[^"\\]|\\.)*"'
+
 _SCALAR = r"[-+.0-9A-Za-z]+"
 
 
