@@ -47,7 +47,7 @@ from migrator.stages.sequences import sequences
 from migrator.survey import Survey
 from migrator.target.database import Target
 from migrator.target.lock_room import lock_room
-from migrator.verdict import Verdict
+from migrator.verification.compare_table import Verdict
 
 T = TypeVar("T")
 

@@ -8,7 +8,6 @@ from functools import cached_property
 import pyarrow as pa
 
 from migrator.errors import NoPartner, SourceUnreadable, TargetRefused
-from migrator.forms import Pair
 from migrator.names import TableName, nearest, partner
 from migrator.rewriting import check_meaning, rewritten
 from migrator.rules import NO_RULE, ColumnRule, Rules
@@ -17,6 +16,7 @@ from migrator.source.schema import Skipped, SourceColumn, SourceDatabase, Source
 from migrator.sql.utf8 import is_broken_utf16
 from migrator.target.schema import CopyForm, TargetColumn, TargetDatabase, TargetTable
 from migrator.types import Family, Refusal, family_of
+from migrator.verification.canonical import Pair
 
 NO_RULES = Rules()
 

@@ -16,11 +16,11 @@ from migrator.concurrency.pool import Crew, all_of
 from migrator.decisions import terms_of
 from migrator.errors import SourceUnreadable
 from migrator.ledger.carried import Carried
-from migrator.recipe import Recipe, reader, size_of
 from migrator.rules import Rules
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
 from migrator.source.schema import SourceDatabase, SourceTable
+from migrator.verification.recipe import Recipe, reader, size_of
 
 
 @dataclass(frozen=True, slots=True)

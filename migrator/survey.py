@@ -20,7 +20,6 @@ from migrator.names import TableName
 from migrator.plan import ColumnPlan, TablePlan
 from migrator.planning.key_columns import unique_columns
 from migrator.preflight.key_violations import breaches
-from migrator.rehearsal import Rehearsed
 from migrator.remarks import remarks
 from migrator.rewriting import MOMENTS
 from migrator.runtime.limits import Showing
@@ -30,6 +29,7 @@ from migrator.source.scan import ScanSession, StorageClass
 from migrator.source.size import Profile
 from migrator.target.server_types import Judge
 from migrator.untried import Untried
+from migrator.verification.digest import Rehearsed
 
 _FIXED_BYTES = 8
 

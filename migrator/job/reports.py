@@ -21,7 +21,7 @@ from migrator.names import TableName
 from migrator.plan import Plan
 from migrator.runtime.stage_runner import Runner, StageTiming
 from migrator.source.schema import Skipped
-from migrator.verdict import Verdict
+from migrator.verification.compare_table import Verdict
 
 if TYPE_CHECKING:
     from migrator.survey import Survey

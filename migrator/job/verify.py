@@ -23,7 +23,7 @@ from migrator.stages.verify import NOTHING_KNOWN
 from migrator.stages.verify import verify as compare
 from migrator.survey import Survey
 from migrator.target.database import Target
-from migrator.verdict import Verdict
+from migrator.verification.compare_table import Verdict
 
 
 async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how to go about it

@@ -10,20 +10,17 @@ from functools import partial
 
 import structlog
 
-from migrator import digest
 from migrator.alone import survey_alone
 from migrator.catalog.keys import Keys, keys_of
-from migrator.comparison import Comparison
 from migrator.concurrency.blocking import Blocking, ask, blocking_crew
 from migrator.concurrency.pool import Crew, all_of
-from migrator.digest import Digest
 from migrator.errors import ValuesRefused
 from migrator.events import Event
 from migrator.findings.finding import Finding, summary
 from migrator.lots import TOGETHER, lots
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
-from migrator.rehearsal import Part, Rehearsed, prepare, rehearse, rehearse_alike
+from migrator.preflight.dry_run import Part, prepare, rehearse, rehearse_alike
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.progress import Progress
 from migrator.server_check import bench_of, refused_by_server
@@ -37,6 +34,9 @@ from migrator.survey import Survey, measure, survey
 from migrator.target.database import Target
 from migrator.target.server_types import Judge
 from migrator.unmade import Unmade
+from migrator.verification import digest
+from migrator.verification.comparison import Comparison
+from migrator.verification.digest import Digest, Rehearsed
 
 
 async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look

@@ -9,11 +9,8 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from migrator import differences, digest
 from migrator.catalog import foreign_keys
 from migrator.catalog.row_security import refuse_forced
-from migrator.comparison import Comparison
-from migrator.differences import Difference, Kind
 from migrator.errors import MissingPrivilege, RowsInTheWay
 from migrator.ledger.loads import Allowed
 from migrator.names import TableName
@@ -25,6 +22,9 @@ from migrator.source.database import Source
 from migrator.source.size import Profile
 from migrator.target.database import Target, row_counts
 from migrator.target.lock_room import lock_room
+from migrator.verification import differences, digest
+from migrator.verification.comparison import Comparison
+from migrator.verification.differences import Difference, Kind
 
 MOST_COMPARED = 1000
 """What an application seeds is less. A table with more rows is in use, and is refused without comparing them."""

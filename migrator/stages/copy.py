@@ -36,7 +36,6 @@ from migrator.lots import is_small, lots
 from migrator.names import TableName
 from migrator.plan import Plan, TablePlan
 from migrator.preflight.existing_rows import look_at, refusal
-from migrator.recipe import recorded
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.progress import Progress
 from migrator.sessions.connections import in_transaction, is_open
@@ -48,6 +47,7 @@ from migrator.survey import Survey
 from migrator.target.copy_in import copy_in
 from migrator.target.database import Target, own_rows, row_counts
 from migrator.target.lock_room import lock_room
+from migrator.verification.recipe import recorded
 
 log = structlog.get_logger()
 

@@ -17,10 +17,8 @@ from types import MappingProxyType
 import structlog
 
 from migrator.catalog import inventory
-from migrator.comparison import Comparison, Shape
 from migrator.concurrency.blocking import Blocking, blocking_crew
 from migrator.concurrency.replay_queue import Handover
-from migrator.differences import Difference
 from migrator.errors import Mismatch
 from migrator.events import Event
 from migrator.ledger import carried, claims, loads, state
@@ -38,7 +36,9 @@ from migrator.source.database import Source
 from migrator.survey import Survey
 from migrator.target.database import Target
 from migrator.target.lock_room import lock_room
-from migrator.verdict import Ends, Tell, Verdict, compare, compare_alike
+from migrator.verification.compare_table import Ends, Tell, Verdict, compare, compare_alike
+from migrator.verification.comparison import Comparison, Shape
+from migrator.verification.differences import Difference
 
 log = structlog.get_logger()
 

@@ -14,16 +14,16 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from test_docs_types import PROBES
 
-from migrator import digest
 from migrator.catalog.keys import Keys
 from migrator.plan import Plan, TablePlan, make_plan
-from migrator.rehearsal import rehearse
+from migrator.preflight.dry_run import rehearse
 from migrator.runtime.limits import Showing
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
 from migrator.survey import Survey, measure, survey
 from migrator.target.database import Target
 from migrator.target.server_types import Judge
+from migrator.verification import digest
 
 pytestmark = pytest.mark.one_server
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migrator.digest import opened
-from migrator.forms import Pair, quick_reading
 from migrator.target.schema import TargetColumn
+from migrator.verification.canonical import Pair, quick_reading
+from migrator.verification.digest import opened
 
 DIGITS = st.text("0123456789", min_size=1, max_size=25)
 NUMBERS = st.builds("".join, st.tuples(st.sampled_from(["", "-"]), DIGITS, st.sampled_from(["", ".0", ".50", ".125"])))

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 from fix_postgres import Database
 
-from migrator import digest
-from migrator.comparison import Comparison
 from migrator.config.settings import Settings
-from migrator.differences import Difference, Found, Kind, find
-from migrator.forms import Pair
 from migrator.plan import make_plan
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
 from migrator.source.database import Source
 from migrator.survey import measure
 from migrator.target.database import Target
+from migrator.verification import digest
+from migrator.verification.canonical import Pair
+from migrator.verification.comparison import Comparison
+from migrator.verification.differences import Difference, Found, Kind, find
 
 pytestmark = pytest.mark.one_server  # what a server's version may change is compared by the job's own tests
 

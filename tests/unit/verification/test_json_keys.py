@@ -3,8 +3,8 @@
 import pytest
 from fix_sqlite import MakeSqlite
 
-from migrator.json_keys import usual_keys
 from migrator.source.database import Source
+from migrator.verification.json_keys import usual_keys
 
 
 @pytest.mark.parametrize(

@@ -167,9 +167,13 @@ def quick_reading(pair: Pair) -> Reading:  # noqa: PLR0911 - a table, read from 
 _STORED_AS_TEXT = frozenset(
     {"date", "time", "timestamp", "timestamptz", "text", "varchar", "citext", "name", "enum", "bpchar"}
 )
+
 _QUICK_JSON = "json_quick_form({0})"
+
 _DIGITS_OF_A_DOUBLE = 15
+
 _MANY = 1_000
+
 _DIGITS = "lower(hex({0}))"
 
 

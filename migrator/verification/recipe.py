@@ -14,10 +14,6 @@ from typing import Any, Self
 import duckdb
 import pyarrow as pa
 
-from migrator import digest
-from migrator.comparison import Comparison, outspoken
-from migrator.digest import Digest
-from migrator.forms import MACROS, source_side
 from migrator.ledger.carried import Recorded
 from migrator.names import TableName
 from migrator.source.aggregates import added_up, answers
@@ -26,6 +22,10 @@ from migrator.source.chunks import WHOLE, Piece
 from migrator.source.scan import Lane, ScanSession, StorageClass
 from migrator.source.schema import SourceTable
 from migrator.source.size import Profile
+from migrator.verification import digest as verification_digest
+from migrator.verification.canonical import MACROS, source_side
+from migrator.verification.comparison import Comparison, outspoken
+from migrator.verification.digest import Digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ class Recipe:
         where = piece.where(table)
         batches = scan(session, table, self.lanes, profile=size.profile, batch_bytes=size.batch_bytes, where=where)
         rows = (pa.record_batch(batch.columns, schema=schema) for batch in batches)
-        hashes = digest.hashes_of(self.forms, self.key, self.buckets)
+        hashes = verification_digest.hashes_of(self.forms, self.key, self.buckets)
         with outspoken(schema, rows) as read:
-            return digest.of_rows(read, hashes)
+            return verification_digest.of_rows(read, hashes)
 
 
 def recorded(comparison: Comparison, found: Digest) -> Recorded:

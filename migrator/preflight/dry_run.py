@@ -13,9 +13,6 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator import digest
-from migrator.comparison import Comparison, quickly
-from migrator.digest import Digest
 from migrator.errors import SourceUnreadable
 from migrator.lots import with_their_like
 from migrator.plan import ColumnPlan, TablePlan
@@ -24,16 +21,11 @@ from migrator.source.chunks import WHOLE, Piece
 from migrator.source.scan import MOST_TOGETHER, Lane, ScanSession, StorageClass
 from migrator.source.size import Profile
 from migrator.types import Losses, Unfit
+from migrator.verification import digest
+from migrator.verification.comparison import Comparison, quickly
+from migrator.verification.digest import Digest, Rehearsed
 
 Arrays = Mapping[Lane, pa.Array]
-
-
-@dataclass(frozen=True, slots=True)
-class Rehearsed:
-    """A table that came through: how its rows were compared on the way, and the digest of the source's."""
-
-    comparison: Comparison
-    digest: Digest
 
 
 def prepare(session: ScanSession, table: TablePlan, profile: Profile, batch_bytes: int) -> Comparison | None:

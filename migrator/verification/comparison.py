@@ -9,8 +9,6 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator.forms import Pair, Reading, quick_reading, reading, source_side, target_side
-from migrator.json_keys import usual_keys
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
 from migrator.source.batches import scan
@@ -20,10 +18,14 @@ from migrator.source.schema import SourceTable
 from migrator.source.size import Profile
 from migrator.target.schema import TargetTable
 from migrator.target.server_types import NormalForms
+from migrator.verification.canonical import Pair, Reading, quick_reading, reading, source_side, target_side
+from migrator.verification.json_keys import usual_keys
 
 Shape = tuple[tuple[object, ...], ...]
+
 _BUCKETS = 1024
 """Enough that a difference is looked for in a small part of a table, few enough to cost nothing."""
+
 _FEW_ROWS = 1_000
 """So many are looked through as a whole; parts of them would only take room, thousands of tables' at once."""
 

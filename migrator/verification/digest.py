@@ -16,12 +16,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from migrator.comparison import EVERYWHERE, Comparison, Stretch, source_rows, target_rows, target_tables
-from migrator.forms import MACROS, source_side, target_side
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
 from migrator.source.chunks import WHOLE, Piece
 from migrator.source.scan import ScanSession
+from migrator.verification.canonical import MACROS, source_side, target_side
+from migrator.verification.comparison import EVERYWHERE, Comparison, Stretch, source_rows, target_rows, target_tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,3 +166,11 @@ def opened(path: str, config: dict[str, str]) -> duckdb.DuckDBPyConnection:
     database.execute("SET GLOBAL TimeZone = 'UTC'")
     database.execute(MACROS)
     return database
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """A table that came through: how its rows were compared on the way, and the digest of the source's."""
+
+    comparison: Comparison
+    digest: Digest

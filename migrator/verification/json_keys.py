@@ -12,9 +12,12 @@ from migrator.source.scan import ScanSession
 from migrator.source.schema import SourceTable
 
 _SAMPLE = 200
+
 _MOST_KEYS = 40
+
 _MOST_BYTES = 10_000
 """Of a document that is looked into; longer ones are none of the usual."""
+
 _SIMPLE = re.compile(r"[A-Za-z0-9_-]+")
 
 

@@ -17,12 +17,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from migrator.comparison import Comparison, source_rows, target_rows
-from migrator.digest import hashes, opened
-from migrator.forms import Side, source_side, target_side
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
 from migrator.source.database import Source
+from migrator.verification.canonical import Side, source_side, target_side
+from migrator.verification.comparison import Comparison, source_rows, target_rows
+from migrator.verification.digest import hashes, opened
 
 MEMORY = "512MB"
 """What DuckDB may hold of the rows of differing buckets; beyond that they wait on disk."""
@@ -31,6 +31,7 @@ SHOWN = 60
 """Characters of a value that are shown."""
 
 _HEAD = 4096
+
 _ROWS_AT_ONCE = 256
 
 

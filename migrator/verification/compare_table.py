@@ -15,24 +15,23 @@ from dataclasses import dataclass, field
 import duckdb
 import structlog
 
-from migrator import differences, digest
-from migrator.comparison import EVERYWHERE, Comparison, Stretch, quickly, stretches
 from migrator.concurrency.blocking import Blocking, ask
 from migrator.concurrency.pool import Crew, all_of
-from migrator.differences import Difference, Found
-from migrator.digest import Digest
 from migrator.errors import SourceUnreadable
 from migrator.events import Event
 from migrator.ledger.carried import Recorded
 from migrator.names import TableName
-from migrator.recipe import Recipe, Size, recorded
-from migrator.rehearsal import Rehearsed
 from migrator.runtime.limits import Showing
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
 from migrator.source.chunks import WHOLE, Piece
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
+from migrator.verification import differences, digest
+from migrator.verification.comparison import EVERYWHERE, Comparison, Stretch, quickly, stretches
+from migrator.verification.differences import Difference, Found
+from migrator.verification.digest import Digest, Rehearsed
+from migrator.verification.recipe import Recipe, Size, recorded
 
 log = structlog.get_logger()
 

@@ -1,0 +1,1 @@
+"""Compares every value of both databases. Shares no conversion with the copier."""
