@@ -14,7 +14,7 @@ from migrator.errors import TargetRefused
 from migrator.names import TableName
 from migrator.naming import obstacles
 from migrator.planning.parts import Addition, LeftOut, Obstacle
-from migrator.rules import Rules
+from migrator.planning.rules import Rules
 from migrator.source.declarations import Declared
 from migrator.source.schema import SourceTable
 from migrator.sql.lexing import fold

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from migrator.findings.examples import Teller, is_row, key_lane
 from migrator.findings.finding import Change, Finding
-from migrator.plan import ColumnPlan, TablePlan
+from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.source.aggregates import count_matching
 from migrator.source.size import Profile
 from migrator.target.server_types import Judge

@@ -14,7 +14,6 @@ import structlog
 
 from migrator import lost
 from migrator.config.settings import Settings
-from migrator.decisions import terms_under
 from migrator.errors import MigratorError, RowsInTheWay, SourceChanged, SourceUnreadable, TargetRefused
 from migrator.events import Event
 from migrator.job.context import Obstacles, open_source, upgrade_schema
@@ -24,7 +23,8 @@ from migrator.ledger.carried import Carried
 from migrator.ledger.history import SourceIdentity, identity_of
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
-from migrator.rules import Rules
+from migrator.planning.rules import Rules
+from migrator.planning.terms import terms_under
 from migrator.runtime.retry import is_transient
 from migrator.runtime.stage_runner import Runner
 from migrator.source.file import Fingerprint, stamp

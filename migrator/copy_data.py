@@ -7,8 +7,8 @@ import pyarrow.compute as pc
 
 from migrator.encode import Encoder, encoder_for
 from migrator.errors import SourceUnreadable
-from migrator.lots import with_their_like
-from migrator.plan import TablePlan
+from migrator.planning.grouping import with_their_like
+from migrator.planning.plan import TablePlan
 from migrator.source.batches import scan
 from migrator.source.chunks import WHOLE, Piece
 from migrator.source.scan import MOST_TOGETHER, ScanSession

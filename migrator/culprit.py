@@ -11,7 +11,7 @@ from typing import Final
 import asyncpg
 
 from migrator.errors import TargetRefused
-from migrator.plan import TablePlan
+from migrator.planning.plan import TablePlan
 from migrator.source.database import Source
 from migrator.source.scan import Lane, StorageClass
 from migrator.source.schema import SourceTable

@@ -13,7 +13,7 @@ from itertools import pairwise
 from migrator.literals import NoEqual, spelled
 from migrator.names import quote_literal
 from migrator.operands import Sort, Untranslatable
-from migrator.rules import ColumnRule
+from migrator.planning.rules import ColumnRule
 from migrator.source.schema import SourceColumn
 from migrator.sql.expressions import Call, Literal, Name, Node, read
 from migrator.sql.lexing import Unreadable, tokens

@@ -10,7 +10,7 @@ from migrator.literals import NoEqual
 from migrator.names import TableName, cut, pattern, quote_postgres
 from migrator.operands import Operand, Sort, Untranslatable, column, folded
 from migrator.planning.parts import Addition, LeftOut, Obstacle, Part
-from migrator.rules import Rules
+from migrator.planning.rules import Rules
 from migrator.source.declarations import Check, Declared, ForeignKey, Index, Term
 from migrator.source.schema import Affinity, SourceColumn, SourceTable
 from migrator.sql.lexing import Unreadable, fold, tokens

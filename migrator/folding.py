@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from migrator.findings.examples import key_lane
-from migrator.plan import ColumnPlan, TablePlan
+from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.preflight.key_violations import equal_form
 from migrator.source.scan import Lane, ScanSession, StorageClass
 from migrator.target.server_types import Judge

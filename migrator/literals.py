@@ -7,7 +7,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 
 from migrator.names import quote_literal
-from migrator.rules import ColumnRule
+from migrator.planning.rules import ColumnRule
 
 Value = int | float | str | bytes | None
 _WIDTHS = {"smallint": 16, "int2": 16, "integer": 32, "int": 32, "int4": 32, "bigint": 64, "int8": 64}

@@ -18,9 +18,9 @@ from migrator.ledger import schema as ledger_schema
 from migrator.ledger.migration import Migration
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName, partner, pattern, quote_sqlite
-from migrator.plan import computed_alike, without_rows_of_their_own
 from migrator.planning.parts import Addition, LeftOut, Part
-from migrator.rules import Rules
+from migrator.planning.plan import computed_alike, without_rows_of_their_own
+from migrator.planning.rules import Rules
 from migrator.runtime.retry import is_transient, plainly
 from migrator.source.database import Source
 from migrator.source.declarations import declared

@@ -14,7 +14,6 @@ from typing import TypeVar
 from migrator.book import Book
 from migrator.concurrency.replay_queue import Handover
 from migrator.config.settings import Settings
-from migrator.decisions import terms_of
 from migrator.errors import Mismatch
 from migrator.job.context import bounds_of, one_at_a_schema, showing_of, upgrade_schema
 from migrator.job.plan import copied_of, plan_of, refuse_nothing, tables_to_read, tell_skipped
@@ -28,9 +27,10 @@ from migrator.ledger.loads import known_rows
 from migrator.ledger.run_ledger import RunLedger
 from migrator.lost import refuse_emptied
 from migrator.names import TableName
-from migrator.plan import Plan
+from migrator.planning.plan import Plan
+from migrator.planning.rules import Rules
+from migrator.planning.terms import terms_of
 from migrator.resumption import go_on_with
-from migrator.rules import Rules
 from migrator.runtime.error_mapping import explain
 from migrator.runtime.progress import Progress, Silent
 from migrator.source.database import Source

@@ -7,7 +7,7 @@ operator. And a column that doesn't see case in SQLite may do so in PostgreSQL, 
 
 from collections.abc import Iterator
 
-from migrator.plan import ColumnPlan, TablePlan
+from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.source.schema import Affinity
 from migrator.types import Refusal
 

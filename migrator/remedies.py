@@ -3,7 +3,7 @@
 from fnmatch import fnmatchcase
 from typing import Final
 
-from migrator.rules import NO_RULE, ColumnRule
+from migrator.planning.rules import NO_RULE, ColumnRule
 from migrator.target.schema import TargetColumn
 
 # (type, reason, rule): the first line whose patterns fit. The rules themselves are described in docs/types.md.

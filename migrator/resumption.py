@@ -11,7 +11,6 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.decisions import terms_under
 from migrator.errors import RowsInTheWay, SourceChanged, TargetRefused
 from migrator.events import Event
 from migrator.ledger import carried, history, loads, state
@@ -21,6 +20,7 @@ from migrator.ledger.loads import Begun
 from migrator.ledger.migration import Migration
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
+from migrator.planning.terms import terms_under
 from migrator.source.file import TOUCHED, Fingerprint
 from migrator.source_changes import Reading, TableChange, changes_of, in_words
 from migrator.target.database import own_rows, row_counts

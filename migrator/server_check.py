@@ -17,8 +17,8 @@ from migrator.concurrency.blocking import Blocking
 from migrator.findings.examples import Teller, is_row, key_lane
 from migrator.findings.finding import Finding
 from migrator.names import TableName
-from migrator.plan import ColumnPlan, Plan, TablePlan
-from migrator.rules import ColumnRule
+from migrator.planning.plan import ColumnPlan, Plan, TablePlan
+from migrator.planning.rules import ColumnRule
 from migrator.runtime.limits import Showing
 from migrator.simple_checks import broken_when
 from migrator.source.aggregates import count_matching

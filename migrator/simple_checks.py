@@ -8,7 +8,7 @@ Everything else is PostgreSQL's to judge.
 import re
 from collections.abc import Mapping
 
-from migrator.plan import ColumnPlan
+from migrator.planning.plan import ColumnPlan
 
 _NUMBERS = frozenset({"int2", "int4", "int8", "float8"})
 """Types whose values SQLite compares as PostgreSQL does: integers, and the same doubles."""

@@ -13,10 +13,10 @@ import duckdb
 
 from migrator.concurrency.blocking import Blocking, ask, blocking_crew
 from migrator.concurrency.pool import Crew, all_of
-from migrator.decisions import terms_of
 from migrator.errors import SourceUnreadable
 from migrator.ledger.carried import Carried
-from migrator.rules import Rules
+from migrator.planning.rules import Rules
+from migrator.planning.terms import terms_of
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
 from migrator.source.schema import SourceDatabase, SourceTable

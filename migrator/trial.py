@@ -13,7 +13,7 @@ from itertools import chain, islice
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator.plan import ColumnPlan, TablePlan
+from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.source.batches import scan
 from migrator.source.scan import Lane, ScanSession
 from migrator.source.size import Profile

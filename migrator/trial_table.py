@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.catalog.constraints import Constraint, Judged, Kind
 from migrator.names import TableName, quote_literal, quote_postgres
-from migrator.plan import TablePlan
+from migrator.planning.plan import TablePlan
 from migrator.source.size import Profile
 
 ROW = "migrator row"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from migrator.findings.finding import Example, Finding
-from migrator.plan import ColumnPlan
+from migrator.planning.plan import ColumnPlan
 from migrator.remedies import remedy
 from migrator.runtime.limits import Showing
 from migrator.source.scan import Lane, ScanSession, StorageClass

@@ -14,10 +14,11 @@ from migrator.ledger import claims, registry, schema, takeover
 from migrator.ledger.history import identity_of
 from migrator.ledger.loads import known_rows
 from migrator.ledger.migration import Migration
-from migrator.plan import Plan, make_plan
+from migrator.planning.matching import make_plan
+from migrator.planning.plan import Plan
+from migrator.planning.rules import Rules
 from migrator.preflight.checker import look_at_source, look_over, refuse
 from migrator.preflight.existing_rows import occupied_tables, refusal, refuse_not_owned, strangers_in
-from migrator.rules import Rules
 from migrator.runtime.progress import Progress
 from migrator.source.database import Source
 from migrator.source.integrity import check_intact

@@ -20,7 +20,7 @@ from migrator.ledger import registry
 from migrator.ledger import schema as ledger_schema
 from migrator.ledger.migration import SETUP_LOCK_KEY, Migration, Wanted, schema_lock_key
 from migrator.ledger.run_ledger import RunLedger
-from migrator.rules import Rules
+from migrator.planning.rules import Rules
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.retry import patience
 from migrator.runtime.stage_runner import Runner

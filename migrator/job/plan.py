@@ -12,8 +12,9 @@ from migrator.ledger import loads, schema
 from migrator.ledger.loads import CopiedTable
 from migrator.ledger.migration import Migration
 from migrator.names import TableName
-from migrator.plan import Plan, make_plan
-from migrator.rules import Rules
+from migrator.planning.matching import make_plan
+from migrator.planning.plan import Plan
+from migrator.planning.rules import Rules
 from migrator.source.database import Source
 from migrator.source.schema import SourceDatabase
 from migrator.target.database import Target

@@ -18,7 +18,7 @@ from migrator.findings.finding import Finding
 from migrator.ledger.loads import CopiedTable
 from migrator.ledger.runs import RunLine, StageLine
 from migrator.names import TableName
-from migrator.plan import Plan
+from migrator.planning.plan import Plan
 from migrator.runtime.stage_runner import Runner, StageTiming
 from migrator.source.schema import Skipped
 from migrator.verification.compare_table import Verdict

@@ -16,7 +16,7 @@ from migrator.ledger.history import SourceIdentity, identity_of
 from migrator.ledger.migration import Migration
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
-from migrator.plan import Plan
+from migrator.planning.plan import Plan
 from migrator.runtime.progress import Progress
 from migrator.source.database import Source
 from migrator.stages.verify import NOTHING_KNOWN

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from migrator.catalog.keys import Keys, UniqueKey
-from migrator.plan import ColumnPlan, TablePlan
+from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.source.scan import ScanSession
 from migrator.source.schema import Affinity
 

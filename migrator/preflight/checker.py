@@ -17,9 +17,9 @@ from migrator.concurrency.pool import Crew, all_of
 from migrator.errors import ValuesRefused
 from migrator.events import Event
 from migrator.findings.finding import Finding, summary
-from migrator.lots import TOGETHER, lots
 from migrator.names import TableName
-from migrator.plan import Plan, TablePlan
+from migrator.planning.grouping import TOGETHER, lots
+from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.dry_run import Part, prepare, rehearse, rehearse_alike
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.progress import Progress

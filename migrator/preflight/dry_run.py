@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migrator.errors import SourceUnreadable
-from migrator.lots import with_their_like
-from migrator.plan import ColumnPlan, TablePlan
+from migrator.planning.grouping import with_their_like
+from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.source.batches import scan
 from migrator.source.chunks import WHOLE, Piece
 from migrator.source.scan import MOST_TOGETHER, Lane, ScanSession, StorageClass

@@ -14,7 +14,7 @@ from migrator.catalog.row_security import refuse_forced
 from migrator.errors import MissingPrivilege, RowsInTheWay
 from migrator.ledger.loads import Allowed
 from migrator.names import TableName
-from migrator.plan import TablePlan
+from migrator.planning.plan import TablePlan
 from migrator.runtime.limits import Showing
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession

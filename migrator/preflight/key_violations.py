@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from migrator.catalog.keys import ForeignKey, Keys, UniqueKey
 from migrator.names import TableName
-from migrator.plan import ColumnPlan, TablePlan
 from migrator.planning.key_columns import columns_of, enforced_on, unique_columns
+from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.source.scan import ScanSession
 from migrator.sql.utf8 import utf8_bytes
 

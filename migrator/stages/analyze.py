@@ -7,8 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.concurrency.pool import Crew
 from migrator.concurrency.replay_queue import Handover
-from migrator.lots import TOGETHER
 from migrator.names import TableName
+from migrator.planning.grouping import TOGETHER
 from migrator.target.database import Target
 
 

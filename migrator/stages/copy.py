@@ -32,9 +32,9 @@ from migrator.ledger import carried, loads
 from migrator.ledger.carried import Carried, Terms
 from migrator.ledger.loads import Begun, Brought, Seed, untouched
 from migrator.ledger.run_ledger import RunLedger
-from migrator.lots import is_small, lots
 from migrator.names import TableName
-from migrator.plan import Plan, TablePlan
+from migrator.planning.grouping import is_small, lots
+from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.existing_rows import look_at, refusal
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.progress import Progress

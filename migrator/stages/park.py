@@ -15,7 +15,7 @@ from migrator.ledger.parked import Entry, qualifying, take, take_foreign_keys
 from migrator.ledger.run_ledger import RunLedger
 from migrator.ledger.schema import Taken
 from migrator.names import TableName, quote_literal, quote_postgres
-from migrator.plan import Plan
+from migrator.planning.plan import Plan
 from migrator.target.database import Target
 from migrator.target.lock_room import lock_room
 

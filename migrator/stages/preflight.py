@@ -12,7 +12,7 @@ import structlog
 from migrator.events import Event
 from migrator.ledger.loads import Allowed
 from migrator.names import TableName
-from migrator.plan import Plan
+from migrator.planning.plan import Plan
 from migrator.preflight.checker import look_over, refuse
 from migrator.preflight.existing_rows import check_target, refusal, strangers_in
 from migrator.runtime.limits import Bounds, Showing

@@ -22,7 +22,7 @@ from migrator.ledger import claims, loads, registry, state
 from migrator.ledger import parked as ledger_parked
 from migrator.ledger.loads import seeds_in
 from migrator.ledger.run_ledger import RunLedger
-from migrator.rules import Rules
+from migrator.planning.rules import Rules
 from migrator.source.database import Source
 from migrator.source.schema import SourceDatabase
 from migrator.target.database import Target

@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.catalog.sequences import Feed, feeds_of, standing, strays
 from migrator.events import Event
-from migrator.marks import high_water_marks
 from migrator.names import TableName, quote_literal
-from migrator.plan import Plan
+from migrator.planning.marks import high_water_marks
+from migrator.planning.plan import Plan
 from migrator.source.database import Source
 from migrator.target.database import Target
 from migrator.target.lock_room import lock_room

@@ -23,10 +23,10 @@ from migrator.errors import Mismatch
 from migrator.events import Event
 from migrator.ledger import carried, claims, loads, state
 from migrator.ledger.run_ledger import RunLedger
-from migrator.lots import is_small, lots
-from migrator.marks import Marks, high_water_marks
 from migrator.names import TableName
-from migrator.plan import Plan, TablePlan
+from migrator.planning.grouping import is_small, lots
+from migrator.planning.marks import Marks, high_water_marks
+from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.checker import measured
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.private_file import whole_file

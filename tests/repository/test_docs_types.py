@@ -9,7 +9,7 @@ import pytest
 from fix_postgres import Database
 from fix_values import Carry, Refused
 
-from migrator.rules import ColumnRule, TableRule
+from migrator.planning.rules import ColumnRule, TableRule
 
 PAGE = (Path(__file__).parents[2] / "docs" / "types.md").read_text(encoding="utf-8")
 CLASSES = ("INTEGER", "REAL", "TEXT", "BLOB")

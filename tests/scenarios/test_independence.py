@@ -28,7 +28,7 @@ from fix_postgres import Database
 from migrator.config.settings import Settings
 from migrator.errors import Mismatch
 from migrator.job import run, verify
-from migrator.plan import ColumnPlan
+from migrator.planning.plan import ColumnPlan
 from migrator.runtime.progress import Silent
 
 ROWS = 60

@@ -6,7 +6,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
 from migrator.job import maintenance, run
-from migrator.lots import SMALL_BYTES
+from migrator.planning.grouping import SMALL_BYTES
 from migrator.runtime.progress import Silent
 
 TREE = """

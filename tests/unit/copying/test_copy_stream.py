@@ -14,7 +14,8 @@ from migrator import copy_data
 from migrator.copy_data import copy_data_of_small
 from migrator.errors import SourceUnreadable
 from migrator.names import quote_postgres, quote_sqlite
-from migrator.plan import Plan, TablePlan, make_plan
+from migrator.planning.matching import make_plan
+from migrator.planning.plan import Plan, TablePlan
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
 from migrator.source.size import Profile

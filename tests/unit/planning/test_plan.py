@@ -4,8 +4,8 @@ import pytest
 
 from migrator.errors import ConfigurationError, NoPartner, TargetRefused
 from migrator.names import TableName
-from migrator.plan import make_plan
-from migrator.rules import ColumnRule, Rules, TableRule
+from migrator.planning.matching import make_plan
+from migrator.planning.rules import ColumnRule, Rules, TableRule
 from migrator.source.schema import SourceColumn, SourceDatabase, SourceTable
 from migrator.target.schema import CopyForm, TargetColumn, TargetDatabase, TargetTable
 

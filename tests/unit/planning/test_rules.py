@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from migrator.errors import ConfigurationError
-from migrator.rules import ColumnRule, Rules, TableRule
+from migrator.planning.rules import ColumnRule, Rules, TableRule
 
 
 def load(tmp_path: Path, text: str) -> Rules:

@@ -15,7 +15,8 @@ from fix_sqlite import MakeSqlite
 from test_docs_types import PROBES
 
 from migrator.catalog.keys import Keys
-from migrator.plan import Plan, TablePlan, make_plan
+from migrator.planning.matching import make_plan
+from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.dry_run import rehearse
 from migrator.runtime.limits import Showing
 from migrator.source.database import Source

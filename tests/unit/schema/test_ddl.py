@@ -8,7 +8,7 @@ from migrator.blueprint import Blueprint, draw, refuse
 from migrator.column_types import Holding
 from migrator.errors import TargetRefused
 from migrator.names import TableName
-from migrator.rules import ColumnRule, Rules, TableRule
+from migrator.planning.rules import ColumnRule, Rules, TableRule
 from migrator.source.declarations import Check, Declared, ForeignKey, Index, Term
 from migrator.source.scan import StorageClass
 from migrator.source.schema import SourceColumn, SourceTable

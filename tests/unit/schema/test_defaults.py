@@ -14,7 +14,7 @@ from migrator.defaults import default_of
 from migrator.job import run
 from migrator.literals import NoEqual
 from migrator.operands import Untranslatable
-from migrator.rules import NO_RULE, ColumnRule
+from migrator.planning.rules import NO_RULE, ColumnRule
 from migrator.runtime.progress import Silent
 from migrator.source.schema import SourceColumn
 

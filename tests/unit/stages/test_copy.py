@@ -14,7 +14,7 @@ from migrator import move
 from migrator.concurrency.replay_queue import Handover
 from migrator.errors import RowsInTheWay, SourceChanged, TargetRefused
 from migrator.job import run
-from migrator.lots import SMALL_BYTES
+from migrator.planning.grouping import SMALL_BYTES
 from migrator.runtime.progress import Silent
 
 

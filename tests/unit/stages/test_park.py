@@ -8,7 +8,7 @@ from fix_postgres import Database
 
 from migrator.errors import TargetRefused
 from migrator.names import TableName
-from migrator.plan import Plan, TablePlan
+from migrator.planning.plan import Plan, TablePlan
 from migrator.sessions.url import from_url
 from migrator.source.schema import SourceTable
 from migrator.stages.park import park

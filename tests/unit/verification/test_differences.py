@@ -10,7 +10,7 @@ import pytest
 from fix_postgres import Database
 
 from migrator.config.settings import Settings
-from migrator.plan import make_plan
+from migrator.planning.matching import make_plan
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
 from migrator.source.database import Source

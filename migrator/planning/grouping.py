@@ -7,11 +7,14 @@ from typing import TypeVar
 from migrator.source.size import Profile
 
 T = TypeVar("T")
+
 R = TypeVar("R")
 
 SMALL_BYTES = 256 * 1024
 """A table up to here takes longer to begin and to end than to read or to send."""
+
 _TOGETHER_BYTES = 4 * 1024 * 1024
+
 TOGETHER = 64
 """Tables in one lot. What there is room for in a transaction may be less (``lock_room.py``)."""
 

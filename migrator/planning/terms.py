@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from migrator.ledger.carried import Terms
-from migrator.rules import Rules
+from migrator.planning.rules import Rules
 from migrator.source.schema import SourceTable
 
 

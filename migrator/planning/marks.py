@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from sqlalchemy import text
 
 from migrator.names import TableName
-from migrator.plan import Plan
+from migrator.planning.plan import Plan
 from migrator.source.database import Source
 
 Marks = Mapping[tuple[TableName, str], int]

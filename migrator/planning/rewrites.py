@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from migrator.errors import ConfigurationError
-from migrator.rules import NO_RULE, ColumnRule, Stored
+from migrator.planning.rules import NO_RULE, ColumnRule, Stored
 from migrator.sql.utf8 import IS_UTF16
 from migrator.target.schema import TargetColumn
 
 MOMENTS = frozenset({"date", "timestamp", "timestamptz"})
+
 TEXTS = frozenset({"text", "varchar", "bpchar", "citext", "name", "json", "jsonb"})
 
 
@@ -171,6 +172,7 @@ def _nul_bytes(_rule: ColumnRule, _column: TargetColumn) -> str:
 
 
 _BEYOND_ASCII = "'*[^' || char(1) || '-' || char(127) || ']*'"
+
 # Functions of text stop at a NUL, so that what comes after it would be lost: such values are left as they are.
 _NO_NUL = "(instr(given, char(0)) = 0)"
 
@@ -226,7 +228,9 @@ def _round(_rule: ColumnRule, column: TargetColumn) -> str:
 
 
 _WITH_FRACTION = frozenset({"time", "timestamp", "timestamptz"})
+
 _EVERYTHING: frozenset[str] = frozenset()
+
 _STEPS = (
     _Step("null", _EVERYTHING, _null),
     _Step("empty_as_null", _EVERYTHING, _empty_as_null),
@@ -240,6 +244,7 @@ _STEPS = (
     _Step("truncate", frozenset({"varchar", "bpchar"}) | _WITH_FRACTION, _truncate),
     _Step("round", frozenset({"numeric"}), _round),
 )
+
 # SQLite has no table of zones, so the copier and the verifier each read them themselves; and it is PostgreSQL that
 # leaves all but the last of equal keys away.
 _WITHOUT_SQL = (
