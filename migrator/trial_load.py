@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator.catalog.constraints import Constraint, Kind
 from migrator.concurrency.blocking import Blocking
 from migrator.concurrency.prefetch import bridge
-from migrator.encode import encoder_for
+from migrator.copying.encoder import encoder_for
 from migrator.names import TableName, quote_postgres
 from migrator.runtime.retry import is_transient, plainly
 from migrator.source.batches import scan

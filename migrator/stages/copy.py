@@ -19,13 +19,13 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator import culprit
 from migrator.catalog.triggers import has_triggers, silenced
 from migrator.concurrency.blocking import Blocking
 from migrator.concurrency.pool import Crew, all_of
 from migrator.concurrency.prefetch import bridge
 from migrator.concurrency.replay_queue import Handover
-from migrator.copy_data import copy_data, copy_data_of_small
+from migrator.copying import check_violations
+from migrator.copying.copy_stream import copy_data, copy_data_of_small
 from migrator.errors import SourceChanged
 from migrator.events import Event
 from migrator.ledger import carried, loads
@@ -287,10 +287,10 @@ async def _bring(  # noqa: PLR0913 - who brings what
             stall_seconds=load.stall_seconds,
         )
     except asyncpg.PostgresError as error:
-        if not culprit.is_about_a_row(error):
+        if not check_violations.is_about_a_row(error):
             raise
         where = piece.where(table.source)
-        raise await asyncio.to_thread(culprit.refusal, load.source, table, where, error) from error
+        raise await asyncio.to_thread(check_violations.refusal, load.source, table, where, error) from error
     return Brought(rows, sent.bytes, time.monotonic() - started)
 
 

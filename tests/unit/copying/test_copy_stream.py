@@ -10,8 +10,8 @@ from fix_job import settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator import copy_data
-from migrator.copy_data import copy_data_of_small
+from migrator.copying import copy_stream
+from migrator.copying.copy_stream import copy_data_of_small
 from migrator.errors import SourceUnreadable
 from migrator.names import quote_postgres, quote_sqlite
 from migrator.planning.matching import make_plan
@@ -69,7 +69,7 @@ def test_one_scan_gives_what_each_table_gives(
         tables = surveyed(session, planned, plain=plain)
         together = copy_data_of_small(session, tables, BATCH_BYTES)
         assert read_alone == ["other"]
-        monkeypatch.setattr(copy_data, "MOST_TOGETHER", 3)
+        monkeypatch.setattr(copy_stream, "MOST_TOGETHER", 3)
         assert copy_data_of_small(session, tables, BATCH_BYTES) == together
         assert sorted(read_alone[1:]) == sorted([*ALIKE, "other"])
     assert [rows for rows, _ in together] == [len(ROWS.get(table.source.name, ())) for table in planned.tables]

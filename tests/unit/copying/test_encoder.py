@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from fix_postgres import Database
 
-from migrator.encode import TextEncoder, encoder_for
+from migrator.copying.encoder import TextEncoder, encoder_for
 from migrator.target.schema import CopyForm
 
 TEXTS = ["plain", "", None, "\\N", "\\.", "a\tb", "a\nb", "a\r\nb", "back\\slash", "\\t", "\b\f\v", "é\U0001f332", " "]

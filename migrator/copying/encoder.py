@@ -48,7 +48,9 @@ class BinaryEncoder:
 
 # Backslash goes first: the others put backslashes in (PostgreSQL, "COPY": Text Format).
 _ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"), ("\b", "\\b"), ("\f", "\\f"), ("\v", "\\v"))
+
 _NULL = "\\N"
+
 _TAB, _NEWLINE = pa.scalar("\t", pa.large_string()), pa.scalar("\n", pa.large_string())
 
 

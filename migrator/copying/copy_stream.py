@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator.encode import Encoder, encoder_for
+from migrator.copying.encoder import Encoder, encoder_for
 from migrator.errors import SourceUnreadable
 from migrator.planning.grouping import with_their_like
 from migrator.planning.plan import TablePlan

@@ -17,8 +17,11 @@ from migrator.source.scan import Lane, StorageClass
 from migrator.source.schema import SourceTable
 
 _LINE = re.compile(r"^COPY .*, line (\d+)", re.MULTILINE)
+
 _COLUMN = re.compile(r"^COPY .*, line \d+, column ([^:\n]+)", re.MULTILINE)
+
 _RECODED = "22P05"
+
 _KINDS: Final = {"23502": "not-null", "23503": "foreign key", "23505": "unique", "23514": "check", "23P01": "exclusion"}
 
 

@@ -1,0 +1,1 @@
+"""Moves rows from SQLite to PostgreSQL's COPY, a record batch at a time."""
