@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from migrator.findings.finding import Example, Finding
+from migrator.findings.remedies import remedy
 from migrator.planning.plan import ColumnPlan
-from migrator.remedies import remedy
 from migrator.runtime.limits import Showing
 from migrator.source.scan import Lane, ScanSession, StorageClass
 from migrator.source.schema import SourceTable

@@ -12,7 +12,9 @@ from migrator.source.schema import Affinity
 from migrator.types import Refusal
 
 _TEXTS = frozenset({"text", "varchar", "bpchar", "name", "citext"})
+
 _CASE_SENSITIVE = _TEXTS - {"citext"}
+
 _DIGITS_OF_A_REAL = 15
 """Decimals of so many digits survive a double (SQLite, "Floating Point Numbers")."""
 
