@@ -22,13 +22,14 @@ from migrator.planning.parts import Addition, LeftOut, Part
 from migrator.planning.plan import computed_alike, without_rows_of_their_own
 from migrator.planning.rules import Rules
 from migrator.runtime.retry import is_transient, plainly
+from migrator.schema.unmade import try_out
 from migrator.source.database import Source
 from migrator.source.declarations import declared
 from migrator.source.scan import StorageClass
 from migrator.source.schema import SourceDatabase, SourceTable
 from migrator.target.database import Target, row_counts
 from migrator.target.lock_room import LockRoom, lock_room
-from migrator.unmade import Unmade, try_out
+from migrator.trials.unmade import Unmade
 
 log = structlog.get_logger()
 _MADE = "made"

@@ -28,7 +28,7 @@ from migrator.source.chunks import WHOLE, Piece
 from migrator.source.scan import ScanSession, StorageClass
 from migrator.source.size import Profile
 from migrator.target.server_types import Judge
-from migrator.untried import Untried
+from migrator.trials.untried import Untried
 from migrator.verification.digest import Rehearsed
 
 _FIXED_BYTES = 8

@@ -25,8 +25,8 @@ from migrator.source.integrity import check_intact
 from migrator.source.schema import SourceDatabase
 from migrator.source_changes import Reading
 from migrator.target.database import Target
-from migrator.unmade import Unmade
-from migrator.untried import untried_refusal
+from migrator.trials.unmade import Unmade
+from migrator.trials.untried import untried_refusal
 
 
 async def check(settings: Settings, progress: Progress) -> CheckReport:

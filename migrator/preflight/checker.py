@@ -23,7 +23,6 @@ from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.dry_run import Part, prepare, rehearse, rehearse_alike
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.progress import Progress
-from migrator.server_check import bench_of, refused_by_server
 from migrator.source.chunks import WHOLE, Piece, cut, piece_bytes
 from migrator.source.database import Source
 from migrator.source.integrity import check_intact
@@ -33,7 +32,8 @@ from migrator.source.size import Profile
 from migrator.survey import Survey, measure, survey
 from migrator.target.database import Target
 from migrator.target.server_types import Judge
-from migrator.unmade import Unmade
+from migrator.trials.server_check import bench_of, refused_by_server
+from migrator.trials.unmade import Unmade
 from migrator.verification import digest
 from migrator.verification.comparison import Comparison
 from migrator.verification.digest import Digest, Rehearsed

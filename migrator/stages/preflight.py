@@ -20,7 +20,7 @@ from migrator.runtime.progress import Progress
 from migrator.source.database import Source
 from migrator.survey import Survey
 from migrator.target.database import Target
-from migrator.untried import untried_refusal
+from migrator.trials.untried import untried_refusal
 
 log = structlog.get_logger()
 

@@ -13,7 +13,6 @@ from fix_sqlite import MakeSqlite
 from fix_values import MakeMove
 from structlog.testing import capture_logs
 
-from migrator import server_check
 from migrator.concurrency.blocking import Blocking
 from migrator.errors import NotTried, TargetRefused, ValuesRefused
 from migrator.findings.finding import Finding
@@ -21,8 +20,9 @@ from migrator.job import check, run
 from migrator.runtime.progress import Silent
 from migrator.source.scan import ScanSession
 from migrator.target.database import Target
-from migrator.trial_load import Offence, try_rows
-from migrator.trial_table import ROW, Trial
+from migrator.trials import server_check
+from migrator.trials.trial_load import Offence, try_rows
+from migrator.trials.trial_table import ROW, Trial
 
 Rows = Mapping[str, Iterable[Sequence[object]]]
 

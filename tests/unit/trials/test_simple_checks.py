@@ -5,7 +5,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from fix_values import MakeMove
 
-from migrator import server_check, simple_checks
+from migrator.trials import server_check, simple_checks
 
 SIMPLE = [
     "v >= 0",

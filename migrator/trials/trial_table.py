@@ -19,6 +19,7 @@ from migrator.source.size import Profile
 
 ROW = "migrator row"
 """The column of the rows' own keys."""
+
 _TEMPORARY = "pg_temp"
 
 

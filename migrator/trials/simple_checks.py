@@ -12,12 +12,15 @@ from migrator.planning.plan import ColumnPlan
 
 _NUMBERS = frozenset({"int2", "int4", "int8", "float8"})
 """Types whose values SQLite compares as PostgreSQL does: integers, and the same doubles."""
+
 _TOKEN = re.compile(
     r"\s+|(?P<literal>\d+(?:\.\d+)?)(?![\w.:])|(?P<sign><=|>=|<>|=|<|>|\(|\))(?!:)"
     r"|(?P<word>AND|OR|NOT|IS|NULL)\b|(?P<name>[a-z_][a-z0-9_]*|\"(?:[^\"]|\"\")+\")(?![\w(:.])"
 )
+
 # Negative numbers, and those that are compared with doubles, are written with a cast (ruleutils.c: get_const_expr).
 _NEGATIVE = re.compile(r"'(-\d+(?:\.\d+)?)'::(?:smallint|integer|bigint|double precision)")
+
 _DOUBLE = re.compile(r"\((\d+(?:\.\d+)?)\)::double precision")
 
 

@@ -29,10 +29,11 @@ from migrator.source.batches import scan
 from migrator.source.scan import ScanSession
 from migrator.target.copy_in import copy_in
 from migrator.target.database import Target
-from migrator.trial_table import ROW, Trial, TrialTable, places
+from migrator.trials.trial_table import ROW, Trial, TrialTable, places
 
 _BY_LINE = 64
 """Rows of a batch from which on the line that the server names is believed, instead of trying halves."""
+
 _BESIDE = 20
 """Rows of one constraint whose counterparts are looked for."""
 
@@ -290,11 +291,17 @@ class _Court:
 
 _ABOUT_ROWS = frozenset({"22", "23", "54", "2F", "0A", "P0", "XX", "42", "21"})
 """Classes of SQLSTATEs that speak of a row: data, integrity, a limit; and what functions of an expression raise."""
+
 _LIMIT = "54000"
+
 _LINE = re.compile(r"^COPY .*, line (\d+)", re.MULTILINE)
+
 _COLUMN = re.compile(r"^COPY .*, line \d+, column ([^:\n]+)", re.MULTILINE)
+
 _INDEX = re.compile(r'index "(.+)"')
+
 _RECODED = "22P05"
+
 _USUAL = ("violates", "duplicate key", "index row", "conflicting key", "no partition of relation", "row is too big")
 """In what the server says where a row breaks what the constraint demands; else it can't say whether it does."""
 

@@ -20,19 +20,20 @@ from migrator.names import TableName
 from migrator.planning.plan import ColumnPlan, Plan, TablePlan
 from migrator.planning.rules import ColumnRule
 from migrator.runtime.limits import Showing
-from migrator.simple_checks import broken_when
 from migrator.source.aggregates import count_matching
 from migrator.source.scan import ScanSession
 from migrator.source.size import Profile
 from migrator.target.database import Target
 from migrator.target.schema import TargetColumn
-from migrator.trial_load import Offence, UntriedError, try_rows
-from migrator.trial_table import ROW, Trial
+from migrator.trials.simple_checks import broken_when
+from migrator.trials.trial_load import Offence, UntriedError, try_rows
+from migrator.trials.trial_table import ROW, Trial
+from migrator.trials.untried import Untried
 from migrator.types import family_of
-from migrator.untried import Untried
 
 _MOST_NAMED = 1_000
 """Rows of a table that are named for one constraint."""
+
 _MOST_ROW_BYTES = 2**27
 """Of a row that is sure to be taken: a document has at most 256 MB as jsonb, and a line of COPY 1 GB, half of it if it
 is digits of a bytea (src/include/utils/jsonb.h: JENTRY_OFFLENMASK; src/include/utils/memutils.h: MaxAllocSize)."""

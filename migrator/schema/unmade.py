@@ -5,7 +5,7 @@ Tables that `--schema create` would make, as they would be: made in a transactio
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from sqlalchemy import text
@@ -13,36 +13,19 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.blueprint import Blueprint
-from migrator.catalog.constraints import Judged, judged_of
-from migrator.catalog.keys import Keys, keys_of
+from migrator.catalog.constraints import judged_of
+from migrator.catalog.keys import keys_of
 from migrator.meaning.shape import columns_statement, types_statement
 from migrator.names import TableName, pattern
 from migrator.planning.parts import Addition, LeftOut, Obstacle
 from migrator.runtime.retry import is_transient, plainly
 from migrator.target.database import Target
 from migrator.target.lock_room import lock_room
-from migrator.target.schema import TargetTable
-from migrator.target.spelling import TypeOfColumn, columns_of
+from migrator.target.spelling import columns_of
+from migrator.trials.unmade import Unmade
 from migrator.types import family_of
 
 Fact = TypeVar("Fact")
-
-
-@dataclass(slots=True)
-class Unmade:
-    """What is known of tables that don't exist yet."""
-
-    tables: list[TargetTable] = field(default_factory=list)
-    statements: dict[TableName, str] = field(default_factory=dict)
-    """The statement that makes each table."""
-    keys: dict[TableName, Keys] = field(default_factory=dict)
-    judged: dict[TableName, Judged] = field(default_factory=dict)
-    types: dict[TableName, Mapping[str, TypeOfColumn]] = field(default_factory=dict)
-    """Of the columns of tables with a type that only PostgreSQL can read."""
-    left_out: list[LeftOut] = field(default_factory=list)
-    """What the server doesn't put there."""
-    obstacles: list[Obstacle] = field(default_factory=list)
-    """Tables that the server doesn't make."""
 
 
 async def try_out(target: Target, wanted: Blueprint, new: Sequence[TableName], gone: Sequence[TableName]) -> Unmade:
