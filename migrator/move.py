@@ -30,6 +30,7 @@ from migrator.names import TableName
 from migrator.planning.plan import Plan
 from migrator.planning.rules import Rules
 from migrator.planning.terms import terms_of
+from migrator.preflight.table_check import Survey
 from migrator.resumption import go_on_with
 from migrator.runtime.error_mapping import explain
 from migrator.runtime.progress import Progress, Silent
@@ -44,7 +45,6 @@ from migrator.stages.preflight import preflight
 from migrator.stages.restore import restore
 from migrator.stages.schema import schema
 from migrator.stages.sequences import sequences
-from migrator.survey import Survey
 from migrator.target.database import Target
 from migrator.target.lock_room import lock_room
 from migrator.verification.compare_table import Verdict

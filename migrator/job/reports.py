@@ -24,7 +24,7 @@ from migrator.source.schema import Skipped
 from migrator.verification.compare_table import Verdict
 
 if TYPE_CHECKING:
-    from migrator.survey import Survey
+    from migrator.preflight.table_check import Survey
 
 
 @dataclass(frozen=True, slots=True)

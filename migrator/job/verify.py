@@ -17,11 +17,11 @@ from migrator.ledger.migration import Migration
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
 from migrator.planning.plan import Plan
+from migrator.preflight.table_check import Survey
 from migrator.runtime.progress import Progress
 from migrator.source.database import Source
 from migrator.stages.verify import NOTHING_KNOWN
 from migrator.stages.verify import verify as compare
-from migrator.survey import Survey
 from migrator.target.database import Target
 from migrator.verification.compare_table import Verdict
 

@@ -10,7 +10,6 @@ from functools import partial
 
 import structlog
 
-from migrator.alone import survey_alone
 from migrator.catalog.keys import Keys, keys_of
 from migrator.concurrency.blocking import Blocking, ask, blocking_crew
 from migrator.concurrency.pool import Crew, all_of
@@ -21,6 +20,8 @@ from migrator.names import TableName
 from migrator.planning.grouping import TOGETHER, lots
 from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.dry_run import Part, prepare, rehearse, rehearse_alike
+from migrator.preflight.source_only import survey_alone
+from migrator.preflight.table_check import Survey, measure, survey
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.progress import Progress
 from migrator.source.chunks import WHOLE, Piece, cut, piece_bytes
@@ -29,7 +30,6 @@ from migrator.source.integrity import check_intact
 from migrator.source.scan import ScanSession
 from migrator.source.schema import SourceTable
 from migrator.source.size import Profile
-from migrator.survey import Survey, measure, survey
 from migrator.target.database import Target
 from migrator.target.server_types import Judge
 from migrator.trials.server_check import bench_of, refused_by_server

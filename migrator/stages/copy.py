@@ -36,6 +36,7 @@ from migrator.names import TableName
 from migrator.planning.grouping import is_small, lots
 from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.existing_rows import look_at, refusal
+from migrator.preflight.table_check import Survey
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.progress import Progress
 from migrator.sessions.connections import in_transaction, is_open
@@ -43,7 +44,6 @@ from migrator.source.chunks import WHOLE, Piece
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
 from migrator.source.size import Profile
-from migrator.survey import Survey
 from migrator.target.copy_in import copy_in
 from migrator.target.database import Target, own_rows, row_counts
 from migrator.target.lock_room import lock_room

@@ -15,10 +15,10 @@ from migrator.names import TableName
 from migrator.planning.plan import Plan
 from migrator.preflight.checker import look_over, refuse
 from migrator.preflight.existing_rows import check_target, refusal, strangers_in
+from migrator.preflight.table_check import Survey
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.progress import Progress
 from migrator.source.database import Source
-from migrator.survey import Survey
 from migrator.target.database import Target
 from migrator.trials.untried import untried_refusal
 

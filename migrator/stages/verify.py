@@ -28,12 +28,12 @@ from migrator.planning.grouping import is_small, lots
 from migrator.planning.marks import Marks, high_water_marks
 from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.checker import measured
+from migrator.preflight.table_check import Survey
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.private_file import whole_file
 from migrator.runtime.progress import Progress
 from migrator.sessions.reader import reader
 from migrator.source.database import Source
-from migrator.survey import Survey
 from migrator.target.database import Target
 from migrator.target.lock_room import lock_room
 from migrator.verification.compare_table import Ends, Tell, Verdict, compare, compare_alike

@@ -16,10 +16,10 @@ from migrator.errors import SourceUnreadable
 from migrator.names import quote_postgres, quote_sqlite
 from migrator.planning.matching import make_plan
 from migrator.planning.plan import Plan, TablePlan
+from migrator.preflight.table_check import measure
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
 from migrator.source.size import Profile
-from migrator.survey import measure
 from migrator.target.database import Target
 
 pytestmark = pytest.mark.one_server

@@ -18,10 +18,10 @@ from migrator.catalog.keys import Keys
 from migrator.planning.matching import make_plan
 from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.dry_run import rehearse
+from migrator.preflight.table_check import Survey, measure, survey
 from migrator.runtime.limits import Showing
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
-from migrator.survey import Survey, measure, survey
 from migrator.target.database import Target
 from migrator.target.server_types import Judge
 from migrator.verification import digest

@@ -7,8 +7,8 @@ import pytest
 from fix_job import Cli
 from fix_sqlite import MakeSqlite
 
-from migrator.alone import survey_alone
 from migrator.findings.finding import Finding
+from migrator.preflight.source_only import survey_alone
 from migrator.source.database import Source
 
 

@@ -5,7 +5,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from fix_values import MakeMove
 
-from migrator.trial import ROWS_NAMED
+from migrator.preflight.bisection import ROWS_NAMED
 
 pytestmark = pytest.mark.one_server
 TARGET = "CREATE TABLE t (id int PRIMARY KEY, v date)"

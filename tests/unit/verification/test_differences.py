@@ -11,10 +11,10 @@ from fix_postgres import Database
 
 from migrator.config.settings import Settings
 from migrator.planning.matching import make_plan
+from migrator.preflight.table_check import measure
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
 from migrator.source.database import Source
-from migrator.survey import measure
 from migrator.target.database import Target
 from migrator.verification import digest
 from migrator.verification.canonical import Pair

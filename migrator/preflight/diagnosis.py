@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from migrator.findings.examples import Teller, is_row, key_lane
 from migrator.findings.finding import Change, Finding
 from migrator.planning.plan import ColumnPlan, TablePlan
+from migrator.preflight.bisection import ROWS_NAMED, Blamed, blame
 from migrator.source.aggregates import count_matching
 from migrator.source.size import Profile
 from migrator.target.server_types import Judge
-from migrator.trial import ROWS_NAMED, Blamed, blame
 from migrator.types import Refusal
 
 

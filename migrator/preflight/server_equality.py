@@ -25,8 +25,10 @@ AT_ONCE = 5_000
 """Keys that are read, and shown to PostgreSQL, together."""
 
 _MEMORY = "256MB"
+
 _MOST_ASCII = 1_000
 """Keys that fold to plain ASCII, of which there are two letters in all of Unicode."""
+
 _BEYOND_ASCII = "'*[^' || char(1) || '-' || char(127) || ']*'"
 
 

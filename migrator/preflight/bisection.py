@@ -25,6 +25,7 @@ ROWS_NAMED = 10_000
 
 Blamed = dict[ColumnPlan, dict[str, list[str]]]
 """Keys of rows, by column and reason."""
+
 Lost = Counter[ColumnPlan]
 """How many values of a column are kept in part, as a rule has it."""
 

@@ -11,17 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from migrator.catalog.keys import Keys
-from migrator.closer_look import NOTHING, change, look_closer
 from migrator.errors import ConfigurationError, SourceUnreadable
 from migrator.findings.examples import Teller, is_row
 from migrator.findings.finding import Change, Finding
 from migrator.findings.notices import remarks
-from migrator.folding import alike
 from migrator.names import TableName
 from migrator.planning.key_columns import unique_columns
 from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.planning.rewrites import MOMENTS
+from migrator.preflight.diagnosis import NOTHING, change, look_closer
 from migrator.preflight.key_violations import breaches
+from migrator.preflight.server_equality import alike
 from migrator.runtime.limits import Showing
 from migrator.source.aggregates import added_up, answers_of_each, count_matching
 from migrator.source.chunks import WHOLE, Piece

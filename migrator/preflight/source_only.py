@@ -16,14 +16,15 @@ from migrator.errors import SourceUnreadable
 from migrator.events import Event
 from migrator.findings.finding import Finding
 from migrator.names import TableName
+from migrator.preflight.table_check import Survey
 from migrator.source.aggregates import added_up, answers
 from migrator.source.batches import scan
 from migrator.source.scan import Lane, ScanSession, StorageClass
 from migrator.source.schema import SourceColumn, SourceTable
 from migrator.source.size import Profile
-from migrator.survey import Survey
 
 log = structlog.get_logger()
+
 SCHEMA = "main"
 """What SQLite calls the file's own schema."""
 
