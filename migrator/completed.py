@@ -27,9 +27,9 @@ from migrator.planning.rules import Rules
 from migrator.planning.terms import terms_under
 from migrator.runtime.retry import is_transient
 from migrator.runtime.stage_runner import Runner
+from migrator.schema.alembic import alembic_project
 from migrator.source.file import Fingerprint, stamp
 from migrator.stages.reset import touched_since
-from migrator.stages.schema import alembic_project
 from migrator.target.database import own_rows
 
 if TYPE_CHECKING:

@@ -101,7 +101,7 @@ async def _unmade(
     """
     if settings.schema_mode != "create":
         return Unmade()
-    from migrator.making import drawn_of, due_of, look_ahead  # noqa: PLC0415 - not loaded where nobody asks for it
+    from migrator.schema.create import drawn_of, due_of, look_ahead  # noqa: PLC0415 - not loaded where nobody asks for it
 
     wanted = await drawn_of(settings, source, contents, target)
     async with target.connect() as connection:

@@ -24,6 +24,7 @@ from migrator.planning.rules import Rules
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.retry import patience
 from migrator.runtime.stage_runner import Runner
+from migrator.schema.alembic import alembic_project
 from migrator.sessions.watchdog import give_up_all
 from migrator.source.database import Source
 from migrator.source.file import check_file
@@ -32,7 +33,6 @@ from migrator.stages.init_sql import InitNames, init_sql
 from migrator.stages.lock import Lock, lock, refuse_pooler
 from migrator.stages.reset import reset as empty
 from migrator.stages.restore import restore
-from migrator.stages.schema import alembic_project
 from migrator.stages.upgrade import upgrade
 from migrator.stages.wait import ServerFacts, wait
 from migrator.target.advisory import Key, holding

@@ -12,13 +12,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.blueprint import Blueprint
 from migrator.catalog.constraints import judged_of
 from migrator.catalog.keys import keys_of
 from migrator.meaning.shape import columns_statement, types_statement
 from migrator.names import TableName, pattern
 from migrator.planning.parts import Addition, LeftOut, Obstacle
 from migrator.runtime.retry import is_transient, plainly
+from migrator.schema.ddl import Blueprint
 from migrator.target.database import Target
 from migrator.target.lock_room import lock_room
 from migrator.target.spelling import columns_of

@@ -5,32 +5,21 @@ When the source is stamped with a revision of the application's Alembic project,
 revision: rows meet the tables they were written for. Stage ``upgrade`` goes on to the newest afterwards.
 """
 
-import asyncio
-import os
-import shlex
-import signal
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final
-
 from sqlalchemy import text
 
 from migrator.catalog import inventory
 from migrator.catalog.row_security import refuse_forced
 from migrator.config.settings import Settings
-from migrator.errors import ConfigurationError, TargetRefused
 from migrator.ledger import claims, loads, registry, state
 from migrator.ledger import parked as ledger_parked
 from migrator.ledger.loads import seeds_in
 from migrator.ledger.run_ledger import RunLedger
 from migrator.planning.rules import Rules
+from migrator.schema.alembic import alembic_project, upgrade_to_source
+from migrator.schema.command import run_schema_command
 from migrator.source.database import Source
 from migrator.source.schema import SourceDatabase
 from migrator.target.database import Target
-
-if TYPE_CHECKING:
-    from migrator.alembic_runner import AlembicProject
-
-_GOODBYE_SECONDS: Final = 3  # the job itself has no more than eight when it is stopped
 
 
 async def schema(
@@ -47,9 +36,9 @@ async def schema(
     empty = await _began_empty(run, settings.target_schema)
     match settings.schema_mode:
         case "alembic":
-            await _by_alembic(contents, target, alembic_project(settings))
+            await upgrade_to_source(contents, target, alembic_project(settings))
         case "command":
-            await _by_command(target, settings.schema_command)
+            await run_schema_command(target, settings.schema_command)
             await target.begin_anew()
         case "create":
             notes = await _by_source(source, contents, target, settings, run)
@@ -57,60 +46,6 @@ async def schema(
         await _remember_seeded(run, settings.target_schema)
     await _remember_catalog(run, settings.target_schema)
     return notes
-
-
-def alembic_project(settings: Settings) -> "AlembicProject":
-    """Return the application's migrations; raises ConfigurationError if the settings don't lead to any."""
-    from migrator.alembic_runner import AlembicProject  # noqa: PLC0415 - not loaded where nobody asks for it
-
-    if settings.alembic_config is None:
-        raise ConfigurationError(
-            "no Alembic configuration is set",
-            next_step="set MIGRATOR_ALEMBIC_CONFIG to the application's alembic.ini, "
-            "choose --schema existing if the tables are there already, "
-            "or --schema create to have them made after the source's",
-        )
-    return AlembicProject(settings.alembic_config)
-
-
-async def _by_alembic(source: SourceDatabase, target: Target, project: "AlembicProject") -> None:
-    """Bring the target to the source's revision, or to the newest if the source has no stamp."""
-    strange = [revision for revision in source.alembic_revisions if not project.knows(revision)]
-    if strange:
-        raise ConfigurationError(
-            f"the source is at Alembic revision {', '.join(strange)}, which {str(project.ini)!r} doesn't know",
-            next_step="the source was written by another version of the application: use that version's migrations",
-        )
-    head = project.head()
-    await project.upgrade(target, source.alembic_revisions or ((head,) if head else ()))
-
-
-async def _by_command(target: Target, command: str | None) -> None:
-    """Run the operator's command with the target in DATABASE_URL; raises TargetRefused if it fails."""
-    if not command:
-        raise ConfigurationError(
-            "no schema command is set", next_step="set MIGRATOR_SCHEMA_COMMAND, or choose another --schema"
-        )
-    url = target.address.sqlalchemy_url("postgresql").render_as_string(hide_password=False)
-    process = await asyncio.create_subprocess_exec(
-        *shlex.split(command),
-        env={**os.environ, "DATABASE_URL": url},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,  # a group of its own, which ends as a whole
-    )
-    try:
-        output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            await _end(process)
-    if process.returncode:
-        said = output.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
-        raise TargetRefused(
-            f"the schema command ended with {process.returncode}: {said[0]}",
-            next_step="run it by hand to see all it says",
-        )
 
 
 async def _by_source(
@@ -121,25 +56,13 @@ async def _by_source(
 
     Raises TargetRefused for what they would be without and nobody has named, and for tables of another migration.
     """
-    from migrator.making import drawn_of, make_tables  # noqa: PLC0415 - not loaded where nobody asks for it
+    from migrator.schema.create import drawn_of, make_tables  # noqa: PLC0415 - not loaded where nobody asks for it
 
     rules = Rules.load(settings.rules, settings.exclude, settings.leave_out)
     wanted = await drawn_of(settings, source, contents, target)
     async with target.connect() as connection:
         claims.refuse_those_of_others(await claims.of_others(connection, run.migration, list(wanted.tables)))
     return tuple(f"WARNING: {one.line()}" for one in await make_tables(run, wanted, rules))
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """End a command that nobody waits for any more, or it would go on beside the next run."""
-    try:
-        os.killpg(process.pid, signal.SIGTERM)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_GOODBYE_SECONDS):
-                await process.wait()
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 async def _began_empty(run: RunLedger, wanted: str | None) -> bool:

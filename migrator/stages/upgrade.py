@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from migrator.target.database import Target
 
 if TYPE_CHECKING:
-    from migrator.alembic_runner import AlembicProject
+    from migrator.schema.alembic import AlembicProject
 
 
 async def upgrade(target: Target, project: "AlembicProject") -> str | None:

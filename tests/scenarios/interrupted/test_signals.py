@@ -16,8 +16,8 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from fix_warm import WarmJob, Zygote
 
-from migrator.alembic_runner import AlembicProject
 from migrator.dryad import ALEMBIC_INI
+from migrator.schema.alembic import AlembicProject
 from migrator.stages.lock import LOCK_KEY
 
 pytestmark = [

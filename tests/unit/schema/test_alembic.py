@@ -8,8 +8,8 @@ import pytest
 from fix_job import catalogs
 from fix_postgres import Database
 
-from migrator.alembic_runner import AlembicProject
 from migrator.errors import ConfigurationError
+from migrator.schema.alembic import AlembicProject
 from migrator.sessions.url import from_url
 from migrator.target.database import Target
 

@@ -11,9 +11,9 @@ from fix_sqlite import MakeSqlite
 from structlog.testing import capture_logs
 from test_alembic_runner import ASYNCHRONOUS, COOKBOOK, SYNCHRONOUS, project, tables, target_of
 
-from migrator.alembic_runner import AlembicProject
 from migrator.errors import ConfigurationError
 from migrator.events import Event
+from migrator.schema.alembic import AlembicProject
 
 WRONG = {
     "variable": (

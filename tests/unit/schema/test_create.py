@@ -9,10 +9,10 @@ from fix_job import contents, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator import making
 from migrator.errors import ConfigurationError, RowsInTheWay, TargetRefused, ValuesRefused
 from migrator.job import run
 from migrator.runtime.progress import Silent
+from migrator.schema import create
 
 SHOP = """
 CREATE TABLE customers (
@@ -145,7 +145,7 @@ async def test_interrupted_while_making(
     source = make_sqlite("CREATE TABLE t (n INT UNIQUE); CREATE TABLE a (n INT REFERENCES t (n))", {"t": [(1,)]})
     settings = settings_of(source, database, schema_mode="create")
     with monkeypatch.context() as patched:
-        patched.setattr(making, "_refused", _interrupted)
+        patched.setattr(create, "_refused", _interrupted)
         with pytest.raises(RuntimeError, match="in the middle"):
             await run.run(settings, Silent())
     assert await columns(database, "t") == {"n": "bigint"}

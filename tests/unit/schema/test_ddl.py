@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from migrator.blueprint import Blueprint, draw, refuse
-from migrator.column_types import Holding
 from migrator.errors import TargetRefused
 from migrator.names import TableName
 from migrator.planning.rules import ColumnRule, Rules, TableRule
+from migrator.schema.column_types import Holding
+from migrator.schema.ddl import Blueprint, draw, refuse
 from migrator.source.declarations import Check, Declared, ForeignKey, Index, Term
 from migrator.source.scan import StorageClass
 from migrator.source.schema import SourceColumn, SourceTable

@@ -10,12 +10,12 @@ from fix_job import settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator.defaults import default_of
 from migrator.job import run
-from migrator.literals import NoEqual
-from migrator.operands import Untranslatable
 from migrator.planning.rules import NO_RULE, ColumnRule
 from migrator.runtime.progress import Silent
+from migrator.schema.defaults import default_of
+from migrator.schema.literals import NoEqual
+from migrator.schema.operands import Untranslatable
 from migrator.source.schema import SourceColumn
 
 TYPES = {

@@ -13,10 +13,10 @@ from fix_sqlite import MakeSqlite
 
 from migrator.errors import TargetRefused
 from migrator.job import run
-from migrator.operands import Untranslatable, column
 from migrator.runtime.progress import Silent
+from migrator.schema.operands import Untranslatable, column
+from migrator.schema.translation import condition
 from migrator.source.schema import Affinity
-from migrator.translating import condition
 
 COLUMNS = 'n INTEGER, m INT, "S" TEXT, u TEXT COLLATE NOCASE, b BOOLEAN, r REAL, p NUMERIC, k ENUM, d DATE, x BLOB'
 KNOWN = {

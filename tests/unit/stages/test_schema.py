@@ -11,9 +11,10 @@ from fix_sqlite import MakeSqlite
 from migrator.errors import ConfigurationError, GaveUp, TargetRefused
 from migrator.ledger import loads, state
 from migrator.names import TableName
+from migrator.schema.alembic import alembic_project
 from migrator.sessions.url import from_url
 from migrator.source.database import Source
-from migrator.stages.schema import alembic_project, schema
+from migrator.stages.schema import schema
 from migrator.target.database import Target
 
 pytestmark = pytest.mark.one_server

@@ -3,8 +3,8 @@
 import pytest
 from fix_postgres import Database
 
-from migrator.alembic_runner import AlembicProject
 from migrator.dryad import ALEMBIC_INI
+from migrator.schema.alembic import AlembicProject
 from migrator.sessions.url import from_url
 from migrator.stages.upgrade import upgrade
 from migrator.target.database import Target

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from migrator.names import quote_literal
-from migrator.operands import Columns, Operand, Sort, Untranslatable, as_text, compared, constant, number
+from migrator.schema.operands import Columns, Operand, Sort, Untranslatable, as_text, compared, constant, number
 from migrator.source.schema import Affinity
 from migrator.sql.expressions import Among, Binary, Call, Case, Cast, Collated, Like, Literal, Name, Node, Unary, read
 from migrator.sql.lexing import Unreadable, fold
@@ -46,8 +46,11 @@ def truth(one: Operand) -> str:
 
 # 32 bytes of chance out of two UUIDs of version 4, of which each has 122 bits.
 _CHANCE = "sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))"
+
 _MOST_CHANCE = 32
+
 _MOST_SHIFT = 62
+
 _TYPES = {Sort.WHOLE: "integer", Sort.TRUTH: "integer", Sort.REAL: "real", Sort.TEXT: "text", Sort.BYTES: "blob"}
 
 

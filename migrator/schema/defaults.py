@@ -10,14 +10,14 @@ import sqlite3
 from contextlib import closing
 from itertools import pairwise
 
-from migrator.literals import NoEqual, spelled
 from migrator.names import quote_literal
-from migrator.operands import Sort, Untranslatable
 from migrator.planning.rules import ColumnRule
+from migrator.schema.literals import NoEqual, spelled
+from migrator.schema.operands import Sort, Untranslatable
+from migrator.schema.translation import translated
 from migrator.source.schema import SourceColumn
 from migrator.sql.expressions import Call, Literal, Name, Node, read
 from migrator.sql.lexing import Unreadable, tokens
-from migrator.translating import translated
 
 _FUNCTIONS = frozenset(
     {
@@ -26,6 +26,7 @@ _FUNCTIONS = frozenset(
     }
 )
 """What a constant may call: always the same result, and quickly there."""
+
 _MOST_BYTES = 1 << 20
 
 
@@ -88,6 +89,7 @@ _PRESENT = {
     "CURRENT_DATE": "%Y-%m-%d",
     "CURRENT_TIME": "%H:%M:%S",
 }
+
 _FORMATS = {
     "datetime": "%Y-%m-%d %H:%M:%S",
     "date": "%Y-%m-%d",
@@ -95,9 +97,12 @@ _FORMATS = {
     "unixepoch": "%s",
     "julianday": "%J",
 }
+
 # statement_timestamp() is to PostgreSQL what 'now' is to SQLite: one moment in a statement, another in the next.
 _NOW = "statement_timestamp()"
+
 _PARTS = {"Y": "YYYY", "m": "MM", "d": "DD", "H": "HH24", "M": "MI", "S": "SS", "f": "SS.MS", "j": "DDD"}
+
 _SHIFT = re.compile(r"([+-]?)(\d{1,6}) (second|minute|hour|day)s?")
 
 

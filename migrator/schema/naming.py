@@ -4,12 +4,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import count
 
-from migrator.drawing import Drawing
 from migrator.names import POSTGRES_NAME_BYTES, pattern
 from migrator.planning.parts import Obstacle
+from migrator.schema.table_ddl import Drawing
 
 _KEPT = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 """Columns that each table has (PostgreSQL, "System Columns")."""
+
 _MOST_COLUMNS = 1600
 """Of a table (PostgreSQL, "Limits")."""
 

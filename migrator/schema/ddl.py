@@ -8,13 +8,13 @@ a table beside its columns is drawn as an addition, if it can be shown to mean t
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from migrator.column_types import Held
-from migrator.drawing import Drawing
 from migrator.errors import TargetRefused
 from migrator.names import TableName
-from migrator.naming import obstacles
 from migrator.planning.parts import Addition, LeftOut, Obstacle
 from migrator.planning.rules import Rules
+from migrator.schema.column_types import Held
+from migrator.schema.naming import obstacles
+from migrator.schema.table_ddl import Drawing
 from migrator.source.declarations import Declared
 from migrator.source.schema import SourceTable
 from migrator.sql.lexing import fold

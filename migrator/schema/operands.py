@@ -52,6 +52,7 @@ Columns = Mapping[str, Operand]
 """What may be named in an expression, by folded names."""
 
 _WHOLE = frozenset({"bigint", "integer", "int", "smallint", "int2", "int4", "int8"})
+
 _NUMBERS = (Affinity.INTEGER, Affinity.NUMERIC)
 
 

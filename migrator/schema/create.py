@@ -8,8 +8,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.blueprint import Blueprint, draw, refuse
-from migrator.column_types import Held, Holding, needs_classes, needs_offsets
 from migrator.config.settings import Settings
 from migrator.errors import TargetRefused
 from migrator.events import Event
@@ -22,6 +20,8 @@ from migrator.planning.parts import Addition, LeftOut, Part
 from migrator.planning.plan import computed_alike, without_rows_of_their_own
 from migrator.planning.rules import Rules
 from migrator.runtime.retry import is_transient, plainly
+from migrator.schema.column_types import Held, Holding, needs_classes, needs_offsets
+from migrator.schema.ddl import Blueprint, draw, refuse
 from migrator.schema.unmade import try_out
 from migrator.source.database import Source
 from migrator.source.declarations import declared
@@ -32,6 +32,7 @@ from migrator.target.lock_room import LockRoom, lock_room
 from migrator.trials.unmade import Unmade
 
 log = structlog.get_logger()
+
 _MADE = "made"
 """What the ledger calls it."""
 

@@ -27,6 +27,7 @@ Held = Mapping[tuple[str, str], Holding]
 
 # What a declaration says where SQLite itself only takes an affinity from it. The length of a text is no limit there.
 _WHOLE = r"(UNSIGNED |SIGNED )?(TINY|SMALL|MEDIUM|BIG ?|U)?INT(EGER)?\d*(\(\d+\))?( (UN)?SIGNED)?( ZEROFILL)?"
+
 _DECLARED = (
     (_WHOLE, "bigint"),
     (r"(SMALL|BIG)?SERIAL\d?|LONG|SHORT|BYTE|COUNTER|YEAR(\(\d\))?|BIT(\(1\))?", "bigint"),
@@ -41,7 +42,9 @@ _DECLARED = (
     (r"((TINY|MEDIUM|LONG)?BLOB|BYTEA|(VAR)?BINARY|IMAGE)(\(\d+\))?", "bytea"),
     (r".*(CHAR|CLOB|TEXT).*|STRING(\(\d+\))?", "text"),
 )
+
 _NUMERIC = re.compile(r"(?:NUMERIC|DECIMAL|DEC|NUMBER|FIXED|(?:SMALL)?MONEY|CURRENCY)(?:\((\d+)(?:,(\d+))?\))?")
+
 _MOST_DIGITS = 1000
 """Of a ``numeric`` with a precision (PostgreSQL, "Arbitrary Precision Numbers")."""
 

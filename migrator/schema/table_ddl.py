@@ -4,19 +4,20 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from migrator.column_types import Held, Holding, Undecidable, type_of
-from migrator.defaults import default_of
-from migrator.literals import NoEqual
 from migrator.names import TableName, cut, pattern, quote_postgres
-from migrator.operands import Operand, Sort, Untranslatable, column, folded
 from migrator.planning.parts import Addition, LeftOut, Obstacle, Part
 from migrator.planning.rules import Rules
+from migrator.schema.column_types import Held, Holding, Undecidable, type_of
+from migrator.schema.defaults import default_of
+from migrator.schema.literals import NoEqual
+from migrator.schema.operands import Operand, Sort, Untranslatable, column, folded
+from migrator.schema.translation import condition, translated
 from migrator.source.declarations import Check, Declared, ForeignKey, Index, Term
 from migrator.source.schema import Affinity, SourceColumn, SourceTable
 from migrator.sql.lexing import Unreadable, fold, tokens
-from migrator.translating import condition, translated
 
 _WHOLE = frozenset({"bigint", "integer", "int", "int4", "int8", "smallint", "int2"})
+
 _OF_SQLITE = frozenset({"BINARY", "NOCASE", "RTRIM"})
 
 Parts = Iterator[Addition | LeftOut]
@@ -302,6 +303,7 @@ class Drawing:
 
 
 _HAS_OFFSET = r"\d\d:\d\d(:[\d.]+)?(Z|[+-]\d\d:\d\d)['\"]$"
+
 _STRANGE = "it is the application's own; here keys are told apart byte by byte"
 
 

@@ -22,9 +22,11 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, text
 
-from migrator.application_code import IDENTITY, Told, Witness, of_application
+from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError
 from migrator.runtime.logs import undisturbed
+from migrator.schema.application_code import IDENTITY, Told, Witness, of_application
+from migrator.source.schema import SourceDatabase
 from migrator.target.database import Target
 
 Command = Callable[[Config], None]
@@ -189,3 +191,27 @@ def _in_environment(name: str, value: str) -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
+
+
+def alembic_project(settings: Settings) -> "AlembicProject":
+    """Return the application's migrations; raises ConfigurationError if the settings don't lead to any."""
+    if settings.alembic_config is None:
+        raise ConfigurationError(
+            "no Alembic configuration is set",
+            next_step="set MIGRATOR_ALEMBIC_CONFIG to the application's alembic.ini, "
+            "choose --schema existing if the tables are there already, "
+            "or --schema create to have them made after the source's",
+        )
+    return AlembicProject(settings.alembic_config)
+
+
+async def upgrade_to_source(source: SourceDatabase, target: Target, project: "AlembicProject") -> None:
+    """Bring the target to the source's revision, or to the newest if the source has no stamp."""
+    strange = [revision for revision in source.alembic_revisions if not project.knows(revision)]
+    if strange:
+        raise ConfigurationError(
+            f"the source is at Alembic revision {', '.join(strange)}, which {str(project.ini)!r} doesn't know",
+            next_step="the source was written by another version of the application: use that version's migrations",
+        )
+    head = project.head()
+    await project.upgrade(target, source.alembic_revisions or ((head,) if head else ()))

@@ -10,7 +10,9 @@ from migrator.names import quote_literal
 from migrator.planning.rules import ColumnRule
 
 Value = int | float | str | bytes | None
+
 _WIDTHS = {"smallint": 16, "int2": 16, "integer": 32, "int": 32, "int4": 32, "bigint": 64, "int8": 64}
+
 _EXACT_IN_DOUBLE = 1 << 53
 
 
@@ -108,7 +110,9 @@ def _no_number(word: str) -> object:
 
 
 _DAY, _CLOCK = r"\d{4}-\d\d-\d\d", r"\d\d:\d\d(:\d\d(\.\d{1,6})?)?"
+
 _OFFSET = r"(Z|[+-]\d\d:\d\d)"
+
 _READABLE: dict[str, tuple[str, Callable[[str], object]]] = {
     "date": (_DAY, date.fromisoformat),
     "time": (_CLOCK, time.fromisoformat),

@@ -1,0 +1,58 @@
+"""
+Stage ``schema``: the target's tables come to be, as the application makes them; or after the source's own tables.
+
+When the source is stamped with a revision of the application's Alembic project, the target is brought to that same
+revision: rows meet the tables they were written for. Stage ``upgrade`` goes on to the newest afterwards.
+"""
+
+import asyncio
+import os
+import shlex
+import signal
+from contextlib import suppress
+from typing import Final
+
+from migrator.errors import ConfigurationError, TargetRefused
+from migrator.target.database import Target
+
+_GOODBYE_SECONDS: Final = 3  # the job itself has no more than eight when it is stopped
+
+
+async def run_schema_command(target: Target, command: str | None) -> None:
+    """Run the operator's command with the target in DATABASE_URL; raises TargetRefused if it fails."""
+    if not command:
+        raise ConfigurationError(
+            "no schema command is set", next_step="set MIGRATOR_SCHEMA_COMMAND, or choose another --schema"
+        )
+    url = target.address.sqlalchemy_url("postgresql").render_as_string(hide_password=False)
+    process = await asyncio.create_subprocess_exec(
+        *shlex.split(command),
+        env={**os.environ, "DATABASE_URL": url},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,  # a group of its own, which ends as a whole
+    )
+    try:
+        output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            await _end(process)
+    if process.returncode:
+        said = output.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+        raise TargetRefused(
+            f"the schema command ended with {process.returncode}: {said[0]}",
+            next_step="run it by hand to see all it says",
+        )
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a command that nobody waits for any more, or it would go on beside the next run."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                await process.wait()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
