@@ -3,13 +3,14 @@
 from dataclasses import replace
 from functools import partial
 
-from migrator import resumption
 from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError, MigratorError, NoPartner, SourceChanged, TargetRefused, ValuesRefused
 from migrator.findings.finding import Finding
+from migrator.job import resumption
 from migrator.job.context import bounds_of, open_ends, open_source, runner_of, showing_of, wait_for
 from migrator.job.plan import describe_target, refuse_money, refuse_nothing, tables_to_read, tell_skipped
 from migrator.job.reports import CheckReport
+from migrator.job.source_changes import Reading
 from migrator.ledger import claims, registry, schema, takeover
 from migrator.ledger.history import identity_of
 from migrator.ledger.loads import known_rows
@@ -23,7 +24,6 @@ from migrator.runtime.progress import Progress
 from migrator.source.database import Source
 from migrator.source.integrity import check_intact
 from migrator.source.schema import SourceDatabase
-from migrator.source_changes import Reading
 from migrator.target.database import Target
 from migrator.trials.unmade import Unmade
 from migrator.trials.untried import untried_refusal

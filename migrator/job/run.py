@@ -9,9 +9,9 @@ Whatever raises ends the run; the ledger knows how far it came.
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from migrator import book
-from migrator.completed import rows_are_gone, settle
 from migrator.config.settings import Settings
+from migrator.job import recorder
+from migrator.job.completed import rows_are_gone, settle
 from migrator.job.context import (
     migration_meant,
     obstacles,
@@ -52,7 +52,7 @@ async def run(settings: Settings, progress: Progress) -> Report:
         if settings.restart:
             await start_over(settings, run, runner)
         origin = await identity_of(settings.source_path.absolute(), source)
-        from migrator.move import move  # noqa: PLC0415 - with the drivers of the bulk way, which the others don't need
+        from migrator.job.migrate import move  # noqa: PLC0415 - with the drivers of the bulk way, which the others don't need
 
         await runner("init_sql", lambda: run_init_sql(target, settings))
         meant = await runner.again("lock", lambda: migration_meant(target, settings))
@@ -68,7 +68,7 @@ async def run(settings: Settings, progress: Progress) -> Report:
                 await held_lock.take()
             await target.end_given_up()
 
-        run_book = book.opened(run, runner, settings=settings, source=origin.fingerprint, ready=ready, watch=watch)
+        run_book = recorder.opened(run, runner, settings=settings, source=origin.fingerprint, ready=ready, watch=watch)
         async with run_book as opened:
             return await move(settings, source, target, opened, origin, progress)
 

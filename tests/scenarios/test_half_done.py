@@ -10,9 +10,8 @@ from fix_postgres import Database, Server, database_on, quick_server
 from fix_sqlite import MakeSqlite
 from structlog.testing import capture_logs
 
-from migrator import move
 from migrator.errors import GaveUp, MigratorError, RowsInTheWay, SourceChanged, TargetRefused
-from migrator.job import run
+from migrator.job import migrate, run
 from migrator.runtime.progress import Silent
 
 pytestmark = pytest.mark.one_server
@@ -57,7 +56,7 @@ async def _copied(source: Path, database: Database, target: str) -> None:
 
     await database.execute(f"{target}; {CLEAR}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(move, "analyze", cut)
+        patch.setattr(migrate, "analyze", cut)
         with pytest.raises(GaveUp):
             await run.run(settings_of(source, database, in_turn=True, **PIECES), Silent())
 
@@ -299,7 +298,7 @@ async def test_a_crash_between_the_copy_and_the_end(
     source = make_sqlite(SCRIPT)
     await database.execute(LOGGED)
 
-    original = getattr(move, last)
+    original = getattr(migrate, last)
 
     async def crashed(*arguments: object, **more: object) -> object:
         result = await original(*arguments, **more)
@@ -307,7 +306,7 @@ async def test_a_crash_between_the_copy_and_the_end(
         return result
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(move, last, crashed)
+        patch.setattr(migrate, last, crashed)
         with pytest.raises(GaveUp, match=r"UNLOGGED.*public\.whole \(40 rows\)"):
             await run.run(settings_of(source, database, in_turn=True), Silent())
     assert not await _is_complete(database)
@@ -326,7 +325,7 @@ async def test_rows_that_somebody_truncates_before_the_application_may_start(
         raise GaveUp("cut")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(move, "_finish", cut)
+        patch.setattr(migrate, "_finish", cut)
         with pytest.raises(GaveUp):
             await run.run(settings_of(source, database), Silent())
     await database.execute("TRUNCATE whole; UPDATE big SET t = 'x' WHERE id = 1")

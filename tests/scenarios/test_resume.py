@@ -8,9 +8,8 @@ from fix_job import catalogs, contents, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator import move
 from migrator.errors import GaveUp, RowsInTheWay, SourceChanged, TargetRefused
-from migrator.job import maintenance, run, verify
+from migrator.job import maintenance, migrate, run, verify
 from migrator.runtime.progress import Silent
 
 pytestmark = pytest.mark.one_server
@@ -198,7 +197,7 @@ async def test_the_lock_is_taken_again_when_its_connection_dies(
     """An administrator ends all of the job's connections between two stages: it goes on, and holds the lock again."""
     source = make_sqlite(SOURCE)
     await database.execute(TARGET)
-    park = move.park
+    park = migrate.park
     held: list[int] = []
 
     async def cut(*arguments: object) -> int:
@@ -211,9 +210,9 @@ async def test_the_lock_is_taken_again_when_its_connection_dies(
         )
         return await analyze(*arguments)
 
-    analyze = move.analyze
-    monkeypatch.setattr(move, "park", cut)
-    monkeypatch.setattr(move, "analyze", look)
+    analyze = migrate.analyze
+    monkeypatch.setattr(migrate, "park", cut)
+    monkeypatch.setattr(migrate, "analyze", look)
     await run.run(settings_of(source, database), Silent())
     assert held == [1]
 
@@ -233,15 +232,15 @@ async def test_a_run_that_lost_its_lock_writes_no_more(
     source = make_sqlite(SOURCE)
     await database.execute(TARGET)
     settings = settings_of(source, database, **PIECES)
-    park, reports = move.park, []
+    park, reports = migrate.park, []
 
     async def overtaken(*arguments: object) -> int:
-        monkeypatch.setattr(move, "park", park)
+        monkeypatch.setattr(migrate, "park", park)
         await _terminate(database)
         reports.append(await run.run(settings, Silent()))
         return await park(*arguments)
 
-    monkeypatch.setattr(move, "park", overtaken)
+    monkeypatch.setattr(migrate, "park", overtaken)
     with pytest.raises(GaveUp, match="another run has taken over"):
         await run.run(settings, Silent())
     assert reports[0].headline.startswith("migrated")

@@ -11,8 +11,8 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from structlog.testing import capture_logs
 
-from migrator import completed
 from migrator.errors import SourceChanged, TargetRefused
+from migrator.job import completed
 from migrator.job import run as job_run
 from migrator.job.reports import Report
 from migrator.runtime.progress import Silent
@@ -212,7 +212,7 @@ async def test_a_digest_of_another_version(
     """What can't be compared is not equal; the refusal says that nobody can tell."""
     source = await _migrated(make_sqlite, database)
     SAME["VACUUM"](source)
-    monkeypatch.setattr("migrator.source_changes.reader", lambda: "another")
+    monkeypatch.setattr("migrator.job.source_changes.reader", lambda: "another")
     with pytest.raises(SourceChanged, match="nobody can tell"):
         await _again(source, database)
 

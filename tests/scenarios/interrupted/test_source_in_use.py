@@ -15,10 +15,9 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from fix_warm import Zygote
 
-from migrator import book, move
 from migrator.concurrency.replay_queue import Handover
 from migrator.errors import SourceChanged
-from migrator.job import run
+from migrator.job import migrate, recorder, run
 from migrator.names import TableName
 from migrator.runtime.progress import Silent
 from migrator.target.database import Target
@@ -74,7 +73,7 @@ async def test_a_writer_is_noticed_in_the_middle_of_a_stage(
     """In WAL mode nobody keeps a writer out: a stage that would go on for hours is ended with 3 when one has come."""
     source = make_sqlite("PRAGMA journal_mode = wal; CREATE TABLE t (id INTEGER)", {"t": [(1,)]})
     await database.execute("CREATE TABLE t (id int)")
-    monkeypatch.setattr(book, "_PULSE_SECONDS", 0.01)
+    monkeypatch.setattr(recorder, "_PULSE_SECONDS", 0.01)
 
     async def endless(*_arguments: object, **_options: object) -> None:
         await asyncio.Event().wait()
@@ -87,8 +86,8 @@ async def test_a_writer_is_noticed_in_the_middle_of_a_stage(
         await asyncio.Event().wait()
 
     # Nothing else notices the row: the stages before look at their ends, and the comparison would see one too many.
-    monkeypatch.setattr(move, "compare_all", endless)
-    monkeypatch.setattr(move, "analyze", written_to)
+    monkeypatch.setattr(migrate, "compare_all", endless)
+    monkeypatch.setattr(migrate, "analyze", written_to)
     async with asyncio.timeout(60):  # without the look the run would go on for ever
         with pytest.raises(SourceChanged, match="somebody writes to the source"):
             await run.run(settings_of(source, database), Silent())
@@ -103,14 +102,14 @@ async def test_a_file_that_is_replaced_while_it_is_read(
     source = make_sqlite(script, {"t": [(1,)]})
     other = make_sqlite(script, {"t": [(2,)]}, file=tmp_path / "other.db")
     await database.execute("CREATE TABLE t (id int)")
-    compare_all = move.compare_all
+    compare_all = migrate.compare_all
 
     async def then_replaced(*arguments: Any, **options: Any) -> object:  # noqa: ANN401 - passed on
         verdicts = await compare_all(*arguments, **options)
         other.replace(source)
         return verdicts
 
-    monkeypatch.setattr(move, "compare_all", then_replaced)
+    monkeypatch.setattr(migrate, "compare_all", then_replaced)
     with pytest.raises(SourceChanged, match="while it was copied: file was"):
         await run.run(settings_of(source, database), Silent())
     assert await database.fetch("SELECT 1 FROM migrator.state WHERE name IN ('completed', 'ready')") == []

@@ -11,9 +11,8 @@ from fix_job import Cli, contents, quick_flags, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator import move
 from migrator.errors import SourceChanged
-from migrator.job import run
+from migrator.job import migrate, run
 from migrator.runtime.progress import Silent
 
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
@@ -29,7 +28,7 @@ async def test_the_application_goes_on_writing(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    park = move.park
+    park = migrate.park
 
     async def write(*arguments: object) -> int:
         with closing(sqlite3.connect(source, timeout=0)) as connection:
@@ -37,7 +36,7 @@ async def test_the_application_goes_on_writing(
             connection.commit()
         return await park(*arguments)
 
-    monkeypatch.setattr(move, "park", write)
+    monkeypatch.setattr(migrate, "park", write)
     await run.run(settings_of(source, database, snapshot=True), Silent())
     assert await contents(database, "t") == ["(1)"]
     assert list(scratch.iterdir()) == []

@@ -10,10 +10,9 @@ from fix_job import catalogs, contents, settings_of
 from fix_postgres import Database, Server, database_on, quick_server
 from fix_sqlite import MakeSqlite
 
-from migrator import move
 from migrator.concurrency.replay_queue import Handover
 from migrator.errors import RowsInTheWay, SourceChanged, TargetRefused
-from migrator.job import run
+from migrator.job import migrate, run
 from migrator.planning.grouping import SMALL_BYTES
 from migrator.runtime.progress import Silent
 
@@ -51,13 +50,13 @@ async def test_rows_that_come_between_preflight_and_copy_are_not_removed(
     """The application starts too early and writes when preflight has found the table empty: its rows stay."""
     source = make_sqlite("CREATE TABLE t (id INTEGER)", {"t": [(1,)]})
     await database.execute("CREATE TABLE t (id int)")
-    park = move.park
+    park = migrate.park
 
     async def late(*arguments: object) -> int:
         await database.execute("INSERT INTO t VALUES (77)")
         return await park(*arguments)
 
-    monkeypatch.setattr(move, "park", late)
+    monkeypatch.setattr(migrate, "park", late)
     with pytest.raises(RowsInTheWay, match=r"public\.t"):
         await run.run(settings_of(source, database), Silent())
     assert await contents(database, "t") == ["(77)"]
@@ -103,7 +102,7 @@ async def test_a_writer_to_a_database_in_wal_mode(
     """Its commit can't be held off, so it is noticed at once: the job stops with 3, and the table stays empty."""
     source = make_sqlite("PRAGMA journal_mode = wal; CREATE TABLE t (id INTEGER)", {"t": [(1,)]})
     await database.execute("CREATE TABLE t (id int)")
-    monkeypatch.setattr(move, "park", _after(_writer(source), move.park))
+    monkeypatch.setattr(migrate, "park", _after(_writer(source), migrate.park))
     with pytest.raises(SourceChanged, match="somebody writes to the source"):
         await run.run(settings_of(source, database), Silent())
     assert await contents(database, "t") == []
@@ -123,7 +122,7 @@ async def test_a_writer_to_a_database_with_a_rollback_journal(
             _writer(source)()
         told.append(str(caught.value))
 
-    monkeypatch.setattr(move, "park", _after(write, move.park))
+    monkeypatch.setattr(migrate, "park", _after(write, migrate.park))
     await run.run(settings_of(source, database), Silent())
     assert told == ["database is locked"]
     assert await contents(database, "t") == ["(1)"]

@@ -13,10 +13,9 @@ from fix_job import settings_of
 from fix_postgres import Database
 from structlog.testing import capture_logs
 
-from migrator import move
 from migrator.config.settings import Settings
 from migrator.errors import Mismatch
-from migrator.job import run, verify
+from migrator.job import migrate, run, verify
 from migrator.runtime.progress import Silent
 
 ROWS = 100_000
@@ -189,13 +188,13 @@ async def test_a_schema_that_is_not_as_it_was_is_named(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     """Keys, indexes, defaults, triggers and sequences must be what they were after the schema stage."""
-    right = move.analyze
+    right = migrate.analyze
 
     async def analyze(*arguments: object) -> None:
         await right(*arguments)
         await database.execute(damage)
 
-    monkeypatch.setattr(move, "analyze", analyze)
+    monkeypatch.setattr(migrate, "analyze", analyze)
     await database.execute(SCHEMA)
     with pytest.raises(Mismatch) as caught, capture_logs() as events:
         await run.run(settings_of(small(tmp_path / "s.db"), database, in_turn=True), Silent())

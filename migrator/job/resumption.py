@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import RowsInTheWay, SourceChanged, TargetRefused
 from migrator.events import Event
+from migrator.job.source_changes import Reading, TableChange, changes_of, in_words
 from migrator.ledger import carried, history, loads, state
 from migrator.ledger.carried import Carried
 from migrator.ledger.history import SourceIdentity
@@ -22,7 +23,6 @@ from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
 from migrator.planning.terms import terms_under
 from migrator.source.file import TOUCHED, Fingerprint
-from migrator.source_changes import Reading, TableChange, changes_of, in_words
 from migrator.target.database import own_rows, row_counts
 from migrator.target.glances import glance
 from migrator.target.lock_room import lock_room

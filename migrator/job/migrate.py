@@ -11,13 +11,16 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from migrator.book import Book
 from migrator.concurrency.replay_queue import Handover
 from migrator.config.settings import Settings
 from migrator.errors import Mismatch
 from migrator.job.context import bounds_of, one_at_a_schema, showing_of, upgrade_schema
+from migrator.job.lost_rows import refuse_emptied
 from migrator.job.plan import copied_of, plan_of, refuse_nothing, tables_to_read, tell_skipped
+from migrator.job.recorder import Book
 from migrator.job.reports import Report, report_of
+from migrator.job.resumption import go_on_with
+from migrator.job.source_changes import Reading
 from migrator.job.verify import compare_all
 from migrator.ledger import history
 from migrator.ledger.carried import Terms
@@ -25,19 +28,16 @@ from migrator.ledger.claims import claim
 from migrator.ledger.history import SourceIdentity
 from migrator.ledger.loads import known_rows
 from migrator.ledger.run_ledger import RunLedger
-from migrator.lost import refuse_emptied
 from migrator.names import TableName
 from migrator.planning.plan import Plan
 from migrator.planning.rules import Rules
 from migrator.planning.terms import terms_of
 from migrator.preflight.table_check import Survey
-from migrator.resumption import go_on_with
 from migrator.runtime.error_mapping import explain
 from migrator.runtime.progress import Progress, Silent
 from migrator.source.database import Source
 from migrator.source.integrity import check_intact
 from migrator.source.schema import SourceDatabase
-from migrator.source_changes import Reading
 from migrator.stages.analyze import analyze
 from migrator.stages.copy import copy
 from migrator.stages.park import park

@@ -29,12 +29,13 @@ from migrator.source.database import Watch
 from migrator.source.file import Fingerprint
 
 T = TypeVar("T")
+
 Ready = Callable[[], Awaitable[None]]
+
 log = structlog.get_logger()
 
 _GOODBYE_SECONDS = 3
 """For the last line of a run that failed or was stopped; the server may be the reason, and is not waited for."""
-
 
 _PULSE_SECONDS = 5
 """Between two looks at the source; each costs next to nothing. What the server owes is the runner's to look at."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from migrator import lost
 from migrator.config.settings import Settings
 from migrator.errors import MigratorError, RowsInTheWay, SourceChanged, SourceUnreadable, TargetRefused
 from migrator.events import Event
+from migrator.job import lost_rows
 from migrator.job.context import Obstacles, open_source, upgrade_schema
 from migrator.job.reports import Report
 from migrator.ledger import carried, history, loads, schema, state
@@ -33,7 +33,7 @@ from migrator.stages.reset import touched_since
 from migrator.target.database import own_rows
 
 if TYPE_CHECKING:
-    from migrator.source_changes import TableChange
+    from migrator.job.source_changes import TableChange
 
 log = structlog.get_logger()
 
@@ -85,7 +85,7 @@ async def rows_are_gone(run: RunLedger) -> bool:
         ready = bool(await state.recall(connection, run.migration, state.READY))
         # The application's own migrations may empty a table, once they go on.
         only_unlogged = ready or await history.upgrade_has_begun(connection, run.migration)
-        gone = await lost.emptied(connection, run.migration, unlogged=only_unlogged)
+        gone = await lost_rows.emptied(connection, run.migration, unlogged=only_unlogged)
         if not gone:
             return False
         listed = ", ".join(f"{name} ({rows} rows)" for name, rows in sorted(gone.items()))
@@ -111,7 +111,7 @@ async def _left_empty(run: RunLedger, migrated: _Migrated) -> list[str]:
     if not migrated.ready:
         return []
     async with run.target.connect() as connection:
-        found = await lost.emptied(connection, run.migration)
+        found = await lost_rows.emptied(connection, run.migration)
     reason = "it is UNLOGGED and was emptied, and the application has taken over: it is left as it is"
     for name, rows in found.items():
         log.warning(Event.ROWS_LOST, table=str(name), rows=rows, reason=reason)
@@ -209,7 +209,7 @@ async def _changes(
         if not words or settings.if_source_changed == "ignore":
             return origin, words, []
         # Not before somebody has to read the rows: a run with nothing left to do is over before the drivers are loaded.
-        from migrator.source_changes import Reading, changes_of, new_tables  # noqa: PLC0415
+        from migrator.job.source_changes import Reading, changes_of, new_tables  # noqa: PLC0415
 
         contents = await source.describe()
         rules = _rules(settings) or Rules.load(None, settings.exclude)
@@ -227,7 +227,7 @@ async def _changes(
 
 
 def _in_words(changes: list["TableChange"]) -> str:
-    from migrator.source_changes import in_words  # noqa: PLC0415 - loaded by now
+    from migrator.job.source_changes import in_words  # noqa: PLC0415 - loaded by now
 
     return in_words(changes)
 
