@@ -38,9 +38,9 @@ async def _reset(settings: Settings, _progress: Progress) -> Report:
 
 
 async def _demo(settings: Settings, progress: Progress) -> Report:
-    from migrator import demo  # noqa: PLC0415 - it needs more than the job does, and that need not be installed
+    from migrator.demo import run as demo_run  # noqa: PLC0415 - it needs more than the job does, and that need not be installed
 
-    return await demo.demo(settings, progress)
+    return await demo_run.demo(settings, progress)
 
 
 CALLS: Final[dict[str, Callable[[Settings, Progress], Awaitable[Report | CheckReport | Status]]]] = {

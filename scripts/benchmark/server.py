@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
-from migrator.embedded import EmbeddedServer
+from migrator.demo.server import EmbeddedServer
 
 _ROLE = _PASSWORD = "benchmark"  # noqa: S105 - of a server that lives for minutes, on loopback
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 try:
     from migrator import cli
-    from migrator.dryad import ALEMBIC_INI
+    from migrator.demo.dryad import ALEMBIC_INI
 except ModuleNotFoundError as missing:
     print(f"{missing}: run ./scripts/setup.sh, and then this with .venv/bin/python", file=sys.stderr)
     sys.exit(2)

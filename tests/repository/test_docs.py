@@ -21,9 +21,9 @@ from adbc_driver_postgresql import dbapi
 from migrator.cli import BUG, COMMANDS
 from migrator.config.fields import flag_of, traits_of, variables_of
 from migrator.config.settings import Settings
-from migrator.dryad.models import Base
-from migrator.dryad.sample import generate
-from migrator.embedded import EmbeddedServer
+from migrator.demo.dryad.models import Base
+from migrator.demo.dryad.sample import generate
+from migrator.demo.server import EmbeddedServer
 from migrator.engine import Settings as ApplicationSettings
 from migrator.errors import ExitCode
 from migrator.events import Event

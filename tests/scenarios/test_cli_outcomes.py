@@ -23,7 +23,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from sqlalchemy import make_url
 
-from migrator.dryad import ALEMBIC_INI
+from migrator.demo.dryad import ALEMBIC_INI
 
 pytestmark = pytest.mark.one_server
 

@@ -8,7 +8,7 @@ import pytest
 from fix_job import Cli, Ended, quick_flags
 from fix_postgres import Database
 
-from migrator.dryad import ALEMBIC_INI
+from migrator.demo.dryad import ALEMBIC_INI
 
 pytestmark = pytest.mark.one_server
 

@@ -10,7 +10,7 @@ from fix_postgres import quick_server
 from fix_sqlite import MakeSqlite
 from sqlalchemy import text
 
-from migrator.embedded import EmbeddedServer
+from migrator.demo.server import EmbeddedServer
 from migrator.names import TableName
 from migrator.sessions.url import from_url
 from migrator.target.database import Target

@@ -15,7 +15,7 @@ from sqlalchemy import delete, func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from migrator.dryad.models import (
+from migrator.demo.dryad.models import (
     SYSTEM_USER_ID,
     Base,
     Branch,

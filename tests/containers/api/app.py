@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from migrator.dryad.models import Conversation, Message, MessageRole, User
+from migrator.demo.dryad.models import Conversation, Message, MessageRole, User
 from migrator.engine import Settings, create_engine
 
 MOST: Final = 1000

@@ -9,7 +9,7 @@ from fix_job import ROOT, Ended, clean_environment
 from fix_postgres import Database
 from sqlalchemy import make_url
 
-from migrator.dryad import sample
+from migrator.demo.dryad import sample
 
 SCRIPT = str(ROOT / "scripts" / "database" / "migrate-to-postgres.py")
 

@@ -11,7 +11,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from fix_warm import Zygote
 
-from migrator.account import Account
+from migrator.demo.account import Account
 
 
 @pytest.fixture

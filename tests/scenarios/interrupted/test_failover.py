@@ -15,8 +15,8 @@ from fix_postgres import NO_DURABILITY, Database, Server, database_on
 from fix_warm import WarmJob, Zygote
 from sqlalchemy import make_url
 
-from migrator.account import Account
-from migrator.embedded import EmbeddedServer
+from migrator.demo.account import Account
+from migrator.demo.server import EmbeddedServer
 
 pytestmark = pytest.mark.one_server
 SETTINGS = NO_DURABILITY | {"synchronous_commit": "on"}

@@ -12,7 +12,7 @@ from fix_warm import Zygote
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from migrator.dryad import ALEMBIC_INI
+from migrator.demo.dryad import ALEMBIC_INI
 from migrator.schema.alembic import AlembicProject
 
 FLAGS = ("--schema", "alembic", "--alembic-config", ALEMBIC_INI, *quick_flags())

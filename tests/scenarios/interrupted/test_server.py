@@ -12,7 +12,7 @@ from fix_kinds import FLAGS, TARGET, Undisturbed, differences, state_of
 from fix_postgres import Database, Server, database_on, quick_server
 from fix_warm import WarmJob, Zygote
 
-from migrator.embedded import EmbeddedServer
+from migrator.demo.server import EmbeddedServer
 
 # The long version is scripts/torture.sh.
 STOPS = int(os.environ.get("MIGRATOR_TEST_STOPS", "30"))

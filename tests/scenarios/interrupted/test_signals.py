@@ -16,7 +16,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from fix_warm import WarmJob, Zygote
 
-from migrator.dryad import ALEMBIC_INI
+from migrator.demo.dryad import ALEMBIC_INI
 from migrator.schema.alembic import AlembicProject
 from migrator.stages.lock import LOCK_KEY
 

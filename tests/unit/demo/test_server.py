@@ -17,9 +17,9 @@ from adbc_driver_postgresql import dbapi
 from fix_postgres import DEBIAN_15, NO_DURABILITY
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
-from migrator import embedded
-from migrator.account import Account
-from migrator.embedded import EmbeddedServer
+from migrator.demo import server as demo_server
+from migrator.demo.account import Account
+from migrator.demo.server import EmbeddedServer
 from migrator.errors import ConfigurationError
 
 ACCOUNT = Account.without_root()
@@ -248,8 +248,8 @@ def test_a_port_that_was_taken_in_between_is_left_to_its_owner(monkeypatch: pyte
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         choices = iter([taken])
-        free_port = embedded._free_port  # noqa: SLF001 - the race has no other handle
-        monkeypatch.setattr(embedded, "_free_port", lambda: next(choices, None) or free_port())
+        free_port = demo_server._free_port  # noqa: SLF001 - the race has no other handle
+        monkeypatch.setattr(demo_server, "_free_port", lambda: next(choices, None) or free_port())
         with EmbeddedServer(settings=NO_DURABILITY) as server:
             assert next(choices, None) is None
             assert server.port != taken

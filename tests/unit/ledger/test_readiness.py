@@ -8,7 +8,7 @@ from fix_job import Cli, dryad_settings, settings_of, until
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator.dryad import ALEMBIC_INI
+from migrator.demo.dryad import ALEMBIC_INI
 from migrator.errors import GaveUp, MissingPrivilege, ValuesRefused
 from migrator.job import maintenance, run
 from migrator.ledger import schema

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from migrator.embedded import EmbeddedServer
+from migrator.demo.server import EmbeddedServer
 from migrator.errors import ConfigurationError
 from migrator.sessions.address import SslMode, TargetAddress, Tls
 from migrator.sessions.login import login

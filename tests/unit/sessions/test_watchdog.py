@@ -14,7 +14,7 @@ from fix_postgres import Database
 from fix_proxy import Fault, Proxy
 from sqlalchemy import make_url
 
-from migrator.embedded import EmbeddedServer
+from migrator.demo.server import EmbeddedServer
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
 from migrator.sessions.url import from_url

@@ -17,7 +17,7 @@ from fix_sqlite import MakeSqlite
 from sqlalchemy import make_url, text
 from structlog.testing import capture_logs
 
-from migrator.account import Account
+from migrator.demo.account import Account
 from migrator.errors import ConfigurationError, GaveUp
 from migrator.events import Event
 from migrator.job import run

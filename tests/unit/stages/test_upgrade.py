@@ -3,7 +3,7 @@
 import pytest
 from fix_postgres import Database
 
-from migrator.dryad import ALEMBIC_INI
+from migrator.demo.dryad import ALEMBIC_INI
 from migrator.schema.alembic import AlembicProject
 from migrator.sessions.url import from_url
 from migrator.stages.upgrade import upgrade

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from tenacity import AsyncRetrying
 
 from migrator.config.settings import Settings
-from migrator.embedded import EmbeddedServer
+from migrator.demo.server import EmbeddedServer
 from migrator.errors import ConfigurationError, GaveUp, MigratorError, TargetRefused
 from migrator.runtime.retry import patience
 from migrator.sessions.address import TargetAddress, Tls

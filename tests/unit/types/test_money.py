@@ -10,7 +10,7 @@ from fix_job import contents, settings_of
 from fix_postgres import Database, Server, database_on, quick_server
 from fix_sqlite import MakeSqlite
 
-from migrator import embedded
+from migrator.demo import server
 from migrator.errors import TargetRefused
 from migrator.job import check, run
 from migrator.runtime.progress import Silent
@@ -38,7 +38,7 @@ def far_away() -> Iterator[Server]:
         folder.chmod(0o755)
         for name in LOCALES:
             subprocess.run(["localedef", "-i", name.partition(".")[0], "-f", "UTF-8", str(folder / name)], check=True)
-        patch.setitem(vars(embedded)["_ENVIRONMENT"], "LOCPATH", str(folder))
+        patch.setitem(vars(server)["_ENVIRONMENT"], "LOCPATH", str(folder))
         with quick_server() as own:
             yield Server("far away", own.url("postgres"))
 

@@ -20,9 +20,9 @@ from sqlalchemy.engine import Inspector
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from migrator.dryad import ALEMBIC_INI
-from migrator.dryad.models import NAMING_CONVENTION, SYSTEM_USER_ID, Base
-from migrator.dryad.sample import generate
+from migrator.demo.dryad import ALEMBIC_INI
+from migrator.demo.dryad.models import NAMING_CONVENTION, SYSTEM_USER_ID, Base
+from migrator.demo.dryad.sample import generate
 from migrator.engine import Settings, create_engine
 
 SCRIPTS = ScriptDirectory.from_config(Config(ALEMBIC_INI))

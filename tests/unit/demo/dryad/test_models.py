@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from migrator.dryad.models import (
+from migrator.demo.dryad.models import (
     Base,
     Branch,
     Conversation,

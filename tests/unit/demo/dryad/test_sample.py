@@ -14,9 +14,9 @@ from fix_dryad import Engines
 from sqlalchemy import MetaData, Table, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from migrator.dryad import ALEMBIC_INI
-from migrator.dryad.models import Base
-from migrator.dryad.sample import generate, main
+from migrator.demo.dryad import ALEMBIC_INI
+from migrator.demo.dryad.models import Base
+from migrator.demo.dryad.sample import generate, main
 from migrator.engine import Settings, create_engine
 
 LATER = {"conversations": "last_message_id", "branches": "parent_id"}

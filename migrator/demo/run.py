@@ -14,8 +14,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from migrator.config.settings import Settings
-from migrator.dryad import ALEMBIC_INI, sample
-from migrator.embedded import EmbeddedServer
+from migrator.demo.dryad import ALEMBIC_INI, sample
+from migrator.demo.server import EmbeddedServer
 from migrator.job import run
 from migrator.job.reports import Report
 from migrator.runtime.progress import Progress

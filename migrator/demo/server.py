@@ -32,16 +32,18 @@ from urllib.parse import quote
 from adbc_driver_postgresql import dbapi
 from tenacity import RetryError, Retrying, retry_if_result, stop_before_delay, wait_fixed
 
-from migrator.account import Account
+from migrator.demo.account import Account
 from migrator.errors import ConfigurationError, GaveUp
 
 # Below the range from which systems take the ports of outgoing connections (32768 on Linux, 49152 elsewhere). A port
 # from that range can be lost to any client while the server restarts; worse, a client that keeps trying to reach it
 # may be given that very port itself, and is then connected to itself.
 _PORTS = range(15000, 32000)
+
 _PORTS_TRIED = 20
 
 _START_SECONDS = 60  # includes recovery after a crash
+
 _STOP_SECONDS = 60
 
 # A PG* variable or a locale of whoever starts the server must not change what it does; messages are read, so English.

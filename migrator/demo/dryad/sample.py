@@ -1,5 +1,5 @@
 """
-A SQLite database as Dryad would have left it after some years: ``python -m migrator.dryad.sample PATH --scale 1``.
+A SQLite database as Dryad would have left it after some years: ``python -m migrator.demo.dryad.sample PATH --scale 1``.
 
 The schema comes from the Alembic migrations, so the file is stamped with their head. The rows (``rows``) hold what
 breaks careless copies: Unicode's corners, the ends of the numbers' ranges, the years 1 and 9999, empty beside missing,
@@ -19,8 +19,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import URL, create_engine
 
-from migrator.dryad import ALEMBIC_INI, rows
-from migrator.dryad.models import SYSTEM_USER_ID
+from migrator.demo.dryad import ALEMBIC_INI, rows
+from migrator.demo.dryad.models import SYSTEM_USER_ID
 
 TABLES: Final[tuple[tuple[str, Callable[[rows.Sample], Iterator[rows.Row]]], ...]] = (
     ("users", rows.users),
@@ -110,7 +110,9 @@ def _count(connection: sqlite3.Connection, table: str) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return 0, or 2 when the arguments can't be followed."""
-    parser = argparse.ArgumentParser(prog="python -m migrator.dryad.sample", description="Write a sample of Dryad.")
+    parser = argparse.ArgumentParser(
+        prog="python -m migrator.demo.dryad.sample", description="Write a sample of Dryad."
+    )
     parser.add_argument("path", type=Path, help="the SQLite file to write; it must not be there yet")
     parser.add_argument("--scale", type=float, default=1.0, help="1 is about 20,000 rows, 50 a million (default: 1)")
     parser.add_argument("--seed", type=int, default=7, help="another seed, other rows (default: 7)")

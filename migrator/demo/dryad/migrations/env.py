@@ -14,7 +14,7 @@ from typing import Literal
 from alembic import context
 from sqlalchemy import Connection
 
-from migrator.dryad.models import Base
+from migrator.demo.dryad.models import Base
 from migrator.engine import Settings, create_engine
 
 config = context.config

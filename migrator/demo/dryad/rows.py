@@ -14,8 +14,8 @@ from hashlib import blake2b, sha256
 from random import Random
 from typing import Final, TypeVar
 
-from migrator.dryad import phrases
-from migrator.dryad.models import (
+from migrator.demo.dryad import phrases
+from migrator.demo.dryad.models import (
     ConversationStatus,
     DialogueState,
     DocumentStatus,
