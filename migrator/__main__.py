@@ -1,55 +1,6 @@
-"""
-``python -m migrator``, and the console command: what ``cli`` does, begun and ended quickly.
+"""Start the command line: ``python -m migrator``."""
 
-A job that has nothing to do is over in a moment, but for what Python does before and after it.
-"""
+from migrator.cli.startup import main
 
-import atexit
-import gc
-import os
-import sys
-import threading
-from typing import NoReturn
-
-from migrator.memory import keep_small
-
-
-def main() -> NoReturn:
-    """Run the command that the process was started with, and leave with its exit code."""
-    # Modules are made of objects that stay. Looking them over for garbage while there are more and more of them is a
-    # sixth of the time that imports take; `cli` switches this on again when they are done.
-    gc.disable()
-    keep_small()
-    _import_structlog()
-    from migrator.cli import main as run  # noqa: PLC0415 - after structlog
-
-    _leave(run())
-
-
-def _import_structlog() -> None:
-    """Import structlog as it is where rich isn't installed: rich's tracebacks, unused here, take thrice as long."""
-    sys.modules["rich"] = None  # type: ignore[assignment] # "not to be had", in the import system's words
-    try:
-        import structlog  # noqa: F401, PLC0415 - for its effect, and not before
-    finally:
-        del sys.modules["rich"]
-
-
-def _leave(code: int) -> NoReturn:
-    """
-    End the process without taking every module apart, which takes as long as a fifth of their import.
-
-    All that Python promises at the end is done before: what ``atexit`` knows, and what stdout and stderr still hold.
-    With a thread that is still at work it ends in Python's own way, which waits for that.
-    """
-    if threading.active_count() == 1:
-        atexit._run_exitfuncs()  # noqa: SLF001 - public under no name
-        try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-        except (OSError, ValueError):
-            pass  # Python has its own words for a stdout that can't be written to
-        else:
-            os._exit(code)
-    gc.unfreeze()  # or DuckDB's module takes what it finds for leaks, and says so on stderr
-    sys.exit(code)
+if __name__ == "__main__":
+    main()

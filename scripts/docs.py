@@ -21,12 +21,13 @@ from benchmark import page as benchmarks
 from pydantic.fields import FieldInfo
 
 from migrator import engine, errors
-from migrator.cli import BUG, COMMANDS
+from migrator.cli.arguments import Group, default_of
+from migrator.cli.commands import COMMANDS
+from migrator.cli.main import BUG
 from migrator.config.fields import flag_of, traits_of, variables_of
 from migrator.config.settings import Settings
 from migrator.errors import ExitCode, MigratorError
 from migrator.events import Event
-from migrator.flags import Group, default_of
 from migrator.ledger import schema
 
 ROOT: Final = Path(__file__).resolve().parents[1]

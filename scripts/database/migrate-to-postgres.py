@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 try:
-    from migrator import cli
+    from migrator.cli import main as cli_main
     from migrator.demo.dryad import ALEMBIC_INI
 except ModuleNotFoundError as missing:
     print(f"{missing}: run ./scripts/setup.sh, and then this with .venv/bin/python", file=sys.stderr)
@@ -32,7 +32,7 @@ def main() -> int:
     arguments = parser.parse_args()
     os.environ.setdefault("MIGRATOR_ALEMBIC_CONFIG", str(ALEMBIC_INI))
     os.environ.setdefault("MIGRATOR_INIT_SQL", str(INIT_SQL))
-    return cli.main(["run", f"--source-url={arguments.sqlite_url}", f"--target-url={arguments.postgres_url}"])
+    return cli_main.main(["run", f"--source-url={arguments.sqlite_url}", f"--target-url={arguments.postgres_url}"])
 
 
 if __name__ == "__main__":

@@ -18,7 +18,9 @@ import pytest
 import yaml
 from adbc_driver_postgresql import dbapi
 
-from migrator.cli import BUG, COMMANDS
+from migrator.cli.arguments import Parser, add_settings
+from migrator.cli.commands import COMMANDS
+from migrator.cli.main import BUG
 from migrator.config.fields import flag_of, traits_of, variables_of
 from migrator.config.settings import Settings
 from migrator.demo.dryad.models import Base
@@ -27,7 +29,6 @@ from migrator.demo.server import EmbeddedServer
 from migrator.engine import Settings as ApplicationSettings
 from migrator.errors import ExitCode
 from migrator.events import Event
-from migrator.flags import Parser, add_settings
 from migrator.ledger import schema
 
 ROOT = Path(__file__).resolve().parents[2]

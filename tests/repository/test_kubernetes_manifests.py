@@ -23,12 +23,12 @@ from fix_kubernetes import (
     verdict,
 )
 
-from migrator import cli
+from migrator.cli import commands, main, signals
+from migrator.cli.arguments import Parser, add_settings
 from migrator.config.fields import traits_of, variables_of
 from migrator.config.settings import Settings
 from migrator.engine import Settings as ApplicationSettings
 from migrator.errors import ExitCode
-from migrator.flags import Parser, add_settings
 
 OVERLAYS = sorted(path.parent.name for path in KUBERNETES.glob("overlays/*/kustomization.yaml"))
 COMPONENTS = sorted(path.parent.name for path in KUBERNETES.glob("components/*/kustomization.yaml"))
@@ -38,7 +38,7 @@ VERSIONS = ("1.29", "1.31", "1.34", "1.37")
 # What the job takes from the environment besides its settings.
 LANGUAGE = {"PYTHONPATH"}
 AGAIN = {ExitCode.GAVE_UP, ExitCode.SIGINT, ExitCode.SIGTERM}
-FINAL = {*ExitCode, cli.BUG} - AGAIN - {ExitCode.DONE}
+FINAL = {*ExitCode, main.BUG} - AGAIN - {ExitCode.DONE}
 
 
 @pytest.fixture(scope="session")
@@ -168,7 +168,7 @@ def test_the_policy_is_the_contract(jobs: dict[str, Manifest]) -> None:
         assert codes == {"FailJob": sorted(map(int, FINAL)), "Count": sorted(map(int, AGAIN))}
 
 
-@pytest.mark.parametrize("code", sorted({*map(int, ExitCode), cli.BUG, 137} - {0}))
+@pytest.mark.parametrize("code", sorted({*map(int, ExitCode), main.BUG, 137} - {0}))
 def test_what_a_code_does_to_the_job(code: int, production: list[Manifest]) -> None:
     """A final code fails the Job at once, also on a node that is drained; any other is counted, or there ignored."""
     job = one(production, "Job")
@@ -188,7 +188,7 @@ def test_the_page_on_exit_codes_has_the_same_policy(production: list[Manifest]) 
     """The short Job in docs/exit-codes.md acts like the whole one."""
     text = (ROOT / "docs" / "exit-codes.md").read_text(encoding="utf-8")
     short = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
-    for code in sorted({*map(int, ExitCode), cli.BUG, 137} - {0}):
+    for code in sorted({*map(int, ExitCode), main.BUG, 137} - {0}):
         for conditions in ([], ["DisruptionTarget"]):
             ended: dict[str, Any] = {"exit_codes": {"migrator": code}, "conditions": conditions}
             assert verdict(short, ended) == verdict(one(production, "Job"), ended)
@@ -263,7 +263,7 @@ def test_commands_are_understood(everything: dict[str, list[Manifest]]) -> None:
     for container in ours:
         command, *flags = container["args"]
         parser = Parser(prog="migrator")
-        add_settings(parser, cli.COMMANDS[command].groups)
+        add_settings(parser, commands.COMMANDS[command].groups)
         assert parser.parse_known_args(flags)[1] == []
     assert pod_of(DEPLOYMENT)["initContainers"][0]["args"] == ["status", "--wait"]
 
@@ -340,7 +340,7 @@ def test_times_fit_into_each_other(jobs: dict[str, Manifest], production: list[M
     lock, wait = (float(environment[f"MIGRATOR_{name}_TIMEOUT_SECONDS"]) for name in ("LOCK", "WAIT"))
     for job in jobs.values():
         spec, grace = job["spec"], pod_of(job)["terminationGracePeriodSeconds"]
-        assert cli.GRACE_SECONDS < grace < lock < wait
+        assert signals.GRACE_SECONDS < grace < lock < wait
         assert (spec["backoffLimit"] + 1) * wait < spec["activeDeadlineSeconds"]
         assert spec["podReplacementPolicy"] == "Failed"
         assert (spec["ttlSecondsAfterFinished"], pod_of(job)["restartPolicy"]) == (604800, "Never")

@@ -261,7 +261,7 @@ async def test_a_second_run_loads_nothing_that_moves_rows(
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY)")
     await database.execute("CREATE TABLE t (id int PRIMARY KEY)")
     assert _move(cli, source, database).code == 0
-    code = "import sys; from migrator import cli; failed = cli.main(sys.argv[1:]); "
+    code = "import sys; from migrator.cli import main as cli; failed = cli.main(sys.argv[1:]); "
     late = {"pyarrow", "duckdb", "pgpq", "adbc_driver_sqlite", "alembic"}
     code += f"print(failed, sorted({late} & set(sys.modules)))"
     command = (sys.executable, "-c", code, "run", "--source", str(source), "--schema", "existing")

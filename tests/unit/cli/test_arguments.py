@@ -5,10 +5,10 @@ import re
 
 import pytest
 
+from migrator.cli.arguments import Group, Parser, add_settings, default_of
 from migrator.config.fields import flag_of, traits_of, variables_of
 from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError
-from migrator.flags import Group, Parser, add_settings, default_of
 
 pytestmark = pytest.mark.usefixtures("environment")
 

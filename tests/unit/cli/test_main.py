@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from migrator import __version__, cli
+from migrator import __version__
+from migrator.cli import commands, main, signals
 from migrator.config.settings import Settings
 from migrator.errors import (
     ConfigurationError,
@@ -47,7 +48,7 @@ class Told:
         console.print("3 tables")
 
 
-Call = Callable[[Settings, Progress], Awaitable[cli.Outcome]]
+Call = Callable[[Settings, Progress], Awaitable[commands.Outcome]]
 
 
 @pytest.fixture
@@ -55,8 +56,8 @@ def doing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Call], None]:
     """Let the command ``status`` do something else, so that a test can decide how it ends."""
 
     def put(call: Call) -> None:
-        command = cli.COMMANDS["status"]
-        monkeypatch.setitem(cli.COMMANDS, "status", cli.Command(command.summary, command.groups, call))
+        command = commands.COMMANDS["status"]
+        monkeypatch.setitem(commands.COMMANDS, "status", commands.Command(command.summary, command.groups, call))
 
     return put
 
@@ -64,7 +65,7 @@ def doing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Call], None]:
 def ending(outcome: Told | BaseException) -> Call:
     """Make a command that ends this way."""
 
-    async def call(_settings: Settings, _progress: Progress) -> cli.Outcome:
+    async def call(_settings: Settings, _progress: Progress) -> commands.Outcome:
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
@@ -80,7 +81,7 @@ def events(capsys: Capture) -> list[dict[str, Any]]:
 def test_done(doing: Callable[[Call], None], capsys: Capture) -> None:
     """Exit code 0, the report on stdout, start and end in the log under one run id."""
     doing(ending(Told()))
-    assert cli.main(["status", "--target", "postgresql://u@h/d"]) == 0
+    assert main.main(["status", "--target", "postgresql://u@h/d"]) == 0
     captured = capsys.readouterr()
     assert captured.out == "3 tables\n"
     first, last = map(json.loads, captured.err.splitlines())
@@ -93,7 +94,7 @@ def test_done(doing: Callable[[Call], None], capsys: Capture) -> None:
 def test_a_report_for_programs(doing: Callable[[Call], None], capsys: Capture) -> None:
     """One JSON object on stdout and nothing else there."""
     doing(ending(Told()))
-    assert cli.main(["status", "--format", "json"]) == 0
+    assert main.main(["status", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"tables": 3, "path": "x"}
 
 
@@ -117,7 +118,7 @@ def test_every_error_has_its_code_and_one_line(
     """The line has message, next step, code and facts; the report's file has the same; there is no traceback."""
     doing(ending(error))
     file = tmp_path / "report.json"
-    assert cli.main(["status", "--report", str(file)]) == code
+    assert main.main(["status", "--report", str(file)]) == code
     *_, line = events(capsys)
     assert (line["event"], line["exit_code"], line["level"]) == ("job.failed", code, "error")
     assert line["message"]
@@ -131,7 +132,7 @@ def test_every_error_has_its_code_and_one_line(
 def test_a_mismatch_is_shown_and_is_the_exit_code(doing: Callable[[Call], None], capsys: Capture) -> None:
     """A difference that does not reach the exit code was not verified; the report is printed all the same."""
     doing(ending(Told(Mismatch("users differs", next_step="look", tables=["users"]))))
-    assert cli.main(["status"]) == 1
+    assert main.main(["status"]) == 1
     captured = capsys.readouterr()
     assert captured.out == "3 tables\n"
     assert json.loads(captured.err.splitlines()[-1])["tables"] == ["users"]
@@ -140,7 +141,7 @@ def test_a_mismatch_is_shown_and_is_the_exit_code(doing: Callable[[Call], None],
 def test_a_traceback_only_with_debug(doing: Callable[[Call], None], capsys: Capture) -> None:
     """Whoever reports a bug needs it, and nobody else."""
     doing(ending(ZeroDivisionError("a bug")))
-    assert cli.main(["status", "--log-level", "debug"]) == 70
+    assert main.main(["status", "--log-level", "debug"]) == 70
     *_, line = events(capsys)
     assert line["message"] == "unexpected: ZeroDivisionError: a bug"
     assert "--log-level debug" in line["next_step"]
@@ -150,7 +151,7 @@ def test_a_traceback_only_with_debug(doing: Callable[[Call], None], capsys: Capt
 def test_what_is_unexpected_is_named_also_out_of_a_group(doing: Callable[[Call], None], capsys: Capture) -> None:
     """Stages overlap, and "1 sub-exception" is nothing to report."""
     doing(ending(ExceptionGroup("tasks", [ExceptionGroup("more", [KeyError("gone")])])))
-    assert cli.main(["status"]) == 70
+    assert main.main(["status"]) == 70
     *_, line = events(capsys)
     assert line["message"] == "unexpected: KeyError: 'gone'"
 
@@ -162,7 +163,7 @@ def test_secrets_are_out_of_log_and_report_file(
     environment.setenv("MIGRATOR_TARGET_URL", "postgresql://u:s3cr%25t@h/d")
     doing(ending(RuntimeError("no login as u:s3cr%25t or s3cr%t")))
     file = tmp_path / "report.json"
-    assert cli.main(["status", "--report", str(file), "--log-level", "debug"]) == 70
+    assert main.main(["status", "--report", str(file), "--log-level", "debug"]) == 70
     assert "s3cr" not in capsys.readouterr().err + file.read_text()
 
 
@@ -182,7 +183,7 @@ def test_secrets_are_out_of_log_and_report_file(
 )
 def test_wrong_usage_is_2_and_named(capsys: Capture, argv: list[str], words: str) -> None:
     """One line says what is wrong and where help is; nothing was begun, and no value was quoted."""
-    assert cli.main(argv) == 2
+    assert main.main(argv) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert words in line
     assert json.loads(line)["next_step"]
@@ -195,19 +196,19 @@ def test_an_unknown_variable_is_a_warning(
     """It does nothing, and that is said; another version of the image may know it."""
     environment.setenv("MIGRATOR_ZZZZZ", "logs")
     doing(ending(Told()))
-    assert cli.main(["status"]) == 0
+    assert main.main(["status"]) == 0
     [warning] = [event for event in events(capsys) if event["level"] == "warning"]
     assert warning["variable"] == "MIGRATOR_ZZZZZ"
 
 
-@pytest.mark.parametrize("command", list(cli.COMMANDS))
+@pytest.mark.parametrize("command", list(commands.COMMANDS))
 def test_a_variable_that_is_almost_a_setting_is_refused(
     doing: Callable[[Call], None], capsys: Capture, environment: pytest.MonkeyPatch, command: str
 ) -> None:
     """By every command: what was meant by it would not be done."""
     environment.setenv("MIGRATOR_EXCLUDES", "logs")
     doing(ending(Told()))
-    assert cli.main([command]) == 2
+    assert main.main([command]) == 2
     [failure] = [event for event in events(capsys) if event["event"] == "job.failed"]
     assert failure["message"] == "MIGRATOR_EXCLUDES is no setting (MIGRATOR_EXCLUDE is near)"
 
@@ -219,43 +220,43 @@ def test_the_report_file_may_fail_without_changing_the_outcome(
     folder = tmp_path / "reports"
     folder.mkdir()
 
-    async def call(_settings: Settings, _progress: Progress) -> cli.Outcome:
+    async def call(_settings: Settings, _progress: Progress) -> commands.Outcome:
         folder.rmdir()
         return Told()
 
     doing(call)
-    assert cli.main(["status", "--report", str(folder / "r.json")]) == 0
+    assert main.main(["status", "--report", str(folder / "r.json")]) == 0
     assert "warning.report" in [event["event"] for event in events(capsys)]
 
 
-@pytest.mark.parametrize("command", cli.COMMANDS)
+@pytest.mark.parametrize("command", commands.COMMANDS)
 def test_help_of_every_command(capsys: Capture, command: str) -> None:
     """It comes on stdout, says what the command does, and isn't an error."""
-    assert cli.main([command, "--help"]) == 0
+    assert main.main([command, "--help"]) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith(f"usage: migrator {command} [flags]\n")
-    assert cli.COMMANDS[command].summary.split(".", maxsplit=1)[0] in " ".join(captured.out.split())
+    assert commands.COMMANDS[command].summary.split(".", maxsplit=1)[0] in " ".join(captured.out.split())
     assert captured.err == ""
 
 
 def test_help_names_commands_and_exit_codes(capsys: Capture) -> None:
     """The page to begin with."""
-    assert cli.main(["--help"]) == 0
+    assert main.main(["--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert all(re.search(rf"\b{command}\b", text) for command in cli.COMMANDS)
+    assert all(re.search(rf"\b{command}\b", text) for command in commands.COMMANDS)
     assert all(re.search(rf"\b{code.value}\b", text) for code in ExitCode)
-    assert str(cli.BUG) in text
+    assert str(main.BUG) in text
 
 
 def test_the_version(capsys: Capture) -> None:
     """As packaged."""
-    assert cli.main(["--version"]) == 0
+    assert main.main(["--version"]) == 0
     assert capsys.readouterr().out == f"migrator {__version__}\n"
 
 
 def test_help_does_not_wait_for_drivers() -> None:
     """SQLAlchemy, Arrow, DuckDB and the ADBC drivers take long to load; help needs none of them."""
-    code = "import sys; from migrator import cli; cli.main(['run', '--help']); sys.exit(', '.join(sorted("
+    code = "import sys; from migrator.cli import main as cli; cli.main(['run', '--help']); sys.exit(', '.join(sorted("
     code += "{'sqlalchemy', 'pyarrow', 'duckdb', 'adbc_driver_manager', 'alembic'} & set(sys.modules))) or 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -263,16 +264,16 @@ def test_help_does_not_wait_for_drivers() -> None:
 
 def test_signal_handlers_are_put_back(doing: Callable[[Call], None]) -> None:
     """A program that calls main keeps its own."""
-    before = [signal.getsignal(number) for number in cli.EXIT_CODES]
+    before = [signal.getsignal(number) for number in signals.EXIT_CODES]
     doing(ending(Told()))
-    cli.main(["status"])
-    assert [signal.getsignal(number) for number in cli.EXIT_CODES] == before
+    main.main(["status"])
+    assert [signal.getsignal(number) for number in signals.EXIT_CODES] == before
 
 
 # A program whose command `status` says that it is there and then does not end by itself.
 PROGRAM = """
 import asyncio, sys, threading, time
-from migrator import cli
+from migrator.cli import commands, main as cli, signals
 
 async def endless(settings, progress):
     print("begun", flush=True)
@@ -292,8 +293,8 @@ async def deaf(settings, progress):
     except asyncio.CancelledError:
         raise RuntimeError("the driver's last words") from None
 
-cli.GRACE_SECONDS = 1
-cli.COMMANDS["status"] = cli.Command("", cli.COMMANDS["status"].groups, globals()[sys.argv[1]])
+signals.GRACE_SECONDS = 1
+commands.COMMANDS["status"] = commands.Command("", commands.COMMANDS["status"].groups, globals()[sys.argv[1]])
 sys.exit(cli.main(["status", *sys.argv[2:]]))
 """
 
@@ -348,9 +349,10 @@ def test_a_signal_while_settings_are_read(environment: pytest.MonkeyPatch, tmp_p
 
 def test_a_reader_that_has_seen_enough() -> None:
     """``migrator status | head -1`` ends without complaint."""
-    code = "import sys; from migrator import cli; sys.path.insert(0, sys.argv[1]); import test_cli as t\n"
+    code = "import sys\nfrom migrator.cli import commands, main as cli\n"
+    code += "sys.path.insert(0, sys.argv[1]); import test_main as t\n"
     code += "class Long(t.Told):\n  def render(self, console):\n    for _ in range(100000): console.print('line')\n"
-    code += "cli.COMMANDS['status'] = cli.Command('', cli.COMMANDS['status'].groups, t.ending(Long()))\n"
+    code += "commands.COMMANDS['status'] = commands.Command('', commands.COMMANDS['status'].groups, t.ending(Long()))\n"
     code += "sys.exit(cli.main(['status']))"
     with subprocess.Popen(
         [sys.executable, "-c", code, str(Path(__file__).parent)],

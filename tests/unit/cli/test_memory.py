@@ -34,7 +34,7 @@ TARGET = "CREATE TABLE item (id bigint PRIMARY KEY, name text, content bytea, pr
 # Its last line is the peak; what the job reports comes before.
 MEASURED = """
 import json, re, sys
-from migrator.cli import main
+from migrator.cli.main import main
 code = main(sys.argv[1:])
 peak = int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) * 1024
 print(json.dumps({"code": code, "peak": peak}))
@@ -107,7 +107,7 @@ async def test_the_peak_does_not_grow_with_the_data(
 ARENAS = """
 import ctypes, threading
 from pathlib import Path
-from migrator.memory import keep_small
+from migrator.cli.startup import keep_small
 keep_small()
 import pyarrow as pa
 libc = ctypes.CDLL(None)

@@ -8,7 +8,7 @@ from fix_job import Cli, quick_flags, settings_of, until
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator.outcome import LONGEST_LINE_BYTES, OutcomeFiles, short_line
+from migrator.cli.outcome_files import LONGEST_LINE_BYTES, OutcomeFiles, short_line
 
 
 def said(file: Path) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""``__main__``: how the process begins and ends. What a command does is ``cli``'s."""
+"""``cli.startup``: how the process begins and ends. What a command does is ``cli``'s."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from migrator import __version__
 
 BEGUN = """
 import atexit, gc, sys, threading, time
-from migrator import __main__, cli
+from migrator.cli import commands, main as cli, startup
 """
 
 
@@ -24,21 +24,21 @@ def ended(code: str, *arguments: str, out: int = subprocess.PIPE) -> "subprocess
 
 def test_what_atexit_knows_is_done() -> None:
     """An application's migrations may have registered something, and what was printed reaches its reader."""
-    done = ended("atexit.register(print, 'the last word'); __main__.main()", "--version")
+    done = ended("atexit.register(print, 'the last word'); startup.main()", "--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"migrator {__version__}\nthe last word\n", "")
 
 
 def test_the_exit_code_is_the_commands() -> None:
     """Also where the process ends at once."""
-    done = ended("cli.main = lambda: 5; __main__.main()")
+    done = ended("cli.main = lambda: 5; startup.main()")
     assert (done.returncode, done.stdout, done.stderr) == (5, "", "")
 
 
 def test_a_thread_at_work_is_waited_for() -> None:
     """Then the process ends as any Python does, and DuckDB's module has nothing to complain of."""
-    code = "import migrator.commands; release = threading.Event(); gc.freeze(); cli.main = lambda: 4\n"
+    code = "import migrator.cli.commands; release = threading.Event(); gc.freeze(); cli.main = lambda: 4\n"
     code += "threading.Thread(target=lambda: (release.wait(), print('done'))).start()\n"
-    code += "threading.Timer(0.2, release.set).start(); __main__.main()"
+    code += "threading.Timer(0.2, release.set).start(); startup.main()"
     done = ended(code)
     assert (done.returncode, done.stdout, done.stderr) == (4, "done\n", "")
 
@@ -46,8 +46,9 @@ def test_a_thread_at_work_is_waited_for() -> None:
 def test_garbage_is_looked_for_again(tmp_path: Path) -> None:
     """It was not while modules were imported; while a command works it is."""
     source = tmp_path / "none.db"
-    code = "kept = cli._call('check'); cli.COMMANDS['check'] = cli.Command('', cli.COMMANDS['check'].groups,\n"
-    code += "    lambda *a: (kept(*a), print(gc.isenabled(), gc.get_freeze_count() > 10_000))[0]); __main__.main()"
+    code = "kept = commands.COMMANDS['check'].call\n"
+    code += "commands.COMMANDS['check'] = commands.Command('', commands.COMMANDS['check'].groups,\n"
+    code += "    lambda *a: (kept(*a), print(gc.isenabled(), gc.get_freeze_count() > 10_000))[0]); startup.main()"
     done = ended(code, "check", "--source-only", "--source", str(source))
     assert (done.returncode, done.stdout) == (3, "True True\n")
 
@@ -55,7 +56,7 @@ def test_garbage_is_looked_for_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("module", ["rich", "pygments"])
 def test_neither_log_nor_version_needs_rich(module: str) -> None:
     """It is loaded for reports and on terminals; structlog does without, and others can still have it."""
-    program = "import sys; sys.argv[1:] = ['--version']; from migrator import __main__ as m; m._leave = print\n"
+    program = "import sys; sys.argv[1:] = ['--version']; from migrator.cli import startup as m; m._leave = print\n"
     program += f"m.main(); print({module!r} in sys.modules); import {module}"
     done = subprocess.run(
         [sys.executable, "-c", program], env=clean_environment(), capture_output=True, text=True, check=False

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from migrator.cli.arguments import Group
 from migrator.config.fields import flag_of, traits_of, variables_of
 from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError
-from migrator.flags import Group
 
 TARGET = "postgresql://u:s3cr%25t@h/d"
 Environment = pytest.MonkeyPatch

@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 from rich.console import Console
 
-from migrator.bars import OnTerminal
+from migrator.cli.console import OnTerminal
 from migrator.events import Event
 from migrator.runtime import logs
 from migrator.runtime.progress import Progress, Silent

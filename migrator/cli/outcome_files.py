@@ -16,18 +16,25 @@ from typing import Any, Final
 import structlog
 
 from migrator.config.settings import Settings
+from migrator.errors import ExitCode, MigratorError, Stopped
 from migrator.events import Event
 from migrator.runtime.private_file import check_writable, is_file, whole_file, write_in_place
 from migrator.runtime.redaction import redactor
 
 # Half of what the kubelet keeps: a pod's containers share 12 KiB, and an init container may have something to say too.
 LONGEST_LINE_BYTES: Final = 2048
+
 TERMINATION_MESSAGE: Final = "MIGRATOR_TERMINATION_MESSAGE"
+
 REPORT: Final = "MIGRATOR_REPORT"
+
 _COMPARING: Final = ("run", "verify")
 """Commands that tell differences."""
+
 _KEPT: Final = ("run_id", "exit_code", "stage", "message", "next_step")
+
 NO_FLAGS: Final[Mapping[str, Any]] = MappingProxyType({})
+
 log = structlog.get_logger()
 
 
@@ -114,3 +121,9 @@ def _warned(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         log.warning(Event.WARNING_REPORT, path=str(path), reason=str(error))
+
+
+def facts_of(error: MigratorError) -> dict[str, Any]:
+    """Give what the log and the files say of an error of the tree."""
+    code = ExitCode[str(error.facts["signal"])] if isinstance(error, Stopped) else error.exit_code
+    return {"message": str(error), "next_step": error.next_step, "exit_code": int(code), **error.facts}

@@ -1,0 +1,104 @@
+"""
+The table of commands: what help says of each, the settings it listens to, and the function that does it.
+
+A function is named by its module and imported when the command is called: ``--help``, ``--version`` and a wrong flag
+don't wait for drivers.
+"""
+
+import gc
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from migrator.cli.arguments import Group
+from migrator.config.settings import Settings
+from migrator.errors import MigratorError
+from migrator.runtime.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Outcome(Protocol):
+    """What a command returns. ``failure`` is the error that the outcome amounts to: a mismatch, say."""
+
+    @property
+    def failure(self) -> MigratorError | None:
+        """Give the error to leave with after the report was shown."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the report for programs."""
+
+    def render(self, console: "Console") -> None:
+        """Print the report for people."""
+
+
+Call = Callable[[Settings, Progress], Awaitable[Outcome]]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One subcommand: what help says, the settings it listens to, and the function that does it."""
+
+    summary: str
+    groups: Collection[Group]
+    call: Call
+
+
+def deferred(name: str, *, shows_progress: bool = True) -> Call:
+    """
+    Return a call of the function ``module:function``, whose module is imported when it is called.
+
+    The function takes the settings, and what shows progress unless ``shows_progress`` is false.
+    """
+
+    def call(settings: Settings, progress: Progress) -> Awaitable[Outcome]:
+        module, _, function = name.partition(":")
+        action = getattr(import_module(module), function)
+        if not gc.isenabled():  # what was imported until here stays, and need not be looked at again
+            gc.freeze()
+            gc.enable()
+        outcome: Awaitable[Outcome] = action(settings, progress) if shows_progress else action(settings)
+        return outcome
+
+    return call
+
+
+COMMANDS: Final = {
+    "run": Command(
+        "Do the whole job: wait, prepare, copy, verify. Running it again is safe.",
+        tuple(g for g in Group if g not in {Group.CHECK, Group.DEMO, Group.STATUS}),
+        deferred("migrator.job.run:run"),
+    ),
+    "check": Command(
+        "Say whether the source can be carried into the target as both are. Writes nothing that lasts.",
+        (Group.SOURCE, Group.CHECK, Group.TARGET, Group.SCHEMA, Group.SPEED, Group.PATIENCE, Group.OUTPUT),
+        deferred("migrator.job.check:check"),
+    ),
+    "verify": Command(
+        "Compare every value of both sides. Writes nothing.",
+        (Group.SOURCE, Group.TARGET, Group.SPEED, Group.PATIENCE, Group.OUTPUT),
+        deferred("migrator.job.verify:verify"),
+    ),
+    "status": Command(
+        "Tell what the ledger in the target says about past runs; with --wait, when the migration is complete.",
+        (Group.TARGET, Group.STATUS, Group.PATIENCE, Group.OUTPUT),
+        deferred("migrator.job.status:status", shows_progress=False),
+    ),
+    "repair": Command(
+        "Bring back keys and indexes that an interrupted run took away. Copies nothing.",
+        (Group.TARGET, Group.SPEED, Group.PATIENCE, Group.OUTPUT),
+        deferred("migrator.job.maintenance:repair", shows_progress=False),
+    ),
+    "reset": Command(
+        "Empty the tables that this job filled, if nobody has written to them since.",
+        (Group.TARGET, Group.SPEED, Group.PATIENCE, Group.AGAIN, Group.OUTPUT),
+        deferred("migrator.job.maintenance:reset", shows_progress=False),
+    ),
+    "demo": Command(
+        "Show the whole job on sample data and a PostgreSQL of its own.",
+        (Group.DEMO, Group.SPEED, Group.OUTPUT),
+        deferred("migrator.demo.run:demo"),
+    ),
+}

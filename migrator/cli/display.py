@@ -1,0 +1,45 @@
+"""Chooses how log, progress and report are shown. Loads rich only where it draws."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, Literal
+
+from migrator.cli.commands import Outcome
+from migrator.config.settings import Settings
+from migrator.runtime import logs
+from migrator.runtime.progress import Progress, Silent
+
+
+def log_form(chosen: Literal["auto", "json", "console"]) -> logs.Form:
+    """Return the form of the log: JSON unless stderr is a terminal, or what was chosen."""
+    if chosen == "auto":
+        return "console" if sys.stderr.isatty() else "json"
+    return chosen
+
+
+def progress_of(settings: Settings, form: logs.Form) -> Progress:
+    """Return what draws progress: bars on a terminal, nothing elsewhere, or what the setting says."""
+    automatic = settings.progress == "auto" and form == "console" and sys.stderr.isatty()
+    if not automatic and settings.progress != "on":
+        return Silent()
+    from migrator.cli.console import OnTerminal  # noqa: PLC0415 - where nobody looks, nothing is drawn
+
+    return OnTerminal.of_stderr()
+
+
+def show(outcome: Outcome, form: Literal["console", "json"], clean: Callable[[Any], Any]) -> None:
+    """Print the report on stdout, for people or as JSON."""
+    try:
+        if form == "json":
+            told = {name: clean(value) for name, value in outcome.to_json().items()}
+            print(json.dumps(told, ensure_ascii=False, default=str))  # noqa: T201 - this is the product
+        else:
+            from migrator.cli.console import Paper  # noqa: PLC0415 - loaded when there is something to say
+
+            outcome.render(Paper(clean))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, `head` say, has seen enough. Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,147 @@
+"""
+The command ``migrator``: reads what it is told, calls one function, and turns the outcome into an exit code.
+
+    0 done   1 mismatch   2 configuration   3 source   4 target   5 gave up   70 a bug   130 SIGINT   143 SIGTERM
+
+There is no logic here. Reports go to stdout, events to stderr. This is the one place that catches errors.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+from uuid import uuid4
+
+import structlog
+
+from migrator import __version__
+from migrator.cli.arguments import Parser, add_settings
+from migrator.cli.commands import COMMANDS
+from migrator.cli.display import log_form, progress_of, show
+from migrator.cli.outcome_files import OutcomeFiles, facts_of
+from migrator.cli.signals import finish_or_stop, signals_raise
+from migrator.config.mistyped import unknown_variables
+from migrator.config.settings import Settings
+from migrator.errors import ExitCode, MigratorError, Mismatch
+from migrator.events import Event
+from migrator.runtime import logs
+from migrator.runtime.redaction import redactor
+
+# EX_SOFTWARE of sysexits.h: none of the contract's codes may stand for a bug, least of all 1, which means a mismatch.
+BUG: Final = 70
+
+log = structlog.get_logger()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. ``argv`` is without the program's name; by default the process's."""
+    logs.configure("info", log_form("auto"))
+    files, traceback = OutcomeFiles.before_settings(os.environ), False
+    with structlog.contextvars.bound_contextvars(run_id=uuid4().hex):
+        try:
+            with signals_raise():
+                arguments = _parse(sys.argv[1:] if argv is None else argv)
+                files = OutcomeFiles.before_settings(os.environ, arguments.flags)
+                settings = Settings.load(arguments.flags)
+                files, traceback = OutcomeFiles.of(settings), settings.log_level == "debug"
+                return _perform(arguments, settings, files)
+        except SystemExit as done:  # argparse has printed help or version
+            return int(done.code or 0)
+        except Exception as error:  # noqa: BLE001 - the one place where everything ends
+            return _fail(error, files, traceback=traceback)
+
+
+@dataclass(frozen=True, slots=True)
+class _Arguments:
+    command: str
+    form: Literal["console", "json"]
+    flags: dict[str, Any]
+
+
+def _parse(argv: Sequence[str]) -> _Arguments:
+    parser = Parser(
+        prog="migrator",
+        usage="migrator COMMAND [flags]",
+        description="Moves an application from SQLite to PostgreSQL and proves that every value arrived.",
+        epilog="Every flag has an environment variable of the same name. Exit codes: 0 done, 1 mismatch, "
+        "2 configuration, 3 source, 4 target, 5 gave up (try again), 70 a bug, 130 and 143 stopped.",
+    )
+    parser.add_argument("--version", action="version", version=f"migrator {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    chosen = {}
+    for name, command in COMMANDS.items():
+        chosen[name] = commands.add_parser(
+            name, prog=f"migrator {name}", help=command.summary, description=command.summary
+        )
+        chosen[name].add_argument(
+            "--format",
+            default="console",
+            choices=("console", "json"),
+            metavar="console|json",
+            help="How the report is printed on stdout.\n[default: console]",
+        )
+        add_settings(chosen[name], command.groups)
+    if not argv:
+        parser.print_help(sys.stderr)
+    found, strangers = parser.parse_known_args(argv)
+    flags = vars(found)
+    name, form = flags.pop("command"), flags.pop("format")
+    chosen[name].refuse(strangers)
+    return _Arguments(name, form, flags)
+
+
+def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles) -> int:
+    form = log_form(settings.log_format)
+    logs.configure(settings.log_level, form, settings.secrets())
+    for variable in unknown_variables(os.environ, Settings):
+        log.warning(Event.WARNING_SETTING, variable=variable, reason="no setting has this name")
+    began = time.monotonic()
+    given = {name: value for name, value in settings.public().items() if name in {*settings.model_fields_set, "target"}}
+    log.info(Event.JOB_STARTED, command=arguments.command, version=__version__, settings=given)
+    files.begin(arguments.command)
+    progress = progress_of(settings, form)
+    try:
+        outcome = finish_or_stop(COMMANDS[arguments.command].call(settings, progress), files)
+    except Mismatch as error:
+        from migrator.job.reports import DifferenceReport  # noqa: PLC0415 - --help shall not wait for drivers
+
+        outcome = DifferenceReport(error)
+    finally:
+        progress.finish()
+    show(outcome, arguments.form, redactor(settings.secrets()))
+    if outcome.failure is not None:
+        raise outcome.failure
+    told = outcome.to_json()
+    files.write({"message": told.get("headline", "done"), "exit_code": ExitCode.DONE, **told})
+    log.info(Event.JOB_FINISHED, seconds=round(time.monotonic() - began, 3))
+    return ExitCode.DONE
+
+
+def _fail(error: Exception, files: OutcomeFiles, *, traceback: bool) -> int:
+    known = error if isinstance(error, MigratorError) else _explained(error)
+    trace = {"exc_info": error} if traceback else {}
+    if known is None:
+        first = _first(error)
+        message = f"unexpected: {type(first).__name__}: {first}"
+        next_step = "This is a bug. --log-level debug shows the traceback to report."
+        log.error(Event.JOB_FAILED, message=message, next_step=next_step, exit_code=BUG, **trace)
+        files.write({"message": message, "next_step": next_step, "exit_code": BUG})
+        return BUG
+    told = facts_of(known)
+    log.error(Event.JOB_FAILED, **told, **trace)
+    files.write(told)
+    return int(told["exit_code"])
+
+
+def _first(error: Exception) -> BaseException:
+    from migrator.runtime.retry import first_of  # noqa: PLC0415 - it knows the errors of every driver
+
+    return first_of(error)
+
+
+def _explained(error: Exception) -> MigratorError | None:
+    from migrator.runtime.error_mapping import explain  # noqa: PLC0415 - it knows the errors of every driver
+
+    return explain(error)

@@ -1,0 +1,84 @@
+"""Ends a command on SIGINT and SIGTERM: it winds down, and after a grace period the process ends."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+import structlog
+
+from migrator.cli.commands import Outcome
+from migrator.cli.outcome_files import OutcomeFiles, facts_of
+from migrator.errors import ExitCode, Stopped
+from migrator.events import Event
+
+log = structlog.get_logger()
+
+# A thread inside a driver can't be interrupted. What isn't committed is rolled back by the server, as after SIGKILL.
+GRACE_SECONDS: Final = 8
+
+EXIT_CODES: Final = {signal.SIGINT: ExitCode.SIGINT, signal.SIGTERM: ExitCode.SIGTERM}
+
+
+def finish_or_stop(action: Awaitable[Outcome], files: OutcomeFiles) -> Outcome:
+    """Run the action to its end, or cancel it when a signal comes. Raises Stopped then, whatever it ended with."""
+    received: list[signal.Signals] = []
+    leave = threading.Timer(GRACE_SECONDS, lambda: os._exit(EXIT_CODES[received[0]]))
+    leave.daemon = True
+
+    async def guarded() -> Outcome:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def stop(number: signal.Signals) -> None:
+            if received:  # asked twice
+                os._exit(EXIT_CODES[number])
+            received.append(number)
+            log.warning(Event.JOB_STOPPING, signal=number.name)
+            # Now, and not only at the end: whoever asked may not be patient enough for that.
+            files.write_line(facts_of(stopped(number)))
+            leave.start()
+            if task is not None:
+                task.cancel(number.name)  # whoever says goodbye on the way out can say why
+
+        for number in EXIT_CODES:
+            loop.add_signal_handler(number, stop, number)
+        return await action
+
+    try:
+        return asyncio.run(guarded())
+    except (Exception, asyncio.CancelledError) as error:
+        if received:
+            raise stopped(received[0]) from error
+        raise
+    finally:
+        leave.cancel()
+
+
+@contextmanager
+def signals_raise() -> Iterator[None]:
+    """
+    Let signals raise Stopped where no event loop listens: while settings are read, and while reports are printed.
+
+    Without a handler of our own SIGTERM would be ignored by the first process of a container.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise stopped(signal.Signals(number))
+
+    before = {number: signal.signal(number, stop) for number in EXIT_CODES}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stopped(number: signal.Signals) -> Stopped:
+    """Return the error of a run that a signal has stopped."""
+    return Stopped(
+        f"stopped by {number.name}", next_step="Run it again; it goes on where it stopped.", signal=number.name
+    )
