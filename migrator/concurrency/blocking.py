@@ -24,7 +24,7 @@ class Blocking(Generic[C]):
     """
 
     def __init__(self, connect: Callable[[], AbstractContextManager[C]], cut: Callable[[], None] | None = None) -> None:
-        """``cut`` makes a thread that is still at work be through soon, with an error; it is called from another."""
+        """``cut`` makes a thread at work end soon, with an error; it is called from another thread."""
         self._connect = connect
         self._cut = cut
         self._opened = ExitStack()

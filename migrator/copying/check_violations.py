@@ -13,7 +13,7 @@ import asyncpg
 from migrator.errors import TargetRefused
 from migrator.planning.plan import TablePlan
 from migrator.source.database import Source
-from migrator.source.scan import Lane, StorageClass
+from migrator.source.scan import ScanColumn, StorageClass
 from migrator.source.schema import SourceTable
 
 _LINE = re.compile(r"^COPY .*, line (\d+)", re.MULTILINE)
@@ -71,18 +71,18 @@ def _said(error: asyncpg.PostgresError) -> str:
 
 def _key(source: Source, table: TablePlan, where: str, line: int) -> str | None:
     """Return the key of the ``line``-th row, counted from 1, that the copier's scan gives."""
-    lanes = [_name(table.source), *table.lanes]
+    scan_columns = [_name(table.source), *table.scan_columns]
     with source.session() as session:
-        for batch in session.scan(table.source, lanes, batch_rows=1000, where=where):
+        for batch in session.scan(table.source, scan_columns, batch_rows=1000, where=where):
             if line <= len(batch):
                 return str(batch.column(0)[line - 1].as_py())
             line -= len(batch)
     return None
 
 
-def _name(table: SourceTable) -> Lane:
+def _name(table: SourceTable) -> ScanColumn:
     if table.key:
         names = ", ".join(column.name for column in table.key).replace("'", "''")
         values = " || ', ' || ".join(f"quote({column.quoted})" for column in table.key)
-        return Lane(f"'{names} = ' || {values}", StorageClass.TEXT)
-    return Lane(f"'rowid ' || {table.rowid}" if table.rowid else "'?'", StorageClass.TEXT)
+        return ScanColumn(f"'{names} = ' || {values}", StorageClass.TEXT)
+    return ScanColumn(f"'rowid ' || {table.rowid}" if table.rowid else "'?'", StorageClass.TEXT)

@@ -10,14 +10,14 @@ from migrator.errors import SourceUnreadable
 from migrator.planning.grouping import with_their_like
 from migrator.planning.plan import TablePlan
 from migrator.source.batches import scan
-from migrator.source.chunks import WHOLE, Piece
+from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import MOST_TOGETHER, ScanSession
 from migrator.source.size import Profile
 from migrator.types import Unfit
 
 
 def copy_data(
-    session: ScanSession, table: TablePlan, profile: Profile, piece: Piece, batch_bytes: int
+    session: ScanSession, table: TablePlan, profile: Profile, piece: Chunk, batch_bytes: int
 ) -> Iterator[tuple[int, bytes]]:
     """
     Yield (rows, their COPY data) for a piece of a table; the form's header and end come with 0 rows.
@@ -27,7 +27,7 @@ def copy_data(
     table = _as_surveyed(table, profile)
     encoder: Encoder | None = None
     where = piece.where(table.source)
-    for batch in scan(session, table.source, table.lanes, profile=profile, batch_bytes=batch_bytes, where=where):
+    for batch in scan(session, table.source, table.scan_columns, profile=profile, batch_bytes=batch_bytes, where=where):
         converted = table.convert(batch)
         if encoder is None:
             encoder = _encoder(table, converted.schema)
@@ -56,14 +56,14 @@ def copy_data_of_small(
 
 
 def _whole(session: ScanSession, table: TablePlan, profile: Profile, batch_bytes: int) -> tuple[int, bytes]:
-    parts = list(copy_data(session, table, profile, WHOLE, batch_bytes))
+    parts = list(copy_data(session, table, profile, WHOLE_TABLE, batch_bytes))
     return sum(rows for rows, _ in parts), b"".join(chunk for _, chunk in parts)
 
 
 def _together(session: ScanSession, tables: Sequence[tuple[TablePlan, Profile]]) -> list[tuple[int, bytes]] | None:
     """Return the same for tables that are converted alike, out of one scan; None if they have to be read one by one."""
     plans = [_as_surveyed(table, profile) for table, profile in tables]
-    if len(plans) == 1 or sum(len(plan.lanes) for plan in plans) > MOST_TOGETHER:
+    if len(plans) == 1 or sum(len(plan.scan_columns) for plan in plans) > MOST_TOGETHER:
         return None
     try:
         return _out_of_one_scan(session, plans, sum(profile.rows for _, profile in tables))
@@ -74,7 +74,7 @@ def _together(session: ScanSession, tables: Sequence[tuple[TablePlan, Profile]])
 def _out_of_one_scan(session: ScanSession, plans: Sequence[TablePlan], rows: int) -> list[tuple[int, bytes]]:
     [first, *_] = plans
     parts: list[list[pa.RecordBatch]] = [[] for _ in plans]
-    for batch in session.scan_together([(plan.source, plan.lanes) for plan in plans], batch_rows=rows + 1):
+    for batch in session.scan_together([(plan.source, plan.scan_columns) for plan in plans], batch_rows=rows + 1):
         converted = first.convert(batch)
         runs = pc.run_end_encode(batch.columns[-1])
         start = 0
@@ -103,5 +103,5 @@ def _encoder(table: TablePlan, schema: pa.Schema) -> Encoder:
 
 
 def _no_rows(table: TablePlan) -> pa.RecordBatch:
-    schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(table.lanes)])
+    schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(table.scan_columns)])
     return pa.record_batch([pa.array([], field.type) for field in schema], schema=schema)

@@ -10,7 +10,7 @@ from migrator.findings.finding import Example, Finding
 from migrator.findings.remedies import remedy
 from migrator.planning.plan import ColumnPlan
 from migrator.runtime.limits import Showing
-from migrator.source.scan import Lane, ScanSession, StorageClass
+from migrator.source.scan import ScanColumn, ScanSession, StorageClass
 from migrator.source.schema import SourceTable
 from migrator.sql.utf8 import utf8_bytes
 
@@ -88,11 +88,11 @@ class Teller:
         return Finding(self.table.name, column.source.name, rows, reason, examples, at_least, settled_by)
 
 
-def key_lane(table: SourceTable) -> Lane:
+def key_scan_column(table: SourceTable) -> ScanColumn:
     """Return the lane of what tells a table's rows apart; ``is_row`` finds them by it."""
     if table.rowid is not None:
-        return Lane(f"CAST({table.rowid} AS TEXT)", StorageClass.TEXT)
-    return Lane(_quoted_key(table) or _NO_KEY, StorageClass.TEXT)
+        return ScanColumn(f"CAST({table.rowid} AS TEXT)", StorageClass.TEXT)
+    return ScanColumn(_quoted_key(table) or _NO_KEY, StorageClass.TEXT)
 
 
 def _quoted_key(table: SourceTable) -> str:
@@ -118,7 +118,7 @@ def _named_key(table: SourceTable) -> str:
 
 
 def is_row(table: SourceTable, keys: Sequence[str]) -> str:
-    """Return a condition that is true for the rows whose key, as ``key_lane`` gives it, is one of ``keys``."""
+    """Return a condition that is true for the rows whose key, as ``key_scan_column`` gives it, is one of ``keys``."""
     if table.rowid is not None:
         return f"{table.rowid} IN ({', '.join(keys)})"
     literals = ", ".join("'" + key.replace("'", "''") + "'" for key in keys)

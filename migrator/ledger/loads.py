@@ -20,7 +20,7 @@ from migrator.ledger.run_ledger import RunLedger
 from migrator.ledger.schema import LEFT_OUT, chunks, now, seeded, state, tables
 from migrator.ledger.state import COMPLETED, READY, SOURCE
 from migrator.names import TableName
-from migrator.source.chunks import Piece
+from migrator.source.chunks import Chunk
 from migrator.target.database import Target, own_rows, row_counts
 from migrator.target.glances import glance
 from migrator.target.lock_room import lock_room
@@ -60,12 +60,12 @@ class Begun:
     chunks: int = 0
     """Pieces that are in the target."""
     brought: Brought = Brought()
-    left: Mapping[int, Piece] = field(default_factory=dict)
+    left: Mapping[int, Chunk] = field(default_factory=dict)
     """Pieces still to come, by their position."""
 
 
 async def write_pieces(
-    connection: AsyncConnection, run: RunLedger, table: TableName, pieces: Mapping[int, Piece]
+    connection: AsyncConnection, run: RunLedger, table: TableName, pieces: Mapping[int, Chunk]
 ) -> None:
     """Write which pieces a table will come in; belongs into the transaction that empties it."""
     lines = [
@@ -114,7 +114,7 @@ async def begun(connection: AsyncConnection, migration: Migration) -> dict[Table
 
 def _begun(lines: Sequence[sa.Row[Any]]) -> Begun:
     there = [line for line in lines if line.copied_at is not None]
-    left = {line.position: Piece(line.after, line.last) for line in lines if line.copied_at is None}
+    left = {line.position: Chunk(line.after, line.last) for line in lines if line.copied_at is None}
     brought = sum((Brought(line.rows, line.bytes, line.seconds) for line in there), Brought())
     return Begun(len(there), brought, left)
 

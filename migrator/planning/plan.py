@@ -11,7 +11,7 @@ from migrator.errors import NoPartner, SourceUnreadable
 from migrator.names import TableName, partner
 from migrator.planning.rewrites import rewritten
 from migrator.planning.rules import NO_RULE, ColumnRule, Rules
-from migrator.source.scan import Lane, StorageClass
+from migrator.source.scan import ScanColumn, StorageClass
 from migrator.source.schema import Skipped, SourceColumn, SourceDatabase, SourceTable
 from migrator.sql.utf8 import is_broken_utf16
 from migrator.target.schema import CopyForm, TargetColumn, TargetTable
@@ -66,15 +66,17 @@ class ColumnPlan:
         return self.family.asks_server or self.target.domain
 
     @cached_property
-    def lanes(self) -> tuple[Lane, ...]:
+    def scan_columns(self) -> tuple[ScanColumn, ...]:
         """How the scan reads it."""
-        return self.carrier.lanes(self.source_expression, self.target)
+        return self.carrier.scan_columns(self.source_expression, self.target)
 
     @cached_property
     def refusals(self) -> tuple[Refusal, ...]:
         """What can't be carried, as conditions in SQLite's SQL."""
         refusals = self.carrier.refusals(self.source_expression, self.target)
-        if not self.source.utf16 or not {StorageClass.TEXT, StorageClass.BLOB} & {lane.storage for lane in self.lanes}:
+        if not self.source.utf16 or not {StorageClass.TEXT, StorageClass.BLOB} & {
+            lane.storage for lane in self.scan_columns
+        }:
             return refusals
         return (*refusals, Refusal(is_broken_utf16(self.source_expression), "is not valid UTF-16"))
 
@@ -91,7 +93,7 @@ class ColumnPlan:
     @cached_property
     def conversion(self) -> Hashable:
         """What two columns have in common whose values can be converted as one array a lane."""
-        return self.carrier, replace(self.target, name=""), tuple(lane.storage for lane in self.lanes)
+        return self.carrier, replace(self.target, name=""), tuple(lane.storage for lane in self.scan_columns)
 
     def convert(self, arrays: Sequence[pa.Array]) -> pa.Array:
         """Return the array to send; raises Unfit or ``pa.ArrowInvalid`` rather than change a value."""
@@ -132,9 +134,9 @@ class TablePlan:
         return replace(self, columns=tuple(columns), computed=tuple(computed))
 
     @cached_property
-    def lanes(self) -> tuple[Lane, ...]:
+    def scan_columns(self) -> tuple[ScanColumn, ...]:
         """The lanes of all columns, side by side."""
-        return tuple(lane for column in self.columns for lane in column.lanes)
+        return tuple(lane for column in self.columns for lane in column.scan_columns)
 
     @cached_property
     def conversion(self) -> Hashable:
@@ -147,7 +149,7 @@ class TablePlan:
         read = batch.columns  # made anew each time one asks
         at = 0
         for column in self.columns:
-            width = len(column.lanes)
+            width = len(column.scan_columns)
             arrays.append(column.convert(read[at : at + width]))
             at += width
         return pa.record_batch(arrays, names=[column.target.name for column in self.columns])

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.source.batches import scan
-from migrator.source.scan import Lane, ScanSession
+from migrator.source.scan import ScanColumn, ScanSession
 from migrator.source.size import Profile
 from migrator.target.server_types import Judge, Question
 from migrator.types import Family, Losses, Unfit
@@ -36,7 +36,7 @@ class _Trial:
 
     column: ColumnPlan
     family: Family
-    lanes: tuple[Lane, ...]
+    scan_columns: tuple[ScanColumn, ...]
     losses: Losses | None
 
     def find_losses(self, arrays: Sequence[pa.Array]) -> list[tuple[int, str]]:
@@ -47,7 +47,7 @@ class _Trial:
 def blame(  # noqa: PLR0913 - what is read, and how
     session: ScanSession,
     table: TablePlan,
-    key: Lane,
+    key: ScanColumn,
     *,
     refused: Mapping[ColumnPlan, Sequence[str]],
     judge: Judge,
@@ -64,15 +64,15 @@ def blame(  # noqa: PLR0913 - what is read, and how
     trials = [_trial(column, refused.get(column, ())) for column in table.compared if _is_tried(column)]
     if not trials or not profile.rows:
         return {}, Counter()
-    lanes = [key, *(lane for trial in trials for lane in trial.lanes)]
+    scan_columns = [key, *(lane for trial in trials for lane in trial.scan_columns)]
     blamed: Blamed = {trial.column: {} for trial in trials}
     lost: Lost = Counter()
-    for batch in scan(session, table.source, lanes, profile=profile, batch_bytes=batch_bytes):
+    for batch in scan(session, table.source, scan_columns, profile=profile, batch_bytes=batch_bytes):
         read = batch.columns  # made anew each time one asks
         at = 1
         for trial in trials:
-            arrays = read[at : at + len(trial.lanes)]
-            at += len(trial.lanes)
+            arrays = read[at : at + len(trial.scan_columns)]
+            at += len(trial.scan_columns)
             reasons = blamed[trial.column]
             room = ROWS_NAMED - sum(map(len, reasons.values()))
             losses = trial.find_losses(arrays)
@@ -97,7 +97,9 @@ def _trial(column: ColumnPlan, refused: Sequence[str]) -> _Trial:
     if refused:  # a value of a wrong storage class would stop the scan
         known = " OR ".join(f"({condition})" for condition in refused)
         expression = f"(CASE WHEN {known} THEN NULL ELSE {expression} END)"
-    return _Trial(column, family, family.lanes(expression, column.target), family.losses() if family.losses else None)
+    return _Trial(
+        column, family, family.scan_columns(expression, column.target), family.losses() if family.losses else None
+    )
 
 
 Objector = Callable[[int, int], str | None]

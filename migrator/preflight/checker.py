@@ -24,7 +24,7 @@ from migrator.preflight.source_only import survey_alone
 from migrator.preflight.table_check import Survey, measure, survey
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.progress import Progress
-from migrator.source.chunks import WHOLE, Piece, cut, piece_bytes
+from migrator.source.chunks import WHOLE_TABLE, Chunk, chunk_size, split_into_chunks
 from migrator.source.database import Source
 from migrator.source.integrity import check_intact
 from migrator.source.scan import ScanSession
@@ -75,7 +75,7 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
             rehearsed = rehearse(session, lot, bounds.batch_bytes)
             return [look(session, *both, found) for both, found in zip(lot, rehearsed, strict=True)]
 
-        async def look_in_pieces(table: TablePlan, profile: Profile, pieces: tuple[Piece, ...]) -> Survey:
+        async def look_in_pieces(table: TablePlan, profile: Profile, pieces: tuple[Chunk, ...]) -> Survey:
             comparison = await ask(crew, prepare, table, profile, bounds.batch_bytes)
             found = await _rehearsed(crew, table, comparison, pieces) if comparison else None
             return replace(await ask(crew, look, table, profile, found), pieces=pieces)
@@ -121,8 +121,10 @@ async def measured(
     total = sum(profile.weight for profile in profiles)
 
     async def outlined(table: TablePlan, profile: Profile) -> Survey:
-        size = piece_bytes(profile, total, bounds.jobs, bounds.chunk_bytes)
-        pieces = (WHOLE,) if profile.bytes <= size else await ask(crew, cut, table.source, profile, size)
+        size = chunk_size(profile, total, bounds.jobs, bounds.chunk_bytes)
+        pieces = (
+            (WHOLE_TABLE,) if profile.bytes <= size else await ask(crew, split_into_chunks, table.source, profile, size)
+        )
         return Survey(profile, (), pieces=pieces)
 
     outlines = await all_of(outlined(*both) for both in zip(tables, profiles, strict=True))
@@ -137,12 +139,12 @@ async def _rehearsed(
     crew: Crew[Blocking[ScanSession]],
     table: TablePlan,
     comparison: Comparison,
-    pieces: Sequence[Piece],
+    pieces: Sequence[Chunk],
 ) -> Rehearsed | None:
     """Rehearse a table piece by piece; after the first that needs a closer look no further one is begun."""
     strange = False
 
-    async def one(piece: Piece) -> Digest | None:
+    async def one(piece: Chunk) -> Digest | None:
         nonlocal strange
         [found] = [None] if strange else await ask(crew, rehearse_alike, [Part(table.plain, comparison, piece)])
         strange = strange or found is None

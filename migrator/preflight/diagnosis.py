@@ -9,7 +9,7 @@ content it reads, down to the rows that are to blame; only these are looked at o
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from migrator.findings.examples import Teller, is_row, key_lane
+from migrator.findings.examples import Teller, is_row, key_scan_column
 from migrator.findings.finding import Change, Finding
 from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.preflight.bisection import ROWS_NAMED, Blamed, blame
@@ -38,7 +38,7 @@ def look_closer(tell: Teller, table: TablePlan, profile: Profile, judge: Judge, 
     refused: dict[ColumnPlan, list[str]] = {}
     for column, refusal, _ in struck:
         refused.setdefault(column, []).append(refusal.condition)
-    key = key_lane(table.source)
+    key = key_scan_column(table.source)
     blamed, lost = blame(
         tell.session, table, key, refused=refused, judge=judge, profile=profile, batch_bytes=batch_bytes
     )

@@ -17,15 +17,15 @@ from migrator.errors import SourceUnreadable
 from migrator.planning.grouping import with_their_like
 from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.source.batches import scan
-from migrator.source.chunks import WHOLE, Piece
-from migrator.source.scan import MOST_TOGETHER, Lane, ScanSession, StorageClass
+from migrator.source.chunks import WHOLE_TABLE, Chunk
+from migrator.source.scan import MOST_TOGETHER, ScanColumn, ScanSession, StorageClass
 from migrator.source.size import Profile
 from migrator.types import Losses, Unfit
 from migrator.verification import digest
 from migrator.verification.comparison import Comparison, quickly
 from migrator.verification.digest import Digest, Rehearsed
 
-Arrays = Mapping[Lane, pa.Array]
+Arrays = Mapping[ScanColumn, pa.Array]
 
 
 def prepare(session: ScanSession, table: TablePlan, profile: Profile, batch_bytes: int) -> Comparison | None:
@@ -46,28 +46,28 @@ class Part:
 
     table: TablePlan
     comparison: Comparison
-    piece: Piece = WHOLE
+    piece: Chunk = WHOLE_TABLE
 
     @cached_property
-    def guards(self) -> tuple[Lane, ...]:
+    def guards(self) -> tuple[ScanColumn, ...]:
         """Lanes that are 1 where a value would be taken for what it is not."""
         return tuple(_guards(self.table))
 
     @cached_property
-    def lanes(self) -> tuple[Lane, ...]:
+    def scan_columns(self) -> tuple[ScanColumn, ...]:
         """All that is read. What two readings have in common is read once."""
         return tuple(dict.fromkeys(self._wanted))
 
     @cached_property
-    def _wanted(self) -> tuple[Lane, ...]:
-        carried = (lane for column in self.table.compared for lane in column.lanes)
-        return (*self.guards, *carried, *self.comparison.lanes)
+    def _wanted(self) -> tuple[ScanColumn, ...]:
+        carried = (lane for column in self.table.compared for lane in column.scan_columns)
+        return (*self.guards, *carried, *self.comparison.scan_columns)
 
     @cached_property
     def likeness(self) -> Hashable:
         """What two parts have in common that can be read, converted and digested as one."""
-        places = {lane: place for place, lane in enumerate(self.lanes)}
-        read = tuple(lane.storage for lane in self.lanes), tuple(places[lane] for lane in self._wanted)
+        places = {lane: place for place, lane in enumerate(self.scan_columns)}
+        read = tuple(lane.storage for lane in self.scan_columns), tuple(places[lane] for lane in self._wanted)
         return self.comparison.shape, self.table.conversion, len(self.guards), read
 
 
@@ -93,7 +93,7 @@ def rehearse_alike(session: ScanSession, parts: Sequence[Part]) -> list[Digest |
     None if something needs a closer look. Blocks while the parts are scanned. That one is damaged is for the closer
     look to say.
     """
-    if len(parts) > 1 and sum(len(part.lanes) for part in parts) <= MOST_TOGETHER:
+    if len(parts) > 1 and sum(len(part.scan_columns) for part in parts) <= MOST_TOGETHER:
         objections: set[int] = set()
         found = _digested(parts, _marked_together(session, parts, objections))
         if found is not None and not objections:
@@ -114,7 +114,7 @@ def _one_by_one(session: ScanSession, parts: Sequence[Part]) -> list[Digest | No
 def _digested(parts: Sequence[Part], rows: Iterator[list[pa.Array]]) -> list[Digest] | None:
     """Return the digest of each part whose ``rows`` come, marked with its number; None where DuckDB can't read them."""
     [first, *others] = parts
-    columns = [(f"c{i}", lane.arrow_type) for i, lane in enumerate(first.comparison.lanes)]
+    columns = [(f"c{i}", lane.arrow_type) for i, lane in enumerate(first.comparison.scan_columns)]
     schema = pa.schema([("part", pa.int64()), *columns])
     reader = pa.RecordBatchReader.from_batches(schema, (pa.record_batch(row, schema=schema) for row in rows))
     try:
@@ -135,7 +135,9 @@ def _marked(session: ScanSession, parts: Sequence[Part], objections: set[int]) -
         look, source, comparison = _Look(part), part.table.source, part.comparison
         profile, batch_bytes, where = comparison.profile, comparison.batch_bytes, part.piece.where(source)
         try:
-            for batch in scan(session, source, part.lanes, profile=profile, batch_bytes=batch_bytes, where=where):
+            for batch in scan(
+                session, source, part.scan_columns, profile=profile, batch_bytes=batch_bytes, where=where
+            ):
                 yield [pa.repeat(pa.scalar(number, pa.int64()), len(batch)), *look(batch.columns)]
         except _OBJECTIONS:
             objections.add(number)
@@ -146,7 +148,9 @@ def _marked_together(session: ScanSession, parts: Sequence[Part], objections: se
     look = _Look(parts[0])
     rows = sum(part.comparison.profile.rows for part in parts)
     try:
-        for batch in session.scan_together([(part.table.source, part.lanes) for part in parts], batch_rows=rows + 1):
+        for batch in session.scan_together(
+            [(part.table.source, part.scan_columns) for part in parts], batch_rows=rows + 1
+        ):
             [*arrays, places] = batch.columns
             yield [places, *look(arrays)]
     except _OBJECTIONS:
@@ -162,17 +166,17 @@ class _Look:
 
     def __call__(self, read: Sequence[pa.Array]) -> list[pa.Array]:
         """Return the arrays to digest; raises one of ``_OBJECTIONS`` if a value of the batch can't be carried."""
-        arrays = dict(zip(self._part.lanes, read, strict=True))
+        arrays = dict(zip(self._part.scan_columns, read, strict=True))
         if any(pc.max(arrays[guard]).as_py() for guard in self._part.guards):
             raise Unfit("is not what it would be taken for")
         _carry(self._part.table, arrays, self._losses)
-        return [arrays[lane] for lane in self._part.comparison.lanes]
+        return [arrays[lane] for lane in self._part.comparison.scan_columns]
 
 
-def _guards(table: TablePlan) -> Iterator[Lane]:
+def _guards(table: TablePlan) -> Iterator[ScanColumn]:
     hidden = [f"({refusal.condition})" for column in table.compared for refusal in column.refusals]
     for start in range(0, len(hidden), _IN_ONE_GUARD):
-        yield Lane(" OR ".join(hidden[start : start + _IN_ONE_GUARD]), StorageClass.INTEGER)
+        yield ScanColumn(" OR ".join(hidden[start : start + _IN_ONE_GUARD]), StorageClass.INTEGER)
 
 
 _IN_ONE_GUARD = 300
@@ -182,8 +186,8 @@ _IN_ONE_GUARD = 300
 def _carry(table: TablePlan, arrays: Arrays, losses: Mapping[ColumnPlan, Losses]) -> None:
     """Convert the columns of a batch; raises for a value that can't be carried whole, and for a missing one."""
     for column in table.compared:
-        converted = column.convert([arrays[lane] for lane in column.lanes])
+        converted = column.convert([arrays[lane] for lane in column.scan_columns])
         if column.target.not_null and converted.null_count:
             raise Unfit("is missing and the target's column is NOT NULL")
-        if column in losses and losses[column].rows(arrays[column.lanes[0]]):
+        if column in losses and losses[column].rows(arrays[column.scan_columns[0]]):
             raise Unfit("would be kept in part")

@@ -15,10 +15,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from migrator.findings.examples import key_lane
+from migrator.findings.examples import key_scan_column
 from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.preflight.key_violations import equal_form
-from migrator.source.scan import Lane, ScanSession, StorageClass
+from migrator.source.scan import ScanColumn, ScanSession, StorageClass
 from migrator.target.server_types import Judge
 
 AT_ONCE = 5_000
@@ -53,16 +53,16 @@ class _Key:
             return "true"
         return " OR ".join(f"{part} GLOB {_BEYOND_ASCII}" for part in self.folded)
 
-    def lanes(self, row: Lane) -> list[Lane]:
+    def scan_columns(self, row: ScanColumn) -> list[ScanColumn]:
         """Return what is read: the row's own key, the parts as they are, and all that SQLite takes for one key."""
         lowered = " || '|' || ".join(f"quote({part})" for part in (*map(_lower, self.folded), self.kept))
         texts = [row.expression, self.kept, lowered, *self.folded]
-        return [Lane(text, StorageClass.TEXT) for text in texts]
+        return [ScanColumn(text, StorageClass.TEXT) for text in texts]
 
 
 def alike(session: ScanSession, table: TablePlan, columns: Sequence[ColumnPlan], judge: Judge) -> list[str]:
     """
-    Return the rows, by ``key_lane``, whose keys PostgreSQL takes for one and SQLite doesn't.
+    Return the rows, by ``key_scan_column``, whose keys PostgreSQL takes for one and SQLite doesn't.
 
     ``columns`` are those of a unique key. None, if some can't be read as text, which is refused for that. Blocks;
     memory is bounded. Raises what scanning and asking raise.
@@ -103,12 +103,12 @@ def _is_citext(column: ColumnPlan) -> bool:
 
 def _folded(session: ScanSession, table: TablePlan, key: _Key, judge: Judge) -> Iterator[pa.Table]:
     """Yield the keys with letters beyond ASCII, folded by PostgreSQL; then those in ASCII that these may meet."""
-    lanes = key.lanes(key_lane(table.source))
+    scan_columns = key.scan_columns(key_scan_column(table.source))
     plain: dict[str, None] = {}
 
     def read(condition: str) -> Iterator[pa.Table]:
         where = f"{key.present} AND ({condition})"
-        for batch in session.scan(table.source, lanes, batch_rows=AT_ONCE, where=where):
+        for batch in session.scan(table.source, scan_columns, batch_rows=AT_ONCE, where=where):
             rows, kept, lowered, *parts = (column.to_pylist() for column in batch.columns)
             folded = [judge.folded(column.target, part) for column, part in zip(key.columns, parts, strict=True)]
             if len(plain) < _MOST_ASCII:

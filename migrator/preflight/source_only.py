@@ -19,7 +19,7 @@ from migrator.names import TableName
 from migrator.preflight.table_check import Survey
 from migrator.source.aggregates import added_up, answers
 from migrator.source.batches import scan
-from migrator.source.scan import Lane, ScanSession, StorageClass
+from migrator.source.scan import ScanColumn, ScanSession, StorageClass
 from migrator.source.schema import SourceColumn, SourceTable
 from migrator.source.size import Profile
 
@@ -72,13 +72,13 @@ def _remarks(table: SourceTable, column: SourceColumn, at: int, counted: dict[st
 def _broken_text(
     session: ScanSession, table: SourceTable, columns: list[SourceColumn], profile: Profile, batch_bytes: int
 ) -> list[Finding]:
-    lanes = [
-        Lane(f"CASE typeof({column.quoted}) WHEN 'text' THEN {column.quoted} END", StorageClass.TEXT)
+    scan_columns = [
+        ScanColumn(f"CASE typeof({column.quoted}) WHEN 'text' THEN {column.quoted} END", StorageClass.TEXT)
         for column in columns
     ]
     nul = dict.fromkeys(columns, 0)
     broken: set[SourceColumn] = set()
-    for batch in scan(session, table, lanes, profile=profile, batch_bytes=batch_bytes):
+    for batch in scan(session, table, scan_columns, profile=profile, batch_bytes=batch_bytes):
         for column, text in zip(columns, batch.columns, strict=True):
             nul[column] += pc.sum(pc.match_substring(text, "\x00")).as_py() or 0
             if not _is_sound(text):

@@ -24,7 +24,7 @@ from migrator.preflight.key_violations import breaches
 from migrator.preflight.server_equality import alike
 from migrator.runtime.limits import Showing
 from migrator.source.aggregates import added_up, answers_of_each, count_matching
-from migrator.source.chunks import WHOLE, Piece
+from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import ScanSession, StorageClass
 from migrator.source.size import Profile
 from migrator.target.server_types import Judge
@@ -42,7 +42,7 @@ class Survey:
     findings: tuple[Finding, ...]
     rehearsed: Rehearsed | None = None
     """The quick pass, where the table came through it."""
-    pieces: tuple[Piece, ...] = (WHOLE,)
+    pieces: tuple[Chunk, ...] = (WHOLE_TABLE,)
     """In which it is read and brought."""
     changes: tuple[Change, ...] = ()
     """What rules make of its values."""
@@ -230,8 +230,8 @@ def _width(column: ColumnPlan, plain: ColumnPlan) -> str | None:
     ``octet_length`` of text and BLOBs reads the record's header alone. Of a number it would spell the digits.
     """
     value = column.source_expression
-    if not {StorageClass.TEXT, StorageClass.BLOB} & {lane.storage for lane in column.lanes}:
+    if not {StorageClass.TEXT, StorageClass.BLOB} & {lane.storage for lane in column.scan_columns}:
         return None
-    if any(lane.storage is StorageClass.REAL for lane in plain.lanes):
+    if any(lane.storage is StorageClass.REAL for lane in plain.scan_columns):
         return f"iif({value} >= '', octet_length({value}), {_FIXED_BYTES})"
     return f"coalesce(octet_length({value}), 0)"

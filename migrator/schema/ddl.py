@@ -40,7 +40,7 @@ def draw(
     """
     Return how the tables that no rule excludes are made in ``schema`` of the target.
 
-    ``held`` has the columns whose type depends on their values (``column_types.needs_classes``, ``needs_offsets``).
+    ``held`` has the columns whose type depends on their values (see ``column_types``).
     """
     tables = list(tables)
     drawings = {

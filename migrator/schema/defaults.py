@@ -42,7 +42,7 @@ def default_of(column: SourceColumn, given: str, kind: str, rule: ColumnRule) ->
     if _is_constant(given):
         return spelled(_stored(column, given), kind, rule)
     found = translated(given, {}, may_change=True)
-    sort = {"text": Sort.TEXT, "uuid": Sort.TEXT, "bytea": Sort.BYTES, "bigint": Sort.WHOLE}.get(kind)
+    sort = {"text": Sort.TEXT, "uuid": Sort.TEXT, "bytea": Sort.BYTES, "bigint": Sort.WHOLE_TABLE}.get(kind)
     if sort is None or found.sort is not sort or rule.changes_values:
         raise NoEqual(f"a column of type {kind} has no such value")
     return f"({found.sql})::{kind}"

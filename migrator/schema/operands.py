@@ -16,7 +16,7 @@ class Untranslatable(ValueError):  # noqa: N818 - says what the expression is
 class Sort(StrEnum):
     """What a value is, at both ends."""
 
-    WHOLE = "whole"
+    WHOLE_TABLE = "whole"
     """INTEGER there; a whole number here, of any width."""
     REAL = "real"
     EXACT = "exact"
@@ -61,7 +61,7 @@ def column(sql: str, kind: str, affinity: Affinity, collation: str) -> Operand:
     base = re.sub(r"\(.*\)", "", kind).strip().lower()
     sort = Sort.OTHER
     if base in _WHOLE and affinity in _NUMBERS:
-        sort = Sort.WHOLE
+        sort = Sort.WHOLE_TABLE
     elif base in {"boolean", "bool"} and affinity in _NUMBERS:
         sort = Sort.TRUTH
     elif base in {"double precision", "float8"} and affinity is Affinity.REAL:
@@ -81,7 +81,7 @@ def constant(value: float | str | bytes | None) -> Operand:
         case None:
             return Operand("NULL", Sort.NOTHING)
         case int():
-            return Operand(str(value) if value >= 0 else f"({value})", Sort.WHOLE, literal=value)
+            return Operand(str(value) if value >= 0 else f"({value})", Sort.WHOLE_TABLE, literal=value)
         case float():
             return Operand(f"'{value!r}'::double precision", Sort.REAL, literal=value)
         case bytes():
@@ -94,7 +94,7 @@ def constant(value: float | str | bytes | None) -> Operand:
 
 def number(one: Operand) -> Operand:
     """Return a truth as the 0 or 1 that it is to SQLite, and anything else as it is."""
-    return Operand(f"({one.sql})::integer", Sort.WHOLE) if one.sort is Sort.TRUTH else one
+    return Operand(f"({one.sql})::integer", Sort.WHOLE_TABLE) if one.sort is Sort.TRUTH else one
 
 
 def as_text(one: Operand) -> str:
@@ -102,7 +102,7 @@ def as_text(one: Operand) -> str:
     one = number(one)
     if one.sort is Sort.TEXT:
         return one.sql
-    if one.sort is Sort.WHOLE:
+    if one.sort is Sort.WHOLE_TABLE:
         return f"({one.sql})::text"
     raise Untranslatable("SQLite and PostgreSQL spell such a value otherwise")
 
@@ -135,7 +135,7 @@ def compared(operator: str, left: Operand, right: Operand) -> str:
             return f"({left.sql} {spelled} {right.sql})"
         return f"({folded(left, chosen.collation)} {spelled} {folded(right, chosen.collation)})"
     sorts = {left.sort, right.sort}
-    are_comparable = len(sorts) == 1 or sorts == {Sort.WHOLE, Sort.EXACT}
+    are_comparable = len(sorts) == 1 or sorts == {Sort.WHOLE_TABLE, Sort.EXACT}
     if not are_comparable or (left.sort is Sort.OTHER and not _are_moments(left, right)):
         raise Untranslatable(f"{left.sql} and {right.sql} are compared by other rules")
     return f"({left.sql} {spelled} {right.sql})"
@@ -166,11 +166,11 @@ def _alike(one: Operand, other: Operand) -> Operand:  # noqa: PLR0911 - one line
         return one
     if other.sort is Sort.REAL and isinstance(value, int) and abs(value) <= _EXACT_IN_DOUBLE:
         return constant(float(value))
-    if other.sort in {Sort.WHOLE, Sort.EXACT} and isinstance(value, float):
+    if other.sort in {Sort.WHOLE_TABLE, Sort.EXACT} and isinstance(value, float):
         return replace(one, sql=f"'{value!r}'::numeric", sort=Sort.EXACT)
     if other.sort is Sort.TEXT and isinstance(value, int):
         return constant(str(value))
-    if other.sort is Sort.WHOLE and isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
+    if other.sort is Sort.WHOLE_TABLE and isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
         return constant(int(value))
     if other.sort is Sort.OTHER and isinstance(value, str) and other.kind in _SHAPES:
         if re.fullmatch(_SHAPES[other.kind], value) is None:

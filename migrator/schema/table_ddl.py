@@ -319,8 +319,8 @@ def _as_column(found: Operand, wanted: Operand) -> str:
     """Return an expression as a value of a column; raises Untranslatable."""
     if found.sort is wanted.sort or found.sort is Sort.NOTHING:
         return found.sql
-    if found.sort is Sort.TRUTH and wanted.sort is Sort.WHOLE:
+    if found.sort is Sort.TRUTH and wanted.sort is Sort.WHOLE_TABLE:
         return f"({found.sql})::integer"
-    if found.sort is Sort.WHOLE and wanted.sort is Sort.TEXT and wanted.affinity is Affinity.TEXT:
+    if found.sort is Sort.WHOLE_TABLE and wanted.sort is Sort.TEXT and wanted.affinity is Affinity.TEXT:
         return f"({found.sql})::text"
     raise Untranslatable(f"its values are no {wanted.kind or 'such values'} by SQLite's rules")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from migrator.source.scan import Lane, ScanSession
+from migrator.source.scan import ScanColumn, ScanSession
 from migrator.source.schema import SourceTable
 from migrator.source.size import Profile
 
@@ -46,7 +46,7 @@ def is_skewed(profile: Profile, batch_bytes: int) -> bool:
 def scan(  # noqa: PLR0913 - what is read, and how
     session: ScanSession,
     table: SourceTable,
-    lanes: Sequence[Lane],
+    scan_columns: Sequence[ScanColumn],
     *,
     profile: Profile,
     batch_bytes: int,
@@ -55,11 +55,11 @@ def scan(  # noqa: PLR0913 - what is read, and how
     """Yield the table, or its rows ``where``, in batches of about ``batch_bytes``; raises what the scan raises."""
     rowid = table.rowid
     if rowid is None or not is_skewed(profile, batch_bytes):
-        yield from session.scan(table, lanes, batch_rows=rows_per_batch(profile, batch_bytes), where=where)
+        yield from session.scan(table, scan_columns, batch_rows=rows_per_batch(profile, batch_bytes), where=where)
         return
     for piece in _ranges(session, table, rowid, batch_bytes, where):
         where = f"{rowid} BETWEEN {piece.first} AND {piece.last}"
-        yield from session.scan(table, lanes, batch_rows=piece.rows + 1, where=where)
+        yield from session.scan(table, scan_columns, batch_rows=piece.rows + 1, where=where)
 
 
 def _ranges(session: ScanSession, table: SourceTable, rowid: str, batch_bytes: int, where: str) -> list[_Range]:

@@ -8,7 +8,7 @@ from migrator.source.size import Profile
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Chunk:
     """A run of rows in the order of the table's key, its bounds written as SQL literals. Without bounds, all rows."""
 
     after: str | None = None
@@ -24,7 +24,7 @@ class Piece:
         return " AND ".join(part for part in (begin, end) if part)
 
 
-WHOLE = Piece()
+WHOLE_TABLE = Chunk()
 
 
 def key_of(table: SourceTable) -> list[str]:
@@ -39,7 +39,7 @@ _LEAST_BYTES = 16 << 20
 """Below, what a piece costs by itself (a session's scan begins, a transaction ends) begins to show."""
 
 
-def piece_bytes(profile: Profile, total_weight: int, jobs: int, chunk_bytes: int) -> int:
+def chunk_size(profile: Profile, total_weight: int, jobs: int, chunk_bytes: int) -> int:
     """
     Return how large a table's pieces are to be: ``chunk_bytes``, or less if it is so large that others would wait.
 
@@ -50,7 +50,7 @@ def piece_bytes(profile: Profile, total_weight: int, jobs: int, chunk_bytes: int
     return min(chunk_bytes, max(_LEAST_BYTES, profile.bytes // (_A_HAND * jobs)))
 
 
-def cut(session: ScanSession, table: SourceTable, profile: Profile, size: int) -> tuple[Piece, ...]:
+def split_into_chunks(session: ScanSession, table: SourceTable, profile: Profile, size: int) -> tuple[Chunk, ...]:
     """
     Return the pieces of about ``size`` bytes that a table comes in, in the order of its key.
 
@@ -59,20 +59,20 @@ def cut(session: ScanSession, table: SourceTable, profile: Profile, size: int) -
     """
     rows = max(1, size * profile.rows // max(profile.bytes, 1))
     if rows >= profile.rows or not key_of(table):
-        return (WHOLE,)
-    pieces: list[Piece] = []
+        return (WHOLE_TABLE,)
+    pieces: list[Chunk] = []
     after: str | None = None
     while (last := _last_key(session, table, after, rows)) is not None:
-        pieces.append(Piece(after, last))
+        pieces.append(Chunk(after, last))
         after = last
-    return (*pieces, Piece(after))
+    return (*pieces, Chunk(after))
 
 
 def _last_key(session: ScanSession, table: SourceTable, after: str | None, rows: int) -> str | None:
     """Return the key of the last of so many rows after a key; None if there are not so many."""
     key = key_of(table)
     literals = " || ', ' || ".join(f"quote({part})" for part in key)
-    begin = f" WHERE {Piece(after).where(table)}" if after is not None else ""
+    begin = f" WHERE {Chunk(after).where(table)}" if after is not None else ""
     found = session.ask(
         f"SELECT {literals} AS last FROM {table.origin}{begin} ORDER BY {', '.join(key)} LIMIT 1 OFFSET {rows - 1}"
     )

@@ -44,7 +44,7 @@ _ARROW_TYPE = {
     StorageClass.BLOB: pa.binary(),
 }
 
-_MOST_LANES = 1_900
+_MOST_SCAN_COLUMNS = 1_900
 """Of one statement, which has at most 2,000 result columns (SQLite, "Implementation Limits")."""
 
 MOST_TOGETHER = 4_000
@@ -52,7 +52,7 @@ MOST_TOGETHER = 4_000
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class ScanColumn:
     """One column of a scan: an SQL expression, and the storage class that all its values (but NULL) must have."""
 
     expression: str
@@ -84,7 +84,7 @@ class ScanSession:
         return rows
 
     def scan(
-        self, table: SourceTable, lanes: Sequence[Lane], *, batch_rows: int, where: str = ""
+        self, table: SourceTable, scan_columns: Sequence[ScanColumn], *, batch_rows: int, where: str = ""
     ) -> Iterator[pa.RecordBatch]:
         """
         Yield the table's rows as record batches of at most ``batch_rows`` rows, one array a lane, in scan order.
@@ -92,21 +92,28 @@ class ScanSession:
         Raises SourceUnreadable for a damaged file, and for a value whose storage class isn't its lane's: preflight has
         counted those, so a stray one means that the file changed.
         """
-        if len(lanes) <= _MOST_LANES:
-            yield from self._scan(table, lanes, batch_rows, where)
+        if len(scan_columns) <= _MOST_SCAN_COLUMNS:
+            yield from self._scan(table, scan_columns, batch_rows, where)
             return
         # Side by side, in the order of the table.
-        parts = [lanes[start : start + _MOST_LANES] for start in range(0, len(lanes), _MOST_LANES)]
+        parts = [
+            scan_columns[start : start + _MOST_SCAN_COLUMNS]
+            for start in range(0, len(scan_columns), _MOST_SCAN_COLUMNS)
+        ]
         for batches in zip(*(self._scan(table, part, batch_rows, where) for part in parts), strict=True):
             arrays = [array for batch in batches for array in batch.columns]
             yield pa.record_batch(arrays, names=[f"c{i}" for i in range(len(arrays))])
 
-    def _scan(self, table: SourceTable, lanes: Sequence[Lane], batch_rows: int, where: str) -> Iterator[pa.RecordBatch]:
+    def _scan(
+        self, table: SourceTable, scan_columns: Sequence[ScanColumn], batch_rows: int, where: str
+    ) -> Iterator[pa.RecordBatch]:
         condition = f" WHERE {where}" if where else ""
-        yield from self._run(table.name, lanes, [f"{_select(lanes)} FROM {table.origin}{condition}"], batch_rows)
+        yield from self._run(
+            table.name, scan_columns, [f"{_select(scan_columns)} FROM {table.origin}{condition}"], batch_rows
+        )
 
     def scan_together(
-        self, tables: Sequence[tuple[SourceTable, Sequence[Lane]]], *, batch_rows: int
+        self, tables: Sequence[tuple[SourceTable, Sequence[ScanColumn]]], *, batch_rows: int
     ) -> Iterator[pa.RecordBatch]:
         """
         Yield the rows of several tables, table after table, as ``scan`` yields those of one.
@@ -115,25 +122,26 @@ class ScanSession:
         column has the place of the row's table in ``tables``. Raises what ``scan`` raises, naming all of the tables.
         """
         numbered = [
-            ([*lanes, Lane(str(place), StorageClass.INTEGER)], table) for place, (table, lanes) in enumerate(tables)
+            ([*scan_columns, ScanColumn(str(place), StorageClass.INTEGER)], table)
+            for place, (table, scan_columns) in enumerate(tables)
         ]
-        selects = [f"{_select(lanes)} FROM {table.origin}" for lanes, table in numbered]
+        selects = [f"{_select(scan_columns)} FROM {table.origin}" for scan_columns, table in numbered]
         named = ", ".join(table.name for table, _ in tables)
         yield from self._run(named, numbered[0][0], selects, batch_rows)
 
     def _run(
-        self, named: str, lanes: Sequence[Lane], selects: Sequence[str], batch_rows: int
+        self, named: str, scan_columns: Sequence[ScanColumn], selects: Sequence[str], batch_rows: int
     ) -> Iterator[pa.RecordBatch]:
         # One typed row goes first: the driver takes a column's type from its first batch, where a leading run of NULLs
         # would become int64 and a later string an error. `_without_typed_row` takes it out again.
-        typed = ", ".join(f"{_TYPED_LITERAL[lane.storage]} AS c{i}" for i, lane in enumerate(lanes))
+        typed = ", ".join(f"{_TYPED_LITERAL[lane.storage]} AS c{i}" for i, lane in enumerate(scan_columns))
         statement = " UNION ALL ".join([f"SELECT {typed}", *selects])
         with self._connection.cursor() as cursor:
             try:
                 cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(max(batch_rows, 1))})
                 cursor.execute(statement)
                 reader = cursor.fetch_record_batch()
-                _check_types(named, lanes, reader.schema)
+                _check_types(named, scan_columns, reader.schema)
                 yield from _without_typed_row(reader)
             except (adbc.Error, OSError) as error:  # Arrow's reader turns the driver's errors into OSError
                 if is_transient(error):
@@ -141,12 +149,12 @@ class ScanSession:
                 raise unreadable(self._path, error, table=named) from error
 
 
-def _select(lanes: Sequence[Lane]) -> str:
-    return f"SELECT {', '.join(lane.expression for lane in lanes)}"
+def _select(scan_columns: Sequence[ScanColumn]) -> str:
+    return f"SELECT {', '.join(lane.expression for lane in scan_columns)}"
 
 
-def _check_types(named: str, lanes: Sequence[Lane], schema: pa.Schema) -> None:
-    for lane, field in zip(lanes, schema, strict=True):
+def _check_types(named: str, scan_columns: Sequence[ScanColumn], schema: pa.Schema) -> None:
+    for lane, field in zip(scan_columns, schema, strict=True):
         if field.type != lane.arrow_type:
             raise SourceUnreadable(
                 f"table {named!r}: {lane.expression} gave {field.type} where {lane.storage} was counted",

@@ -40,7 +40,7 @@ from migrator.preflight.table_check import Survey
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.progress import Progress
 from migrator.sessions.connections import in_transaction, is_open
-from migrator.source.chunks import WHOLE, Piece
+from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
 from migrator.source.size import Profile
@@ -169,7 +169,7 @@ async def _fill(load: _Load, ways: Sequence[_Way]) -> None:
     [first, *others] = ways
     all_brought = await (_load_whole(load, ways) if others or first.is_whole else _load_pieces(load, first))
     for way, brought in zip(ways, all_brought, strict=True):
-        chunks = {} if way.survey.pieces == (WHOLE,) else {"chunks": len(way.survey.pieces)}
+        chunks = {} if way.survey.pieces == (WHOLE_TABLE,) else {"chunks": len(way.survey.pieces)}
         log.info(
             Event.TABLE_COPIED,
             table=str(way.name),
@@ -213,7 +213,7 @@ async def _load_whole(load: _Load, ways: Sequence[_Way]) -> list[Brought]:
             frozen = {way.name for way in ways if way.name in emptied and not way.table.target.partitioned}
             data = await _data(load, hand, ways)
             brought = [
-                await _bring(load, hand, way, WHOLE, chunks, freeze=way.name in frozen)
+                await _bring(load, hand, way, WHOLE_TABLE, chunks, freeze=way.name in frozen)
                 for way, chunks in zip(ways, data, strict=True)
             ]
         for way, one in zip(ways, brought, strict=True):
@@ -241,7 +241,7 @@ async def _load_pieces(load: _Load, way: _Way) -> list[Brought]:
         at_once = 1 if await has_triggers(connection, name) else max(1, len(begun.left))
     turn = asyncio.Semaphore(at_once)
 
-    async def one(position: int, piece: Piece) -> Brought:
+    async def one(position: int, piece: Chunk) -> Brought:
         async with turn, _transaction(load, durable=False) as hand:
             async with silenced(hand.connection, [name]):
                 brought = await _bring(load, hand, way, piece, _read(load, hand, way, piece), freeze=False)
@@ -270,7 +270,7 @@ async def _write_terms(load: _Load, connection: AsyncConnection, ways: Sequence[
 
 
 async def _bring(  # noqa: PLR0913 - who brings what
-    load: _Load, hand: _Hand, way: _Way, piece: Piece, data: "_Chunks", *, freeze: bool
+    load: _Load, hand: _Hand, way: _Way, piece: Chunk, data: "_Chunks", *, freeze: bool
 ) -> Brought:
     """Send one piece's rows, in the connection's transaction."""
     started = time.monotonic()
@@ -315,13 +315,13 @@ async def _counted(load: _Load, way: _Way, data: _Chunks, sent: _Sent) -> AsyncI
 async def _data(load: _Load, hand: _Hand, ways: Sequence[_Way]) -> list[_Chunks]:
     """Return the COPY data of whole tables: small ones, which share a transaction, are read together and at once."""
     if not is_small(ways[0].profile):
-        return [_read(load, hand, way, WHOLE) for way in ways]
+        return [_read(load, hand, way, WHOLE_TABLE) for way in ways]
     tables = [(way.table, way.profile) for way in ways]
     data = await asyncio.to_thread(hand.reading.do, copy_data_of_small, tables, load.batch_bytes)
     return [_at_once(*one) for one in data]
 
 
-def _read(load: _Load, hand: _Hand, way: _Way, piece: Piece) -> _Chunks:
+def _read(load: _Load, hand: _Hand, way: _Way, piece: Chunk) -> _Chunks:
     """Return the piece as COPY data, read and encoded in a thread while the network takes what is ready."""
 
     def read() -> Iterator[tuple[int, bytes]]:

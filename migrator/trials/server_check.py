@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.catalog.constraints import Constraint, Judged, Kind, judged_of
 from migrator.concurrency.blocking import Blocking
-from migrator.findings.examples import Teller, is_row, key_lane
+from migrator.findings.examples import Teller, is_row, key_scan_column
 from migrator.findings.finding import Finding
 from migrator.names import TableName
 from migrator.planning.plan import ColumnPlan, Plan, TablePlan
@@ -222,7 +222,7 @@ def _beyond_ascii(columns: Collection[ColumnPlan]) -> str:
 def _row_column(table: TablePlan) -> ColumnPlan:
     """Return the plan of the column that holds each row's own key."""
     target = TargetColumn(ROW, "text", "text", not_null=False, has_default=False, identity="", generated=False)
-    rule = ColumnRule(expression=key_lane(table.source).expression)
+    rule = ColumnRule(expression=key_scan_column(table.source).expression)
     return ColumnPlan(table.columns[0].source, target, family_of(target), table.form, rule)
 
 

@@ -99,7 +99,7 @@ def _batches(reading: Blocking[ScanSession], trial: Trial) -> Iterator[pa.Record
         for batch in scan(
             session,
             table.source,
-            table.lanes,
+            table.scan_columns,
             profile=trial.profile,
             batch_bytes=trial.batch_bytes,
             where=trial.where,

@@ -16,7 +16,7 @@ def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
 BLOBS = Family(
     "blobs",
     frozenset({"bytea"}),
-    lanes=one_lane(StorageClass.BLOB, utf8_bytes("{0}")),
+    scan_columns=one_lane(StorageClass.BLOB, utf8_bytes("{0}")),
     refusals=refusals,
     convert=first,
     encoder=pgpq.encoders.BinaryEncoderBuilder,
@@ -24,7 +24,9 @@ BLOBS = Family(
         "blobs",
         frozenset(),
         # PostgreSQL, "bytea Hex Format". SQLite writes the digits, since Arrow has no such kernel.
-        lanes=one_lane(StorageClass.TEXT, f"CASE WHEN {{0}} IS NOT NULL THEN '\\x' || hex({utf8_bytes('{0}')}) END"),
+        scan_columns=one_lane(
+            StorageClass.TEXT, f"CASE WHEN {{0}} IS NOT NULL THEN '\\x' || hex({utf8_bytes('{0}')}) END"
+        ),
         refusals=refusals,
         convert=first,
         encoder=None,
@@ -32,7 +34,7 @@ BLOBS = Family(
     plain=Family(
         "blobs",
         frozenset(),
-        lanes=one_lane(
+        scan_columns=one_lane(
             StorageClass.BLOB, f"iif({IS_UTF16}, {utf8_bytes('{0}')}, {{0}})"
         ),  # gives the bytes of text too
         refusals=no_number,

@@ -31,7 +31,7 @@ def convert(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
 _BOOLEANS = Family(
     "booleans",
     frozenset({"bool"}),
-    lanes=one_lane(StorageClass.INTEGER),
+    scan_columns=one_lane(StorageClass.INTEGER),
     refusals=refusals,
     convert=convert,
     encoder=pgpq.encoders.BooleanEncoderBuilder,

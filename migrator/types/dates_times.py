@@ -133,7 +133,7 @@ def encoder(field: pa.Field) -> object:
 _DATES_TIMES = Family(
     "dates_times",
     frozenset({*_PARSERS, "timestamptz"}),
-    lanes=one_lane(StorageClass.TEXT),
+    scan_columns=one_lane(StorageClass.TEXT),
     refusals=refusals,
     convert=convert,
     encoder=encoder,

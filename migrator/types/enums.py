@@ -24,7 +24,7 @@ def refusals(expression: str, column: TargetColumn) -> tuple[Refusal, ...]:
 ENUMS = Family(
     "enums",
     frozenset(),  # known by its kind, not by a name
-    lanes=one_lane(StorageClass.TEXT),
+    scan_columns=one_lane(StorageClass.TEXT),
     refusals=refusals,
     convert=first,
     encoder=pgpq.encoders.StringEncoderBuilder,

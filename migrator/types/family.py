@@ -1,7 +1,7 @@
 """
 What a type family is: the answers that a PostgreSQL type gives about the SQLite values that become it.
 
-Every other file in this folder holds one family and has the same shape: ``lanes`` (how the column is read),
+Every other file in this folder holds one family and has the same shape: ``scan_columns`` (how the column is read),
 ``refusals`` (which stored values PostgreSQL would refuse or change, as SQL over the source), ``convert`` (Arrow to
 Arrow, strict) and ``encoder`` (the form sent). The last lines make the family known under PostgreSQL's names.
 """
@@ -13,7 +13,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator.source.scan import Lane, StorageClass
+from migrator.source.scan import ScanColumn, StorageClass
 from migrator.target.schema import TargetColumn
 
 
@@ -42,7 +42,7 @@ class Family:
     """
     One family of types.
 
-    ``lanes(expression, column)`` returns the lanes of a scan over the SQL ``expression`` of a source column;
+    ``scan_columns(expression, column)`` returns the lanes of a scan over the SQL ``expression`` of a source column;
     ``refusals(expression, column)`` what a pass inside SQLite looks for;
     ``convert(arrays, column)`` takes one array a lane and returns the array to send; it raises Unfit, or
     ``pa.ArrowInvalid``, rather than change a value;
@@ -53,7 +53,7 @@ class Family:
 
     name: str
     serves: frozenset[str]
-    lanes: Callable[[str, TargetColumn], tuple[Lane, ...]]
+    scan_columns: Callable[[str, TargetColumn], tuple[ScanColumn, ...]]
     refusals: Callable[[str, TargetColumn], tuple[Refusal, ...]]
     convert: Callable[[Sequence[pa.Array], TargetColumn], pa.Array]
     encoder: Callable[[pa.Field], object] | None
@@ -75,16 +75,16 @@ class Family:
     """
 
 
-def one_lane(storage: StorageClass, template: str = "{}") -> Callable[[str, TargetColumn], tuple[Lane, ...]]:
-    """Return a ``lanes`` that reads the column by one expression, ``{}`` in ``template`` standing for the column."""
+def one_lane(storage: StorageClass, template: str = "{}") -> Callable[[str, TargetColumn], tuple[ScanColumn, ...]]:
+    """Return a ``scan_columns`` that reads the column by one expression; ``{}`` in ``template`` is the column."""
 
-    def lanes(expression: str, _column: TargetColumn) -> tuple[Lane, ...]:
-        return (Lane(template.format(expression), storage),)
+    def scan_columns(expression: str, _column: TargetColumn) -> tuple[ScanColumn, ...]:
+        return (ScanColumn(template.format(expression), storage),)
 
-    return lanes
+    return scan_columns
 
 
-def text_or_real_lanes(expression: str, _column: TargetColumn) -> tuple[Lane, ...]:
+def text_or_real_lanes(expression: str, _column: TargetColumn) -> tuple[ScanColumn, ...]:
     """
     Read a column of numbers in two lanes: what has exact digits as text, doubles as doubles.
 
@@ -92,8 +92,10 @@ def text_or_real_lanes(expression: str, _column: TargetColumn) -> tuple[Lane, ..
     the shortest text that reads back as the same double.
     """
     return (
-        Lane(f"CASE typeof({expression}) WHEN 'real' THEN NULL ELSE CAST({expression} AS TEXT) END", StorageClass.TEXT),
-        Lane(f"CASE typeof({expression}) WHEN 'real' THEN {expression} END", StorageClass.REAL),
+        ScanColumn(
+            f"CASE typeof({expression}) WHEN 'real' THEN NULL ELSE CAST({expression} AS TEXT) END", StorageClass.TEXT
+        ),
+        ScanColumn(f"CASE typeof({expression}) WHEN 'real' THEN {expression} END", StorageClass.REAL),
     )
 
 

@@ -55,7 +55,7 @@ def encoder(field: pa.Field) -> object:
 _FLOATS = Family(
     "floats",
     frozenset({"float4", "float8"}),
-    lanes=one_lane(StorageClass.REAL, "CAST({} AS REAL)"),
+    scan_columns=one_lane(StorageClass.REAL, "CAST({} AS REAL)"),
     refusals=refusals,
     convert=convert,
     encoder=encoder,
@@ -63,5 +63,5 @@ _FLOATS = Family(
 )
 FLOATS = replace(
     _FLOATS,
-    plain=replace(_FLOATS, lanes=one_lane(StorageClass.REAL), refusals=nothing_hidden, convert=convert_plain),
+    plain=replace(_FLOATS, scan_columns=one_lane(StorageClass.REAL), refusals=nothing_hidden, convert=convert_plain),
 )

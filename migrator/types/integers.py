@@ -48,7 +48,7 @@ def encoder(field: pa.Field) -> object:
 _INTEGERS = Family(
     "integers",
     frozenset(_ARROW),
-    lanes=one_lane(StorageClass.INTEGER),
+    scan_columns=one_lane(StorageClass.INTEGER),
     refusals=refusals,
     convert=convert,
     encoder=encoder,

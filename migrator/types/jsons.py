@@ -129,7 +129,7 @@ def encoder_jsonb(field: pa.Field) -> object:
 _JSON = Family(
     "jsons",
     frozenset({"json"}),
-    lanes=text_or_real_lanes,
+    scan_columns=text_or_real_lanes,
     refusals=refusals,
     convert=convert,
     encoder=encoder,
@@ -138,12 +138,12 @@ _JSON = Family(
 _JSONB = Family(
     "jsons",
     frozenset({"jsonb"}),
-    lanes=text_or_real_lanes,
+    scan_columns=text_or_real_lanes,
     refusals=refusals,
     convert=convert,
     encoder=encoder_jsonb,
     reads_content=True,
     losses=Twins,
 )
-JSON = replace(_JSON, plain=replace(_JSON, lanes=one_lane(StorageClass.TEXT), refusals=refusals_plain))
-JSONB = replace(_JSONB, plain=replace(_JSONB, lanes=one_lane(StorageClass.TEXT), refusals=refusals_plain))
+JSON = replace(_JSON, plain=replace(_JSON, scan_columns=one_lane(StorageClass.TEXT), refusals=refusals_plain))
+JSONB = replace(_JSONB, plain=replace(_JSONB, scan_columns=one_lane(StorageClass.TEXT), refusals=refusals_plain))

@@ -148,7 +148,7 @@ def fits_unbounded(number: Decimal) -> bool:
 _NUMERICS = Family(
     "numerics",
     frozenset({"numeric"}),
-    lanes=text_or_real_lanes,
+    scan_columns=text_or_real_lanes,
     refusals=refusals,
     convert=convert,
     encoder=pgpq.encoders.Decimal128EncoderBuilder,
@@ -156,12 +156,12 @@ _NUMERICS = Family(
 )
 NUMERICS = replace(
     _NUMERICS,
-    plain=replace(_NUMERICS, lanes=one_lane(StorageClass.REAL), refusals=nothing_hidden, convert=convert_plain),
+    plain=replace(_NUMERICS, scan_columns=one_lane(StorageClass.REAL), refusals=nothing_hidden, convert=convert_plain),
 )
 WIDE_NUMERICS = Family(
     "numerics",
     frozenset(),  # chosen by the column's digits, not by a name
-    lanes=text_or_real_lanes,
+    scan_columns=text_or_real_lanes,
     refusals=refusals,
     convert=convert_wide,
     encoder=None,

@@ -81,7 +81,7 @@ def _from_moment(expression: str) -> str:
 OTHERS = Family(
     "others",
     frozenset(),
-    lanes=text_or_real_lanes,
+    scan_columns=text_or_real_lanes,
     refusals=refusals,
     convert=convert,
     encoder=None,

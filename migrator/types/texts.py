@@ -42,10 +42,10 @@ def encoder(field: pa.Field) -> object:
 _TEXTS = Family(
     "texts",
     frozenset({"text", "varchar", "bpchar", "citext", "name"}),
-    lanes=one_lane(StorageClass.TEXT, "CAST({} AS TEXT)"),
+    scan_columns=one_lane(StorageClass.TEXT, "CAST({} AS TEXT)"),
     refusals=refusals,
     convert=convert,
     encoder=encoder,
     reads_content=True,
 )
-TEXTS = replace(_TEXTS, plain=replace(_TEXTS, lanes=one_lane(StorageClass.TEXT), refusals=no_text))
+TEXTS = replace(_TEXTS, plain=replace(_TEXTS, scan_columns=one_lane(StorageClass.TEXT), refusals=no_text))

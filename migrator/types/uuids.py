@@ -58,14 +58,14 @@ def convert(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
 _UUIDS = Family(
     "uuids",
     frozenset({"uuid"}),
-    lanes=one_lane(StorageClass.BLOB, _AS_BYTES),
+    scan_columns=one_lane(StorageClass.BLOB, _AS_BYTES),
     refusals=refusals,
     convert=convert,
     encoder=pgpq.encoders.FixedSizeBinaryEncoderBuilder,
     as_text=Family(
         "uuids",
         frozenset(),
-        lanes=one_lane(StorageClass.TEXT, f"CASE WHEN {{0}} IS NOT NULL THEN hex({_AS_BYTES}) END"),
+        scan_columns=one_lane(StorageClass.TEXT, f"CASE WHEN {{0}} IS NOT NULL THEN hex({_AS_BYTES}) END"),
         refusals=refusals,
         convert=first,
         encoder=None,
@@ -75,7 +75,7 @@ UUIDS = replace(
     _UUIDS,
     plain=replace(
         _UUIDS,
-        lanes=one_lane(
+        scan_columns=one_lane(
             StorageClass.BLOB, f"CASE WHEN {{0}} IS NOT NULL THEN coalesce(unhex({{0}}, '-'), {_NOT_BYTES}) END"
         ),
         refusals=refusals_plain,

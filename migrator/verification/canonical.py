@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import accumulate
 
 from migrator.names import quote_literal, quote_postgres
-from migrator.source.scan import Lane, StorageClass
+from migrator.source.scan import ScanColumn, StorageClass
 from migrator.sql.utf8 import IS_UTF16
 from migrator.target.schema import TargetColumn
 
@@ -39,7 +39,7 @@ class Pair:
 class Reading:
     """How a column is read at both ends, and the DuckDB SQL that brings either reading to the form compared."""
 
-    lanes: tuple[Lane, ...]
+    scan_columns: tuple[ScanColumn, ...]
     from_source: str
     """SQL over ``{0}``, ``{1}``: the lanes."""
     select: str
@@ -63,14 +63,14 @@ class Side:
 
 def source_side(readings: Sequence[Reading], prefix: str = "") -> Side:
     """Return the source's SQL; ``prefix`` goes before every column's name."""
-    starts = [0, *accumulate(len(reading.lanes) for reading in readings)]
-    lanes = [
-        [f"{prefix}c{start + i}" for i in range(len(reading.lanes))]
+    starts = [0, *accumulate(len(reading.scan_columns) for reading in readings)]
+    scan_columns = [
+        [f"{prefix}c{start + i}" for i in range(len(reading.scan_columns))]
         for start, reading in zip(starts, readings, strict=False)
     ]
     return Side(
-        tuple(reading.from_source.format(*names) for reading, names in zip(readings, lanes, strict=True)),
-        tuple(reading.shown_source.format(*names) for reading, names in zip(readings, lanes, strict=True)),
+        tuple(reading.from_source.format(*names) for reading, names in zip(readings, scan_columns, strict=True)),
+        tuple(reading.shown_source.format(*names) for reading, names in zip(readings, scan_columns, strict=True)),
     )
 
 
@@ -98,16 +98,16 @@ def reading(pair: Pair) -> Reading:  # noqa: C901, PLR0911, PLR0912 - a table, r
             # Text has its bytes in UTF-8; of a file in UTF-16 it is DuckDB that makes them, and not the copier's SQL.
             translated = f"{IS_UTF16} AND typeof({column}) = 'text'"
             blob = (
-                Lane(f"CASE WHEN NOT ({translated}) THEN CAST({column} AS BLOB) END", StorageClass.BLOB),
-                Lane(f"CASE WHEN {translated} THEN {column} END", StorageClass.TEXT),
+                ScanColumn(f"CASE WHEN NOT ({translated}) THEN CAST({column} AS BLOB) END", StorageClass.BLOB),
+                ScanColumn(f"CASE WHEN {translated} THEN {column} END", StorageClass.TEXT),
             )
             bytes_of = "coalesce({0}, encode({1}))"
             shown = _DIGITS.format(bytes_of)
             return Reading(blob, bytes_of, target, "{0}", shown_source=shown, shown_target=_DIGITS)
         case "uuid":
             digits = f"CASE typeof({column}) WHEN 'blob' THEN hex({column}) ELSE CAST({column} AS TEXT) END"
-            lanes = (Lane(digits, StorageClass.TEXT),)
-            return Reading(lanes, "hex_form({0})", f"{target}::text", "hex_form({0})")
+            scan_columns = (ScanColumn(digits, StorageClass.TEXT),)
+            return Reading(scan_columns, "hex_form({0})", f"{target}::text", "hex_form({0})")
         case "date" | "time" | "timestamp" as name:
             return Reading(_text(column), f"moment({{0}}, {name}_of({{0}}))", target, "moment({0}, {0})")
         case "timestamptz":
@@ -142,24 +142,26 @@ def quick_reading(pair: Pair) -> Reading:  # noqa: PLR0911 - a table, read from 
     match "enum" if target.enum_labels else target.type_name:
         case "bool" | "int2" | "int4" | "int8":
             whole = _one(column, StorageClass.INTEGER)
-            return replace(usual, lanes=whole, from_source="{0}", from_target="{0}::BIGINT")
+            return replace(usual, scan_columns=whole, from_source="{0}", from_target="{0}::BIGINT")
         case "float4" | "float8":
             double = _one(column, StorageClass.REAL)
-            return replace(usual, lanes=double, from_source="bits({0})", from_target="bits({0})")
+            return replace(usual, scan_columns=double, from_source="bits({0})", from_target="bits({0})")
         case "bytea":
-            return replace(usual, lanes=_one(column, StorageClass.BLOB), from_source="{0}")
+            return replace(usual, scan_columns=_one(column, StorageClass.BLOB), from_source="{0}")
         case "uuid":
-            return replace(usual, lanes=text, from_source="uuid_text({0})", from_target="{0}")
+            return replace(usual, scan_columns=text, from_source="uuid_text({0})", from_target="{0}")
         case "numeric" if 0 <= (target.scale or 0) <= (target.precision or _MANY) <= _DIGITS_OF_A_DOUBLE:
             # Every decimal of 15 digits is a double of its own (IEEE 754).
-            return replace(usual, lanes=_one(column, StorageClass.REAL), from_source="{0}", from_target="{0}::DOUBLE")
+            return replace(
+                usual, scan_columns=_one(column, StorageClass.REAL), from_source="{0}", from_target="{0}::DOUBLE"
+            )
         case "jsonb":
             form = f"json_flat_form({{0}}, json_extract({{0}}, {_paths(pair.keys)}))" if pair.keys else _QUICK_JSON
-            return replace(usual, lanes=text, from_source=form, from_target=form)
+            return replace(usual, scan_columns=text, from_source=form, from_target=form)
         case "json":
-            return replace(usual, lanes=text, from_source="{0}")
+            return replace(usual, scan_columns=text, from_source="{0}")
         case kind if kind in _STORED_AS_TEXT:
-            return replace(usual, lanes=text)
+            return replace(usual, scan_columns=text)
         case _:
             return usual
 
@@ -181,12 +183,12 @@ def _paths(keys: Sequence[str]) -> str:
     return "[" + ", ".join(quote_literal(f'$."{key}"') for key in keys) + "]"
 
 
-def _one(column: str, storage: StorageClass) -> tuple[Lane, ...]:
-    return (Lane(column, storage),)
+def _one(column: str, storage: StorageClass) -> tuple[ScanColumn, ...]:
+    return (ScanColumn(column, storage),)
 
 
-def _text(column: str) -> tuple[Lane, ...]:
-    return (Lane(_as_text(column), StorageClass.TEXT),)
+def _text(column: str) -> tuple[ScanColumn, ...]:
+    return (ScanColumn(_as_text(column), StorageClass.TEXT),)
 
 
 def _as_text(column: str) -> str:
@@ -204,8 +206,8 @@ def _number(column: str, storage: StorageClass, form: str, target: str, target_f
     is_number = f"typeof({column}) IN ({taken})"
     return Reading(
         (
-            Lane(f"CASE WHEN {is_number} THEN CAST({column} AS {storage}) END", storage),
-            Lane(f"CASE WHEN NOT {is_number} THEN {_as_text(column)} END", StorageClass.TEXT),
+            ScanColumn(f"CASE WHEN {is_number} THEN CAST({column} AS {storage}) END", storage),
+            ScanColumn(f"CASE WHEN NOT {is_number} THEN {_as_text(column)} END", StorageClass.TEXT),
         ),
         f"struct_pack(number := {form}, word := {{1}})",
         target,
@@ -218,13 +220,13 @@ def _text_or_real(
     column: str, target: str, form: str, *, shown: str = "{0}::VARCHAR", by_server: bool = False
 ) -> Reading:
     # SQLite's own cast of a REAL to text keeps 15 digits, so DuckDB spells the doubles.
-    lanes = (
-        Lane(f"CASE typeof({column}) WHEN 'real' THEN NULL ELSE {_as_text(column)} END", StorageClass.TEXT),
-        Lane(f"CASE typeof({column}) WHEN 'real' THEN {column} END", StorageClass.REAL),
+    scan_columns = (
+        ScanColumn(f"CASE typeof({column}) WHEN 'real' THEN NULL ELSE {_as_text(column)} END", StorageClass.TEXT),
+        ScanColumn(f"CASE typeof({column}) WHEN 'real' THEN {column} END", StorageClass.REAL),
     )
     given = "coalesce({0}, {1}::VARCHAR)"
     return Reading(
-        lanes,
+        scan_columns,
         form.replace("{0}", given),
         f"{target}::text",
         form,

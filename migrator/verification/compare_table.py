@@ -24,7 +24,7 @@ from migrator.names import TableName
 from migrator.runtime.limits import Showing
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
-from migrator.source.chunks import WHOLE, Piece
+from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
 from migrator.verification import differences, digest
@@ -113,14 +113,14 @@ async def compare_alike(ends: Ends, compared: Sequence[tuple[Comparison, Rehears
         ends.spent[comparison.target.name] += seconds
         same = known.digest == theirs
         verdicts.append(
-            await _equal(ends, known.comparison, (WHOLE,), known.digest)
+            await _equal(ends, known.comparison, (WHOLE_TABLE,), known.digest)
             if same
-            else await compare(ends, comparison, (WHOLE,), known)
+            else await compare(ends, comparison, (WHOLE_TABLE,), known)
         )
     return verdicts
 
 
-async def compare(ends: Ends, comparison: Comparison, pieces: Sequence[Piece], known: Rehearsed | None) -> Verdict:
+async def compare(ends: Ends, comparison: Comparison, pieces: Sequence[Chunk], known: Rehearsed | None) -> Verdict:
     """Compare a table that comes in these ``pieces``; ``known`` is what preflight found of its source's digest."""
     table = comparison.target.name
     quick = await _same_digest(ends, comparison, pieces, known)
@@ -144,21 +144,21 @@ async def compare(ends: Ends, comparison: Comparison, pieces: Sequence[Piece], k
     return verdict
 
 
-async def _equal(ends: Ends, comparison: Comparison, pieces: Sequence[Piece], both: Digest) -> Verdict:
+async def _equal(ends: Ends, comparison: Comparison, pieces: Sequence[Chunk], both: Digest) -> Verdict:
     table = comparison.target.name
     kept = await _recorded(ends, comparison, pieces, both) if ends.keep else None
     log.info(Event.TABLE_VERIFIED, table=str(table), rows=both.rows, seconds=round(ends.spent[table], 3))
     return Verdict(table, both, both, None, ends.spent[table], kept)
 
 
-async def _recorded(ends: Ends, comparison: Comparison, pieces: Sequence[Piece], both: Digest) -> Recorded:
+async def _recorded(ends: Ends, comparison: Comparison, pieces: Sequence[Chunk], both: Digest) -> Recorded:
     """Return what a later run needs to make the source's digest again, and to compare it."""
     if not any(reading.by_server for reading in comparison.readings):
         return recorded(comparison, both)
     recipe = Recipe.of(comparison)
     # The server has spelled some of the values. It may be another one by then, so their text is digested as it is.
 
-    def one(session: ScanSession, piece: Piece) -> Digest:
+    def one(session: ScanSession, piece: Chunk) -> Digest:
         with _timed(ends, comparison):
             return recipe.digest(session, comparison.source, size, piece)
 
@@ -168,7 +168,7 @@ async def _recorded(ends: Ends, comparison: Comparison, pieces: Sequence[Piece],
 
 
 async def _same_digest(
-    ends: Ends, comparison: Comparison, pieces: Sequence[Piece], known: Rehearsed | None
+    ends: Ends, comparison: Comparison, pieces: Sequence[Chunk], known: Rehearsed | None
 ) -> Rehearsed | None:
     """Return the digest that both ends have in the quick forms, and these; None if they have none in common."""
     if any(reading.by_server for reading in comparison.readings):
@@ -185,13 +185,13 @@ async def _same_digest(
     return Rehearsed(quick, ours) if ours is not None and ours == theirs else None
 
 
-async def _digests(ends: Ends, comparison: Comparison, pieces: Sequence[Piece]) -> tuple[Digest, Digest]:
+async def _digests(ends: Ends, comparison: Comparison, pieces: Sequence[Chunk]) -> tuple[Digest, Digest]:
     ours, theirs = await all_of([_of_source(ends, comparison, pieces), _of_target(ends, comparison, len(pieces))])
     return ours, theirs
 
 
-async def _of_source(ends: Ends, comparison: Comparison, pieces: Sequence[Piece]) -> Digest:
-    def one(session: ScanSession, piece: Piece) -> Digest:
+async def _of_source(ends: Ends, comparison: Comparison, pieces: Sequence[Chunk]) -> Digest:
+    def one(session: ScanSession, piece: Chunk) -> Digest:
         with _timed(ends, comparison):
             return digest.of_source(session, ends.address, comparison, piece)
 

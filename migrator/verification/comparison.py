@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
 from migrator.source.batches import scan
-from migrator.source.chunks import WHOLE, Piece
-from migrator.source.scan import Lane, ScanSession
+from migrator.source.chunks import WHOLE_TABLE, Chunk
+from migrator.source.scan import ScanColumn, ScanSession
 from migrator.source.schema import SourceTable
 from migrator.source.size import Profile
 from migrator.target.schema import TargetTable
@@ -48,17 +48,17 @@ class Comparison:
         return tuple(quick_reading(pair) if self.quick else reading(pair) for pair in self.pairs)
 
     @cached_property
-    def lanes(self) -> tuple[Lane, ...]:
+    def scan_columns(self) -> tuple[ScanColumn, ...]:
         """The lanes of all readings, side by side."""
-        return tuple(lane for reading in self.readings for lane in reading.lanes)
+        return tuple(lane for reading in self.readings for lane in reading.scan_columns)
 
     @cached_property
     def shape(self) -> Shape:
         """What two comparisons have in common whose rows can be digested by one statement."""
         readings = self.readings
         types = tuple(pair.target.type_name for pair in self.pairs)
-        lanes = tuple(lane.storage for lane in self.lanes)
-        return types, lanes, source_side(readings).forms, target_side(readings).forms, self.key, (self.buckets,)
+        scan_columns = tuple(lane.storage for lane in self.scan_columns)
+        return types, scan_columns, source_side(readings).forms, target_side(readings).forms, self.key, (self.buckets,)
 
     @property
     def buckets(self) -> int:
@@ -120,7 +120,7 @@ SELECT CASE WHEN current_setting('server_version_num')::int >= 140000
 
 @contextmanager
 def source_rows(
-    session: ScanSession, address: TargetAddress, comparison: Comparison, piece: Piece = WHOLE
+    session: ScanSession, address: TargetAddress, comparison: Comparison, piece: Chunk = WHOLE_TABLE
 ) -> Iterator[pa.RecordBatchReader]:
     """
     Open a stream of a piece of the source's rows with a column ``c0``, ``c1``, … for each lane of each reading.
@@ -129,13 +129,13 @@ def source_rows(
     SourceUnreadable.
     """
     readings = comparison.readings
-    lanes = comparison.lanes
-    schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(lanes)])
+    scan_columns = comparison.scan_columns
+    schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(scan_columns)])
     with NormalForms(address, comparison.target.name) as normal:
         batches = scan(
             session,
             comparison.source,
-            lanes,
+            scan_columns,
             profile=comparison.profile,
             batch_bytes=comparison.batch_bytes,
             where=piece.where(comparison.source),
@@ -150,7 +150,7 @@ def _normalised(
 ) -> list[pa.Array]:
     result: list[pa.Array] = []
     for pair, one in zip(pairs, readings, strict=True):
-        read = list(arrays[len(result) : len(result) + len(one.lanes)])
+        read = list(arrays[len(result) : len(result) + len(one.scan_columns)])
         if one.by_server:
             text, doubles = read
             given = pc.coalesce(text, pc.cast(doubles, pa.string()))

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadingSession
-from migrator.source.chunks import WHOLE, Piece
+from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import ScanSession
 from migrator.verification.canonical import MACROS, source_side, target_side
 from migrator.verification.comparison import EVERYWHERE, Comparison, Stretch, source_rows, target_rows, target_tables
@@ -67,7 +67,9 @@ def total(digests: Iterable[Digest]) -> Digest:
     return Digest(tuple((bucket, rows[bucket], sums[bucket]) for bucket in sorted(rows)))
 
 
-def of_source(session: ScanSession, address: TargetAddress, comparison: Comparison, piece: Piece = WHOLE) -> Digest:
+def of_source(
+    session: ScanSession, address: TargetAddress, comparison: Comparison, piece: Chunk = WHOLE_TABLE
+) -> Digest:
     """
     Return the digest of a piece of the source's table.
 

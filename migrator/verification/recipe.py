@@ -18,8 +18,8 @@ from migrator.ledger.carried import Recorded
 from migrator.names import TableName
 from migrator.source.aggregates import added_up, answers
 from migrator.source.batches import scan
-from migrator.source.chunks import WHOLE, Piece
-from migrator.source.scan import Lane, ScanSession, StorageClass
+from migrator.source.chunks import WHOLE_TABLE, Chunk
+from migrator.source.scan import ScanColumn, ScanSession, StorageClass
 from migrator.source.schema import SourceTable
 from migrator.source.size import Profile
 from migrator.verification import digest as verification_digest
@@ -32,7 +32,7 @@ from migrator.verification.digest import Digest
 class Recipe:
     """What a digest of a source table was made of. It doesn't depend on how the table was cut, nor on any setting."""
 
-    lanes: tuple[Lane, ...]
+    scan_columns: tuple[ScanColumn, ...]
     forms: tuple[str, ...]
     """DuckDB's SQL over ``c0``, ``c1``, …: the lanes."""
     key: tuple[int, ...]
@@ -44,12 +44,12 @@ class Recipe:
     def of(cls, comparison: Comparison) -> Self:
         """Return what a comparison makes of the source's rows; of types that only the server reads, their text."""
         forms = source_side(comparison.readings).forms
-        return cls(comparison.lanes, forms, comparison.key, comparison.buckets, reader())
+        return cls(comparison.scan_columns, forms, comparison.key, comparison.buckets, reader())
 
     def to_json(self) -> dict[str, Any]:
         """Return it for the ledger."""
         return {
-            "lanes": [[lane.expression, str(lane.storage)] for lane in self.lanes],
+            "lanes": [[lane.expression, str(lane.storage)] for lane in self.scan_columns],
             "forms": list(self.forms),
             "key": list(self.key),
             "buckets": self.buckets,
@@ -59,18 +59,20 @@ class Recipe:
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Self:
         """Return what ``to_json`` made of it."""
-        lanes = tuple(Lane(expression, StorageClass(storage)) for expression, storage in given["lanes"])
-        return cls(lanes, tuple(given["forms"]), tuple(given["key"]), given["buckets"], given["reader"])
+        scan_columns = tuple(ScanColumn(expression, StorageClass(storage)) for expression, storage in given["lanes"])
+        return cls(scan_columns, tuple(given["forms"]), tuple(given["key"]), given["buckets"], given["reader"])
 
-    def digest(self, session: ScanSession, table: SourceTable, size: "Size", piece: Piece = WHOLE) -> Digest:
+    def digest(self, session: ScanSession, table: SourceTable, size: "Size", piece: Chunk = WHOLE_TABLE) -> Digest:
         """
         Return the digest of a piece of the table as it is now. Blocks while the piece is scanned.
 
         Raises SourceUnreadable, and ``duckdb.Error`` for a value that the forms of its column don't take.
         """
-        schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(self.lanes)])
+        schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(self.scan_columns)])
         where = piece.where(table)
-        batches = scan(session, table, self.lanes, profile=size.profile, batch_bytes=size.batch_bytes, where=where)
+        batches = scan(
+            session, table, self.scan_columns, profile=size.profile, batch_bytes=size.batch_bytes, where=where
+        )
         rows = (pa.record_batch(batch.columns, schema=schema) for batch in batches)
         hashes = verification_digest.hashes_of(self.forms, self.key, self.buckets)
         with outspoken(schema, rows) as read:

@@ -14,7 +14,7 @@ from migrator.errors import Mismatch
 from migrator.job import check, verify
 from migrator.runtime.progress import Silent
 from migrator.source.database import Source
-from migrator.source.scan import Lane, StorageClass
+from migrator.source.scan import ScanColumn, StorageClass
 
 COLUMNS = 1500  # of the 1,600 that PostgreSQL takes
 # A type, and what SQLite holds of it. DuckDB plans long for many columns of the second kind.
@@ -67,10 +67,10 @@ async def test_more_lanes_than_a_statement_has_columns(make_sqlite: MakeSqlite) 
         )
     )
     [table] = (await source.describe()).tables
-    lanes = [Lane(f"{name} {more}", StorageClass.TEXT) for name in names[:-1] for more in ("", "|| 'x'")]
-    lanes += [Lane("c1499", StorageClass.INTEGER)]
+    scan_columns = [ScanColumn(f"{name} {more}", StorageClass.TEXT) for name in names[:-1] for more in ("", "|| 'x'")]
+    scan_columns += [ScanColumn("c1499", StorageClass.INTEGER)]
     with source.session() as session:
-        batches = list(session.scan(table, lanes, batch_rows=7, where="c1499 > -50"))
+        batches = list(session.scan(table, scan_columns, batch_rows=7, where="c1499 > -50"))
     await source.close()
     assert sum(map(len, batches)) == 50
     for batch in batches:

@@ -14,7 +14,7 @@ from migrator.ledger.run_ledger import RunLedger
 from migrator.ledger.schema import Taken
 from migrator.names import TableName
 from migrator.sessions.url import from_url
-from migrator.source.chunks import Piece
+from migrator.source.chunks import Chunk
 from migrator.source.file import Fingerprint
 from migrator.target.database import Target
 
@@ -40,7 +40,7 @@ async def _begin(target: Target) -> RunLedger:
     return run
 
 
-PIECES = {0: Piece(None, "1"), 1: Piece("1", "2"), 2: Piece("2", None)}
+PIECES = {0: Chunk(None, "1"), 1: Chunk("1", "2"), 2: Chunk("2", None)}
 
 
 async def _cut(target: Target, run: RunLedger) -> None:

@@ -10,13 +10,13 @@ from fix_sqlite import MakeSqlite
 from migrator.names import TableName
 from migrator.source.batches import MOST_ROWS, SKEW, is_skewed, rows_per_batch, scan
 from migrator.source.database import Source
-from migrator.source.scan import Lane, StorageClass
+from migrator.source.scan import ScanColumn, StorageClass
 from migrator.source.schema import SourceTable
 from migrator.source.size import Profile
 
 NAME = TableName("public", "t")
 BUDGET = 1 << 20
-LANES = (Lane("id", StorageClass.INTEGER), Lane("body", StorageClass.BLOB))
+LANES = (ScanColumn("id", StorageClass.INTEGER), ScanColumn("body", StorageClass.BLOB))
 
 
 def profile(rows: int, size: int, widest: int) -> Profile:
@@ -48,7 +48,7 @@ async def table_of(path: Path) -> tuple[Source, SourceTable]:
     return source, table
 
 
-async def sizes(path: Path, lanes: Sequence[Lane], budget: int) -> tuple[list[int], list[int], Profile]:
+async def sizes(path: Path, scan_columns: Sequence[ScanColumn], budget: int) -> tuple[list[int], list[int], Profile]:
     """Return the bytes of every batch, all ids in the order they came, and the table's profile."""
     source, table = await table_of(path)
     with source.session() as session:
@@ -57,7 +57,7 @@ async def sizes(path: Path, lanes: Sequence[Lane], budget: int) -> tuple[list[in
             "coalesce(max(8 + octet_length(body)), 0) AS w FROM t"
         )
         seen = profile(found["n"], found["s"], found["w"])
-        batches = list(scan(session, table, lanes, profile=seen, batch_bytes=budget))
+        batches = list(scan(session, table, scan_columns, profile=seen, batch_bytes=budget))
     ids = [row for batch in batches for row in batch.column(0).to_pylist()]
     return [sum(map(len, (body for body in batch.column(1).to_pylist() if body))) for batch in batches], ids, seen
 

@@ -7,7 +7,7 @@ import pytest
 from fix_sqlite import MakeSqlite
 
 from migrator.names import TableName
-from migrator.source.chunks import WHOLE, cut, piece_bytes
+from migrator.source.chunks import WHOLE_TABLE, chunk_size, split_into_chunks
 from migrator.source.database import Source
 from migrator.source.size import Profile
 
@@ -35,7 +35,7 @@ async def test_every_row_is_in_one_piece(make_sqlite: MakeSqlite, script: str) -
     [table] = (await source.describe()).tables
     profile = Profile(TableName("public", "t"), ROWS, ROWS * 10, 10)
     with source.session() as session:
-        pieces = cut(session, table, profile, 900)
+        pieces = split_into_chunks(session, table, profile, 900)
     await source.close()
     assert len(pieces) > 10
     assert len(set(pieces)) == len(pieces)
@@ -59,10 +59,10 @@ async def test_a_table_that_is_one_piece(make_sqlite: MakeSqlite, script: str) -
     source = Source(make_sqlite(script))
     [table] = (await source.describe()).tables
     with source.session() as session:
-        pieces = cut(session, table, Profile(TableName("public", "t"), 1, 10_000, 10), 1)
+        pieces = split_into_chunks(session, table, Profile(TableName("public", "t"), 1, 10_000, 10), 1)
     await source.close()
-    assert pieces == (WHOLE,)
-    assert not WHOLE.where(table)
+    assert pieces == (WHOLE_TABLE,)
+    assert not WHOLE_TABLE.where(table)
 
 
 @pytest.mark.parametrize(
@@ -80,4 +80,4 @@ async def test_a_table_that_is_one_piece(make_sqlite: MakeSqlite, script: str) -
 def test_how_large_pieces_are(size: int, total: int, jobs: int, expected: int) -> None:
     """As large as is asked for, but smaller where a table is so large that other hands would wait for its own."""
     profile = Profile(TableName("public", "t"), 0, size, 1)
-    assert piece_bytes(profile, total, jobs, 256 << 20) == expected
+    assert chunk_size(profile, total, jobs, 256 << 20) == expected
