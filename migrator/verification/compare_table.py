@@ -28,7 +28,7 @@ from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
 from migrator.verification import differences, digest
-from migrator.verification.comparison import EVERYWHERE, Comparison, Stretch, quickly, stretches
+from migrator.verification.comparison import ALL_BLOCKS, BlockRange, Comparison, block_ranges, quickly
 from migrator.verification.differences import Difference, Found
 from migrator.verification.digest import Digest, Rehearsed
 from migrator.verification.recipe import Recipe, Size, recorded
@@ -199,14 +199,14 @@ async def _of_source(ends: Ends, comparison: Comparison, pieces: Sequence[Chunk]
 
 
 async def _of_target(ends: Ends, comparison: Comparison, parts: int) -> Digest:
-    async def one(stretch: Stretch) -> Digest:
+    async def one(stretch: BlockRange) -> Digest:
         async with ends.readers.hand() as reader:
             with _timed(ends, comparison):
                 return await asyncio.to_thread(reader.do, digest.of_target, comparison, stretch)
 
     if parts == 1:
-        return await one(EVERYWHERE)
-    found = await ask(ends.readers, stretches, comparison.target, parts)
+        return await one(ALL_BLOCKS)
+    found = await ask(ends.readers, block_ranges, comparison.target, parts)
     return digest.total(await all_of(one(stretch) for stretch in found))
 
 

@@ -84,7 +84,7 @@ def quickly(session: ScanSession, comparison: Comparison) -> Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class BlockRange:
     """Consecutive blocks of the target's table, by which its parts can be read side by side. Without bounds, all."""
 
     first: int = 0
@@ -99,16 +99,16 @@ class Stretch:
         return " AND ".join(part for part in (begin, end) if part)
 
 
-EVERYWHERE = Stretch()
+ALL_BLOCKS = BlockRange()
 
 
-def stretches(session: ReadingSession, table: TargetTable, parts: int) -> tuple[Stretch, ...]:
+def block_ranges(session: ReadingSession, table: TargetTable, parts: int) -> tuple[BlockRange, ...]:
     """Return the table's blocks in so many parts of one size, or fewer; raises what the session raises."""
     if table.partitioned:
-        return (EVERYWHERE,)
+        return (ALL_BLOCKS,)
     [(blocks,)] = session.rows(_BLOCKS, (table.name.quoted,))
     ends = sorted({blocks * part // parts for part in range(1, parts)} - {0})
-    return tuple(Stretch(first, end) for first, end in zip([0, *ends], [*ends, None], strict=True))
+    return tuple(BlockRange(first, end) for first, end in zip([0, *ends], [*ends, None], strict=True))
 
 
 # Before 14 a condition on ctid is a filter: each part would read the whole table.
@@ -161,7 +161,7 @@ def _normalised(
 
 @contextmanager
 def target_rows(
-    session: ReadingSession, comparison: Comparison, stretch: Stretch = EVERYWHERE
+    session: ReadingSession, comparison: Comparison, stretch: BlockRange = ALL_BLOCKS
 ) -> Iterator[pa.RecordBatchReader]:
     """
     Open a stream of the target's rows, or of a stretch of them, with a column ``c0``, ``c1``, … for each reading.

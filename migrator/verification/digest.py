@@ -21,7 +21,7 @@ from migrator.sessions.reader import ReadingSession
 from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import ScanSession
 from migrator.verification.canonical import MACROS, source_side, target_side
-from migrator.verification.comparison import EVERYWHERE, Comparison, Stretch, source_rows, target_rows, target_tables
+from migrator.verification.comparison import ALL_BLOCKS, BlockRange, Comparison, source_rows, target_rows, target_tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def of_targets(session: ReadingSession, comparisons: Sequence[Comparison]) -> li
     return [found.get(part, EMPTY) for part in range(len(comparisons))]
 
 
-def of_target(session: ReadingSession, comparison: Comparison, stretch: Stretch = EVERYWHERE) -> Digest:
+def of_target(session: ReadingSession, comparison: Comparison, stretch: BlockRange = ALL_BLOCKS) -> Digest:
     """
     Return the digest of the same columns of a stretch of the target's table, read through ``session``.
 
