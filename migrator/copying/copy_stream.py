@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from migrator.copying.encoder import Encoder, encoder_for
 from migrator.errors import SourceUnreadable
-from migrator.planning.grouping import with_their_like
+from migrator.planning.grouping import map_grouped
 from migrator.planning.plan import TablePlan
 from migrator.source.batches import scan
 from migrator.source.chunks import WHOLE_TABLE, Chunk
@@ -48,9 +48,9 @@ def copy_data_of_small(
     Those that are read and converted alike share a scan and a conversion, which take longer to begin than a small
     table's rows to pass. Blocks while it reads; raises what ``copy_data`` raises.
     """
-    return with_their_like(
+    return map_grouped(
         tables,
-        lambda one: _as_surveyed(*one).conversion,
+        lambda one: _as_surveyed(*one).conversion_key,
         lambda some: _together(session, some) or [_whole(session, *one, batch_bytes) for one in some],
     )
 

@@ -15,7 +15,7 @@ SMALL_BYTES = 256 * 1024
 
 _TOGETHER_BYTES = 4 * 1024 * 1024
 
-TOGETHER = 64
+MAX_GROUP_TABLES = 64
 """Tables in one lot. What there is room for in a transaction may be less (``lock_room.py``)."""
 
 
@@ -24,7 +24,9 @@ def is_small(profile: Profile) -> bool:
     return profile.weight <= SMALL_BYTES
 
 
-def lots(things: Iterable[T], profile: Callable[[T], Profile | None], most_bytes: int) -> Iterator[list[T]]:
+def group_small_tables(
+    things: Iterable[T], profile: Callable[[T], Profile | None], most_bytes: int
+) -> Iterator[list[T]]:
     """
     Yield the things in their order: small ones in lots of at most ``most_bytes``, the others alone.
 
@@ -38,7 +40,7 @@ def lots(things: Iterable[T], profile: Callable[[T], Profile | None], most_bytes
             yield [thing]
             continue
         weight += size.weight
-        if together and (weight > min(most_bytes, _TOGETHER_BYTES) or len(together) == TOGETHER):
+        if together and (weight > min(most_bytes, _TOGETHER_BYTES) or len(together) == MAX_GROUP_TABLES):
             yield together
             together, weight = [], size.weight
         together.append(thing)
@@ -46,13 +48,13 @@ def lots(things: Iterable[T], profile: Callable[[T], Profile | None], most_bytes
         yield together
 
 
-def with_their_like(
-    things: Sequence[T], likeness: Callable[[T], Hashable], work: Callable[[list[T]], Sequence[R]]
+def map_grouped(
+    things: Sequence[T], dry_run_key: Callable[[T], Hashable], work: Callable[[list[T]], Sequence[R]]
 ) -> list[R]:
-    """Do ``work`` on all things of one likeness at once, and return the result of each in the order of ``things``."""
+    """Do ``work`` on all things of one key at once, and return the result of each in the order of ``things``."""
     places: dict[Hashable, list[int]] = defaultdict(list)
     for place, thing in enumerate(things):
-        places[likeness(thing)].append(place)
+        places[dry_run_key(thing)].append(place)
     results: dict[int, R] = {}
     for some in places.values():
         results |= zip(some, work([things[place] for place in some]), strict=True)

@@ -91,7 +91,7 @@ class ColumnPlan:
         return Pair(rewritten(self.source.quoted, self.rule, self.target), self.target, self.timezone)
 
     @cached_property
-    def conversion(self) -> Hashable:
+    def conversion_key(self) -> Hashable:
         """What two columns have in common whose values can be converted as one array a lane."""
         return self.carrier, replace(self.target, name=""), tuple(lane.storage for lane in self.scan_columns)
 
@@ -139,9 +139,9 @@ class TablePlan:
         return tuple(lane for column in self.columns for lane in column.scan_columns)
 
     @cached_property
-    def conversion(self) -> Hashable:
+    def conversion_key(self) -> Hashable:
         """What two tables have in common whose rows can be converted, and encoded, as those of one."""
-        return self.form, tuple(column.conversion for column in self.compared)
+        return self.form, tuple(column.conversion_key for column in self.compared)
 
     def convert(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the batch to send, one array a column, named like the target's; what follows the lanes is left out."""

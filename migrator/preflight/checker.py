@@ -17,7 +17,7 @@ from migrator.errors import ValuesRefused
 from migrator.events import Event
 from migrator.findings.finding import Finding, summary
 from migrator.names import TableName
-from migrator.planning.grouping import TOGETHER, lots
+from migrator.planning.grouping import MAX_GROUP_TABLES, group_small_tables
 from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.dry_run import Part, prepare, rehearse, rehearse_alike
 from migrator.preflight.source_only import survey_alone
@@ -106,7 +106,9 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
         outlines = await measured(crew, plan.tables, bounds)
         await intact()
         largest_first = sorted(plan.tables, key=lambda table: -outlines[table.name].profile.weight)
-        found = await all_of(surveyed(lot) for lot in lots(largest_first, size_if_whole, bounds.chunk_bytes))
+        found = await all_of(
+            surveyed(lot) for lot in group_small_tables(largest_first, size_if_whole, bounds.chunk_bytes)
+        )
     by_name = {one.profile.table: one for some in found for one in some}
     return [by_name[table.name] for table in plan.tables]
 
@@ -115,7 +117,7 @@ async def measured(
     crew: Crew[Blocking[ScanSession]], tables: Sequence[TablePlan], bounds: Bounds
 ) -> dict[TableName, Survey]:
     """Return of each table what can be known without looking at its values: its size, and its pieces."""
-    together = max(1, min(TOGETHER, len(tables) // _LOTS))
+    together = max(1, min(MAX_GROUP_TABLES, len(tables) // _LOTS))
     some = [tables[start : start + together] for start in range(0, len(tables), together)]
     profiles = [one for found in await all_of(ask(crew, measure, lot) for lot in some) for one in found]
     total = sum(profile.weight for profile in profiles)

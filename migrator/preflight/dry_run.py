@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migrator.errors import SourceUnreadable
-from migrator.planning.grouping import with_their_like
+from migrator.planning.grouping import map_grouped
 from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.source.batches import scan
 from migrator.source.chunks import WHOLE_TABLE, Chunk
@@ -64,11 +64,11 @@ class Part:
         return (*self.guards, *carried, *self.comparison.scan_columns)
 
     @cached_property
-    def likeness(self) -> Hashable:
+    def dry_run_key(self) -> Hashable:
         """What two parts have in common that can be read, converted and digested as one."""
         places = {lane: place for place, lane in enumerate(self.scan_columns)}
         read = tuple(lane.storage for lane in self.scan_columns), tuple(places[lane] for lane in self._wanted)
-        return self.comparison.shape, self.table.conversion, len(self.guards), read
+        return self.comparison.digest_key, self.table.conversion_key, len(self.guards), read
 
 
 def rehearse(
@@ -82,7 +82,7 @@ def rehearse(
     """
     comparisons = [prepare(session, table, profile, batch_bytes) for table, profile in tables]
     parts = [Part(table.plain, one) for (table, _), one in zip(tables, comparisons, strict=True) if one]
-    digests = iter(with_their_like(parts, lambda part: part.likeness, lambda some: rehearse_alike(session, some)))
+    digests = iter(map_grouped(parts, lambda part: part.dry_run_key, lambda some: rehearse_alike(session, some)))
     return [Rehearsed(one, digested) if one and (digested := next(digests)) else None for one in comparisons]
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator.concurrency.pool import Crew
 from migrator.concurrency.replay_queue import Handover
 from migrator.names import TableName
-from migrator.planning.grouping import TOGETHER
+from migrator.planning.grouping import MAX_GROUP_TABLES
 from migrator.target.database import Target
 
 
@@ -21,6 +21,6 @@ async def analyze(target: Target, ready: Handover[TableName], jobs: int) -> None
 
     async with Crew(jobs, target.autocommit) as crew, asyncio.TaskGroup() as group:
         async for tables in ready.groups():
-            parts = max(jobs, -(-len(tables) // TOGETHER))
+            parts = max(jobs, -(-len(tables) // MAX_GROUP_TABLES))
             for part in range(min(parts, len(tables))):
                 group.create_task(look_at(crew, tables[part::parts]))

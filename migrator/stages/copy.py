@@ -33,7 +33,7 @@ from migrator.ledger.carried import Carried, Terms
 from migrator.ledger.loads import Begun, Brought, Seed, untouched
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
-from migrator.planning.grouping import is_small, lots
+from migrator.planning.grouping import group_small_tables, is_small
 from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.existing_rows import look_at, refusal
 from migrator.preflight.table_check import Survey
@@ -159,7 +159,7 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
         largest_first = sorted(pending.values(), key=lambda way: -way.profile.weight)
         await all_of(
             _fill(load, [pending[name] for name in names])
-            for ways in lots(largest_first, _Way.size_if_whole, bounds.chunk_bytes)
+            for ways in group_small_tables(largest_first, _Way.size_if_whole, bounds.chunk_bytes)
             for names in room.few([way.name for way in ways], bounds.jobs)
         )
 

@@ -24,7 +24,7 @@ from migrator.events import Event
 from migrator.ledger import carried, claims, loads, state
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
-from migrator.planning.grouping import is_small, lots
+from migrator.planning.grouping import group_small_tables, is_small
 from migrator.planning.marks import Marks, high_water_marks
 from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.checker import measured
@@ -37,7 +37,7 @@ from migrator.source.database import Source
 from migrator.target.database import Target
 from migrator.target.lock_room import lock_room
 from migrator.verification.compare_table import Ends, Tell, Verdict, compare, compare_alike
-from migrator.verification.comparison import Comparison, Shape
+from migrator.verification.comparison import Comparison, DigestKey
 from migrator.verification.differences import Difference
 
 log = structlog.get_logger()
@@ -120,13 +120,13 @@ def _comparison(table: TablePlan, survey: Survey, batch_bytes: int) -> Compariso
 
 def _lots(names: Sequence[TableName], known: Mapping[TableName, Survey], most_bytes: int) -> Iterator[list[TableName]]:
     """Yield what is compared together: small tables of one shape that preflight has rehearsed, and each other alone."""
-    alike: dict[Shape | TableName, list[TableName]] = defaultdict(list)
+    alike: dict[DigestKey | TableName, list[TableName]] = defaultdict(list)
     for name in names:
         rehearsed = known[name].rehearsed
         together = rehearsed is not None and known[name].is_whole and is_small(known[name].profile)
-        alike[rehearsed.comparison.shape if rehearsed and together else name].append(name)
+        alike[rehearsed.comparison.digest_key if rehearsed and together else name].append(name)
     for some in alike.values():
-        yield from lots(some, lambda name: known[name].profile, most_bytes)
+        yield from group_small_tables(some, lambda name: known[name].profile, most_bytes)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from migrator.target.server_types import NormalForms
 from migrator.verification.canonical import Pair, Reading, quick_reading, reading, source_side, target_side
 from migrator.verification.json_keys import usual_keys
 
-Shape = tuple[tuple[object, ...], ...]
+DigestKey = tuple[tuple[object, ...], ...]
 
 _BUCKETS = 1024
 """Enough that a difference is looked for in a small part of a table, few enough to cost nothing."""
@@ -53,7 +53,7 @@ class Comparison:
         return tuple(lane for reading in self.readings for lane in reading.scan_columns)
 
     @cached_property
-    def shape(self) -> Shape:
+    def digest_key(self) -> DigestKey:
         """What two comparisons have in common whose rows can be digested by one statement."""
         readings = self.readings
         types = tuple(pair.target.type_name for pair in self.pairs)
