@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from typing import Concatenate, Generic, ParamSpec, TypeVar
 
-from migrator.concurrency.pool import Crew
+from migrator.concurrency.pool import WorkerPool
 
 C = TypeVar("C")
 
@@ -15,7 +15,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Blocking(Generic[C]):
+class BlockingConnection(Generic[C]):
     """
     One connection, opened when it is first needed.
 
@@ -23,22 +23,24 @@ class Blocking(Generic[C]):
     thread which closes the connection, when it is through.
     """
 
-    def __init__(self, connect: Callable[[], AbstractContextManager[C]], cut: Callable[[], None] | None = None) -> None:
-        """``cut`` makes a thread at work end soon, with an error; it is called from another thread."""
+    def __init__(
+        self, connect: Callable[[], AbstractContextManager[C]], interrupt: Callable[[], None] | None = None
+    ) -> None:
+        """``interrupt`` makes a thread at work end soon, with an error; it is called from another thread."""
         self._connect = connect
-        self._cut = cut
+        self._cut = interrupt
         self._opened = ExitStack()
         self._connections: list[C] = []
         self._in_use = threading.Lock()
         self._closing = False
 
-    def do(self, work: Callable[Concatenate[C, P], R], *arguments: P.args, **named: P.kwargs) -> R:
+    def call(self, work: Callable[Concatenate[C, P], R], *arguments: P.args, **named: P.kwargs) -> R:
         """Call ``work`` with the connection, and return what it returns. Blocks; one thread at a time."""
-        with self.lent() as connection:
+        with self.borrow() as connection:
             return work(connection, *arguments, **named)
 
     @contextmanager
-    def lent(self) -> Iterator[C]:
+    def borrow(self) -> Iterator[C]:
         """Give the connection while the block runs. Blocks; one thread at a time."""
         try:
             with self._in_use:
@@ -64,23 +66,25 @@ class Blocking(Generic[C]):
         return idle
 
 
-def blocking_crew(hands: int | asyncio.Semaphore, make: Callable[[], Blocking[C]]) -> Crew[Blocking[C]]:
+def blocking_pool(
+    slots: int | asyncio.Semaphore, make: Callable[[], BlockingConnection[C]]
+) -> WorkerPool[BlockingConnection[C]]:
     """Return a crew of which each hand has a connection that blocks."""
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Blocking[C]]:
+    async def opened() -> AsyncIterator[BlockingConnection[C]]:
         connection = make()
         try:
             yield connection
         finally:
             connection.close()
 
-    return Crew(hands, opened)
+    return WorkerPool(slots, opened)
 
 
-async def ask(
-    crew: Crew[Blocking[C]], work: Callable[Concatenate[C, P], R], *arguments: P.args, **named: P.kwargs
+async def call_in_worker(
+    crew: WorkerPool[BlockingConnection[C]], work: Callable[Concatenate[C, P], R], *arguments: P.args, **named: P.kwargs
 ) -> R:
     """Wait for a free hand, call ``work`` with its connection in a thread, and return what it returns."""
-    async with crew.hand() as connection:
-        return await asyncio.to_thread(lambda: connection.do(work, *arguments, **named))
+    async with crew.worker() as connection:
+        return await asyncio.to_thread(lambda: connection.call(work, *arguments, **named))

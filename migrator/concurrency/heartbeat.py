@@ -8,16 +8,16 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def with_pulse(work: Awaitable[T], beat: Callable[[], Awaitable[None]], every_seconds: float) -> T:
+async def run_with_heartbeat(work: Awaitable[T], on_beat: Callable[[], Awaitable[None]], every_seconds: float) -> T:
     """
-    Return what ``work`` returns or raise what it raises; ``beat`` is called every so many seconds meanwhile.
+    Return what ``work`` returns or raise what it raises; ``on_beat`` is called every so many seconds meanwhile.
 
     What a beat raises is raised here, after the work was cancelled; while that winds down, the beats go on. A beat that
     is under way is not cut off: it may be using a connection that is needed later.
     """
     over = asyncio.Event()
     working = asyncio.ensure_future(work)
-    beating = asyncio.create_task(_beat(beat, every_seconds, over))
+    beating = asyncio.create_task(_beat(on_beat, every_seconds, over))
     try:
         await asyncio.wait([working, beating], return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -31,14 +31,14 @@ async def with_pulse(work: Awaitable[T], beat: Callable[[], Awaitable[None]], ev
             await asyncio.wait([working], timeout=every_seconds)
             if not working.done():  # a ROLLBACK may wait for a server that is gone as well
                 with suppress(Exception):  # the first error is the one to tell
-                    await beat()
+                    await on_beat()
         await asyncio.gather(working, return_exceptions=True)
 
 
-async def _beat(beat: Callable[[], Awaitable[None]], every_seconds: float, over: asyncio.Event) -> None:
+async def _beat(on_beat: Callable[[], Awaitable[None]], every_seconds: float, over: asyncio.Event) -> None:
     while not over.is_set():
         try:
             async with asyncio.timeout(every_seconds):
                 await over.wait()
         except TimeoutError:
-            await beat()
+            await on_beat()

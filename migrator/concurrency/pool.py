@@ -18,22 +18,22 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Crew(Generic[C]):
+class WorkerPool(Generic[C]):
     """Hands that can be borrowed while the ``async with`` block lasts; at its end their connections are closed."""
 
     def __init__(
         self,
-        hands: int | asyncio.Semaphore,
+        slots: int | asyncio.Semaphore,
         connect: Callable[[], AbstractAsyncContextManager[C]],
         is_alive: Callable[[C], bool] = lambda _connection: True,
     ) -> None:
         """
-        ``hands`` is a number, or a semaphore that several crews have in common: so many work in all of them.
+        ``slots`` is a number, or a semaphore that several crews have in common: so many work in all of them.
 
         A connection that isn't ``is_alive`` any more when it is to be used again is closed, and another opened.
         """
         self._is_alive = is_alive
-        self._free = asyncio.Semaphore(max(1, hands)) if isinstance(hands, int) else hands
+        self._free = asyncio.Semaphore(max(1, slots)) if isinstance(slots, int) else slots
         self._connect = connect
         self._idle: list[tuple[C, AsyncExitStack]] = []
 
@@ -51,7 +51,7 @@ class Crew(Generic[C]):
         self._idle.clear()
 
     @asynccontextmanager
-    async def hand(self) -> AsyncIterator[C]:
+    async def worker(self) -> AsyncIterator[C]:
         """
         Wait for a free hand, first come first served, and lend its connection while the block runs.
 
@@ -81,7 +81,7 @@ class Crew(Generic[C]):
         return None
 
 
-async def all_of(work: Iterable[Coroutine[object, object, R]]) -> list[R]:
+async def gather_or_cancel(work: Iterable[Coroutine[object, object, R]]) -> list[R]:
     """
     Do all of the work side by side and return the results in its order.
 
@@ -94,20 +94,20 @@ async def all_of(work: Iterable[Coroutine[object, object, R]]) -> list[R]:
 
 async def share_out(
     tasks: Iterable[T],
-    hands: int,
+    slots: int,
     connect: Callable[[], AbstractAsyncContextManager[C]],
     work: Callable[[C, T], Awaitable[R]],
 ) -> list[R]:
     """
-    Do ``work`` on every task, ``hands`` at a time and in order, and return the results in that order.
+    Do ``work`` on every task, ``slots`` at a time and in order, and return the results in that order.
 
     After the first error no further task is begun, those under way are cancelled, and it is raised in an
     ExceptionGroup.
     """
-    async with Crew(hands, connect) as crew:
+    async with WorkerPool(slots, connect) as crew:
 
         async def one(task: T) -> R:
-            async with crew.hand() as connection:
+            async with crew.worker() as connection:
                 return await work(connection, task)
 
-        return await all_of(one(task) for task in tasks)
+        return await gather_or_cancel(one(task) for task in tasks)

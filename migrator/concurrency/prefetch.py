@@ -10,7 +10,7 @@ T = TypeVar("T")
 _END = object()
 
 
-async def bridge(items: Iterator[T]) -> AsyncIterator[T]:
+async def prefetch(items: Iterator[T]) -> AsyncIterator[T]:
     """
     Yield the items of a blocking iterator, which runs in a thread of its own, one item ahead and no more.
 

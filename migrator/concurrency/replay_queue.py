@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Handover(Generic[T]):
+class ReplayQueue(Generic[T]):
     """
     Things that have come, in the order in which they came, and whether more will.
 
@@ -16,37 +16,37 @@ class Handover(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._come: dict[T, None] = {}
-        self._all_there = False
+        self._items: dict[T, None] = {}
+        self._closed = False
         self._news = asyncio.Condition()
 
     @classmethod
-    def of(cls, things: Iterable[T]) -> "Handover[T]":
+    def of(cls, things: Iterable[T]) -> "ReplayQueue[T]":
         """Return a handover that is complete from the beginning."""
         complete = cls()
-        complete._come = dict.fromkeys(things)
-        complete._all_there = True
+        complete._items = dict.fromkeys(things)
+        complete._closed = True
         return complete
 
     async def add(self, thing: T) -> None:
         """Hand one on."""
         async with self._news:
-            self._come.setdefault(thing)
+            self._items.setdefault(thing)
             self._news.notify_all()
 
     async def close(self) -> None:
         """Say that no more will come."""
         async with self._news:
-            self._all_there = True
+            self._closed = True
             self._news.notify_all()
 
     async def __aiter__(self) -> AsyncIterator[T]:
         """Yield all that has come and, as it comes, all that will."""
-        async for group in self.groups():
+        async for group in self.batches():
             for thing in group:
                 yield thing
 
-    async def groups(self) -> AsyncIterator[list[T]]:
+    async def batches(self) -> AsyncIterator[list[T]]:
         """Yield the same in groups: what has come since whoever asks was last here."""
         taken = 0
         while come := await self._beyond(taken):
@@ -56,5 +56,5 @@ class Handover(Generic[T]):
     async def _beyond(self, taken: int) -> list[T]:
         """Return what has come after so many things, when there is something; nothing if no more will."""
         async with self._news:
-            await self._news.wait_for(lambda: self._all_there or len(self._come) > taken)
-            return list(self._come)[taken:]
+            await self._news.wait_for(lambda: self._closed or len(self._items) > taken)
+            return list(self._items)[taken:]

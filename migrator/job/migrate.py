@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from migrator.concurrency.replay_queue import Handover
+from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.config.settings import Settings
 from migrator.errors import Mismatch
 from migrator.job.context import bounds_of, one_at_a_schema, showing_of, upgrade_schema
@@ -128,9 +128,9 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     """
     stage, run = run_book.stage, run_book.run
     jobs = await run_book.step("room", lambda: _jobs_with_room(target, settings.jobs, list(surveys)))
-    hands = asyncio.Semaphore(jobs)
-    copied: Handover[TableName] = Handover()
-    standing: Handover[TableName] = Handover()
+    slots = asyncio.Semaphore(jobs)
+    copied: ReplayQueue[TableName] = ReplayQueue()
+    standing: ReplayQueue[TableName] = ReplayQueue()
 
     async def bring() -> None:
         await stage(
@@ -141,7 +141,7 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
                 plan,
                 surveys,
                 run=run,
-                hands=hands,
+                slots=slots,
                 bounds=bounds_of(settings),
                 stall_seconds=settings.stall_timeout_seconds,
                 progress=progress,
@@ -164,7 +164,7 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
         return await stage(
             "verify",
             lambda: compare_all(
-                settings, source, target, plan, Silent(), surveys, hands=hands, ready=standing, note=run
+                settings, source, target, plan, Silent(), surveys, slots=slots, ready=standing, note=run
             ),
         )
 

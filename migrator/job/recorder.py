@@ -14,8 +14,8 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import __version__
-from migrator.concurrency.heartbeat import with_pulse
-from migrator.concurrency.pool import Crew
+from migrator.concurrency.heartbeat import run_with_heartbeat
+from migrator.concurrency.pool import WorkerPool
 from migrator.config.settings import Settings
 from migrator.errors import ExitCode
 from migrator.events import Event
@@ -46,7 +46,7 @@ class Book:
     """Where the stages of one run are written down."""
 
     run: RunLedger
-    desk: Crew[AsyncConnection]
+    desk: WorkerPool[AsyncConnection]
     """One connection for all lines of the run: to open one for each would cost more than writing it."""
     runner: Runner
     ready: Ready
@@ -65,12 +65,12 @@ class Book:
         """
 
         async def noted() -> T:
-            async with self.desk.hand() as connection, in_transaction(connection):
+            async with self.desk.worker() as connection, in_transaction(connection):
                 await self.run.hold(connection)
                 await runs.begin_stage(connection, self.run.run_id, name)
             result = await action()
             await self.watch.check()
-            async with self.desk.hand() as connection, in_transaction(connection):
+            async with self.desk.worker() as connection, in_transaction(connection):
                 await self.run.hold(connection)
                 await runs.end_stage(connection, self.run.run_id, name)
             return result
@@ -84,7 +84,7 @@ class Book:
     async def _watched(self, work: Callable[[], Awaitable[T]]) -> T:
         async with self._in_turn:
             await self.ready()
-        return await with_pulse(work(), self._beat, self._every_seconds)
+        return await run_with_heartbeat(work(), self._beat, self._every_seconds)
 
     @property
     def _every_seconds(self) -> float:
@@ -130,7 +130,7 @@ async def opened(  # noqa: PLR0913 - what a run is
 
     await runner.again("ledger", begin)
     try:
-        async with Crew(1, run.target.connect, is_open) as desk:
+        async with WorkerPool(1, run.target.connect, is_open) as desk:
             yield Book(run, desk, runner, ready, watch, settings.stall_timeout_seconds)
     except BaseException as error:
         await _say_goodbye(run, error, redactor(settings.secrets()))

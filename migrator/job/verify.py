@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
-from migrator.concurrency.replay_queue import Handover
+from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.config.settings import Settings
 from migrator.errors import Mismatch
 from migrator.job.check import migration_of
@@ -34,8 +34,8 @@ async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how 
     progress: Progress,
     surveys: Mapping[TableName, Survey] = NOTHING_KNOWN,
     *,
-    hands: asyncio.Semaphore | None = None,
-    ready: Handover[TableName] | None = None,
+    slots: asyncio.Semaphore | None = None,
+    ready: ReplayQueue[TableName] | None = None,
     note: RunLedger | None = None,
 ) -> list[Verdict]:
     """Call verify with what the settings say; ``note`` is the run that may write of it."""
@@ -44,7 +44,7 @@ async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how 
         target,
         plan,
         bounds=bounds_of(settings),
-        hands=hands,
+        slots=slots,
         ready=ready,
         showing=showing_of(settings),
         progress=progress,

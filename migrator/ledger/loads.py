@@ -130,13 +130,13 @@ class Loaded:
 async def loaded(connection: AsyncConnection, migration: Migration) -> dict[TableName, Loaded]:
     """Return what the migration has brought into each table that was begun, complete or not."""
     found = (await connection.execute(migration.lines(chunks))).all()
-    all_of: dict[TableName, Loaded] = {}
+    gather_or_cancel: dict[TableName, Loaded] = {}
     for row in found:
         name = TableName(row.schema_name, row.table_name)
-        so_far = all_of.get(name, Loaded(0, ()))
+        so_far = gather_or_cancel.get(name, Loaded(0, ()))
         own = () if row.transaction is None else (row.transaction,)
-        all_of[name] = Loaded(so_far.rows + (row.rows or 0), so_far.transactions + own)
-    return all_of
+        gather_or_cancel[name] = Loaded(so_far.rows + (row.rows or 0), so_far.transactions + own)
+    return gather_or_cancel
 
 
 async def forget(connection: AsyncConnection, migration: Migration, names: Sequence[TableName]) -> None:

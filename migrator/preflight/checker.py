@@ -11,8 +11,8 @@ from functools import partial
 import structlog
 
 from migrator.catalog.keys import Keys, keys_of
-from migrator.concurrency.blocking import Blocking, ask, blocking_crew
-from migrator.concurrency.pool import Crew, all_of
+from migrator.concurrency.blocking import BlockingConnection, blocking_pool, call_in_worker
+from migrator.concurrency.pool import WorkerPool, gather_or_cancel
 from migrator.errors import ValuesRefused
 from migrator.events import Event
 from migrator.findings.finding import Finding, summary
@@ -64,7 +64,7 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
 
     tables = {table.name: table for table in plan.tables}
 
-    async with blocking_crew(bounds.jobs, partial(Blocking, source.session)) as crew:
+    async with blocking_pool(bounds.jobs, partial(BlockingConnection, source.session)) as crew:
 
         def look(session: ScanSession, table: TablePlan, profile: Profile, rehearsed: Rehearsed | None) -> Survey:
             own = keys.get(table.name, Keys())
@@ -76,14 +76,16 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
             return [look(session, *both, found) for both, found in zip(lot, rehearsed, strict=True)]
 
         async def look_in_pieces(table: TablePlan, profile: Profile, pieces: tuple[Chunk, ...]) -> Survey:
-            comparison = await ask(crew, prepare, table, profile, bounds.batch_bytes)
+            comparison = await call_in_worker(crew, prepare, table, profile, bounds.batch_bytes)
             found = await _rehearsed(crew, table, comparison, pieces) if comparison else None
-            return replace(await ask(crew, look, table, profile, found), pieces=pieces)
+            return replace(await call_in_worker(crew, look, table, profile, found), pieces=pieces)
 
         async def surveyed(lot: Sequence[TablePlan]) -> list[Survey]:
             first = outlines[lot[0].name]
             if first.is_whole:
-                found = await ask(crew, look_at_once, [(table, outlines[table.name].profile) for table in lot])
+                found = await call_in_worker(
+                    crew, look_at_once, [(table, outlines[table.name].profile) for table in lot]
+                )
             else:
                 found = [await look_in_pieces(lot[0], first.profile, first.pieces)]
             found = [await judged(*both) for both in zip(lot, found, strict=True)]
@@ -95,7 +97,7 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
             if not bench.has_to_judge(found.profile):
                 return found
             known = {finding.column for finding in found.findings if finding.refuses}
-            async with crew.hand() as reading:
+            async with crew.worker() as reading:
                 refused, untried = await refused_by_server(reading, bench, table, found.profile, known)
             return replace(found, findings=(*found.findings, *refused), untried=tuple(untried))
 
@@ -106,7 +108,7 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
         outlines = await measured(crew, plan.tables, bounds)
         await intact()
         largest_first = sorted(plan.tables, key=lambda table: -outlines[table.name].profile.weight)
-        found = await all_of(
+        found = await gather_or_cancel(
             surveyed(lot) for lot in group_small_tables(largest_first, size_if_whole, bounds.chunk_bytes)
         )
     by_name = {one.profile.table: one for some in found for one in some}
@@ -114,22 +116,26 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
 
 
 async def measured(
-    crew: Crew[Blocking[ScanSession]], tables: Sequence[TablePlan], bounds: Bounds
+    crew: WorkerPool[BlockingConnection[ScanSession]], tables: Sequence[TablePlan], bounds: Bounds
 ) -> dict[TableName, Survey]:
     """Return of each table what can be known without looking at its values: its size, and its pieces."""
     together = max(1, min(MAX_GROUP_TABLES, len(tables) // _LOTS))
     some = [tables[start : start + together] for start in range(0, len(tables), together)]
-    profiles = [one for found in await all_of(ask(crew, measure, lot) for lot in some) for one in found]
+    profiles = [
+        one for found in await gather_or_cancel(call_in_worker(crew, measure, lot) for lot in some) for one in found
+    ]
     total = sum(profile.weight for profile in profiles)
 
     async def outlined(table: TablePlan, profile: Profile) -> Survey:
         size = chunk_size(profile, total, bounds.jobs, bounds.chunk_bytes)
         pieces = (
-            (WHOLE_TABLE,) if profile.bytes <= size else await ask(crew, split_into_chunks, table.source, profile, size)
+            (WHOLE_TABLE,)
+            if profile.bytes <= size
+            else await call_in_worker(crew, split_into_chunks, table.source, profile, size)
         )
         return Survey(profile, (), pieces=pieces)
 
-    outlines = await all_of(outlined(*both) for both in zip(tables, profiles, strict=True))
+    outlines = await gather_or_cancel(outlined(*both) for both in zip(tables, profiles, strict=True))
     return {outline.profile.table: outline for outline in outlines}
 
 
@@ -138,7 +144,7 @@ _LOTS = 32
 
 
 async def _rehearsed(
-    crew: Crew[Blocking[ScanSession]],
+    crew: WorkerPool[BlockingConnection[ScanSession]],
     table: TablePlan,
     comparison: Comparison,
     pieces: Sequence[Chunk],
@@ -148,19 +154,21 @@ async def _rehearsed(
 
     async def one(piece: Chunk) -> Digest | None:
         nonlocal strange
-        [found] = [None] if strange else await ask(crew, rehearse_alike, [Part(table.plain, comparison, piece)])
+        [found] = (
+            [None] if strange else await call_in_worker(crew, rehearse_alike, [Part(table.plain, comparison, piece)])
+        )
         strange = strange or found is None
         return found
 
-    found = await all_of(one(piece) for piece in pieces)
+    found = await gather_or_cancel(one(piece) for piece in pieces)
     return None if strange else Rehearsed(comparison, digest.total(part for part in found if part))
 
 
 async def look_at_source(source: Source, tables: Sequence[SourceTable], *, jobs: int, batch_bytes: int) -> list[Survey]:
     """Survey the source by itself, ``jobs`` tables at a time; raises SourceUnreadable if the file is damaged."""
     await check_intact(source, [table.name for table in tables])
-    async with blocking_crew(jobs, partial(Blocking, source.session)) as crew:
-        return await all_of(ask(crew, survey_alone, table, batch_bytes) for table in tables)
+    async with blocking_pool(jobs, partial(BlockingConnection, source.session)) as crew:
+        return await gather_or_cancel(call_in_worker(crew, survey_alone, table, batch_bytes) for table in tables)
 
 
 log = structlog.get_logger()

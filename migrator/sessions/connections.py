@@ -14,7 +14,7 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from migrator.concurrency.heartbeat import with_pulse
+from migrator.concurrency.heartbeat import run_with_heartbeat
 from migrator.sessions.address import GOODBYE_SECONDS, TargetAddress
 from migrator.sessions.liveness import Answers, end_sessions
 from migrator.sessions.login import login, release
@@ -58,7 +58,7 @@ class Sessions:
         await self.end_given_up()
         stall_seconds = self.address.stall_timeout_seconds
         every_seconds = min(_LONGEST_BEAT_SECONDS, stall_seconds / 2)
-        return await with_pulse(work(), lambda: self.check_answers(stall_seconds), every_seconds)
+        return await run_with_heartbeat(work(), lambda: self.check_answers(stall_seconds), every_seconds)
 
     async def end_given_up(self) -> None:
         """

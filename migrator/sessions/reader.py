@@ -8,7 +8,7 @@ import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 from adbc_driver_manager import AdbcStatusCode
 
-from migrator.concurrency.blocking import Blocking
+from migrator.concurrency.blocking import BlockingConnection
 from migrator.errors import ConfigurationError
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.settings import GIVEN, READING, as_json, settle
@@ -127,7 +127,7 @@ def _driver_errors() -> Iterator[None]:
         raise adbc.OperationalError(str(error), status_code=AdbcStatusCode.IO) from error
 
 
-def reader(address: TargetAddress) -> Blocking[ReadingSession]:
+def reader(address: TargetAddress) -> BlockingConnection[ReadingSession]:
     """Return a reading session for one table after another. Closing it cuts what is under way, which may take hours."""
     session = ReadingSession(address)
-    return Blocking(lambda: session, cut=session.give_up)
+    return BlockingConnection(lambda: session, interrupt=session.give_up)

@@ -5,22 +5,22 @@ from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.concurrency.pool import Crew
-from migrator.concurrency.replay_queue import Handover
+from migrator.concurrency.pool import WorkerPool
+from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.names import TableName
 from migrator.planning.grouping import MAX_GROUP_TABLES
 from migrator.target.database import Target
 
 
-async def analyze(target: Target, ready: Handover[TableName], jobs: int) -> None:
+async def analyze(target: Target, ready: ReplayQueue[TableName], jobs: int) -> None:
     """Run ANALYZE on each table as it comes, in ``jobs`` sessions; those that come together share a statement."""
 
-    async def look_at(crew: Crew[AsyncConnection], tables: Sequence[TableName]) -> None:
-        async with crew.hand() as connection:
+    async def look_at(crew: WorkerPool[AsyncConnection], tables: Sequence[TableName]) -> None:
+        async with crew.worker() as connection:
             await connection.exec_driver_sql(f"ANALYZE {', '.join(table.quoted for table in tables)}")
 
-    async with Crew(jobs, target.autocommit) as crew, asyncio.TaskGroup() as group:
-        async for tables in ready.groups():
+    async with WorkerPool(jobs, target.autocommit) as crew, asyncio.TaskGroup() as group:
+        async for tables in ready.batches():
             parts = max(jobs, -(-len(tables) // MAX_GROUP_TABLES))
             for part in range(min(parts, len(tables))):
                 group.create_task(look_at(crew, tables[part::parts]))

@@ -1,7 +1,7 @@
 """
 Stage ``copy``: the source's rows go into the target's tables.
 
-Here the way of the data is joined: ``copy_data → bridge → copy_in``, with the ledger's
+Here the way of the data is joined: ``copy_data → prefetch → copy_in``, with the ledger's
 line about a piece of a table in the transaction of its rows. After any failure a piece is there, with its line, or none
 of it is.
 """
@@ -20,10 +20,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.catalog.triggers import has_triggers, silenced
-from migrator.concurrency.blocking import Blocking
-from migrator.concurrency.pool import Crew, all_of
-from migrator.concurrency.prefetch import bridge
-from migrator.concurrency.replay_queue import Handover
+from migrator.concurrency.blocking import BlockingConnection
+from migrator.concurrency.pool import WorkerPool, gather_or_cancel
+from migrator.concurrency.prefetch import prefetch
+from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.copying import check_violations
 from migrator.copying.copy_stream import copy_data, copy_data_of_small
 from migrator.errors import SourceChanged
@@ -67,8 +67,8 @@ class _Load:
     terms: Mapping[str, Terms]
     """Of the source's tables, by their names."""
     progress: Progress
-    crew: Crew["_Hand"]
-    done: Handover[TableName]
+    crew: WorkerPool["_Hand"]
+    done: ReplayQueue[TableName]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +103,13 @@ class _Way:
 class _Hand:
     """What it takes to bring rows: a session of each end, one table's or piece's at a time."""
 
-    reading: Blocking[ScanSession]
+    reading: BlockingConnection[ScanSession]
     connection: AsyncConnection
 
 
 @asynccontextmanager
-async def _hand(source: Source, target: Target) -> AsyncIterator[_Hand]:
-    reading = Blocking(source.session)
+async def _worker(source: Source, target: Target) -> AsyncIterator[_Hand]:
+    reading = BlockingConnection(source.session)
     try:
         async with target.connect() as connection:
             yield _Hand(reading, connection)
@@ -124,15 +124,15 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     surveys: Mapping[TableName, Survey],
     *,
     run: RunLedger,
-    hands: asyncio.Semaphore,
+    slots: asyncio.Semaphore,
     bounds: Bounds,
     stall_seconds: float,
     progress: Progress,
-    done: Handover[TableName],
+    done: ReplayQueue[TableName],
     terms: Mapping[str, Terms] = NO_TERMS,
 ) -> None:
     """
-    Fill every table that was surveyed and has no line in the ledger yet, the largest first, as ``hands`` are free.
+    Fill every table that was surveyed and has no line in the ledger yet, the largest first, as ``slots`` are free.
 
     A table of several pieces goes in as many transactions, side by side; one that was begun goes on with what is left.
     Small tables share a transaction of at most ``bounds.chunk_bytes``. The ledger learns under which ``terms`` a table
@@ -154,10 +154,10 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     for table in plan.tables:
         if table.name not in pending:
             await done.add(table.name)
-    async with Crew(hands, partial(_hand, source, target), lambda hand: is_open(hand.connection)) as crew:
+    async with WorkerPool(slots, partial(_worker, source, target), lambda worker: is_open(worker.connection)) as crew:
         load = _Load(source, target, run, bounds.batch_bytes, stall_seconds, seeded, terms, progress, crew, done)
         largest_first = sorted(pending.values(), key=lambda way: -way.profile.weight)
-        await all_of(
+        await gather_or_cancel(
             _fill(load, [pending[name] for name in names])
             for ways in group_small_tables(largest_first, _Way.size_if_whole, bounds.chunk_bytes)
             for names in room.few([way.name for way in ways], bounds.jobs)
@@ -189,10 +189,10 @@ async def _transaction(load: _Load, *, durable: bool = True) -> AsyncIterator[_H
     Of one that isn't ``durable`` nobody waits until the commit is on the disk; the next durable one brings it there. A
     table is handed on after one: or other stages would go on with rows that a crash of the server takes back.
     """
-    async with load.crew.hand() as hand, in_transaction(hand.connection):
+    async with load.crew.worker() as worker, in_transaction(worker.connection):
         if not durable:
-            await hand.connection.execute(text("SELECT set_config('synchronous_commit', 'off', true)"))
-        yield hand
+            await worker.connection.execute(text("SELECT set_config('synchronous_commit', 'off', true)"))
+        yield worker
 
 
 async def _load_whole(load: _Load, ways: Sequence[_Way]) -> list[Brought]:
@@ -202,33 +202,33 @@ async def _load_whole(load: _Load, ways: Sequence[_Way]) -> list[Brought]:
     Raises SourceChanged if other than the surveyed number of rows has come.
     """
     names = [way.name for way in ways]
-    async with _transaction(load) as hand:
-        occupied = await _refuse_strangers(load, hand.connection, ways)
+    async with _transaction(load) as worker:
+        occupied = await _refuse_strangers(load, worker.connection, ways)
         # TRUNCATE gives a table a new file, which takes the server longer than a few rows do.
         emptied = [way.name for way in ways if way.name in occupied or not is_small(way.profile)]
-        async with silenced(hand.connection, names):
+        async with silenced(worker.connection, names):
             if emptied:
-                await hand.connection.exec_driver_sql(f"TRUNCATE {await _listed(hand.connection, emptied)}")
+                await worker.connection.exec_driver_sql(f"TRUNCATE {await _listed(worker.connection, emptied)}")
             # FREEZE marks the rows as visible to all, so that nobody has to write them once more; needs the TRUNCATE.
             frozen = {way.name for way in ways if way.name in emptied and not way.table.target.partitioned}
-            data = await _data(load, hand, ways)
+            data = await _data(load, worker, ways)
             brought = [
-                await _bring(load, hand, way, WHOLE_TABLE, chunks, freeze=way.name in frozen)
+                await _bring(load, worker, way, WHOLE_TABLE, chunks, freeze=way.name in frozen)
                 for way, chunks in zip(ways, data, strict=True)
             ]
         for way, one in zip(ways, brought, strict=True):
             _refuse_other_number(way, one)
-        await load.run.hold(hand.connection)
-        await _write_terms(load, hand.connection, ways)
-        await loads.write_whole(hand.connection, load.run, dict(zip(names, brought, strict=True)))
+        await load.run.hold(worker.connection)
+        await _write_terms(load, worker.connection, ways)
+        await loads.write_whole(worker.connection, load.run, dict(zip(names, brought, strict=True)))
     return brought
 
 
 async def _load_pieces(load: _Load, way: _Way) -> list[Brought]:
     """Bring the pieces of a table that are left, each with its ledger line in a transaction of its own."""
     name, run = way.name, load.run
-    async with _transaction(load, durable=False) as hand:
-        connection = hand.connection
+    async with _transaction(load, durable=False) as worker:
+        connection = worker.connection
         begun = way.begun or Begun(left=dict(enumerate(way.survey.pieces)))
         if way.begun is None:
             await _refuse_strangers(load, connection, [way])
@@ -242,19 +242,19 @@ async def _load_pieces(load: _Load, way: _Way) -> list[Brought]:
     turn = asyncio.Semaphore(at_once)
 
     async def one(position: int, piece: Chunk) -> Brought:
-        async with turn, _transaction(load, durable=False) as hand:
-            async with silenced(hand.connection, [name]):
-                brought = await _bring(load, hand, way, piece, _read(load, hand, way, piece), freeze=False)
-            await run.hold(hand.connection)
-            await loads.write_chunk(hand.connection, run, name, position, brought)
+        async with turn, _transaction(load, durable=False) as worker:
+            async with silenced(worker.connection, [name]):
+                brought = await _bring(load, worker, way, piece, _read(load, worker, way, piece), freeze=False)
+            await run.hold(worker.connection)
+            await loads.write_chunk(worker.connection, run, name, position, brought)
             return brought
 
-    came = await all_of(one(position, piece) for position, piece in begun.left.items())
+    came = await gather_or_cancel(one(position, piece) for position, piece in begun.left.items())
     brought = sum(came, begun.brought)
     _refuse_other_number(way, brought)
-    async with _transaction(load) as hand:
-        await run.hold(hand.connection)
-        await loads.write_copied(hand.connection, run, {name: brought})
+    async with _transaction(load) as worker:
+        await run.hold(worker.connection)
+        await loads.write_copied(worker.connection, run, {name: brought})
     return [brought]
 
 
@@ -270,7 +270,7 @@ async def _write_terms(load: _Load, connection: AsyncConnection, ways: Sequence[
 
 
 async def _bring(  # noqa: PLR0913 - who brings what
-    load: _Load, hand: _Hand, way: _Way, piece: Chunk, data: "_Chunks", *, freeze: bool
+    load: _Load, worker: _Hand, way: _Way, piece: Chunk, data: "_Chunks", *, freeze: bool
 ) -> Brought:
     """Send one piece's rows, in the connection's transaction."""
     started = time.monotonic()
@@ -278,7 +278,7 @@ async def _bring(  # noqa: PLR0913 - who brings what
     table = way.table
     try:
         rows = await copy_in(
-            hand.connection,
+            worker.connection,
             table.name,
             [column.target.name for column in table.columns],
             _counted(load, way, data, sent),
@@ -312,23 +312,23 @@ async def _counted(load: _Load, way: _Way, data: _Chunks, sent: _Sent) -> AsyncI
             load.progress.advance(str(way.name), rows, len(chunk))
 
 
-async def _data(load: _Load, hand: _Hand, ways: Sequence[_Way]) -> list[_Chunks]:
+async def _data(load: _Load, worker: _Hand, ways: Sequence[_Way]) -> list[_Chunks]:
     """Return the COPY data of whole tables: small ones, which share a transaction, are read together and at once."""
     if not is_small(ways[0].profile):
-        return [_read(load, hand, way, WHOLE_TABLE) for way in ways]
+        return [_read(load, worker, way, WHOLE_TABLE) for way in ways]
     tables = [(way.table, way.profile) for way in ways]
-    data = await asyncio.to_thread(hand.reading.do, copy_data_of_small, tables, load.batch_bytes)
+    data = await asyncio.to_thread(worker.reading.call, copy_data_of_small, tables, load.batch_bytes)
     return [_at_once(*one) for one in data]
 
 
-def _read(load: _Load, hand: _Hand, way: _Way, piece: Chunk) -> _Chunks:
+def _read(load: _Load, worker: _Hand, way: _Way, piece: Chunk) -> _Chunks:
     """Return the piece as COPY data, read and encoded in a thread while the network takes what is ready."""
 
     def read() -> Iterator[tuple[int, bytes]]:
-        with hand.reading.lent() as session:
+        with worker.reading.borrow() as session:
             yield from copy_data(session, way.table, way.profile, piece, load.batch_bytes)
 
-    return bridge(read())
+    return prefetch(read())
 
 
 async def _at_once(rows: int, chunk: bytes) -> _Chunks:

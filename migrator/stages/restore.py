@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.catalog.orphans import orphans_of
-from migrator.concurrency.pool import Crew
-from migrator.concurrency.replay_queue import Handover
+from migrator.concurrency.pool import WorkerPool
+from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.errors import TargetRefused
 from migrator.ledger import parked
 from migrator.ledger.parked import FOREIGN_KEY, Parked
@@ -32,8 +32,8 @@ async def restore(
     target: Target,
     jobs: int,
     run: RunLedger,
-    copied: Handover[TableName] | None = None,
-    done: Handover[TableName] | None = None,
+    copied: ReplayQueue[TableName] | None = None,
+    done: ReplayQueue[TableName] | None = None,
 ) -> int:
     """
     Bring back everything that is parked, at most ``jobs`` at a time, and return how many entries that were.
@@ -49,7 +49,7 @@ async def restore(
     foreign_keys = _by_table(entry for entry in entries if entry.kind == FOREIGN_KEY)
     failures: list[str] = []
     planned: set[TableName] = set()
-    async with Crew(jobs, target.connect, is_open) as crew:
+    async with WorkerPool(jobs, target.connect, is_open) as crew:
 
         async def bring_back(table: TableName, entries: Sequence[Parked]) -> None:
             failed = await _bring_back(crew, entries, run) if entries else []
@@ -58,7 +58,7 @@ async def restore(
                 await done.add(table)
 
         async with asyncio.TaskGroup() as group:
-            async for table in copied or Handover.of(keys):
+            async for table in copied or ReplayQueue.of(keys):
                 planned.add(table)
                 group.create_task(bring_back(table, keys.pop(table, ())))
             for table, left in keys.items():  # of another plan's tables
@@ -83,9 +83,9 @@ def _by_table(entries: Iterable[Parked]) -> dict[TableName, list[Parked]]:
     return by_table
 
 
-async def _bring_back(crew: Crew[AsyncConnection], entries: Sequence[Parked], run: RunLedger) -> list[str]:
+async def _bring_back(crew: WorkerPool[AsyncConnection], entries: Sequence[Parked], run: RunLedger) -> list[str]:
     """Bring back entries of one table, one after the other: two ALTER TABLEs would only wait for each other."""
-    async with crew.hand() as connection:
+    async with crew.worker() as connection:
         return [failure for entry in entries if (failure := await _one(connection, entry, run))]
 
 

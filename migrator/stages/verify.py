@@ -17,8 +17,8 @@ from types import MappingProxyType
 import structlog
 
 from migrator.catalog import inventory
-from migrator.concurrency.blocking import Blocking, blocking_crew
-from migrator.concurrency.replay_queue import Handover
+from migrator.concurrency.blocking import BlockingConnection, blocking_pool
+from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.errors import Mismatch
 from migrator.events import Event
 from migrator.ledger import carried, claims, loads, state
@@ -54,8 +54,8 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     showing: Showing,
     progress: Progress,
     surveys: Mapping[TableName, Survey] = NOTHING_KNOWN,
-    hands: asyncio.Semaphore | None = None,
-    ready: Handover[TableName] | None = None,
+    slots: asyncio.Semaphore | None = None,
+    ready: ReplayQueue[TableName] | None = None,
     file: Path | None = None,
     note: RunLedger | None = None,
 ) -> list[Verdict]:
@@ -63,7 +63,7 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     Compare all planned tables, the rows counted and the values digested, and return a verdict for each.
 
     Each table is begun when it comes out of ``ready``, at once without that; when no more will come, sequences and keys
-    are in place. As many sessions read the target as there are ``hands``, ``bounds.jobs`` without these, and
+    are in place. As many sessions read the target as there are ``slots``, ``bounds.jobs`` without these, and
     ``bounds.jobs`` more the source. What ``surveys`` of this moment of the source know of its digests isn't read again.
 
     Raises Mismatch, after all tables have been looked at, naming those that differ, with the first rows of each; all
@@ -74,12 +74,12 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     taken over.
     """
     by_name = {table.name: table for table in plan.tables}
-    ready = ready or Handover.of(by_name)
+    ready = ready or ReplayQueue.of(by_name)
     async with target.connect() as connection:
         room = await lock_room(connection, list(by_name))
     async with (
-        blocking_crew(bounds.jobs, partial(Blocking, source.session)) as sessions,
-        blocking_crew(hands or bounds.jobs, partial(reader, target.address)) as readers,
+        blocking_pool(bounds.jobs, partial(BlockingConnection, source.session)) as sessions,
+        blocking_pool(slots or bounds.jobs, partial(reader, target.address)) as readers,
     ):
         unknown = [table for table in plan.tables if table.name not in surveys]
         known = {**surveys, **await measured(sessions, unknown, bounds)}
@@ -101,7 +101,7 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
             async with asyncio.TaskGroup() as group:
                 tasks = [
                     group.create_task(compared(few))
-                    async for names in ready.groups()
+                    async for names in ready.batches()
                     for lot in _lots(names, known, bounds.chunk_bytes)
                     for few in room.few(lot, bounds.jobs)
                 ]

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.catalog.constraints import Constraint, Judged, Kind, judged_of
-from migrator.concurrency.blocking import Blocking
+from migrator.concurrency.blocking import BlockingConnection
 from migrator.findings.examples import Teller, is_row, key_scan_column
 from migrator.findings.finding import Finding
 from migrator.names import TableName
@@ -79,7 +79,7 @@ async def _spelled(connection: AsyncConnection, names: Sequence[TableName]) -> f
 
 
 async def refused_by_server(
-    reading: Blocking[ScanSession], bench: Bench, table: TablePlan, profile: Profile, known: Collection[str]
+    reading: BlockingConnection[ScanSession], bench: Bench, table: TablePlan, profile: Profile, known: Collection[str]
 ) -> tuple[list[Finding], list[Untried]]:
     """
     Return what PostgreSQL would refuse of a table's rows, as far as nobody else can know; and what can't be tried.
@@ -89,7 +89,7 @@ async def refused_by_server(
     """
     judged = bench.judged.get(table.name, Judged())
     untried = [Untried(table.name, name, _UNSTABLE) for name in judged.unstable if profile.rows]
-    findings, trials = await asyncio.to_thread(reading.do, _looked_at, bench, table, profile, frozenset(known))
+    findings, trials = await asyncio.to_thread(reading.call, _looked_at, bench, table, profile, frozenset(known))
     for trial in trials:
         try:
             offences = await try_rows(bench.target, reading, trial)
@@ -97,7 +97,7 @@ async def refused_by_server(
             names = dict.fromkeys(one.name or one.kind.value for one in trial.constraints)
             untried += [Untried(table.name, name, str(error)) for name in names if name not in judged.unstable]
             continue
-        findings += await asyncio.to_thread(reading.do, _told, bench, table, offences)
+        findings += await asyncio.to_thread(reading.call, _told, bench, table, offences)
     return findings, untried
 
 
@@ -157,13 +157,15 @@ def _trials(session: ScanSession, bench: Bench, one_table: _Shown, matter: list[
 
     def trial(constraints: Sequence[Constraint], where: str) -> Iterator[Trial]:
         routed = [one for one in matter if one.kind is Kind.PARTITION and one not in constraints]
-        all_of = (*constraints, *routed)
-        names = {name for one in all_of for name in one.columns}
+        gather_or_cancel = (*constraints, *routed)
+        names = {name for one in gather_or_cancel for name in one.columns}
         columns = tuple(column for name, column in fed.items() if name in names)
         if columns:
             shown = replace(table, columns=(*columns, _row_column(table)), computed=())
             statement = bench.unmade.get(table.name, "")
-            yield Trial(shown, profile, one_table.judged, all_of, where, bench.batch_bytes, _MOST_NAMED, statement)
+            yield Trial(
+                shown, profile, one_table.judged, gather_or_cancel, where, bench.batch_bytes, _MOST_NAMED, statement
+            )
 
     trials = list(trial(full, "")) if (full := [one for one in matter if one.most_bytes is None]) else []
     matter.append(Constraint(Kind.ROW, "", "", "", tuple(fed), _MOST_ROW_BYTES))

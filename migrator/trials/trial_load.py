@@ -20,8 +20,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.catalog.constraints import Constraint, Kind
-from migrator.concurrency.blocking import Blocking
-from migrator.concurrency.prefetch import bridge
+from migrator.concurrency.blocking import BlockingConnection
+from migrator.concurrency.prefetch import prefetch
 from migrator.copying.encoder import encoder_for
 from migrator.names import TableName, quote_postgres
 from migrator.runtime.retry import is_transient, plainly
@@ -57,7 +57,7 @@ class UntriedError(Exception):
     """The trial table can't be made: no privilege, a standby, out of locks, an event trigger, an unusual definition."""
 
 
-async def try_rows(target: Target, reading: Blocking[ScanSession], trial: Trial) -> list[Offence]:
+async def try_rows(target: Target, reading: BlockingConnection[ScanSession], trial: Trial) -> list[Offence]:
     """
     Return what PostgreSQL refuses of the rows, and for which reasons.
 
@@ -66,7 +66,7 @@ async def try_rows(target: Target, reading: Blocking[ScanSession], trial: Trial)
     async with target.connect() as connection:
         table = await _made(connection, trial)
         court = _Court(connection, trial, table, target.address.stall_timeout_seconds)
-        async for batch in bridge(_batches(reading, trial)):
+        async for batch in prefetch(_batches(reading, trial)):
             if court.closed:
                 break
             await court.hear(batch)
@@ -92,10 +92,10 @@ async def _made(connection: AsyncConnection, trial: Trial) -> TrialTable:
     raise UntriedError(plainly(first) if first else "there is no place for it") from first
 
 
-def _batches(reading: Blocking[ScanSession], trial: Trial) -> Iterator[pa.RecordBatch]:
+def _batches(reading: BlockingConnection[ScanSession], trial: Trial) -> Iterator[pa.RecordBatch]:
     """Yield the rows as they would be sent. Blocks while it reads."""
     table = trial.table
-    with reading.lent() as session:
+    with reading.borrow() as session:
         for batch in scan(
             session,
             table.source,

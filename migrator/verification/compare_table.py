@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import duckdb
 import structlog
 
-from migrator.concurrency.blocking import Blocking, ask
-from migrator.concurrency.pool import Crew, all_of
+from migrator.concurrency.blocking import BlockingConnection, call_in_worker
+from migrator.concurrency.pool import WorkerPool, gather_or_cancel
 from migrator.errors import SourceUnreadable
 from migrator.events import Event
 from migrator.ledger.carried import Recorded
@@ -85,8 +85,8 @@ class Ends:
     source: Source
     address: TargetAddress
     """Of the target."""
-    readers: Crew[Blocking[ReadingSession]]
-    sessions: Crew[Blocking[ScanSession]]
+    readers: WorkerPool[BlockingConnection[ReadingSession]]
+    sessions: WorkerPool[BlockingConnection[ScanSession]]
     showing: Showing
     tell: Tell
     """Is told every difference."""
@@ -102,9 +102,9 @@ async def compare_alike(ends: Ends, compared: Sequence[tuple[Comparison, Rehears
     quick = [known.comparison for _, known in compared]
     seconds = 0.0
     try:
-        async with ends.readers.hand() as reader:
+        async with ends.readers.worker() as reader:
             started = time.monotonic()
-            there = await asyncio.to_thread(reader.do, digest.of_targets, quick)
+            there = await asyncio.to_thread(reader.call, digest.of_targets, quick)
             seconds = (time.monotonic() - started) / len(quick)
     except duckdb.Error:
         there = [None] * len(quick)  # it is for each by itself to find out of which the forms can't be made
@@ -163,7 +163,7 @@ async def _recorded(ends: Ends, comparison: Comparison, pieces: Sequence[Chunk],
             return recipe.digest(session, comparison.source, size, piece)
 
     size = Size(comparison.profile, comparison.batch_bytes)
-    as_stored = digest.total(await all_of(ask(ends.sessions, one, piece) for piece in pieces))
+    as_stored = digest.total(await gather_or_cancel(call_in_worker(ends.sessions, one, piece) for piece in pieces))
     return recorded(comparison, as_stored)
 
 
@@ -173,7 +173,7 @@ async def _same_digest(
     """Return the digest that both ends have in the quick forms, and these; None if they have none in common."""
     if any(reading.by_server for reading in comparison.readings):
         return None  # PostgreSQL's own spelling is asked for, and there is no quicker way
-    quick = known.comparison if known else await ask(ends.sessions, quickly, comparison)
+    quick = known.comparison if known else await call_in_worker(ends.sessions, quickly, comparison)
     ours = theirs = None
     try:
         if known:
@@ -186,7 +186,9 @@ async def _same_digest(
 
 
 async def _digests(ends: Ends, comparison: Comparison, pieces: Sequence[Chunk]) -> tuple[Digest, Digest]:
-    ours, theirs = await all_of([_of_source(ends, comparison, pieces), _of_target(ends, comparison, len(pieces))])
+    ours, theirs = await gather_or_cancel(
+        [_of_source(ends, comparison, pieces), _of_target(ends, comparison, len(pieces))]
+    )
     return ours, theirs
 
 
@@ -195,19 +197,19 @@ async def _of_source(ends: Ends, comparison: Comparison, pieces: Sequence[Chunk]
         with _timed(ends, comparison):
             return digest.of_source(session, ends.address, comparison, piece)
 
-    return digest.total(await all_of(ask(ends.sessions, one, piece) for piece in pieces))
+    return digest.total(await gather_or_cancel(call_in_worker(ends.sessions, one, piece) for piece in pieces))
 
 
 async def _of_target(ends: Ends, comparison: Comparison, parts: int) -> Digest:
     async def one(stretch: BlockRange) -> Digest:
-        async with ends.readers.hand() as reader:
+        async with ends.readers.worker() as reader:
             with _timed(ends, comparison):
-                return await asyncio.to_thread(reader.do, digest.of_target, comparison, stretch)
+                return await asyncio.to_thread(reader.call, digest.of_target, comparison, stretch)
 
     if parts == 1:
         return await one(ALL_BLOCKS)
-    found = await ask(ends.readers, block_ranges, comparison.target, parts)
-    return digest.total(await all_of(one(stretch) for stretch in found))
+    found = await call_in_worker(ends.readers, block_ranges, comparison.target, parts)
+    return digest.total(await gather_or_cancel(one(stretch) for stretch in found))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from fix_warm import Zygote
 
-from migrator.concurrency.replay_queue import Handover
+from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.errors import SourceChanged
 from migrator.job import migrate, recorder, run
 from migrator.names import TableName
@@ -78,7 +78,7 @@ async def test_a_writer_is_noticed_in_the_middle_of_a_stage(
     async def endless(*_arguments: object, **_options: object) -> None:
         await asyncio.Event().wait()
 
-    async def written_to(_target: Target, standing: Handover[TableName], _jobs: int) -> None:
+    async def written_to(_target: Target, standing: ReplayQueue[TableName], _jobs: int) -> None:
         assert [table async for table in standing]  # all: the stages before are over
         with closing(sqlite3.connect(source)) as connection:
             connection.execute("INSERT INTO t VALUES (2)")

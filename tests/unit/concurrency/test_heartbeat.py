@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from migrator.concurrency.heartbeat import with_pulse
+from migrator.concurrency.heartbeat import run_with_heartbeat
 
 
 async def test_a_beat_ends_the_work() -> None:
@@ -18,11 +18,11 @@ async def test_a_beat_ends_the_work() -> None:
             cancelled.set()
             raise
 
-    async def beat() -> None:
+    async def on_beat() -> None:
         raise TimeoutError("nothing moves")
 
     with pytest.raises(TimeoutError, match="nothing moves"):
-        await with_pulse(work(), beat, 0.001)
+        await run_with_heartbeat(work(), on_beat, 0.001)
     assert cancelled.is_set()
 
 
@@ -30,7 +30,7 @@ async def test_the_work_decides_how_it_ends() -> None:
     """It beats meanwhile; the result, or the error, is the work's own."""
     beats = asyncio.Semaphore(0)
 
-    async def beat() -> None:
+    async def on_beat() -> None:
         beats.release()
 
     async def work(error: Exception | None) -> int:
@@ -40,16 +40,16 @@ async def test_the_work_decides_how_it_ends() -> None:
             raise error
         return 7
 
-    assert await with_pulse(work(None), beat, 0.001) == 7
+    assert await run_with_heartbeat(work(None), on_beat, 0.001) == 7
     with pytest.raises(ValueError, match="its own"):
-        await with_pulse(work(ValueError("its own")), beat, 0.001)
+        await run_with_heartbeat(work(ValueError("its own")), on_beat, 0.001)
 
 
 async def test_a_beat_under_way_is_not_cut_off() -> None:
     """It may be using a connection that is needed later: the end of the work waits for the end of the beat."""
     begun, may_end, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def beat() -> None:
+    async def on_beat() -> None:
         begun.set()
         await may_end.wait()
         ended.set()
@@ -58,7 +58,7 @@ async def test_a_beat_under_way_is_not_cut_off() -> None:
         await begun.wait()
         asyncio.get_running_loop().call_soon(may_end.set)
 
-    await with_pulse(work(), beat, 0.001)
+    await run_with_heartbeat(work(), on_beat, 0.001)
     assert ended.is_set()
 
 
@@ -73,10 +73,10 @@ async def test_a_signal_reaches_the_work() -> None:
         finally:
             gone.set()
 
-    async def beat() -> None:
+    async def on_beat() -> None:
         return
 
-    task = asyncio.create_task(with_pulse(work(), beat, 10))
+    task = asyncio.create_task(run_with_heartbeat(work(), on_beat, 10))
     await begun.wait()
     task.cancel("SIGTERM")
     with pytest.raises(asyncio.CancelledError) as caught:
@@ -96,7 +96,7 @@ async def test_it_beats_on_while_the_work_winds_down() -> None:
         finally:
             await ended.wait()
 
-    async def beat() -> None:
+    async def on_beat() -> None:
         nonlocal beats
         beats += 1
         if beats > 1:
@@ -105,4 +105,4 @@ async def test_it_beats_on_while_the_work_winds_down() -> None:
 
     async with asyncio.timeout(60):
         with pytest.raises(ValueError, match=r"^1$"):
-            await with_pulse(work(), beat, 0.01)
+            await run_with_heartbeat(work(), on_beat, 0.01)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from migrator.concurrency.pool import Crew, share_out
+from migrator.concurrency.pool import WorkerPool, share_out
 
 
 class Doors:
@@ -71,11 +71,11 @@ async def test_a_connection_that_has_died_is_not_used_again() -> None:
     """Nor does it stand for anything else: the hand opens another, and both are closed in the end."""
     doors = Doors()
     dead: set[int] = set()
-    async with Crew(1, doors.connect, lambda connection: connection not in dead) as crew:
+    async with WorkerPool(1, doors.connect, lambda connection: connection not in dead) as crew:
         used = []
         for died in (None, None, 1):
             dead.add(died or 0)
-            async with crew.hand() as connection:
+            async with crew.worker() as connection:
                 used.append(connection)
         assert used == [1, 1, 2]
         assert doors.open == 1

@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
-from migrator.concurrency.prefetch import bridge
+from migrator.concurrency.prefetch import prefetch
 
 
 class Items:
@@ -43,7 +43,7 @@ class Items:
 async def test_all_items_in_order() -> None:
     """None twice and none left out, from one thread that isn't the loop's; afterwards the iterator is closed."""
     items = Items(1000)
-    assert [item async for item in bridge(items)] == list(range(1000))
+    assert [item async for item in prefetch(items)] == list(range(1000))
     assert items.closed.is_set()
     assert len(items.threads) == 1
     assert threading.get_ident() not in items.threads
@@ -52,7 +52,7 @@ async def test_all_items_in_order() -> None:
 async def test_one_ahead_and_no_more() -> None:
     """This is where memory is bounded: while an item is used, one more is made."""
     items = Items(100)
-    async for item in bridge(items):
+    async for item in prefetch(items):
         await asyncio.sleep(0)
         assert items.given <= item + 2
 
@@ -62,7 +62,7 @@ async def test_an_error_comes_out_where_the_item_would_have() -> None:
     items = Items(10, fail_at=3)
     seen = []
     with pytest.raises(OSError, match="the disk is gone"):  # noqa: PT012 - so is what it has seen until then
-        async for item in bridge(items):
+        async for item in prefetch(items):
             seen.append(item)  # noqa: PERF401 - the loop is what is tested
     assert seen == [0, 1, 2]
     assert items.closed.is_set()
@@ -71,7 +71,7 @@ async def test_an_error_comes_out_where_the_item_would_have() -> None:
 async def test_leaving_the_loop_early() -> None:
     """The iterator is closed, also when the item ahead was an error, which then is nobody's."""
     for items in (Items(10), Items(10, fail_at=1)):
-        async with aclosing(bridge(items)) as bridged:
+        async with aclosing(prefetch(items)) as bridged:
             async for _ in bridged:
                 break
         assert items.closed.is_set()
@@ -92,7 +92,7 @@ async def test_cancelled_while_it_waits() -> None:
             order.append("closed")
 
     async def consume() -> None:
-        async with aclosing(bridge(slow())) as bridged:
+        async with aclosing(prefetch(slow())) as bridged:
             async for _ in bridged:
                 pass
 

@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from migrator.concurrency.replay_queue import Handover
+from migrator.concurrency.replay_queue import ReplayQueue
 
 
 async def test_what_comes_is_taken_up_as_it_comes() -> None:
     """Whoever waits gets the first thing before the second is there, and ends when no more will come."""
-    handover: Handover[str] = Handover()
+    handover: ReplayQueue[str] = ReplayQueue()
     taken: list[str] = []
     news = asyncio.Event()
 
@@ -32,7 +32,7 @@ async def test_what_comes_is_taken_up_as_it_comes() -> None:
 
 async def test_who_begins_again_gets_everything_again() -> None:
     """A stage that is tried anew finds what came before; what its source hands on twice comes once."""
-    handover: Handover[int] = Handover()
+    handover: ReplayQueue[int] = ReplayQueue()
     for thing in (3, 1, 3, 2, 1):
         await handover.add(thing)
     await handover.close()
@@ -43,4 +43,4 @@ async def test_who_begins_again_gets_everything_again() -> None:
 @pytest.mark.parametrize("things", [(), (1, 2)])
 async def test_one_that_is_complete_from_the_beginning(things: tuple[int, ...]) -> None:
     """It gives what it was made of, and ends."""
-    assert [thing async for thing in Handover.of(things)] == list(things)
+    assert [thing async for thing in ReplayQueue.of(things)] == list(things)

@@ -10,7 +10,7 @@ from fix_job import catalogs, contents, settings_of
 from fix_postgres import Database, Server, database_on, quick_server
 from fix_sqlite import MakeSqlite
 
-from migrator.concurrency.replay_queue import Handover
+from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.errors import RowsInTheWay, SourceChanged, TargetRefused
 from migrator.job import migrate, run
 from migrator.planning.grouping import SMALL_BYTES
@@ -206,7 +206,7 @@ async def test_what_is_handed_on_outlives_a_crash(
             there.append((await database.fetch("SELECT count(*) AS n FROM t"))[0]["n"])
             raise ValueError("seen enough")
 
-        monkeypatch.setattr(Handover, "add", crash)
+        monkeypatch.setattr(ReplayQueue, "add", crash)
         with pytest.raises(ExceptionGroup):
             await run.run(settings_of(source, database, retry_attempts=1, **pieces), Silent())
     assert there == [2000]

@@ -13,7 +13,7 @@ from fix_sqlite import MakeSqlite
 from fix_values import MakeMove
 from structlog.testing import capture_logs
 
-from migrator.concurrency.blocking import Blocking
+from migrator.concurrency.blocking import BlockingConnection
 from migrator.errors import NotTried, TargetRefused, ValuesRefused
 from migrator.findings.finding import Finding
 from migrator.job import check, run
@@ -420,7 +420,7 @@ async def test_rows_near_a_limit_are_shown_to_the_server(
     monkeypatch.setattr(server_check, "_MOST_ROW_BYTES", 10_000)
     tried = []
 
-    async def noted(target: Target, reading: Blocking[ScanSession], trial: Trial) -> list[Offence]:
+    async def noted(target: Target, reading: BlockingConnection[ScanSession], trial: Trial) -> list[Offence]:
         tried.append((trial.where, [column.target.name for column in trial.table.columns]))
         return await try_rows(target, reading, trial)
 
