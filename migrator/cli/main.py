@@ -142,6 +142,6 @@ def _first(error: Exception) -> BaseException:
 
 
 def _explained(error: Exception) -> MigratorError | None:
-    from migrator.runtime.error_mapping import explain  # noqa: PLC0415 - it knows the errors of every driver
+    from migrator.runtime.error_mapping import to_migrator_error  # noqa: PLC0415 - it knows the errors of every driver
 
-    return explain(error)
+    return to_migrator_error(error)

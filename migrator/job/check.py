@@ -7,7 +7,7 @@ from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError, MigratorError, NoPartner, SourceChanged, TargetRefused, ValuesRefused
 from migrator.findings.finding import Finding
 from migrator.job import resumption
-from migrator.job.context import bounds_of, open_ends, open_source, runner_of, showing_of, wait_for
+from migrator.job.context import bounds_of, open_databases, open_source, runner_of, showing_of, wait_for
 from migrator.job.plan import describe_target, refuse_money, refuse_nothing, tables_to_read, tell_skipped
 from migrator.job.reports import CheckReport
 from migrator.job.source_changes import Reading
@@ -44,23 +44,23 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
             next_step="Set MIGRATOR_TARGET_URL (or MIGRATOR_TARGET_URL_FILE), or POSTGRES_HOST and its companions; "
             "or give --source-only (MIGRATOR_SOURCE_ONLY) to have the source alone looked at.",
         )
-    async with open_ends(settings) as (source, target):
+    async with open_databases(settings) as (source, target):
         runner = runner_of(settings, target)
         await runner("wait", lambda: wait_for(target, settings, to_write=False))
         contents = await source.describe()
         refuse_nothing(settings, source, contents)
-        migration = await runner.again("migration", lambda: migration_of(target, settings))
+        migration = await runner.retry("migration", lambda: migration_of(target, settings))
         unmade = await runner("schema", lambda: _unmade(settings, source, contents, target, migration))
-        plan = await runner.again("plan", lambda: _plan(settings, contents, target, unmade))
-        await runner.again("plan", lambda: refuse_money(target, plan))
+        plan = await runner.retry("plan", lambda: _plan(settings, contents, target, unmade))
+        await runner.retry("plan", lambda: refuse_money(target, plan))
         tell_skipped(plan)
-        taken = await runner.again("claims", lambda: _taken(target, migration, plan))
-        other = await runner.again("claims", lambda: _other_source(target, migration, settings, source))
-        allowed = await runner.again("history", lambda: known_rows(target, migration))
+        taken = await runner.retry("claims", lambda: _taken(target, migration, plan))
+        other = await runner.retry("claims", lambda: _other_source(target, migration, settings, source))
+        allowed = await runner.retry("history", lambda: known_rows(target, migration))
         pending = [table for table in plan.tables if table.name not in {*allowed.loaded, *unmade.statements}]
         refuse_not_owned(pending)
         # Who may look at the rest is seen here.
-        occupied = await runner.again("occupied", lambda: occupied_tables(target, pending, allowed))
+        occupied = await runner.retry("occupied", lambda: occupied_tables(target, pending, allowed))
         surveys = await runner(
             "preflight",
             lambda: look_over(
@@ -74,7 +74,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
                 unmade=unmade,
             ),
         )
-        strangers = await runner.again(
+        strangers = await runner.retry(
             "strangers",
             lambda: strangers_in(
                 source,

@@ -26,7 +26,7 @@ from migrator.names import TableName
 from migrator.planning.rules import Rules
 from migrator.planning.terms import terms_under
 from migrator.runtime.retry import is_transient
-from migrator.runtime.stage_runner import Runner
+from migrator.runtime.stage_runner import StageRunner
 from migrator.schema.alembic import alembic_project
 from migrator.source.file import Fingerprint, stamp
 from migrator.stages.reset import touched_since
@@ -51,7 +51,7 @@ class _Migrated:
     """As which source the ledger knows it; None where nothing of it is known."""
 
 
-async def settle(settings: Settings, run: RunLedger, runner: Runner, obstacles: Obstacles) -> Report:
+async def settle(settings: Settings, run: RunLedger, runner: StageRunner, obstacles: Obstacles) -> Report:
     """
     Leave the rows alone; apply newer migrations where the image's scripts know the database's revision.
 
@@ -232,7 +232,7 @@ def _in_words(changes: list["TableChange"]) -> str:
     return in_words(changes)
 
 
-async def _upgrade(settings: Settings, run: RunLedger, runner: Runner, obstacles: Obstacles) -> list[str]:
+async def _upgrade(settings: Settings, run: RunLedger, runner: StageRunner, obstacles: Obstacles) -> list[str]:
     """Go on to the newest revision of the application's schema where the scripts know the way; return warnings."""
     if obstacles.configuration:
         return [unseen("the configuration", obstacles.configuration)]

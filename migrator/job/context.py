@@ -22,8 +22,8 @@ from migrator.ledger.migration import SETUP_LOCK_KEY, Migration, Wanted, schema_
 from migrator.ledger.run_ledger import RunLedger
 from migrator.planning.rules import Rules
 from migrator.runtime.limits import Bounds, Showing
-from migrator.runtime.retry import patience
-from migrator.runtime.stage_runner import Runner
+from migrator.runtime.retry import retry_policy
+from migrator.runtime.stage_runner import StageRunner
 from migrator.schema.alembic import alembic_project
 from migrator.sessions.watchdog import give_up_all
 from migrator.source.database import Source
@@ -87,7 +87,7 @@ def _raised(look: Callable[[], None]) -> Exception | None:
 
 
 @asynccontextmanager
-async def open_ends(settings: Settings) -> AsyncIterator[tuple[Source, Target]]:
+async def open_databases(settings: Settings) -> AsyncIterator[tuple[Source, Target]]:
     """Open both ends; the source is looked at before the target is waited for."""
     address = settings.target
     check_file(settings.source_path)
@@ -126,7 +126,7 @@ async def open_source(settings: Settings) -> AsyncIterator[Source]:
 
 
 @asynccontextmanager
-async def held_target(settings: Settings, target: Target) -> AsyncIterator[tuple[RunLedger, Runner]]:
+async def locked_target(settings: Settings, target: Target) -> AsyncIterator[tuple[RunLedger, StageRunner]]:
     """
     Wait for the target, and hold the lock of the migration that is meant.
 
@@ -166,7 +166,7 @@ async def migration_meant(target: Target, settings: Settings) -> Migration:
         return await registry.of_run(connection, settings.wanted)
 
 
-async def start_over(settings: Settings, run: RunLedger, runner: Runner) -> int:
+async def start_over(settings: Settings, run: RunLedger, runner: StageRunner) -> int:
     """Empty what was loaded, then bring back what was parked: in that order, since empty tables fit every key."""
     emptied = await runner("reset", lambda: empty(run, force=settings.force))
     await runner("restore", lambda: restore_parked(run, settings.jobs))
@@ -182,19 +182,19 @@ async def restore_parked(run: RunLedger, jobs: int) -> int:
     return await restore(run.target, jobs, run)
 
 
-def runner_of(settings: Settings, target: Target | None) -> Runner:
+def runner_of(settings: Settings, target: Target | None) -> StageRunner:
     """Return a runner of stages that retries as often as the settings allow, also what the target owes an answer to."""
 
     def policy(stage: str) -> AsyncRetrying:
         # Bounded by count alone: a copy may have run for hours before the connection that it loses.
-        return patience(
+        return retry_policy(
             stage,
             seconds=float("inf"),
             attempts=settings.retry_attempts,
             longest_pause=settings.retry_max_pause_seconds,
         )
 
-    return Runner(policy, around=target.watched) if target else Runner(policy)
+    return StageRunner(policy, around=target.watched) if target else StageRunner(policy)
 
 
 def check_configuration(settings: Settings) -> None:
@@ -210,7 +210,7 @@ def check_configuration(settings: Settings) -> None:
 
 async def wait_for(target: Target, settings: Settings, *, to_write: bool = True) -> ServerFacts:
     """Wait for the server as long as the settings allow; a replica will do unless the caller is going to write."""
-    policy = patience(
+    policy = retry_policy(
         "wait", seconds=settings.wait_timeout_seconds, longest_pause=min(2, settings.retry_max_pause_seconds)
     )
     return await wait(target.address, policy, to_write=to_write, seconds=settings.wait_timeout_seconds)

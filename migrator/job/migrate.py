@@ -17,7 +17,7 @@ from migrator.errors import Mismatch
 from migrator.job.context import bounds_of, one_at_a_schema, showing_of, upgrade_schema
 from migrator.job.lost_rows import refuse_emptied
 from migrator.job.plan import copied_of, plan_of, refuse_nothing, tables_to_read, tell_skipped
-from migrator.job.recorder import Book
+from migrator.job.recorder import RunRecorder
 from migrator.job.reports import Report, report_of
 from migrator.job.resumption import go_on_with
 from migrator.job.source_changes import Reading
@@ -33,7 +33,7 @@ from migrator.planning.plan import Plan
 from migrator.planning.rules import Rules
 from migrator.planning.terms import terms_of
 from migrator.preflight.table_check import Survey
-from migrator.runtime.error_mapping import explain
+from migrator.runtime.error_mapping import to_migrator_error
 from migrator.runtime.progress import Progress, Silent
 from migrator.source.database import Source
 from migrator.source.integrity import check_intact
@@ -53,7 +53,12 @@ T = TypeVar("T")
 
 
 async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
-    settings: Settings, source: Source, target: Target, run_book: Book, origin: SourceIdentity, progress: Progress
+    settings: Settings,
+    source: Source,
+    target: Target,
+    run_book: RunRecorder,
+    origin: SourceIdentity,
+    progress: Progress,
 ) -> Report:
     """
     Go through the stages from ``schema`` to ``upgrade``, and return the report of a complete migration.
@@ -82,7 +87,7 @@ async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
         surveys = await stage("preflight", lambda: _look_before(settings, source, run, plan, progress, intact))
     rows = {name: survey.profile.rows for name, survey in surveys.items()}
     await stage("park", lambda: park(target, plan, rows, run))
-    progress.begin("copy", {str(name): count for name, count in rows.items()})
+    progress.begin("copy", {str(name): analyze_tables for name, analyze_tables in rows.items()})
     try:
         verdicts, left = await _carry(settings, source, target, plan, surveys, terms, run_book, progress)
     except Mismatch:
@@ -116,7 +121,7 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     plan: Plan,
     surveys: Mapping[TableName, Survey],
     terms: Mapping[str, Terms],
-    run_book: Book,
+    run_book: RunRecorder,
     progress: Progress,
 ) -> tuple[list[Verdict], tuple[str, ...]]:
     """
@@ -132,7 +137,7 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     copied: ReplayQueue[TableName] = ReplayQueue()
     standing: ReplayQueue[TableName] = ReplayQueue()
 
-    async def bring() -> None:
+    async def copy_rows() -> None:
         await stage(
             "copy",
             lambda: copy(
@@ -151,16 +156,16 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
         )
         await copied.close()
 
-    async def stand() -> tuple[str, ...]:
+    async def restore_keys() -> tuple[str, ...]:
         await stage("restore", lambda: restore(target, jobs, run, copied, standing))
         moved = await stage("sequences", lambda: sequences(source, target, plan))
         await standing.close()
         return moved.left
 
-    async def count() -> None:
+    async def analyze_tables() -> None:
         await stage("analyze", lambda: analyze(target, standing, jobs))
 
-    async def look() -> list[Verdict]:
+    async def verify_tables() -> list[Verdict]:
         return await stage(
             "verify",
             lambda: compare_all(
@@ -169,18 +174,18 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
         )
 
     if settings.in_turn:
-        await bring()
-        left = await stand()
-        await count()
-        return await look(), left
+        await copy_rows()
+        left = await restore_keys()
+        await analyze_tables()
+        return await verify_tables(), left
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(bring())
-            stood = group.create_task(stand())
-            group.create_task(count())
-            verdicts = group.create_task(look())
+            group.create_task(copy_rows())
+            stood = group.create_task(restore_keys())
+            group.create_task(analyze_tables())
+            verdicts = group.create_task(verify_tables())
     except ExceptionGroup as failures:
-        raise explain(failures) or failures from failures
+        raise to_migrator_error(failures) or failures from failures
     return verdicts.result(), stood.result()
 
 
@@ -190,7 +195,7 @@ async def _jobs_with_room(target: Target, wanted: int, tables: Sequence[TableNam
         return (await lock_room(connection, tables)).jobs(wanted)
 
 
-async def _finish(settings: Settings, target: Target, run_book: Book) -> None:
+async def _finish(settings: Settings, target: Target, run_book: RunRecorder) -> None:
     """Bring the schema to its newest revision, and let the application start."""
     if settings.schema_mode == "alembic":
         await run_book.stage("upgrade", lambda: upgrade_schema(settings, target))

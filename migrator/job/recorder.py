@@ -21,9 +21,9 @@ from migrator.errors import ExitCode
 from migrator.events import Event
 from migrator.ledger import registry, runs, schema
 from migrator.ledger.run_ledger import RunLedger
-from migrator.runtime.error_mapping import explain
+from migrator.runtime.error_mapping import to_migrator_error
 from migrator.runtime.redaction import redactor
-from migrator.runtime.stage_runner import Runner
+from migrator.runtime.stage_runner import StageRunner
 from migrator.sessions.connections import in_transaction, is_open
 from migrator.source.database import Watch
 from migrator.source.file import Fingerprint
@@ -42,13 +42,13 @@ _PULSE_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Book:
+class RunRecorder:
     """Where the stages of one run are written down."""
 
     run: RunLedger
-    desk: WorkerPool[AsyncConnection]
+    connections: WorkerPool[AsyncConnection]
     """One connection for all lines of the run: to open one for each would cost more than writing it."""
-    runner: Runner
+    runner: StageRunner
     ready: Ready
     """Called before every try; what it raises counts as the stage's."""
     watch: Watch
@@ -65,12 +65,12 @@ class Book:
         """
 
         async def noted() -> T:
-            async with self.desk.worker() as connection, in_transaction(connection):
+            async with self.connections.worker() as connection, in_transaction(connection):
                 await self.run.hold(connection)
                 await runs.begin_stage(connection, self.run.run_id, name)
             result = await action()
             await self.watch.check()
-            async with self.desk.worker() as connection, in_transaction(connection):
+            async with self.connections.worker() as connection, in_transaction(connection):
                 await self.run.hold(connection)
                 await runs.end_stage(connection, self.run.run_id, name)
             return result
@@ -79,7 +79,7 @@ class Book:
 
     async def step(self, what: str, action: Callable[[], Awaitable[T]]) -> T:
         """Do what belongs to no stage and is soon done: watched, and tried again, as a stage is."""
-        return await self.runner.again(what, lambda: self._watched(action))
+        return await self.runner.retry(what, lambda: self._watched(action))
 
     async def _watched(self, work: Callable[[], Awaitable[T]]) -> T:
         async with self._in_turn:
@@ -98,15 +98,15 @@ class Book:
 
 
 @asynccontextmanager
-async def opened(  # noqa: PLR0913 - what a run is
+async def record_run(  # noqa: PLR0913 - what a run is
     run: RunLedger,
-    runner: Runner,
+    runner: StageRunner,
     *,
     settings: Settings,
     source: Fingerprint,
     ready: Ready,
     watch: Watch,
-) -> AsyncIterator[Book]:
+) -> AsyncIterator[RunRecorder]:
     """
     Make the ledger where there is none, write the run's line, and write how it ended when the block is left.
 
@@ -128,19 +128,19 @@ async def opened(  # noqa: PLR0913 - what a run is
         async with run.target.transaction() as connection:
             await runs.end_run(connection, run.run_id, exit_code=ExitCode.DONE, message="done")
 
-    await runner.again("ledger", begin)
+    await runner.retry("ledger", begin)
     try:
-        async with WorkerPool(1, run.target.connect, is_open) as desk:
-            yield Book(run, desk, runner, ready, watch, settings.stall_timeout_seconds)
+        async with WorkerPool(1, run.target.connect, is_open) as connections:
+            yield RunRecorder(run, connections, runner, ready, watch, settings.stall_timeout_seconds)
     except BaseException as error:
-        await _say_goodbye(run, error, redactor(settings.secrets()))
+        await _record_failure(run, error, redactor(settings.secrets()))
         raise
-    await runner.again("ledger", end)
+    await runner.retry("ledger", end)
 
 
-async def _say_goodbye(run: RunLedger, error: BaseException, clean: Callable[[str], str]) -> None:
+async def _record_failure(run: RunLedger, error: BaseException, clean: Callable[[str], str]) -> None:
     """Write how a run ended. Others may read the ledger, so secrets are taken out; and text there holds no NUL."""
-    exit_code, message = _last_words(error)
+    exit_code, message = _exit_code_and_reason(error)
     message = clean(message).replace("\0", "\\0")
     try:
         async with asyncio.timeout(_GOODBYE_SECONDS), run.target.transaction() as connection:
@@ -149,9 +149,9 @@ async def _say_goodbye(run: RunLedger, error: BaseException, clean: Callable[[st
         log.warning(Event.LEDGER_UNWRITTEN, reason=f"{type(failure).__name__}: {failure}")
 
 
-def _last_words(error: BaseException) -> tuple[int | None, str]:
+def _exit_code_and_reason(error: BaseException) -> tuple[int | None, str]:
     """Return the code that the process will end with, where it is known here, and why."""
     if isinstance(error, asyncio.CancelledError) and error.args and error.args[0] in ExitCode.__members__:
         return ExitCode[error.args[0]], f"stopped by {error.args[0]}"  # the signal's handler left its name
-    known = explain(error) if isinstance(error, Exception) else None
+    known = to_migrator_error(error) if isinstance(error, Exception) else None
     return (known.exit_code, str(known)) if known else (None, f"stopped ({type(error).__name__})")

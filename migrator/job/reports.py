@@ -19,7 +19,7 @@ from migrator.ledger.loads import CopiedTable
 from migrator.ledger.runs import RunLine, StageLine
 from migrator.names import TableName
 from migrator.planning.plan import Plan
-from migrator.runtime.stage_runner import Runner, StageTiming
+from migrator.runtime.stage_runner import StageRunner, StageTiming
 from migrator.source.schema import Skipped
 from migrator.verification.compare_table import Verdict
 
@@ -272,7 +272,7 @@ class Status:
 
 
 def report_of(
-    plan: Plan, verdicts: list[Verdict], copied: Mapping[TableName, CopiedTable], runner: Runner, headline: str
+    plan: Plan, verdicts: list[Verdict], copied: Mapping[TableName, CopiedTable], runner: StageRunner, headline: str
 ) -> Report:
     """Return the report on verified tables."""
     lines = tuple(

@@ -28,7 +28,7 @@ from migrator.ledger import history, registry
 from migrator.ledger.history import identity_of
 from migrator.ledger.run_ledger import RunLedger
 from migrator.runtime.progress import Progress
-from migrator.runtime.stage_runner import Runner
+from migrator.runtime.stage_runner import StageRunner
 
 
 async def run(settings: Settings, progress: Progress) -> Report:
@@ -44,7 +44,7 @@ async def run(settings: Settings, progress: Progress) -> Report:
             await runner("wait", lambda: wait_for(target, settings))
             run, held_lock = await runner("lock", lambda: take_lock(held, target, settings, registry.of_run))
         if not settings.restart and await _is_complete(run, runner):
-            return await runner.again("history", lambda: settle(settings, run, runner, found))
+            return await runner.retry("history", lambda: settle(settings, run, runner, found))
         if found.first:
             raise found.first
         source = await held.enter_async_context(open_source(settings))
@@ -55,12 +55,12 @@ async def run(settings: Settings, progress: Progress) -> Report:
         from migrator.job.migrate import move  # noqa: PLC0415 - with the drivers of the bulk way, which the others don't need
 
         await runner("init_sql", lambda: run_init_sql(target, settings))
-        meant = await runner.again("lock", lambda: migration_meant(target, settings))
+        meant = await runner.retry("lock", lambda: migration_meant(target, settings))
         if meant != run.migration:  # the script has set a search_path
             run = replace(run, migration=meant)
-            await runner.again("lock", lambda: held_lock.change_to(meant))
+            await runner.retry("lock", lambda: held_lock.change_to(meant))
             if await _is_complete(run, runner):
-                return await runner.again("history", lambda: settle(settings, run, runner, found))
+                return await runner.retry("history", lambda: settle(settings, run, runner, found))
 
         async def ready() -> None:
             if not await held_lock.is_held():
@@ -68,15 +68,17 @@ async def run(settings: Settings, progress: Progress) -> Report:
                 await held_lock.take()
             await target.end_given_up()
 
-        run_book = recorder.opened(run, runner, settings=settings, source=origin.fingerprint, ready=ready, watch=watch)
+        run_book = recorder.record_run(
+            run, runner, settings=settings, source=origin.fingerprint, ready=ready, watch=watch
+        )
         async with run_book as opened:
             return await move(settings, source, target, opened, origin, progress)
 
 
-async def _is_complete(run: RunLedger, runner: Runner) -> bool:
+async def _is_complete(run: RunLedger, runner: StageRunner) -> bool:
     """Return whether the ledger has the migration as complete, and its rows are there still."""
 
     async def look() -> bool:
         return await history.is_complete(run.target, run.migration) and not await rows_are_gone(run)
 
-    return await runner.again("history", look)
+    return await runner.retry("history", look)

@@ -30,7 +30,7 @@ async def status(settings: Settings) -> Status:
             await until_ready(target, settings.wanted, settings.ready_timeout_seconds)
         else:
             await runner("wait", lambda: wait_for(target, settings, to_write=False))
-        return await runner.again("status", lambda: _status(target, settings.wanted))
+        return await runner.retry("status", lambda: _status(target, settings.wanted))
 
 
 async def _status(target: Target, wanted: Wanted) -> Status:

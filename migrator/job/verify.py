@@ -8,7 +8,7 @@ from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.config.settings import Settings
 from migrator.errors import Mismatch
 from migrator.job.check import migration_of
-from migrator.job.context import bounds_of, open_ends, runner_of, showing_of, wait_for
+from migrator.job.context import bounds_of, open_databases, runner_of, showing_of, wait_for
 from migrator.job.plan import copied_of, plan_of, refuse_nothing
 from migrator.job.reports import Report, report_of
 from migrator.ledger import history, schema
@@ -56,19 +56,19 @@ async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how 
 
 async def verify(settings: Settings, progress: Progress) -> Report:
     """Compare every value of both ends, at any time. Writes nothing, and takes no lock."""
-    async with open_ends(settings) as (source, target):
+    async with open_databases(settings) as (source, target):
         runner = runner_of(settings, target)
         await runner("wait", lambda: wait_for(target, settings, to_write=False))
         contents = await source.describe()
         refuse_nothing(settings, source, contents)
-        plan = await runner.again("plan", lambda: plan_of(settings, contents, target))
-        migration = await runner.again("migration", lambda: migration_of(target, settings))
+        plan = await runner.retry("plan", lambda: plan_of(settings, contents, target))
+        migration = await runner.retry("migration", lambda: migration_of(target, settings))
         try:
             verdicts = await runner("verify", lambda: compare_all(settings, source, target, plan, progress))
         except Mismatch as error:
-            known = await runner.again("history", lambda: _known_source(target, migration))
+            known = await runner.retry("history", lambda: _known_source(target, migration))
             raise await _of_another_source(error, known, migration, settings, source) from error
-        copied = await runner.again("report", lambda: copied_of(target, migration))
+        copied = await runner.retry("report", lambda: copied_of(target, migration))
         report = report_of(plan, verdicts, copied, runner, "every value of every row is equal")
         return replace(report, migration=migration.name)
 

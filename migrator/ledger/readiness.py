@@ -18,8 +18,8 @@ from migrator.ledger import registry
 from migrator.ledger import runs as ledger_runs
 from migrator.ledger import state as ledger_state
 from migrator.ledger.migration import Wanted
-from migrator.runtime.error_mapping import explain
-from migrator.runtime.retry import is_transient, plainly
+from migrator.runtime.error_mapping import to_migrator_error
+from migrator.runtime.retry import is_transient, short_message
 from migrator.target.database import Target
 
 PAUSE_SECONDS: Final = 2.0
@@ -118,7 +118,7 @@ def _seen(state: RetryCallState) -> str:
         return "nothing was tried"
     error = state.outcome.exception()
     seen: Readiness | None = None if error else state.outcome.result()
-    return seen.reason if seen else plainly(error or RuntimeError())
+    return seen.reason if seen else short_message(error or RuntimeError())
 
 
 def _give_up(state: RetryCallState) -> None:
@@ -131,7 +131,7 @@ def _give_up(state: RetryCallState) -> None:
 
 
 def _in_our_words(error: Exception) -> Exception:
-    known = explain(error)
+    known = to_migrator_error(error)
     if isinstance(known, MissingPrivilege):
         return MissingPrivilege(
             str(known),

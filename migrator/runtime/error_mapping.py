@@ -11,7 +11,7 @@ import adbc_driver_manager
 import asyncpg
 
 from migrator.errors import ConfigurationError, GaveUp, MigratorError, MissingPrivilege, SourceUnreadable, TargetRefused
-from migrator.runtime.retry import chain, is_transient, plainly, sqlstate_of
+from migrator.runtime.retry import chain, is_transient, short_message, sqlstate_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ _ANY_STATE = _Words(
 )
 
 
-def explain(error: BaseException) -> MigratorError | None:
+def to_migrator_error(error: BaseException) -> MigratorError | None:
     """
     Make an error of our tree from anything a driver, a server or the system raises.
 
@@ -119,14 +119,15 @@ def explain(error: BaseException) -> MigratorError | None:
         return _gravest(error)
     if is_transient(error):
         return GaveUp(
-            f"what was tried did not succeed: {plainly(error)}", next_step="Run the job again when the cause is gone."
+            f"what was tried did not succeed: {short_message(error)}",
+            next_step="Run the job again when the cause is gone.",
         )
     words = _about_locks(error) or _from_server(error) or _from_system(error)
     if words is None:
         return None
     state = sqlstate_of(error)
     return words.kind(
-        f"{words.opening}: {plainly(error)}",
+        f"{words.opening}: {short_message(error)}",
         next_step=words.next_step,
         **({"sqlstate": state} if state else {}),
     )
@@ -135,7 +136,7 @@ def explain(error: BaseException) -> MigratorError | None:
 def _gravest(group: BaseExceptionGroup[BaseException]) -> MigratorError | None:
     ordinary = [one for one in group.exceptions if not isinstance(one, asyncio.CancelledError)]
     for one in sorted(ordinary, key=_may_heal):
-        return explain(one)
+        return to_migrator_error(one)
     return None
 
 
@@ -145,7 +146,7 @@ def _may_heal(error: BaseException) -> bool:
 
 def _about_locks(error: BaseException) -> _Words | None:
     """Explain a full lock table, which has the SQLSTATE of memory."""
-    if sqlstate_of(error) == _OUT_OF_MEMORY and "shared memory" in plainly(error):
+    if sqlstate_of(error) == _OUT_OF_MEMORY and "shared memory" in short_message(error):
         return _LOCKS
     return None
 

@@ -2,7 +2,7 @@
 What time can heal, and how long to let it: every wait and every retry of the job is decided here.
 
 A refusal is never retried, it would only be refused again: wrong password, unknown database, no privilege, full disk,
-read-only server. ``explain.py`` turns those into words. The codes are those of the PostgreSQL manual, appendix
+read-only server. ``error_mapping`` turns those into words. The codes are those of the PostgreSQL manual, appendix
 "PostgreSQL Error Codes"; the bounds are in time and in count, and each pause is logged.
 """
 
@@ -141,7 +141,7 @@ def sqlstate_of(error: BaseException) -> str | None:
     return None
 
 
-def plainly(error: BaseException) -> str:
+def short_message(error: BaseException) -> str:
     """
     Give one line for a person: the first line of what the driver said, without SQLAlchemy's wrapping, SQL, or DETAIL.
 
@@ -164,13 +164,13 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(is_transient(one) for one in error.exceptions)
     for link in chain(error):
-        verdict = _verdict(link)
+        verdict = _is_transient_link(link)
         if verdict is not None:
             return verdict
     return False
 
 
-def _verdict(error: BaseException) -> bool | None:  # noqa: PLR0911 - a table, read from the top
+def _is_transient_link(error: BaseException) -> bool | None:  # noqa: PLR0911 - a table, read from the top
     """Judge one link of the chain; None when it says nothing either way."""
     state = getattr(error, "sqlstate", None)
     text = str(error).lower()
@@ -215,7 +215,7 @@ def _has(text: str, words: tuple[str, ...]) -> bool:
 Sleep = Callable[[float], Awaitable[None]]
 
 
-def patience(  # noqa: PLR0913 - the policy in full: what, how often, how long, how far apart
+def retry_policy(  # noqa: PLR0913 - the policy in full: what, how often, how long, how far apart
     what: str,
     *,
     seconds: float,
@@ -246,7 +246,7 @@ def _log_pause(state: RetryCallState) -> None:
         Event.RETRY_SCHEDULED,
         attempt=state.attempt_number,
         pause_seconds=round(state.upcoming_sleep, 2),
-        error=plainly(_error_of(state)),
+        error=short_message(_error_of(state)),
     )
 
 
@@ -255,7 +255,7 @@ def _give_up(what: str, state: RetryCallState) -> None:
     seconds = round(state.seconds_since_start or 0, 1)
     tries = f"{state.attempt_number} tries" if state.attempt_number > 1 else "1 try"
     raise GaveUp(
-        f"{what}: gave up after {tries} in {seconds} s: {plainly(error)}",
+        f"{what}: gave up after {tries} in {seconds} s: {short_message(error)}",
         next_step="Run the job again when the cause is gone; it goes on where it stopped.",
         attempts=state.attempt_number,
         seconds=seconds,

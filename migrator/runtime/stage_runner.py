@@ -9,7 +9,7 @@ import structlog
 from tenacity import AsyncRetrying
 
 from migrator.events import Event
-from migrator.runtime.error_mapping import explain
+from migrator.runtime.error_mapping import to_migrator_error
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ def _nothing(work: Callable[[], Awaitable[T]]) -> Awaitable[T]:
     return work()
 
 
-class Runner:
+class StageRunner:
     """
     Call it with a stage's name and what the stage does.
 
@@ -48,14 +48,14 @@ class Runner:
 
     def __init__(
         self,
-        patience: Callable[[str], AsyncRetrying],
+        retry_policy: Callable[[str], AsyncRetrying],
         clock: Callable[[], float] = time.monotonic,
         around: Around = _nothing,
     ) -> None:
-        """``patience`` makes a retry policy for a stage of the given name; ``clock`` counts seconds."""
+        """``retry_policy`` makes a retry policy for a stage of the given name; ``clock`` counts seconds."""
         self.timings: list[StageTiming] = []
         self._first_began: float | None = None
-        self._patience = patience
+        self._patience = retry_policy
         self._clock = clock
         self._around = around
 
@@ -63,7 +63,7 @@ class Runner:
         """
         Run a stage and return what it returns. ``action`` is called anew for each try, so it must be able to go again.
 
-        Raises an error of the tree, its facts extended by the stage; or what ``explain`` doesn't know, as it was.
+        Raises an error of the tree, its facts extended by the stage; or an error that no rule maps, as it was.
         """
         began = self._clock()
         if self._first_began is None:
@@ -79,9 +79,9 @@ class Runner:
         with structlog.contextvars.bound_contextvars(stage=stage):
             log.info(Event.STAGE_STARTED)
             try:
-                result: T = await self.again(stage, attempt)
+                result: T = await self.retry(stage, attempt)
             except Exception as error:
-                known = explain(error)
+                known = to_migrator_error(error)
                 if known is None:
                     raise
                 known.facts.setdefault("stage", stage)
@@ -94,7 +94,7 @@ class Runner:
             log.info(Event.STAGE_FINISHED, seconds=round(timing.seconds, 3), **tries)
         return result
 
-    async def again(self, what: str, action: Callable[[], Awaitable[T]]) -> T:
+    async def retry(self, what: str, action: Callable[[], Awaitable[T]]) -> T:
         """Do what belongs to no stage, anew for each try, as often as a stage; it is no event and has no duration."""
 
         async def attempt() -> T:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import ConfigurationError, MigratorError
 from migrator.events import Event
-from migrator.runtime.error_mapping import explain
+from migrator.runtime.error_mapping import to_migrator_error
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ def of_application(folder: Path) -> Iterator[None]:
             next_step="Leave sys.exit() out of env.py; what is wrong it may raise.",
         ) from error
     except Exception as error:
-        if explain(error) is not None:
+        if to_migrator_error(error) is not None:
             raise
         raise _refusal(error, folder) from error
 

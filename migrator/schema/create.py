@@ -19,7 +19,7 @@ from migrator.names import TableName, partner, pattern, quote_sqlite
 from migrator.planning.parts import Addition, LeftOut, Part
 from migrator.planning.plan import computed_alike, without_rows_of_their_own
 from migrator.planning.rules import Rules
-from migrator.runtime.retry import is_transient, plainly
+from migrator.runtime.retry import is_transient, short_message
 from migrator.schema.column_types import Held, Holding, needs_classes, needs_offsets
 from migrator.schema.ddl import Blueprint, draw, refuse
 from migrator.schema.unmade import try_out
@@ -259,7 +259,7 @@ async def _make(connection: AsyncConnection, name: TableName, statement: str) ->
         if is_transient(error) or connection.closed:
             raise
         raise TargetRefused(
-            f"the table {name} can't be made: {plainly(error)}",
+            f"the table {name} can't be made: {short_message(error)}",
             next_step="Correct the rules for its columns (`type`, `rename`), leave it out with --exclude, "
             "or make the tables yourself and choose --schema existing.",
             table=str(name),
@@ -274,7 +274,7 @@ async def _refused(connection: AsyncConnection, addition: Addition) -> LeftOut |
     except DBAPIError as error:
         if is_transient(error) or connection.closed:
             raise
-        return LeftOut(addition.part, plainly(error))
+        return LeftOut(addition.part, short_message(error))
     return None
 
 

@@ -17,7 +17,7 @@ from migrator.catalog.keys import keys_of
 from migrator.meaning.shape import columns_statement, types_statement
 from migrator.names import TableName, pattern
 from migrator.planning.parts import Addition, LeftOut, Obstacle
-from migrator.runtime.retry import is_transient, plainly
+from migrator.runtime.retry import is_transient, short_message
 from migrator.schema.ddl import Blueprint
 from migrator.target.database import Target
 from migrator.target.lock_room import lock_room
@@ -123,5 +123,5 @@ async def _refused(connection: AsyncConnection, statement: str) -> str | None:
     except DBAPIError as error:
         if is_transient(error) or connection.closed:
             raise
-        return plainly(error)
+        return short_message(error)
     return None

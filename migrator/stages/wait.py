@@ -16,7 +16,7 @@ from tenacity import AsyncRetrying
 
 from migrator.errors import GaveUp, MigratorError, TargetRefused
 from migrator.events import Event
-from migrator.runtime.error_mapping import explain
+from migrator.runtime.error_mapping import to_migrator_error
 from migrator.runtime.retry import is_transient
 from migrator.sessions.address import TargetAddress
 
@@ -44,10 +44,10 @@ class ServerFacts:
 
 
 async def wait(
-    address: TargetAddress, patience: AsyncRetrying, *, to_write: bool = True, seconds: float | None = None
+    address: TargetAddress, retry_policy: AsyncRetrying, *, to_write: bool = True, seconds: float | None = None
 ) -> ServerFacts:
     """
-    Log in and ask, again and again within ``patience``, which lasts ``seconds``, until the server answers.
+    Log in and ask, again and again within ``retry_policy``, which lasts ``seconds``, until the server answers.
 
     Waited for: refused, reset or unreachable connections, names that don't resolve, a server that is starting up or
     full, silence. Raises ConfigurationError at once for a wrong password, an unknown database or no agreement on TLS,
@@ -72,9 +72,9 @@ async def wait(
             raise
 
     try:
-        facts: ServerFacts = await patience(ask)
+        facts: ServerFacts = await retry_policy(ask)
     except Exception as error:
-        known = explain(error)
+        known = to_migrator_error(error)
         if known is None:
             raise
         raise _placed(known, address) from error

@@ -24,7 +24,7 @@ from migrator.concurrency.blocking import BlockingConnection
 from migrator.concurrency.prefetch import prefetch
 from migrator.copying.encoder import encoder_for
 from migrator.names import TableName, quote_postgres
-from migrator.runtime.retry import is_transient, plainly
+from migrator.runtime.retry import is_transient, short_message
 from migrator.source.batches import scan
 from migrator.source.scan import ScanSession
 from migrator.target.copy_in import copy_in
@@ -89,7 +89,7 @@ async def _made(connection: AsyncConnection, trial: Trial) -> TrialTable:
             first = first or error
         else:
             return table
-    raise UntriedError(plainly(first) if first else "there is no place for it") from first
+    raise UntriedError(short_message(first) if first else "there is no place for it") from first
 
 
 def _batches(reading: BlockingConnection[ScanSession], trial: Trial) -> Iterator[pa.RecordBatch]:

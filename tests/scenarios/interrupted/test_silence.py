@@ -28,11 +28,11 @@ def command(database: Database, kinds_file: Path, warm: Zygote, proxy: Proxy) ->
     """Give a function that runs a command through the proxy, with little patience; it fails if that takes too long."""
     url = make_url(database.url).set(host="127.0.0.1", port=proxy.port, query={"connect_timeout": "1"})
     through = url.render_as_string(hide_password=False)
-    patience = ("--stall-timeout-seconds", 1, "--retry-attempts", 6, "--retry-max-pause-seconds", 0.2)
+    retry_policy = ("--stall-timeout-seconds", 1, "--retry-attempts", 6, "--retry-max-pause-seconds", 0.2)
 
     def run(name: str, *more: object) -> Ended:
         source = ("--source", kinds_file, "--schema", "existing") if name in {"run", "check", "verify"} else ()
-        return warm(name, *source, *more, *patience, MIGRATOR_TARGET_URL=through)
+        return warm(name, *source, *more, *retry_policy, MIGRATOR_TARGET_URL=through)
 
     return run
 

@@ -19,7 +19,7 @@ from migrator.errors import (
     SourceUnreadable,
     TargetRefused,
 )
-from migrator.runtime.error_mapping import explain
+from migrator.runtime.error_mapping import to_migrator_error
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ from migrator.runtime.error_mapping import explain
 )
 def test_what_an_operator_reads(error: Exception, kind: type[MigratorError], words: str) -> None:
     """The class decides the exit code; message and next step say what it is and what to do."""
-    known = explain(error)
+    known = to_migrator_error(error)
     assert type(known) is kind
     assert words in f"{known} {known.next_step}"
     assert known.next_step
@@ -61,13 +61,13 @@ def test_what_an_operator_reads(error: Exception, kind: type[MigratorError], wor
 @pytest.mark.parametrize("error", TRANSIENT.values(), ids=list(TRANSIENT))
 def test_what_is_transient_was_given_up(error: Exception) -> None:
     """Who explains has stopped retrying: exit code 5 says that another run may succeed."""
-    assert type(explain(error)) is GaveUp
+    assert type(to_migrator_error(error)) is GaveUp
 
 
 @pytest.mark.parametrize("name", FINAL)
 def test_nothing_final_asks_for_another_run(name: str) -> None:
     """A final refusal under exit code 5 would be retried for ever by Kubernetes."""
-    assert not isinstance(explain(FINAL[name]), GaveUp)
+    assert not isinstance(to_migrator_error(FINAL[name]), GaveUp)
 
 
 @pytest.mark.parametrize(
@@ -75,20 +75,20 @@ def test_nothing_final_asks_for_another_run(name: str) -> None:
 )
 def test_a_bug_is_not_explained(error: Exception) -> None:
     """Dressed as a refusal of the target it would send the operator to the wrong place."""
-    assert explain(error) is None
+    assert to_migrator_error(error) is None
 
 
 def test_our_own_errors_stay_as_they_are() -> None:
     """They were raised where the matter is known best."""
     error = TargetRefused("no", next_step="go", table="t")
-    assert explain(error) is error
+    assert to_migrator_error(error) is error
 
 
 def test_the_gravest_of_a_group_speaks() -> None:
     """When the disk is full other tables may lose their connections at the same moment; the disk is the news."""
     refusal = asyncpg.DiskFullError("no space left")
-    assert type(explain(ExceptionGroup("", [TimeoutError(), ExceptionGroup("", [refusal])]))) is TargetRefused
-    assert explain(ExceptionGroup("", [TimeoutError(), TypeError()])) is None
+    assert type(to_migrator_error(ExceptionGroup("", [TimeoutError(), ExceptionGroup("", [refusal])]))) is TargetRefused
+    assert to_migrator_error(ExceptionGroup("", [TimeoutError(), TypeError()])) is None
 
 
 async def test_no_rows_in_the_message(database: Database) -> None:
@@ -97,7 +97,7 @@ async def test_no_rows_in_the_message(database: Database) -> None:
     with pytest.raises(asyncpg.UniqueViolationError) as caught:
         await database.execute("INSERT INTO t VALUES ('s3cret row')")
     assert "s3cret row" in str(caught.value)
-    known = explain(caught.value)
+    known = to_migrator_error(caught.value)
     assert known is not None
     assert "s3cret row" not in f"{known} {known.facts}"
     assert known.facts["sqlstate"] == "23505"
@@ -115,4 +115,4 @@ def test_a_file_that_is_no_database(tmp_path: Path, way: str) -> None:
             connection.cursor().execute("SELECT * FROM sqlite_schema").fetchall()  # type: ignore[union-attr]
     finally:
         connection.close()
-    assert type(explain(caught.value)) is SourceUnreadable
+    assert type(to_migrator_error(caught.value)) is SourceUnreadable

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from tenacity import AsyncRetrying, RetryCallState
 
 from migrator.errors import ConfigurationError, GaveUp
-from migrator.runtime.retry import SHORTEST_PAUSE_SECONDS, is_transient, patience, plainly, sqlstate_of
+from migrator.runtime.retry import SHORTEST_PAUSE_SECONDS, is_transient, retry_policy, short_message, sqlstate_of
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.url import from_url
 
@@ -49,7 +49,7 @@ def test_causes_in_a_circle_end() -> None:
     one, other = RuntimeError("one"), RuntimeError("other")
     one.__cause__, other.__cause__ = other, one
     assert not is_transient(one)
-    assert plainly(one) == "one"
+    assert short_message(one) == "one"
 
 
 async def test_a_killed_session_through_sqlalchemy(database: Database) -> None:
@@ -78,8 +78,8 @@ async def test_a_refusal_through_sqlalchemy(database: Database) -> None:
         await engine.dispose()
     assert not is_transient(caught.value)
     assert sqlstate_of(caught.value) == "23505"
-    assert "row data" not in plainly(caught.value)
-    assert "INSERT" not in plainly(caught.value)
+    assert "row data" not in short_message(caught.value)
+    assert "INSERT" not in short_message(caught.value)
 
 
 def test_a_busy_source(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ async def test_it_goes_on_until_it_succeeds_and_says_so() -> None:
     """Each pause is an event with attempt, pause and error; the result is the action's."""
     clock = Clock()
     with capture_logs() as events:
-        policy = patience("copy", seconds=3600, attempts=5, sleep=clock.sleep)
+        policy = retry_policy("copy", seconds=3600, attempts=5, sleep=clock.sleep)
         assert await policy(failing(ConnectionResetError("reset by peer"), TimeoutError())) == 7
     assert [(e["event"], e["attempt"], e["error"]) for e in events] == [
         ("retry.scheduled", 1, "reset by peer"),
@@ -141,7 +141,7 @@ async def test_a_refusal_passes_through_at_once_and_unchanged() -> None:
     """Nobody sleeps over a wrong password."""
     clock, error = Clock(), asyncpg.InvalidPasswordError("password authentication failed")
     with pytest.raises(asyncpg.InvalidPasswordError) as caught:
-        await patience("wait", seconds=3600, sleep=clock.sleep)(failing(error, error))
+        await retry_policy("wait", seconds=3600, sleep=clock.sleep)(failing(error, error))
     assert caught.value is error
     assert clock.pauses == []
 
@@ -150,7 +150,7 @@ async def test_it_gives_up_after_the_attempts() -> None:
     """GaveUp names the stage, the tries and the last error, and is worth another run by its exit code."""
     clock = Clock()
     with pytest.raises(GaveUp, match=r"copy: gave up after 3 tries in .* s: no answer in time") as caught:
-        await patience("copy", seconds=3600, attempts=3, sleep=clock.sleep)(failing(*[TimeoutError()] * 9))
+        await retry_policy("copy", seconds=3600, attempts=3, sleep=clock.sleep)(failing(*[TimeoutError()] * 9))
     assert len(clock.pauses) == 2
     assert caught.value.facts["attempts"] == 3
     assert isinstance(caught.value.__cause__, TimeoutError)
@@ -168,7 +168,7 @@ async def test_it_gives_up_after_the_attempts() -> None:
 )
 def test_the_bound_in_time_includes_the_next_pause(elapsed: Fraction, pause: Fraction, *, over: bool) -> None:
     """Whoever set the deadline counts on it: no pause goes beyond."""
-    policy = patience("wait", seconds=120)
+    policy = retry_policy("wait", seconds=120)
     state = RetryCallState(policy, None, (), {})
     state.start_time = 0
     state.outcome_timestamp = elapsed  # type: ignore[assignment]
@@ -185,7 +185,7 @@ def pauses(policy: AsyncRetrying, attempt: int) -> list[float]:
 
 def test_pauses_grow_and_are_random_within_bounds() -> None:
     """Jitter keeps a hundred pods from knocking at the same moment; the longest pause is the setting's."""
-    policy = patience("wait", seconds=3600, longest_pause=8)
+    policy = retry_policy("wait", seconds=3600, longest_pause=8)
     for attempt, longest in [(1, 0.5), (2, 1), (3, 2), (5, 8), (50, 8)]:
         drawn = pauses(policy, attempt)
         assert SHORTEST_PAUSE_SECONDS <= min(drawn) < max(drawn) <= longest

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 from tenacity import AsyncRetrying
 
 from migrator.errors import GaveUp, RowsInTheWay, TargetRefused
-from migrator.runtime.retry import patience
-from migrator.runtime.stage_runner import Runner, StageTiming
+from migrator.runtime.retry import retry_policy
+from migrator.runtime.stage_runner import StageRunner, StageTiming
 
 log = structlog.get_logger()
 
@@ -23,7 +23,7 @@ async def no_sleep(_seconds: float) -> None:
 
 def policy(stage: str) -> AsyncRetrying:
     """Three tries, without waiting."""
-    return patience(stage, seconds=3600, attempts=3, sleep=no_sleep)
+    return retry_policy(stage, seconds=3600, attempts=3, sleep=no_sleep)
 
 
 def ticking(*times: float) -> Callable[[], float]:
@@ -34,7 +34,7 @@ def ticking(*times: float) -> Callable[[], float]:
 
 async def test_a_stage_returns_what_it_does_and_is_timed() -> None:
     """The name is bound to whatever is logged meanwhile, and to nothing afterwards."""
-    run = Runner(policy, ticking(10.0, 12.5))
+    run = StageRunner(policy, ticking(10.0, 12.5))
 
     async def action() -> str:
         log.info("table.copied")
@@ -55,7 +55,7 @@ async def test_a_stage_returns_what_it_does_and_is_timed() -> None:
 
 async def test_what_is_transient_is_tried_again() -> None:
     """The action is called anew; tries and their time are part of the timing."""
-    run, calls = Runner(policy, ticking(0.0, 1.0)), 0
+    run, calls = StageRunner(policy, ticking(0.0, 1.0)), 0
 
     async def action() -> int:
         nonlocal calls
@@ -73,7 +73,7 @@ async def test_what_is_transient_is_tried_again() -> None:
 
 async def test_a_refusal_is_put_in_our_words_and_names_the_stage() -> None:
     """The driver's error is the cause; the one who reads the log needs stage and next step."""
-    run = Runner(policy)
+    run = StageRunner(policy)
 
     async def action() -> None:
         raise asyncpg.DiskFullError("could not extend file")
@@ -93,7 +93,7 @@ async def test_our_own_error_passes_with_its_facts() -> None:
         raise error
 
     with pytest.raises(RowsInTheWay) as caught:
-        await Runner(policy)("copy", action)
+        await StageRunner(policy)("copy", action)
     assert caught.value is error
     assert error.facts == {"table": "t", "stage": "preflight"}
 
@@ -105,7 +105,7 @@ async def test_patience_ends() -> None:
         raise ConnectionRefusedError
 
     with pytest.raises(GaveUp, match="wait: gave up after 3 tries"):
-        await Runner(policy)("wait", action)
+        await StageRunner(policy)("wait", action)
 
 
 async def test_a_bug_stays_what_it_is() -> None:
@@ -117,7 +117,7 @@ async def test_a_bug_stays_what_it_is() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await Runner(policy)("copy", action)
+        await StageRunner(policy)("copy", action)
     assert len(calls) == 1
 
 
@@ -129,7 +129,7 @@ async def test_being_cancelled_is_no_failure() -> None:
         begun.set()
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(Runner(policy)("copy", action))
+    task = asyncio.create_task(StageRunner(policy)("copy", action))
     await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -138,7 +138,7 @@ async def test_being_cancelled_is_no_failure() -> None:
 
 async def test_what_belongs_to_no_stage_is_tried_again_too() -> None:
     """It is no stage to anybody: neither in the log, nor among the durations."""
-    run = Runner(policy)
+    run = StageRunner(policy)
     tries = iter([ConnectionResetError(), None])
 
     async def action() -> str:
@@ -147,6 +147,6 @@ async def test_what_belongs_to_no_stage_is_tried_again_too() -> None:
         return "done"
 
     with capture_logs() as lines:
-        assert await run.again("plan", action) == "done"
+        assert await run.retry("plan", action) == "done"
     assert [line["event"] for line in lines] == ["retry.scheduled"]
     assert run.timings == []
