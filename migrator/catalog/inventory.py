@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.catalog.sequences import feeds_of, standing
+from migrator.catalog.sequences import sequences_of, standing
 from migrator.names import LEDGER_SCHEMA, TableName
 from migrator.target.glances import glance
 from migrator.target.lock_room import lock_room
@@ -105,7 +105,7 @@ async def sequences_behind(
     """
     await _qualify_names(connection)
     behind = []
-    feeds = await feeds_of(connection, tables)
+    feeds = await sequences_of(connection, tables)
     for looked_at in (await lock_room(connection, list(feeds))).few(list(feeds)):
         async with glance(connection):
             for table in looked_at:

@@ -10,7 +10,7 @@ from migrator.names import TableName, quote_postgres
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class OwnedSequence:
     """A sequence, the column of whole numbers that gets its values, and the sequence's own limits."""
 
     sequence: str
@@ -25,7 +25,7 @@ class Feed:
 class Standing:
     """Where a sequence stands, and the furthest value that its column holds within the sequence's limits."""
 
-    feed: Feed
+    feed: OwnedSequence
     next_value: int
     """What ``nextval`` gives next, were there no limits: beyond them the sequence gives nothing, or begins anew."""
     extreme: int | None
@@ -46,16 +46,18 @@ class Standing:
         return furthest
 
 
-async def feeds_of(connection: AsyncConnection, tables: Sequence[TableName]) -> dict[TableName, list[Feed]]:
+async def sequences_of(
+    connection: AsyncConnection, tables: Sequence[TableName]
+) -> dict[TableName, list[OwnedSequence]]:
     """Return the sequences that feed number columns of those ``tables`` that have any, in the order of their names."""
     rows = (await connection.execute(text(_FEEDS), {"tables": [table.quoted for table in tables]})).all()
-    feeds: dict[TableName, list[Feed]] = {}
+    feeds: dict[TableName, list[OwnedSequence]] = {}
     for place, *feed in rows:
-        feeds.setdefault(tables[place - 1], []).append(Feed(*feed))
+        feeds.setdefault(tables[place - 1], []).append(OwnedSequence(*feed))
     return feeds
 
 
-async def standing(connection: AsyncConnection, table: TableName, feed: Feed) -> Standing:
+async def standing(connection: AsyncConnection, table: TableName, feed: OwnedSequence) -> Standing:
     """
     Return where a sequence stands.
 
@@ -74,7 +76,7 @@ async def standing(connection: AsyncConnection, table: TableName, feed: Feed) ->
     return Standing(feed, following, row.extreme)
 
 
-async def strays(connection: AsyncConnection, schema: str, feeds: Sequence[Feed]) -> list[str]:
+async def strays(connection: AsyncConnection, schema: str, feeds: Sequence[OwnedSequence]) -> list[str]:
     """Return the sequences of ``schema`` that are none of those in ``feeds``, as ``regclass`` spells them."""
     given = {"schema": schema, "known": [feed.sequence for feed in feeds]}
     return list((await connection.scalars(text(_STRAYS), given)).all())

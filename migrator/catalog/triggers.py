@@ -11,7 +11,7 @@ from migrator.names import TableName, quote_postgres
 
 
 @asynccontextmanager
-async def silenced(connection: AsyncConnection, tables: Sequence[TableName]) -> AsyncIterator[None]:
+async def triggers_disabled(connection: AsyncConnection, tables: Sequence[TableName]) -> AsyncIterator[None]:
     """
     Disable the triggers of the tables, and of all their partitions, while the block runs, inside the transaction.
 

@@ -95,7 +95,7 @@ async def open_databases(settings: Settings) -> AsyncIterator[tuple[Source, Targ
         ends.callback(give_up_all)  # no thread may be left to wait for a server
         target = Target(address)
         ends.push_async_callback(target.close)
-        await ends.enter_async_context(target.keeping())
+        await ends.enter_async_context(target.pooled())
         yield await ends.enter_async_context(open_source(settings)), target
 
 
@@ -106,7 +106,7 @@ async def open_target(settings: Settings) -> AsyncIterator[Target]:
         ends.callback(give_up_all)
         target = Target(settings.target)
         ends.push_async_callback(target.close)
-        await ends.enter_async_context(target.keeping())
+        await ends.enter_async_context(target.pooled())
         yield target
 
 
@@ -231,7 +231,7 @@ async def run_init_sql(target: Target, settings: Settings) -> None:
             require_extensions=settings.require_extensions,
             on_warning=lambda message: log.warning(Event.WARNING_SERVER, message=message),
         )
-    await target.begin_anew()
+    await target.discard_pooled()
 
 
 @asynccontextmanager

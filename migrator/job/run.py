@@ -66,7 +66,7 @@ async def run(settings: Settings, progress: Progress) -> Report:
             if not await held_lock.is_held():
                 await wait_for(target, settings)
                 await held_lock.take()
-            await target.end_given_up()
+            await target.terminate_abandoned()
 
         run_book = recorder.record_run(
             run, runner, settings=settings, source=origin.fingerprint, ready=ready, watch=watch

@@ -17,7 +17,7 @@ from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.source.batches import scan
 from migrator.source.scan import ScanColumn, ScanSession
 from migrator.source.size import Profile
-from migrator.target.server_types import Judge, Question
+from migrator.target.server_types import Question, ServerTypes
 from migrator.types import Family, Losses, Unfit
 
 ROWS_NAMED = 10_000
@@ -50,7 +50,7 @@ def blame(  # noqa: PLR0913 - what is read, and how
     key: ScanColumn,
     *,
     refused: Mapping[ColumnPlan, Sequence[str]],
-    judge: Judge,
+    judge: ServerTypes,
     profile: Profile,
     batch_bytes: int,
 ) -> tuple[Blamed, Lost]:
@@ -134,7 +134,7 @@ def _objector(trial: _Trial, arrays: Sequence[pa.Array]) -> Objector:
 
 
 def _judged(
-    trial: _Trial, arrays: Sequence[pa.Array], struck: set[int], judge: Judge, room: int
+    trial: _Trial, arrays: Sequence[pa.Array], struck: set[int], judge: ServerTypes, room: int
 ) -> Iterator[tuple[int, str]]:
     """Yield the rows, those ``struck`` left out, to which PostgreSQL objects or which it would make others of."""
     if not trial.column.asks_server or room <= 0:

@@ -31,7 +31,7 @@ from migrator.source.scan import ScanSession
 from migrator.source.schema import SourceTable
 from migrator.source.size import Profile
 from migrator.target.database import Target
-from migrator.target.server_types import Judge
+from migrator.target.server_types import ServerTypes
 from migrator.trials.server_check import bench_of, refused_by_server
 from migrator.trials.unmade import Unmade
 from migrator.verification import digest
@@ -68,7 +68,7 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
 
         def look(session: ScanSession, table: TablePlan, profile: Profile, rehearsed: Rehearsed | None) -> Survey:
             own = keys.get(table.name, Keys())
-            with Judge(target.address, table.name, unmade.types.get(table.name)) as judge:
+            with ServerTypes(target.address, table.name, unmade.types.get(table.name)) as judge:
                 return survey(session, tables, table, profile, own, judge, bounds.batch_bytes, showing, rehearsed)
 
         def look_at_once(session: ScanSession, lot: Sequence[tuple[TablePlan, Profile]]) -> list[Survey]:

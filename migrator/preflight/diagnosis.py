@@ -15,7 +15,7 @@ from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.preflight.bisection import ROWS_NAMED, Blamed, blame
 from migrator.source.aggregates import count_matching
 from migrator.source.size import Profile
-from migrator.target.server_types import Judge
+from migrator.target.server_types import ServerTypes
 from migrator.types import Refusal
 
 
@@ -30,7 +30,7 @@ class CloserLook:
 NOTHING = CloserLook()
 
 
-def look_closer(tell: Teller, table: TablePlan, profile: Profile, judge: Judge, batch_bytes: int) -> CloserLook:
+def look_closer(tell: Teller, table: TablePlan, profile: Profile, judge: ServerTypes, batch_bytes: int) -> CloserLook:
     """Find every problem of a table. Blocks while it is scanned, twice at most; raises SourceUnreadable."""
     checks = [(column, refusal) for column in table.compared for refusal in _refusals(column)]
     counts = count_matching(tell.session, table.source, [refusal.condition for _, refusal in checks])

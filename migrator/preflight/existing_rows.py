@@ -17,7 +17,7 @@ from migrator.names import TableName
 from migrator.planning.plan import TablePlan
 from migrator.runtime.limits import Showing
 from migrator.sessions.address import TargetAddress
-from migrator.sessions.reader import ReadingSession
+from migrator.sessions.reader import ReadOnlySession
 from migrator.source.database import Source
 from migrator.source.size import Profile
 from migrator.target.database import Target, row_counts
@@ -76,7 +76,7 @@ def refusal(occupied: Sequence[Occupied]) -> RowsInTheWay:
 
 
 def _compare(source: Source, address: TargetAddress, comparison: Comparison, showing: Showing) -> Occupied:
-    with ReadingSession(address) as session:
+    with ReadOnlySession(address) as session:
         there = digest.of_target(session, comparison)
     examples: list[Difference] = []
 

@@ -19,7 +19,7 @@ from migrator.findings.examples import key_scan_column
 from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.preflight.key_violations import equal_form
 from migrator.source.scan import ScanColumn, ScanSession, StorageClass
-from migrator.target.server_types import Judge
+from migrator.target.server_types import ServerTypes
 
 AT_ONCE = 5_000
 """Keys that are read, and shown to PostgreSQL, together."""
@@ -60,7 +60,7 @@ class _Key:
         return [ScanColumn(text, StorageClass.TEXT) for text in texts]
 
 
-def alike(session: ScanSession, table: TablePlan, columns: Sequence[ColumnPlan], judge: Judge) -> list[str]:
+def alike(session: ScanSession, table: TablePlan, columns: Sequence[ColumnPlan], judge: ServerTypes) -> list[str]:
     """
     Return the rows, by ``key_scan_column``, whose keys PostgreSQL takes for one and SQLite doesn't.
 
@@ -76,7 +76,7 @@ def alike(session: ScanSession, table: TablePlan, columns: Sequence[ColumnPlan],
         return []
 
 
-def _alike(session: ScanSession, table: TablePlan, key: _Key, judge: Judge) -> list[str]:
+def _alike(session: ScanSession, table: TablePlan, key: _Key, judge: ServerTypes) -> list[str]:
     with TemporaryDirectory(prefix="migrator-") as folder:
         config: dict[str, Any] = {"memory_limit": _MEMORY, "temp_directory": folder, "threads": "1"}
         with duckdb.connect(str(Path(folder) / "keys.duckdb"), config=config) as database:
@@ -101,7 +101,7 @@ def _is_citext(column: ColumnPlan) -> bool:
     return column.target.type_name == "citext"
 
 
-def _folded(session: ScanSession, table: TablePlan, key: _Key, judge: Judge) -> Iterator[pa.Table]:
+def _folded(session: ScanSession, table: TablePlan, key: _Key, judge: ServerTypes) -> Iterator[pa.Table]:
     """Yield the keys with letters beyond ASCII, folded by PostgreSQL; then those in ASCII that these may meet."""
     scan_columns = key.scan_columns(key_scan_column(table.source))
     plain: dict[str, None] = {}
@@ -110,7 +110,9 @@ def _folded(session: ScanSession, table: TablePlan, key: _Key, judge: Judge) -> 
         where = f"{key.present} AND ({condition})"
         for batch in session.scan(table.source, scan_columns, batch_rows=AT_ONCE, where=where):
             rows, kept, lowered, *parts = (column.to_pylist() for column in batch.columns)
-            folded = [judge.folded(column.target, part) for column, part in zip(key.columns, parts, strict=True)]
+            folded = [
+                judge.server_spelling(column.target, part) for column, part in zip(key.columns, parts, strict=True)
+            ]
             if len(plain) < _MOST_ASCII:
                 plain.update((text, None) for part in folded for text in part if text.isascii())
             whole = [repr(one) for one in zip(kept, *folded, strict=True)]

@@ -27,7 +27,7 @@ from migrator.source.aggregates import added_up, answers_of_each, count_matching
 from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import ScanSession, StorageClass
 from migrator.source.size import Profile
-from migrator.target.server_types import Judge
+from migrator.target.server_types import ServerTypes
 from migrator.trials.untried import Untried
 from migrator.verification.digest import Rehearsed
 
@@ -119,7 +119,7 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
     table: TablePlan,
     profile: Profile,
     keys: Keys,
-    judge: Judge,
+    judge: ServerTypes,
     batch_bytes: int,
     showing: Showing,
     rehearsed: Rehearsed | None,
@@ -171,7 +171,7 @@ def _breaches(tell: Teller, tables: Mapping[TableName, TablePlan], table: TableP
             yield tell(breach.column, rows, breach.reason, breach.condition)
 
 
-def _folded(tell: Teller, table: TablePlan, keys: Keys, judge: Judge) -> Iterator[Finding]:
+def _folded(tell: Teller, table: TablePlan, keys: Keys, judge: ServerTypes) -> Iterator[Finding]:
     """Yield keys that only PostgreSQL takes for one."""
     for key, columns in unique_columns(table, keys):
         if rows := alike(tell.session, table, columns, judge):

@@ -137,7 +137,7 @@ class AlembicProject:
             else:
                 async with target.script_transaction() as connection:
                     await connection.run_sync(self._with_connection, config, action)
-        await target.begin_anew()
+        await target.discard_pooled()
 
     def _act(self, config: Config, action: Command) -> None:
         with of_application(self.folder), redirect_stdout(Told()):

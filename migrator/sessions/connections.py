@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from migrator.concurrency.heartbeat import run_with_heartbeat
 from migrator.sessions.address import GOODBYE_SECONDS, TargetAddress
-from migrator.sessions.liveness import Answers, end_sessions
+from migrator.sessions.liveness import PendingStatements, terminate_sessions
 from migrator.sessions.login import login, release
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ _LONGEST_BEAT_SECONDS = 5
 """Between two looks at what the server owes; each costs next to nothing."""
 
 
-class Sessions:
+class Connections:
     """The ways into a PostgreSQL database."""
 
     def __init__(self, address: TargetAddress) -> None:
@@ -35,7 +35,7 @@ class Sessions:
         self._engine = create_async_engine(
             "postgresql+asyncpg://", async_creator=lambda: login(address), poolclass=NullPool
         )
-        self._answers = Answers(self._engine)
+        self._answers = PendingStatements(self._engine)
         self._kept: list[_Session] | None = None
         """Sessions that wait for their next use; None unless they are to be kept."""
         self._given_up: set[int] = set()
@@ -46,7 +46,7 @@ class Sessions:
         await self._engine.dispose()
 
     async def check_answers(self, stall_seconds: float) -> None:
-        """Raise TimeoutError if a session waits for an answer that doesn't come any more, as ``Answers.check`` does."""
+        """Raise TimeoutError if a session waits for an answer that no longer comes: see ``PendingStatements.check``."""
         await self._answers.check(self.driver_arguments, stall_seconds)
 
     async def watched(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -55,12 +55,12 @@ class Sessions:
 
         What sessions that were given up have left behind on the server is ended first: it could hold locks.
         """
-        await self.end_given_up()
+        await self.terminate_abandoned()
         stall_seconds = self.address.stall_timeout_seconds
         every_seconds = min(_LONGEST_BEAT_SECONDS, stall_seconds / 2)
         return await run_with_heartbeat(work(), lambda: self.check_answers(stall_seconds), every_seconds)
 
-    async def end_given_up(self) -> None:
+    async def terminate_abandoned(self) -> None:
         """
         Let the server end the sessions that were given up here, if it can be reached; to be called before a new try.
 
@@ -68,11 +68,11 @@ class Sessions:
         have locked would stand in the way.
         """
         numbers = set(self._given_up)
-        if numbers and await end_sessions(self.driver_arguments, numbers, self.address.stall_timeout_seconds):
+        if numbers and await terminate_sessions(self.driver_arguments, numbers, self.address.stall_timeout_seconds):
             self._given_up -= numbers
 
     @asynccontextmanager
-    async def keeping(self) -> AsyncIterator[None]:
+    async def pooled(self) -> AsyncIterator[None]:
         """
         Keep sessions while the block lasts: one that ``connect`` got back whole serves its next caller.
 
@@ -90,7 +90,7 @@ class Sessions:
                     session.cut()
             await _close_all(kept)
 
-    async def begin_anew(self) -> None:
+    async def discard_pooled(self) -> None:
         """Have new sessions opened from now on: what a role or a database is set to holds from the next login."""
         if self._kept:
             kept, self._kept = self._kept, []
@@ -99,13 +99,13 @@ class Sessions:
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection that begins a transaction with its first statement and rolls it back at the end."""
-        async with self._lent(await self._kept_session() or await self._session(), keep=True) as connection:
+        async with self._checkout(await self._kept_session() or await self._session(), keep=True) as connection:
             yield connection
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection on which every statement is its own transaction."""
-        async with self._lent(await self._session()) as connection:
+        async with self._checkout(await self._session()) as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
@@ -121,7 +121,7 @@ class Sessions:
 
         It waits for the server as long as the block lasts: nothing else may take time there.
         """
-        async with self._lent(await self._session()) as connection:
+        async with self._checkout(await self._session()) as connection:
             driver = await driver_of(connection)
             with self._answers.waiting(driver):
                 await release(driver, self.address)
@@ -130,7 +130,7 @@ class Sessions:
     @asynccontextmanager
     async def script_transaction(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection in one transaction for the application's migrations, with what role and database set."""
-        async with self._lent(await self._session()) as connection:
+        async with self._checkout(await self._session()) as connection:
             driver = await driver_of(connection)
             with self._answers.waiting(driver):
                 await release(driver, self.address)
@@ -138,7 +138,7 @@ class Sessions:
                 yield connection
 
     @asynccontextmanager
-    async def _lent(self, session: "_Session", *, keep: bool = False) -> AsyncIterator[AsyncConnection]:
+    async def _checkout(self, session: "_Session", *, keep: bool = False) -> AsyncIterator[AsyncConnection]:
         """Give the session's connection, and keep or close it at the end; what became of it is not forgotten."""
         try:
             yield session.connection

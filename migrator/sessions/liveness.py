@@ -16,7 +16,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 
-class Answers:
+class PendingStatements:
     """Keeps account of an engine's statements under way."""
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -97,7 +97,7 @@ def _driver_of(connection: Connection | None) -> Any:  # noqa: ANN401 - asyncpg'
     return None if connection is None or connection.invalidated else connection.connection.driver_connection
 
 
-async def end_sessions(arguments: Mapping[str, Any], numbers: Iterable[int], seconds: float) -> bool:
+async def terminate_sessions(arguments: Mapping[str, Any], numbers: Iterable[int], seconds: float) -> bool:
     """
     Let the server end sessions whose connections were given up; return whether it could be told within these seconds.
 
@@ -111,7 +111,7 @@ async def end_sessions(arguments: Mapping[str, Any], numbers: Iterable[int], sec
     return False
 
 
-async def why_lost(
+async def diagnose_session(
     arguments: Mapping[str, Any], backend: int, stall_seconds: float, *, unreachable_is_lost: bool
 ) -> str | None:
     """

@@ -21,12 +21,12 @@ _POOLED: set[tuple[tuple[str, int], ...]] = set()
 """Hosts and ports where a pooler refused that."""
 
 
-class ReadingSession:
+class ReadOnlySession:
     """
     A session of the target, opened with the block, to be used by one thread at a time.
 
     Whatever waits for the server raises what the ADBC driver raises; and TimeoutError if an answer is overdue by
-    ``address.stall_timeout_seconds`` and the server isn't at work on it, or if ``give_up`` was called.
+    ``address.stall_timeout_seconds`` and the server isn't at work on it, or if ``disconnect`` was called.
     """
 
     def __init__(self, address: TargetAddress) -> None:
@@ -46,7 +46,7 @@ class ReadingSession:
             if self._given:
                 self.rows(GIVEN, [as_json(self._given)])
             [(backend, _, quoted)] = self.rows(settle(READING))
-            self._watchdog.knows(backend)
+            self._watchdog.set_backend_pid(backend)
             _refuse_quoted(quoted=quoted)
         except BaseException:
             self._opened.close()
@@ -104,9 +104,9 @@ class ReadingSession:
                 return
             yield batch
 
-    def give_up(self) -> None:
+    def disconnect(self) -> None:
         """Cut the session, from another thread: who waits in it gets an error."""
-        self._watchdog.give_up("nobody waits for it any more")
+        self._watchdog.disconnect("nobody waits for it any more")
 
 
 def _refuse_quoted(*, quoted: bool) -> None:
@@ -127,7 +127,7 @@ def _driver_errors() -> Iterator[None]:
         raise adbc.OperationalError(str(error), status_code=AdbcStatusCode.IO) from error
 
 
-def reader(address: TargetAddress) -> BlockingConnection[ReadingSession]:
+def read_only_connection(address: TargetAddress) -> BlockingConnection[ReadOnlySession]:
     """Return a reading session for one table after another. Closing it cuts what is under way, which may take hours."""
-    session = ReadingSession(address)
-    return BlockingConnection(lambda: session, interrupt=session.give_up)
+    session = ReadOnlySession(address)
+    return BlockingConnection(lambda: session, interrupt=session.disconnect)

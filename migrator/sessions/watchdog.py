@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Self
 
 from migrator.sessions.address import UNACKNOWLEDGED_MILLISECONDS, TargetAddress
-from migrator.sessions.liveness import end_sessions, why_lost
+from migrator.sessions.liveness import diagnose_session, terminate_sessions
 
 _MARKS = 1000
 """More than there are sessions at once."""
@@ -39,7 +39,7 @@ _watching: set["Watchdog"] = set()
 def give_up_all() -> None:
     """Cut every session there is: who waits in one, in a thread that nobody waits for, would keep the process alive."""
     for one in tuple(_watching):
-        one.give_up("nobody waits for it any more")
+        one.disconnect("nobody waits for it any more")
 
 
 class Watchdog:
@@ -75,7 +75,7 @@ class Watchdog:
         """Give the address for libpq, with the mark. It holds the password: never log it."""
         return self._address.libpq_uri(unacknowledged_milliseconds=self._mark, options=options)
 
-    def knows(self, backend: int) -> None:
+    def set_backend_pid(self, backend: int) -> None:
         """Note the number of the session's server process; until then the server can't be asked about it."""
         self._backend = backend
 
@@ -96,7 +96,7 @@ class Watchdog:
             with self._turn:
                 self._since = None
 
-    def give_up(self, reason: str) -> None:
+    def disconnect(self, reason: str) -> None:
         """Cut the session now; who waits in it wakes. Harmless if nobody does."""
         self._reason = reason
         self._shut_down()
@@ -113,9 +113,9 @@ class Watchdog:
                 with self._turn:
                     if self._since != since:  # the answer came after all
                         continue
-                    self.give_up(reason)
+                    self.disconnect(reason)
         if self._reason is not None and self._backend is not None:
-            asyncio.run(end_sessions(self._address.asyncpg_arguments(), [self._backend], stall_seconds))
+            asyncio.run(terminate_sessions(self._address.asyncpg_arguments(), [self._backend], stall_seconds))
 
     def _patience(self) -> float:
         """Return how long to wait before it counts as silence; libpq has a limit of its own for each host it tries."""
@@ -128,7 +128,7 @@ class Watchdog:
             return f"the server has not let us in, and said nothing for {seconds:g} s"
         hopeless = time.monotonic() - since >= 2 * seconds
         return asyncio.run(
-            why_lost(self._address.asyncpg_arguments(), self._backend, seconds, unreachable_is_lost=hopeless)
+            diagnose_session(self._address.asyncpg_arguments(), self._backend, seconds, unreachable_is_lost=hopeless)
         )
 
     def _shut_down(self) -> None:

@@ -19,7 +19,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.catalog.triggers import has_triggers, silenced
+from migrator.catalog.triggers import has_triggers, triggers_disabled
 from migrator.concurrency.blocking import BlockingConnection
 from migrator.concurrency.pool import WorkerPool, gather_or_cancel
 from migrator.concurrency.prefetch import prefetch
@@ -206,7 +206,7 @@ async def _load_whole(load: _Load, ways: Sequence[_Way]) -> list[Brought]:
         occupied = await _refuse_strangers(load, worker.connection, ways)
         # TRUNCATE gives a table a new file, which takes the server longer than a few rows do.
         emptied = [way.name for way in ways if way.name in occupied or not is_small(way.profile)]
-        async with silenced(worker.connection, names):
+        async with triggers_disabled(worker.connection, names):
             if emptied:
                 await worker.connection.exec_driver_sql(f"TRUNCATE {await _listed(worker.connection, emptied)}")
             # FREEZE marks the rows as visible to all, so that nobody has to write them once more; needs the TRUNCATE.
@@ -232,7 +232,7 @@ async def _load_pieces(load: _Load, way: _Way) -> list[Brought]:
         begun = way.begun or Begun(left=dict(enumerate(way.survey.pieces)))
         if way.begun is None:
             await _refuse_strangers(load, connection, [way])
-            async with silenced(connection, [name]):
+            async with triggers_disabled(connection, [name]):
                 await connection.exec_driver_sql(f"TRUNCATE {await _listed(connection, [name])}")
             await run.hold(connection)
             await _write_terms(load, connection, [way])
@@ -243,7 +243,7 @@ async def _load_pieces(load: _Load, way: _Way) -> list[Brought]:
 
     async def one(position: int, piece: Chunk) -> Brought:
         async with turn, _transaction(load, durable=False) as worker:
-            async with silenced(worker.connection, [name]):
+            async with triggers_disabled(worker.connection, [name]):
                 brought = await _bring(load, worker, way, piece, _read(load, worker, way, piece), freeze=False)
             await run.hold(worker.connection)
             await loads.write_chunk(worker.connection, run, name, position, brought)

@@ -47,7 +47,7 @@ class Lock:
         if await self.is_held():
             return
         await self.release()
-        await self._target.end_given_up()  # the lock may be held by the session that we have lost
+        await self._target.terminate_abandoned()  # the lock may be held by the session that we have lost
         connection = await self._session.enter_async_context(self._target.autocommit())
         await _acquire(connection, self._migration, self._timeout_seconds)
         self._connection = connection

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.catalog import foreign_keys
 from migrator.catalog.foreign_keys import ForeignKey
-from migrator.catalog.triggers import silenced
+from migrator.catalog.triggers import triggers_disabled
 from migrator.errors import RowsInTheWay
 from migrator.ledger import claims, loads, schema
 from migrator.ledger.loads import Loaded
@@ -63,7 +63,7 @@ async def reset(run: RunLedger, *, force: bool) -> int:
             await connection.exec_driver_sql(f"LOCK TABLE {listed}")
             if not force:
                 await _refuse_touched(connection, rows_of, loaded)
-            async with _without_keys_of_others(connection, names), silenced(connection, names):
+            async with _without_keys_of_others(connection, names), triggers_disabled(connection, names):
                 await connection.exec_driver_sql(f"TRUNCATE {listed}")  # it would set off triggers, too
             await loads.forget(connection, run.migration, names)
     async with run.transaction() as connection:

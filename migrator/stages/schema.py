@@ -39,7 +39,7 @@ async def schema(
             await upgrade_to_source(contents, target, alembic_project(settings))
         case "command":
             await run_schema_command(target, settings.schema_command)
-            await target.begin_anew()
+            await target.discard_pooled()
         case "create":
             notes = await _by_source(source, contents, target, settings, run)
     if empty:

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.catalog.sequences import Feed, feeds_of, standing, strays
+from migrator.catalog.sequences import OwnedSequence, sequences_of, standing, strays
 from migrator.events import Event
 from migrator.names import TableName, quote_literal
 from migrator.planning.marks import high_water_marks
@@ -53,7 +53,7 @@ async def sequences(source: Source, target: Target, plan: Plan) -> Sequences:
     marks = await high_water_marks(source, plan)
     moved: list[SequenceState] = []
     async with target.connect() as connection:
-        found = await feeds_of(connection, [table.name for table in plan.tables])
+        found = await sequences_of(connection, [table.name for table in plan.tables])
         fed = [(table, feed) for table, feeds in found.items() for feed in feeds]
         room = await lock_room(connection, list(found))
         left = await strays(connection, plan.schema, [feed for _, feed in fed])
@@ -79,7 +79,7 @@ def _stray(sequence: str) -> str:
     return f"sequence {sequence} was left as it is: {reason}. {next_step}"
 
 
-def _worn_out(table: TableName, feed: Feed, mark: int | None) -> str:
+def _worn_out(table: TableName, feed: OwnedSequence, mark: int | None) -> str:
     """Log that a sequence has no key left that SQLite hasn't given, and return it in words; nothing where it has."""
     if mark is None or mark < feed.most or feed.increment <= 0:
         return ""
@@ -96,7 +96,9 @@ def _worn_out(table: TableName, feed: Feed, mark: int | None) -> str:
     return f"sequence {feed.sequence} of {table}.{feed.column}: {reason}. {next_step}"
 
 
-async def _advance(connection: AsyncConnection, table: TableName, feed: Feed, mark: int | None) -> SequenceState | None:
+async def _advance(
+    connection: AsyncConnection, table: TableName, feed: OwnedSequence, mark: int | None
+) -> SequenceState | None:
     """Move a sequence forward if it would give a value that was given before; never back."""
     passed = (await standing(connection, table, feed)).passed(mark)
     if passed is None:

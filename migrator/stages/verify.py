@@ -32,7 +32,7 @@ from migrator.preflight.table_check import Survey
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.private_file import whole_file
 from migrator.runtime.progress import Progress
-from migrator.sessions.reader import reader
+from migrator.sessions.reader import read_only_connection
 from migrator.source.database import Source
 from migrator.target.database import Target
 from migrator.target.lock_room import lock_room
@@ -79,7 +79,7 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
         room = await lock_room(connection, list(by_name))
     async with (
         blocking_pool(bounds.jobs, partial(BlockingConnection, source.session)) as sessions,
-        blocking_pool(slots or bounds.jobs, partial(reader, target.address)) as readers,
+        blocking_pool(slots or bounds.jobs, partial(read_only_connection, target.address)) as readers,
     ):
         unknown = [table for table in plan.tables if table.name not in surveys]
         known = {**surveys, **await measured(sessions, unknown, bounds)}

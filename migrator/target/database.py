@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import ConfigurationError
 from migrator.names import TableName, holds_no_application
-from migrator.sessions.connections import Sessions
+from migrator.sessions.connections import Connections
 from migrator.target.glances import glance
 from migrator.target.lock_room import lock_room
 from migrator.target.schema import TargetColumn, TargetDatabase, TargetTable
 
 
-class Target(Sessions):
+class Target(Connections):
     """A PostgreSQL database: the ways into it, and what it holds."""
 
     async def schema_of_application(self, connection: AsyncConnection, wanted: str | None) -> str:

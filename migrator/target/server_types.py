@@ -34,7 +34,7 @@ class Question:
     """After so many texts that can't be carried no more are looked for."""
 
 
-class Judge:
+class ServerTypes:
     """Answers for the columns of one table, in a session that can only read. It connects when it is first asked."""
 
     def __init__(
@@ -84,7 +84,7 @@ class Judge:
             if place not in found and not same(texts[place].as_py(), str(answers[place]))
         }
 
-    def folded(self, column: TargetColumn, texts: Sequence[str]) -> Sequence[str]:
+    def server_spelling(self, column: TargetColumn, texts: Sequence[str]) -> Sequence[str]:
         """
         Return ``texts`` in the one spelling that equal values of ``column`` have; as they are, if some are no values.
 
@@ -113,7 +113,7 @@ CHANGED = " (which PostgreSQL changes)"
 """Behind a text that would equal what the server has although it says something else."""
 
 
-class NormalForms:
+class CanonicalText:
     """Answers for the columns of one table. It connects when it is first asked."""
 
     def __init__(self, address: TargetAddress, table: TableName) -> None:

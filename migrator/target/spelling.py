@@ -18,7 +18,7 @@ from migrator.meaning.shape import Shape, TypeRow, columns_statement, shapes, ty
 from migrator.names import TableName
 from migrator.runtime.retry import is_transient
 from migrator.sessions.address import TargetAddress
-from migrator.sessions.reader import ReadingSession
+from migrator.sessions.reader import ReadOnlySession
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Spelling:
         self._address = address
         self._table = table
         self._opened = ExitStack()
-        self._session: ReadingSession | None = None
+        self._session: ReadOnlySession | None = None
         self._columns = columns
 
     def close(self) -> None:
@@ -61,10 +61,10 @@ class Spelling:
         self._opened.close()
 
     @property
-    def session(self) -> ReadingSession:
+    def session(self) -> ReadOnlySession:
         """The session, opened now if it isn't yet; raises what the ADBC driver raises."""
         if self._session is None:
-            self._session = self._opened.enter_context(ReadingSession(self._address))
+            self._session = self._opened.enter_context(ReadOnlySession(self._address))
             if self._columns is None:
                 types = self._session.rows(types_statement(self._table))
                 self._columns = columns_of(types, self._session.rows(columns_statement(self._table)))

@@ -23,7 +23,7 @@ from migrator.ledger.carried import Recorded
 from migrator.names import TableName
 from migrator.runtime.limits import Showing
 from migrator.sessions.address import TargetAddress
-from migrator.sessions.reader import ReadingSession
+from migrator.sessions.reader import ReadOnlySession
 from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
@@ -85,7 +85,7 @@ class Ends:
     source: Source
     address: TargetAddress
     """Of the target."""
-    readers: WorkerPool[BlockingConnection[ReadingSession]]
+    readers: WorkerPool[BlockingConnection[ReadOnlySession]]
     sessions: WorkerPool[BlockingConnection[ScanSession]]
     showing: Showing
     tell: Tell

@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migrator.sessions.address import TargetAddress
-from migrator.sessions.reader import ReadingSession
+from migrator.sessions.reader import ReadOnlySession
 from migrator.source.batches import scan
 from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import ScanColumn, ScanSession
 from migrator.source.schema import SourceTable
 from migrator.source.size import Profile
 from migrator.target.schema import TargetTable
-from migrator.target.server_types import NormalForms
+from migrator.target.server_types import CanonicalText
 from migrator.verification.canonical import Pair, Reading, quick_reading, reading, source_side, target_side
 from migrator.verification.json_keys import usual_keys
 
@@ -102,7 +102,7 @@ class BlockRange:
 ALL_BLOCKS = BlockRange()
 
 
-def block_ranges(session: ReadingSession, table: TargetTable, parts: int) -> tuple[BlockRange, ...]:
+def block_ranges(session: ReadOnlySession, table: TargetTable, parts: int) -> tuple[BlockRange, ...]:
     """Return the table's blocks in so many parts of one size, or fewer; raises what the session raises."""
     if table.partitioned:
         return (ALL_BLOCKS,)
@@ -131,7 +131,7 @@ def source_rows(
     readings = comparison.readings
     scan_columns = comparison.scan_columns
     schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(scan_columns)])
-    with NormalForms(address, comparison.target.name) as normal:
+    with CanonicalText(address, comparison.target.name) as normal:
         batches = scan(
             session,
             comparison.source,
@@ -146,7 +146,7 @@ def source_rows(
 
 
 def _normalised(
-    arrays: Sequence[pa.Array], pairs: Sequence[Pair], readings: Sequence[Reading], normal: NormalForms
+    arrays: Sequence[pa.Array], pairs: Sequence[Pair], readings: Sequence[Reading], normal: CanonicalText
 ) -> list[pa.Array]:
     result: list[pa.Array] = []
     for pair, one in zip(pairs, readings, strict=True):
@@ -161,7 +161,7 @@ def _normalised(
 
 @contextmanager
 def target_rows(
-    session: ReadingSession, comparison: Comparison, stretch: BlockRange = ALL_BLOCKS
+    session: ReadOnlySession, comparison: Comparison, stretch: BlockRange = ALL_BLOCKS
 ) -> Iterator[pa.RecordBatchReader]:
     """
     Open a stream of the target's rows, or of a stretch of them, with a column ``c0``, ``c1``, … for each reading.
@@ -175,7 +175,7 @@ def target_rows(
 
 
 @contextmanager
-def target_tables(session: ReadingSession, comparisons: Sequence[Comparison]) -> Iterator[pa.RecordBatchReader]:
+def target_tables(session: ReadOnlySession, comparisons: Sequence[Comparison]) -> Iterator[pa.RecordBatchReader]:
     """
     Open a stream of the rows of several tables of one shape, with columns as ``target_rows`` has them.
 
@@ -200,7 +200,7 @@ def _origin(comparison: Comparison) -> str:
 
 
 @contextmanager
-def _read(session: ReadingSession, statement: str, batch_bytes: int) -> Iterator[pa.RecordBatchReader]:
+def _read(session: ReadOnlySession, statement: str, batch_bytes: int) -> Iterator[pa.RecordBatchReader]:
     with session.batches(statement, batch_bytes) as (schema, batches), outspoken(schema, batches) as reader:
         yield reader
 

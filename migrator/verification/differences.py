@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from migrator.sessions.address import TargetAddress
-from migrator.sessions.reader import ReadingSession
+from migrator.sessions.reader import ReadOnlySession
 from migrator.source.database import Source
 from migrator.verification.canonical import Side, source_side, target_side
 from migrator.verification.comparison import Comparison, source_rows, target_rows
@@ -112,7 +112,7 @@ def find(  # noqa: PLR0913 - both ends, where to look, and what to tell
             readings = comparison.readings
             with source.session() as scanning, source_rows(scanning, address, comparison) as reader:
                 _keep(database, "source_rows", reader, source_side(readings), comparison, buckets)
-            with ReadingSession(address) as session, target_rows(session, comparison) as reader:
+            with ReadOnlySession(address) as session, target_rows(session, comparison) as reader:
                 _keep(database, "target_rows", reader, target_side(readings), comparison, buckets)
             for row in _rows(database, comparison):
                 for difference in _of_row(comparison, row):

@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from migrator.sessions.address import TargetAddress
-from migrator.sessions.reader import ReadingSession
+from migrator.sessions.reader import ReadOnlySession
 from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import ScanSession
 from migrator.verification.canonical import MACROS, source_side, target_side
@@ -94,7 +94,7 @@ def of_parts(reader: pa.RecordBatchReader, comparison: Comparison) -> dict[int, 
     return _digests(reader, hashes(source_side(comparison.readings).forms, comparison))
 
 
-def of_targets(session: ReadingSession, comparisons: Sequence[Comparison]) -> list[Digest]:
+def of_targets(session: ReadOnlySession, comparisons: Sequence[Comparison]) -> list[Digest]:
     """Return the digests of the target's tables, which are of one shape, as ``of_target`` does for one."""
     [first, *_] = comparisons
     with target_tables(session, comparisons) as reader:
@@ -102,7 +102,7 @@ def of_targets(session: ReadingSession, comparisons: Sequence[Comparison]) -> li
     return [found.get(part, EMPTY) for part in range(len(comparisons))]
 
 
-def of_target(session: ReadingSession, comparison: Comparison, stretch: BlockRange = ALL_BLOCKS) -> Digest:
+def of_target(session: ReadOnlySession, comparison: Comparison, stretch: BlockRange = ALL_BLOCKS) -> Digest:
     """
     Return the digest of the same columns of a stretch of the target's table, read through ``session``.
 

@@ -40,7 +40,7 @@ ORDER BY 1, 2, 3, 4
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class ServerTypes:
     """Looks at one target through the superuser's connection."""
 
     connection: asyncpg.Connection

@@ -20,7 +20,7 @@ from fix_job import Ended, quick_flags
 from fix_postgres import Database, Server, database_on
 from fix_warm import Zygote
 from situations.drawn import Obstacle, Situation, draw
-from situations.oracle import Judge, Rows
+from situations.oracle import Rows, ServerTypes
 from situations.staged import (
     command_file,
     files_in,
@@ -49,7 +49,7 @@ class Stage:
     database: Database
     folder: Path
     warm: Zygote
-    judge: Judge
+    judge: ServerTypes
     path: Path = field(default_factory=Path)
     program: Path | None = None
 
@@ -128,7 +128,7 @@ async def try_situation(situation: Situation, server: Server, warm: Zygote, fold
         await prepare(situation, database)
         connection = await asyncpg.connect(database.admin_url)
         try:
-            stage = Stage(situation, database, folder, warm, Judge(connection, situation))
+            stage = Stage(situation, database, folder, warm, ServerTypes(connection, situation))
             stage.path = make_source(situation, folder / "source")
             stage.program = command_file(situation, folder) if situation.mode == "command" else None
             await tell(stage)
@@ -272,7 +272,7 @@ async def _tenant(stage: Stage) -> None:
     before = await stage.judge.versions()
     await stage.database.execute('BEGIN READ WRITE; CREATE SCHEMA "tenant two"; COMMIT')
     (stage.folder / "second").mkdir()
-    second = replace(stage, situation=other, judge=Judge(stage.judge.connection, other), program=None)
+    second = replace(stage, situation=other, judge=ServerTypes(stage.judge.connection, other), program=None)
     second.path = make_source(other, stage.folder / "second")
     ended = second.call("run")
     await hold(second, ended, other.codes)
@@ -297,7 +297,7 @@ async def _second_file(stage: Stage) -> None:
     await stage.database.execute("BEGIN READ WRITE;" + target_script(other) + "COMMIT")
     before = await stage.judge.versions()
     (stage.folder / "second").mkdir()
-    second = replace(stage, situation=other, judge=Judge(stage.judge.connection, other), program=None)
+    second = replace(stage, situation=other, judge=ServerTypes(stage.judge.connection, other), program=None)
     second.path = make_source(other, stage.folder / "second")
     ended = second.call("run", "--migration=second file")
     await hold(second, ended, other.codes)
@@ -318,7 +318,7 @@ async def _same_source_twice(stage: Stage) -> None:
     """Migrate the same source into another schema as well."""
     await stage.database.execute('CREATE SCHEMA "the copy"')
     copy = replace(stage.situation, schema="the copy", mode="create", obstacles=())
-    second = replace(stage, situation=copy, judge=Judge(stage.judge.connection, copy), program=None)
+    second = replace(stage, situation=copy, judge=ServerTypes(stage.judge.connection, copy), program=None)
     ended = second.call("run")
     await hold(second, ended, frozenset({0, 3, 4}))
 

@@ -8,7 +8,7 @@ from fix_sqlite import MakeSqlite
 from migrator.errors import MissingPrivilege
 from migrator.job import check, run
 from migrator.runtime.progress import Silent
-from migrator.sessions.reader import ReadingSession
+from migrator.sessions.reader import ReadOnlySession
 from migrator.sessions.url import from_url
 
 DOC = "CREATE TABLE doc (id int PRIMARY KEY, v text); ALTER TABLE doc ENABLE ROW LEVEL SECURITY;"
@@ -57,7 +57,7 @@ async def test_a_reading_session_never_sees_less(database: Database) -> None:
     await database.execute(DOC + POLICY + FORCED + "INSERT INTO doc VALUES (1, 'a'), (2, 'b')", as_admin=True)
     await database.execute(f"GRANT SELECT ON doc TO {database.name}", as_admin=True)
     with (
-        ReadingSession(from_url(database.url, {})) as session,
+        ReadOnlySession(from_url(database.url, {})) as session,
         pytest.raises(Exception, match="row-level security policy"),
     ):
         session.rows("SELECT * FROM doc")

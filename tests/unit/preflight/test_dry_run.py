@@ -23,7 +23,7 @@ from migrator.runtime.limits import Showing
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
 from migrator.target.database import Target
-from migrator.target.server_types import Judge
+from migrator.target.server_types import ServerTypes
 from migrator.verification import digest
 
 pytestmark = pytest.mark.one_server
@@ -102,7 +102,7 @@ def look(session: ScanSession, target: Target, table: TablePlan, *, quickly: boo
     """Survey a table, after the quick pass or without it."""
     [profile], showing = measure(session, [table]), Showing(3, mask_values=False)
     [rehearsed] = rehearse(session, [(table, profile)], BATCH_BYTES) if quickly else [None]
-    with Judge(target.address, table.name) as judge:
+    with ServerTypes(target.address, table.name) as judge:
         return survey(session, {table.name: table}, table, profile, Keys(), judge, BATCH_BYTES, showing, rehearsed)
 
 

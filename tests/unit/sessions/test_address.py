@@ -21,7 +21,7 @@ from migrator.demo.server import EmbeddedServer
 from migrator.errors import ConfigurationError
 from migrator.sessions.address import SslMode, TargetAddress, Tls
 from migrator.sessions.login import login
-from migrator.sessions.reader import ReadingSession
+from migrator.sessions.reader import ReadOnlySession
 from migrator.sessions.url import from_url
 from migrator.target.database import Target
 
@@ -50,7 +50,7 @@ async def by_sqlalchemy(address: TargetAddress, sql: str = ASK) -> object:
 
 def by_adbc(address: TargetAddress, sql: str = ASK) -> object:
     """Ask through libpq, inside the ADBC driver."""
-    with ReadingSession(address) as session:
+    with ReadOnlySession(address) as session:
         [(answer,)] = session.rows(sql)
     return answer
 

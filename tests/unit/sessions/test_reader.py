@@ -8,7 +8,7 @@ from fix_postgres import Database
 
 from migrator.runtime.retry import is_transient
 from migrator.sessions.address import TargetAddress
-from migrator.sessions.reader import ReadingSession, reader
+from migrator.sessions.reader import ReadOnlySession, reader
 from migrator.sessions.url import from_url
 
 pytestmark = pytest.mark.one_server
@@ -20,7 +20,7 @@ def address(database: Database) -> TargetAddress:
     return from_url(database.url, {})
 
 
-def one(session: ReadingSession, statement: str) -> object:
+def one(session: ReadOnlySession, statement: str) -> object:
     """Return the one value of a statement."""
     [[value]] = session.rows(statement)
     return value
@@ -28,7 +28,7 @@ def one(session: ReadingSession, statement: str) -> object:
 
 def test_it_can_not_write(address: TargetAddress) -> None:
     """Not even by mistake."""
-    with ReadingSession(address) as session, pytest.raises(adbc.Error, match="read-only"):
+    with ReadOnlySession(address) as session, pytest.raises(adbc.Error, match="read-only"):
         session.execute("CREATE TABLE t ()")
 
 
@@ -44,7 +44,7 @@ def test_one_session_serves_many(address: TargetAddress) -> None:
 
 def test_a_stream_that_is_lost_midway_may_be_tried_again(address: TargetAddress) -> None:
     """The driver names the loss of a session, whether it answers at once or a stream has been read for a while."""
-    with ReadingSession(address) as session, ReadingSession(address) as other:
+    with ReadOnlySession(address) as session, ReadOnlySession(address) as other:
         backend = one(session, "SELECT pg_backend_pid()")
         rows = "SELECT i, repeat('x', 1000) AS t FROM generate_series(1, 100000) i"
         with session.batches(rows, 10_000) as (_schema, batches):
@@ -61,7 +61,7 @@ def test_it_is_cut_under_a_thread_that_nobody_waits_for(address: TargetAddress) 
     begun = threading.Event()
     raised: list[Exception] = []
 
-    def work(session: ReadingSession) -> None:
+    def work(session: ReadOnlySession) -> None:
         begun.set()
         session.rows("SELECT pg_sleep(600)")
 

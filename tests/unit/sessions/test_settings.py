@@ -6,7 +6,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
 from migrator.sessions.login import login
-from migrator.sessions.reader import ReadingSession
+from migrator.sessions.reader import ReadOnlySession
 from migrator.sessions.settings import PINNED, READING, WITHOUT_EFFECT
 from migrator.sessions.url import from_url
 from migrator.target.database import Target
@@ -143,7 +143,7 @@ async def test_sessions_are_settled(database: Database) -> None:
         await connection.close()
     wanted = {name: pin.value for name, pin in PINNED.items() if name in settled and name not in only_for_superusers}
     assert {name: settled[name] for name in wanted} == wanted
-    with ReadingSession(address) as session:
+    with ReadOnlySession(address) as session:
         reading = dict(session.rows("SELECT pg_catalog.lower(name), setting FROM pg_settings"))
     assert {name: reading[name] for name in wanted} == wanted | READING
     target = Target(address)

@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 
 from migrator.demo.server import EmbeddedServer
 from migrator.sessions.address import TargetAddress
-from migrator.sessions.reader import ReadingSession
+from migrator.sessions.reader import ReadOnlySession
 from migrator.sessions.url import from_url
 
 pytestmark = pytest.mark.one_server
@@ -58,7 +58,7 @@ async def locked(database: Database) -> AsyncIterator[asyncpg.Connection]:
         await other.close()
 
 
-def read(session: ReadingSession, statement: str) -> list[Exception]:
+def read(session: ReadOnlySession, statement: str) -> list[Exception]:
     """Read a statement's rows in batches; return what that raised."""
     try:
         with session.batches(statement, 1 << 20) as (_, batches):
@@ -71,7 +71,7 @@ def read(session: ReadingSession, statement: str) -> list[Exception]:
 @pytest.mark.parametrize("fault", ["black hole", "deaf", "slow drip"])
 async def test_an_answer_that_does_not_come(fault: Fault, database: Database, proxy: Proxy) -> None:
     """The server has finished, and what lies between keeps the connection open: it is cut, at both ends."""
-    with ReadingSession(through(proxy, database)) as session:
+    with ReadOnlySession(through(proxy, database)) as session:
         session.rows("SELECT 1")
         proxy.will(fault, after=0)
         raised = await asyncio.to_thread(read, session, LONG)
@@ -83,7 +83,7 @@ async def test_a_server_at_work_is_left_in_peace(database: Database, proxy: Prox
     """It may compute, or wait for a lock, far longer than an answer may be overdue."""
     await database.execute("CREATE TABLE t (i int)")
     stall = 2 * STALL  # on a busy machine an answer may take a moment from the server to the reader
-    with ReadingSession(through(proxy, database, stall)) as session:
+    with ReadOnlySession(through(proxy, database, stall)) as session:
         assert read(session, f"SELECT pg_sleep({3 * stall})") == []
         async with locked(database):
             reading = asyncio.create_task(asyncio.to_thread(read, session, "SELECT * FROM t"))
@@ -95,7 +95,7 @@ async def test_a_server_at_work_is_left_in_peace(database: Database, proxy: Prox
 async def test_time_that_is_our_own_does_not_count(database: Database, proxy: Proxy) -> None:
     """Between two batches the reader may take as long as it likes."""
     with (
-        ReadingSession(through(proxy, database)) as session,
+        ReadOnlySession(through(proxy, database)) as session,
         session.batches("SELECT i FROM generate_series(1, 300000) AS i", 1 << 16) as (_, batches),
     ):
         rows = next(batches).num_rows
@@ -105,7 +105,7 @@ async def test_time_that_is_our_own_does_not_count(database: Database, proxy: Pr
 
 async def test_a_server_that_is_gone_altogether(database: Database, proxy: Proxy) -> None:
     """It neither sends nor takes a new connection: that is silence too, though nobody can be asked."""
-    with ReadingSession(through(proxy, database)) as session:
+    with ReadOnlySession(through(proxy, database)) as session:
         session.rows("SELECT 1")
         proxy.will("black hole", after=0, times=1000)
         [error] = await asyncio.to_thread(read, session, "SELECT pg_sleep(600)")
@@ -118,12 +118,12 @@ async def test_a_session_that_is_not_let_in(database: Database, proxy: Proxy) ->
     bytes_of_a_login = 700
     proxy.will("black hole", after=bytes_of_a_login, times=1000)
     with pytest.raises(TimeoutError, match="not let us in"):
-        await asyncio.to_thread(lambda: ReadingSession(address).__enter__())
+        await asyncio.to_thread(lambda: ReadOnlySession(address).__enter__())
 
 
 async def test_a_process_that_is_gone(database: Database, proxy: Proxy) -> None:
     """What lies between doesn't pass on that the server has ended the session: a new connection shows that."""
-    with ReadingSession(through(proxy, database)) as session:
+    with ReadOnlySession(through(proxy, database)) as session:
         [[backend]] = session.rows("SELECT pg_backend_pid()")
         reading = asyncio.create_task(asyncio.to_thread(read, session, "SELECT pg_sleep(600)"))
         await until(database, "SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'PgSleep'", backend)
@@ -145,7 +145,7 @@ def socket_url() -> Iterator[str]:
 
 def test_a_unix_socket_is_cut_too(socket_url: str) -> None:
     """It has no mark, and is known by where it leads to."""
-    session = ReadingSession(from_url(socket_url, {}))
+    session = ReadOnlySession(from_url(socket_url, {}))
     with session:
         session.rows("SELECT 1")
         reading = threading.Event()
@@ -158,6 +158,6 @@ def test_a_unix_socket_is_cut_too(socket_url: str) -> None:
         thread = threading.Thread(target=sleep)
         thread.start()
         assert reading.wait(30)
-        session.give_up()
+        session.disconnect()
         thread.join(60)
     assert len(raised) == 1

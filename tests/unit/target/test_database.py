@@ -164,7 +164,7 @@ async def test_sessions_that_were_given_up_are_ended(database: Database, proxies
     await asyncio.gather(inserting, return_exceptions=True)
     with pytest.raises(asyncpg.LockNotAvailableError):
         await database.execute("SET lock_timeout = '100ms'; LOCK TABLE t")
-    await target.end_given_up()
+    await target.terminate_abandoned()
     await database.execute("SET lock_timeout = '20s'; LOCK TABLE t")
 
 
@@ -176,13 +176,13 @@ async def _number(target: Target) -> int:
 async def test_a_session_is_kept_until_sessions_begin_anew(database: Database) -> None:
     """One question after the other is asked in it; what a role is set to meanwhile holds from the next login."""
     target = Target(from_url(database.url, {}))
-    async with target.keeping():
+    async with target.pooled():
         first = await _number(target)
         assert await _number(target) == first
         async with target.connect() as one, target.connect() as other:
             assert await one.scalar(text("SELECT pg_backend_pid()")) == first
             assert await other.scalar(text("SELECT pg_backend_pid()")) != first
-        await target.begin_anew()
+        await target.discard_pooled()
         assert await _number(target) != first
     known = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     async with asyncio.timeout(120):
@@ -193,7 +193,7 @@ async def test_a_session_is_kept_until_sessions_begin_anew(database: Database) -
 async def test_only_a_session_that_is_whole_is_kept(database: Database) -> None:
     """After an error nobody knows what state it is in; one that the server has ended meanwhile is replaced."""
     target = Target(from_url(database.url, {}))
-    async with target.keeping():
+    async with target.pooled():
         first = await _number(target)
         with pytest.raises(ValueError, match="no"):
             async with target.connect():
@@ -207,7 +207,7 @@ async def test_only_a_session_that_is_whole_is_kept(database: Database) -> None:
 async def test_what_changes_a_session_gets_one_of_its_own(database: Database) -> None:
     """Scripts and autocommit leave a session behind that others wouldn't expect."""
     target = Target(from_url(database.url, {}))
-    async with target.keeping():
+    async with target.pooled():
         first = await _number(target)
         async with target.script() as connection:
             assert connection.get_server_pid() != first

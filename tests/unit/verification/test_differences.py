@@ -13,7 +13,7 @@ from migrator.config.settings import Settings
 from migrator.planning.matching import make_plan
 from migrator.preflight.table_check import measure
 from migrator.sessions.address import TargetAddress
-from migrator.sessions.reader import ReadingSession
+from migrator.sessions.reader import ReadOnlySession
 from migrator.source.database import Source
 from migrator.target.database import Target
 from migrator.verification import digest
@@ -34,7 +34,7 @@ class Ends:
 
     def digests(self) -> tuple[digest.Digest, digest.Digest]:
         """Return both digests."""
-        with ReadingSession(self.address) as session:
+        with ReadOnlySession(self.address) as session:
             there = digest.of_target(session, self.comparison)
         with self.source.session() as scanning:
             return digest.of_source(scanning, self.address, self.comparison), there
