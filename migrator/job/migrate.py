@@ -47,7 +47,7 @@ from migrator.stages.schema import schema
 from migrator.stages.sequences import sequences
 from migrator.target.database import Target
 from migrator.target.lock_room import lock_room
-from migrator.verification.compare_table import Verdict
+from migrator.verification.compare_table import TableResult
 
 T = TypeVar("T")
 
@@ -123,7 +123,7 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     terms: Mapping[str, Terms],
     run_book: RunRecorder,
     progress: Progress,
-) -> tuple[list[Verdict], tuple[str, ...]]:
+) -> tuple[list[TableResult], tuple[str, ...]]:
     """
     Go through the stages from ``copy`` to ``verify``, which overlap; return verdicts, and warnings about sequences.
 
@@ -165,7 +165,7 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     async def analyze_tables() -> None:
         await stage("analyze", lambda: analyze(target, standing, jobs))
 
-    async def verify_tables() -> list[Verdict]:
+    async def verify_tables() -> list[TableResult]:
         return await stage(
             "verify",
             lambda: compare_all(

@@ -21,7 +21,7 @@ from migrator.names import TableName
 from migrator.planning.plan import Plan
 from migrator.runtime.stage_runner import StageRunner, StageTiming
 from migrator.source.schema import Skipped
-from migrator.verification.compare_table import Verdict
+from migrator.verification.compare_table import TableResult
 
 if TYPE_CHECKING:
     from migrator.preflight.table_check import Survey
@@ -272,7 +272,7 @@ class Status:
 
 
 def report_of(
-    plan: Plan, verdicts: list[Verdict], copied: Mapping[TableName, CopiedTable], runner: StageRunner, headline: str
+    plan: Plan, verdicts: list[TableResult], copied: Mapping[TableName, CopiedTable], runner: StageRunner, headline: str
 ) -> Report:
     """Return the report on verified tables."""
     lines = tuple(

@@ -23,7 +23,7 @@ from migrator.source.database import Source
 from migrator.stages.verify import NOTHING_KNOWN
 from migrator.stages.verify import verify as compare
 from migrator.target.database import Target
-from migrator.verification.compare_table import Verdict
+from migrator.verification.compare_table import TableResult
 
 
 async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how to go about it
@@ -37,7 +37,7 @@ async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how 
     slots: asyncio.Semaphore | None = None,
     ready: ReplayQueue[TableName] | None = None,
     note: RunLedger | None = None,
-) -> list[Verdict]:
+) -> list[TableResult]:
     """Call verify with what the settings say; ``note`` is the run that may write of it."""
     return await compare(
         source,

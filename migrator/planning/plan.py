@@ -16,7 +16,7 @@ from migrator.source.schema import Skipped, SourceColumn, SourceDatabase, Source
 from migrator.sql.utf8 import is_broken_utf16
 from migrator.target.schema import CopyForm, TargetColumn, TargetTable
 from migrator.types import Family, Refusal
-from migrator.verification.canonical import Pair
+from migrator.verification.canonical import ColumnPair
 
 NO_RULES = Rules()
 
@@ -86,9 +86,9 @@ class ColumnPlan:
         return replace(self, plain=True)
 
     @cached_property
-    def pair(self) -> Pair:
+    def pair(self) -> ColumnPair:
         """What verification compares: the source's own text, before the copier has it restated."""
-        return Pair(rewritten(self.source.quoted, self.rule, self.target), self.target, self.timezone)
+        return ColumnPair(rewritten(self.source.quoted, self.rule, self.target), self.target, self.timezone)
 
     @cached_property
     def conversion_key(self) -> Hashable:
@@ -123,7 +123,7 @@ class TablePlan:
         return self.target.name
 
     @cached_property
-    def pairs(self) -> tuple[Pair, ...]:
+    def pairs(self) -> tuple[ColumnPair, ...]:
         """What verification compares."""
         return tuple(column.pair for column in self.compared)
 

@@ -87,7 +87,7 @@ def _compare(source: Source, address: TargetAddress, comparison: Comparison, sho
 
     # In these buckets are all rows of the target, and few of a large source's.
     buckets = [bucket for bucket, _, _ in there.buckets] or [0]
-    found = differences.find(
+    found = differences.find_differences(
         source, address, comparison, buckets, examples=0, mask_values=showing.mask_values, tell=tell
     )
     strange = found.rows[Kind.EXTRA] + found.rows[Kind.DIFFERENT]

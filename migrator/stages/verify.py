@@ -36,7 +36,7 @@ from migrator.sessions.reader import read_only_connection
 from migrator.source.database import Source
 from migrator.target.database import Target
 from migrator.target.lock_room import lock_room
-from migrator.verification.compare_table import Ends, Tell, Verdict, compare, compare_alike
+from migrator.verification.compare_table import CompareContext, DifferenceSink, TableResult, compare, compare_alike
 from migrator.verification.comparison import Comparison, DigestKey
 from migrator.verification.differences import Difference
 
@@ -58,7 +58,7 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     ready: ReplayQueue[TableName] | None = None,
     file: Path | None = None,
     note: RunLedger | None = None,
-) -> list[Verdict]:
+) -> list[TableResult]:
     """
     Compare all planned tables, the rows counted and the values digested, and return a verdict for each.
 
@@ -83,10 +83,10 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     ):
         unknown = [table for table in plan.tables if table.name not in surveys]
         known = {**surveys, **await measured(sessions, unknown, bounds)}
-        with _written(file) as tell:
-            ends = Ends(source, target.address, readers, sessions, showing, tell, keep=note is not None)
+        with _written(file) as sink:
+            ends = CompareContext(source, target.address, readers, sessions, showing, sink, keep=note is not None)
 
-            async def compared(names: Sequence[TableName]) -> list[Verdict]:
+            async def compared(names: Sequence[TableName]) -> list[TableResult]:
                 comparisons = [_comparison(by_name[name], known[name], bounds.batch_bytes) for name in names]
                 if len(names) > 1:
                     rehearsed = [one for name in names if (one := known[name].rehearsed)]
@@ -130,7 +130,7 @@ def _lots(names: Sequence[TableName], known: Mapping[TableName, Survey], most_by
 
 
 @contextmanager
-def _written(file: Path | None) -> Iterator[Tell]:
+def _written(file: Path | None) -> Iterator[DifferenceSink]:
     """
     Open the file of differences, new, and give what writes one into it.
 
@@ -148,15 +148,15 @@ def _written(file: Path | None) -> Iterator[Tell]:
             return
         one_at_a_time = threading.Lock()
 
-        def tell(difference: Difference) -> None:
+        def sink(difference: Difference) -> None:
             line = json.dumps(difference.to_json(), ensure_ascii=False)
             with one_at_a_time:
                 opened.write(line + "\n")
 
-        yield tell
+        yield sink
 
 
-async def _note(run: RunLedger, verdicts: list[Verdict]) -> None:
+async def _note(run: RunLedger, verdicts: list[TableResult]) -> None:
     async with run.transaction() as connection:
         digests = {verdict.table: verdict.source.hexadecimal() for verdict in verdicts}
         await loads.write_verified(connection, run.migration, digests)
@@ -178,7 +178,7 @@ async def _beside_rows(target: Target, plan: Plan, marks: Marks, run: RunLedger 
     return found
 
 
-def _refuse(differing: list[Verdict], verdicts: list[Verdict], beside: list[str]) -> None:
+def _refuse(differing: list[TableResult], verdicts: list[TableResult], beside: list[str]) -> None:
     if not differing and not beside:
         return
     said = [f"{len(differing)} of {len(verdicts)} tables differ"] if differing else []

@@ -24,7 +24,7 @@ _REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class ColumnPair:
     """A column of the source, as SQL over its table, and the target column that must hold the same values."""
 
     expression: str
@@ -36,7 +36,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class CanonicalForm:
     """How a column is read at both ends, and the DuckDB SQL that brings either reading to the form compared."""
 
     scan_columns: tuple[ScanColumn, ...]
@@ -61,29 +61,35 @@ class Side:
     shown: tuple[str, ...]
 
 
-def source_side(readings: Sequence[Reading], prefix: str = "") -> Side:
+def source_side(readings: Sequence[CanonicalForm], prefix: str = "") -> Side:
     """Return the source's SQL; ``prefix`` goes before every column's name."""
-    starts = [0, *accumulate(len(reading.scan_columns) for reading in readings)]
+    starts = [0, *accumulate(len(canonical_form.scan_columns) for canonical_form in readings)]
     scan_columns = [
-        [f"{prefix}c{start + i}" for i in range(len(reading.scan_columns))]
-        for start, reading in zip(starts, readings, strict=False)
+        [f"{prefix}c{start + i}" for i in range(len(canonical_form.scan_columns))]
+        for start, canonical_form in zip(starts, readings, strict=False)
     ]
     return Side(
-        tuple(reading.from_source.format(*names) for reading, names in zip(readings, scan_columns, strict=True)),
-        tuple(reading.shown_source.format(*names) for reading, names in zip(readings, scan_columns, strict=True)),
+        tuple(
+            canonical_form.from_source.format(*names)
+            for canonical_form, names in zip(readings, scan_columns, strict=True)
+        ),
+        tuple(
+            canonical_form.shown_source.format(*names)
+            for canonical_form, names in zip(readings, scan_columns, strict=True)
+        ),
     )
 
 
-def target_side(readings: Sequence[Reading], prefix: str = "") -> Side:
+def target_side(readings: Sequence[CanonicalForm], prefix: str = "") -> Side:
     """Return the target's SQL; ``prefix`` goes before every column's name."""
     return Side(
-        tuple(reading.from_target.format(f"{prefix}c{i}") for i, reading in enumerate(readings)),
-        tuple(reading.shown_target.format(f"{prefix}c{i}") for i, reading in enumerate(readings)),
+        tuple(canonical_form.from_target.format(f"{prefix}c{i}") for i, canonical_form in enumerate(readings)),
+        tuple(canonical_form.shown_target.format(f"{prefix}c{i}") for i, canonical_form in enumerate(readings)),
     )
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def reading(pair: Pair) -> Reading:  # noqa: C901, PLR0911, PLR0912 - a table, read from the top
+def canonical_form(pair: ColumnPair) -> CanonicalForm:  # noqa: C901, PLR0911, PLR0912 - a table, read from the top
     """Return how the pair's values are read and compared."""
     column, target = pair.expression, quote_postgres(pair.target.name)
     match "enum" if pair.target.enum_labels else pair.target.type_name:
@@ -103,21 +109,21 @@ def reading(pair: Pair) -> Reading:  # noqa: C901, PLR0911, PLR0912 - a table, r
             )
             bytes_of = "coalesce({0}, encode({1}))"
             shown = _DIGITS.format(bytes_of)
-            return Reading(blob, bytes_of, target, "{0}", shown_source=shown, shown_target=_DIGITS)
+            return CanonicalForm(blob, bytes_of, target, "{0}", shown_source=shown, shown_target=_DIGITS)
         case "uuid":
             digits = f"CASE typeof({column}) WHEN 'blob' THEN hex({column}) ELSE CAST({column} AS TEXT) END"
             scan_columns = (ScanColumn(digits, StorageClass.TEXT),)
-            return Reading(scan_columns, "hex_form({0})", f"{target}::text", "hex_form({0})")
+            return CanonicalForm(scan_columns, "hex_form({0})", f"{target}::text", "hex_form({0})")
         case "date" | "time" | "timestamp" as name:
-            return Reading(_text(column), f"moment({{0}}, {name}_of({{0}}))", target, "moment({0}, {0})")
+            return CanonicalForm(_text(column), f"moment({{0}}, {name}_of({{0}}))", target, "moment({0}, {0})")
         case "timestamptz":
             read = f"moment({{0}}, timestamptz_of({{0}}, {quote_literal(pair.timezone)}))"
-            return Reading(_text(column), read, target, "moment({0}, epoch_us({0}))")
+            return CanonicalForm(_text(column), read, target, "moment({0}, epoch_us({0}))")
         case "text" | "varchar" | "citext" | "name" | "enum":
-            return Reading(_text(column), "{0}", f"{target}::text", "{0}")
+            return CanonicalForm(_text(column), "{0}", f"{target}::text", "{0}")
         case "bpchar":
             # Blanks at the end of char(n) are padding (PostgreSQL, "Character Types").
-            return Reading(_text(column), "rtrim({0}, ' ')", f"{target}::text", "rtrim({0}, ' ')")
+            return CanonicalForm(_text(column), "rtrim({0}, ' ')", f"{target}::text", "rtrim({0}, ' ')")
         case "numeric":
             return _text_or_real(column, target, "decimal_form({0})")
         case "jsonb":
@@ -129,15 +135,15 @@ def reading(pair: Pair) -> Reading:  # noqa: C901, PLR0911, PLR0912 - a table, r
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def quick_reading(pair: Pair) -> Reading:  # noqa: PLR0911 - a table, read from the top
+def fast_form(pair: ColumnPair) -> CanonicalForm:  # noqa: PLR0911 - a table, read from the top
     """
     Return how the pair's values are read where nothing unusual is expected: as they are stored.
 
     Two values with one quick form are one value, but one value may have two: where quick forms differ, those of
-    ``reading`` decide. A value of an unusual storage class stops the scan, or has a form like none of the target's.
+    ``canonical_form`` decide. A value of an unusual storage class stops the scan, or has a form unknown to the target.
     """
     column, target = pair.expression, pair.target
-    usual = replace(reading(pair), shown_source="{0}", shown_target="{0}")  # which is never shown to anybody
+    usual = replace(canonical_form(pair), shown_source="{0}", shown_target="{0}")  # which is never shown to anybody
     text = _one(column, StorageClass.TEXT)
     match "enum" if target.enum_labels else target.type_name:
         case "bool" | "int2" | "int4" | "int8":
@@ -196,7 +202,7 @@ def _as_text(column: str) -> str:
     return f"CASE typeof({column}) WHEN 'blob' THEN quote({column}) ELSE CAST({column} AS TEXT) END"
 
 
-def _number(column: str, storage: StorageClass, form: str, target: str, target_form: str) -> Reading:
+def _number(column: str, storage: StorageClass, form: str, target: str, target_form: str) -> CanonicalForm:
     """
     Return the reading of a column of numbers, with a lane beside them for what is none.
 
@@ -204,7 +210,7 @@ def _number(column: str, storage: StorageClass, form: str, target: str, target_f
     """
     taken = "'null', 'integer'" if storage is StorageClass.INTEGER else "'null', 'integer', 'real'"
     is_number = f"typeof({column}) IN ({taken})"
-    return Reading(
+    return CanonicalForm(
         (
             ScanColumn(f"CASE WHEN {is_number} THEN CAST({column} AS {storage}) END", storage),
             ScanColumn(f"CASE WHEN NOT {is_number} THEN {_as_text(column)} END", StorageClass.TEXT),
@@ -218,14 +224,14 @@ def _number(column: str, storage: StorageClass, form: str, target: str, target_f
 
 def _text_or_real(
     column: str, target: str, form: str, *, shown: str = "{0}::VARCHAR", by_server: bool = False
-) -> Reading:
+) -> CanonicalForm:
     # SQLite's own cast of a REAL to text keeps 15 digits, so DuckDB spells the doubles.
     scan_columns = (
         ScanColumn(f"CASE typeof({column}) WHEN 'real' THEN NULL ELSE {_as_text(column)} END", StorageClass.TEXT),
         ScanColumn(f"CASE typeof({column}) WHEN 'real' THEN {column} END", StorageClass.REAL),
     )
     given = "coalesce({0}, {1}::VARCHAR)"
-    return Reading(
+    return CanonicalForm(
         scan_columns,
         form.replace("{0}", given),
         f"{target}::text",

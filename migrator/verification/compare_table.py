@@ -29,23 +29,23 @@ from migrator.source.database import Source
 from migrator.source.scan import ScanSession
 from migrator.verification import differences, digest
 from migrator.verification.comparison import ALL_BLOCKS, BlockRange, Comparison, block_ranges, quickly
-from migrator.verification.differences import Difference, Found
+from migrator.verification.differences import Difference, TableDifferences
 from migrator.verification.digest import Digest, Rehearsed
 from migrator.verification.recipe import Recipe, Size, recorded
 
 log = structlog.get_logger()
 
-Tell = Callable[[Difference], None]
+DifferenceSink = Callable[[Difference], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TableResult:
     """What the comparison of one table came to."""
 
     table: TableName
     source: Digest
     target: Digest
-    found: Found | None
+    found: TableDifferences | None
     """The rows that differ; None where none do."""
     seconds: float = 0.0
     """For which hands were at work on it, added up; their waiting isn't counted."""
@@ -67,7 +67,7 @@ class Verdict:
 
     def facts(self) -> dict[str, object]:
         """Return the difference for the log and the report."""
-        found = self.found or Found()
+        found = self.found or TableDifferences()
         return {
             "table": str(self.table),
             "source_rows": self.source.rows,
@@ -79,7 +79,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
+class CompareContext:
     """What the comparisons of all tables have in common."""
 
     source: Source
@@ -88,7 +88,7 @@ class Ends:
     readers: WorkerPool[BlockingConnection[ReadOnlySession]]
     sessions: WorkerPool[BlockingConnection[ScanSession]]
     showing: Showing
-    tell: Tell
+    sink: DifferenceSink
     """Is told every difference."""
     keep: bool = False
     """Whether the digests are kept for later runs."""
@@ -96,7 +96,7 @@ class Ends:
     """Seconds for which hands were at work on each table."""
 
 
-async def compare_alike(ends: Ends, compared: Sequence[tuple[Comparison, Rehearsed]]) -> list[Verdict]:
+async def compare_alike(ends: CompareContext, compared: Sequence[tuple[Comparison, Rehearsed]]) -> list[TableResult]:
     """Compare small tables of one shape, of whose sources preflight has digests; the target's are read at once."""
     there: Sequence[Digest | None]
     quick = [known.comparison for _, known in compared]
@@ -120,7 +120,9 @@ async def compare_alike(ends: Ends, compared: Sequence[tuple[Comparison, Rehears
     return verdicts
 
 
-async def compare(ends: Ends, comparison: Comparison, pieces: Sequence[Chunk], known: Rehearsed | None) -> Verdict:
+async def compare(
+    ends: CompareContext, comparison: Comparison, pieces: Sequence[Chunk], known: Rehearsed | None
+) -> TableResult:
     """Compare a table that comes in these ``pieces``; ``known`` is what preflight found of its source's digest."""
     table = comparison.target.name
     quick = await _same_digest(ends, comparison, pieces, known)
@@ -130,28 +132,28 @@ async def compare(ends: Ends, comparison: Comparison, pieces: Sequence[Chunk], k
     if ours == theirs:
         return await _equal(ends, comparison, pieces, ours)
     found = await asyncio.to_thread(
-        differences.find,
+        differences.find_differences,
         ends.source,
         ends.address,
         comparison,
         ours.differing(theirs),
         examples=ends.showing.examples,
         mask_values=ends.showing.mask_values,
-        tell=ends.tell,
+        sink=ends.sink,
     )
-    verdict = Verdict(table, ours, theirs, found, ends.spent[table])
+    verdict = TableResult(table, ours, theirs, found, ends.spent[table])
     log.error(Event.TABLE_DIFFERS, **verdict.facts())
     return verdict
 
 
-async def _equal(ends: Ends, comparison: Comparison, pieces: Sequence[Chunk], both: Digest) -> Verdict:
+async def _equal(ends: CompareContext, comparison: Comparison, pieces: Sequence[Chunk], both: Digest) -> TableResult:
     table = comparison.target.name
     kept = await _recorded(ends, comparison, pieces, both) if ends.keep else None
     log.info(Event.TABLE_VERIFIED, table=str(table), rows=both.rows, seconds=round(ends.spent[table], 3))
-    return Verdict(table, both, both, None, ends.spent[table], kept)
+    return TableResult(table, both, both, None, ends.spent[table], kept)
 
 
-async def _recorded(ends: Ends, comparison: Comparison, pieces: Sequence[Chunk], both: Digest) -> Recorded:
+async def _recorded(ends: CompareContext, comparison: Comparison, pieces: Sequence[Chunk], both: Digest) -> Recorded:
     """Return what a later run needs to make the source's digest again, and to compare it."""
     if not any(reading.by_server for reading in comparison.readings):
         return recorded(comparison, both)
@@ -168,7 +170,7 @@ async def _recorded(ends: Ends, comparison: Comparison, pieces: Sequence[Chunk],
 
 
 async def _same_digest(
-    ends: Ends, comparison: Comparison, pieces: Sequence[Chunk], known: Rehearsed | None
+    ends: CompareContext, comparison: Comparison, pieces: Sequence[Chunk], known: Rehearsed | None
 ) -> Rehearsed | None:
     """Return the digest that both ends have in the quick forms, and these; None if they have none in common."""
     if any(reading.by_server for reading in comparison.readings):
@@ -185,14 +187,14 @@ async def _same_digest(
     return Rehearsed(quick, ours) if ours is not None and ours == theirs else None
 
 
-async def _digests(ends: Ends, comparison: Comparison, pieces: Sequence[Chunk]) -> tuple[Digest, Digest]:
+async def _digests(ends: CompareContext, comparison: Comparison, pieces: Sequence[Chunk]) -> tuple[Digest, Digest]:
     ours, theirs = await gather_or_cancel(
         [_of_source(ends, comparison, pieces), _of_target(ends, comparison, len(pieces))]
     )
     return ours, theirs
 
 
-async def _of_source(ends: Ends, comparison: Comparison, pieces: Sequence[Chunk]) -> Digest:
+async def _of_source(ends: CompareContext, comparison: Comparison, pieces: Sequence[Chunk]) -> Digest:
     def one(session: ScanSession, piece: Chunk) -> Digest:
         with _timed(ends, comparison):
             return digest.of_source(session, ends.address, comparison, piece)
@@ -200,7 +202,7 @@ async def _of_source(ends: Ends, comparison: Comparison, pieces: Sequence[Chunk]
     return digest.total(await gather_or_cancel(call_in_worker(ends.sessions, one, piece) for piece in pieces))
 
 
-async def _of_target(ends: Ends, comparison: Comparison, parts: int) -> Digest:
+async def _of_target(ends: CompareContext, comparison: Comparison, parts: int) -> Digest:
     async def one(stretch: BlockRange) -> Digest:
         async with ends.readers.worker() as reader:
             with _timed(ends, comparison):
@@ -213,7 +215,7 @@ async def _of_target(ends: Ends, comparison: Comparison, parts: int) -> Digest:
 
 
 @contextmanager
-def _timed(ends: Ends, comparison: Comparison) -> Iterator[None]:
+def _timed(ends: CompareContext, comparison: Comparison) -> Iterator[None]:
     started = time.monotonic()
     try:
         yield

@@ -18,7 +18,14 @@ from migrator.source.schema import SourceTable
 from migrator.source.size import Profile
 from migrator.target.schema import TargetTable
 from migrator.target.server_types import CanonicalText
-from migrator.verification.canonical import Pair, Reading, quick_reading, reading, source_side, target_side
+from migrator.verification.canonical import (
+    CanonicalForm,
+    ColumnPair,
+    canonical_form,
+    fast_form,
+    source_side,
+    target_side,
+)
 from migrator.verification.json_keys import usual_keys
 
 DigestKey = tuple[tuple[object, ...], ...]
@@ -36,21 +43,21 @@ class Comparison:
 
     source: SourceTable
     target: TargetTable
-    pairs: tuple[Pair, ...]
+    pairs: tuple[ColumnPair, ...]
     profile: Profile
     batch_bytes: int
     quick: bool = False
     """Whether it is read in the quick forms: rows that are equal in these are equal, others need not differ."""
 
     @cached_property
-    def readings(self) -> tuple[Reading, ...]:
+    def readings(self) -> tuple[CanonicalForm, ...]:
         """How each pair is read."""
-        return tuple(quick_reading(pair) if self.quick else reading(pair) for pair in self.pairs)
+        return tuple(fast_form(pair) if self.quick else canonical_form(pair) for pair in self.pairs)
 
     @cached_property
     def scan_columns(self) -> tuple[ScanColumn, ...]:
         """The lanes of all readings, side by side."""
-        return tuple(lane for reading in self.readings for lane in reading.scan_columns)
+        return tuple(lane for canonical_form in self.readings for lane in canonical_form.scan_columns)
 
     @cached_property
     def digest_key(self) -> DigestKey:
@@ -146,7 +153,7 @@ def source_rows(
 
 
 def _normalised(
-    arrays: Sequence[pa.Array], pairs: Sequence[Pair], readings: Sequence[Reading], normal: CanonicalText
+    arrays: Sequence[pa.Array], pairs: Sequence[ColumnPair], readings: Sequence[CanonicalForm], normal: CanonicalText
 ) -> list[pa.Array]:
     result: list[pa.Array] = []
     for pair, one in zip(pairs, readings, strict=True):

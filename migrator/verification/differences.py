@@ -74,7 +74,7 @@ class Difference:
 
 
 @dataclass(slots=True)
-class Found:
+class TableDifferences:
     """What was found in one table; the counts are of rows, and of values by column."""
 
     rows: Counter[Kind] = field(default_factory=Counter)
@@ -89,7 +89,7 @@ class Found:
         return said + (f" (by column: {', '.join(columns)})" if columns else "")
 
 
-def find(  # noqa: PLR0913 - both ends, where to look, and what to tell
+def find_differences(  # noqa: PLR0913 - both ends, where to look, and what to tell
     source: Source,
     address: TargetAddress,
     comparison: Comparison,
@@ -97,15 +97,15 @@ def find(  # noqa: PLR0913 - both ends, where to look, and what to tell
     *,
     examples: int,
     mask_values: bool,
-    tell: Callable[[Difference], None],
-) -> Found:
+    sink: Callable[[Difference], None],
+) -> TableDifferences:
     """
-    Look for the differing rows in ``buckets``, hand every difference to ``tell``, and return counts and the first few.
+    Look for the differing rows in ``buckets``, hand every difference to ``sink``, and return counts and the first few.
 
     With ``mask_values`` only keys are told, and the size of values. Blocks; needs disk space for the rows of the
     buckets. Raises what reading either end raises.
     """
-    found = Found()
+    found = TableDifferences()
     with TemporaryDirectory(prefix="migrator-") as folder:
         config = {"memory_limit": MEMORY, "temp_directory": folder}
         with opened(str(Path(folder) / "rows.duckdb"), config) as database:
@@ -119,7 +119,7 @@ def find(  # noqa: PLR0913 - both ends, where to look, and what to tell
                     shown = _masked(difference, key=not comparison.key) if mask_values else difference
                     if len(found.examples) < examples:
                         found.examples.append(shown)
-                    tell(shown)
+                    sink(shown)
                 _count(found, row, comparison)
     return found
 
@@ -208,7 +208,7 @@ def _of_row(comparison: Comparison, row: dict[str, Any]) -> Iterator[Difference]
         yield Difference(kind, table, key, comparison.pairs[cell["place"]].target.name, ours, theirs)
 
 
-def _count(found: Found, row: dict[str, Any], comparison: Comparison) -> None:
+def _count(found: TableDifferences, row: dict[str, Any], comparison: Comparison) -> None:
     found.rows[_kind(row)] += row["times"]
     found.columns.update(comparison.pairs[cell["place"]].target.name for cell in row["cells"] or ())
 

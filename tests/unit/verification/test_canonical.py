@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrator.target.schema import TargetColumn
-from migrator.verification.canonical import Pair, quick_reading
+from migrator.verification.canonical import ColumnPair, fast_form
 from migrator.verification.digest import opened
 
 DIGITS = st.text("0123456789", min_size=1, max_size=25)
@@ -145,7 +145,7 @@ def test_one_quick_form_of_jsonb_is_one_value(
 ) -> None:
     """The other way round need not hold: whatever the keys are thought to be, equal forms are of equal values."""
     jsonb = TargetColumn("v", "jsonb", "jsonb", not_null=False, has_default=False, identity="", generated=False)
-    form = quick_reading(Pair("v", jsonb, keys=keys)).from_source.format("v")
+    form = fast_form(ColumnPair("v", jsonb, keys=keys)).from_source.format("v")
     rows = duck.execute(f"SELECT {form} FROM (SELECT unnest($1::VARCHAR[]) AS v)", [spelled]).fetchall()
     values = [oracle(document) for document in spelled]
     for i, one in enumerate(values):
@@ -156,7 +156,7 @@ def test_one_quick_form_of_jsonb_is_one_value(
 def test_flat_documents_that_postgres_has_spelled_have_one_form(duck: duckdb.DuckDBPyConnection) -> None:
     """Keys in another order, and blanks, are what jsonb makes of most documents: the quick form sees through that."""
     jsonb = TargetColumn("v", "jsonb", "jsonb", not_null=False, has_default=False, identity="", generated=False)
-    form = quick_reading(Pair("v", jsonb, keys=("a", "bb"))).from_source.format("v")
+    form = fast_form(ColumnPair("v", jsonb, keys=("a", "bb"))).from_source.format("v")
     spelled = ['{"bb":[1,"x"],"a":1.50}', '{"a": 1.50, "bb": [1, "x"]}']
     one, other = duck.execute(f"SELECT {form} FROM (SELECT unnest($1::VARCHAR[]) AS v)", [spelled]).fetchall()
     assert one == other

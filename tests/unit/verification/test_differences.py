@@ -17,15 +17,15 @@ from migrator.sessions.reader import ReadOnlySession
 from migrator.source.database import Source
 from migrator.target.database import Target
 from migrator.verification import digest
-from migrator.verification.canonical import Pair
+from migrator.verification.canonical import ColumnPair
 from migrator.verification.comparison import Comparison
-from migrator.verification.differences import Difference, Found, Kind, find
+from migrator.verification.differences import Difference, Kind, TableDifferences, find_differences
 
 pytestmark = pytest.mark.one_server  # what a server's version may change is compared by the job's own tests
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
+class CompareContext:
     """A table at both ends, compared without the job around it."""
 
     source: Source
@@ -39,12 +39,12 @@ class Ends:
         with self.source.session() as scanning:
             return digest.of_source(scanning, self.address, self.comparison), there
 
-    def look(self, *, examples: int = 5, mask_values: bool = False) -> tuple[Found, list[Difference]]:
+    def look(self, *, examples: int = 5, mask_values: bool = False) -> tuple[TableDifferences, list[Difference]]:
         """Return what is found where the digests differ."""
         ours, theirs = self.digests()
         told: list[Difference] = []
         buckets = ours.differing(theirs)
-        found = find(
+        found = find_differences(
             self.source,
             self.address,
             self.comparison,
@@ -56,7 +56,7 @@ class Ends:
         return found, told
 
 
-async def ends(database: Database, path: Path) -> Ends:
+async def ends(database: Database, path: Path) -> CompareContext:
     """Pair the only table of a SQLite file with its namesake in the database."""
     settings = Settings.load({"target_url": database.url})
     source, target = Source(path), Target(settings.target)
@@ -69,8 +69,8 @@ async def ends(database: Database, path: Path) -> Ends:
         await target.close()
     with source.session() as session:
         [profile] = measure(session, [table])
-    pairs = tuple(Pair(column.source_expression, column.target) for column in table.columns)
-    return Ends(source, settings.target, Comparison(table.source, table.target, pairs, profile, 1 << 20))
+    pairs = tuple(ColumnPair(column.source_expression, column.target) for column in table.columns)
+    return CompareContext(source, settings.target, Comparison(table.source, table.target, pairs, profile, 1 << 20))
 
 
 def fill(path: Path, declared: str, rows: Iterable[Sequence[object]]) -> Path:
@@ -255,7 +255,7 @@ KEYLESS = "CREATE TABLE t (id int, a text, b int)"
 ROWS = [(i, f"text {i % 7}", i * i) for i in range(1000)]
 
 
-async def filled(database: Database, path: Path, ddl: str) -> Ends:
+async def filled(database: Database, path: Path, ddl: str) -> CompareContext:
     """Give the same thousand rows at both ends, the target's in another order."""
     await database.execute(
         f"{ddl}; INSERT INTO t SELECT i, 'text ' || i % 7, i * i FROM generate_series(0, 999) AS i ORDER BY i % 9"
