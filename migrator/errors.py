@@ -92,7 +92,7 @@ class RowsInTheWay(TargetRefused):
     """A target table holds rows that this job did not put there."""
 
 
-class NoPartner(TargetRefused):
+class NoMatch(TargetRefused):
     """A source table or column has no partner in the target."""
 
 

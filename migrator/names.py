@@ -64,7 +64,7 @@ class TableName:
         return f"{self.schema}.{self.name}"
 
 
-def partner(name: str, candidates: Iterable[str]) -> str | None:
+def find_match(name: str, candidates: Iterable[str]) -> str | None:
     """
     Return the candidate that ``name`` means: the same name, or the only one that differs in case alone.
 

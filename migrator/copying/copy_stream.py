@@ -13,7 +13,7 @@ from migrator.source.batches import scan
 from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import MOST_TOGETHER, ScanSession
 from migrator.source.size import Profile
-from migrator.types import Unfit
+from migrator.types import ConversionError
 
 
 def copy_data(
@@ -67,7 +67,7 @@ def _together(session: ScanSession, tables: Sequence[tuple[TablePlan, Profile]])
         return None
     try:
         return _out_of_one_scan(session, plans, sum(profile.rows for _, profile in tables))
-    except (SourceUnreadable, Unfit, pa.ArrowInvalid):
+    except (SourceUnreadable, ConversionError, pa.ArrowInvalid):
         return None  # read one by one, the table at fault is the one that is named
 
 
@@ -91,12 +91,12 @@ def _encoded(table: TablePlan, schema: pa.Schema, batches: Sequence[pa.RecordBat
 
 
 def _as_surveyed(table: TablePlan, profile: Profile) -> TablePlan:
-    return table.plain if profile.plain else table
+    return table.fast if profile.fast else table
 
 
 def _encoder(table: TablePlan, schema: pa.Schema) -> Encoder:
     builders = [
-        column.carrier.encoder(field) if column.carrier.encoder else None
+        column.active_family.encoder(field) if column.active_family.encoder else None
         for column, field in zip(table.columns, schema, strict=True)
     ]
     return encoder_for(table.form, schema, builders)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.source.schema import Affinity
-from migrator.types import Refusal
+from migrator.types import Problem
 
 _TEXTS = frozenset({"text", "varchar", "bpchar", "name", "citext"})
 
@@ -19,41 +19,41 @@ _DIGITS_OF_A_REAL = 15
 """Decimals of so many digits survive a double (SQLite, "Floating Point Numbers")."""
 
 
-def remarks(table: TablePlan, column: ColumnPlan) -> Iterator[Refusal]:
+def remarks(table: TablePlan, column: ColumnPlan) -> Iterator[Problem]:
     """Yield conditions in SQLite's SQL, true for values that one should know of, each with what there is to know."""
     yield from _damage(column)
     if column.source.ignores_case and column.target.type_name in _CASE_SENSITIVE and column.target.deterministic:
         yield from _case(table, column)
 
 
-def _damage(column: ColumnPlan) -> Iterator[Refusal]:
+def _damage(column: ColumnPlan) -> Iterator[Problem]:
     """SQLite, "Datatypes In SQLite", 3: text that looks like a number becomes one where the declared type says so."""
     stored, declared = column.source.quoted, column.source.declared_type
     if column.source.affinity is not Affinity.NUMERIC:
         return
     if column.target.type_name in _TEXTS:
-        yield Refusal(
+        yield Problem(
             f"typeof({stored}) IN ('integer', 'real')",
             f"is a number, since SQLite takes the type {declared} for numeric: text like 007, and digits beyond the "
             f"{_DIGITS_OF_A_REAL}th, were already damaged in the source",
         )
     precision = column.target.precision
     if column.target.type_name == "numeric" and (precision is None or precision > _DIGITS_OF_A_REAL):
-        yield Refusal(
+        yield Problem(
             f"typeof({stored}) = 'real' AND CAST(printf('%.{_DIGITS_OF_A_REAL}g', {stored}) AS REAL) <> {stored}",
             f"is a REAL of more than {_DIGITS_OF_A_REAL} digits: if it was written with more than a double holds, the "
             "rest was already lost in the source",
         )
 
 
-def _case(table: TablePlan, column: ColumnPlan) -> Iterator[Refusal]:
+def _case(table: TablePlan, column: ColumnPlan) -> Iterator[Problem]:
     stored = column.source.quoted
-    yield Refusal(
+    yield Problem(
         f"{stored} IS NOT NULL",
         "is compared without case in the source (COLLATE NOCASE) and with it in the target: lookups and unique keys "
         "will tell Ada from ada",
     )
-    yield Refusal(
+    yield Problem(
         f"{stored} COLLATE NOCASE IN (SELECT {stored} FROM {table.source.origin} GROUP BY {stored} COLLATE NOCASE "
         f"HAVING count(DISTINCT {stored} COLLATE BINARY) > 1)",
         "is another row's but for the case, and would collide with it under citext or a unique index on lower()",

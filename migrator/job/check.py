@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from migrator.config.settings import Settings
-from migrator.errors import ConfigurationError, MigratorError, NoPartner, SourceChanged, TargetRefused, ValuesRefused
+from migrator.errors import ConfigurationError, MigratorError, NoMatch, SourceChanged, TargetRefused, ValuesRefused
 from migrator.findings.finding import Finding
 from migrator.job import resumption
 from migrator.job.context import bounds_of, open_databases, open_source, runner_of, showing_of, wait_for
@@ -116,10 +116,10 @@ async def _plan(settings: Settings, contents: SourceDatabase, target: Target, un
     tables = (*(table for table in there.tables if table.name not in unmade.statements), *unmade.tables)
     try:
         return make_plan(contents, replace(there, tables=tables), Rules.load(settings.rules, settings.exclude))
-    except NoPartner as error:
+    except NoMatch as error:
         if settings.schema_mode not in {"alembic", "command"} or "schema_mode" not in settings.model_fields_set:
             raise
-        raise NoPartner(
+        raise NoMatch(
             f"{error}; --schema {settings.schema_mode} would make them, and what tables don't exist yet could not be "
             "looked at",
             next_step="Bring the target's schema up to date with the application's own migrations, and check again.",

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from migrator.errors import NoPartner, TargetRefused
-from migrator.names import TableName, nearest, partner
+from migrator.errors import NoMatch, TargetRefused
+from migrator.names import TableName, find_match, nearest
 from migrator.planning.plan import NO_RULES, ColumnPlan, Plan, TablePlan, computed_alike, without_rows_of_their_own
 from migrator.planning.rewrites import check_meaning
 from migrator.planning.rules import ColumnRule, Rules
@@ -14,14 +14,14 @@ from migrator.types import family_of
 
 def make_plan(source: SourceDatabase, target: TargetDatabase, rules: Rules = NO_RULES) -> Plan:
     """
-    Pair every table and column of ``source`` that no rule excludes with its partner in ``target``.
+    Pair every table and column of ``source`` that no rule excludes with its find_match in ``target``.
 
     Raises NoPartner with all that lack one, TargetRefused for target columns that must have a value and would get none,
     ConfigurationError for a rule that matches nothing, or that has no meaning for the one column it names.
     """
     by_name = {table.name.name: table for table in target.tables}
-    lonely: list[str] = []
-    starved: list[str] = []
+    unmatched: list[str] = []
+    unfilled: list[str] = []
     plans: list[TablePlan] = []
     known: dict[ColumnPlan, ColumnPlan] = {}
     skipped = without_rows_of_their_own(source, rules, by_name)
@@ -32,14 +32,14 @@ def make_plan(source: SourceDatabase, target: TargetDatabase, rules: Rules = NO_
             skipped.append(Skipped(table.name, "excluded"))
             continue
         name = rule.rename or table.name
-        found = partner(name, by_name)
+        found = find_match(name, by_name)
         if found is None:
             hint = nearest(name, by_name)
-            lonely.append(f"table {name!r}" + (f" (did you mean {hint!r}?)" if hint else ""))
+            unmatched.append(f"table {name!r}" + (f" (did you mean {hint!r}?)" if hint else ""))
             continue
-        plans.append(_pair(table, by_name[found], rules, known, lonely, starved))
+        plans.append(_pair(table, by_name[found], rules, known, unmatched, unfilled))
     rules.check_all_met(_names(source))
-    _refuse(target.schema, lonely, starved)
+    _refuse(target.schema, unmatched, unfilled)
     _refuse_shared_partners(plans)
     return Plan(target.schema, tuple(plans), tuple(skipped))
 
@@ -49,8 +49,8 @@ def _pair(  # noqa: PLR0913, PLR0917 - both tables, and what is gathered from al
     target: TargetTable,
     rules: Rules,
     known: dict[ColumnPlan, ColumnPlan],
-    lonely: list[str],
-    starved: list[str],
+    unmatched: list[str],
+    unfilled: list[str],
 ) -> TablePlan:
     """Return the way of a table; columns that are the same in many, as an id is, are ``known`` from the first on."""
     by_name = {column.name: column for column in target.columns}
@@ -59,17 +59,17 @@ def _pair(  # noqa: PLR0913, PLR0917 - both tables, and what is gathered from al
         rule = rules.of_column(source.name, column.name)
         if rule.exclude:
             continue
-        found = partner(rule.rename or column.name, by_name)
+        found = find_match(rule.rename or column.name, by_name)
         if column.missing and found is not None and by_name[found].generated:
             continue  # the target computes it, and nothing is there to compare it with
         if found is None:
-            lonely.append(f"column {source.name}.{column.name}")
+            unmatched.append(f"column {source.name}.{column.name}")
             continue
         if literal := rules.naming(source.name, column.name):
             check_meaning(literal, f"{source.name}.{column.name}", by_name[found])
         pairs.append((column, by_name[found], rule))
     fed = {column.name for _, column, _ in pairs}
-    starved.extend(
+    unfilled.extend(
         f"{target.name}.{column.name}"
         for column in target.columns
         if column.name not in fed
@@ -96,19 +96,19 @@ def _names(source: SourceDatabase) -> list[str]:
     return tables + [f"{table.name}.{column.name}" for table in source.tables for column in table.columns]
 
 
-def _refuse(schema: str, lonely: list[str], starved: list[str]) -> None:
-    if lonely:
-        raise NoPartner(
-            f"the target's schema {schema!r} has no partner for: {', '.join(lonely)}",
+def _refuse(schema: str, unmatched: list[str], unfilled: list[str]) -> None:
+    if unmatched:
+        raise NoMatch(
+            f"the target's schema {schema!r} has no partner for: {', '.join(unmatched)}",
             next_step="bring the target's schema up to date, or leave them out on purpose with --exclude",
-            missing=lonely,
+            missing=unmatched,
         )
-    if starved:
+    if unfilled:
         raise TargetRefused(
             f"these target columns are NOT NULL without a default and the source has nothing for them: "
-            f"{', '.join(starved)}",
+            f"{', '.join(unfilled)}",
             next_step="the source is of an older version of the application: upgrade it first, or add a default",
-            columns=starved,
+            columns=unfilled,
         )
 
 
@@ -117,14 +117,14 @@ def _refuse_shared_partners(plans: Sequence[TablePlan]) -> None:
     for plan in plans:
         other = seen.setdefault(plan.name, plan.source.name)
         if other != plan.source.name:
-            raise NoPartner(
+            raise NoMatch(
                 f"the source's tables {other!r} and {plan.source.name!r} both mean the target's {plan.name}",
                 next_step="leave one of them out with --exclude",
             )
         names = [column.target.name for column in plan.columns]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise NoPartner(
+            raise NoMatch(
                 f"several columns of the source's {plan.source.name!r} mean the same column of {plan.name}: "
                 f"{', '.join(twice)}",
                 next_step="leave all but one of them out with --exclude",

@@ -7,15 +7,15 @@ from functools import cached_property
 
 import pyarrow as pa
 
-from migrator.errors import NoPartner, SourceUnreadable
-from migrator.names import TableName, partner
+from migrator.errors import NoMatch, SourceUnreadable
+from migrator.names import TableName, find_match
 from migrator.planning.rewrites import rewritten
 from migrator.planning.rules import NO_RULE, ColumnRule, Rules
 from migrator.source.scan import ScanColumn, StorageClass
 from migrator.source.schema import Skipped, SourceColumn, SourceDatabase, SourceTable
 from migrator.sql.utf8 import is_broken_utf16
 from migrator.target.schema import CopyForm, TargetColumn, TargetTable
-from migrator.types import Family, Refusal
+from migrator.types import Family, Problem
 from migrator.verification.canonical import ColumnPair
 
 NO_RULES = Rules()
@@ -30,20 +30,20 @@ class ColumnPlan:
     family: Family
     form: CopyForm
     rule: ColumnRule = NO_RULE
-    plain: bool = False
+    fast: bool = False
     """Whether it is known to hold nothing unusual, and so is read the cheaper way."""
 
     @cached_property
-    def carrier(self) -> Family:
+    def active_family(self) -> Family:
         """The family in the form that the table is sent in, and in the way that the column is read."""
         family = (self.family.as_text or self.family) if self.form is CopyForm.TEXT else self.family
-        return (family.plain or family) if self.plain else family
+        return (family.fast or family) if self.fast else family
 
     @cached_property
     def source_expression(self) -> str:
         """SQL over the source's table that reads the column; the copier and the verifier both begin with it."""
         expression = rewritten(self.source.quoted, self.rule, self.target)
-        return self.family.restated(expression) if self.family.restated else expression
+        return self.family.source_rewrite(expression) if self.family.source_rewrite else expression
 
     @property
     def timezone(self) -> str:
@@ -68,22 +68,22 @@ class ColumnPlan:
     @cached_property
     def scan_columns(self) -> tuple[ScanColumn, ...]:
         """How the scan reads it."""
-        return self.carrier.scan_columns(self.source_expression, self.target)
+        return self.active_family.scan_columns(self.source_expression, self.target)
 
     @cached_property
-    def refusals(self) -> tuple[Refusal, ...]:
+    def problems(self) -> tuple[Problem, ...]:
         """What can't be carried, as conditions in SQLite's SQL."""
-        refusals = self.carrier.refusals(self.source_expression, self.target)
+        problems = self.active_family.problems(self.source_expression, self.target)
         if not self.source.utf16 or not {StorageClass.TEXT, StorageClass.BLOB} & {
             lane.storage for lane in self.scan_columns
         }:
-            return refusals
-        return (*refusals, Refusal(is_broken_utf16(self.source_expression), "is not valid UTF-16"))
+            return problems
+        return (*problems, Problem(is_broken_utf16(self.source_expression), "is not valid UTF-16"))
 
     @cached_property
-    def plainly(self) -> "ColumnPlan":
+    def fast_path(self) -> "ColumnPlan":
         """The same way, read the cheaper way."""
-        return replace(self, plain=True)
+        return replace(self, fast=True)
 
     @cached_property
     def pair(self) -> ColumnPair:
@@ -93,11 +93,11 @@ class ColumnPlan:
     @cached_property
     def conversion_key(self) -> Hashable:
         """What two columns have in common whose values can be converted as one array a lane."""
-        return self.carrier, replace(self.target, name=""), tuple(lane.storage for lane in self.scan_columns)
+        return self.active_family, replace(self.target, name=""), tuple(lane.storage for lane in self.scan_columns)
 
     def convert(self, arrays: Sequence[pa.Array]) -> pa.Array:
         """Return the array to send; raises Unfit or ``pa.ArrowInvalid`` rather than change a value."""
-        return self.carrier.convert(arrays, self.target)
+        return self.active_family.convert(arrays, self.target)
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,9 @@ class TablePlan:
         return tuple(column.pair for column in self.compared)
 
     @cached_property
-    def plain(self) -> "TablePlan":
+    def fast(self) -> "TablePlan":
         """The same way, with every column read the cheaper way."""
-        columns, computed = ([column.plainly for column in some] for some in (self.columns, self.computed))
+        columns, computed = ([column.fast_path for column in some] for some in (self.columns, self.computed))
         return replace(self, columns=tuple(columns), computed=tuple(computed))
 
     @cached_property
@@ -176,11 +176,11 @@ def without_rows_of_their_own(source: SourceDatabase, rules: Rules, wanted: Coll
         Skipped(one.name, "excluded") if one.rows != 0 and rules.of_table(one.name).exclude else one
         for one in source.skipped
     ]
-    lost = [one for one in skipped if one.may_lose or (one.rows != 0 and partner(one.name, wanted) is not None)]
+    lost = [one for one in skipped if one.may_lose or (one.rows != 0 and find_match(one.name, wanted) is not None)]
     if lost:
         told = ", ".join(f"{one.name!r} ({one.reason})" for one in lost)
         flags = " ".join(f"--exclude {shlex.quote(one.name)}" for one in lost)
-        raise NoPartner(
+        raise NoMatch(
             f"rows of the source that can't be carried: {told}",
             next_step=f"Have the application put them into an ordinary table, or leave them behind with {flags}.",
             missing=[one.name for one in lost],
@@ -198,14 +198,14 @@ def computed_alike(source: SourceDatabase, rules: Rules, wanted: Mapping[str, Ta
     stuck: list[tuple[str, SourceColumn]] = []
     for table in source.tables:
         rule = rules.of_table(table.name)
-        found = partner(rule.rename or table.name, wanted)
+        found = find_match(rule.rename or table.name, wanted)
         computed = {column.name for column in wanted[found].columns if column.generated} if found is not None else set()
         for column in table.columns:
             name = f"{table.name}.{column.name}"
             of_column = rules.of_column(table.name, column.name)
             if not column.missing or rule.exclude or of_column.exclude:
                 continue
-            if partner(of_column.rename or column.name, computed) is not None:
+            if find_match(of_column.rename or column.name, computed) is not None:
                 alike.append(Skipped(name, f"computed by the target too; here by {column.missing}, which isn't known"))
             else:
                 stuck.append((name, column))

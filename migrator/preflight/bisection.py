@@ -18,7 +18,7 @@ from migrator.source.batches import scan
 from migrator.source.scan import ScanColumn, ScanSession
 from migrator.source.size import Profile
 from migrator.target.server_types import Question, ServerTypes
-from migrator.types import Family, Losses, Unfit
+from migrator.types import ConversionError, Family, LossDetector
 
 ROWS_NAMED = 10_000
 """Bad rows of one column that are counted; a column with more is past looking at one by one."""
@@ -37,7 +37,7 @@ class _Trial:
     column: ColumnPlan
     family: Family
     scan_columns: tuple[ScanColumn, ...]
-    losses: Losses | None
+    losses: LossDetector | None
 
     def find_losses(self, arrays: Sequence[pa.Array]) -> list[tuple[int, str]]:
         """Return the places of values that PostgreSQL would keep a part of, each with the reason."""
@@ -87,11 +87,11 @@ def blame(  # noqa: PLR0913 - what is read, and how
 
 
 def _is_tried(column: ColumnPlan) -> bool:
-    return column.carrier.reads_content or column.asks_server
+    return column.active_family.reads_content or column.asks_server
 
 
 def _trial(column: ColumnPlan, refused: Sequence[str]) -> _Trial:
-    family, expression = column.carrier, column.source_expression
+    family, expression = column.active_family, column.source_expression
     if column.asks_server:
         family = family.as_text or family
     if refused:  # a value of a wrong storage class would stop the scan
@@ -124,7 +124,7 @@ def _objector(trial: _Trial, arrays: Sequence[pa.Array]) -> Objector:
         target = trial.column.target
         try:
             trial.family.convert([array.slice(start, stop - start) for array in arrays], target)
-        except Unfit as error:
+        except ConversionError as error:
             return str(error)
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             return "is not valid UTF-8" if "UTF8" in str(error) else f"can't become {target.declared} exactly"

@@ -155,7 +155,7 @@ async def _rehearsed(
     async def one(piece: Chunk) -> Digest | None:
         nonlocal strange
         [found] = (
-            [None] if strange else await call_in_worker(crew, rehearse_alike, [Part(table.plain, comparison, piece)])
+            [None] if strange else await call_in_worker(crew, rehearse_alike, [Part(table.fast, comparison, piece)])
         )
         strange = strange or found is None
         return found

@@ -16,7 +16,7 @@ from migrator.preflight.bisection import ROWS_NAMED, Blamed, blame
 from migrator.source.aggregates import count_matching
 from migrator.source.size import Profile
 from migrator.target.server_types import ServerTypes
-from migrator.types import Refusal
+from migrator.types import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,11 @@ def change(table: TablePlan, column: ColumnPlan, rows: int) -> Change:
     return Change(table.source.name, column.source.name, rows, column.rule.words())
 
 
-def _refusals(column: ColumnPlan) -> tuple[Refusal, ...]:
-    refusals = column.refusals
+def _refusals(column: ColumnPlan) -> tuple[Problem, ...]:
+    problems = column.problems
     if column.target.not_null:
-        refusals += (Refusal(f"{column.source_expression} IS NULL", "is missing and the target's column is NOT NULL"),)
-    return refusals
+        problems += (Problem(f"{column.source_expression} IS NULL", "is missing and the target's column is NOT NULL"),)
+    return problems
 
 
 def _told(tell: Teller, table: TablePlan, blamed: Blamed) -> Iterator[Finding]:

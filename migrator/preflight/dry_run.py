@@ -20,7 +20,7 @@ from migrator.source.batches import scan
 from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import MOST_TOGETHER, ScanColumn, ScanSession, StorageClass
 from migrator.source.size import Profile
-from migrator.types import Losses, Unfit
+from migrator.types import ConversionError, LossDetector
 from migrator.verification import digest
 from migrator.verification.comparison import Comparison, quickly
 from migrator.verification.digest import Digest, Rehearsed
@@ -36,7 +36,7 @@ def prepare(session: ScanSession, table: TablePlan, profile: Profile, batch_byte
     """
     if any(column.asks_server for column in table.compared):
         return None
-    pairs = table.plain.pairs
+    pairs = table.fast.pairs
     return quickly(session, Comparison(table.source, table.target, pairs, profile, batch_bytes))
 
 
@@ -81,7 +81,7 @@ def rehearse(
     table.
     """
     comparisons = [prepare(session, table, profile, batch_bytes) for table, profile in tables]
-    parts = [Part(table.plain, one) for (table, _), one in zip(tables, comparisons, strict=True) if one]
+    parts = [Part(table.fast, one) for (table, _), one in zip(tables, comparisons, strict=True) if one]
     digests = iter(map_grouped(parts, lambda part: part.dry_run_key, lambda some: rehearse_alike(session, some)))
     return [Rehearsed(one, digested) if one and (digested := next(digests)) else None for one in comparisons]
 
@@ -126,7 +126,7 @@ def _digested(parts: Sequence[Part], rows: Iterator[list[pa.Array]]) -> list[Dig
     return [found.get(number, digest.EMPTY) for number in range(len(parts))]
 
 
-_OBJECTIONS = (Unfit, pa.ArrowInvalid, UnicodeDecodeError, SourceUnreadable)
+_OBJECTIONS = (ConversionError, pa.ArrowInvalid, UnicodeDecodeError, SourceUnreadable)
 
 
 def _marked(session: ScanSession, parts: Sequence[Part], objections: set[int]) -> Iterator[list[pa.Array]]:
@@ -162,19 +162,21 @@ class _Look:
 
     def __init__(self, part: Part) -> None:
         self._part = part
-        self._losses = {column: column.carrier.losses() for column in part.table.compared if column.carrier.losses}
+        self._losses = {
+            column: column.active_family.losses() for column in part.table.compared if column.active_family.losses
+        }
 
     def __call__(self, read: Sequence[pa.Array]) -> list[pa.Array]:
         """Return the arrays to digest; raises one of ``_OBJECTIONS`` if a value of the batch can't be carried."""
         arrays = dict(zip(self._part.scan_columns, read, strict=True))
         if any(pc.max(arrays[guard]).as_py() for guard in self._part.guards):
-            raise Unfit("is not what it would be taken for")
+            raise ConversionError("is not what it would be taken for")
         _carry(self._part.table, arrays, self._losses)
         return [arrays[lane] for lane in self._part.comparison.scan_columns]
 
 
 def _guards(table: TablePlan) -> Iterator[ScanColumn]:
-    hidden = [f"({refusal.condition})" for column in table.compared for refusal in column.refusals]
+    hidden = [f"({refusal.condition})" for column in table.compared for refusal in column.problems]
     for start in range(0, len(hidden), _IN_ONE_GUARD):
         yield ScanColumn(" OR ".join(hidden[start : start + _IN_ONE_GUARD]), StorageClass.INTEGER)
 
@@ -183,11 +185,11 @@ _IN_ONE_GUARD = 300
 """Conditions; SQLite takes an expression of 1,000 levels ("Implementation Limits")."""
 
 
-def _carry(table: TablePlan, arrays: Arrays, losses: Mapping[ColumnPlan, Losses]) -> None:
+def _carry(table: TablePlan, arrays: Arrays, losses: Mapping[ColumnPlan, LossDetector]) -> None:
     """Convert the columns of a batch; raises for a value that can't be carried whole, and for a missing one."""
     for column in table.compared:
         converted = column.convert([arrays[lane] for lane in column.scan_columns])
         if column.target.not_null and converted.null_count:
-            raise Unfit("is missing and the target's column is NOT NULL")
+            raise ConversionError("is missing and the target's column is NOT NULL")
         if column in losses and losses[column].rows(arrays[column.scan_columns[0]]):
-            raise Unfit("would be kept in part")
+            raise ConversionError("would be kept in part")

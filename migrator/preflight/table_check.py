@@ -88,8 +88,8 @@ def _measured(session: ScanSession, tables: Sequence[TablePlan]) -> dict[TableNa
 
 def _sizes(table: TablePlan) -> list[str]:
     """Return SQL for the number of rows, the bytes of all, and those of the widest."""
-    both = zip(table.columns, table.plain.columns, strict=True)
-    widths = [width for column, plain in both if (width := _width(column, plain))]
+    both = zip(table.columns, table.fast.columns, strict=True)
+    widths = [width for column, fast in both if (width := _width(column, fast))]
     fixed = _FIXED_BYTES * (len(table.columns) - len(widths))
     width = added_up([*widths, str(fixed)])
     sums = [f"CAST(sum({width}) AS INTEGER)", f"max({width})"] if widths else [f"count(*) * {fixed}", str(fixed)]
@@ -138,7 +138,7 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
         broken = [*_breaches(tell, tables, table, keys), *_folded(tell, table, keys, judge)] if profile.rows else []
         remarks = tuple(_remarks(tell, table))
         changes = (*_changes(session, table), *closer.changes)
-        noted = replace(profile, plain=rehearsed is not None)
+        noted = replace(profile, fast=rehearsed is not None)
         return Survey(noted, (*closer.findings, *broken, *remarks), rehearsed, changes=changes)
 
 
@@ -223,7 +223,7 @@ def _rewrites(column: ColumnPlan) -> str | None:
     return " OR ".join(conditions) or None
 
 
-def _width(column: ColumnPlan, plain: ColumnPlan) -> str | None:
+def _width(column: ColumnPlan, fast: ColumnPlan) -> str | None:
     """
     Return SQL for the bytes of a value; None where all are of one width.
 
@@ -232,6 +232,6 @@ def _width(column: ColumnPlan, plain: ColumnPlan) -> str | None:
     value = column.source_expression
     if not {StorageClass.TEXT, StorageClass.BLOB} & {lane.storage for lane in column.scan_columns}:
         return None
-    if any(lane.storage is StorageClass.REAL for lane in plain.scan_columns):
+    if any(lane.storage is StorageClass.REAL for lane in fast.scan_columns):
         return f"iif({value} >= '', octet_length({value}), {_FIXED_BYTES})"
     return f"coalesce(octet_length({value}), 0)"

@@ -15,7 +15,7 @@ from migrator.ledger import loads, state, takeover
 from migrator.ledger import schema as ledger_schema
 from migrator.ledger.migration import Migration
 from migrator.ledger.run_ledger import RunLedger
-from migrator.names import TableName, partner, pattern, quote_sqlite
+from migrator.names import TableName, find_match, pattern, quote_sqlite
 from migrator.planning.parts import Addition, LeftOut, Part
 from migrator.planning.plan import computed_alike, without_rows_of_their_own
 from migrator.planning.rules import Rules
@@ -219,7 +219,7 @@ async def due_of(connection: AsyncConnection, target: Target, migration: Migrati
     stay = {} if gone else {name: sql for name, sql in made.items() if name in there}
     without = [part for part in known.without if part.table in stay]
     names = [name.name for name in there]
-    partners = {name: partner(name.name, names) for name in wanted.tables}
+    partners = {name: find_match(name.name, names) for name in wanted.tables}
     new = {name: sql for name, sql in wanted.tables.items() if partners[name] is None}
     of_others = {name.name for name in there if name not in made}
     strange = [name for name, found in partners.items() if found in of_others]

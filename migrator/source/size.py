@@ -14,7 +14,7 @@ class Profile:
     bytes: int
     """The stored bytes of all values that will be sent."""
     widest_row_bytes: int
-    plain: bool = False
+    fast: bool = False
     """Whether its columns hold nothing unusual, and so can be read the cheaper way."""
 
     @property

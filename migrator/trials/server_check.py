@@ -115,7 +115,7 @@ def _looked_at(
 ) -> tuple[list[Finding], list[Trial]]:
     """Return what SQLite can say, and what has to be tried at the server."""
     judged = bench.judged.get(table.name, Judged())
-    plain = table.plain if profile.plain else table
+    plain = table.fast if profile.fast else table
     fed = {column.target.name: column for column in plain.columns if column.source.name not in known}
     lost = {column.target.name for column in table.compared if column.source.name in known}
     matter = [_over_all(one, fed) for one in judged.constraints if _matters(one, bench, lost)]

@@ -176,7 +176,7 @@ class _Court:
     def _encoded(self, rows: pa.RecordBatch) -> bytes:
         columns = self._trial.table.columns
         builders = [
-            column.carrier.encoder(one) if column.carrier.encoder else None
+            column.active_family.encoder(one) if column.active_family.encoder else None
             for column, one in zip(columns, rows.schema, strict=True)
         ]
         encoder = encoder_for(self._trial.table.form, rows.schema, builders)

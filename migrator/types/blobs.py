@@ -5,10 +5,10 @@ import pgpq.encoders
 from migrator.source.scan import StorageClass
 from migrator.sql.utf8 import IS_UTF16, utf8_bytes
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, Refusal, first, no_number, one_lane, stored_as
+from migrator.types.family import Family, Problem, first, no_number, one_lane, stored_as
 
 
-def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
+def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse numbers, whose bytes would be a matter of taste."""
     return (stored_as(expression, StorageClass.BLOB, StorageClass.TEXT),)
 
@@ -17,7 +17,7 @@ BLOBS = Family(
     "blobs",
     frozenset({"bytea"}),
     scan_columns=one_lane(StorageClass.BLOB, utf8_bytes("{0}")),
-    refusals=refusals,
+    problems=problems,
     convert=first,
     encoder=pgpq.encoders.BinaryEncoderBuilder,
     as_text=Family(
@@ -27,17 +27,17 @@ BLOBS = Family(
         scan_columns=one_lane(
             StorageClass.TEXT, f"CASE WHEN {{0}} IS NOT NULL THEN '\\x' || hex({utf8_bytes('{0}')}) END"
         ),
-        refusals=refusals,
+        problems=problems,
         convert=first,
         encoder=None,
     ),
-    plain=Family(
+    fast=Family(
         "blobs",
         frozenset(),
         scan_columns=one_lane(
             StorageClass.BLOB, f"iif({IS_UTF16}, {utf8_bytes('{0}')}, {{0}})"
         ),  # gives the bytes of text too
-        refusals=no_number,
+        problems=no_number,
         convert=first,
         encoder=pgpq.encoders.BinaryEncoderBuilder,
     ),

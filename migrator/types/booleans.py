@@ -9,14 +9,14 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, Refusal, Unfit, nothing_hidden, one_lane, stored_as
+from migrator.types.family import ConversionError, Family, Problem, nothing_hidden, one_lane, stored_as
 
 
-def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
+def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse what is no integer, and integers that are neither 0 nor 1."""
     return (
         stored_as(expression, StorageClass.INTEGER),
-        Refusal(f"typeof({expression}) = 'integer' AND {expression} NOT IN (0, 1)", "is neither 0 nor 1"),
+        Problem(f"typeof({expression}) = 'integer' AND {expression} NOT IN (0, 1)", "is neither 0 nor 1"),
     )
 
 
@@ -24,7 +24,7 @@ def convert(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
     """Return int64 as bool; raises Unfit for anything but 0 and 1."""
     limits = pc.min_max(arrays[0])
     if limits["min"].is_valid and not (limits["min"].as_py() >= 0 and limits["max"].as_py() <= 1):
-        raise Unfit("is neither 0 nor 1")
+        raise ConversionError("is neither 0 nor 1")
     return pc.cast(arrays[0], pa.bool_())
 
 
@@ -32,8 +32,8 @@ _BOOLEANS = Family(
     "booleans",
     frozenset({"bool"}),
     scan_columns=one_lane(StorageClass.INTEGER),
-    refusals=refusals,
+    problems=problems,
     convert=convert,
     encoder=pgpq.encoders.BooleanEncoderBuilder,
 )
-BOOLEANS = replace(_BOOLEANS, plain=replace(_BOOLEANS, refusals=nothing_hidden))
+BOOLEANS = replace(_BOOLEANS, fast=replace(_BOOLEANS, problems=nothing_hidden))

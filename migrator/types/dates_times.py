@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, Refusal, Unfit, no_text, one_lane, stored_as
+from migrator.types.family import ConversionError, Family, Problem, no_text, one_lane, stored_as
 
 # Scalars with their types: pyarrow takes longer to find the type of one than to compare a thousand rows with it.
 _DATE_LENGTH = pa.scalar(len("2024-02-29"), pa.int32())
@@ -29,7 +29,7 @@ _LAST = pa.scalar("9999-12-31 23:59:59.999999").cast(pa.timestamp("us"))
 _MICROSECOND_DIGITS = 6
 
 
-def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
+def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse numbers: whether they count seconds, milliseconds or days is for a rule to say."""
     return (stored_as(expression, StorageClass.TEXT),)
 
@@ -52,7 +52,7 @@ def _check_digits(moments: pa.Array, column: TargetColumn) -> None:
     step = pa.scalar(10 ** (_MICROSECOND_DIGITS - column.modifier), pa.int64())
     count = pc.cast(moments, pa.int64())
     if pc.all(pc.equal(pc.multiply(pc.divide(count, step), step), count)).as_py() is False:
-        raise Unfit(f"has more digits of a second than {column.declared} keeps")
+        raise ConversionError(f"has more digits of a second than {column.declared} keeps")
 
 
 def _date(text: pa.Array) -> pa.Array:
@@ -98,7 +98,7 @@ def _in_utc(naive: pa.Array, zone: str) -> pa.Array:
     try:
         return pc.cast(pc.assume_timezone(naive, zone), _INSTANT)
     except pa.ArrowInvalid as error:
-        raise Unfit(f"is an hour that {zone} has twice, or not at all") from error
+        raise ConversionError(f"is an hour that {zone} has twice, or not at all") from error
 
 
 def _check_minutes(text: pa.Array, *, at: int) -> None:
@@ -112,9 +112,9 @@ def _check_years(moments: pa.Array) -> None:
     if not limits["min"].is_valid:
         return
     if pc.less(limits["min"], _FIRST).as_py():
-        raise Unfit("lies before the year 1")
+        raise ConversionError("lies before the year 1")
     if pc.greater(limits["max"], _LAST).as_py():
-        raise Unfit("lies after the year 9999")
+        raise ConversionError("lies after the year 9999")
 
 
 _INSTANT = pa.timestamp("us", "UTC")
@@ -134,15 +134,15 @@ _DATES_TIMES = Family(
     "dates_times",
     frozenset({*_PARSERS, "timestamptz"}),
     scan_columns=one_lane(StorageClass.TEXT),
-    refusals=refusals,
+    problems=problems,
     convert=convert,
     encoder=encoder,
     reads_content=True,
 )
-DATES_TIMES = replace(_DATES_TIMES, plain=replace(_DATES_TIMES, refusals=no_text))
+DATES_TIMES = replace(_DATES_TIMES, fast=replace(_DATES_TIMES, problems=no_text))
 
 
 def in_zone(zone: str) -> Family:
     """Return the family that takes text without an offset for a time on the clocks of ``zone``."""
     here = replace(_DATES_TIMES, convert=partial(convert, zone=zone))
-    return replace(here, plain=replace(here, refusals=no_text))
+    return replace(here, fast=replace(here, problems=no_text))

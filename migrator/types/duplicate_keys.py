@@ -47,7 +47,7 @@ class _Object(tuple[tuple[str, Any], ...]):
 read = json.JSONDecoder(object_pairs_hook=_Object, parse_int=str, parse_float=str).decode
 
 
-class Twins:
+class DuplicateKeyFinder:
     """What is known of the documents of one column; the next batch is looked at with what the earlier ones taught."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Twins:
 
     def rows(self, documents: pa.Array) -> list[tuple[int, str]]:
         """Return the places in ``documents``, all of them valid JSON, that would lose a key, each with the reason."""
-        unknown = _Unknown(documents, pc.indices_nonzero(pc.is_valid(documents)))
+        unknown = _Unchecked(documents, pc.indices_nonzero(pc.is_valid(documents)))
         for pattern in self._patterns:
             unknown = unknown.without(pattern)
         found: list[tuple[int, str]] = []
@@ -66,7 +66,7 @@ class Twins:
             unknown = self._learn(sample, unknown)
         return sorted(found + list(unknown.read()))
 
-    def _learn(self, sample: "_Unknown", unknown: "_Unknown") -> "_Unknown":
+    def _learn(self, sample: "_Unchecked", unknown: "_Unchecked") -> "_Unchecked":
         """Make a pattern of the sample, and return what it doesn't match; give up if it fits but a few."""
         pattern = _pattern(sample)
         left = unknown if pattern is None else unknown.without(pattern)
@@ -79,7 +79,7 @@ class Twins:
 
 
 @dataclass(frozen=True, slots=True)
-class _Unknown:
+class _Unchecked:
     """The documents of a batch, by their places, of which nothing is known yet."""
 
     documents: pa.Array
@@ -176,7 +176,7 @@ class _Node:
         return f"(?:{'|'.join(ways)})"
 
 
-def _pattern(sample: _Unknown) -> str | None:
+def _pattern(sample: _Unchecked) -> str | None:
     """Return a pattern that documents like the sample's match; None if it would be too large."""
     node = _Node()
     for document in sorted((text for _, text in sample.texts()), key=len, reverse=True):  # the fullest has the order

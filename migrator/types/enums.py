@@ -5,16 +5,16 @@ import pgpq.encoders
 from migrator.names import quote_literal
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, Refusal, first, one_lane, stored_as
+from migrator.types.family import Family, Problem, first, one_lane, stored_as
 
 
-def refusals(expression: str, column: TargetColumn) -> tuple[Refusal, ...]:
+def problems(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse what is no text, and text that is none of the labels."""
     labels = ", ".join(quote_literal(label) for label in column.enum_labels)
     shown = ", ".join(column.enum_labels)
     return (
         stored_as(expression, StorageClass.TEXT),
-        Refusal(
+        Problem(
             f"typeof({expression}) = 'text' AND {expression} COLLATE BINARY NOT IN ({labels})",
             f"is no label of {column.declared} ({shown})",
         ),
@@ -25,7 +25,7 @@ ENUMS = Family(
     "enums",
     frozenset(),  # known by its kind, not by a name
     scan_columns=one_lane(StorageClass.TEXT),
-    refusals=refusals,
+    problems=problems,
     convert=first,
     encoder=pgpq.encoders.StringEncoderBuilder,
 )

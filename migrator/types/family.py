@@ -2,7 +2,7 @@
 What a type family is: the answers that a PostgreSQL type gives about the SQLite values that become it.
 
 Every other file in this folder holds one family and has the same shape: ``scan_columns`` (how the column is read),
-``refusals`` (which stored values PostgreSQL would refuse or change, as SQL over the source), ``convert`` (Arrow to
+``problems`` (which stored values PostgreSQL would refuse or change, as SQL over the source), ``convert`` (Arrow to
 Arrow, strict) and ``encoder`` (the form sent). The last lines make the family known under PostgreSQL's names.
 """
 
@@ -17,19 +17,19 @@ from migrator.source.scan import ScanColumn, StorageClass
 from migrator.target.schema import TargetColumn
 
 
-class Unfit(ValueError):  # noqa: N818 - a claim about a value, not a failure of the program
+class ConversionError(ValueError):
     """Some value of an array can't become the target's type exactly; the message says why, without the value."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Problem:
     """A condition in SQLite's SQL, true for stored values that can't be carried, and the reason in words."""
 
     condition: str
     reason: str
 
 
-class Losses(Protocol):
+class LossDetector(Protocol):
     """Looks through the batches of one column for values of which PostgreSQL would keep a part only."""
 
     def rows(self, values: pa.Array) -> list[tuple[int, str]]:
@@ -43,34 +43,34 @@ class Family:
     One family of types.
 
     ``scan_columns(expression, column)`` returns the lanes of a scan over the SQL ``expression`` of a source column;
-    ``refusals(expression, column)`` what a pass inside SQLite looks for;
+    ``problems(expression, column)`` what a pass inside SQLite looks for;
     ``convert(arrays, column)`` takes one array a lane and returns the array to send; it raises Unfit, or
     ``pa.ArrowInvalid``, rather than change a value;
     ``encoder(field)`` returns the pgpq encoder of that array, or None where the type has no binary form here, and so
     its table goes by COPY text;
-    ``reads_content`` says that ``convert`` may refuse what ``refusals`` can't see, so preflight has to try it.
+    ``reads_content`` says that ``convert`` may refuse what ``problems`` can't see, so preflight has to try it.
     """
 
     name: str
     serves: frozenset[str]
     scan_columns: Callable[[str, TargetColumn], tuple[ScanColumn, ...]]
-    refusals: Callable[[str, TargetColumn], tuple[Refusal, ...]]
+    problems: Callable[[str, TargetColumn], tuple[Problem, ...]]
     convert: Callable[[Sequence[pa.Array], TargetColumn], pa.Array]
     encoder: Callable[[pa.Field], object] | None
     reads_content: bool = False
     asks_server: bool = False
     """Whether only PostgreSQL can say if a text is a value of the type."""
-    restated: Callable[[str], str] | None = None
+    source_rewrite: Callable[[str], str] | None = None
     """SQL that brings an application's own storage form to the text that PostgreSQL reads; None where there is none."""
-    losses: Callable[[], Losses] | None = None
+    losses: Callable[[], LossDetector] | None = None
     """Makes what finds, in one column, values that PostgreSQL takes and keeps a part of; None where there are none."""
     as_text: "Family | None" = None
     """How the same type goes in a table that is sent as COPY text; None where Arrow's cast to string will do."""
-    plain: "Family | None" = None
+    fast: "Family | None" = None
     """
     How a column is read that holds nothing unusual: as it is stored, without asking for each value's storage class.
 
-    Its ``refusals``, which cost next to nothing, are what such a reading would take for something else; its ``convert``
+    Its ``problems``, which cost next to nothing, are what such a reading would take for something else; its ``convert``
     refuses the rest. None where the ordinary reading is as cheap.
     """
 
@@ -99,9 +99,9 @@ def text_or_real_lanes(expression: str, _column: TargetColumn) -> tuple[ScanColu
     )
 
 
-def inexact(column: TargetColumn) -> Unfit:
+def inexact(column: TargetColumn) -> ConversionError:
     """Return the objection to a value that the column's type doesn't hold as it is."""
-    return Unfit(f"can't become {column.declared} exactly")
+    return ConversionError(f"can't become {column.declared} exactly")
 
 
 def join_text_or_real(arrays: Sequence[pa.Array]) -> pa.Array:
@@ -113,30 +113,30 @@ def join_text_or_real(arrays: Sequence[pa.Array]) -> pa.Array:
     return pc.coalesce(digits, pc.cast(doubles, pa.string()))
 
 
-def stored_as(expression: str, *allowed: StorageClass) -> Refusal:
+def stored_as(expression: str, *allowed: StorageClass) -> Problem:
     """Refuse every value whose storage class is none of ``allowed``; NULL is always allowed here."""
     classes = ", ".join(f"'{storage}'" for storage in (StorageClass.NULL, *allowed))
     wanted = " or ".join(storage.upper() for storage in allowed)
-    return Refusal(f"typeof({expression}) NOT IN ({classes})", f"is not stored as {wanted}")
+    return Problem(f"typeof({expression}) NOT IN ({classes})", f"is not stored as {wanted}")
 
 
-def no_text(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
+def no_text(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     """
     Refuse what a lane of text would take for text: numbers, which come before every text, and BLOBs, which come after.
 
     Two comparisons are a third of the cost of asking for the class (SQLite, "Datatypes In SQLite", 4.1).
     """
-    return (Refusal(f"{expression} < '' OR {expression} >= x''", "is not stored as TEXT"),)
+    return (Problem(f"{expression} < '' OR {expression} >= x''", "is not stored as TEXT"),)
 
 
-def nothing_hidden(_expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
+def nothing_hidden(_expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse nothing: the driver stops at a value that is no number, and ``convert`` sees the number."""
     return ()
 
 
-def no_number(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
+def no_number(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse numbers, of which a lane of BLOBs would take the digits. Any number is less than any text."""
-    return (Refusal(f"{expression} < ''", "is not stored as BLOB or TEXT"),)
+    return (Problem(f"{expression} < ''", "is not stored as BLOB or TEXT"),)
 
 
 def survive_as_doubles(doubles: pa.Array) -> None:
@@ -148,7 +148,7 @@ def survive_as_doubles(doubles: pa.Array) -> None:
     """
     limits = pc.min_max(doubles)
     if limits["min"].is_valid and not -_ALL_INTEGERS < limits["min"].as_py() <= limits["max"].as_py() < _ALL_INTEGERS:
-        raise Unfit("may be an integer that no double holds exactly")
+        raise ConversionError("may be an integer that no double holds exactly")
 
 
 _ALL_INTEGERS = 2.0**53

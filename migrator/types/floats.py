@@ -9,17 +9,25 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, Refusal, Unfit, nothing_hidden, one_lane, stored_as, survive_as_doubles
+from migrator.types.family import (
+    ConversionError,
+    Family,
+    Problem,
+    nothing_hidden,
+    one_lane,
+    stored_as,
+    survive_as_doubles,
+)
 
 _LARGEST_DOUBLE = 2**63 - 2**10
 """The last double below SQLite's last integer."""
 
 
-def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
+def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse what is no number, and integers that no double holds."""
     return (
         stored_as(expression, StorageClass.INTEGER, StorageClass.REAL),
-        Refusal(
+        Problem(
             # SQLite's way back from a double stops at the last integer, which so would seem to survive.
             f"typeof({expression}) = 'integer' AND (CAST(CAST({expression} AS REAL) AS INTEGER) <> {expression} "
             f"OR {expression} > {_LARGEST_DOUBLE})",
@@ -36,7 +44,7 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     narrow = pc.cast(doubles, pa.float32(), safe=False)
     survives = pc.or_(pc.equal(pc.cast(narrow, pa.float64()), doubles), pc.is_nan(doubles))
     if pc.all(survives).as_py() is False:
-        raise Unfit("loses digits in a 4-byte real")
+        raise ConversionError("loses digits in a 4-byte real")
     return narrow
 
 
@@ -56,12 +64,12 @@ _FLOATS = Family(
     "floats",
     frozenset({"float4", "float8"}),
     scan_columns=one_lane(StorageClass.REAL, "CAST({} AS REAL)"),
-    refusals=refusals,
+    problems=problems,
     convert=convert,
     encoder=encoder,
     reads_content=True,
 )
 FLOATS = replace(
     _FLOATS,
-    plain=replace(_FLOATS, scan_columns=one_lane(StorageClass.REAL), refusals=nothing_hidden, convert=convert_plain),
+    fast=replace(_FLOATS, scan_columns=one_lane(StorageClass.REAL), problems=nothing_hidden, convert=convert_plain),
 )

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, Refusal, nothing_hidden, one_lane, stored_as
+from migrator.types.family import Family, Problem, nothing_hidden, one_lane, stored_as
 
 _ARROW = {"int2": pa.int16(), "int4": pa.int32(), "int8": pa.int64()}
 _BITS = {"int2": 16, "int4": 32, "int8": 64}
@@ -20,7 +20,7 @@ _ENCODERS = {
 }
 
 
-def refusals(expression: str, column: TargetColumn) -> tuple[Refusal, ...]:
+def problems(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse what is no integer, and integers beyond the target's range (PostgreSQL, "Integer Types")."""
     bits = _BITS[column.type_name]
     if bits == 64:  # noqa: PLR2004 - SQLite's own width: nothing can be beyond it
@@ -28,7 +28,7 @@ def refusals(expression: str, column: TargetColumn) -> tuple[Refusal, ...]:
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     return (
         stored_as(expression, StorageClass.INTEGER),
-        Refusal(
+        Problem(
             f"typeof({expression}) = 'integer' AND {expression} NOT BETWEEN {low} AND {high}",
             f"is beyond {column.declared} ({low} to {high})",
         ),
@@ -49,8 +49,8 @@ _INTEGERS = Family(
     "integers",
     frozenset(_ARROW),
     scan_columns=one_lane(StorageClass.INTEGER),
-    refusals=refusals,
+    problems=problems,
     convert=convert,
     encoder=encoder,
 )
-INTEGERS = replace(_INTEGERS, plain=replace(_INTEGERS, refusals=nothing_hidden))
+INTEGERS = replace(_INTEGERS, fast=replace(_INTEGERS, problems=nothing_hidden))

@@ -19,11 +19,11 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.duplicate_keys import Twins
+from migrator.types.duplicate_keys import DuplicateKeyFinder
 from migrator.types.family import (
+    ConversionError,
     Family,
-    Refusal,
-    Unfit,
+    Problem,
     holds_nul,
     no_text,
     one_lane,
@@ -40,11 +40,11 @@ _MANY_DIGITS = r"[0-9.]{1000}"
 """Of a number that may have more than PostgreSQL's numeric, in which jsonb keeps it."""
 
 
-def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
+def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse BLOBs, and text that is no JSON (RFC 8259, which is what PostgreSQL reads too)."""
     return (
         stored_as(expression, StorageClass.TEXT, StorageClass.INTEGER, StorageClass.REAL),
-        Refusal(
+        Problem(
             f"(typeof({expression}) = 'text' AND NOT json_valid({expression})) "
             f"OR (typeof({expression}) = 'real' AND {expression} NOT BETWEEN -{_LARGEST_DOUBLE} AND {_LARGEST_DOUBLE})",
             "is not valid JSON",
@@ -52,9 +52,9 @@ def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
     )
 
 
-def refusals_plain(expression: str, column: TargetColumn) -> tuple[Refusal, ...]:
+def refusals_plain(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse what isn't stored as text, and text that is no JSON."""
-    return (*no_text(expression, column), Refusal(f"NOT json_valid({expression})", "is not valid JSON"))
+    return (*no_text(expression, column), Problem(f"NOT json_valid({expression})", "is not valid JSON"))
 
 
 def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
@@ -62,7 +62,7 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     text = _joined(arrays)
     text.validate(full=True)
     if holds_nul(text):
-        raise Unfit("holds a NUL character, which JSON can't")  # SQLite's json_valid stops reading there
+        raise ConversionError("holds a NUL character, which JSON can't")  # SQLite's json_valid stops reading there
     if column.type_name == "jsonb":
         suspicious = text.filter(
             pc.or_(pc.match_substring_regex(text, _SUSPICIOUS), pc.match_substring_regex(text, _MANY_DIGITS))
@@ -86,7 +86,7 @@ def _check_document(document: str) -> None:
     try:
         _check_escapes(json.loads(document, parse_float=_check_number, parse_int=_check_number))
     except RecursionError as error:
-        raise Unfit("is nested too deeply to be searched for what jsonb can't hold") from error
+        raise ConversionError("is nested too deeply to be searched for what jsonb can't hold") from error
 
 
 _EXPONENT = re.compile(r"[eE][+-]?([0-9]+)$")
@@ -97,7 +97,7 @@ _DIGITS_OF_EXPONENTS = 6
 def _check_number(text: str) -> float:
     exponent = _EXPONENT.search(text)
     if (exponent and len(exponent[1].lstrip("0")) > _DIGITS_OF_EXPONENTS) or not fits_unbounded(Decimal(text)):
-        raise Unfit("holds a number beyond PostgreSQL's numeric")
+        raise ConversionError("holds a number beyond PostgreSQL's numeric")
     return 0.0
 
 
@@ -111,9 +111,9 @@ def _check_escapes(value: object) -> None:
             _check_escapes(member)
     elif isinstance(value, str):
         if "\x00" in value:
-            raise Unfit("spells the character \\u0000, which jsonb can't hold")
+            raise ConversionError("spells the character \\u0000, which jsonb can't hold")
         if any("\ud800" <= character <= "\udfff" for character in value):
-            raise Unfit("spells half a surrogate pair, which jsonb can't hold")
+            raise ConversionError("spells half a surrogate pair, which jsonb can't hold")
 
 
 def encoder(field: pa.Field) -> object:
@@ -130,7 +130,7 @@ _JSON = Family(
     "jsons",
     frozenset({"json"}),
     scan_columns=text_or_real_lanes,
-    refusals=refusals,
+    problems=problems,
     convert=convert,
     encoder=encoder,
     reads_content=True,
@@ -139,11 +139,11 @@ _JSONB = Family(
     "jsons",
     frozenset({"jsonb"}),
     scan_columns=text_or_real_lanes,
-    refusals=refusals,
+    problems=problems,
     convert=convert,
     encoder=encoder_jsonb,
     reads_content=True,
-    losses=Twins,
+    losses=DuplicateKeyFinder,
 )
-JSON = replace(_JSON, plain=replace(_JSON, scan_columns=one_lane(StorageClass.TEXT), refusals=refusals_plain))
-JSONB = replace(_JSONB, plain=replace(_JSONB, scan_columns=one_lane(StorageClass.TEXT), refusals=refusals_plain))
+JSON = replace(_JSON, fast=replace(_JSON, scan_columns=one_lane(StorageClass.TEXT), problems=refusals_plain))
+JSONB = replace(_JSONB, fast=replace(_JSONB, scan_columns=one_lane(StorageClass.TEXT), problems=refusals_plain))

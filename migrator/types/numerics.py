@@ -18,7 +18,7 @@ from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
 from migrator.types.family import (
     Family,
-    Refusal,
+    Problem,
     inexact,
     join_text_or_real,
     nothing_hidden,
@@ -51,7 +51,7 @@ def fits_arrow(column: TargetColumn) -> bool:
     return column.precision <= ARROW_DIGITS and 0 <= column.scale <= column.precision
 
 
-def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
+def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse BLOBs; whether digits fit is for ``convert`` to find."""
     return (stored_as(expression, StorageClass.INTEGER, StorageClass.REAL, StorageClass.TEXT),)
 
@@ -149,20 +149,20 @@ _NUMERICS = Family(
     "numerics",
     frozenset({"numeric"}),
     scan_columns=text_or_real_lanes,
-    refusals=refusals,
+    problems=problems,
     convert=convert,
     encoder=pgpq.encoders.Decimal128EncoderBuilder,
     reads_content=True,
 )
 NUMERICS = replace(
     _NUMERICS,
-    plain=replace(_NUMERICS, scan_columns=one_lane(StorageClass.REAL), refusals=nothing_hidden, convert=convert_plain),
+    fast=replace(_NUMERICS, scan_columns=one_lane(StorageClass.REAL), problems=nothing_hidden, convert=convert_plain),
 )
 WIDE_NUMERICS = Family(
     "numerics",
     frozenset(),  # chosen by the column's digits, not by a name
     scan_columns=text_or_real_lanes,
-    refusals=refusals,
+    problems=problems,
     convert=convert_wide,
     encoder=None,
     reads_content=True,

@@ -12,7 +12,15 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, Refusal, Unfit, inexact, join_text_or_real, stored_as, text_or_real_lanes
+from migrator.types.family import (
+    ConversionError,
+    Family,
+    Problem,
+    inexact,
+    join_text_or_real,
+    stored_as,
+    text_or_real_lanes,
+)
 from migrator.types.texts import convert as check_text
 
 # PostgreSQL, "Date/Time Input": what these mean depends on when they are read.
@@ -22,12 +30,12 @@ _FINER_THAN_MICROSECONDS = r"\.[0-9]{6}[0-9]*[1-9]"
 _CENTS = r"^-?[0-9]+(\.[0-9]{0,2}0*)?$"
 
 
-def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
+def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse BLOBs: no type here has a text form that is arbitrary bytes."""
     return (stored_as(expression, StorageClass.TEXT, StorageClass.INTEGER, StorageClass.REAL),)
 
 
-def refusals_of_intervals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
+def refusals_of_intervals(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse numbers too: PostgreSQL would take them for seconds, and nobody has said that they are."""
     return (stored_as(expression, StorageClass.TEXT),)
 
@@ -37,9 +45,9 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     text = check_text((join_text_or_real(arrays),), column)
     if any(word in column.type_name for word in _TELL_TIME):
         if pc.any(pc.match_substring_regex(text, _CLOCK_WORDS)).as_py():
-            raise Unfit("is a word that PostgreSQL would read as the time of the migration")
+            raise ConversionError("is a word that PostgreSQL would read as the time of the migration")
         if pc.any(pc.match_substring_regex(text, _FINER_THAN_MICROSECONDS)).as_py():
-            raise Unfit("has more digits of a second than PostgreSQL keeps")
+            raise ConversionError("has more digits of a second than PostgreSQL keeps")
     if column.type_name == "money" and pc.all(pc.match_substring_regex(text, _CENTS)).as_py() is False:
         raise inexact(column)  # rounded to cents, and read by the server's locale
     if column.type_name == "char" and (pc.max(pc.binary_length(text)).as_py() or 0) > 1:
@@ -82,13 +90,17 @@ OTHERS = Family(
     "others",
     frozenset(),
     scan_columns=text_or_real_lanes,
-    refusals=refusals,
+    problems=problems,
     convert=convert,
     encoder=None,
     reads_content=True,
     asks_server=True,
 )
-ARRAYS = replace(OTHERS, name="arrays", restated=_from_json)
+ARRAYS = replace(OTHERS, name="arrays", source_rewrite=_from_json)
 INTERVALS = replace(
-    OTHERS, name="intervals", serves=frozenset({"interval"}), refusals=refusals_of_intervals, restated=_from_moment
+    OTHERS,
+    name="intervals",
+    serves=frozenset({"interval"}),
+    problems=refusals_of_intervals,
+    source_rewrite=_from_moment,
 )

@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 from migrator.names import POSTGRES_NAME_BYTES
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, Refusal, Unfit, holds_nul, no_text, one_lane, stored_as
+from migrator.types.family import ConversionError, Family, Problem, holds_nul, no_text, one_lane, stored_as
 
 
-def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
+def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse BLOBs, which may hold anything, and REALs, which have no one spelling."""
     return (stored_as(expression, StorageClass.TEXT, StorageClass.INTEGER),)
 
@@ -24,13 +24,13 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     text = arrays[0]
     text.validate(full=True)
     if holds_nul(text):
-        raise Unfit("holds a NUL character, which PostgreSQL's text can't")
+        raise ConversionError("holds a NUL character, which PostgreSQL's text can't")
     if column.length is not None:
         longest = pc.max(pc.utf8_length(text)).as_py()
         if longest is not None and longest > column.length:
-            raise Unfit(f"is longer than {column.declared}")
+            raise ConversionError(f"is longer than {column.declared}")
     if column.type_name == "name" and (pc.max(pc.binary_length(text)).as_py() or 0) > POSTGRES_NAME_BYTES:
-        raise Unfit(f"is longer than the {POSTGRES_NAME_BYTES} bytes of name")
+        raise ConversionError(f"is longer than the {POSTGRES_NAME_BYTES} bytes of name")
     return text
 
 
@@ -43,9 +43,9 @@ _TEXTS = Family(
     "texts",
     frozenset({"text", "varchar", "bpchar", "citext", "name"}),
     scan_columns=one_lane(StorageClass.TEXT, "CAST({} AS TEXT)"),
-    refusals=refusals,
+    problems=problems,
     convert=convert,
     encoder=encoder,
     reads_content=True,
 )
-TEXTS = replace(_TEXTS, plain=replace(_TEXTS, scan_columns=one_lane(StorageClass.TEXT), refusals=no_text))
+TEXTS = replace(_TEXTS, fast=replace(_TEXTS, scan_columns=one_lane(StorageClass.TEXT), problems=no_text))

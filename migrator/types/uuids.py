@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, Refusal, Unfit, first, no_text, one_lane
+from migrator.types.family import ConversionError, Family, Problem, first, no_text, one_lane
 
 _BYTES = 16
 _AS_BYTES = "CASE typeof({0}) WHEN 'blob' THEN {0} ELSE unhex({0}, '-') END"
@@ -24,26 +24,26 @@ _NOT_BYTES = "x'00'"
 """What the plain reading makes of text that is no UUID: too short for one."""
 
 
-def refusals(expression: str, _column: TargetColumn) -> tuple[Refusal, ...]:
+def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse numbers (UUIDs that NUMERIC affinity has eaten) and whatever isn't 128 bits."""
     return (
-        Refusal(
+        Problem(
             f"typeof({expression}) IN ('integer', 'real')",
             "is a number: already damaged in the source, where SQLite takes a type like UUID for numeric",
         ),
-        Refusal(
+        Problem(
             # Functions of text stop at a NUL: what hides behind it is looked for.
             f"typeof({expression}) = 'text' AND (coalesce(length(unhex({expression}, '-')), 0) <> {_BYTES} "
             f"OR ({_hidden(expression)}))",
             "is not 32 hexadecimal digits",
         ),
-        Refusal(f"typeof({expression}) = 'blob' AND length({expression}) <> {_BYTES}", "is not 16 bytes"),
+        Problem(f"typeof({expression}) = 'blob' AND length({expression}) <> {_BYTES}", "is not 16 bytes"),
     )
 
 
-def refusals_plain(expression: str, column: TargetColumn) -> tuple[Refusal, ...]:
+def refusals_plain(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse what isn't stored as text, and text with something behind a NUL, where SQLite's functions stop."""
-    hidden = Refusal(_hidden(expression), "is not 32 hexadecimal digits")
+    hidden = Problem(_hidden(expression), "is not 32 hexadecimal digits")
     return (*no_text(expression, column), hidden)
 
 
@@ -51,7 +51,7 @@ def convert(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
     """Return the 16 bytes; raises Unfit for another length."""
     lengths = pc.min_max(pc.binary_length(arrays[0]))
     if lengths["min"].is_valid and not lengths["min"].as_py() == lengths["max"].as_py() == _BYTES:
-        raise Unfit("is not 128 bits")
+        raise ConversionError("is not 128 bits")
     return pc.cast(arrays[0], pa.binary(_BYTES))
 
 
@@ -59,25 +59,25 @@ _UUIDS = Family(
     "uuids",
     frozenset({"uuid"}),
     scan_columns=one_lane(StorageClass.BLOB, _AS_BYTES),
-    refusals=refusals,
+    problems=problems,
     convert=convert,
     encoder=pgpq.encoders.FixedSizeBinaryEncoderBuilder,
     as_text=Family(
         "uuids",
         frozenset(),
         scan_columns=one_lane(StorageClass.TEXT, f"CASE WHEN {{0}} IS NOT NULL THEN hex({_AS_BYTES}) END"),
-        refusals=refusals,
+        problems=problems,
         convert=first,
         encoder=None,
     ),
 )
 UUIDS = replace(
     _UUIDS,
-    plain=replace(
+    fast=replace(
         _UUIDS,
         scan_columns=one_lane(
             StorageClass.BLOB, f"CASE WHEN {{0}} IS NOT NULL THEN coalesce(unhex({{0}}, '-'), {_NOT_BYTES}) END"
         ),
-        refusals=refusals_plain,
+        problems=refusals_plain,
     ),
 )

@@ -8,7 +8,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
 from migrator.config.settings import Settings
-from migrator.errors import MigratorError, NoPartner, TargetRefused, ValuesRefused
+from migrator.errors import MigratorError, NoMatch, TargetRefused, ValuesRefused
 from migrator.job import check as job_check
 from migrator.job import run as job_run
 from migrator.runtime.progress import Silent
@@ -134,7 +134,7 @@ async def test_tables_that_others_will_make(make_sqlite: MakeSqlite, database: D
     """``check`` is no 0 about tables that it could not look at, and says whose business they are."""
     source = make_sqlite("CREATE TABLE t (n INT)", {"t": [(1,)]})
     found = await check(settings_of(source, database, schema_mode=mode))
-    assert isinstance(found, NoPartner)
+    assert isinstance(found, NoMatch)
     assert f"--schema {mode} would make them" in str(found)
 
 

@@ -5,7 +5,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from fix_values import MakeMove
 
-from migrator.names import cut, nearest, partner, quote_literal, quote_postgres, quote_sqlite
+from migrator.names import cut, find_match, nearest, quote_literal, quote_postgres, quote_sqlite
 
 HOSTILE = (
     "order",
@@ -46,7 +46,7 @@ HOSTILE = (
 def test_partner(name: str, found: str | None) -> None:
     """The same name first, then the only one that differs in case, also where PostgreSQL has cut it to 63 bytes."""
     known = ["users", "Users", "orders", "größe", "mixed", "MIXED", "n" * 63, "ä" * 31]
-    assert partner(name, known) == found
+    assert find_match(name, known) == found
 
 
 def test_cut_leaves_no_half_character() -> None:

@@ -10,7 +10,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from fix_values import MakeMove, Move, refusals
 
-from migrator.errors import Mismatch, NoPartner, TargetRefused, ValuesRefused
+from migrator.errors import Mismatch, NoMatch, TargetRefused, ValuesRefused
 
 pytestmark = pytest.mark.one_server
 
@@ -47,7 +47,7 @@ async def test_b01_a_name_that_could_mean_two(end_to_end: EndToEnd) -> None:
     move = await end_to_end(
         "CREATE TABLE Users (id INTEGER)", 'CREATE TABLE users (id int); CREATE TABLE "USERS" (id int)', {}
     )
-    with pytest.raises(NoPartner, match="table 'Users'"):
+    with pytest.raises(NoMatch, match="table 'Users'"):
         await move.check()
 
 
@@ -66,7 +66,7 @@ async def test_b04_b05_names_that_collide(end_to_end: EndToEnd) -> None:
     """Two source columns that mean one column of the target are refused: here they are equal in 63 bytes."""
     long = "c" * 63
     move = await end_to_end(f"CREATE TABLE t ({long}1 TEXT, {long}2 TEXT)", f"CREATE TABLE t ({long} text)", {})
-    with pytest.raises(NoPartner, match=f"mean the same column of public.t: {long}"):
+    with pytest.raises(NoMatch, match=f"mean the same column of public.t: {long}"):
         await move.check()
 
 
@@ -425,7 +425,7 @@ async def test_b30_tables_and_columns_that_only_the_source_has(end_to_end: EndTo
     """They are all named, and left behind only on purpose."""
     source = "CREATE TABLE t (id INTEGER PRIMARY KEY, extra TEXT); CREATE TABLE data_table_1 (x)"
     move = await end_to_end(source, "CREATE TABLE t (id int PRIMARY KEY)", {"t": [(1, "x")]})
-    with pytest.raises(NoPartner) as raised:
+    with pytest.raises(NoMatch) as raised:
         await move.check()
     assert raised.value.facts["missing"] == ["table 'data_table_1'", "column t.extra"]
 

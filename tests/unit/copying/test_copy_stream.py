@@ -53,20 +53,20 @@ async def plan(make_sqlite: MakeSqlite, database: Database) -> AsyncIterator[tup
     await source.close()
 
 
-def surveyed(session: ScanSession, plan: Plan, *, plain: bool) -> list[tuple[TablePlan, Profile]]:
+def surveyed(session: ScanSession, plan: Plan, *, fast: bool) -> list[tuple[TablePlan, Profile]]:
     """Return the tables, each with its size, and whether it is known to hold nothing unusual."""
     profiles = measure(session, plan.tables)
-    return [(table, replace(one, plain=plain)) for table, one in zip(plan.tables, profiles, strict=True)]
+    return [(table, replace(one, fast=fast)) for table, one in zip(plan.tables, profiles, strict=True)]
 
 
 @pytest.mark.parametrize("plain", [True, False])
 def test_one_scan_gives_what_each_table_gives(
-    plan: tuple[Source, Plan], read_alone: list[str], monkeypatch: pytest.MonkeyPatch, *, plain: bool
+    plan: tuple[Source, Plan], read_alone: list[str], monkeypatch: pytest.MonkeyPatch, *, fast: bool
 ) -> None:
     """The bytes are the same; tables that are alike share a scan, unless they have too many columns together."""
     source, planned = plan
     with source.session() as session:
-        tables = surveyed(session, planned, plain=plain)
+        tables = surveyed(session, planned, fast=fast)
         together = copy_data_of_small(session, tables, BATCH_BYTES)
         assert read_alone == ["other"]
         monkeypatch.setattr(copy_stream, "MOST_TOGETHER", 3)
@@ -82,5 +82,5 @@ def test_the_table_at_fault_is_named(plan: tuple[Source, Plan]) -> None:
         connection.execute("INSERT INTO b VALUES ('no number', NULL, NULL, NULL)")
         connection.commit()
     with source.session() as session, pytest.raises(SourceUnreadable) as caught:
-        copy_data_of_small(session, surveyed(session, planned, plain=True), BATCH_BYTES)
+        copy_data_of_small(session, surveyed(session, planned, fast=True), BATCH_BYTES)
     assert caught.value.facts["table"] == "b"

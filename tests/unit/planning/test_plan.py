@@ -2,7 +2,7 @@
 
 import pytest
 
-from migrator.errors import ConfigurationError, NoPartner, TargetRefused
+from migrator.errors import ConfigurationError, NoMatch, TargetRefused
 from migrator.names import TableName
 from migrator.planning.matching import make_plan
 from migrator.planning.rules import ColumnRule, Rules, TableRule
@@ -58,7 +58,7 @@ def test_columns_are_paired_by_name_and_not_by_place() -> None:
 
 def test_one_column_without_a_binary_form_makes_the_table_text() -> None:
     """COPY has one form for a table."""
-    tables = make_plan(source(plain="a", mixed="a b"), target(plain="a:int4", mixed="a:int4 b:inet")).tables
+    tables = make_plan(source(fast="a", mixed="a b"), target(fast="a:int4", mixed="a:int4 b:inet")).tables
     assert [table.form for table in tables] == [CopyForm.BINARY, CopyForm.TEXT]
 
 
@@ -72,7 +72,7 @@ def test_a_generated_column_is_compared_and_not_sent() -> None:
 
 def test_all_that_lack_a_partner_are_named_at_once() -> None:
     """With the nearest name of a table."""
-    with pytest.raises(NoPartner) as raised:
+    with pytest.raises(NoMatch) as raised:
         make_plan(source(user="id", t="a x"), target(users="id", t="a"))
     assert raised.value.facts["missing"] == ["table 'user' (did you mean 'users'?)", "column t.x"]
 
@@ -86,13 +86,13 @@ def test_a_column_that_would_starve() -> None:
 def test_two_tables_that_mean_the_same() -> None:
     """Names that differ in case alone, or a rule, can't fill one table twice."""
     rules = Rules({"old": TableRule(rename="t")})
-    with pytest.raises(NoPartner, match="both mean"):
+    with pytest.raises(NoMatch, match="both mean"):
         make_plan(source(t="a", old="a"), target(t="a"), rules)
 
 
 def test_two_columns_that_mean_the_same() -> None:
     """Neither is dropped in silence."""
-    with pytest.raises(NoPartner, match="several columns"):
+    with pytest.raises(NoMatch, match="several columns"):
         make_plan(source(t="a b"), target(t="a"), Rules({}, {"t.b": ColumnRule(rename="a")}))
 
 

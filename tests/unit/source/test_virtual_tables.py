@@ -10,7 +10,7 @@ from fix_job import Cli, contents, quick_flags, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator.errors import NoPartner
+from migrator.errors import NoMatch
 from migrator.job import run
 from migrator.runtime.progress import Silent
 from migrator.source.database import Source
@@ -122,7 +122,7 @@ async def test_rows_that_nothing_else_holds(script: str, make_sqlite: MakeSqlite
     flags = ("--source", path, "--schema", "existing", *quick_flags())
     for command in (("check", *flags[:2]), ("run", *flags)):
         refused = cli(*command, MIGRATOR_TARGET_URL=database.url)
-        assert refused.code == NoPartner.exit_code, refused.stderr
+        assert refused.code == NoMatch.exit_code, refused.stderr
         assert "'own' (a virtual table, with " in refused.message
         assert "--exclude own" in str(refused.failure["next_step"])
     assert await contents(database, "t") == []
@@ -162,7 +162,7 @@ async def test_a_module_that_nobody_knows_is_named_first(make_sqlite: MakeSqlite
     await database.execute("CREATE TABLE t (id int PRIMARY KEY)")
     flags = ("--source", path, "--schema", "existing", *quick_flags())
     refused = cli("run", *flags, MIGRATOR_TARGET_URL=database.url)
-    assert refused.code == NoPartner.exit_code, refused.stderr
+    assert refused.code == NoMatch.exit_code, refused.stderr
     assert "'v' (a virtual table of the module 'vec0', unknown here)" in refused.message
     assert cli("run", *flags, "--exclude", "v", MIGRATOR_TARGET_URL=database.url).code == 0
 
@@ -176,7 +176,7 @@ async def test_rows_that_the_target_has_a_table_for(make_sqlite: MakeSqlite, dat
     await database.execute("CREATE TABLE t (id int); CREATE TABLE own (v text)")
     flags = ("--source", path, "--schema", "existing", *quick_flags())
     refused = cli("run", *flags, MIGRATOR_TARGET_URL=database.url)
-    assert refused.code == NoPartner.exit_code
+    assert refused.code == NoMatch.exit_code
     assert "'own' (a virtual table, with 1 rows of its own)" in refused.message
     assert "--exclude own" in str(refused.failure["next_step"])
     ended = cli("run", *flags, "--exclude", "own", MIGRATOR_TARGET_URL=database.url)
@@ -191,7 +191,7 @@ async def test_rows_that_no_table_is_made_for(make_sqlite: MakeSqlite, database:
     )
     flags = ("--source", path, "--schema", "create", *quick_flags())
     refused = cli("run", *flags, MIGRATOR_TARGET_URL=database.url)
-    assert refused.code == NoPartner.exit_code
+    assert refused.code == NoMatch.exit_code
     assert "--exclude own" in str(refused.failure["next_step"])
     ended = cli("run", *flags, "--exclude", "own", MIGRATOR_TARGET_URL=database.url)
     assert ended.code == 0, ended.stderr

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from migrator.types import duplicate_keys
-from migrator.types.duplicate_keys import TWINS, UNREADABLE, Twins
+from migrator.types.duplicate_keys import TWINS, UNREADABLE, DuplicateKeyFinder
 
 
 def record(i: int) -> str:
@@ -18,7 +18,7 @@ def record(i: int) -> str:
 
 def places(documents: list[str | None], batch: int = 1000) -> list[int]:
     """Return the places that are found, batch by batch."""
-    search, array = Twins(), pa.array(documents, pa.string())
+    search, array = DuplicateKeyFinder(), pa.array(documents, pa.string())
     starts = range(0, len(documents), batch)
     return [start + place for start in starts for place, _ in search.rows(array.slice(start, batch))]
 
@@ -105,5 +105,5 @@ def test_documents_without_a_common_form_are_not_learnt_for_ever(monkeypatch: py
 def test_a_document_too_deep_for_python_is_named() -> None:
     """It isn't passed over: there is a reason of its own."""
     deep = "[" * 5000 + "]" * 5000
-    assert Twins().rows(pa.array(["1", deep])) == [(1, UNREADABLE)]
-    assert Twins().rows(pa.array([None, '{"a":1,"a":1}'])) == [(1, TWINS)]
+    assert DuplicateKeyFinder().rows(pa.array(["1", deep])) == [(1, UNREADABLE)]
+    assert DuplicateKeyFinder().rows(pa.array([None, '{"a":1,"a":1}'])) == [(1, TWINS)]
