@@ -30,7 +30,7 @@ def is_about_a_row(error: asyncpg.PostgresError) -> bool:
     return (error.sqlstate or "")[:2] in {"22", "23", "54"} and "COPY " in _context(error)
 
 
-def refusal(source: Source, table: TablePlan, where: str, error: asyncpg.PostgresError) -> TargetRefused:
+def check_violation_error(source: Source, table: TablePlan, where: str, error: asyncpg.PostgresError) -> TargetRefused:
     """
     Return the error to raise for a COPY of the table's rows ``where`` that a row has ended.
 

@@ -20,7 +20,7 @@ SEARCHED_BYTES: Final = 1 << 20
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|NaN|-?Infinity', re.DOTALL)
 
 
-def place_of_flaw(reason: str, value: bytes) -> int | None:
+def error_offset(reason: str, value: bytes) -> int | None:
     """Return the offset in bytes at which a value, refused for this reason, goes wrong; None if nothing is found."""
     search = _SEARCHES.get(reason)
     return search(value) if search else None
@@ -72,7 +72,7 @@ _NO_KEY = "'?'"
 
 
 @dataclass(frozen=True, slots=True)
-class Teller:
+class FindingBuilder:
     """Makes findings about one table, with examples."""
 
     session: ScanSession
@@ -153,7 +153,7 @@ def _shown(row: dict[str, object], reason: str, showing: Showing) -> str:
     storage, size, head = str(row["storage"]), int(str(row["size"])), _bytes(row["head"])
     if storage == StorageClass.NULL:
         return "NULL"
-    place = place_of_flaw(reason, head) if size <= SEARCHED_BYTES else None
+    place = error_offset(reason, head) if size <= SEARCHED_BYTES else None
     told = f", at byte {place}" if place is not None else ""
     if showing.mask_values:
         return f"{storage} of {size} bytes{told}"

@@ -19,7 +19,7 @@ _DIGITS_OF_A_REAL = 15
 """Decimals of so many digits survive a double (SQLite, "Floating Point Numbers")."""
 
 
-def remarks(table: TablePlan, column: ColumnPlan) -> Iterator[Problem]:
+def notices(table: TablePlan, column: ColumnPlan) -> Iterator[Problem]:
     """Yield conditions in SQLite's SQL, true for values that one should know of, each with what there is to know."""
     yield from _damage(column)
     if column.source.ignores_case and column.target.type_name in _CASE_SENSITIVE and column.target.deterministic:

@@ -18,8 +18,8 @@ from migrator.ledger.migration import Migration
 from migrator.planning.matching import make_plan
 from migrator.planning.plan import Plan
 from migrator.planning.rules import Rules
-from migrator.preflight.checker import look_at_source, look_over, refuse
-from migrator.preflight.existing_rows import occupied_tables, refusal, refuse_not_owned, strangers_in
+from migrator.preflight.checker import check_tables, look_at_source, refuse
+from migrator.preflight.existing_rows import occupied_tables, refusal, refuse_not_owned, unexpected_rows_in
 from migrator.runtime.progress import Progress
 from migrator.source.database import Source
 from migrator.source.integrity import check_intact
@@ -63,7 +63,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         occupied = await runner.retry("occupied", lambda: occupied_tables(target, pending, allowed))
         surveys = await runner(
             "preflight",
-            lambda: look_over(
+            lambda: check_tables(
                 source,
                 target,
                 plan,
@@ -76,7 +76,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         )
         strangers = await runner.retry(
             "strangers",
-            lambda: strangers_in(
+            lambda: unexpected_rows_in(
                 source,
                 target,
                 occupied,

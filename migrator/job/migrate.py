@@ -32,7 +32,7 @@ from migrator.names import TableName
 from migrator.planning.plan import Plan
 from migrator.planning.rules import Rules
 from migrator.planning.terms import terms_of
-from migrator.preflight.table_check import Survey
+from migrator.preflight.table_check import TableCheck
 from migrator.runtime.error_mapping import to_migrator_error
 from migrator.runtime.progress import Progress, Silent
 from migrator.source.database import Source
@@ -119,7 +119,7 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
     source: Source,
     target: Target,
     plan: Plan,
-    surveys: Mapping[TableName, Survey],
+    surveys: Mapping[TableName, TableCheck],
     terms: Mapping[str, Terms],
     run_book: RunRecorder,
     progress: Progress,
@@ -208,7 +208,7 @@ Intact = Callable[[], Awaitable[None]]
 
 async def _look_before(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how to go about it
     settings: Settings, source: Source, run: RunLedger, plan: Plan, progress: Progress, intact: Intact
-) -> dict[TableName, Survey]:
+) -> dict[TableName, TableCheck]:
     """Call preflight with what the ledger knows to be in the target; ``intact`` tells whether the file is damaged."""
     return await preflight(
         source,
@@ -234,7 +234,7 @@ async def _beside(work: Coroutine[object, object, T]) -> AsyncIterator["asyncio.
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _what_was_decided(plan: Plan, surveys: Collection[Survey]) -> tuple[str, ...]:
+def _what_was_decided(plan: Plan, surveys: Collection[TableCheck]) -> tuple[str, ...]:
     """Return what rules, and the one assumption, made of values, and what else is worth knowing, of loaded tables."""
     in_utc = [
         f"{table.source.name}.{column.source.name}"

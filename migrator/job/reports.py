@@ -24,7 +24,7 @@ from migrator.source.schema import Skipped
 from migrator.verification.compare_table import TableResult
 
 if TYPE_CHECKING:
-    from migrator.preflight.table_check import Survey
+    from migrator.preflight.table_check import TableCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def _cell(value: str | None) -> str:
 class CheckReport:
     """The outcome of ``check``."""
 
-    surveys: "tuple[Survey, ...]"
+    surveys: "tuple[TableCheck, ...]"
     findings: tuple[Finding, ...]
     skipped: tuple[Skipped, ...]
     failure: MigratorError | None = field(default=None, compare=False)

@@ -17,7 +17,7 @@ from migrator.ledger.migration import Migration
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
 from migrator.planning.plan import Plan
-from migrator.preflight.table_check import Survey
+from migrator.preflight.table_check import TableCheck
 from migrator.runtime.progress import Progress
 from migrator.source.database import Source
 from migrator.stages.verify import NOTHING_KNOWN
@@ -32,7 +32,7 @@ async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how 
     target: Target,
     plan: Plan,
     progress: Progress,
-    surveys: Mapping[TableName, Survey] = NOTHING_KNOWN,
+    surveys: Mapping[TableName, TableCheck] = NOTHING_KNOWN,
     *,
     slots: asyncio.Semaphore | None = None,
     ready: ReplayQueue[TableName] | None = None,

@@ -266,7 +266,7 @@ async def _content(connection: AsyncConnection, rows: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Allowed:
+class KnownRows:
     """Rows that may be in the target: those that the ledger knows about."""
 
     loaded: frozenset[TableName]
@@ -275,14 +275,14 @@ class Allowed:
     """Rows that the schema's migrations put into a database that was empty."""
 
 
-async def known_rows(target: Target, migration: Migration) -> Allowed:
+async def known_rows(target: Target, migration: Migration) -> KnownRows:
     """Return what the ledger knows to be in the target."""
     async with target.connect() as connection:
         if not await schema.exists(connection):
-            return Allowed(frozenset(), {})
+            return KnownRows(frozenset(), {})
         partial_rows = {name: so_far.brought.rows for name, so_far in (await begun(connection, migration)).items()}
         if await takeover.is_unnamed(connection):
             seeded = {}  # an earlier version kept only their number; the rows are compared with the source's
         else:
             seeded = await untouched(connection, await seeds(connection))
-        return Allowed(frozenset(await copied(connection, migration)), seeded | partial_rows)
+        return KnownRows(frozenset(await copied(connection, migration)), seeded | partial_rows)

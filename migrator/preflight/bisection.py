@@ -23,7 +23,7 @@ from migrator.types import ConversionError, Family, LossDetector
 ROWS_NAMED = 10_000
 """Bad rows of one column that are counted; a column with more is past looking at one by one."""
 
-Blamed = dict[ColumnPlan, dict[str, list[str]]]
+BadRows = dict[ColumnPlan, dict[str, list[str]]]
 """Keys of rows, by column and reason."""
 
 Lost = Counter[ColumnPlan]
@@ -44,7 +44,7 @@ class _Trial:
         return self.losses.rows(arrays[0]) if self.losses else []
 
 
-def blame(  # noqa: PLR0913 - what is read, and how
+def find_bad_rows(  # noqa: PLR0913 - what is read, and how
     session: ScanSession,
     table: TablePlan,
     key: ScanColumn,
@@ -53,7 +53,7 @@ def blame(  # noqa: PLR0913 - what is read, and how
     judge: ServerTypes,
     profile: Profile,
     batch_bytes: int,
-) -> tuple[Blamed, Lost]:
+) -> tuple[BadRows, Lost]:
     """
     Return the keys of rows that can't be carried, at most ``ROWS_NAMED`` a column, ``key`` being their lane.
 
@@ -65,7 +65,7 @@ def blame(  # noqa: PLR0913 - what is read, and how
     if not trials or not profile.rows:
         return {}, Counter()
     scan_columns = [key, *(lane for trial in trials for lane in trial.scan_columns)]
-    blamed: Blamed = {trial.column: {} for trial in trials}
+    blamed: BadRows = {trial.column: {} for trial in trials}
     lost: Lost = Counter()
     for batch in scan(session, table.source, scan_columns, profile=profile, batch_bytes=batch_bytes):
         read = batch.columns  # made anew each time one asks
@@ -79,7 +79,7 @@ def blame(  # noqa: PLR0913 - what is read, and how
             if trial.column.may_lose:
                 lost[trial.column] += len(losses)
                 losses = []
-            struck = list(islice(_offenders(_objector(trial, arrays), 0, len(batch)), room))
+            struck = list(islice(_bisect(_objector(trial, arrays), 0, len(batch)), room))
             judged = _judged(trial, arrays, {row for row, _ in struck}, judge, room - len(struck))
             for row, reason in islice(chain(struck, judged, losses), room):
                 reasons.setdefault(reason, []).append(str(batch.column(0)[row].as_py()))
@@ -102,11 +102,11 @@ def _trial(column: ColumnPlan, refused: Sequence[str]) -> _Trial:
     )
 
 
-Objector = Callable[[int, int], str | None]
+Rejects = Callable[[int, int], str | None]
 """Says why the rows from the first number up to the second can't all be carried."""
 
 
-def _offenders(objection: Objector, start: int, stop: int) -> Iterator[tuple[int, str]]:
+def _bisect(objection: Rejects, start: int, stop: int) -> Iterator[tuple[int, str]]:
     """Yield the rows that are to blame, each with the reason."""
     reason = objection(start, stop)
     if reason is None:
@@ -115,11 +115,11 @@ def _offenders(objection: Objector, start: int, stop: int) -> Iterator[tuple[int
         yield start, reason
         return
     middle = (start + stop) // 2
-    yield from _offenders(objection, start, middle)
-    yield from _offenders(objection, middle, stop)
+    yield from _bisect(objection, start, middle)
+    yield from _bisect(objection, middle, stop)
 
 
-def _objector(trial: _Trial, arrays: Sequence[pa.Array]) -> Objector:
+def _objector(trial: _Trial, arrays: Sequence[pa.Array]) -> Rejects:
     def objection(start: int, stop: int) -> str | None:
         target = trial.column.target
         try:

@@ -19,9 +19,9 @@ from migrator.findings.finding import Finding, summary
 from migrator.names import TableName
 from migrator.planning.grouping import MAX_GROUP_TABLES, group_small_tables
 from migrator.planning.plan import Plan, TablePlan
-from migrator.preflight.dry_run import Part, prepare, rehearse, rehearse_alike
+from migrator.preflight.dry_run import DryRunPart, dry_run, dry_run_grouped, prepare
 from migrator.preflight.source_only import survey_alone
-from migrator.preflight.table_check import Survey, measure, survey
+from migrator.preflight.table_check import TableCheck, check_table, measure_tables
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.progress import Progress
 from migrator.source.chunks import WHOLE_TABLE, Chunk, chunk_size, split_into_chunks
@@ -36,10 +36,10 @@ from migrator.trials.server_check import bench_of, refused_by_server
 from migrator.trials.unmade import Unmade
 from migrator.verification import digest
 from migrator.verification.comparison import Comparison
-from migrator.verification.digest import Digest, Rehearsed
+from migrator.verification.digest import Digest, KnownDigest
 
 
-async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
+async def check_tables(  # noqa: PLR0913 - the source, the plan, and how to look
     source: Source,
     target: Target,
     plan: Plan,
@@ -49,7 +49,7 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
     progress: Progress,
     intact: Callable[[], Awaitable[None]],
     unmade: Unmade | None = None,
-) -> list[Survey]:
+) -> list[TableCheck]:
     """
     Survey the planned tables, ``bounds.jobs`` at a time and the largest first; a large one in pieces, side by side.
 
@@ -66,26 +66,24 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
 
     async with blocking_pool(bounds.jobs, partial(BlockingConnection, source.session)) as crew:
 
-        def look(session: ScanSession, table: TablePlan, profile: Profile, rehearsed: Rehearsed | None) -> Survey:
+        def look(session: ScanSession, table: TablePlan, profile: Profile, rehearsed: KnownDigest | None) -> TableCheck:
             own = keys.get(table.name, Keys())
             with ServerTypes(target.address, table.name, unmade.types.get(table.name)) as judge:
-                return survey(session, tables, table, profile, own, judge, bounds.batch_bytes, showing, rehearsed)
+                return check_table(session, tables, table, profile, own, judge, bounds.batch_bytes, showing, rehearsed)
 
-        def look_at_once(session: ScanSession, lot: Sequence[tuple[TablePlan, Profile]]) -> list[Survey]:
-            rehearsed = rehearse(session, lot, bounds.batch_bytes)
+        def look_at_once(session: ScanSession, lot: Sequence[tuple[TablePlan, Profile]]) -> list[TableCheck]:
+            rehearsed = dry_run(session, lot, bounds.batch_bytes)
             return [look(session, *both, found) for both, found in zip(lot, rehearsed, strict=True)]
 
-        async def look_in_pieces(table: TablePlan, profile: Profile, pieces: tuple[Chunk, ...]) -> Survey:
+        async def look_in_pieces(table: TablePlan, profile: Profile, pieces: tuple[Chunk, ...]) -> TableCheck:
             comparison = await call_in_worker(crew, prepare, table, profile, bounds.batch_bytes)
             found = await _rehearsed(crew, table, comparison, pieces) if comparison else None
             return replace(await call_in_worker(crew, look, table, profile, found), pieces=pieces)
 
-        async def surveyed(lot: Sequence[TablePlan]) -> list[Survey]:
-            first = outlines[lot[0].name]
+        async def surveyed(lot: Sequence[TablePlan]) -> list[TableCheck]:
+            first = sizes[lot[0].name]
             if first.is_whole:
-                found = await call_in_worker(
-                    crew, look_at_once, [(table, outlines[table.name].profile) for table in lot]
-                )
+                found = await call_in_worker(crew, look_at_once, [(table, sizes[table.name].profile) for table in lot])
             else:
                 found = [await look_in_pieces(lot[0], first.profile, first.pieces)]
             found = [await judged(*both) for both in zip(lot, found, strict=True)]
@@ -93,7 +91,7 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
                 progress.advance(str(one.profile.table), one.profile.rows, one.profile.bytes)
             return found
 
-        async def judged(table: TablePlan, found: Survey) -> Survey:
+        async def judged(table: TablePlan, found: TableCheck) -> TableCheck:
             if not bench.has_to_judge(found.profile):
                 return found
             known = {finding.column for finding in found.findings if finding.refuses}
@@ -102,12 +100,12 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
             return replace(found, findings=(*found.findings, *refused), untried=tuple(untried))
 
         def size_if_whole(table: TablePlan) -> Profile | None:
-            outline = outlines[table.name]
+            outline = sizes[table.name]
             return outline.profile if outline.is_whole else None
 
-        outlines = await measured(crew, plan.tables, bounds)
+        sizes = await measured(crew, plan.tables, bounds)
         await intact()
-        largest_first = sorted(plan.tables, key=lambda table: -outlines[table.name].profile.weight)
+        largest_first = sorted(plan.tables, key=lambda table: -sizes[table.name].profile.weight)
         found = await gather_or_cancel(
             surveyed(lot) for lot in group_small_tables(largest_first, size_if_whole, bounds.chunk_bytes)
         )
@@ -117,26 +115,28 @@ async def look_over(  # noqa: PLR0913 - the source, the plan, and how to look
 
 async def measured(
     crew: WorkerPool[BlockingConnection[ScanSession]], tables: Sequence[TablePlan], bounds: Bounds
-) -> dict[TableName, Survey]:
+) -> dict[TableName, TableCheck]:
     """Return of each table what can be known without looking at its values: its size, and its pieces."""
     together = max(1, min(MAX_GROUP_TABLES, len(tables) // _LOTS))
     some = [tables[start : start + together] for start in range(0, len(tables), together)]
     profiles = [
-        one for found in await gather_or_cancel(call_in_worker(crew, measure, lot) for lot in some) for one in found
+        one
+        for found in await gather_or_cancel(call_in_worker(crew, measure_tables, lot) for lot in some)
+        for one in found
     ]
     total = sum(profile.weight for profile in profiles)
 
-    async def outlined(table: TablePlan, profile: Profile) -> Survey:
+    async def outlined(table: TablePlan, profile: Profile) -> TableCheck:
         size = chunk_size(profile, total, bounds.jobs, bounds.chunk_bytes)
         pieces = (
             (WHOLE_TABLE,)
             if profile.bytes <= size
             else await call_in_worker(crew, split_into_chunks, table.source, profile, size)
         )
-        return Survey(profile, (), pieces=pieces)
+        return TableCheck(profile, (), pieces=pieces)
 
-    outlines = await gather_or_cancel(outlined(*both) for both in zip(tables, profiles, strict=True))
-    return {outline.profile.table: outline for outline in outlines}
+    sizes = await gather_or_cancel(outlined(*both) for both in zip(tables, profiles, strict=True))
+    return {outline.profile.table: outline for outline in sizes}
 
 
 _LOTS = 32
@@ -148,23 +148,27 @@ async def _rehearsed(
     table: TablePlan,
     comparison: Comparison,
     pieces: Sequence[Chunk],
-) -> Rehearsed | None:
+) -> KnownDigest | None:
     """Rehearse a table piece by piece; after the first that needs a closer look no further one is begun."""
-    strange = False
+    unexpected = False
 
     async def one(piece: Chunk) -> Digest | None:
-        nonlocal strange
+        nonlocal unexpected
         [found] = (
-            [None] if strange else await call_in_worker(crew, rehearse_alike, [Part(table.fast, comparison, piece)])
+            [None]
+            if unexpected
+            else await call_in_worker(crew, dry_run_grouped, [DryRunPart(table.fast, comparison, piece)])
         )
-        strange = strange or found is None
+        unexpected = unexpected or found is None
         return found
 
     found = await gather_or_cancel(one(piece) for piece in pieces)
-    return None if strange else Rehearsed(comparison, digest.total(part for part in found if part))
+    return None if unexpected else KnownDigest(comparison, digest.total(part for part in found if part))
 
 
-async def look_at_source(source: Source, tables: Sequence[SourceTable], *, jobs: int, batch_bytes: int) -> list[Survey]:
+async def look_at_source(
+    source: Source, tables: Sequence[SourceTable], *, jobs: int, batch_bytes: int
+) -> list[TableCheck]:
     """Survey the source by itself, ``jobs`` tables at a time; raises SourceUnreadable if the file is damaged."""
     await check_intact(source, [table.name for table in tables])
     async with blocking_pool(jobs, partial(BlockingConnection, source.session)) as crew:

@@ -9,10 +9,10 @@ content it reads, down to the rows that are to blame; only these are looked at o
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from migrator.findings.examples import Teller, is_row, key_scan_column
+from migrator.findings.examples import FindingBuilder, is_row, key_scan_column
 from migrator.findings.finding import Change, Finding
 from migrator.planning.plan import ColumnPlan, TablePlan
-from migrator.preflight.bisection import ROWS_NAMED, Blamed, blame
+from migrator.preflight.bisection import ROWS_NAMED, BadRows, find_bad_rows
 from migrator.source.aggregates import count_matching
 from migrator.source.size import Profile
 from migrator.target.server_types import ServerTypes
@@ -30,7 +30,9 @@ class CloserLook:
 NOTHING = CloserLook()
 
 
-def look_closer(tell: Teller, table: TablePlan, profile: Profile, judge: ServerTypes, batch_bytes: int) -> CloserLook:
+def diagnose(
+    tell: FindingBuilder, table: TablePlan, profile: Profile, judge: ServerTypes, batch_bytes: int
+) -> CloserLook:
     """Find every problem of a table. Blocks while it is scanned, twice at most; raises SourceUnreadable."""
     checks = [(column, refusal) for column in table.compared for refusal in _refusals(column)]
     counts = count_matching(tell.session, table.source, [refusal.condition for _, refusal in checks])
@@ -39,7 +41,7 @@ def look_closer(tell: Teller, table: TablePlan, profile: Profile, judge: ServerT
     for column, refusal, _ in struck:
         refused.setdefault(column, []).append(refusal.condition)
     key = key_scan_column(table.source)
-    blamed, lost = blame(
+    blamed, lost = find_bad_rows(
         tell.session, table, key, refused=refused, judge=judge, profile=profile, batch_bytes=batch_bytes
     )
     findings = [tell(column, rows, refusal.reason, refusal.condition) for column, refusal, rows in struck]
@@ -59,7 +61,7 @@ def _refusals(column: ColumnPlan) -> tuple[Problem, ...]:
     return problems
 
 
-def _told(tell: Teller, table: TablePlan, blamed: Blamed) -> Iterator[Finding]:
+def _told(tell: FindingBuilder, table: TablePlan, blamed: BadRows) -> Iterator[Finding]:
     for column, reasons in blamed.items():
         full = sum(map(len, reasons.values())) == ROWS_NAMED
         for reason, rows in reasons.items():

@@ -23,7 +23,7 @@ from migrator.source.size import Profile
 from migrator.types import ConversionError, LossDetector
 from migrator.verification import digest
 from migrator.verification.comparison import Comparison, quickly
-from migrator.verification.digest import Digest, Rehearsed
+from migrator.verification.digest import Digest, KnownDigest
 
 Arrays = Mapping[ScanColumn, pa.Array]
 
@@ -41,7 +41,7 @@ def prepare(session: ScanSession, table: TablePlan, profile: Profile, batch_byte
 
 
 @dataclass(frozen=True)
-class Part:
+class DryRunPart:
     """A table, or a piece of one, as it is rehearsed: read the cheaper way."""
 
     table: TablePlan
@@ -71,22 +71,22 @@ class Part:
         return self.comparison.digest_key, self.table.conversion_key, len(self.guards), read
 
 
-def rehearse(
+def dry_run(
     session: ScanSession, tables: Sequence[tuple[TablePlan, Profile]], batch_bytes: int
-) -> list[Rehearsed | None]:
+) -> list[KnownDigest | None]:
     """
-    Rehearse tables that are one piece each, as ``prepare`` and ``rehearse_alike`` do.
+    Rehearse tables that are one piece each, as ``prepare`` and ``dry_run_grouped`` do.
 
     Those that are alike go together: SQLite's driver, Arrow and DuckDB take longer to begin than to go through a small
     table.
     """
     comparisons = [prepare(session, table, profile, batch_bytes) for table, profile in tables]
-    parts = [Part(table.fast, one) for (table, _), one in zip(tables, comparisons, strict=True) if one]
-    digests = iter(map_grouped(parts, lambda part: part.dry_run_key, lambda some: rehearse_alike(session, some)))
-    return [Rehearsed(one, digested) if one and (digested := next(digests)) else None for one in comparisons]
+    parts = [DryRunPart(table.fast, one) for (table, _), one in zip(tables, comparisons, strict=True) if one]
+    digests = iter(map_grouped(parts, lambda part: part.dry_run_key, lambda some: dry_run_grouped(session, some)))
+    return [KnownDigest(one, digested) if one and (digested := next(digests)) else None for one in comparisons]
 
 
-def rehearse_alike(session: ScanSession, parts: Sequence[Part]) -> list[Digest | None]:
+def dry_run_grouped(session: ScanSession, parts: Sequence[DryRunPart]) -> list[Digest | None]:
     """
     Return for each of some parts that are alike the digest of its rows if every value can be carried.
 
@@ -101,7 +101,7 @@ def rehearse_alike(session: ScanSession, parts: Sequence[Part]) -> list[Digest |
     return _one_by_one(session, parts)
 
 
-def _one_by_one(session: ScanSession, parts: Sequence[Part]) -> list[Digest | None]:
+def _one_by_one(session: ScanSession, parts: Sequence[DryRunPart]) -> list[Digest | None]:
     """Do the same with one scan a part, so that it is known which of them something is the matter with."""
     objections: set[int] = set()
     found = _digested(parts, _marked(session, parts, objections))
@@ -111,7 +111,7 @@ def _one_by_one(session: ScanSession, parts: Sequence[Part]) -> list[Digest | No
     return [None if number in objections else digested for number, digested in enumerate(found)]
 
 
-def _digested(parts: Sequence[Part], rows: Iterator[list[pa.Array]]) -> list[Digest] | None:
+def _digested(parts: Sequence[DryRunPart], rows: Iterator[list[pa.Array]]) -> list[Digest] | None:
     """Return the digest of each part whose ``rows`` come, marked with its number; None where DuckDB can't read them."""
     [first, *others] = parts
     columns = [(f"c{i}", lane.arrow_type) for i, lane in enumerate(first.comparison.scan_columns)]
@@ -129,10 +129,10 @@ def _digested(parts: Sequence[Part], rows: Iterator[list[pa.Array]]) -> list[Dig
 _OBJECTIONS = (ConversionError, pa.ArrowInvalid, UnicodeDecodeError, SourceUnreadable)
 
 
-def _marked(session: ScanSession, parts: Sequence[Part], objections: set[int]) -> Iterator[list[pa.Array]]:
+def _marked(session: ScanSession, parts: Sequence[DryRunPart], objections: set[int]) -> Iterator[list[pa.Array]]:
     """Yield the rows to digest, part after part; of one that meets an objection no more come."""
     for number, part in enumerate(parts):
-        look, source, comparison = _Look(part), part.table.source, part.comparison
+        look, source, comparison = _BatchCheck(part), part.table.source, part.comparison
         profile, batch_bytes, where = comparison.profile, comparison.batch_bytes, part.piece.where(source)
         try:
             for batch in scan(
@@ -143,9 +143,11 @@ def _marked(session: ScanSession, parts: Sequence[Part], objections: set[int]) -
             objections.add(number)
 
 
-def _marked_together(session: ScanSession, parts: Sequence[Part], objections: set[int]) -> Iterator[list[pa.Array]]:
+def _marked_together(
+    session: ScanSession, parts: Sequence[DryRunPart], objections: set[int]
+) -> Iterator[list[pa.Array]]:
     """Yield the same rows out of one scan; after an objection, to whichever of the parts, no more come."""
-    look = _Look(parts[0])
+    look = _BatchCheck(parts[0])
     rows = sum(part.comparison.profile.rows for part in parts)
     try:
         for batch in session.scan_together(
@@ -157,10 +159,10 @@ def _marked_together(session: ScanSession, parts: Sequence[Part], objections: se
         objections |= set(range(len(parts)))
 
 
-class _Look:
+class _BatchCheck:
     """A look at the batches of one part, or of several that are alike, on their way to the digest."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: DryRunPart) -> None:
         self._part = part
         self._losses = {
             column: column.active_family.losses() for column in part.table.compared if column.active_family.losses

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from migrator.catalog import foreign_keys
 from migrator.catalog.row_security import refuse_forced
 from migrator.errors import MissingPrivilege, RowsInTheWay
-from migrator.ledger.loads import Allowed
+from migrator.ledger.loads import KnownRows
 from migrator.names import TableName
 from migrator.planning.plan import TablePlan
 from migrator.runtime.limits import Showing
@@ -31,12 +31,12 @@ MOST_COMPARED = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Occupied:
+class OccupiedTable:
     """A target table with rows that the ledger doesn't know of."""
 
     table: TableName
     rows: int
-    strange: int
+    unexpected: int
     """How many of them the source doesn't hold; all, where they can't be compared."""
     examples: tuple[Difference, ...] = ()
 
@@ -46,16 +46,16 @@ class Occupied:
         return f"{self.table} ({self.rows})" + (f", where {shown}" if shown else "")
 
 
-async def look_at(  # noqa: PLR0913, PLR0917 - both ends, a table, and how to look
+async def compare_existing_rows(  # noqa: PLR0913, PLR0917 - both ends, a table, and how to look
     source: Source, target: Target, table: TablePlan, rows: int, profile: Profile, batch_bytes: int, showing: Showing
-) -> Occupied:
+) -> OccupiedTable:
     """
     Compare the rows of a target table, of which there are ``rows``, with the source's.
 
     Reads both sides, the target through a connection of its own. Raises SourceUnreadable.
     """
     if not can_compare(table, rows):
-        return Occupied(table.name, rows, strange=rows)
+        return OccupiedTable(table.name, rows, unexpected=rows)
     comparison = Comparison(table.source, table.target, table.pairs, profile, batch_bytes)
     return await asyncio.to_thread(_compare, source, target.address, comparison, showing)
 
@@ -66,7 +66,7 @@ def can_compare(table: TablePlan, rows: int) -> bool:
     return rows <= MOST_COMPARED and all(column.generated or column.name in fed for column in table.target.columns)
 
 
-def refusal(occupied: Sequence[Occupied]) -> RowsInTheWay:
+def refusal(occupied: Sequence[OccupiedTable]) -> RowsInTheWay:
     """Return the error that names all occupied tables."""
     return RowsInTheWay(
         f"the target already holds rows that this job did not put there: {', '.join(map(str, occupied))}",
@@ -75,7 +75,7 @@ def refusal(occupied: Sequence[Occupied]) -> RowsInTheWay:
     )
 
 
-def _compare(source: Source, address: TargetAddress, comparison: Comparison, showing: Showing) -> Occupied:
+def _compare(source: Source, address: TargetAddress, comparison: Comparison, showing: Showing) -> OccupiedTable:
     with ReadOnlySession(address) as session:
         there = digest.of_target(session, comparison)
     examples: list[Difference] = []
@@ -90,11 +90,11 @@ def _compare(source: Source, address: TargetAddress, comparison: Comparison, sho
     found = differences.find_differences(
         source, address, comparison, buckets, examples=0, mask_values=showing.mask_values, tell=tell
     )
-    strange = found.rows[Kind.EXTRA] + found.rows[Kind.DIFFERENT]
-    return Occupied(comparison.target.name, there.rows, strange, tuple(examples))
+    unexpected = found.rows[Kind.EXTRA] + found.rows[Kind.DIFFERENT]
+    return OccupiedTable(comparison.target.name, there.rows, unexpected, tuple(examples))
 
 
-async def occupied_tables(target: Target, pending: list[TablePlan], allowed: Allowed) -> dict[TablePlan, int]:
+async def occupied_tables(target: Target, pending: list[TablePlan], allowed: KnownRows) -> dict[TablePlan, int]:
     """
     Return the pending tables that hold rows the ledger doesn't know of, each with their number.
 
@@ -112,7 +112,7 @@ async def occupied_tables(target: Target, pending: list[TablePlan], allowed: All
     }
 
 
-async def strangers_in(  # noqa: PLR0913 - both ends, and how to look
+async def unexpected_rows_in(  # noqa: PLR0913 - both ends, and how to look
     source: Source,
     target: Target,
     occupied: Mapping[TablePlan, int],
@@ -120,13 +120,13 @@ async def strangers_in(  # noqa: PLR0913 - both ends, and how to look
     *,
     batch_bytes: int,
     showing: Showing,
-) -> list[Occupied]:
+) -> list[OccupiedTable]:
     """Return what stands in the way in ``occupied`` tables: rows that the source doesn't hold too."""
     looked_at = [
-        await look_at(source, target, table, rows, profiles[table.name], batch_bytes, showing)
+        await compare_existing_rows(source, target, table, rows, profiles[table.name], batch_bytes, showing)
         for table, rows in occupied.items()
     ]
-    return [one for one in looked_at if one.strange]
+    return [one for one in looked_at if one.unexpected]
 
 
 def refuse_not_owned(pending: Iterable[TablePlan]) -> None:
@@ -140,7 +140,7 @@ def refuse_not_owned(pending: Iterable[TablePlan]) -> None:
         )
 
 
-async def check_target(target: Target, pending: list[TablePlan], allowed: Allowed) -> dict[TablePlan, int]:
+async def check_target(target: Target, pending: list[TablePlan], allowed: KnownRows) -> dict[TablePlan, int]:
     """
     Return the pending tables that hold rows which may be the source's own, each with their number.
 
@@ -149,5 +149,5 @@ async def check_target(target: Target, pending: list[TablePlan], allowed: Allowe
     refuse_not_owned(pending)
     occupied = await occupied_tables(target, pending, allowed)
     if not all(can_compare(table, rows) for table, rows in occupied.items()):
-        raise refusal([Occupied(table.name, rows, strange=rows) for table, rows in occupied.items()])
+        raise refusal([OccupiedTable(table.name, rows, unexpected=rows) for table, rows in occupied.items()])
     return occupied

@@ -18,7 +18,7 @@ from migrator.sql.utf8 import utf8_bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Breach:
+class KeyViolation:
     """Rows of a table that a key won't take: a condition in SQLite's SQL that is true for them, and why."""
 
     column: ColumnPlan
@@ -27,9 +27,9 @@ class Breach:
     reason: str
 
 
-def breaches(
+def key_violations(
     tables: Mapping[TableName, TablePlan], table: TablePlan, keys: Keys, session: ScanSession
-) -> Iterator[Breach]:
+) -> Iterator[KeyViolation]:
     """
     Yield what to look for in a table, whose ``keys`` refer to others of the planned ``tables``.
 
@@ -48,8 +48,8 @@ def breaches(
             yield _orphans(children, parent, parents, reference)
 
 
-def _duplicates(table: TablePlan, columns: Sequence[ColumnPlan], key: UniqueKey) -> Breach:
-    compared = [equal_form(column) for column in columns]
+def _duplicates(table: TablePlan, columns: Sequence[ColumnPlan], key: UniqueKey) -> KeyViolation:
+    compared = [equality_key(column) for column in columns]
     listed = ", ".join(compared)
     present = " AND ".join(f"{form} IS NOT NULL" for form in compared) if key.nulls_distinct else "true"
     condition = (
@@ -59,7 +59,7 @@ def _duplicates(table: TablePlan, columns: Sequence[ColumnPlan], key: UniqueKey)
     if not key.nulls_distinct:  # IN knows no NULL
         joined = " || '|' || ".join(f"quote({form})" for form in compared)
         condition = f"{joined} IN (SELECT {joined} FROM {table.source.origin} GROUP BY {joined} HAVING count(*) > 1)"
-    return Breach(columns[0], condition, f"is there more than once, {key.words()}")
+    return KeyViolation(columns[0], condition, f"is there more than once, {key.words()}")
 
 
 def _orphans(
@@ -67,24 +67,24 @@ def _orphans(
     parent: TablePlan,
     parents: Sequence[ColumnPlan],
     key: ForeignKey,
-) -> Breach:
-    compared = [equal_form(column) for column in children]
+) -> KeyViolation:
+    compared = [equality_key(column) for column in children]
     present = " AND ".join(f"{form} IS NOT NULL" for form in compared)
     # A key that is the rowid is never NULL. Without a WHERE SQLite looks it up in the table, and makes no list of it.
-    missing = [equal_form(column) for column in parents if column.source != parent.source.rowid_alias]
+    missing = [equality_key(column) for column in parents if column.source != parent.source.rowid_alias]
     where = f" WHERE {' AND '.join(f'{form} IS NOT NULL' for form in missing)}" if missing else ""
     condition = (
         f"{present} AND ({', '.join(compared)}) NOT IN "
-        f"(SELECT {', '.join(equal_form(column) for column in parents)} FROM {parent.source.origin}{where})"
+        f"(SELECT {', '.join(equality_key(column) for column in parents)} FROM {parent.source.origin}{where})"
     )
     if key.whole and len(compared) > 1:
         missing_parts = " + ".join(f"({form} IS NULL)" for form in compared)
         condition = f"({condition}) OR {missing_parts} BETWEEN 1 AND {len(compared) - 1}"
     reason = f"refers to a row of {parent.source.name} that isn't there, and {key.name} of the target wants it"
-    return Breach(children[0], condition, reason)
+    return KeyViolation(children[0], condition, reason)
 
 
-def equal_form(column: ColumnPlan) -> str:  # noqa: PLR0911 - a table, read from the top
+def equality_key(column: ColumnPlan) -> str:  # noqa: PLR0911 - a table, read from the top
     """Return SQL whose values are equal in SQLite, byte by byte, where the column's are in PostgreSQL."""
     expression = column.source_expression
     match column.target.type_name:

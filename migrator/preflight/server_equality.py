@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from migrator.findings.examples import key_scan_column
 from migrator.planning.plan import ColumnPlan, TablePlan
-from migrator.preflight.key_violations import equal_form
+from migrator.preflight.key_violations import equality_key
 from migrator.source.scan import ScanColumn, ScanSession, StorageClass
 from migrator.target.server_types import ServerTypes
 
@@ -60,7 +60,9 @@ class _Key:
         return [ScanColumn(text, StorageClass.TEXT) for text in texts]
 
 
-def alike(session: ScanSession, table: TablePlan, columns: Sequence[ColumnPlan], judge: ServerTypes) -> list[str]:
+def server_duplicates(
+    session: ScanSession, table: TablePlan, columns: Sequence[ColumnPlan], judge: ServerTypes
+) -> list[str]:
     """
     Return the rows, by ``key_scan_column``, whose keys PostgreSQL takes for one and SQLite doesn't.
 
@@ -90,7 +92,7 @@ def _alike(session: ScanSession, table: TablePlan, key: _Key, judge: ServerTypes
 
 def _key(columns: Sequence[ColumnPlan]) -> _Key:
     folded = [column for column in columns if _is_citext(column) or column.family.asks_server]
-    kept = " || '|' || ".join(f"quote({equal_form(column)})" for column in columns if column not in folded)
+    kept = " || '|' || ".join(f"quote({equality_key(column)})" for column in columns if column not in folded)
     present = " AND ".join(f"{column.source_expression} IS NOT NULL" for column in columns)
     # What PostgreSQL's text can't hold has been refused already.
     present += "".join(f" AND instr({column.source_expression}, char(0)) = 0" for column in folded)

@@ -16,7 +16,7 @@ from migrator.errors import SourceUnreadable
 from migrator.events import Event
 from migrator.findings.finding import Finding
 from migrator.names import TableName
-from migrator.preflight.table_check import Survey
+from migrator.preflight.table_check import TableCheck
 from migrator.source.aggregates import added_up, answers
 from migrator.source.batches import scan
 from migrator.source.scan import ScanColumn, ScanSession, StorageClass
@@ -31,7 +31,7 @@ SCHEMA = "main"
 _CLASSES = (StorageClass.INTEGER, StorageClass.REAL, StorageClass.TEXT, StorageClass.BLOB)
 
 
-def survey_alone(session: ScanSession, table: SourceTable, batch_bytes: int) -> Survey:
+def survey_alone(session: ScanSession, table: SourceTable, batch_bytes: int) -> TableCheck:
     """Return a table's size and what is remarkable about it. Blocks while it is scanned; raises SourceUnreadable."""
     unreadable = [
         Finding(table.name, column.name, 0, f"can't be read: it calls {column.missing}, which only the application has")
@@ -44,7 +44,9 @@ def survey_alone(session: ScanSession, table: SourceTable, batch_bytes: int) -> 
     findings = [finding for i, column in enumerate(table.columns) for finding in _remarks(table, column, i, counted)]
     texts = [column for i, column in enumerate(table.columns) if counted[f"text_{i}"]]
     findings += _broken_text(session, table, texts, profile, batch_bytes) if texts else ()
-    return Survey(profile, (*(replace(one, refuses=False) for one in unreadable), *findings, *_orphans(session, table)))
+    return TableCheck(
+        profile, (*(replace(one, refuses=False) for one in unreadable), *findings, *_orphans(session, table))
+    )
 
 
 def _counted(session: ScanSession, table: SourceTable) -> dict[str, int]:

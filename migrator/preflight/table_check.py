@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 
 from migrator.catalog.keys import Keys
 from migrator.errors import ConfigurationError, SourceUnreadable
-from migrator.findings.examples import Teller, is_row
+from migrator.findings.examples import FindingBuilder, is_row
 from migrator.findings.finding import Change, Finding
-from migrator.findings.notices import remarks
+from migrator.findings.notices import notices
 from migrator.names import TableName
 from migrator.planning.key_columns import unique_columns
 from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.planning.rewrites import MOMENTS
-from migrator.preflight.diagnosis import NOTHING, change, look_closer
-from migrator.preflight.key_violations import breaches
-from migrator.preflight.server_equality import alike
+from migrator.preflight.diagnosis import NOTHING, change, diagnose
+from migrator.preflight.key_violations import key_violations
+from migrator.preflight.server_equality import server_duplicates
 from migrator.runtime.limits import Showing
 from migrator.source.aggregates import added_up, answers_of_each, count_matching
 from migrator.source.chunks import WHOLE_TABLE, Chunk
@@ -29,18 +29,18 @@ from migrator.source.scan import ScanSession, StorageClass
 from migrator.source.size import Profile
 from migrator.target.server_types import ServerTypes
 from migrator.trials.untried import Untried
-from migrator.verification.digest import Rehearsed
+from migrator.verification.digest import KnownDigest
 
 _FIXED_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class TableCheck:
     """What was found out about one table."""
 
     profile: Profile
     findings: tuple[Finding, ...]
-    rehearsed: Rehearsed | None = None
+    rehearsed: KnownDigest | None = None
     """The quick pass, where the table came through it."""
     pieces: tuple[Chunk, ...] = (WHOLE_TABLE,)
     """In which it is read and brought."""
@@ -60,7 +60,7 @@ class Survey:
         return len(self.pieces) == 1
 
 
-def measure(session: ScanSession, tables: Sequence[TablePlan]) -> list[Profile]:
+def measure_tables(session: ScanSession, tables: Sequence[TablePlan]) -> list[Profile]:
     """
     Return the size of each table, which SQLite adds up without reading long values.
 
@@ -113,7 +113,7 @@ def _check_expressions(session: ScanSession, table: TablePlan) -> None:
             ) from error
 
 
-def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and how it is shown
+def check_table(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and how it is shown
     session: ScanSession,
     tables: Mapping[TableName, TablePlan],
     table: TablePlan,
@@ -122,8 +122,8 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
     judge: ServerTypes,
     batch_bytes: int,
     showing: Showing,
-    rehearsed: Rehearsed | None,
-) -> Survey:
+    rehearsed: KnownDigest | None,
+) -> TableCheck:
     """
     Return what was found out about one of the planned ``tables``.
 
@@ -133,13 +133,13 @@ def survey(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and ho
     Raises SourceUnreadable, and ConfigurationError if an expression of a rule fails for one of its rows.
     """
     with _blaming_rules(table):
-        tell = Teller(session, table.source, showing)
-        closer = look_closer(tell, table, profile, judge, batch_bytes) if rehearsed is None else NOTHING
+        tell = FindingBuilder(session, table.source, showing)
+        closer = diagnose(tell, table, profile, judge, batch_bytes) if rehearsed is None else NOTHING
         broken = [*_breaches(tell, tables, table, keys), *_folded(tell, table, keys, judge)] if profile.rows else []
         remarks = tuple(_remarks(tell, table))
         changes = (*_changes(session, table), *closer.changes)
         noted = replace(profile, fast=rehearsed is not None)
-        return Survey(noted, (*closer.findings, *broken, *remarks), rehearsed, changes=changes)
+        return TableCheck(noted, (*closer.findings, *broken, *remarks), rehearsed, changes=changes)
 
 
 @contextmanager
@@ -163,18 +163,20 @@ _ABOUT_THE_FILE = ("disk image", "not a database", "I/O", "unable to open", "loc
 """In what SQLite says of a file; else it speaks of a statement."""
 
 
-def _breaches(tell: Teller, tables: Mapping[TableName, TablePlan], table: TablePlan, keys: Keys) -> Iterator[Finding]:
+def _breaches(
+    tell: FindingBuilder, tables: Mapping[TableName, TablePlan], table: TablePlan, keys: Keys
+) -> Iterator[Finding]:
     """Yield what the target's keys would not take."""
-    for breach in breaches(tables, table, keys, tell.session):
+    for breach in key_violations(tables, table, keys, tell.session):
         [rows] = count_matching(tell.session, table.source, [breach.condition])
         if rows:
             yield tell(breach.column, rows, breach.reason, breach.condition)
 
 
-def _folded(tell: Teller, table: TablePlan, keys: Keys, judge: ServerTypes) -> Iterator[Finding]:
+def _folded(tell: FindingBuilder, table: TablePlan, keys: Keys, judge: ServerTypes) -> Iterator[Finding]:
     """Yield keys that only PostgreSQL takes for one."""
     for key, columns in unique_columns(table, keys):
-        if rows := alike(tell.session, table, columns, judge):
+        if rows := server_duplicates(tell.session, table, columns, judge):
             named = is_row(table.source, rows[: tell.showing.examples] or rows[:1])
             types = ", ".join(column.target.declared for column in columns)
             reason = f"is there more than once in spellings that are one value of {types}, {key.words()}"
@@ -202,9 +204,9 @@ def _years(session: ScanSession, table: TablePlan, column: ColumnPlan, condition
     return f"{found['first']} to {found['last']}" if found["first"] else ""
 
 
-def _remarks(tell: Teller, table: TablePlan) -> Iterator[Finding]:
+def _remarks(tell: FindingBuilder, table: TablePlan) -> Iterator[Finding]:
     """Yield what is worth knowing. It ends up in the log of a run that goes well, where values don't belong."""
-    known = [(column, remark) for column in table.compared for remark in remarks(table, column)]
+    known = [(column, remark) for column in table.compared for remark in notices(table, column)]
     counts = count_matching(tell.session, table.source, [remark.condition for _, remark in known])
     mention = replace(tell, showing=replace(tell.showing, mask_values=True))
     for (column, remark), rows in zip(known, counts, strict=True):

@@ -15,7 +15,7 @@ from migrator.target.database import Target
 async def analyze(target: Target, ready: ReplayQueue[TableName], jobs: int) -> None:
     """Run ANALYZE on each table as it comes, in ``jobs`` sessions; those that come together share a statement."""
 
-    async def look_at(crew: WorkerPool[AsyncConnection], tables: Sequence[TableName]) -> None:
+    async def compare_existing_rows(crew: WorkerPool[AsyncConnection], tables: Sequence[TableName]) -> None:
         async with crew.worker() as connection:
             await connection.exec_driver_sql(f"ANALYZE {', '.join(table.quoted for table in tables)}")
 
@@ -23,4 +23,4 @@ async def analyze(target: Target, ready: ReplayQueue[TableName], jobs: int) -> N
         async for tables in ready.batches():
             parts = max(jobs, -(-len(tables) // MAX_GROUP_TABLES))
             for part in range(min(parts, len(tables))):
-                group.create_task(look_at(crew, tables[part::parts]))
+                group.create_task(compare_existing_rows(crew, tables[part::parts]))

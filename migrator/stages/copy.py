@@ -35,8 +35,8 @@ from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
 from migrator.planning.grouping import group_small_tables, is_small
 from migrator.planning.plan import Plan, TablePlan
-from migrator.preflight.existing_rows import look_at, refusal
-from migrator.preflight.table_check import Survey
+from migrator.preflight.existing_rows import compare_existing_rows, refusal
+from migrator.preflight.table_check import TableCheck
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.progress import Progress
 from migrator.sessions.connections import in_transaction, is_open
@@ -76,7 +76,7 @@ class _Way:
     """A table on its way: where it comes from and goes, what was found out about it, and how far it has come."""
 
     table: TablePlan
-    survey: Survey
+    survey: TableCheck
     begun: Begun | None
 
     @property
@@ -121,7 +121,7 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     source: Source,
     target: Target,
     plan: Plan,
-    surveys: Mapping[TableName, Survey],
+    surveys: Mapping[TableName, TableCheck],
     *,
     run: RunLedger,
     slots: asyncio.Semaphore,
@@ -290,7 +290,9 @@ async def _bring(  # noqa: PLR0913 - who brings what
         if not check_violations.is_about_a_row(error):
             raise
         where = piece.where(table.source)
-        raise await asyncio.to_thread(check_violations.refusal, load.source, table, where, error) from error
+        raise await asyncio.to_thread(
+            check_violations.check_violation_error, load.source, table, where, error
+        ) from error
     return Brought(rows, sent.bytes, time.monotonic() - started)
 
 
@@ -350,12 +352,12 @@ async def _refuse_strangers(load: _Load, connection: AsyncConnection, ways: Sequ
     occupied = await row_counts(connection, names)
     seeded = await untouched(connection, {name: load.seeded[name] for name in occupied if name in load.seeded})
     found = [
-        await look_at(load.source, load.target, way.table, rows, way.profile, load.batch_bytes, showing)
+        await compare_existing_rows(load.source, load.target, way.table, rows, way.profile, load.batch_bytes, showing)
         for way in ways
         if (rows := occupied.get(way.name)) and rows != seeded.get(way.name)
     ]
-    if strange := [one for one in found if one.strange]:
-        raise refusal(strange)
+    if unexpected := [one for one in found if one.unexpected]:
+        raise refusal(unexpected)
     return occupied
 
 

@@ -10,12 +10,12 @@ from dataclasses import asdict, replace
 import structlog
 
 from migrator.events import Event
-from migrator.ledger.loads import Allowed
+from migrator.ledger.loads import KnownRows
 from migrator.names import TableName
 from migrator.planning.plan import Plan
-from migrator.preflight.checker import look_over, refuse
-from migrator.preflight.existing_rows import check_target, refusal, strangers_in
-from migrator.preflight.table_check import Survey
+from migrator.preflight.checker import check_tables, refuse
+from migrator.preflight.existing_rows import check_target, refusal, unexpected_rows_in
+from migrator.preflight.table_check import TableCheck
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.progress import Progress
 from migrator.source.database import Source
@@ -29,14 +29,14 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
     source: Source,
     target: Target,
     plan: Plan,
-    allowed: Allowed,
+    allowed: KnownRows,
     *,
     bounds: Bounds,
     showing: Showing,
     progress: Progress,
     intact: Callable[[], Awaitable[None]],
     untried: Sequence[str] = (),
-) -> dict[TableName, Survey]:
+) -> dict[TableName, TableCheck]:
     """
     Return what was found out about every table still to be loaded.
 
@@ -48,7 +48,7 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
     pending = [table for table in plan.tables if table.name not in allowed.loaded]
     occupied = await check_target(target, pending, allowed)
     undone = replace(plan, tables=tuple(pending))
-    surveys = await look_over(
+    surveys = await check_tables(
         source,
         target,
         undone,
@@ -65,7 +65,7 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
     refuse(findings)
     found = {one.profile.table: one for one in surveys}
     profiles = {name: one.profile for name, one in found.items()}
-    if strangers := await strangers_in(
+    if strangers := await unexpected_rows_in(
         source, target, occupied, profiles, batch_bytes=bounds.batch_bytes, showing=showing
     ):
         raise refusal(strangers)

@@ -28,7 +28,7 @@ from migrator.planning.grouping import group_small_tables, is_small
 from migrator.planning.marks import Marks, high_water_marks
 from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.checker import measured
-from migrator.preflight.table_check import Survey
+from migrator.preflight.table_check import TableCheck
 from migrator.runtime.limits import Bounds, Showing
 from migrator.runtime.private_file import whole_file
 from migrator.runtime.progress import Progress
@@ -42,7 +42,7 @@ from migrator.verification.differences import Difference
 
 log = structlog.get_logger()
 
-NOTHING_KNOWN: Mapping[TableName, Survey] = MappingProxyType({})
+NOTHING_KNOWN: Mapping[TableName, TableCheck] = MappingProxyType({})
 
 
 async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
@@ -53,7 +53,7 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     bounds: Bounds,
     showing: Showing,
     progress: Progress,
-    surveys: Mapping[TableName, Survey] = NOTHING_KNOWN,
+    surveys: Mapping[TableName, TableCheck] = NOTHING_KNOWN,
     slots: asyncio.Semaphore | None = None,
     ready: ReplayQueue[TableName] | None = None,
     file: Path | None = None,
@@ -114,11 +114,13 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     return verdicts
 
 
-def _comparison(table: TablePlan, survey: Survey, batch_bytes: int) -> Comparison:
+def _comparison(table: TablePlan, survey: TableCheck, batch_bytes: int) -> Comparison:
     return Comparison(table.source, table.target, table.pairs, survey.profile, batch_bytes)
 
 
-def _lots(names: Sequence[TableName], known: Mapping[TableName, Survey], most_bytes: int) -> Iterator[list[TableName]]:
+def _lots(
+    names: Sequence[TableName], known: Mapping[TableName, TableCheck], most_bytes: int
+) -> Iterator[list[TableName]]:
     """Yield what is compared together: small tables of one shape that preflight has rehearsed, and each other alone."""
     alike: dict[DigestKey | TableName, list[TableName]] = defaultdict(list)
     for name in names:

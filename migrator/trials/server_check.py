@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.catalog.constraints import Constraint, Judged, Kind, judged_of
 from migrator.concurrency.blocking import BlockingConnection
-from migrator.findings.examples import Teller, is_row, key_scan_column
+from migrator.findings.examples import FindingBuilder, is_row, key_scan_column
 from migrator.findings.finding import Finding
 from migrator.names import TableName
 from migrator.planning.plan import ColumnPlan, Plan, TablePlan
@@ -130,7 +130,7 @@ def _looked_at(
         for one in matter
         if one.kind is Kind.CHECK and one.relation not in parts and (broken := broken_when(one.definition, fed))
     }
-    tell = Teller(session, table.source, bench.showing)
+    tell = FindingBuilder(session, table.source, bench.showing)
     counts = count_matching(session, table.source, list(simple.values())) if simple else []
     findings = [
         tell(_column(table, breach), rows, _reason(table, breach, bench), broken)
@@ -232,7 +232,7 @@ def _row_column(table: TablePlan) -> ColumnPlan:
 
 
 def _told(session: ScanSession, bench: Bench, table: TablePlan, offences: Sequence[Offence]) -> list[Finding]:
-    tell = Teller(session, table.source, bench.showing)
+    tell = FindingBuilder(session, table.source, bench.showing)
     found = []
     for offence in offences:
         column = _column(table, offence)

@@ -30,7 +30,7 @@ from migrator.source.scan import ScanSession
 from migrator.verification import differences, digest
 from migrator.verification.comparison import ALL_BLOCKS, BlockRange, Comparison, block_ranges, quickly
 from migrator.verification.differences import Difference, TableDifferences
-from migrator.verification.digest import Digest, Rehearsed
+from migrator.verification.digest import Digest, KnownDigest
 from migrator.verification.recipe import Recipe, Size, recorded
 
 log = structlog.get_logger()
@@ -96,7 +96,7 @@ class CompareContext:
     """Seconds for which hands were at work on each table."""
 
 
-async def compare_alike(ends: CompareContext, compared: Sequence[tuple[Comparison, Rehearsed]]) -> list[TableResult]:
+async def compare_alike(ends: CompareContext, compared: Sequence[tuple[Comparison, KnownDigest]]) -> list[TableResult]:
     """Compare small tables of one shape, of whose sources preflight has digests; the target's are read at once."""
     there: Sequence[Digest | None]
     quick = [known.comparison for _, known in compared]
@@ -121,7 +121,7 @@ async def compare_alike(ends: CompareContext, compared: Sequence[tuple[Compariso
 
 
 async def compare(
-    ends: CompareContext, comparison: Comparison, pieces: Sequence[Chunk], known: Rehearsed | None
+    ends: CompareContext, comparison: Comparison, pieces: Sequence[Chunk], known: KnownDigest | None
 ) -> TableResult:
     """Compare a table that comes in these ``pieces``; ``known`` is what preflight found of its source's digest."""
     table = comparison.target.name
@@ -170,8 +170,8 @@ async def _recorded(ends: CompareContext, comparison: Comparison, pieces: Sequen
 
 
 async def _same_digest(
-    ends: CompareContext, comparison: Comparison, pieces: Sequence[Chunk], known: Rehearsed | None
-) -> Rehearsed | None:
+    ends: CompareContext, comparison: Comparison, pieces: Sequence[Chunk], known: KnownDigest | None
+) -> KnownDigest | None:
     """Return the digest that both ends have in the quick forms, and these; None if they have none in common."""
     if any(reading.by_server for reading in comparison.readings):
         return None  # PostgreSQL's own spelling is asked for, and there is no quicker way
@@ -184,7 +184,7 @@ async def _same_digest(
             ours, theirs = await _digests(ends, quick, pieces)
     except* (SourceUnreadable, duckdb.Error):
         pass  # a value of another storage class; that an end can't be read at all the full forms find too
-    return Rehearsed(quick, ours) if ours is not None and ours == theirs else None
+    return KnownDigest(quick, ours) if ours is not None and ours == theirs else None
 
 
 async def _digests(ends: CompareContext, comparison: Comparison, pieces: Sequence[Chunk]) -> tuple[Digest, Digest]:

@@ -171,7 +171,7 @@ def opened(path: str, config: dict[str, str]) -> duckdb.DuckDBPyConnection:
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsed:
+class KnownDigest:
     """A table that came through: how its rows were compared on the way, and the digest of the source's."""
 
     comparison: Comparison

@@ -16,7 +16,7 @@ from migrator.errors import SourceUnreadable
 from migrator.names import quote_postgres, quote_sqlite
 from migrator.planning.matching import make_plan
 from migrator.planning.plan import Plan, TablePlan
-from migrator.preflight.table_check import measure
+from migrator.preflight.table_check import measure_tables
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
 from migrator.source.size import Profile
@@ -55,7 +55,7 @@ async def plan(make_sqlite: MakeSqlite, database: Database) -> AsyncIterator[tup
 
 def surveyed(session: ScanSession, plan: Plan, *, fast: bool) -> list[tuple[TablePlan, Profile]]:
     """Return the tables, each with its size, and whether it is known to hold nothing unusual."""
-    profiles = measure(session, plan.tables)
+    profiles = measure_tables(session, plan.tables)
     return [(table, replace(one, fast=fast)) for table, one in zip(plan.tables, profiles, strict=True)]
 
 

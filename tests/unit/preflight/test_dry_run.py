@@ -17,8 +17,8 @@ from test_docs_types import PROBES
 from migrator.catalog.keys import Keys
 from migrator.planning.matching import make_plan
 from migrator.planning.plan import Plan, TablePlan
-from migrator.preflight.dry_run import rehearse
-from migrator.preflight.table_check import Survey, measure, survey
+from migrator.preflight.dry_run import dry_run
+from migrator.preflight.table_check import TableCheck, measure_tables, survey
 from migrator.runtime.limits import Showing
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
@@ -98,10 +98,10 @@ def columns(table: TablePlan) -> Iterator[tuple[str, TablePlan]]:
         yield declared, replace(table, columns=(column,))
 
 
-def look(session: ScanSession, target: Target, table: TablePlan, *, quickly: bool = True) -> Survey:
+def look(session: ScanSession, target: Target, table: TablePlan, *, quickly: bool = True) -> TableCheck:
     """Survey a table, after the quick pass or without it."""
-    [profile], showing = measure(session, [table]), Showing(3, mask_values=False)
-    [rehearsed] = rehearse(session, [(table, profile)], BATCH_BYTES) if quickly else [None]
+    [profile], showing = measure_tables(session, [table]), Showing(3, mask_values=False)
+    [rehearsed] = dry_run(session, [(table, profile)], BATCH_BYTES) if quickly else [None]
     with ServerTypes(target.address, table.name) as judge:
         return survey(session, {table.name: table}, table, profile, Keys(), judge, BATCH_BYTES, showing, rehearsed)
 
@@ -149,7 +149,7 @@ async def test_usual_values_come_through(tables: tuple[Source, Target, Plan]) ->
     fill(source.path, None, "last")
     with source.session() as session:
         for declared, alone in columns(table):
-            [passed] = rehearse(session, list(zip([alone], measure(session, [alone]), strict=True)), BATCH_BYTES)
+            [passed] = dry_run(session, list(zip([alone], measure_tables(session, [alone]), strict=True)), BATCH_BYTES)
             assert passed is not None, declared
 
 
@@ -160,7 +160,7 @@ async def test_the_digest_is_that_of_the_source(tables: tuple[Source, Target, Pl
     fill(source.path, None, "first")
     with source.session() as session:
         for alone in (table, *(one for _, one in columns(table))):
-            [passed] = rehearse(session, list(zip([alone], measure(session, [alone]), strict=True)), BATCH_BYTES)
+            [passed] = dry_run(session, list(zip([alone], measure_tables(session, [alone]), strict=True)), BATCH_BYTES)
             assert passed is not None
             assert passed.digest == digest.of_source(session, target.address, passed.comparison)
 
@@ -197,7 +197,7 @@ async def test_small_tables_of_one_shape_go_together(
     async with target.connect() as connection:
         plan = make_plan(await source.describe(), await target.describe(connection, "public"))
     with source.session() as session:
-        found = rehearse(session, list(zip(plan.tables, measure(session, plan.tables), strict=True)), BATCH_BYTES)
+        found = dry_run(session, list(zip(plan.tables, measure_tables(session, plan.tables), strict=True)), BATCH_BYTES)
         assert sorted(read_alone) == (sorted(names) if strange else ["other"])
         by_name = {table.source.name: one for table, one in zip(plan.tables, found, strict=True)}
         if strange:
@@ -225,7 +225,7 @@ async def test_one_that_only_the_comparison_can_not_read_leaves_the_others_alone
 
     monkeypatch.setattr(digest, "of_parts", fail)
     with source.session() as session:
-        found = rehearse(session, list(zip(plan.tables, measure(session, plan.tables), strict=True)), BATCH_BYTES)
+        found = dry_run(session, list(zip(plan.tables, measure_tables(session, plan.tables), strict=True)), BATCH_BYTES)
     assert [one.digest.rows for one in found if one] == [1, 1]
     await source.close()
     await target.close()

@@ -11,7 +11,7 @@ from fix_postgres import Database
 
 from migrator.config.settings import Settings
 from migrator.planning.matching import make_plan
-from migrator.preflight.table_check import measure
+from migrator.preflight.table_check import measure_tables
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadOnlySession
 from migrator.source.database import Source
@@ -68,7 +68,7 @@ async def ends(database: Database, path: Path) -> CompareContext:
         await source.close()
         await target.close()
     with source.session() as session:
-        [profile] = measure(session, [table])
+        [profile] = measure_tables(session, [table])
     pairs = tuple(ColumnPair(column.source_expression, column.target) for column in table.columns)
     return CompareContext(source, settings.target, Comparison(table.source, table.target, pairs, profile, 1 << 20))
 
