@@ -17,7 +17,7 @@ from migrator.job.source_changes import Reading, TableChange, changes_of, in_wor
 from migrator.ledger import carried, history, loads, state
 from migrator.ledger.carried import Carried
 from migrator.ledger.history import SourceIdentity
-from migrator.ledger.loads import Begun
+from migrator.ledger.loads import CopyProgress
 from migrator.ledger.migration import Migration
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
@@ -37,7 +37,7 @@ class _Left:
     before: Fingerprint | None
     """Of the source that they read; None where nothing of it is known."""
     known: SourceIdentity | None
-    begun: Mapping[TableName, Begun]
+    begun: Mapping[TableName, CopyProgress]
     brought: Mapping[TableName, Carried]
     lost: Mapping[TableName, str]
     """Tables that hold nothing of what was brought, each with the reason; they don't count as begun."""
@@ -171,7 +171,7 @@ def _refuse_other_settings(
 
 async def _lost(
     connection: AsyncConnection,
-    begun: Mapping[TableName, Begun],
+    begun: Mapping[TableName, CopyProgress],
     copied: Collection[TableName],
     brought: Mapping[TableName, Carried],
 ) -> dict[TableName, str]:

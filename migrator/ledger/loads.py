@@ -41,25 +41,25 @@ class CopiedTable:
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class CopyStats:
     """What came over with one piece, or with several: ``seconds`` are the sum of theirs."""
 
     rows: int = 0
     bytes: int = 0
     seconds: float = 0.0
 
-    def __add__(self, other: "Brought") -> "Brought":
+    def __add__(self, other: "CopyStats") -> "CopyStats":
         """Count two together."""
-        return Brought(self.rows + other.rows, self.bytes + other.bytes, self.seconds + other.seconds)
+        return CopyStats(self.rows + other.rows, self.bytes + other.bytes, self.seconds + other.seconds)
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class CopyProgress:
     """How far a table has come that was begun."""
 
     chunks: int = 0
     """Pieces that are in the target."""
-    brought: Brought = Brought()
+    brought: CopyStats = CopyStats()
     left: Mapping[int, Chunk] = field(default_factory=dict)
     """Pieces still to come, by their position."""
 
@@ -77,7 +77,7 @@ async def write_pieces(
 
 
 async def write_chunk(
-    connection: AsyncConnection, run: RunLedger, table: TableName, position: int, brought: Brought
+    connection: AsyncConnection, run: RunLedger, table: TableName, position: int, brought: CopyStats
 ) -> None:
     """
     Write that a piece's rows are there; belongs into the transaction that brings them.
@@ -103,7 +103,7 @@ async def write_chunk(
         )
 
 
-async def begun(connection: AsyncConnection, migration: Migration) -> dict[TableName, Begun]:
+async def begun(connection: AsyncConnection, migration: Migration) -> dict[TableName, CopyProgress]:
     """Return how far each table is that the migration has begun, also those that are complete."""
     found = (await connection.execute(migration.lines(chunks).order_by(chunks.c.position))).all()
     lines: dict[TableName, list[sa.Row[Any]]] = {}
@@ -112,30 +112,30 @@ async def begun(connection: AsyncConnection, migration: Migration) -> dict[Table
     return {name: _begun(rows) for name, rows in lines.items()}
 
 
-def _begun(lines: Sequence[sa.Row[Any]]) -> Begun:
+def _begun(lines: Sequence[sa.Row[Any]]) -> CopyProgress:
     there = [line for line in lines if line.copied_at is not None]
     left = {line.position: Chunk(line.after, line.last) for line in lines if line.copied_at is None}
-    brought = sum((Brought(line.rows, line.bytes, line.seconds) for line in there), Brought())
-    return Begun(len(there), brought, left)
+    brought = sum((CopyStats(line.rows, line.bytes, line.seconds) for line in there), CopyStats())
+    return CopyProgress(len(there), brought, left)
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedRows:
     """What was brought into a table, and by which transactions."""
 
     rows: int
     transactions: tuple[int, ...]
 
 
-async def loaded(connection: AsyncConnection, migration: Migration) -> dict[TableName, Loaded]:
+async def loaded(connection: AsyncConnection, migration: Migration) -> dict[TableName, LoadedRows]:
     """Return what the migration has brought into each table that was begun, complete or not."""
     found = (await connection.execute(migration.lines(chunks))).all()
-    gather_or_cancel: dict[TableName, Loaded] = {}
+    gather_or_cancel: dict[TableName, LoadedRows] = {}
     for row in found:
         name = TableName(row.schema_name, row.table_name)
-        so_far = gather_or_cancel.get(name, Loaded(0, ()))
+        so_far = gather_or_cancel.get(name, LoadedRows(0, ()))
         own = () if row.transaction is None else (row.transaction,)
-        gather_or_cancel[name] = Loaded(so_far.rows + (row.rows or 0), so_far.transactions + own)
+        gather_or_cancel[name] = LoadedRows(so_far.rows + (row.rows or 0), so_far.transactions + own)
     return gather_or_cancel
 
 
@@ -165,7 +165,7 @@ WHERE {whose} (l.schema_name, l.table_name) = (t.schema_name, t.table_name)
 """
 
 
-async def write_whole(connection: AsyncConnection, run: RunLedger, brought: Mapping[TableName, Brought]) -> None:
+async def write_whole(connection: AsyncConnection, run: RunLedger, brought: Mapping[TableName, CopyStats]) -> None:
     """Write that tables are there which came in one piece; belongs into the transaction that brings them."""
     lines = [
         _of(run.migration, name) | {"position": 0, "run_id": run.run_id} | asdict(one) for name, one in brought.items()
@@ -174,7 +174,7 @@ async def write_whole(connection: AsyncConnection, run: RunLedger, brought: Mapp
     await write_copied(connection, run, brought)
 
 
-async def write_copied(connection: AsyncConnection, run: RunLedger, brought: Mapping[TableName, Brought]) -> None:
+async def write_copied(connection: AsyncConnection, run: RunLedger, brought: Mapping[TableName, CopyStats]) -> None:
     """Write that all rows of tables are there."""
     lines = [_of(run.migration, name) | {"run_id": run.run_id} | asdict(one) for name, one in brought.items()]
     await connection.execute(tables.insert(), lines)

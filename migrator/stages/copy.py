@@ -30,7 +30,7 @@ from migrator.errors import SourceChanged
 from migrator.events import Event
 from migrator.ledger import carried, loads
 from migrator.ledger.carried import Carried, Terms
-from migrator.ledger.loads import Begun, Brought, Seed, untouched
+from migrator.ledger.loads import CopyProgress, CopyStats, Seed, untouched
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
 from migrator.planning.grouping import group_small_tables, is_small
@@ -55,7 +55,7 @@ NO_TERMS: Mapping[str, Terms] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class _Load:
+class CopyContext:
     """What all tables of one run have in common."""
 
     source: Source
@@ -67,17 +67,17 @@ class _Load:
     terms: Mapping[str, Terms]
     """Of the source's tables, by their names."""
     progress: Progress
-    crew: WorkerPool["_Hand"]
+    crew: WorkerPool["CopyWorker"]
     done: ReplayQueue[TableName]
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
+class TableLoad:
     """A table on its way: where it comes from and goes, what was found out about it, and how far it has come."""
 
     table: TablePlan
     survey: TableCheck
-    begun: Begun | None
+    begun: CopyProgress | None
 
     @property
     def name(self) -> TableName:
@@ -100,7 +100,7 @@ class _Way:
 
 
 @dataclass(frozen=True, slots=True)
-class _Hand:
+class CopyWorker:
     """What it takes to bring rows: a session of each end, one table's or piece's at a time."""
 
     reading: BlockingConnection[ScanSession]
@@ -108,11 +108,11 @@ class _Hand:
 
 
 @asynccontextmanager
-async def _worker(source: Source, target: Target) -> AsyncIterator[_Hand]:
+async def _worker(source: Source, target: Target) -> AsyncIterator[CopyWorker]:
     reading = BlockingConnection(source.session)
     try:
         async with target.connect() as connection:
-            yield _Hand(reading, connection)
+            yield CopyWorker(reading, connection)
     finally:
         reading.close()
 
@@ -147,7 +147,7 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
         seeded = await loads.seeds(connection)
         room = await lock_room(connection, list(surveys))
     pending = {
-        table.name: _Way(table, surveys[table.name], begun.get(table.name))
+        table.name: TableLoad(table, surveys[table.name], begun.get(table.name))
         for table in plan.tables
         if table.name in surveys and table.name not in copied
     }
@@ -155,16 +155,16 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
         if table.name not in pending:
             await done.add(table.name)
     async with WorkerPool(slots, partial(_worker, source, target), lambda worker: is_open(worker.connection)) as crew:
-        load = _Load(source, target, run, bounds.batch_bytes, stall_seconds, seeded, terms, progress, crew, done)
+        load = CopyContext(source, target, run, bounds.batch_bytes, stall_seconds, seeded, terms, progress, crew, done)
         largest_first = sorted(pending.values(), key=lambda way: -way.profile.weight)
         await gather_or_cancel(
             _fill(load, [pending[name] for name in names])
-            for ways in group_small_tables(largest_first, _Way.size_if_whole, bounds.chunk_bytes)
+            for ways in group_small_tables(largest_first, TableLoad.size_if_whole, bounds.chunk_bytes)
             for names in room.few([way.name for way in ways], bounds.jobs)
         )
 
 
-async def _fill(load: _Load, ways: Sequence[_Way]) -> None:
+async def _fill(load: CopyContext, ways: Sequence[TableLoad]) -> None:
     """Fill a table, from where it is; or several small ones."""
     [first, *others] = ways
     all_brought = await (_load_whole(load, ways) if others or first.is_whole else _load_pieces(load, first))
@@ -182,7 +182,7 @@ async def _fill(load: _Load, ways: Sequence[_Way]) -> None:
 
 
 @asynccontextmanager
-async def _transaction(load: _Load, *, durable: bool = True) -> AsyncIterator[_Hand]:
+async def _transaction(load: CopyContext, *, durable: bool = True) -> AsyncIterator[CopyWorker]:
     """
     Give a free hand, in a transaction of the target.
 
@@ -195,7 +195,7 @@ async def _transaction(load: _Load, *, durable: bool = True) -> AsyncIterator[_H
         yield worker
 
 
-async def _load_whole(load: _Load, ways: Sequence[_Way]) -> list[Brought]:
+async def _load_whole(load: CopyContext, ways: Sequence[TableLoad]) -> list[CopyStats]:
     """
     Bring all rows of some tables with their ledger lines in one transaction: afterwards all are there, or none.
 
@@ -213,7 +213,7 @@ async def _load_whole(load: _Load, ways: Sequence[_Way]) -> list[Brought]:
             frozen = {way.name for way in ways if way.name in emptied and not way.table.target.partitioned}
             data = await _data(load, worker, ways)
             brought = [
-                await _bring(load, worker, way, WHOLE_TABLE, chunks, freeze=way.name in frozen)
+                await _copy_chunk(load, worker, way, WHOLE_TABLE, chunks, freeze=way.name in frozen)
                 for way, chunks in zip(ways, data, strict=True)
             ]
         for way, one in zip(ways, brought, strict=True):
@@ -224,12 +224,12 @@ async def _load_whole(load: _Load, ways: Sequence[_Way]) -> list[Brought]:
     return brought
 
 
-async def _load_pieces(load: _Load, way: _Way) -> list[Brought]:
+async def _load_pieces(load: CopyContext, way: TableLoad) -> list[CopyStats]:
     """Bring the pieces of a table that are left, each with its ledger line in a transaction of its own."""
     name, run = way.name, load.run
     async with _transaction(load, durable=False) as worker:
         connection = worker.connection
-        begun = way.begun or Begun(left=dict(enumerate(way.survey.pieces)))
+        begun = way.begun or CopyProgress(left=dict(enumerate(way.survey.pieces)))
         if way.begun is None:
             await _refuse_strangers(load, connection, [way])
             async with triggers_disabled(connection, [name]):
@@ -241,10 +241,10 @@ async def _load_pieces(load: _Load, way: _Way) -> list[Brought]:
         at_once = 1 if await has_triggers(connection, name) else max(1, len(begun.left))
     turn = asyncio.Semaphore(at_once)
 
-    async def one(position: int, piece: Chunk) -> Brought:
+    async def one(position: int, piece: Chunk) -> CopyStats:
         async with turn, _transaction(load, durable=False) as worker:
             async with triggers_disabled(worker.connection, [name]):
-                brought = await _bring(load, worker, way, piece, _read(load, worker, way, piece), freeze=False)
+                brought = await _copy_chunk(load, worker, way, piece, _read(load, worker, way, piece), freeze=False)
             await run.hold(worker.connection)
             await loads.write_chunk(worker.connection, run, name, position, brought)
             return brought
@@ -258,7 +258,7 @@ async def _load_pieces(load: _Load, way: _Way) -> list[Brought]:
     return [brought]
 
 
-async def _write_terms(load: _Load, connection: AsyncConnection, ways: Sequence[_Way]) -> None:
+async def _write_terms(load: CopyContext, connection: AsyncConnection, ways: Sequence[TableLoad]) -> None:
     """Write under which terms tables are begun, and the digests that preflight found on its way."""
     lines = {
         way.name: Carried(terms, recorded(found.comparison, found.digest) if found else None)
@@ -269,9 +269,9 @@ async def _write_terms(load: _Load, connection: AsyncConnection, ways: Sequence[
     await carried.write(connection, load.run.migration, lines)
 
 
-async def _bring(  # noqa: PLR0913 - who brings what
-    load: _Load, worker: _Hand, way: _Way, piece: Chunk, data: "_Chunks", *, freeze: bool
-) -> Brought:
+async def _copy_chunk(  # noqa: PLR0913 - who brings what
+    load: CopyContext, worker: CopyWorker, way: TableLoad, piece: Chunk, data: "_Chunks", *, freeze: bool
+) -> CopyStats:
     """Send one piece's rows, in the connection's transaction."""
     started = time.monotonic()
     sent = _Sent()
@@ -293,7 +293,7 @@ async def _bring(  # noqa: PLR0913 - who brings what
         raise await asyncio.to_thread(
             check_violations.check_violation_error, load.source, table, where, error
         ) from error
-    return Brought(rows, sent.bytes, time.monotonic() - started)
+    return CopyStats(rows, sent.bytes, time.monotonic() - started)
 
 
 class _Sent:
@@ -306,7 +306,7 @@ _Chunks = AsyncIterator[tuple[int, bytes]]
 """COPY data as it comes, each part with its number of rows."""
 
 
-async def _counted(load: _Load, way: _Way, data: _Chunks, sent: _Sent) -> AsyncIterator[bytes]:
+async def _counted(load: CopyContext, way: TableLoad, data: _Chunks, sent: _Sent) -> AsyncIterator[bytes]:
     async for rows, chunk in data:
         sent.bytes += len(chunk)
         yield chunk
@@ -314,7 +314,7 @@ async def _counted(load: _Load, way: _Way, data: _Chunks, sent: _Sent) -> AsyncI
             load.progress.advance(str(way.name), rows, len(chunk))
 
 
-async def _data(load: _Load, worker: _Hand, ways: Sequence[_Way]) -> list[_Chunks]:
+async def _data(load: CopyContext, worker: CopyWorker, ways: Sequence[TableLoad]) -> list[_Chunks]:
     """Return the COPY data of whole tables: small ones, which share a transaction, are read together and at once."""
     if not is_small(ways[0].profile):
         return [_read(load, worker, way, WHOLE_TABLE) for way in ways]
@@ -323,7 +323,7 @@ async def _data(load: _Load, worker: _Hand, ways: Sequence[_Way]) -> list[_Chunk
     return [_at_once(*one) for one in data]
 
 
-def _read(load: _Load, worker: _Hand, way: _Way, piece: Chunk) -> _Chunks:
+def _read(load: CopyContext, worker: CopyWorker, way: TableLoad, piece: Chunk) -> _Chunks:
     """Return the piece as COPY data, read and encoded in a thread while the network takes what is ready."""
 
     def read() -> Iterator[tuple[int, bytes]]:
@@ -337,7 +337,9 @@ async def _at_once(rows: int, chunk: bytes) -> _Chunks:
     yield rows, chunk
 
 
-async def _refuse_strangers(load: _Load, connection: AsyncConnection, ways: Sequence[_Way]) -> Collection[TableName]:
+async def _refuse_strangers(
+    load: CopyContext, connection: AsyncConnection, ways: Sequence[TableLoad]
+) -> Collection[TableName]:
     """
     Lock the tables against writers and return those that hold rows, all of which may go.
 
@@ -366,7 +368,7 @@ async def _listed(connection: AsyncConnection, names: Sequence[TableName]) -> st
     return ", ".join((await own_rows(connection, names)).values())
 
 
-def _refuse_other_number(way: _Way, brought: Brought) -> None:
+def _refuse_other_number(way: TableLoad, brought: CopyStats) -> None:
     """Raise SourceChanged if more or less rows came than were surveyed."""
     name, surveyed = way.table.source.name, way.profile.rows
     if brought.rows != surveyed:

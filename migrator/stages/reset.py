@@ -16,7 +16,7 @@ from migrator.catalog.foreign_keys import ForeignKey
 from migrator.catalog.triggers import triggers_disabled
 from migrator.errors import RowsInTheWay
 from migrator.ledger import claims, loads, schema
-from migrator.ledger.loads import Loaded
+from migrator.ledger.loads import LoadedRows
 from migrator.ledger.parked import take_foreign_keys
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName, quote_postgres
@@ -156,7 +156,7 @@ async def _refuse_referring(connection: AsyncConnection, keys: Sequence[ForeignK
 
 
 async def _refuse_touched(
-    connection: AsyncConnection, present: Mapping[TableName, str], tables: Mapping[TableName, Loaded]
+    connection: AsyncConnection, present: Mapping[TableName, str], tables: Mapping[TableName, LoadedRows]
 ) -> None:
     """Raise RowsInTheWay for ``present`` tables, given as a statement names their own rows, that aren't as loaded."""
     touched = await touched_since(connection, present, tables)
@@ -170,7 +170,7 @@ async def _refuse_touched(
 
 
 async def touched_since(
-    connection: AsyncConnection, present: Mapping[TableName, str], tables: Mapping[TableName, Loaded]
+    connection: AsyncConnection, present: Mapping[TableName, str], tables: Mapping[TableName, LoadedRows]
 ) -> dict[str, str]:
     """Return which of the ``present`` tables aren't as they were loaded, and what is different; reads them all."""
     touched: dict[str, str] = {}

@@ -9,7 +9,7 @@ from fix_postgres import Database
 
 from migrator.errors import GaveUp
 from migrator.ledger import loads, parked, runs, schema, state
-from migrator.ledger.loads import Begun, Brought, Loaded, Seed
+from migrator.ledger.loads import CopyProgress, CopyStats, LoadedRows, Seed
 from migrator.ledger.run_ledger import RunLedger
 from migrator.ledger.schema import Taken
 from migrator.names import TableName
@@ -50,7 +50,7 @@ async def _cut(target: Target, run: RunLedger) -> None:
 
 async def _write_chunk(target: Target, run: RunLedger, position: int) -> None:
     async with target.transaction() as connection:
-        await loads.write_chunk(connection, run, TABLE, position, Brought(rows=2, bytes=10, seconds=0.5))
+        await loads.write_chunk(connection, run, TABLE, position, CopyStats(rows=2, bytes=10, seconds=0.5))
 
 
 async def test_the_last_that_took_over_may_write(target: Target) -> None:
@@ -95,7 +95,7 @@ async def test_how_far_a_table_is(target: Target) -> None:
         await _write_chunk(target, run, 2)
     async with target.connect() as connection:
         assert await loads.begun(connection, MIGRATION) == {
-            TABLE: Begun(chunks=2, brought=Brought(rows=4, bytes=20, seconds=1.0), left={1: PIECES[1]})
+            TABLE: CopyProgress(chunks=2, brought=CopyStats(rows=4, bytes=20, seconds=1.0), left={1: PIECES[1]})
         }
         brought = (await loads.loaded(connection, MIGRATION))[TABLE]
     assert (brought.rows, len(set(brought.transactions))) == (4, 2)
@@ -105,8 +105,8 @@ async def test_a_table_that_was_emptied_and_has_got_nothing_yet(target: Target) 
     """It is begun, with all its pieces left, and is among the tables that a reset empties."""
     await _cut(target, await _begin(target))
     async with target.connect() as connection:
-        assert await loads.begun(connection, MIGRATION) == {TABLE: Begun(left=PIECES)}
-        assert await loads.loaded(connection, MIGRATION) == {TABLE: Loaded(0, ())}
+        assert await loads.begun(connection, MIGRATION) == {TABLE: CopyProgress(left=PIECES)}
+        assert await loads.loaded(connection, MIGRATION) == {TABLE: LoadedRows(0, ())}
 
 
 async def test_what_was_parked_comes_back_in_order_and_once(target: Target) -> None:
@@ -128,7 +128,7 @@ async def test_what_is_forgotten(target: Target) -> None:
     await _write_chunk(target, run, 0)
     async with target.transaction() as connection:
         for name in (TABLE, other):
-            await loads.write_copied(connection, run, {name: Brought(2, 10, 0.5)})
+            await loads.write_copied(connection, run, {name: CopyStats(2, 10, 0.5)})
         await loads.write_verified(connection, MIGRATION, {other: "00ff"})
         await loads.write_seeded(connection, MIGRATION, {TABLE: Seed(1, "0")})
         await parked.write_parked(connection, MIGRATION, Taken(TABLE, "index", "i", ("…",)))
