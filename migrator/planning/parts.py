@@ -19,7 +19,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Addition:
+class AlterStatement:
     """A part that a table gets when all tables are there."""
 
     part: Part

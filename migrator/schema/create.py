@@ -16,15 +16,15 @@ from migrator.ledger import schema as ledger_schema
 from migrator.ledger.migration import Migration
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName, find_match, pattern, quote_sqlite
-from migrator.planning.parts import Addition, LeftOut, Part
+from migrator.planning.parts import AlterStatement, LeftOut, Part
 from migrator.planning.plan import computed_alike, without_rows_of_their_own
 from migrator.planning.rules import Rules
 from migrator.runtime.retry import is_transient, short_message
 from migrator.schema.column_types import Held, Holding, needs_classes, needs_offsets
-from migrator.schema.ddl import Blueprint, draw, refuse
+from migrator.schema.ddl import SchemaDdl, build_ddl, refuse
 from migrator.schema.unmade import try_out
 from migrator.source.database import Source
-from migrator.source.declarations import declared
+from migrator.source.declarations import read_declarations
 from migrator.source.scan import StorageClass
 from migrator.source.schema import SourceDatabase, SourceTable
 from migrator.target.database import Target, row_counts
@@ -37,18 +37,18 @@ _MADE = "made"
 """What the ledger calls it."""
 
 
-async def blueprint(source: Source, tables: Sequence[SourceTable], schema: str, rules: Rules) -> Blueprint:
+async def blueprint(source: Source, tables: Sequence[SourceTable], schema: str, rules: Rules) -> SchemaDdl:
     """Return what the source's tables are to become; raises ConfigurationError and SourceUnreadable."""
     async with source.connect() as connection:
-        found = await declared(connection, [table.name for table in tables])
-        held = await _held(connection, tables, rules)
-    drawn = draw(schema, tables, found, rules, held)
+        found = await read_declarations(connection, [table.name for table in tables])
+        storage_classes = await _held(connection, tables, rules)
+    drawn = build_ddl(schema, tables, found, rules, storage_classes)
     parts = [*(one.part for one in drawn.additions), *(one.part for one in drawn.left_out)]
     rules.check_left_out([*(part.handle for part in parts), *(pattern(name) for name in drawn.sources.values())])
     return drawn
 
 
-async def drawn_of(settings: Settings, source: Source, contents: SourceDatabase, target: Target) -> Blueprint:
+async def drawn_of(settings: Settings, source: Source, contents: SourceDatabase, target: Target) -> SchemaDdl:
     """
     Return what the source's tables are to become under the operator's rules.
 
@@ -82,7 +82,7 @@ class Due:
     """Such as the operator doesn't name any more."""
 
 
-async def make_tables(run: RunLedger, wanted: Blueprint, rules: Rules) -> list[LeftOut]:
+async def make_tables(run: RunLedger, wanted: SchemaDdl, rules: Rules) -> list[LeftOut]:
     """
     Make the tables that are not there, and return what they do without.
 
@@ -131,7 +131,7 @@ async def make_tables(run: RunLedger, wanted: Blueprint, rules: Rules) -> list[L
     return left_out
 
 
-async def look_ahead(target: Target, wanted: Blueprint, due: Due, rules: Rules) -> Unmade:
+async def look_ahead(target: Target, wanted: SchemaDdl, due: Due, rules: Rules) -> Unmade:
     """
     Return the tables that are to be made as they will be; nothing is made.
 
@@ -144,12 +144,12 @@ async def look_ahead(target: Target, wanted: Blueprint, due: Due, rules: Rules) 
     return unmade
 
 
-def stands_in_the_way(wanted: Blueprint, due: Due, rules: Rules) -> bool:
+def stands_in_the_way(wanted: SchemaDdl, due: Due, rules: Rules) -> bool:
     """Return whether something is known to do so before the server is asked."""
     return bool(wanted.obstacles) or any(one.stands_in_the_way for one in _missing(wanted, due, rules))
 
 
-def _missing(wanted: Blueprint, due: Due, rules: Rules) -> list[LeftOut]:
+def _missing(wanted: SchemaDdl, due: Due, rules: Rules) -> list[LeftOut]:
     """Return what tables would be without, or are: those to be made, those made before, and those of somebody else."""
     known = [one for one in wanted.left_out if one.part.table in due.new or one.part.table in due.made]
     there = {(one.part.table, one.part.handle) for one in known}
@@ -160,7 +160,7 @@ def _missing(wanted: Blueprint, due: Due, rules: Rules) -> list[LeftOut]:
 _MADE_WITHOUT = "it was named when the table was made, and isn't now; `migrator reset` has empty tables made anew"
 
 
-def _taken_as_they_are(wanted: Blueprint, strange: Iterable[TableName], rules: Rules) -> Iterator[LeftOut]:
+def _taken_as_they_are(wanted: SchemaDdl, strange: Iterable[TableName], rules: Rules) -> Iterator[LeftOut]:
     """Yield the tables that somebody else has made, which have keys and defaults of their own or none."""
     for name in strange:
         handle = pattern(wanted.sources[name])
@@ -177,7 +177,7 @@ class _Made:
     """What guards rows, and they were made without."""
     finished: bool = True
 
-    def unnamed(self, wanted: Blueprint) -> list[Part]:
+    def unnamed(self, wanted: SchemaDdl) -> list[Part]:
         """Return what they are without that the operator doesn't name now."""
         named = {(one.part.table, one.part.handle) for one in wanted.left_out if one.is_named}
         return [part for part in self.without if (part.table, part.handle) not in named]
@@ -204,7 +204,7 @@ async def _recall(connection: AsyncConnection, migration: Migration) -> _Made:
     return _Made(statements, without, known.get("finished", True))
 
 
-async def due_of(connection: AsyncConnection, target: Target, migration: Migration, wanted: Blueprint) -> Due:
+async def due_of(connection: AsyncConnection, target: Target, migration: Migration, wanted: SchemaDdl) -> Due:
     """Return what is to be done for the tables of ``wanted``, as the target and the ledger are."""
     schemas = {name.schema for name in wanted.tables}
     there = [table.name for schema in schemas for table in (await target.describe(connection, schema)).tables]
@@ -266,7 +266,7 @@ async def _make(connection: AsyncConnection, name: TableName, statement: str) ->
         ) from error
 
 
-async def _refused(connection: AsyncConnection, addition: Addition) -> LeftOut | None:
+async def _refused(connection: AsyncConnection, addition: AlterStatement) -> LeftOut | None:
     """Add something to a table; return what the server has against it, or None."""
     try:
         async with connection.begin_nested():

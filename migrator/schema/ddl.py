@@ -10,41 +10,45 @@ from dataclasses import dataclass
 
 from migrator.errors import TargetRefused
 from migrator.names import TableName
-from migrator.planning.parts import Addition, LeftOut, Obstacle
+from migrator.planning.parts import AlterStatement, LeftOut, Obstacle
 from migrator.planning.rules import Rules
 from migrator.schema.column_types import Held
 from migrator.schema.naming import obstacles
 from migrator.schema.table_ddl import Drawing
-from migrator.source.declarations import Declared
+from migrator.source.declarations import TableDeclarations
 from migrator.source.schema import SourceTable
 from migrator.sql.lexing import fold
 
 
 @dataclass(frozen=True, slots=True)
-class Blueprint:
+class SchemaDdl:
     """What is to be made, and what isn't."""
 
     tables: Mapping[TableName, str]
     """The statement that makes each table."""
     sources: Mapping[TableName, str]
     """What the source calls each table."""
-    additions: tuple[Addition, ...]
+    additions: tuple[AlterStatement, ...]
     left_out: tuple[LeftOut, ...]
     obstacles: tuple[Obstacle, ...] = ()
     """What stands in the way of tables."""
 
 
-def draw(
-    schema: str, tables: Iterable[SourceTable], declared: Mapping[str, Declared], rules: Rules, held: Held
-) -> Blueprint:
+def build_ddl(
+    schema: str,
+    tables: Iterable[SourceTable],
+    declared: Mapping[str, TableDeclarations],
+    rules: Rules,
+    storage_classes: Held,
+) -> SchemaDdl:
     """
     Return how the tables that no rule excludes are made in ``schema`` of the target.
 
-    ``held`` has the columns whose type depends on their values (see ``column_types``).
+    ``storage_classes`` has the columns whose type depends on their values (see ``column_types``).
     """
     tables = list(tables)
     drawings = {
-        fold(table.name): Drawing(schema, table, declared[table.name], rules, held)
+        fold(table.name): Drawing(schema, table, declared[table.name], rules, storage_classes)
         for table in tables
         if not rules.of_table(table.name).exclude
     }
@@ -54,10 +58,10 @@ def draw(
     parts += [
         part for one in drawings.values() for part in one.foreign_keys(drawings, sources)
     ]  # to keys that stand by then
-    return Blueprint(
+    return SchemaDdl(
         {one.name: one.statement() for one in drawings.values()},
         {one.name: one.table.name for one in drawings.values()},
-        tuple(part for part in parts if isinstance(part, Addition)),
+        tuple(part for part in parts if isinstance(part, AlterStatement)),
         tuple(part for part in parts if isinstance(part, LeftOut)),
         tuple(obstacles(drawings.values())),
     )

@@ -5,14 +5,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from migrator.names import TableName, cut, pattern, quote_postgres
-from migrator.planning.parts import Addition, LeftOut, Obstacle, Part
+from migrator.planning.parts import AlterStatement, LeftOut, Obstacle, Part
 from migrator.planning.rules import Rules
 from migrator.schema.column_types import Held, Holding, Undecidable, type_of
 from migrator.schema.defaults import default_of
 from migrator.schema.literals import NoEqual
 from migrator.schema.operands import Operand, Sort, Untranslatable, column, folded
 from migrator.schema.translation import condition, translated
-from migrator.source.declarations import Check, Declared, ForeignKey, Index, Term
+from migrator.source.declarations import Check, ForeignKey, Index, TableDeclarations, Term
 from migrator.source.schema import Affinity, SourceColumn, SourceTable
 from migrator.sql.lexing import Unreadable, fold, tokens
 
@@ -20,13 +20,15 @@ _WHOLE = frozenset({"bigint", "integer", "int", "int4", "int8", "smallint", "int
 
 _OF_SQLITE = frozenset({"BINARY", "NOCASE", "RTRIM"})
 
-Parts = Iterator[Addition | LeftOut]
+Parts = Iterator[AlterStatement | LeftOut]
 
 
 class Drawing:
     """One table, under the names that it and its columns will have."""
 
-    def __init__(self, schema: str, table: SourceTable, declared: Declared, rules: Rules, held: Held) -> None:
+    def __init__(
+        self, schema: str, table: SourceTable, declared: TableDeclarations, rules: Rules, storage_classes: Held
+    ) -> None:
         """Decide on names and types; what no type holds becomes one of ``obstacles``."""
         self.table = table
         self.name = TableName(schema, cut(rules.of_table(table.name).rename or table.name))
@@ -36,7 +38,7 @@ class Drawing:
         self._operator = rules
         self.columns_made = [one for one in table.columns if not self._rules[one.name].exclude]
         self.names = {fold(one.name): cut(self._rules[one.name].rename or one.name) for one in self.columns_made}
-        self.types = {one.name: self._type(one, held) for one in self.columns_made}
+        self.types = {one.name: self._type(one, storage_classes) for one in self.columns_made}
         self._operands = {fold(one.name): self._operand(one) for one in self.columns_made}
         self._expressions: dict[str, str] = {}
         self._left_out_expressions = list(self._generated())
@@ -101,11 +103,11 @@ class Drawing:
     def _part(self, what: str, handle: str, *, guards: bool = True) -> Part:
         return Part(self.name, what, pattern(f"{self.table.name}.{handle}"), guards)
 
-    def _offered(self, part: Part, statement: str) -> Addition | LeftOut:
+    def _offered(self, part: Part, statement: str) -> AlterStatement | LeftOut:
         """Return a part that can be made, unless the operator has named it."""
         if self._operator.leaves_out(part.handle):
             return LeftOut(part, "it was named to be left out", is_named=True)
-        return Addition(part, statement)
+        return AlterStatement(part, statement)
 
     def _without(self, part: Part, reason: str, mentioned: Iterable[str] = ()) -> LeftOut:
         """Return a part that can't be made; the operator has named it, or one of the columns that it mentions."""
@@ -114,11 +116,11 @@ class Drawing:
         is_named = self._operator.leaves_out(part.handle) or is_of_excluded
         return LeftOut(part, "a column of it is excluded" if is_of_excluded else reason, is_named=is_named)
 
-    def _type(self, one: SourceColumn, held: Held) -> str:
+    def _type(self, one: SourceColumn, storage_classes: Held) -> str:
         rule = self._rules[one.name]
         if rule.type is not None:
             return rule.type
-        holding = held.get((self.table.name, one.name), Holding())
+        holding = storage_classes.get((self.table.name, one.name), Holding())
         if holding.is_empty and re.search(_HAS_OFFSET, self._declared.defaults.get(one.name, "")):
             holding = Holding(all_have_offsets=True)
         try:
@@ -186,7 +188,7 @@ class Drawing:
             listed = ", ".join(self._term(term) for term in key.terms)
             yield self._offered(part, f"CREATE UNIQUE INDEX ON {self.name.quoted} ({listed})")
 
-    def _index(self, index: Index, taken: set[str]) -> Addition | LeftOut:
+    def _index(self, index: Index, taken: set[str]) -> AlterStatement | LeftOut:
         shown = ", ".join(term.column or "(an expression)" for term in index.terms)
         unique = "UNIQUE " if index.unique else ""
         part = self._part(
@@ -241,7 +243,7 @@ class Drawing:
             term.collation not in {"NOCASE", "RTRIM"} or self._operands[fold(term.column or "")].sort is not Sort.TEXT
         )
 
-    def _check(self, check: Check, number: int) -> Addition | LeftOut:
+    def _check(self, check: Check, number: int) -> AlterStatement | LeftOut:
         part = self._part(f"the CHECK {check.name or check.sql}", check.name or f"check_{number}")
         try:
             expression = condition(check.sql, self._operands)
@@ -254,7 +256,7 @@ class Drawing:
 
     def _foreign_key(
         self, key: ForeignKey, others: Mapping[str, "Drawing"], sources: Collection[str]
-    ) -> Addition | LeftOut:
+    ) -> AlterStatement | LeftOut:
         part = self._part(
             f"the foreign key from {', '.join(key.columns)} to {key.table}", "_".join([*key.columns, "fkey"])
         )
@@ -277,7 +279,7 @@ class Drawing:
             f"ALTER TABLE {self.name.quoted} ADD FOREIGN KEY ({own}) REFERENCES {other.name.quoted} ({there}) "
             f"ON UPDATE {key.on_update} ON DELETE {key.on_delete}{deferred}",
         )
-        return replace(found, refers_to=other.name) if isinstance(found, Addition) else found
+        return replace(found, refers_to=other.name) if isinstance(found, AlterStatement) else found
 
     def _hindrance(self, key: ForeignKey, other: "Drawing", referred: Collection[str]) -> str:
         """Return why PostgreSQL can't have the foreign key, as far as that is seen from here."""

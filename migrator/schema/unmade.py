@@ -16,9 +16,9 @@ from migrator.catalog.constraints import judged_of
 from migrator.catalog.keys import keys_of
 from migrator.meaning.shape import columns_statement, types_statement
 from migrator.names import TableName, pattern
-from migrator.planning.parts import Addition, LeftOut, Obstacle
+from migrator.planning.parts import AlterStatement, LeftOut, Obstacle
 from migrator.runtime.retry import is_transient, short_message
-from migrator.schema.ddl import Blueprint
+from migrator.schema.ddl import SchemaDdl
 from migrator.target.database import Target
 from migrator.target.lock_room import lock_room
 from migrator.target.spelling import columns_of
@@ -28,7 +28,7 @@ from migrator.types import family_of
 Fact = TypeVar("Fact")
 
 
-async def try_out(target: Target, wanted: Blueprint, new: Sequence[TableName], gone: Sequence[TableName]) -> Unmade:
+async def try_out(target: Target, wanted: SchemaDdl, new: Sequence[TableName], gone: Sequence[TableName]) -> Unmade:
     """
     Make the ``new`` tables of ``wanted``, some at a time, after those that are ``gone``, look at them and take it back.
 
@@ -53,13 +53,13 @@ class _Lot:
     due: frozenset[TableName]
     """All that are to be made."""
 
-    def parents(self, wanted: Blueprint) -> frozenset[TableName]:
+    def parents(self, wanted: SchemaDdl) -> frozenset[TableName]:
         """Return the tables of other lots that foreign keys of these are to."""
         referred = {one.refers_to for one in wanted.additions if one.part.table in self.names and one.refers_to}
         return frozenset(referred & self.due - self.names)
 
 
-async def _try_some(connection: AsyncConnection, target: Target, wanted: Blueprint, lot: _Lot, unmade: Unmade) -> None:
+async def _try_some(connection: AsyncConnection, target: Target, wanted: SchemaDdl, lot: _Lot, unmade: Unmade) -> None:
     made: set[TableName] = set()
     for name in [*sorted(lot.parents(wanted)), *sorted(lot.names)]:
         said = await _refused(connection, wanted.tables[name])
@@ -81,7 +81,7 @@ def _settled_by(source: str) -> str:
     return f'[columns."{pattern(source)}.…"] with another `type`, or --exclude {pattern(source)}'
 
 
-def _additions(wanted: Blueprint, made: set[TableName], own: frozenset[TableName]) -> Iterable[Addition]:
+def _additions(wanted: SchemaDdl, made: set[TableName], own: frozenset[TableName]) -> Iterable[AlterStatement]:
     """Yield what the tables get: of those that are only referred to, no foreign keys."""
     for one in wanted.additions:
         if one.part.table not in made or (one.refers_to and one.part.table not in own):

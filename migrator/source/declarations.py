@@ -59,7 +59,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class TableDeclarations:
     """What is declared of one table."""
 
     defaults: Mapping[str, str] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class Declared:
     """Why the definition's text could not be read; empty if it could."""
 
 
-async def declared(connection: AsyncConnection, tables: Sequence[str]) -> dict[str, Declared]:
+async def read_declarations(connection: AsyncConnection, tables: Sequence[str]) -> dict[str, TableDeclarations]:
     """Return what is declared of each table."""
     found = {
         name: _by_table((await connection.execute(text(query))).all())
@@ -95,7 +95,7 @@ async def declared(connection: AsyncConnection, tables: Sequence[str]) -> dict[s
     return {name: _of_table({kind: rows[fold(name)] for kind, rows in found.items()}) for name in tables}
 
 
-def _of_table(rows: Mapping[str, Sequence[Row[Any]]]) -> Declared:
+def _of_table(rows: Mapping[str, Sequence[Row[Any]]]) -> TableDeclarations:
     written: tuple[Clause, ...] = ()
     unreadable = ""
     try:
@@ -103,7 +103,7 @@ def _of_table(rows: Mapping[str, Sequence[Row[Any]]]) -> Declared:
     except Unreadable as error:
         unreadable = str(error)
     indexes = list(_indexes(rows["indexes"]))
-    return Declared(
+    return TableDeclarations(
         {row.column_name: row.sql for row in rows["defaults"]},
         tuple(index for origin, index in indexes if origin != "pk"),
         next((index for origin, index in indexes if origin == "pk"), None),

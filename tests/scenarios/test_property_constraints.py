@@ -268,7 +268,7 @@ INDEXES = ("CREATE INDEX {t}_i ON {t} ({c})", "CREATE UNIQUE INDEX {t}_i ON {t} 
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class TableDeclarations:
     """A table of SQLite's, and rows that need not keep to its constraints."""
 
     statements: tuple[str, ...]
@@ -277,7 +277,7 @@ class Declared:
 
 
 @st.composite
-def declared(draw: st.DrawFn) -> Declared:
+def declared(draw: st.DrawFn) -> TableDeclarations:
     """Draw a table of up to three columns with some guards."""
     kinds = draw(st.lists(st.sampled_from(sorted(DECLARED)), min_size=1, max_size=3))
     some_column = st.integers(0, len(kinds) - 1).map("c{}".format)
@@ -286,7 +286,7 @@ def declared(draw: st.DrawFn) -> Declared:
     table = f"CREATE TABLE {{t}} ({', '.join(['id INTEGER PRIMARY KEY', *columns, *guards])})"
     indexes = [one.replace("{c}", draw(some_column)) for one in draw(st.lists(st.sampled_from(INDEXES), max_size=1))]
     row = st.tuples(*(st.none() | DECLARED[kind] for kind in kinds))
-    return Declared((table, *indexes), tuple(draw(st.lists(row, max_size=4))))
+    return TableDeclarations((table, *indexes), tuple(draw(st.lists(row, max_size=4))))
 
 
 @pytest.mark.one_server
@@ -304,7 +304,7 @@ def test_whatever_check_accepts_run_makes_and_carries(
         suppress_health_check=list(HealthCheck),
     )
     @given(drawn=st.lists(declared(), min_size=1, max_size=3))
-    def tried(drawn: list[Declared]) -> None:
+    def tried(drawn: list[TableDeclarations]) -> None:
         path.unlink(missing_ok=True)
         with capture_logs():
             asyncio.run(make_and_judge(path, database, drawn))
@@ -312,7 +312,7 @@ def test_whatever_check_accepts_run_makes_and_carries(
     tried()
 
 
-async def make_and_judge(path: Path, database: Database, drawn: list[Declared]) -> None:
+async def make_and_judge(path: Path, database: Database, drawn: list[TableDeclarations]) -> None:
     """Hold ``run`` against ``check``, without and then with all that guards left out by name."""
     await database.execute("DROP SCHEMA IF EXISTS migrator CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     with closing(sqlite3.connect(path)) as connection:

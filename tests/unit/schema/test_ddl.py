@@ -8,13 +8,13 @@ from migrator.errors import TargetRefused
 from migrator.names import TableName
 from migrator.planning.rules import ColumnRule, Rules, TableRule
 from migrator.schema.column_types import Holding
-from migrator.schema.ddl import Blueprint, draw, refuse
-from migrator.source.declarations import Check, Declared, ForeignKey, Index, Term
+from migrator.schema.ddl import SchemaDdl, build_ddl, refuse
+from migrator.source.declarations import Check, ForeignKey, Index, TableDeclarations, Term
 from migrator.source.scan import StorageClass
 from migrator.source.schema import SourceColumn, SourceTable
 
 T = TableName("public", "t")
-NOTHING = Declared()
+NOTHING = TableDeclarations()
 
 
 def table(*columns: tuple[str, str], key: int = 0, name: str = "t") -> SourceTable:
@@ -29,18 +29,20 @@ def table(*columns: tuple[str, str], key: int = 0, name: str = "t") -> SourceTab
 
 def drawn(
     *tables: SourceTable,
-    declared: Declared = NOTHING,
+    declared: TableDeclarations = NOTHING,
     rules: Rules | None = None,
-    held: Mapping[tuple[str, str], Holding] | None = None,
-) -> Blueprint:
+    storage_classes: Mapping[tuple[str, str], Holding] | None = None,
+) -> SchemaDdl:
     """Draw tables of which the first has these declarations; columns hold these classes."""
     named = {one.name: declared if one is tables[0] else NOTHING for one in tables}
-    return draw("public", tables, named, rules or Rules(), held or {})
+    return build_ddl("public", tables, named, rules or Rules(), storage_classes or {})
 
 
-def kind(declared: str, *held: StorageClass, offsets: bool = False) -> str:
+def kind(declared: str, *storage_classes: StorageClass, offsets: bool = False) -> str:
     """Return the type that a column gets."""
-    statement = drawn(table(("c", declared)), held={("t", "c"): Holding(set(held), offsets)}).tables[T]
+    statement = drawn(
+        table(("c", declared)), storage_classes={("t", "c"): Holding(set(storage_classes), offsets)}
+    ).tables[T]
     return statement.removeprefix('CREATE TABLE "public"."t" ("c" ')[:-1]
 
 
@@ -96,9 +98,9 @@ def test_the_declaration_decides(declared: str, wanted: str) -> None:
         ),
     ],
 )
-def test_where_it_says_nothing_the_values_do(declared: str, held: list[StorageClass], wanted: str) -> None:
+def test_where_it_says_nothing_the_values_do(declared: str, storage_classes: list[StorageClass], wanted: str) -> None:
     """POINT has INT in it and is an integer to SQLite, which doesn't keep anybody from storing text there."""
-    assert kind(declared, *held) == wanted
+    assert kind(declared, *storage_classes) == wanted
 
 
 def test_moments_that_all_say_their_offset() -> None:
@@ -114,7 +116,7 @@ def test_what_postgresql_cannot_have_is_named_all_at_once() -> None:
     long = "é" * 40
     twins = table((long + "1", "INT"), (long + "2", "INT"), name="twins")
     wide = table(*((f"c{number}", "INT") for number in range(1700)), name="wide")
-    blueprint = drawn(source, twins, wide, held=mixed)
+    blueprint = drawn(source, twins, wide, storage_classes=mixed)
     with pytest.raises(TargetRefused) as caught:
         refuse([], blueprint.obstacles)
     for said in (
@@ -137,7 +139,7 @@ def test_what_postgresql_cannot_have_is_named_all_at_once() -> None:
             "twins.*2": ColumnRule(exclude=True),
         },
     )
-    settled = drawn(source, twins, wide, rules=ruled, held=mixed)
+    settled = drawn(source, twins, wide, rules=ruled, storage_classes=mixed)
     assert settled.obstacles == ()
     assert '"c" varchar(10)' in settled.tables[T]
 
@@ -179,7 +181,7 @@ def index(name: str | None, *columns: str, unique: bool = True, where: str | Non
     return Index(name, tuple(Term(column) for column in columns), unique, where)
 
 
-PARTS = Declared(
+PARTS = TableDeclarations(
     {"b": "0", "at": "current_timestamp", "n": "1 + 1", "s": "'it''s'", "day": "date('now', 'localtime')"},
     (
         Index("i", (Term("s", collation="NOCASE"), Term("n", descending=True)), unique=False),
@@ -259,7 +261,9 @@ def test_what_is_on_an_excluded_column_or_table_goes_with_it() -> None:
 def test_names_of_indexes_that_are_taken() -> None:
     """An index whose name PostgreSQL has given away, or that is another's after the cut, gets one that is free."""
     long = "i" * 63
-    declared = Declared(indexes=(index("t_pkey", "a"), index(long + "1", "a"), index(long + "2", "b"), index("u", "b")))
+    declared = TableDeclarations(
+        indexes=(index("t_pkey", "a"), index(long + "1", "a"), index(long + "2", "b"), index("u", "b"))
+    )
     tables = (table(("id", "INTEGER"), ("a", "INT"), ("b", "INT"), key=1), table(("x", "INT"), name="u"))
     own = 'ON "public"."t"'
     assert [one.statement for one in drawn(*tables, declared=declared).additions] == [
@@ -273,6 +277,6 @@ def test_names_of_indexes_that_are_taken() -> None:
 def test_a_default_that_sqlite_never_takes() -> None:
     """The rowid's alias counts on by itself, whatever its default says; PostgreSQL refuses both in one column."""
     source = table(("id", "INTEGER"), ("n", "INT"), key=1)
-    blueprint = drawn(source, declared=Declared({"id": "5", "n": "5"}))
+    blueprint = drawn(source, declared=TableDeclarations({"id": "5", "n": "5"}))
     assert [one.statement for one in blueprint.additions] == ['ALTER TABLE "public"."t" ALTER "n" SET DEFAULT 5']
     assert not blueprint.left_out
