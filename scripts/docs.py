@@ -24,7 +24,7 @@ from migrator import engine, errors
 from migrator.cli.arguments import Group, default_of
 from migrator.cli.commands import COMMANDS
 from migrator.cli.main import BUG
-from migrator.config.fields import flag_of, traits_of, variables_of
+from migrator.config.fields import flag_of, option_info, variables_of
 from migrator.config.settings import Settings
 from migrator.errors import ExitCode, MigratorError
 from migrator.events import Event
@@ -170,7 +170,7 @@ def _summary(path: Path) -> str:
 
 
 def _settings_of(group: Group) -> str:
-    fields = [(name, field) for name, field in Settings.model_fields.items() if traits_of(field).group == group]
+    fields = [(name, field) for name, field in Settings.model_fields.items() if option_info(field).group == group]
     lines = [
         (_variables(name, field), _flags(name, field), _default(field), _prose(field.description or ""))
         for name, field in fields
@@ -180,19 +180,19 @@ def _settings_of(group: Group) -> str:
 
 def _variables(name: str, field: FieldInfo) -> str:
     first, *others = variables_of(name, field)
-    in_file = [f"{first}_FILE"] if traits_of(field).in_file else []
+    in_file = [f"{first}_FILE"] if option_info(field).in_file else []
     return ", ".join(f"`{variable}`" for variable in (first, *in_file, *others))
 
 
 def _flags(name: str, field: FieldInfo) -> str:
     """Return the flags with what they accept, where that is a closed list."""
-    if traits_of(field).no_flag:
+    if option_info(field).no_flag:
         return "none"
     accepted = Settings.model_json_schema(by_alias=False)["properties"][name]
     choices: list[str] = next((kind["enum"] for kind in (accepted, *accepted.get("anyOf", ())) if "enum" in kind), [])
     if accepted.get("type") == "boolean":
         return f"`{flag_of(name)}`, `--no-{flag_of(name).removeprefix('--')}`"
-    flags = ", ".join(f"`{flag}`" for flag in (flag_of(name), *traits_of(field).flags))
+    flags = ", ".join(f"`{flag}`" for flag in (flag_of(name), *option_info(field).flags))
     return flags + (" " + " \\| ".join(choices) if choices else "")
 
 
@@ -204,7 +204,7 @@ def _kinds(kind: type[MigratorError]) -> Iterator[type[MigratorError]]:
 
 
 def _default(field: FieldInfo) -> str:
-    return traits_of(field).shown_default or _code(default_of(field))
+    return option_info(field).shown_default or _code(default_of(field))
 
 
 def _prose(text: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 
-from migrator.config.fields import flag_of, traits_of, variables_of
+from migrator.config.fields import flag_of, option_info, variables_of
 from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError
 
@@ -70,25 +70,25 @@ class Parser(argparse.ArgumentParser):
 def _all_flags() -> set[str]:
     """Return every flag that some command has."""
     fields = Settings.model_fields.items()
-    return {flag for name, field in fields for flag in (flag_of(name), *traits_of(field).flags)}
+    return {flag for name, field in fields for flag in (flag_of(name), *option_info(field).flags)}
 
 
 def add_settings(parser: argparse.ArgumentParser, groups: Collection[Group]) -> None:
     """Give the parser a flag for every setting of these groups."""
     for group in Group:
-        fields = {name: f for name, f in Settings.model_fields.items() if traits_of(f).group == group}
+        fields = {name: f for name, f in Settings.model_fields.items() if option_info(f).group == group}
         if group not in groups:
             continue
-        flagless = [f"{origin_of(name, f)}: {f.description}" for name, f in fields.items() if traits_of(f).no_flag]
+        flagless = [f"{origin_of(name, f)}: {f.description}" for name, f in fields.items() if option_info(f).no_flag]
         section = parser.add_argument_group(group.value, "\n".join(flagless) or None)
         for name, field in fields.items():
-            if not traits_of(field).no_flag:
+            if not option_info(field).no_flag:
                 _add(section, name, field)
 
 
 def default_of(field: FieldInfo) -> str:
     """Give the default as a person writes it; empty when there is none."""
-    shown = traits_of(field).shown_default
+    shown = option_info(field).shown_default
     if shown is not None:
         return shown
     value = field.default
@@ -100,7 +100,7 @@ def default_of(field: FieldInfo) -> str:
 def origin_of(name: str, field: FieldInfo) -> str:
     """Give the variables that a setting may come from besides its flag."""
     first, *others = variables_of(name, field)
-    return " or ".join([first, *([f"{first}_FILE"] if traits_of(field).in_file else []), *others])
+    return " or ".join([first, *([f"{first}_FILE"] if option_info(field).in_file else []), *others])
 
 
 def _add(section: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
@@ -114,7 +114,7 @@ def _add(section: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
         details["metavar"] = _metavar(name, kinds)
         if tuple in kinds:
             details["action"] = "append"
-    section.add_argument(flag_of(name), *traits_of(field).flags, **details)
+    section.add_argument(flag_of(name), *option_info(field).flags, **details)
 
 
 def _kinds(annotation: Any) -> list[Any]:  # noqa: ANN401 - a type, or what stands for one

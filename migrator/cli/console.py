@@ -11,7 +11,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
 
-class OnTerminal:
+class ProgressBars:
     """
     A bar for the stage and one for each table under way.
 
@@ -71,7 +71,7 @@ _ENDLESS = 10_000
 """Columns, more than any line has."""
 
 
-class Paper(Console):
+class ReportConsole(Console):
     """
     A console on stdout. Rich would leave with code 1 when the reader goes away, and 1 means a mismatch.
 

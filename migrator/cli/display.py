@@ -9,7 +9,7 @@ from typing import Any, Literal
 from migrator.cli.commands import Outcome
 from migrator.config.settings import Settings
 from migrator.runtime import logs
-from migrator.runtime.progress import Progress, Silent
+from migrator.runtime.progress import NoProgress, Progress
 
 
 def log_form(chosen: Literal["auto", "json", "console"]) -> logs.Form:
@@ -23,10 +23,10 @@ def progress_of(settings: Settings, form: logs.Form) -> Progress:
     """Return what draws progress: bars on a terminal, nothing elsewhere, or what the setting says."""
     automatic = settings.progress == "auto" and form == "console" and sys.stderr.isatty()
     if not automatic and settings.progress != "on":
-        return Silent()
-    from migrator.cli.console import OnTerminal  # noqa: PLC0415 - where nobody looks, nothing is drawn
+        return NoProgress()
+    from migrator.cli.console import ProgressBars  # noqa: PLC0415 - where nobody looks, nothing is drawn
 
-    return OnTerminal.of_stderr()
+    return ProgressBars.of_stderr()
 
 
 def show(outcome: Outcome, form: Literal["console", "json"], clean: Callable[[Any], Any]) -> None:
@@ -36,9 +36,9 @@ def show(outcome: Outcome, form: Literal["console", "json"], clean: Callable[[An
             told = {name: clean(value) for name, value in outcome.to_json().items()}
             print(json.dumps(told, ensure_ascii=False, default=str))  # noqa: T201 - this is the product
         else:
-            from migrator.cli.console import Paper  # noqa: PLC0415 - loaded when there is something to say
+            from migrator.cli.console import ReportConsole  # noqa: PLC0415 - loaded when there is something to say
 
-            outcome.render(Paper(clean))
+            outcome.render(ReportConsole(clean))
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader, `head` say, has seen enough. Python would complain once more when it closes stdout.

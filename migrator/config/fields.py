@@ -14,7 +14,7 @@ PREFIX: Final = "MIGRATOR_"
 
 
 @dataclass(frozen=True, slots=True)
-class Traits:
+class OptionInfo:
     """
     One setting's own words.
 
@@ -29,10 +29,10 @@ class Traits:
     shown_default: str | None = None
 
 
-def setting(
+def option(
     default: Any,  # noqa: ANN401 - what pydantic accepts
     description: str,
-    traits: Traits,
+    traits: OptionInfo,
     *variables: str,
     **limits: Any,  # noqa: ANN401 - handed on to pydantic
 ) -> Any:  # noqa: ANN401 - fits a field of any type, as pydantic's own Field does
@@ -44,10 +44,10 @@ def setting(
     return Field(**details)
 
 
-def traits_of(field: FieldInfo) -> Traits:
-    """Give the traits that ``setting`` noted."""
+def option_info(field: FieldInfo) -> OptionInfo:
+    """Give the traits that ``option`` noted."""
     noted: Any = field.json_schema_extra
-    return Traits(**noted)
+    return OptionInfo(**noted)
 
 
 def variables_of(name: str, field: FieldInfo) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic_settings import BaseSettings
 
-from migrator.config.fields import PREFIX, traits_of, variables_of
+from migrator.config.fields import PREFIX, option_info, variables_of
 from migrator.config.secret_files import files_in
 from migrator.errors import ConfigurationError
 
@@ -41,7 +41,7 @@ def names_of(settings: type[BaseSettings]) -> dict[str, str]:
         first, *others = variables_of(name, field)
         for variable in (first, *others):
             found[variable] = first
-            if traits_of(field).in_file:
+            if option_info(field).in_file:
                 found[f"{variable}_FILE"] = f"{first}_FILE"
     return found
 
@@ -61,7 +61,7 @@ def refuse_mistyped_files(folder: Path, settings: type[BaseSettings], given: Ite
 
     ``given`` holds the names of the settings that have a value. Such a folder also holds secrets of others.
     """
-    fields = {name: field for name, field in settings.model_fields.items() if traits_of(field).in_file}
+    fields = {name: field for name, field in settings.model_fields.items() if option_info(field).in_file}
     known = {variable: name for name, field in fields.items() for variable in variables_of(name, field)}
     names = [path.name for path in files_in(folder) if path.name.upper() not in known]
     for name in names:
@@ -95,7 +95,7 @@ def _near(name: str, known: Mapping[str, str], settings: type[BaseSettings]) -> 
     flags = {
         f"{PREFIX}{flag.removeprefix('--').replace('-', '_')}".upper(): variables_of(field_name, field)[0]
         for field_name, field in settings.model_fields.items()
-        for flag in traits_of(field).flags
+        for flag in option_info(field).flags
     }
     if name in flags:  # --source is MIGRATOR_SOURCE_URL
         return flags[name]

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from migrator.config.fields import PREFIX, Traits, setting
+from migrator.config.fields import PREFIX, OptionInfo, option
 from migrator.config.secret_files import DEFAULT_SECRETS_DIR
 from migrator.ledger.migration import usable_name
 from migrator.names import holds_no_application
@@ -52,7 +52,7 @@ def _default_jobs() -> int:
     return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-class Listed(BaseSettings):
+class Options(BaseSettings):
     """The settings, in the order of the manual. What is made of them is ``settings.Settings``."""
 
     model_config = SettingsConfigDict(
@@ -64,307 +64,307 @@ class Listed(BaseSettings):
         populate_by_name=True,
     )
 
-    source_url: Annotated[str, AfterValidator(names_a_file)] | None = setting(
+    source_url: Annotated[str, AfterValidator(names_a_file)] | None = option(
         None,
         "The SQLite database to move: a file's path, or a URL such as sqlite:///dryad.db or "
         "sqlite+aiosqlite:////data/dryad.db. It is only read.",
-        Traits("Source", flags=("--source",)),
+        OptionInfo("Source", flags=("--source",)),
     )
-    exclude: Names = setting(
+    exclude: Names = option(
         (),
         "Tables, or columns as table.column, to leave behind; * and ? are wildcards. Several are separated by commas, "
         "or the flag is repeated.",
-        Traits("Source"),
+        OptionInfo("Source"),
     )
-    leave_out: Names = setting(
+    leave_out: Names = option(
         (),
         "With --schema create: keys, CHECKs, defaults and the like that tables are made without, as table.name; the "
         "refusal prints the names. * and ? are wildcards. Several are separated by commas, or the flag is repeated.",
-        Traits("Schema"),
+        OptionInfo("Schema"),
     )
-    untried: Names = setting(
+    untried: Names = option(
         (),
         "CHECKs, indexes and the like of the target that could not be tried on the source's rows beforehand, and that "
         "the job begins without, as table.name; the refusal prints the names. * and ? are wildcards. Several are "
         "separated by commas, or the flag is repeated.",
-        Traits("Schema"),
+        OptionInfo("Schema"),
     )
-    rules: Path | None = setting(
+    rules: Path | None = option(
         None,
         "File of rules (migrator.toml) for what the source leaves open: units of epochs, time zones, spellings of true "
         "and false, names that differ. docs/types.md lists them.",
-        Traits("Source"),
+        OptionInfo("Source"),
     )
-    snapshot: bool = setting(
+    snapshot: bool = option(
         False,  # noqa: FBT003 - the default
         "Copy the source into scratch space (TMPDIR) first and read the copy: for an application that goes on writing, "
         "or a database with a write-ahead log on a read-only mount.",
-        Traits("Source"),
+        OptionInfo("Source"),
     )
-    if_source_changed: Literal["fail", "ignore"] = setting(
+    if_source_changed: Literal["fail", "ignore"] = option(
         "fail",
         "What to do when the source holds other rows than those of a migration that is complete: exit 3 and name the "
         "tables; or warn and exit 0, for those who know that the new rows aren't needed.",
-        Traits("Source"),
+        OptionInfo("Source"),
     )
 
-    source_only: bool = setting(
+    source_only: bool = option(
         False,  # noqa: FBT003 - the default
         "Let check look at the source alone, whether or not a target is set. Whether the target takes it stays open.",
-        Traits("Check"),
+        OptionInfo("Check"),
     )
 
-    target_url: Secret | None = setting(
+    target_url: Secret | None = option(
         None,
         "The PostgreSQL database to fill: postgresql://user:password@host:5432/database, postgres:// or "
         "postgresql+asyncpg://; percent-encode special characters. What it leaves out comes from the POSTGRES_… "
         "settings. On a command line other users of the machine can read it; prefer the variable or a file.",
-        Traits("Target", flags=("--target",), in_file=True),
+        OptionInfo("Target", flags=("--target",), in_file=True),
     )
-    postgres_host: str | None = setting(
+    postgres_host: str | None = option(
         None,
         "Host name, address, or folder of the Unix socket; several hosts are separated by commas.",
-        Traits("Target"),
+        OptionInfo("Target"),
         "POSTGRES_HOST",
     )
-    postgres_port: int = setting(
+    postgres_port: int = option(
         5432,
         "Port of the server.",
-        Traits("Target"),
+        OptionInfo("Target"),
         "POSTGRES_PORT",
         gt=0,
         lt=1 << 16,
     )
-    postgres_db: str | None = setting(
+    postgres_db: str | None = option(
         None,
         "Name of the database.",
-        Traits("Target", in_file=True, shown_default="the user's name"),
+        OptionInfo("Target", in_file=True, shown_default="the user's name"),
         "POSTGRES_DB",
     )
-    postgres_user: str = setting(
+    postgres_user: str = option(
         "postgres",
         "Role to log in as.",
-        Traits("Target", in_file=True),
+        OptionInfo("Target", in_file=True),
         "POSTGRES_USER",
     )
-    postgres_password: Secret | None = setting(
+    postgres_password: Secret | None = option(
         None,
         "Password of the role. There is no flag for it: command lines can be read by every user of the machine.",
-        Traits("Target", in_file=True, no_flag=True),
+        OptionInfo("Target", in_file=True, no_flag=True),
         "POSTGRES_PASSWORD",
     )
-    sslmode: SslMode | None = setting(
+    sslmode: SslMode | None = option(
         None,
         "How the connection is protected, as libpq has it: disable, allow, prefer, require, verify-ca, verify-full.",
-        Traits("Target", shown_default="prefer"),
+        OptionInfo("Target", shown_default="prefer"),
         "MIGRATOR_SSLMODE",
         "PGSSLMODE",
     )
-    sslrootcert: str | None = setting(
+    sslrootcert: str | None = option(
         None,
         "File with the certificates of the authorities to trust, or 'system' for the machine's own.",
-        Traits("Target"),
+        OptionInfo("Target"),
         "MIGRATOR_SSLROOTCERT",
         "PGSSLROOTCERT",
     )
-    sslcert: str | None = setting(
+    sslcert: str | None = option(
         None,
         "File with the client's certificate.",
-        Traits("Target"),
+        OptionInfo("Target"),
         "MIGRATOR_SSLCERT",
         "PGSSLCERT",
     )
-    sslkey: str | None = setting(
+    sslkey: str | None = option(
         None,
         "File with the client certificate's key, readable only by its owner.",
-        Traits("Target"),
+        OptionInfo("Target"),
         "MIGRATOR_SSLKEY",
         "PGSSLKEY",
     )
-    target_schema: Schema | None = setting(
+    target_schema: Schema | None = option(
         None,
         "Schema of the target's tables.",
-        Traits("Target", shown_default="the first schema on the search_path"),
+        OptionInfo("Target", shown_default="the first schema on the search_path"),
     )
-    migration: Annotated[str, AfterValidator(usable_name)] | None = setting(
+    migration: Annotated[str, AfterValidator(usable_name)] | None = option(
         None,
         "Name under which the ledger keeps this migration: several live side by side in one database, each with a name "
         "of its own.",
-        Traits("Target", shown_default="the target schema"),
+        OptionInfo("Target", shown_default="the target schema"),
     )
-    secrets_dir: Path | None = setting(
+    secrets_dir: Path | None = option(
         None,
         "Folder of secret files, each named like its variable, in capitals or not (postgres_password).",
-        Traits("Target", shown_default=f"{DEFAULT_SECRETS_DIR}, where it exists"),
+        OptionInfo("Target", shown_default=f"{DEFAULT_SECRETS_DIR}, where it exists"),
     )
 
-    schema_mode: Literal["alembic", "command", "create", "existing"] = setting(
+    schema_mode: Literal["alembic", "command", "create", "existing"] = option(
         "alembic",
         "Who makes the target's tables: Alembic migrations, a command, the job after those of the source, or nobody, "
         "because they exist.",
-        Traits("Schema", flags=("--schema",)),
+        OptionInfo("Schema", flags=("--schema",)),
     )
-    alembic_config: Path | None = setting(
+    alembic_config: Path | None = option(
         None,
         "The alembic.ini of the application, for --schema alembic.",
-        Traits("Schema"),
+        OptionInfo("Schema"),
     )
-    schema_command: str | None = setting(
+    schema_command: str | None = option(
         None,
         "The command that makes the tables, for --schema command. It finds the target in DATABASE_URL.",
-        Traits("Schema"),
+        OptionInfo("Schema"),
     )
-    init_sql: Path | None = setting(
+    init_sql: Path | None = option(
         None,
         "File of SQL to run first, each time: extensions, schemas, grants. It must be idempotent.",
-        Traits("Schema"),
+        OptionInfo("Schema"),
     )
-    init_schema: Schema | None = setting(
+    init_schema: Schema | None = option(
         None,
         "Schema that the init SQL makes, handed to it as migrator.schema.",
-        Traits("Schema"),
+        OptionInfo("Schema"),
     )
-    init_role: str | None = setting(
+    init_role: str | None = option(
         None,
         "Role of the application that the init SQL grants to, handed to it as migrator.role. "
         "It may read the ledger as well.",
-        Traits("Schema"),
+        OptionInfo("Schema"),
     )
-    require_extensions: bool = setting(
+    require_extensions: bool = option(
         False,  # noqa: FBT003 - the default
         "Fail when an extension that the init SQL asks for can't be had; otherwise that is a warning.",
-        Traits("Schema"),
+        OptionInfo("Schema"),
     )
 
-    jobs: int = setting(
+    jobs: int = option(
         _default_jobs,
         "Tables, or pieces of a large one, that are in work at the same time.",
-        Traits("Speed", shown_default="the number of CPUs, at most 4"),
+        OptionInfo("Speed", shown_default="the number of CPUs, at most 4"),
         ge=1,
         le=64,
     )
-    batch_bytes: ByteSize = setting(
+    batch_bytes: ByteSize = option(
         ByteSize(2 << 20),
         "Size of the pieces in which rows travel; memory grows with it, times jobs. 8MiB and 8MB are understood.",
-        Traits("Speed", shown_default="2MiB"),
+        OptionInfo("Speed", shown_default="2MiB"),
         ge=64 << 10,
         le=1 << 30,
     )
 
-    scale: float = setting(
+    scale: float = option(
         1.0,
         "Size of the demo's sample: 1 is about 20,000 rows, 50 a million.",
-        Traits("Demo"),
+        OptionInfo("Demo"),
         gt=0,
         le=1000,
     )
 
-    chunk_bytes: ByteSize = setting(
+    chunk_bytes: ByteSize = option(
         ByteSize(256 << 20),
         "Tables larger than this are committed in pieces of about this size, so that a run that is killed loses no "
         "more than one of them for each of its jobs. A table that is larger than its share comes in smaller ones.",
-        Traits("Speed", shown_default="256MiB"),
+        OptionInfo("Speed", shown_default="256MiB"),
         ge=1,
     )
-    in_turn: bool = setting(
+    in_turn: bool = option(
         False,  # noqa: FBT003 - the default
         "One stage after the other, instead of comparing a table while others are still copied. Slower; it "
         "takes fewer connections, and shows what each stage takes by itself.",
-        Traits("Speed"),
+        OptionInfo("Speed"),
     )
 
-    wait_timeout_seconds: Seconds = setting(
+    wait_timeout_seconds: Seconds = option(
         120,
         "Seconds to wait for a server that is starting or away.",
-        Traits("Patience"),
+        OptionInfo("Patience"),
     )
-    lock_timeout_seconds: Seconds = setting(
+    lock_timeout_seconds: Seconds = option(
         60,
         "Seconds to wait for another job on the same target before giving up.",
-        Traits("Patience"),
+        OptionInfo("Patience"),
     )
-    stall_timeout_seconds: Seconds = setting(
+    stall_timeout_seconds: Seconds = option(
         120,
         "Seconds that the server may take for a batch of rows, or leave the job without the answer to what it has "
         "finished, before the connection counts as lost.",
-        Traits("Patience"),
+        OptionInfo("Patience"),
     )
-    retry_attempts: int = setting(
+    retry_attempts: int = option(
         5,
         "Times a stage is tried when what stops it may heal by itself.",
-        Traits("Patience"),
+        OptionInfo("Patience"),
         ge=1,
         le=1000,
     )
-    retry_max_pause_seconds: Seconds = setting(
+    retry_max_pause_seconds: Seconds = option(
         30,
         "Longest pause between two tries, in seconds.",
-        Traits("Patience"),
+        OptionInfo("Patience"),
     )
 
-    restart: bool = setting(
+    restart: bool = option(
         False,  # noqa: FBT003 - the default
         "Give up what an earlier run has copied and start over; refused where somebody has written to it since.",
-        Traits("Again"),
+        OptionInfo("Again"),
     )
-    force: bool = setting(
+    force: bool = option(
         False,  # noqa: FBT003 - the default
         "Let reset and --restart also remove rows that somebody has added or changed since they were copied.",
-        Traits("Again"),
+        OptionInfo("Again"),
     )
 
-    wait: bool = setting(
+    wait: bool = option(
         False,  # noqa: FBT003 - the default
         "Let status wait until the ledger says that the migration is complete and verified: for an application's init "
         "container. It needs no source and no more than a role that may read the ledger.",
-        Traits("Status"),
+        OptionInfo("Status"),
     )
-    ready_timeout_seconds: Seconds = setting(
+    ready_timeout_seconds: Seconds = option(
         3600,
         "Seconds that status --wait waits for that before it gives up with exit code 5.",
-        Traits("Status"),
+        OptionInfo("Status"),
     )
 
-    report: Path | None = setting(
+    report: Path | None = option(
         None,
         "File to write the outcome to, as JSON, with every table. Like that of --differences it is made anew, readable "
         "by its owner alone, and never through a link.",
-        Traits("Output"),
+        OptionInfo("Output"),
     )
-    termination_message: Path | None = setting(
+    termination_message: Path | None = option(
         None,
         "File to write the outcome to in one short line of JSON, whatever it is; in Kubernetes /dev/termination-log.",
-        Traits("Output"),
+        OptionInfo("Output"),
     )
-    differences: Path | None = setting(
+    differences: Path | None = option(
         None,
         "File to write every difference that verification finds to, one JSON object a line.",
-        Traits("Output"),
+        OptionInfo("Output"),
     )
-    examples: int = setting(
+    examples: int = option(
         5,
         "Keys named for each problem, so that it can be found.",
-        Traits("Output"),
+        OptionInfo("Output"),
         ge=0,
         le=1000,
     )
-    mask_values: bool = setting(
+    mask_values: bool = option(
         False,  # noqa: FBT003 - the default
         "Name keys but show no values of rows in messages and reports.",
-        Traits("Output"),
+        OptionInfo("Output"),
     )
-    log_level: Literal["debug", "info", "warning", "error"] = setting(
+    log_level: Literal["debug", "info", "warning", "error"] = option(
         "info",
         "The least important events to log; debug also shows tracebacks.",
-        Traits("Output"),
+        OptionInfo("Output"),
     )
-    log_format: Literal["auto", "json", "console"] = setting(
+    log_format: Literal["auto", "json", "console"] = option(
         "auto",
         "How events are written to stderr; auto is console on a terminal and json elsewhere.",
-        Traits("Output"),
+        OptionInfo("Output"),
     )
-    progress: Literal["auto", "on", "off"] = setting(
+    progress: Literal["auto", "on", "off"] = option(
         "auto",
         "Whether to draw progress bars; auto means where events go to a terminal.",
-        Traits("Output"),
+        OptionInfo("Output"),
     )

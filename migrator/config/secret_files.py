@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic.fields import FieldInfo
 from pydantic_settings import PydanticBaseSettingsSource
 
-from migrator.config.fields import traits_of, variables_of
+from migrator.config.fields import option_info, variables_of
 from migrator.errors import ConfigurationError
 
 DEFAULT_SECRETS_DIR: Final = Path("/run/secrets")
@@ -32,7 +32,7 @@ class SecretFiles(PydanticBaseSettingsSource):
         found = [
             self.get_field_value(field, name)
             for name, field in self.settings_cls.model_fields.items()
-            if traits_of(field).in_file
+            if option_info(field).in_file
         ]
         return {key: value for value, key, _ in found if value is not None}
 

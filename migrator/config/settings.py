@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from migrator.config.fields import flag_of, variables_of
 from migrator.config.mistyped import refuse_mistyped, refuse_mistyped_files
-from migrator.config.options import Listed
+from migrator.config.options import Options
 from migrator.config.secret_files import FileVariables, SecretsFolder, folder_of
 from migrator.errors import ConfigurationError
 from migrator.ledger.migration import Wanted
@@ -34,7 +34,7 @@ _NOWHERE = "host.invalid"
 """Never a host's name (RFC 2606)."""
 
 
-class Settings(Listed):
+class Settings(Options):
     """What the job is told. Made by ``Settings.load``, which turns every complaint into one ConfigurationError."""
 
     @classmethod

@@ -34,7 +34,7 @@ from migrator.planning.rules import Rules
 from migrator.planning.terms import terms_of
 from migrator.preflight.table_check import TableCheck
 from migrator.runtime.error_mapping import to_migrator_error
-from migrator.runtime.progress import Progress, Silent
+from migrator.runtime.progress import NoProgress, Progress
 from migrator.source.database import Source
 from migrator.source.integrity import check_intact
 from migrator.source.schema import SourceDatabase
@@ -169,7 +169,7 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
         return await stage(
             "verify",
             lambda: compare_all(
-                settings, source, target, plan, Silent(), surveys, slots=slots, ready=standing, note=run
+                settings, source, target, plan, NoProgress(), surveys, slots=slots, ready=standing, note=run
             ),
         )
 

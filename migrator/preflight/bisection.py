@@ -106,21 +106,21 @@ Rejects = Callable[[int, int], str | None]
 """Says why the rows from the first number up to the second can't all be carried."""
 
 
-def _bisect(objection: Rejects, start: int, stop: int) -> Iterator[tuple[int, str]]:
+def _bisect(rejection: Rejects, start: int, stop: int) -> Iterator[tuple[int, str]]:
     """Yield the rows that are to blame, each with the reason."""
-    reason = objection(start, stop)
+    reason = rejection(start, stop)
     if reason is None:
         return
     if stop - start == 1:
         yield start, reason
         return
     middle = (start + stop) // 2
-    yield from _bisect(objection, start, middle)
-    yield from _bisect(objection, middle, stop)
+    yield from _bisect(rejection, start, middle)
+    yield from _bisect(rejection, middle, stop)
 
 
 def _objector(trial: _Trial, arrays: Sequence[pa.Array]) -> Rejects:
-    def objection(start: int, stop: int) -> str | None:
+    def rejection(start: int, stop: int) -> str | None:
         target = trial.column.target
         try:
             trial.family.convert([array.slice(start, stop - start) for array in arrays], target)
@@ -130,7 +130,7 @@ def _objector(trial: _Trial, arrays: Sequence[pa.Array]) -> Rejects:
             return "is not valid UTF-8" if "UTF8" in str(error) else f"can't become {target.declared} exactly"
         return None
 
-    return objection
+    return rejection
 
 
 def _judged(

@@ -80,7 +80,7 @@ def _compare(source: Source, address: TargetAddress, comparison: Comparison, sho
         there = digest.of_target(session, comparison)
     examples: list[Difference] = []
 
-    def tell(difference: Difference) -> None:
+    def sink(difference: Difference) -> None:
         # What only the source has is what the job is about to bring.
         if difference.kind is not Kind.MISSING and len(examples) < showing.examples:
             examples.append(difference)
@@ -88,7 +88,7 @@ def _compare(source: Source, address: TargetAddress, comparison: Comparison, sho
     # In these buckets are all rows of the target, and few of a large source's.
     buckets = [bucket for bucket, _, _ in there.buckets] or [0]
     found = differences.find_differences(
-        source, address, comparison, buckets, examples=0, mask_values=showing.mask_values, tell=tell
+        source, address, comparison, buckets, examples=0, mask_values=showing.mask_values, sink=sink
     )
     unexpected = found.rows[Kind.EXTRA] + found.rows[Kind.DIFFERENT]
     return OccupiedTable(comparison.target.name, there.rows, unexpected, tuple(examples))

@@ -17,7 +17,7 @@ class Progress(Protocol):
         """Stop counting and clear the screen of it. May be called when nothing was begun."""
 
 
-class Silent:
+class NoProgress:
     """Progress that nobody watches."""
 
     def begin(self, stage: str, rows: Mapping[str, int]) -> None:

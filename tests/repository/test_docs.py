@@ -21,7 +21,7 @@ from adbc_driver_postgresql import dbapi
 from migrator.cli.arguments import Parser, add_settings
 from migrator.cli.commands import COMMANDS
 from migrator.cli.main import BUG
-from migrator.config.fields import flag_of, traits_of, variables_of
+from migrator.config.fields import flag_of, option_info, variables_of
 from migrator.config.settings import Settings
 from migrator.demo.dryad.models import Base
 from migrator.demo.dryad.sample import generate
@@ -105,7 +105,7 @@ def test_every_setting_has_its_line() -> None:
     text = read(ROOT / "docs" / "configuration.md")
     for name, field in Settings.model_fields.items():
         assert all(f"`{variable}`" in text for variable in variables_of(name, field))
-        assert f"`{flag_of(name)}`" in text or traits_of(field).no_flag
+        assert f"`{flag_of(name)}`" in text or option_info(field).no_flag
     assert all(f"`{name}`" in text for name in ApplicationSettings.model_fields)
 
 

@@ -25,7 +25,7 @@ from fix_kubernetes import (
 
 from migrator.cli import commands, main, signals
 from migrator.cli.arguments import Parser, add_settings
-from migrator.config.fields import traits_of, variables_of
+from migrator.config.fields import option_info, variables_of
 from migrator.config.settings import Settings
 from migrator.engine import Settings as ApplicationSettings
 from migrator.errors import ExitCode
@@ -203,7 +203,7 @@ def known_variables() -> set[str]:
         variable + end
         for name, field in Settings.model_fields.items()
         for variable in variables_of(name, field)
-        for end in ("", *(["_FILE"] if traits_of(field).in_file else []))
+        for end in ("", *(["_FILE"] if option_info(field).in_file else []))
     }
 
 

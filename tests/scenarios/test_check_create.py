@@ -11,13 +11,13 @@ from migrator.config.settings import Settings
 from migrator.errors import MigratorError, NoMatch, TargetRefused, ValuesRefused
 from migrator.job import check as job_check
 from migrator.job import run as job_run
-from migrator.runtime.progress import Silent
+from migrator.runtime.progress import NoProgress
 
 
 async def check(settings: Settings) -> MigratorError | None:
     """Return what ``check`` ends with, or None for 0."""
     try:
-        return (await job_check.check(settings, Silent())).failure
+        return (await job_check.check(settings, NoProgress())).failure
     except MigratorError as error:
         return error
 
@@ -25,7 +25,7 @@ async def check(settings: Settings) -> MigratorError | None:
 async def run(settings: Settings) -> MigratorError | None:
     """Return what ``run`` ends with, or None for 0."""
     try:
-        await job_run.run(settings, Silent())
+        await job_run.run(settings, NoProgress())
     except MigratorError as error:
         return error
     return None

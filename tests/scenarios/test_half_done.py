@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from migrator.errors import GaveUp, MigratorError, RowsInTheWay, SourceChanged, TargetRefused
 from migrator.job import migrate, run
-from migrator.runtime.progress import Silent
+from migrator.runtime.progress import NoProgress
 
 pytestmark = pytest.mark.one_server
 
@@ -39,7 +39,7 @@ async def _begun(source: Path, database: Database, target: str, **more: object) 
     """Let a run come as far as the obstacle, and take that away."""
     await database.execute(target)
     with pytest.raises(TargetRefused, match="violates check constraint"):
-        await run.run(settings_of(source, database, **PIECES, **more), Silent())
+        await run.run(settings_of(source, database, **PIECES, **more), NoProgress())
     await database.execute(CLEAR)
 
 
@@ -58,7 +58,7 @@ async def _copied(source: Path, database: Database, target: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(migrate, "analyze", cut)
         with pytest.raises(GaveUp):
-            await run.run(settings_of(source, database, in_turn=True, **PIECES), Silent())
+            await run.run(settings_of(source, database, in_turn=True, **PIECES), NoProgress())
 
 
 Reach = Callable[[Path, Database, str], Awaitable[None]]
@@ -81,11 +81,11 @@ async def test_a_table_that_is_half_there_can_not_be_left_out(make_sqlite: MakeS
     assert 0 < len(half) < 3000
     for _ in range(2):
         with pytest.raises(TargetRefused, match=r"table big \(excluded now\)") as caught:
-            await run.run(settings_of(source, database, exclude="big"), Silent())
+            await run.run(settings_of(source, database, exclude="big"), NoProgress())
         assert "--restart" in caught.value.next_step
         assert not await _is_complete(database)
     assert await contents(database, "big") == half
-    await run.run(settings_of(source, database), Silent())
+    await run.run(settings_of(source, database), NoProgress())
     await _is_all_there(database)
 
 
@@ -93,7 +93,7 @@ async def test_restart_is_the_other_way(make_sqlite: MakeSqlite, database: Datab
     """What was copied is taken back, and the table is left out: empty, not in part."""
     source = make_sqlite(SCRIPT)
     await _begun(source, database, IN_BIG)
-    await run.run(settings_of(source, database, exclude="big", restart=True), Silent())
+    await run.run(settings_of(source, database, exclude="big", restart=True), NoProgress())
     assert await contents(database, "big") == []
     assert len(await contents(database, "whole")) == 40
 
@@ -103,8 +103,8 @@ async def test_a_table_that_was_not_begun_may_be_left_out(make_sqlite: MakeSqlit
     source = make_sqlite(SCRIPT)
     await database.execute(IN_LAST)
     with pytest.raises(TargetRefused):
-        await run.run(settings_of(source, database, jobs=1, chunk_bytes=2000), Silent())
-    await run.run(settings_of(source, database, exclude="last"), Silent())
+        await run.run(settings_of(source, database, jobs=1, chunk_bytes=2000), NoProgress())
+    await run.run(settings_of(source, database, exclude="last"), NoProgress())
     assert await contents(database, "last") == []
     assert len(await contents(database, "big")) == 3000
 
@@ -124,8 +124,8 @@ async def test_other_rules(rule: str, make_sqlite: MakeSqlite, database: Databas
     file = tmp_path / "migrator.toml"
     file.write_text(RULES[rule])
     with pytest.raises(TargetRefused, match=r"big\.t \(no rule then"):
-        await run.run(settings_of(source, database, rules=str(file)), Silent())
-    await run.run(settings_of(source, database), Silent())
+        await run.run(settings_of(source, database, rules=str(file)), NoProgress())
+    await run.run(settings_of(source, database), NoProgress())
     await _is_all_there(database)
 
 
@@ -136,7 +136,7 @@ async def test_another_schema_under_the_same_name(make_sqlite: MakeSqlite, datab
     await _begun(source, database, IN_BIG, target_schema="public", **named)
     await database.execute(f"CREATE SCHEMA other; SET search_path = other; {TARGET.partition('CREATE TABLE obs')[0]}")
     with pytest.raises(MigratorError) as caught:
-        await run.run(settings_of(source, database, target_schema="other", **named), Silent())
+        await run.run(settings_of(source, database, target_schema="other", **named), NoProgress())
     assert caught.value.exit_code == 4
     assert await contents(database, "other.whole") == []
 
@@ -161,7 +161,7 @@ async def test_rows_that_are_gone(loss: str, reach: Reach, make_sqlite: MakeSqli
     there = {name for name in names if await contents(database, name)}
     await database.execute(script)
     with capture_logs() as events:
-        await run.run(settings_of(source, database), Silent())
+        await run.run(settings_of(source, database), NoProgress())
     assert {event["table"] for event in events if event["event"] == "rows.lost"} == there
     await _is_all_there(database)
 
@@ -172,8 +172,8 @@ async def test_some_rows_are_gone(make_sqlite: MakeSqlite, database: Database) -
     await _begun(source, database, IN_BIG)
     await database.execute("DELETE FROM big WHERE id < 4")
     with pytest.raises(RowsInTheWay, match=r"public\.big is half there, and 3 of"):
-        await run.run(settings_of(source, database), Silent())
-    await run.run(settings_of(source, database, restart=True, force=True), Silent())
+        await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database, restart=True, force=True), NoProgress())
     await _is_all_there(database)
 
 
@@ -198,7 +198,7 @@ async def test_an_unlogged_table_after_a_crash(
     crash()
     assert await contents(database, "big") == []
     with capture_logs() as events:
-        await run.run(settings_of(source, database), Silent())
+        await run.run(settings_of(source, database), NoProgress())
     assert "rows.lost" in {event["event"] for event in events}
     await _is_all_there(database)
 
@@ -224,12 +224,12 @@ async def test_a_source_that_has_changed_in_between(
     alter, words = CHANGES[change]
     alter(source, make_sqlite)
     if words is None:
-        await run.run(settings_of(source, database), Silent())
+        await run.run(settings_of(source, database), NoProgress())
         await _is_all_there(database)
         return
     half = await contents(database, "big")
     with pytest.raises(SourceChanged, match=words):
-        await run.run(settings_of(source, database), Silent())
+        await run.run(settings_of(source, database), NoProgress())
     assert await contents(database, "big") == half
     assert not await _is_complete(database)
 
@@ -243,8 +243,8 @@ async def test_a_reset_that_was_cut_short_forgets_no_source(
     await database.execute("DELETE FROM migrator.state WHERE name = 'source'")
     other = make_sqlite(SCRIPT.replace("%0100d", "%0101d"), file=tmp_path / "other.db")
     with pytest.raises(TargetRefused, match=f"is of another source: the ledger knows '{source}'"):
-        await run.run(settings_of(other, database), Silent())
-    await run.run(settings_of(source, database), Silent())
+        await run.run(settings_of(other, database), NoProgress())
+    await run.run(settings_of(source, database), NoProgress())
     await _is_all_there(database)
 
 
@@ -256,13 +256,13 @@ async def test_another_file_of_equal_counters(make_sqlite: MakeSqlite, database:
     opening, separator, obstacle = IN_LAST.partition("CREATE TABLE obs")
     await database.execute(f"{opening} CREATE TABLE a (n inet); {separator}{obstacle}")
     with pytest.raises(TargetRefused, match="violates check constraint"):
-        await run.run(settings_of(source, database, jobs=1, chunk_bytes=10), Silent())
+        await run.run(settings_of(source, database, jobs=1, chunk_bytes=10), NoProgress())
     await database.execute(CLEAR)
     assert await contents(database, "a") == ["(10.0.0.1)"]
     with pytest.raises(TargetRefused, match=f"is of another source: the ledger knows '{source}'"):
-        await run.run(settings_of(twin, database), Silent())
+        await run.run(settings_of(twin, database), NoProgress())
     assert await contents(database, "a") == ["(10.0.0.1)"]
-    await run.run(settings_of(source, database), Silent())
+    await run.run(settings_of(source, database), NoProgress())
 
 
 LOGGED = IN_BIG.replace("CREATE TABLE whole", "CREATE UNLOGGED TABLE whole") + f"; {CLEAR}"
@@ -276,12 +276,12 @@ async def test_an_unlogged_table_after_success_and_a_crash(
     crash, database = crashing
     source = make_sqlite(SCRIPT)
     await database.execute(LOGGED)
-    await run.run(settings_of(source, database), Silent())
+    await run.run(settings_of(source, database), NoProgress())
     await database.execute(write)
     crash()
     assert await contents(database, "whole") == []
     with capture_logs() as events:
-        await run.run(settings_of(source, database), Silent())
+        await run.run(settings_of(source, database), NoProgress())
     told = {event["event"] for event in events}
     assert "rows.lost" in told
     assert ("table.copied" in told) == (write == "SELECT")
@@ -308,9 +308,9 @@ async def test_a_crash_between_the_copy_and_the_end(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(migrate, last, crashed)
         with pytest.raises(GaveUp, match=r"UNLOGGED.*public\.whole \(40 rows\)"):
-            await run.run(settings_of(source, database, in_turn=True), Silent())
+            await run.run(settings_of(source, database, in_turn=True), NoProgress())
     assert not await _is_complete(database)
-    await run.run(settings_of(source, database), Silent())
+    await run.run(settings_of(source, database), NoProgress())
     await _is_all_there(database)
 
 
@@ -327,15 +327,15 @@ async def test_rows_that_somebody_truncates_before_the_application_may_start(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(migrate, "_finish", cut)
         with pytest.raises(GaveUp):
-            await run.run(settings_of(source, database), Silent())
+            await run.run(settings_of(source, database), NoProgress())
     await database.execute("TRUNCATE whole; UPDATE big SET t = 'x' WHERE id = 1")
     with pytest.raises(RowsInTheWay, match=r"gone: public\.whole \(40 rows\); .*public\.big"):
-        await run.run(settings_of(source, database), Silent())
-    await run.run(settings_of(source, database, restart=True, force=True), Silent())
+        await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database, restart=True, force=True), NoProgress())
     await _is_all_there(database)
     await database.execute("DELETE FROM migrator.state WHERE name = 'ready'; TRUNCATE whole")
-    await run.run(settings_of(source, database), Silent())
+    await run.run(settings_of(source, database), NoProgress())
     await _is_all_there(database)
     await database.execute("TRUNCATE whole")
-    await run.run(settings_of(source, database), Silent())
+    await run.run(settings_of(source, database), NoProgress())
     assert await contents(database, "whole") == []

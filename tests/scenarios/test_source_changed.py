@@ -15,7 +15,7 @@ from migrator.errors import SourceChanged, TargetRefused
 from migrator.job import completed
 from migrator.job import run as job_run
 from migrator.job.reports import Report
-from migrator.runtime.progress import Silent
+from migrator.runtime.progress import NoProgress
 
 pytestmark = pytest.mark.one_server
 
@@ -81,12 +81,12 @@ OTHER = {
 async def _migrated(make_sqlite: MakeSqlite, database: Database, script: str = SCRIPT) -> Path:
     source = make_sqlite(script, ROWS)
     await database.execute(TARGET)
-    await job_run.run(settings_of(source, database), Silent())
+    await job_run.run(settings_of(source, database), NoProgress())
     return source
 
 
 async def _again(source: Path, database: Database, **more: object) -> Report:
-    return await job_run.run(settings_of(source, database, **more), Silent())
+    return await job_run.run(settings_of(source, database, **more), NoProgress())
 
 
 @pytest.mark.parametrize("change", SAME)
@@ -150,7 +150,7 @@ async def test_what_decides_does_not_depend_on_settings(make_sqlite: MakeSqlite,
     """Pieces, batches and hands are other ones than when the digest was made."""
     source = make_sqlite(SCRIPT, ROWS)
     await database.execute(TARGET)
-    await job_run.run(settings_of(source, database, chunk_bytes=20_000, jobs=3, batch_bytes=64 << 10), Silent())
+    await job_run.run(settings_of(source, database, chunk_bytes=20_000, jobs=3, batch_bytes=64 << 10), NoProgress())
     SAME["VACUUM"](source)
     assert (await _again(source, database, jobs=1)).notes == ()
 

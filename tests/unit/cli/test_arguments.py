@@ -6,7 +6,7 @@ import re
 import pytest
 
 from migrator.cli.arguments import Group, Parser, add_settings, default_of
-from migrator.config.fields import flag_of, traits_of, variables_of
+from migrator.config.fields import flag_of, option_info, variables_of
 from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError
 
@@ -27,8 +27,8 @@ def test_every_setting_is_in_the_help_with_variable_and_default(parser: Parser) 
     for name, field in Settings.model_fields.items():
         assert " ".join((field.description or "").split()) in text
         assert variables_of(name, field)[0] in text
-        assert traits_of(field).no_flag or flag_of(name) in text
-        assert f"default: {default_of(field)}" in text or not default_of(field) or traits_of(field).no_flag
+        assert option_info(field).no_flag or flag_of(name) in text
+        assert f"default: {default_of(field)}" in text or not default_of(field) or option_info(field).no_flag
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200])

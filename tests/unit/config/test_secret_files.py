@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from migrator.config.fields import traits_of, variables_of
+from migrator.config.fields import option_info, variables_of
 from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError
 
 Environment = pytest.MonkeyPatch
-SECRETS = [variables_of(n, f)[0] for n, f in Settings.model_fields.items() if traits_of(f).in_file]
+SECRETS = [variables_of(n, f)[0] for n, f in Settings.model_fields.items() if option_info(f).in_file]
 
 
 def password(settings: Settings) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from migrator.cli.arguments import Group
-from migrator.config.fields import flag_of, traits_of, variables_of
+from migrator.config.fields import flag_of, option_info, variables_of
 from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError
 
@@ -190,6 +190,6 @@ def test_every_setting_is_described(name: str) -> None:
     field = Settings.model_fields[name]
     assert field.description
     assert field.description.endswith(".")
-    assert traits_of(field).group in {group.value for group in Group}
+    assert option_info(field).group in {group.value for group in Group}
     assert flag_of(name).startswith("--")
     assert all(variable.isupper() for variable in variables_of(name, field))

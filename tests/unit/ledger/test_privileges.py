@@ -7,7 +7,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator.errors import MissingPrivilege
 from migrator.job import run
-from migrator.runtime.progress import Silent
+from migrator.runtime.progress import NoProgress
 
 
 @pytest.mark.one_server
@@ -18,11 +18,11 @@ async def test_the_privilege_that_the_ledger_needs_is_named(make_sqlite: MakeSql
     await database.execute(f"ALTER DATABASE {database.name} OWNER TO postgres", as_admin=True)
     settings = settings_of(source, database)
     with pytest.raises(MissingPrivilege, match="may neither use nor create the schema migrator") as caught:
-        await run.run(settings, Silent())
+        await run.run(settings, NoProgress())
     grant = caught.value.next_step.partition(";")[0]
     assert grant == f'GRANT CREATE ON DATABASE "{database.name}" TO "{database.role}"'
     await database.execute(grant, as_admin=True)
-    await run.run(settings, Silent())
+    await run.run(settings, NoProgress())
     assert (await database.fetch("SELECT count(*) AS n FROM t"))[0]["n"] == 1
 
 
@@ -35,5 +35,5 @@ async def test_a_ledger_that_an_administrator_has_made_room_for(make_sqlite: Mak
         f"ALTER DATABASE {database.name} OWNER TO postgres; CREATE SCHEMA migrator AUTHORIZATION {database.role}",
         as_admin=True,
     )
-    await run.run(settings_of(source, database), Silent())
+    await run.run(settings_of(source, database), NoProgress())
     assert (await database.fetch("SELECT count(*) AS n FROM t"))[0]["n"] == 1

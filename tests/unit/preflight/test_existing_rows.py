@@ -11,7 +11,7 @@ from fix_sqlite import MakeSqlite
 from migrator.errors import RowsInTheWay
 from migrator.job import run
 from migrator.preflight.existing_rows import MOST_COMPARED
-from migrator.runtime.progress import Silent
+from migrator.runtime.progress import NoProgress
 
 pytestmark = pytest.mark.one_server
 
@@ -51,7 +51,7 @@ def source(make_sqlite: MakeSqlite) -> Path:
 async def test_rows_that_the_source_holds_are_in_nobodys_way(source: Path, database: Database, seed: str) -> None:
     """The application has seeded its tables with what the source has too: the job ends well, and no row is twice."""
     await database.execute(f"{TARGET} {seed}")
-    report = await run.run(settings_of(source, database), Silent())
+    report = await run.run(settings_of(source, database), NoProgress())
     assert {line.table: line.target_rows for line in report.tables} == {
         "public.log": 3,
         "public.other": 1,
@@ -104,7 +104,7 @@ async def test_a_row_that_the_source_lacks_makes_the_job_refuse(
     await database.execute(f"{TARGET} {seed}")
     before = {name: await contents(database, name) for name in ROWS}
     with pytest.raises(RowsInTheWay, match=rf"public\.{table} {shown}"):
-        await run.run(settings_of(source, database), Silent())
+        await run.run(settings_of(source, database), NoProgress())
     assert {name: await contents(database, name) for name in ROWS} == before
 
 
@@ -112,12 +112,12 @@ async def test_values_are_not_shown_where_they_are_masked(source: Path, database
     """With --mask-values the key is named and neither value."""
     await database.execute(f"{TARGET} INSERT INTO version VALUES (1, 'mine', NULL)")
     with pytest.raises(RowsInTheWay, match="id = '1': name is") as caught:
-        await run.run(settings_of(source, database, mask_values=True), Silent())
+        await run.run(settings_of(source, database, mask_values=True), NoProgress())
     assert "mine" not in str(caught.value)
     assert "5.0" not in str(caught.value)
 
 
-class WrittenMeanwhile(Silent):
+class WrittenMeanwhile(NoProgress):
     """An application that was started too early: it writes when preflight is over and the copy about to begin."""
 
     def __init__(self, database: Database, statement: str) -> None:

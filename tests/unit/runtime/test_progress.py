@@ -7,10 +7,10 @@ from threading import Thread
 import pytest
 from rich.console import Console
 
-from migrator.cli.console import OnTerminal
+from migrator.cli.console import ProgressBars
 from migrator.events import Event
 from migrator.runtime import logs
-from migrator.runtime.progress import Progress, Silent
+from migrator.runtime.progress import NoProgress, Progress
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def shown(screen: Console) -> str:
 
 def test_stage_tables_rows_and_bytes_are_shown(screen: Console) -> None:
     """A bar for the stage, one for each table under way; names are text, whatever is in them."""
-    progress = OnTerminal(screen)
+    progress = ProgressBars(screen)
     progress.begin("copy", {"users": 3000, "odd [red] name": 5})
     progress.advance("users", rows=1000, bytes=2_000_000)
     progress.advance("odd [red] name", rows=2)
@@ -39,7 +39,7 @@ def test_stage_tables_rows_and_bytes_are_shown(screen: Console) -> None:
 
 def test_a_table_that_is_done_makes_room(screen: Console) -> None:
     """A database of a thousand tables has no room for a thousand bars."""
-    progress = OnTerminal(screen)
+    progress = ProgressBars(screen)
     progress.begin("copy", {"users": 10, "logs": 10})
     progress.advance("users", rows=10)
     before = len(shown(screen))
@@ -50,7 +50,7 @@ def test_a_table_that_is_done_makes_room(screen: Console) -> None:
 
 def test_counting_from_many_threads(screen: Console) -> None:
     """Tables are loaded side by side; no row is lost from the count."""
-    progress = OnTerminal(screen)
+    progress = ProgressBars(screen)
     progress.begin("copy", {str(n): 500 for n in range(4)})
 
     def count(table: str) -> None:
@@ -74,7 +74,7 @@ def test_log_lines_stay_whole_above_the_bars(
     del restored_logs
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     logs.configure("info", form)
-    progress = OnTerminal(screen)
+    progress = ProgressBars(screen)
     progress.begin("copy", {"users": 10})
     progress.advance("users", rows=1)
     logs.structlog.get_logger().info(Event.TABLE_COPIED, table="users")
@@ -84,7 +84,7 @@ def test_log_lines_stay_whole_above_the_bars(
     assert "rows" not in lines[0]
 
 
-@pytest.mark.parametrize("progress", [Silent(), OnTerminal(Console(file=io.StringIO(), force_terminal=True))])
+@pytest.mark.parametrize("progress", [NoProgress(), ProgressBars(Console(file=io.StringIO(), force_terminal=True))])
 def test_order_does_not_matter(progress: Progress) -> None:
     """A stage that is tried again begins again; finishing twice, or counting after the end, harms nobody."""
     progress.finish()

@@ -13,7 +13,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator.errors import SourceChanged
 from migrator.job import migrate, run
-from migrator.runtime.progress import Silent
+from migrator.runtime.progress import NoProgress
 
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
@@ -37,11 +37,11 @@ async def test_the_application_goes_on_writing(
         return await park(*arguments)
 
     monkeypatch.setattr(migrate, "park", write)
-    await run.run(settings_of(source, database, snapshot=True), Silent())
+    await run.run(settings_of(source, database, snapshot=True), NoProgress())
     assert await contents(database, "t") == ["(1)"]
     assert list(scratch.iterdir()) == []
     with pytest.raises(SourceChanged, match="t: 1 rows then, 2 now"):
-        await run.run(settings_of(source, database), Silent())
+        await run.run(settings_of(source, database), NoProgress())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

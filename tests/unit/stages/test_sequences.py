@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from migrator.errors import Mismatch
 from migrator.job import run, verify
-from migrator.runtime.progress import Silent
+from migrator.runtime.progress import NoProgress
 
 BIG = 2**62
 
@@ -38,7 +38,7 @@ async def test_every_kind_of_sequence_goes_beyond_the_largest_key(
     await database.execute(
         f'CREATE SCHEMA elsewhere; CREATE SEQUENCE elsewhere."the SEQ"; CREATE TABLE t ({KINDS[kind]})'
     )
-    await run.run(settings_of(source, database), Silent())
+    await run.run(settings_of(source, database), NoProgress())
     assert await _next(database) == 42
 
 
@@ -50,7 +50,7 @@ async def test_keys_that_were_deleted_are_not_given_again(make_sqlite: MakeSqlit
         connection.execute("DELETE FROM t")
         connection.commit()
     await database.execute("CREATE TABLE t (id serial PRIMARY KEY)")
-    await run.run(settings_of(source, database), Silent())
+    await run.run(settings_of(source, database), NoProgress())
     assert await _next(database) == 101
 
 
@@ -71,7 +71,7 @@ async def test_edges(edge: str, make_sqlite: MakeSqlite, database: Database) -> 
     identity, rows, following = EDGES[edge]
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY)", {"t": rows})
     await database.execute(f"CREATE TABLE t (id bigint {identity} PRIMARY KEY)")
-    await run.run(settings_of(source, database), Silent())
+    await run.run(settings_of(source, database), NoProgress())
     assert await _next(database) == following
 
 
@@ -80,7 +80,7 @@ async def test_a_column_that_is_not_the_key(make_sqlite: MakeSqlite, database: D
     """A counter beside a text key is fed as well, by what the column holds, not by another's mark."""
     source = make_sqlite("CREATE TABLE t (id TEXT PRIMARY KEY, n INTEGER)", {"t": [("a", 5), ("b", 9)]})
     await database.execute("CREATE TABLE t (id text PRIMARY KEY DEFAULT 'new', n bigserial)")
-    await run.run(settings_of(source, database), Silent())
+    await run.run(settings_of(source, database), NoProgress())
     assert await _next(database, column="n") == 10
 
 
@@ -94,7 +94,7 @@ async def test_two_tables_share_a_sequence(make_sqlite: MakeSqlite, database: Da
         "CREATE SEQUENCE s; CREATE TABLE a (id bigint DEFAULT nextval('s') PRIMARY KEY);"
         "CREATE TABLE b (id bigint DEFAULT nextval('s') PRIMARY KEY)"
     )
-    await run.run(settings_of(source, database), Silent())
+    await run.run(settings_of(source, database), NoProgress())
     assert await _next(database, "b") == 71
 
 
@@ -124,7 +124,7 @@ async def test_a_mark_of_any_type_counts_as_it_does_in_sqlite(
         connection.backup(copy)
     assert copy.execute("INSERT INTO t DEFAULT VALUES RETURNING id").fetchone() == (following,)
     await database.execute(SERIAL)
-    await run.run(settings_of(source, database), Silent())
+    await run.run(settings_of(source, database), NoProgress())
     assert await _next(database) == following
 
 
@@ -144,7 +144,7 @@ async def test_a_sequence_that_no_column_owns(kind: str, make_sqlite: MakeSqlite
     """An application that takes its keys from it by name gets one that is free."""
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY)", {"t": [(3,), (41,)]})
     await database.execute(UNOWNED[kind])
-    await run.run(settings_of(source, database), Silent())
+    await run.run(settings_of(source, database), NoProgress())
     [row] = await database.fetch(
         "SELECT nextval(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace "
         "WHERE relkind = 'S' AND nspname = 'public'"
@@ -161,7 +161,7 @@ async def test_a_sequence_of_nothing_is_told(make_sqlite: MakeSqlite, database: 
         "CREATE SEQUENCE s; CREATE TABLE more (id bigint DEFAULT nextval('s'))"
     )
     with capture_logs() as events:
-        await run.run(settings_of(source, database), Silent())
+        await run.run(settings_of(source, database), NoProgress())
     [event] = [event for event in events if event["event"] == "sequence.left"]
     assert event["sequence"] == "invoice_numbers"
     assert "SELECT setval('invoice_numbers'" in event["next_step"]
@@ -185,7 +185,7 @@ async def test_a_sequence_at_its_end(kind: str, gone: str, make_sqlite: MakeSqli
         connection.executescript(gone)
     await database.execute(f"CREATE TABLE t ({column})")
     with capture_logs() as events:
-        await run.run(settings_of(source, database), Silent())
+        await run.run(settings_of(source, database), NoProgress())
     with pytest.raises(Exception, match="reached maximum value"):
         await _next(database)
     assert [event["table"] for event in events if event["event"] == "sequence.left"] == ["public.t"]
@@ -199,8 +199,8 @@ async def test_a_mark_beyond_the_end(make_sqlite: MakeSqlite, database: Database
         connection.executescript("UPDATE sqlite_sequence SET seq = 3000000000")
     await database.execute(SERIAL)
     settings = settings_of(source, database)
-    await run.run(settings, Silent())
-    await verify.verify(settings, Silent())
+    await run.run(settings, NoProgress())
+    await verify.verify(settings, NoProgress())
     with pytest.raises(Exception, match="reached maximum value"):
         await _next(database)
 
@@ -213,7 +213,7 @@ async def test_verify_sees_a_sequence_behind_the_mark(make_sqlite: MakeSqlite, d
         connection.executescript("DELETE FROM t WHERE id = 50")
     await database.execute(SERIAL)
     settings = settings_of(source, database)
-    await run.run(settings, Silent())
+    await run.run(settings, NoProgress())
     await database.execute("SELECT setval('t_id_seq', 20)")
     with pytest.raises(Mismatch, match=r"gives 21 next, public\.t\.id has 50"):
-        await verify.verify(settings, Silent())
+        await verify.verify(settings, NoProgress())
