@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 from migrator.findings.finding import Example, Finding
 from migrator.findings.remedies import remedy
 from migrator.planning.plan import ColumnPlan
-from migrator.runtime.limits import Showing
+from migrator.runtime.limits import ExampleOptions
 from migrator.source.scan import ScanColumn, ScanSession, StorageClass
 from migrator.source.schema import SourceTable
 from migrator.sql.utf8 import utf8_bytes
@@ -77,13 +77,13 @@ class FindingBuilder:
 
     session: ScanSession
     table: SourceTable
-    showing: Showing
+    example_options: ExampleOptions
 
     def __call__(
         self, column: ColumnPlan, rows: int, reason: str, condition: str, *, at_least: bool = False
     ) -> Finding:
         """Return the finding that ``rows`` values of a column meet a condition in SQLite's SQL."""
-        examples = _examples(self.session, self.table, column, reason, condition, self.showing)
+        examples = _examples(self.session, self.table, column, reason, condition, self.example_options)
         settled_by = remedy(column.target, reason, column.rule)
         return Finding(self.table.name, column.source.name, rows, reason, examples, at_least, settled_by)
 
@@ -126,9 +126,14 @@ def is_row(table: SourceTable, keys: Sequence[str]) -> str:
 
 
 def _examples(  # noqa: PLR0913, PLR0917 - what has the problem, and how it is shown
-    session: ScanSession, table: SourceTable, column: ColumnPlan, reason: str, condition: str, showing: Showing
+    session: ScanSession,
+    table: SourceTable,
+    column: ColumnPlan,
+    reason: str,
+    condition: str,
+    example_options: ExampleOptions,
 ) -> tuple[Example, ...]:
-    if not showing.examples:
+    if not example_options.count:
         return ()
     named = _named_key(table) or (f"'rowid ' || {table.rowid}" if table.rowid else _NO_KEY)
     value = column.source.quoted
@@ -141,21 +146,21 @@ def _examples(  # noqa: PLR0913, PLR0917 - what has the problem, and how it is s
         f"SELECT {first}hex(substr({utf8_bytes(named)}, 1, 200)) AS key, typeof({value}) AS storage, "
         f"coalesce(octet_length({utf8_bytes(value)}), 0) AS size, "
         f"coalesce(hex(substr({utf8_bytes(value)}, 1, {read_bytes})), '') AS head "
-        f"FROM {table.origin} WHERE {condition}{each_once} LIMIT {showing.examples}"
+        f"FROM {table.origin} WHERE {condition}{each_once} LIMIT {example_options.count}"
     )
     prefix = ", ".join(key.name for key in table.key)
     keys = [f"{prefix} = {_text(_bytes(row['key']))}" if prefix else _text(_bytes(row["key"])) for row in rows]
-    return tuple(Example(key, _shown(row, reason, showing)) for key, row in zip(keys, rows, strict=True))
+    return tuple(Example(key, _shown(row, reason, example_options)) for key, row in zip(keys, rows, strict=True))
 
 
-def _shown(row: dict[str, object], reason: str, showing: Showing) -> str:
+def _shown(row: dict[str, object], reason: str, example_options: ExampleOptions) -> str:
     """Return the value, or what can be seen of it around the place where it goes wrong, and where that is."""
     storage, size, head = str(row["storage"]), int(str(row["size"])), _bytes(row["head"])
     if storage == StorageClass.NULL:
         return "NULL"
     place = error_offset(reason, head) if size <= SEARCHED_BYTES else None
     told = f", at byte {place}" if place is not None else ""
-    if showing.mask_values:
+    if example_options.mask_values:
         return f"{storage} of {size} bytes{told}"
     start = max(0, place - _SHOWN_BYTES // 2) if place is not None and size > _SHOWN_BYTES else 0
     part = head[start : start + _SHOWN_BYTES]

@@ -7,7 +7,7 @@ from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError, MigratorError, NoMatch, SourceChanged, TargetRefused, ValuesRefused
 from migrator.findings.finding import Finding
 from migrator.job import resumption
-from migrator.job.context import bounds_of, open_databases, open_source, runner_of, showing_of, wait_for
+from migrator.job.context import example_options_of, limits_of, open_databases, open_source, runner_of, wait_for
 from migrator.job.plan import describe_target, refuse_money, refuse_nothing, tables_to_read, tell_skipped
 from migrator.job.reports import CheckReport
 from migrator.job.source_changes import Reading
@@ -67,8 +67,8 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
                 source,
                 target,
                 plan,
-                bounds=bounds_of(settings),
-                showing=showing_of(settings),
+                limits=limits_of(settings),
+                example_options=example_options_of(settings),
                 progress=progress,
                 intact=partial(check_intact, source, tables_to_read(settings, contents)),
                 unmade=unmade,
@@ -82,7 +82,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
                 occupied,
                 {one.profile.table: one.profile for one in surveys},
                 batch_bytes=settings.batch_bytes,
-                showing=showing_of(settings),
+                example_options=example_options_of(settings),
             ),
         )
     findings = [finding for one in surveys for finding in one.findings]

@@ -21,7 +21,7 @@ from migrator.ledger import schema as ledger_schema
 from migrator.ledger.migration import SETUP_LOCK_KEY, Migration, Wanted, schema_lock_key
 from migrator.ledger.run_ledger import RunLedger
 from migrator.planning.rules import Rules
-from migrator.runtime.limits import Bounds, Showing
+from migrator.runtime.limits import ExampleOptions, Limits
 from migrator.runtime.retry import retry_policy
 from migrator.runtime.stage_runner import StageRunner
 from migrator.schema.alembic import alembic_project
@@ -259,11 +259,11 @@ def run_id_of_log() -> UUID:
     return UUID(known) if known else uuid4()
 
 
-def bounds_of(settings: Settings) -> Bounds:
+def limits_of(settings: Settings) -> Limits:
     """Return how much is done and held at a time."""
-    return Bounds(settings.jobs, settings.batch_bytes, settings.chunk_bytes)
+    return Limits(settings.jobs, settings.batch_bytes, settings.chunk_bytes, settings.stall_timeout_seconds)
 
 
-def showing_of(settings: Settings) -> Showing:
+def example_options_of(settings: Settings) -> ExampleOptions:
     """Return how many values are shown, and whether they are masked."""
-    return Showing(settings.examples, settings.mask_values)
+    return ExampleOptions(settings.examples, settings.mask_values)

@@ -14,7 +14,7 @@ from typing import TypeVar
 from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.config.settings import Settings
 from migrator.errors import Mismatch
-from migrator.job.context import bounds_of, one_at_a_schema, showing_of, upgrade_schema
+from migrator.job.context import example_options_of, limits_of, one_at_a_schema, upgrade_schema
 from migrator.job.lost_rows import refuse_emptied
 from migrator.job.plan import copied_of, plan_of, refuse_nothing, tables_to_read, tell_skipped
 from migrator.job.recorder import RunRecorder
@@ -147,8 +147,7 @@ async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
                 surveys,
                 run=run,
                 slots=slots,
-                bounds=bounds_of(settings),
-                stall_seconds=settings.stall_timeout_seconds,
+                limits=limits_of(settings),
                 progress=progress,
                 done=copied,
                 terms=terms,
@@ -215,8 +214,8 @@ async def _look_before(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how
         run.target,
         plan,
         await known_rows(run.target, run.migration),
-        bounds=bounds_of(settings),
-        showing=showing_of(settings),
+        limits=limits_of(settings),
+        example_options=example_options_of(settings),
         progress=progress,
         intact=intact,
         untried=settings.untried,

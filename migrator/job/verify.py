@@ -8,7 +8,7 @@ from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.config.settings import Settings
 from migrator.errors import Mismatch
 from migrator.job.check import migration_of
-from migrator.job.context import bounds_of, open_databases, runner_of, showing_of, wait_for
+from migrator.job.context import example_options_of, limits_of, open_databases, runner_of, wait_for
 from migrator.job.plan import copied_of, plan_of, refuse_nothing
 from migrator.job.reports import Report, report_of
 from migrator.ledger import history, schema
@@ -43,10 +43,10 @@ async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how 
         source,
         target,
         plan,
-        bounds=bounds_of(settings),
+        limits=limits_of(settings),
         slots=slots,
         ready=ready,
-        showing=showing_of(settings),
+        example_options=example_options_of(settings),
         progress=progress,
         surveys=surveys,
         file=settings.differences,

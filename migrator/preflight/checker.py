@@ -22,7 +22,7 @@ from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.dry_run import DryRunPart, dry_run, dry_run_grouped, prepare
 from migrator.preflight.source_only import survey_alone
 from migrator.preflight.table_check import TableCheck, check_table, measure_tables
-from migrator.runtime.limits import Bounds, Showing
+from migrator.runtime.limits import ExampleOptions, Limits
 from migrator.runtime.progress import Progress
 from migrator.source.chunks import WHOLE_TABLE, Chunk, chunk_size, split_into_chunks
 from migrator.source.database import Source
@@ -44,14 +44,14 @@ async def check_tables(  # noqa: PLR0913 - the source, the plan, and how to look
     target: Target,
     plan: Plan,
     *,
-    bounds: Bounds,
-    showing: Showing,
+    limits: Limits,
+    example_options: ExampleOptions,
     progress: Progress,
     intact: Callable[[], Awaitable[None]],
     unmade: Unmade | None = None,
 ) -> list[TableCheck]:
     """
-    Survey the planned tables, ``bounds.jobs`` at a time and the largest first; a large one in pieces, side by side.
+    Survey the planned tables, ``limits.jobs`` at a time and the largest first; a large one in pieces, side by side.
 
     ``unmade`` are those of the plan that don't exist yet. Raises SourceUnreadable if the file is damaged; that is what
     ``intact`` tells.
@@ -59,24 +59,26 @@ async def check_tables(  # noqa: PLR0913 - the source, the plan, and how to look
     unmade = unmade or Unmade()
     async with target.connect() as connection:
         keys = await keys_of(connection, plan.schema) | unmade.keys
-    bench = await bench_of(target, plan, bounds.batch_bytes, showing)
+    bench = await bench_of(target, plan, limits.batch_bytes, example_options)
     bench = replace(bench, judged=bench.judged | unmade.judged, unmade=unmade.statements)
 
     tables = {table.name: table for table in plan.tables}
 
-    async with blocking_pool(bounds.jobs, partial(BlockingConnection, source.session)) as crew:
+    async with blocking_pool(limits.jobs, partial(BlockingConnection, source.session)) as crew:
 
         def look(session: ScanSession, table: TablePlan, profile: Profile, rehearsed: KnownDigest | None) -> TableCheck:
             own = keys.get(table.name, Keys())
             with ServerTypes(target.address, table.name, unmade.types.get(table.name)) as judge:
-                return check_table(session, tables, table, profile, own, judge, bounds.batch_bytes, showing, rehearsed)
+                return check_table(
+                    session, tables, table, profile, own, judge, limits.batch_bytes, example_options, rehearsed
+                )
 
         def look_at_once(session: ScanSession, lot: Sequence[tuple[TablePlan, Profile]]) -> list[TableCheck]:
-            rehearsed = dry_run(session, lot, bounds.batch_bytes)
+            rehearsed = dry_run(session, lot, limits.batch_bytes)
             return [look(session, *both, found) for both, found in zip(lot, rehearsed, strict=True)]
 
         async def look_in_pieces(table: TablePlan, profile: Profile, pieces: tuple[Chunk, ...]) -> TableCheck:
-            comparison = await call_in_worker(crew, prepare, table, profile, bounds.batch_bytes)
+            comparison = await call_in_worker(crew, prepare, table, profile, limits.batch_bytes)
             found = await _rehearsed(crew, table, comparison, pieces) if comparison else None
             return replace(await call_in_worker(crew, look, table, profile, found), pieces=pieces)
 
@@ -103,18 +105,18 @@ async def check_tables(  # noqa: PLR0913 - the source, the plan, and how to look
             outline = sizes[table.name]
             return outline.profile if outline.is_whole else None
 
-        sizes = await measured(crew, plan.tables, bounds)
+        sizes = await measured(crew, plan.tables, limits)
         await intact()
         largest_first = sorted(plan.tables, key=lambda table: -sizes[table.name].profile.weight)
         found = await gather_or_cancel(
-            surveyed(lot) for lot in group_small_tables(largest_first, size_if_whole, bounds.chunk_bytes)
+            surveyed(lot) for lot in group_small_tables(largest_first, size_if_whole, limits.chunk_bytes)
         )
     by_name = {one.profile.table: one for some in found for one in some}
     return [by_name[table.name] for table in plan.tables]
 
 
 async def measured(
-    crew: WorkerPool[BlockingConnection[ScanSession]], tables: Sequence[TablePlan], bounds: Bounds
+    crew: WorkerPool[BlockingConnection[ScanSession]], tables: Sequence[TablePlan], limits: Limits
 ) -> dict[TableName, TableCheck]:
     """Return of each table what can be known without looking at its values: its size, and its pieces."""
     together = max(1, min(MAX_GROUP_TABLES, len(tables) // _LOTS))
@@ -127,7 +129,7 @@ async def measured(
     total = sum(profile.weight for profile in profiles)
 
     async def outlined(table: TablePlan, profile: Profile) -> TableCheck:
-        size = chunk_size(profile, total, bounds.jobs, bounds.chunk_bytes)
+        size = chunk_size(profile, total, limits.jobs, limits.chunk_bytes)
         pieces = (
             (WHOLE_TABLE,)
             if profile.bytes <= size

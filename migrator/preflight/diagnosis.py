@@ -65,6 +65,6 @@ def _told(tell: FindingBuilder, table: TablePlan, blamed: BadRows) -> Iterator[F
     for column, reasons in blamed.items():
         full = sum(map(len, reasons.values())) == ROWS_NAMED
         for reason, rows in reasons.items():
-            examples = tell.showing.examples
+            examples = tell.example_options.count
             named = is_row(table.source, rows[:examples]) if examples else "false"
             yield tell(column, len(rows), reason, named, at_least=full)

@@ -15,7 +15,7 @@ from migrator.errors import MissingPrivilege, RowsInTheWay
 from migrator.ledger.loads import KnownRows
 from migrator.names import TableName
 from migrator.planning.plan import TablePlan
-from migrator.runtime.limits import Showing
+from migrator.runtime.limits import ExampleOptions
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadOnlySession
 from migrator.source.database import Source
@@ -47,7 +47,13 @@ class OccupiedTable:
 
 
 async def compare_existing_rows(  # noqa: PLR0913, PLR0917 - both ends, a table, and how to look
-    source: Source, target: Target, table: TablePlan, rows: int, profile: Profile, batch_bytes: int, showing: Showing
+    source: Source,
+    target: Target,
+    table: TablePlan,
+    rows: int,
+    profile: Profile,
+    batch_bytes: int,
+    example_options: ExampleOptions,
 ) -> OccupiedTable:
     """
     Compare the rows of a target table, of which there are ``rows``, with the source's.
@@ -57,7 +63,7 @@ async def compare_existing_rows(  # noqa: PLR0913, PLR0917 - both ends, a table,
     if not can_compare(table, rows):
         return OccupiedTable(table.name, rows, unexpected=rows)
     comparison = Comparison(table.source, table.target, table.pairs, profile, batch_bytes)
-    return await asyncio.to_thread(_compare, source, target.address, comparison, showing)
+    return await asyncio.to_thread(_compare, source, target.address, comparison, example_options)
 
 
 def can_compare(table: TablePlan, rows: int) -> bool:
@@ -75,20 +81,22 @@ def refusal(occupied: Sequence[OccupiedTable]) -> RowsInTheWay:
     )
 
 
-def _compare(source: Source, address: TargetAddress, comparison: Comparison, showing: Showing) -> OccupiedTable:
+def _compare(
+    source: Source, address: TargetAddress, comparison: Comparison, example_options: ExampleOptions
+) -> OccupiedTable:
     with ReadOnlySession(address) as session:
         there = digest.of_target(session, comparison)
     examples: list[Difference] = []
 
     def sink(difference: Difference) -> None:
         # What only the source has is what the job is about to bring.
-        if difference.kind is not Kind.MISSING and len(examples) < showing.examples:
+        if difference.kind is not Kind.MISSING and len(examples) < example_options.count:
             examples.append(difference)
 
     # In these buckets are all rows of the target, and few of a large source's.
     buckets = [bucket for bucket, _, _ in there.buckets] or [0]
     found = differences.find_differences(
-        source, address, comparison, buckets, examples=0, mask_values=showing.mask_values, sink=sink
+        source, address, comparison, buckets, examples=0, mask_values=example_options.mask_values, sink=sink
     )
     unexpected = found.rows[Kind.EXTRA] + found.rows[Kind.DIFFERENT]
     return OccupiedTable(comparison.target.name, there.rows, unexpected, tuple(examples))
@@ -119,11 +127,11 @@ async def unexpected_rows_in(  # noqa: PLR0913 - both ends, and how to look
     profiles: Mapping[TableName, Profile],
     *,
     batch_bytes: int,
-    showing: Showing,
+    example_options: ExampleOptions,
 ) -> list[OccupiedTable]:
     """Return what stands in the way in ``occupied`` tables: rows that the source doesn't hold too."""
     looked_at = [
-        await compare_existing_rows(source, target, table, rows, profiles[table.name], batch_bytes, showing)
+        await compare_existing_rows(source, target, table, rows, profiles[table.name], batch_bytes, example_options)
         for table, rows in occupied.items()
     ]
     return [one for one in looked_at if one.unexpected]

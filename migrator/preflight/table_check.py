@@ -22,7 +22,7 @@ from migrator.planning.rewrites import MOMENTS
 from migrator.preflight.diagnosis import NOTHING, change, diagnose
 from migrator.preflight.key_violations import key_violations
 from migrator.preflight.server_equality import server_duplicates
-from migrator.runtime.limits import Showing
+from migrator.runtime.limits import ExampleOptions
 from migrator.source.aggregates import added_up, answers_of_each, count_matching
 from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import ScanSession, StorageClass
@@ -121,7 +121,7 @@ def check_table(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, a
     keys: Keys,
     judge: ServerTypes,
     batch_bytes: int,
-    showing: Showing,
+    example_options: ExampleOptions,
     rehearsed: KnownDigest | None,
 ) -> TableCheck:
     """
@@ -133,7 +133,7 @@ def check_table(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, a
     Raises SourceUnreadable, and ConfigurationError if an expression of a rule fails for one of its rows.
     """
     with _blaming_rules(table):
-        tell = FindingBuilder(session, table.source, showing)
+        tell = FindingBuilder(session, table.source, example_options)
         closer = diagnose(tell, table, profile, judge, batch_bytes) if rehearsed is None else NOTHING
         broken = [*_breaches(tell, tables, table, keys), *_folded(tell, table, keys, judge)] if profile.rows else []
         remarks = tuple(_remarks(tell, table))
@@ -177,7 +177,7 @@ def _folded(tell: FindingBuilder, table: TablePlan, keys: Keys, judge: ServerTyp
     """Yield keys that only PostgreSQL takes for one."""
     for key, columns in unique_columns(table, keys):
         if rows := server_duplicates(tell.session, table, columns, judge):
-            named = is_row(table.source, rows[: tell.showing.examples] or rows[:1])
+            named = is_row(table.source, rows[: tell.example_options.count] or rows[:1])
             types = ", ".join(column.target.declared for column in columns)
             reason = f"is there more than once in spellings that are one value of {types}, {key.words()}"
             yield tell(columns[0], len(rows), reason, named)
@@ -208,7 +208,7 @@ def _remarks(tell: FindingBuilder, table: TablePlan) -> Iterator[Finding]:
     """Yield what is worth knowing. It ends up in the log of a run that goes well, where values don't belong."""
     known = [(column, remark) for column in table.compared for remark in notices(table, column)]
     counts = count_matching(tell.session, table.source, [remark.condition for _, remark in known])
-    mention = replace(tell, showing=replace(tell.showing, mask_values=True))
+    mention = replace(tell, example_options=replace(tell.example_options, mask_values=True))
     for (column, remark), rows in zip(known, counts, strict=True):
         if rows:
             yield replace(mention(column, rows, remark.reason, remark.condition), refuses=False)

@@ -37,7 +37,7 @@ from migrator.planning.grouping import group_small_tables, is_small
 from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.existing_rows import compare_existing_rows, refusal
 from migrator.preflight.table_check import TableCheck
-from migrator.runtime.limits import Bounds, Showing
+from migrator.runtime.limits import ExampleOptions, Limits
 from migrator.runtime.progress import Progress
 from migrator.sessions.connections import in_transaction, is_open
 from migrator.source.chunks import WHOLE_TABLE, Chunk
@@ -125,8 +125,7 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     *,
     run: RunLedger,
     slots: asyncio.Semaphore,
-    bounds: Bounds,
-    stall_seconds: float,
+    limits: Limits,
     progress: Progress,
     done: ReplayQueue[TableName],
     terms: Mapping[str, Terms] = NO_TERMS,
@@ -135,9 +134,9 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     Fill every table that was surveyed and has no line in the ledger yet, the largest first, as ``slots`` are free.
 
     A table of several pieces goes in as many transactions, side by side; one that was begun goes on with what is left.
-    Small tables share a transaction of at most ``bounds.chunk_bytes``. The ledger learns under which ``terms`` a table
+    Small tables share a transaction of at most ``limits.chunk_bytes``. The ledger learns under which ``terms`` a table
     of the source was begun. ``done`` gets every planned table when all its
-    rows are there. Memory is bounded by the number of hands times a few ``bounds.batch_bytes``, whatever the tables
+    rows are there. Memory is bounded by the number of hands times a few ``limits.batch_bytes``, whatever the tables
     hold. After an error what was done is committed with its lines, and nothing else is. Raises, in an ExceptionGroup,
     SourceChanged, RowsInTheWay, and GaveUp if another run has taken over.
     """
@@ -155,12 +154,14 @@ async def copy(  # noqa: PLR0913 - both ends, the plan, and how to go about it
         if table.name not in pending:
             await done.add(table.name)
     async with WorkerPool(slots, partial(_worker, source, target), lambda worker: is_open(worker.connection)) as crew:
-        load = CopyContext(source, target, run, bounds.batch_bytes, stall_seconds, seeded, terms, progress, crew, done)
+        load = CopyContext(
+            source, target, run, limits.batch_bytes, limits.stall_seconds, seeded, terms, progress, crew, done
+        )
         largest_first = sorted(pending.values(), key=lambda way: -way.profile.weight)
         await gather_or_cancel(
             _fill(load, [pending[name] for name in names])
-            for ways in group_small_tables(largest_first, TableLoad.size_if_whole, bounds.chunk_bytes)
-            for names in room.few([way.name for way in ways], bounds.jobs)
+            for ways in group_small_tables(largest_first, TableLoad.size_if_whole, limits.chunk_bytes)
+            for names in room.few([way.name for way in ways], limits.jobs)
         )
 
 
@@ -350,11 +351,13 @@ async def _refuse_strangers(
     names = [way.name for way in ways]
     listed = await _listed(connection, names)
     await connection.exec_driver_sql(f"LOCK TABLE {listed} IN SHARE ROW EXCLUSIVE MODE")
-    showing = Showing(examples=1, mask_values=True)
+    example_options = ExampleOptions(count=1, mask_values=True)
     occupied = await row_counts(connection, names)
     seeded = await untouched(connection, {name: load.seeded[name] for name in occupied if name in load.seeded})
     found = [
-        await compare_existing_rows(load.source, load.target, way.table, rows, way.profile, load.batch_bytes, showing)
+        await compare_existing_rows(
+            load.source, load.target, way.table, rows, way.profile, load.batch_bytes, example_options
+        )
         for way in ways
         if (rows := occupied.get(way.name)) and rows != seeded.get(way.name)
     ]

@@ -16,7 +16,7 @@ from migrator.planning.plan import Plan
 from migrator.preflight.checker import check_tables, refuse
 from migrator.preflight.existing_rows import check_target, refusal, unexpected_rows_in
 from migrator.preflight.table_check import TableCheck
-from migrator.runtime.limits import Bounds, Showing
+from migrator.runtime.limits import ExampleOptions, Limits
 from migrator.runtime.progress import Progress
 from migrator.source.database import Source
 from migrator.target.database import Target
@@ -31,8 +31,8 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
     plan: Plan,
     allowed: KnownRows,
     *,
-    bounds: Bounds,
-    showing: Showing,
+    limits: Limits,
+    example_options: ExampleOptions,
     progress: Progress,
     intact: Callable[[], Awaitable[None]],
     untried: Sequence[str] = (),
@@ -52,8 +52,8 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
         source,
         target,
         undone,
-        bounds=bounds,
-        showing=showing,
+        limits=limits,
+        example_options=example_options,
         progress=progress,
         intact=intact,
     )
@@ -66,7 +66,7 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
     found = {one.profile.table: one for one in surveys}
     profiles = {name: one.profile for name, one in found.items()}
     if strangers := await unexpected_rows_in(
-        source, target, occupied, profiles, batch_bytes=bounds.batch_bytes, showing=showing
+        source, target, occupied, profiles, batch_bytes=limits.batch_bytes, example_options=example_options
     ):
         raise refusal(strangers)
     if hidden := untried_refusal((one for survey in surveys for one in survey.untried), untried):

@@ -29,7 +29,7 @@ from migrator.planning.marks import Marks, high_water_marks
 from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.checker import measured
 from migrator.preflight.table_check import TableCheck
-from migrator.runtime.limits import Bounds, Showing
+from migrator.runtime.limits import ExampleOptions, Limits
 from migrator.runtime.private_file import whole_file
 from migrator.runtime.progress import Progress
 from migrator.sessions.reader import read_only_connection
@@ -50,8 +50,8 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     target: Target,
     plan: Plan,
     *,
-    bounds: Bounds,
-    showing: Showing,
+    limits: Limits,
+    example_options: ExampleOptions,
     progress: Progress,
     surveys: Mapping[TableName, TableCheck] = NOTHING_KNOWN,
     slots: asyncio.Semaphore | None = None,
@@ -63,8 +63,8 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     Compare all planned tables, the rows counted and the values digested, and return a verdict for each.
 
     Each table is begun when it comes out of ``ready``, at once without that; when no more will come, sequences and keys
-    are in place. As many sessions read the target as there are ``slots``, ``bounds.jobs`` without these, and
-    ``bounds.jobs`` more the source. What ``surveys`` of this moment of the source know of its digests isn't read again.
+    are in place. As many sessions read the target as there are ``slots``, ``limits.jobs`` without these, and
+    ``limits.jobs`` more the source. What ``surveys`` of this moment of the source know of its digests isn't read again.
 
     Raises Mismatch, after all tables have been looked at, naming those that differ, with the first rows of each; all
     differences go into ``file``, one JSON object a line. A sequence that would give a value again is a difference too.
@@ -78,16 +78,18 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
     async with target.connect() as connection:
         room = await lock_room(connection, list(by_name))
     async with (
-        blocking_pool(bounds.jobs, partial(BlockingConnection, source.session)) as sessions,
-        blocking_pool(slots or bounds.jobs, partial(read_only_connection, target.address)) as readers,
+        blocking_pool(limits.jobs, partial(BlockingConnection, source.session)) as sessions,
+        blocking_pool(slots or limits.jobs, partial(read_only_connection, target.address)) as readers,
     ):
         unknown = [table for table in plan.tables if table.name not in surveys]
-        known = {**surveys, **await measured(sessions, unknown, bounds)}
+        known = {**surveys, **await measured(sessions, unknown, limits)}
         with _written(file) as sink:
-            ends = CompareContext(source, target.address, readers, sessions, showing, sink, keep=note is not None)
+            ends = CompareContext(
+                source, target.address, readers, sessions, example_options, sink, keep=note is not None
+            )
 
             async def compared(names: Sequence[TableName]) -> list[TableResult]:
-                comparisons = [_comparison(by_name[name], known[name], bounds.batch_bytes) for name in names]
+                comparisons = [_comparison(by_name[name], known[name], limits.batch_bytes) for name in names]
                 if len(names) > 1:
                     rehearsed = [one for name in names if (one := known[name].rehearsed)]
                     found = await compare_alike(ends, list(zip(comparisons, rehearsed, strict=True)))
@@ -102,8 +104,8 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
                 tasks = [
                     group.create_task(compared(few))
                     async for names in ready.batches()
-                    for lot in _lots(names, known, bounds.chunk_bytes)
-                    for few in room.few(lot, bounds.jobs)
+                    for lot in _lots(names, known, limits.chunk_bytes)
+                    for few in room.few(lot, limits.jobs)
                 ]
     by_table = {verdict.table: verdict for task in tasks for verdict in task.result()}
     verdicts = [by_table[table.name] for table in plan.tables]

@@ -19,7 +19,7 @@ from migrator.findings.finding import Finding
 from migrator.names import TableName
 from migrator.planning.plan import ColumnPlan, Plan, TablePlan
 from migrator.planning.rules import ColumnRule
-from migrator.runtime.limits import Showing
+from migrator.runtime.limits import ExampleOptions
 from migrator.source.aggregates import count_matching
 from migrator.source.scan import ScanSession
 from migrator.source.size import Profile
@@ -49,7 +49,7 @@ class Bench:
     planned: frozenset[str]
     """The tables whose rows come from the source."""
     batch_bytes: int
-    showing: Showing
+    example_options: ExampleOptions
     unmade: Mapping[TableName, str] = field(default_factory=dict)
     """Statements that make the tables that don't exist yet."""
 
@@ -58,13 +58,13 @@ class Bench:
         return profile.table in self.judged or self.encoding != "UTF8" or profile.widest_row_bytes > _MOST_ROW_BYTES
 
 
-async def bench_of(target: Target, plan: Plan, batch_bytes: int, showing: Showing) -> Bench:
+async def bench_of(target: Target, plan: Plan, batch_bytes: int, example_options: ExampleOptions) -> Bench:
     """Return what the planned tables are judged by; asks the catalogs."""
     async with target.connect() as connection:
         judged = await judged_of(connection, plan.schema)
         encoding = str(await connection.scalar(text("SELECT pg_catalog.current_setting('server_encoding')")))
         planned = await _spelled(connection, [table.name for table in plan.tables])
-    return Bench(target, judged, encoding, planned, batch_bytes, showing)
+    return Bench(target, judged, encoding, planned, batch_bytes, example_options)
 
 
 async def _spelled(connection: AsyncConnection, names: Sequence[TableName]) -> frozenset[str]:
@@ -130,7 +130,7 @@ def _looked_at(
         for one in matter
         if one.kind is Kind.CHECK and one.relation not in parts and (broken := broken_when(one.definition, fed))
     }
-    tell = FindingBuilder(session, table.source, bench.showing)
+    tell = FindingBuilder(session, table.source, bench.example_options)
     counts = count_matching(session, table.source, list(simple.values())) if simple else []
     findings = [
         tell(_column(table, breach), rows, _reason(table, breach, bench), broken)
@@ -232,12 +232,12 @@ def _row_column(table: TablePlan) -> ColumnPlan:
 
 
 def _told(session: ScanSession, bench: Bench, table: TablePlan, offences: Sequence[Offence]) -> list[Finding]:
-    tell = FindingBuilder(session, table.source, bench.showing)
+    tell = FindingBuilder(session, table.source, bench.example_options)
     found = []
     for offence in offences:
         column = _column(table, offence)
         rows = list(offence.rows)
-        shown = rows[: bench.showing.examples]
+        shown = rows[: bench.example_options.count]
         condition = is_row(table.source, shown) if shown else "false"
         number = offence.theirs or len(rows)
         found.append(tell(column, number, _reason(table, offence, bench), condition, at_least=offence.at_least))

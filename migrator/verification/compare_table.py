@@ -21,7 +21,7 @@ from migrator.errors import SourceUnreadable
 from migrator.events import Event
 from migrator.ledger.carried import Recorded
 from migrator.names import TableName
-from migrator.runtime.limits import Showing
+from migrator.runtime.limits import ExampleOptions
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadOnlySession
 from migrator.source.chunks import WHOLE_TABLE, Chunk
@@ -87,7 +87,7 @@ class CompareContext:
     """Of the target."""
     readers: WorkerPool[BlockingConnection[ReadOnlySession]]
     sessions: WorkerPool[BlockingConnection[ScanSession]]
-    showing: Showing
+    example_options: ExampleOptions
     sink: DifferenceSink
     """Is told every difference."""
     keep: bool = False
@@ -137,8 +137,8 @@ async def compare(
         ends.address,
         comparison,
         ours.differing(theirs),
-        examples=ends.showing.examples,
-        mask_values=ends.showing.mask_values,
+        examples=ends.example_options.count,
+        mask_values=ends.example_options.mask_values,
         sink=ends.sink,
     )
     verdict = TableResult(table, ours, theirs, found, ends.spent[table])

@@ -19,7 +19,7 @@ from migrator.planning.matching import make_plan
 from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.dry_run import dry_run
 from migrator.preflight.table_check import TableCheck, measure_tables, survey
-from migrator.runtime.limits import Showing
+from migrator.runtime.limits import ExampleOptions
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
 from migrator.target.database import Target
@@ -100,10 +100,12 @@ def columns(table: TablePlan) -> Iterator[tuple[str, TablePlan]]:
 
 def look(session: ScanSession, target: Target, table: TablePlan, *, quickly: bool = True) -> TableCheck:
     """Survey a table, after the quick pass or without it."""
-    [profile], showing = measure_tables(session, [table]), Showing(3, mask_values=False)
+    [profile], example_options = measure_tables(session, [table]), ExampleOptions(3, mask_values=False)
     [rehearsed] = dry_run(session, [(table, profile)], BATCH_BYTES) if quickly else [None]
     with ServerTypes(target.address, table.name) as judge:
-        return survey(session, {table.name: table}, table, profile, Keys(), judge, BATCH_BYTES, showing, rehearsed)
+        return survey(
+            session, {table.name: table}, table, profile, Keys(), judge, BATCH_BYTES, example_options, rehearsed
+        )
 
 
 @pytest.mark.parametrize("place", ["first", "last"])
