@@ -18,8 +18,13 @@ lock() {
         --no-emit-index-url --no-emit-trusted-host --no-emit-find-links "$@"
 }
 lock "$@" --output-file requirements/runtime.txt pyproject.toml
-# The scripts install the package itself without build isolation, so what builds it is locked as well.
-lock "$@" --output-file requirements/test.txt --extra demo --extra test --build-deps-for editable pyproject.toml
+# pip-compile doesn't know [dependency-groups] yet, so they reach it on standard input (`-r -`). The scripts install the package
+# itself without build isolation, so what builds it is locked as well.
+"$python" -c 'import tomllib
+project = tomllib.load(open("pyproject.toml", "rb"))
+groups = project["dependency-groups"]
+print(*groups["test"], *groups["lint"], *project["build-system"]["requires"], sep="\n")' |
+    lock "$@" --output-file requirements/test.txt --extra demo pyproject.toml -
 # The container's build stage needs nothing but that.
 lock "$@" --output-file requirements/build.txt --only-build-deps --build-deps-for wheel pyproject.toml
 # What it tries the finished image with, and the application of the tests on containers.

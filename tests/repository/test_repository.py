@@ -82,8 +82,9 @@ def test_locks_cover_what_is_declared() -> None:
     """Every package that pyproject.toml asks for is in the lock that serves it, and both locks agree on versions."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     runtime = project["project"]["dependencies"]
-    extras = project["project"]["optional-dependencies"]
-    test = [*runtime, *extras["demo"], *extras["test"], *project["build-system"]["requires"]]
+    groups = project["dependency-groups"]
+    demo = project["project"]["optional-dependencies"]["demo"]
+    test = [*runtime, *demo, *groups["test"], *groups["lint"], *project["build-system"]["requires"]]
     pins = {path.stem: dict(re.findall(r"(?m)^([a-z0-9.-]+)==(\S+)", path.read_text())) for path in LOCKS}
     assert names(runtime) - pins["runtime"].keys() == set()
     assert names(test) - pins["test"].keys() == set()
