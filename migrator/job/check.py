@@ -7,7 +7,15 @@ from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError, MigratorError, NoMatch, SourceChanged, TargetRefused, ValuesRefused
 from migrator.findings.finding import Finding
 from migrator.job import resumption
-from migrator.job.context import example_options_of, limits_of, open_databases, open_source, runner_of, wait_for
+from migrator.job.context import (
+    example_options_of,
+    limits_of,
+    open_databases,
+    open_source,
+    runner_of,
+    schema_options_of,
+    wait_for,
+)
 from migrator.job.plan import describe_target, refuse_money, refuse_nothing, tables_to_read, tell_skipped
 from migrator.job.reports import CheckReport
 from migrator.job.source_changes import Reading
@@ -101,13 +109,13 @@ async def _unmade(
     """
     if settings.schema_mode != "create":
         return Unmade()
-    from migrator.schema.create import drawn_of, due_of, look_ahead  # noqa: PLC0415 - not loaded where nobody asks for it
+    from migrator.schema.create import ddl_of_source, due_of, look_ahead  # noqa: PLC0415 - not loaded where nobody asks for it
 
-    wanted = await drawn_of(settings, source, contents, target)
+    options = schema_options_of(settings)
+    wanted = await ddl_of_source(options, source, contents, target)
     async with target.connect() as connection:
         due = await due_of(connection, target, migration, wanted)
-    rules = Rules.load(settings.rules, settings.exclude, settings.leave_out)
-    return await look_ahead(target, wanted, due, rules)
+    return await look_ahead(target, wanted, due, options.rules)
 
 
 async def _plan(settings: Settings, contents: SourceDatabase, target: Target, unmade: Unmade) -> Plan:

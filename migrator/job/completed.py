@@ -238,7 +238,7 @@ async def _upgrade(settings: Settings, run: RunLedger, runner: StageRunner, obst
         return [unseen("the configuration", obstacles.configuration)]
     if settings.schema_mode != "alembic":
         return []
-    project = alembic_project(settings)
+    project = alembic_project(settings.alembic_config)
     try:
         strange = await project.strange_revisions(run.target)
     except Exception as error:

@@ -25,6 +25,7 @@ from migrator.runtime.limits import ExampleOptions, Limits
 from migrator.runtime.retry import retry_policy
 from migrator.runtime.stage_runner import StageRunner
 from migrator.schema.alembic import alembic_project
+from migrator.schema.options import SchemaOptions
 from migrator.sessions.watchdog import give_up_all
 from migrator.source.database import Source
 from migrator.source.file import check_file
@@ -201,7 +202,7 @@ def check_configuration(settings: Settings) -> None:
     """Raise ConfigurationError for what would only be noticed after waiting."""
     Rules.load(settings.rules, settings.exclude, settings.leave_out)
     if settings.schema_mode == "alembic":
-        alembic_project(settings).head()
+        alembic_project(settings.alembic_config).head()
     if settings.init_sql is not None and not settings.init_sql.is_file():
         raise ConfigurationError(
             f"there is no init SQL at {str(settings.init_sql)!r}", next_step="correct MIGRATOR_INIT_SQL, or unset it"
@@ -250,7 +251,7 @@ async def one_at_a_schema(target: Target, settings: Settings) -> AsyncIterator[N
 async def upgrade_schema(settings: Settings, target: Target) -> None:
     """Bring the application's schema to its newest revision, one job at a time."""
     async with one_at_a_schema(target, settings):
-        await upgrade(target, alembic_project(settings))
+        await upgrade(target, alembic_project(settings.alembic_config))
 
 
 def run_id_of_log() -> UUID:
@@ -262,6 +263,17 @@ def run_id_of_log() -> UUID:
 def limits_of(settings: Settings) -> Limits:
     """Return how much is done and held at a time."""
     return Limits(settings.jobs, settings.batch_bytes, settings.chunk_bytes, settings.stall_timeout_seconds)
+
+
+def schema_options_of(settings: Settings) -> SchemaOptions:
+    """Return how the target's tables come to be; raises ConfigurationError for rules that can't be read."""
+    return SchemaOptions(
+        settings.schema_mode,
+        settings.target_schema,
+        settings.alembic_config,
+        settings.schema_command,
+        Rules.load(settings.rules, settings.exclude, settings.leave_out),
+    )
 
 
 def example_options_of(settings: Settings) -> ExampleOptions:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.config.settings import Settings
 from migrator.errors import Mismatch
-from migrator.job.context import example_options_of, limits_of, one_at_a_schema, upgrade_schema
+from migrator.job.context import example_options_of, limits_of, one_at_a_schema, schema_options_of, upgrade_schema
 from migrator.job.lost_rows import refuse_emptied
 from migrator.job.plan import copied_of, plan_of, refuse_nothing, tables_to_read, tell_skipped
 from migrator.job.recorder import RunRecorder
@@ -111,7 +111,7 @@ async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
 async def _make_schema(settings: Settings, source: Source, contents: SourceDatabase, run: RunLedger) -> tuple[str, ...]:
     """Make the target's tables, one job at a time in a schema; return what is worth knowing of it."""
     async with one_at_a_schema(run.target, settings):
-        return await schema(source, contents, run.target, settings, run)
+        return await schema(source, contents, schema_options_of(settings), run)
 
 
 async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows

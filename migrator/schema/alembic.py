@@ -22,7 +22,6 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, text
 
-from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError
 from migrator.runtime.logs import undisturbed
 from migrator.schema.application_code import IDENTITY, Told, Witness, of_application
@@ -193,19 +192,19 @@ def _in_environment(name: str, value: str) -> Iterator[None]:
             os.environ[name] = before
 
 
-def alembic_project(settings: Settings) -> "AlembicProject":
-    """Return the application's migrations; raises ConfigurationError if the settings don't lead to any."""
-    if settings.alembic_config is None:
+def alembic_project(ini: Path | None) -> AlembicProject:
+    """Return the application's migrations; raises ConfigurationError if ``ini`` is None or leads to none."""
+    if ini is None:
         raise ConfigurationError(
             "no Alembic configuration is set",
             next_step="set MIGRATOR_ALEMBIC_CONFIG to the application's alembic.ini, "
             "choose --schema existing if the tables are there already, "
             "or --schema create to have them made after the source's",
         )
-    return AlembicProject(settings.alembic_config)
+    return AlembicProject(ini)
 
 
-async def upgrade_to_source(source: SourceDatabase, target: Target, project: "AlembicProject") -> None:
+async def upgrade_to_source(source: SourceDatabase, target: Target, project: AlembicProject) -> None:
     """Bring the target to the source's revision, or to the newest if the source has no stamp."""
     strange = [revision for revision in source.alembic_revisions if not project.knows(revision)]
     if strange:

@@ -8,7 +8,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.config.settings import Settings
 from migrator.errors import TargetRefused
 from migrator.events import Event
 from migrator.ledger import loads, state, takeover
@@ -22,6 +21,7 @@ from migrator.planning.rules import Rules
 from migrator.runtime.retry import is_transient, short_message
 from migrator.schema.column_types import Held, Holding, needs_classes, needs_offsets
 from migrator.schema.ddl import SchemaDdl, build_ddl, refuse
+from migrator.schema.options import SchemaOptions
 from migrator.schema.unmade import try_out
 from migrator.source.database import Source
 from migrator.source.declarations import read_declarations
@@ -37,7 +37,7 @@ _MADE = "made"
 """What the ledger calls it."""
 
 
-async def blueprint(source: Source, tables: Sequence[SourceTable], schema: str, rules: Rules) -> SchemaDdl:
+async def _ddl_of(source: Source, tables: Sequence[SourceTable], schema: str, rules: Rules) -> SchemaDdl:
     """Return what the source's tables are to become; raises ConfigurationError and SourceUnreadable."""
     async with source.connect() as connection:
         found = await read_declarations(connection, [table.name for table in tables])
@@ -48,18 +48,17 @@ async def blueprint(source: Source, tables: Sequence[SourceTable], schema: str, 
     return drawn
 
 
-async def drawn_of(settings: Settings, source: Source, contents: SourceDatabase, target: Target) -> SchemaDdl:
+async def ddl_of_source(options: SchemaOptions, source: Source, contents: SourceDatabase, target: Target) -> SchemaDdl:
     """
-    Return what the source's tables are to become under the operator's rules.
+    Return the definitions of the tables that the job makes after the source's, under the rules of ``options``.
 
     Raises ConfigurationError, SourceUnreadable, and NoPartner for rows that can't be read and that no rule excludes.
     """
-    rules = Rules.load(settings.rules, settings.exclude, settings.leave_out)
-    without_rows_of_their_own(contents, rules, [skipped.name for skipped in contents.skipped])
-    computed_alike(contents, rules, {})
+    without_rows_of_their_own(contents, options.rules, [skipped.name for skipped in contents.skipped])
+    computed_alike(contents, options.rules, {})
     async with target.connect() as connection:
-        schema = await target.schema_of_application(connection, settings.target_schema)
-    return await blueprint(source, contents.tables, schema, rules)
+        schema = await target.schema_of_application(connection, options.target_schema)
+    return await _ddl_of(source, contents.tables, schema, options.rules)
 
 
 Statements = dict[TableName, str]

@@ -9,60 +9,55 @@ from sqlalchemy import text
 
 from migrator.catalog import inventory
 from migrator.catalog.row_security import refuse_forced
-from migrator.config.settings import Settings
 from migrator.ledger import claims, loads, registry, state
 from migrator.ledger import parked as ledger_parked
 from migrator.ledger.loads import seeds_in
 from migrator.ledger.run_ledger import RunLedger
-from migrator.planning.rules import Rules
 from migrator.schema.alembic import alembic_project, upgrade_to_source
 from migrator.schema.command import run_schema_command
+from migrator.schema.options import SchemaOptions
 from migrator.source.database import Source
 from migrator.source.schema import SourceDatabase
-from migrator.target.database import Target
 
 
-async def schema(
-    source: Source, contents: SourceDatabase, target: Target, settings: Settings, run: RunLedger
-) -> tuple[str, ...]:
+async def schema(source: Source, contents: SourceDatabase, options: SchemaOptions, run: RunLedger) -> tuple[str, ...]:
     """
-    Make the target's tables in the way that ``settings.schema_mode`` names, and return what is worth knowing of it.
+    Make the target's tables in the way that ``options.mode`` names, and return what is worth knowing of it.
 
     Into a schema that had no tables, migrations may put rows of their own; the ledger learns how many, so that they
     can give way to the source's. Raises ConfigurationError and TargetRefused; what the migrations raise passes through.
     Raises GaveUp if another run has taken over.
     """
     notes: tuple[str, ...] = ()
-    empty = await _began_empty(run, settings.target_schema)
-    match settings.schema_mode:
+    empty = await _began_empty(run, options.target_schema)
+    match options.mode:
         case "alembic":
-            await upgrade_to_source(contents, target, alembic_project(settings))
+            await upgrade_to_source(contents, run.target, alembic_project(options.alembic_config))
         case "command":
-            await run_schema_command(target, settings.schema_command)
-            await target.discard_pooled()
+            await run_schema_command(run.target, options.command)
+            await run.target.discard_pooled()
         case "create":
-            notes = await _by_source(source, contents, target, settings, run)
+            notes = await _by_source(source, contents, options, run)
     if empty:
-        await _remember_seeded(run, settings.target_schema)
-    await _remember_catalog(run, settings.target_schema)
+        await _remember_seeded(run, options.target_schema)
+    await _remember_catalog(run, options.target_schema)
     return notes
 
 
 async def _by_source(
-    source: Source, contents: SourceDatabase, target: Target, settings: Settings, run: RunLedger
+    source: Source, contents: SourceDatabase, options: SchemaOptions, run: RunLedger
 ) -> tuple[str, ...]:
     """
     Make tables after the source's where there are none yet, and return what they do without, a line each.
 
     Raises TargetRefused for what they would be without and nobody has named, and for tables of another migration.
     """
-    from migrator.schema.create import drawn_of, make_tables  # noqa: PLC0415 - not loaded where nobody asks for it
+    from migrator.schema.create import ddl_of_source, make_tables  # noqa: PLC0415 - not loaded where nobody asks for it
 
-    rules = Rules.load(settings.rules, settings.exclude, settings.leave_out)
-    wanted = await drawn_of(settings, source, contents, target)
-    async with target.connect() as connection:
+    wanted = await ddl_of_source(options, source, contents, run.target)
+    async with run.target.connect() as connection:
         claims.refuse_those_of_others(await claims.of_others(connection, run.migration, list(wanted.tables)))
-    return tuple(f"WARNING: {one.line()}" for one in await make_tables(run, wanted, rules))
+    return tuple(f"WARNING: {one.line()}" for one in await make_tables(run, wanted, options.rules))
 
 
 async def _began_empty(run: RunLedger, wanted: str | None) -> bool:

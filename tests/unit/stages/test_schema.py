@@ -9,6 +9,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
 from migrator.errors import ConfigurationError, GaveUp, TargetRefused
+from migrator.job.context import schema_options_of
 from migrator.ledger import loads, state
 from migrator.names import TableName
 from migrator.schema.alembic import alembic_project
@@ -35,7 +36,7 @@ async def _make(target: Target, source: Path, database: Database, **settings: ob
     given = {"schema_mode": "existing"} | settings
     make = dryad_settings if given["schema_mode"] == "alembic" else settings_of
     try:
-        await schema(opened, contents, target, make(source, database, **given), run_ledger(target))
+        await schema(opened, contents, schema_options_of(make(source, database, **given)), run_ledger(target))
     finally:
         await opened.close()
 
@@ -53,7 +54,7 @@ async def test_the_revision_of_the_source(
     source = make_sqlite(STAMPED.format(stamp) if stamp else "CREATE TABLE t (id)")
     settings = dryad_settings(source, database)
     await _make(target, source, database, schema_mode="alembic")
-    assert await _revision(database) == (stamp or alembic_project(settings).head())
+    assert await _revision(database) == (stamp or alembic_project(settings.alembic_config).head())
     groves = await database.fetch("SELECT to_regclass('public.groves') IS NOT NULL AS there")
     assert groves[0]["there"] is (stamp is None)
     await _make(target, source, database, schema_mode="alembic")  # as a next run does
