@@ -1,14 +1,8 @@
 """
-What a text means, read without PostgreSQL: whether what the server holds says the same as the source's text.
+Reads what a text means without PostgreSQL, and compares it with what the server holds.
 
-For types that no library here can hold (arrays, ranges, intervals, addresses, …) PostgreSQL itself reads the source's
-text. Its input functions round, cut, sort and guess, so its answer is compared with the text by this reader, part by
-part. What the reader does not know passes only if the server writes it letter for letter.
+No library here can hold values of some types (arrays, ranges, intervals, addresses, …), so PostgreSQL itself reads the
+source's text. Its input functions round, cut, sort and guess. Therefore these modules read the text too, and compare
+its value part by part with the server's answer. A text of a type that they don't know passes only if the server writes
+it letter for letter.
 """
-
-from migrator.meaning.compare import Same, comparer, objection
-from migrator.meaning.quick import surely_same
-from migrator.meaning.restated import restated
-from migrator.meaning.shape import Kind, Shape
-
-__all__ = ["Kind", "Same", "Shape", "comparer", "objection", "restated", "surely_same"]

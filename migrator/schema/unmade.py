@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.catalog.constraints import judged_of
 from migrator.catalog.keys import keys_of
-from migrator.meaning.shape import columns_statement, types_statement
+from migrator.meaning.type_shapes import columns_statement, types_statement
 from migrator.names import TableName, pattern
 from migrator.planning.parts import AlterStatement, LeftOut, Obstacle
 from migrator.runtime.retry import is_transient, short_message

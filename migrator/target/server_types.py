@@ -13,7 +13,9 @@ import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator.meaning import comparer, objection, restated, surely_same
+from migrator.meaning.batch_equality import surely_same
+from migrator.meaning.equality import comparer, objection
+from migrator.meaning.source_rewrites import rewrite_source_text
 from migrator.names import TableName
 from migrator.sessions.address import TargetAddress
 from migrator.target.schema import TargetColumn
@@ -143,7 +145,7 @@ class CanonicalText:
     def _of(self, column: str, texts: Sequence[str]) -> list[str]:
         shape = self._spelling.type_of(column).shape
         same = comparer(shape)
-        stated = [restated(shape, text) for text in texts]
+        stated = [rewrite_source_text(shape, text) for text in texts]
         answers = self._spelling.of(column, stated)
         spelled = pa.array([None if isinstance(answer, NoValue) else answer for answer in answers], pa.string())
         sure = surely_same(shape, pa.array(stated, pa.string()), spelled).to_pylist()

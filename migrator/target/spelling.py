@@ -14,7 +14,7 @@ from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
 
-from migrator.meaning.shape import Shape, TypeRow, columns_statement, shapes, types_statement
+from migrator.meaning.type_shapes import Shape, TypeRow, columns_statement, shapes, types_statement
 from migrator.names import TableName
 from migrator.runtime.retry import is_transient
 from migrator.sessions.address import TargetAddress

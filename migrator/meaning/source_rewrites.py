@@ -9,14 +9,14 @@ import re
 from datetime import datetime
 from typing import NoReturn
 
-from migrator.meaning.shape import Kind, Shape
+from migrator.meaning.type_shapes import Kind, Shape
 
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} ([0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6})", re.ASCII)
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - SQLAlchemy's has no zone
 _AS_IT_IS = re.compile(r"[^\s\"\\{},]+")
 
 
-def restated(shape: Shape, text: str) -> str:
+def rewrite_source_text(shape: Shape, text: str) -> str:
     """Return a list in JSON as an array's text, and SQLAlchemy's moment as an interval; anything else as it is."""
     if shape.kind is Kind.ARRAY and text.lstrip(" ").startswith("["):
         return _array(text)

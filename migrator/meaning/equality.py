@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import zip_longest
 
-from migrator.meaning import intervals, moments, networks, numbers, words
-from migrator.meaning.literals import Array, Nested, Range, array, one_range, ranges, record
-from migrator.meaning.shape import Kind, Shape
+from migrator.meaning import addresses, dates_times, intervals, numbers, other_scalars
+from migrator.meaning.containers import Array, Nested, Range, array, one_range, ranges, record
+from migrator.meaning.type_shapes import Kind, Shape
 
 Same = Callable[[str, str], bool]
 """Says of the source's text and the server's whether both are one value."""
@@ -38,7 +38,7 @@ def _same(shape: Shape) -> Same:
         case Kind.MULTIRANGE:
             return _multiranges(shape.parts[0])
         case Kind.SCALAR:
-            return _RELATIONS.get(shape.name) or _by_reading(_READERS.get(shape.name, words.exact))
+            return _RELATIONS.get(shape.name) or _by_reading(_READERS.get(shape.name, other_scalars.exact))
 
 
 def _by_reading(read: Read) -> Same:
@@ -149,11 +149,11 @@ def _place(bound: str | None, step: Read, *, beyond: bool) -> object:
     return place + beyond if isinstance(place, int) else (place, beyond)
 
 
-_STEPS: dict[str, Read] = {"int4range": numbers.integer, "int8range": numbers.integer, "daterange": moments.day}
+_STEPS: dict[str, Read] = {"int4range": numbers.integer, "int8range": numbers.integer, "daterange": dates_times.day}
 
 
 def _figures(source: str, stored: str) -> bool:
-    (form, ours), (other_form, theirs) = words.figure(source), words.figure(stored)
+    (form, ours), (other_form, theirs) = other_scalars.figure(source), other_scalars.figure(stored)
     return form == other_form and all(map(numbers.same_double, ours, theirs))
 
 
@@ -162,7 +162,7 @@ def _points(source: str, stored: str) -> bool:
 
 
 def _vectors(source: str, stored: str) -> bool:
-    (form, ours), (other_form, theirs) = words.figure(source), words.figure(stored)
+    (form, ours), (other_form, theirs) = other_scalars.figure(source), other_scalars.figure(stored)
     return form == other_form and all(map(numbers.same_component, ours, theirs))
 
 
@@ -180,22 +180,22 @@ _READERS: dict[str, Read] = {
     "oid": numbers.oid,
     "numeric": numbers.decimal,
     "money": numbers.money,
-    "date": moments.day,
-    "time": moments.time,
-    "timetz": moments.timetz,
-    "timestamp": moments.timestamp,
-    "timestamptz": moments.timestamptz,
+    "date": dates_times.day,
+    "time": dates_times.time,
+    "timetz": dates_times.timetz,
+    "timestamp": dates_times.timestamp,
+    "timestamptz": dates_times.timestamptz,
     "interval": intervals.interval,
-    "inet": networks.network,
-    "cidr": networks.network,
-    "macaddr": networks.card,
-    "macaddr8": networks.card_of_8,
-    "bpchar": words.padded,
-    **dict.fromkeys(("bit", "varbit"), words.bits),
-    "uuid": words.uuid,
-    "bytea": words.octets,
-    "jsonb": words.document,
-    "hstore": words.pairs,
+    "inet": addresses.network,
+    "cidr": addresses.network,
+    "macaddr": addresses.card,
+    "macaddr8": addresses.card_of_8,
+    "bpchar": other_scalars.padded,
+    **dict.fromkeys(("bit", "varbit"), other_scalars.bits),
+    "uuid": other_scalars.uuid,
+    "bytea": other_scalars.octets,
+    "jsonb": other_scalars.document,
+    "hstore": other_scalars.pairs,
 }
 
 _ADVICE = {

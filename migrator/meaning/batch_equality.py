@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator.meaning.shape import Shape
+from migrator.meaning.type_shapes import Shape
 
 _HOSTS = ("/32", "/128")
 
