@@ -21,10 +21,10 @@ from benchmark import page as benchmarks
 from pydantic.fields import FieldInfo
 
 from migrator import engine, errors
-from migrator.cli.arguments import Group, default_of
+from migrator.cli.arguments import default_of
 from migrator.cli.commands import COMMANDS
 from migrator.cli.main import BUG
-from migrator.config.fields import flag_of, option_info, variables_of
+from migrator.config.fields import Group, flag_of, option_info, variables_of
 from migrator.config.settings import Settings
 from migrator.errors import ExitCode, MigratorError
 from migrator.events import Event

@@ -10,7 +10,6 @@ import shutil
 import textwrap
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
-from enum import StrEnum
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
@@ -18,26 +17,11 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 
-from migrator.config.fields import flag_of, option_info, variables_of
+from migrator.config.fields import Group, flag_of, option_info, variables_of
 from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError
 
 WIDEST = 110
-
-
-class Group(StrEnum):
-    """Headings under which the settings stand in help and manual."""
-
-    SOURCE = "Source"
-    CHECK = "Check"
-    TARGET = "Target"
-    SCHEMA = "Schema"
-    SPEED = "Speed"
-    DEMO = "Demo"
-    PATIENCE = "Patience"
-    AGAIN = "Again"
-    STATUS = "Status"
-    OUTPUT = "Output"
 
 
 class Parser(argparse.ArgumentParser):

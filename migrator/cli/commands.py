@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from migrator.cli.arguments import Group
+from migrator.config.fields import Group
 from migrator.config.settings import Settings
 from migrator.errors import MigratorError
 from migrator.runtime.progress import Progress
@@ -73,27 +73,27 @@ COMMANDS: Final = {
     ),
     "check": Command(
         "Say whether the source can be carried into the target as both are. Writes nothing that lasts.",
-        (Group.SOURCE, Group.CHECK, Group.TARGET, Group.SCHEMA, Group.SPEED, Group.PATIENCE, Group.OUTPUT),
+        (Group.SOURCE, Group.CHECK, Group.TARGET, Group.SCHEMA, Group.SPEED, Group.TIMEOUTS, Group.OUTPUT),
         deferred("migrator.job.check:check"),
     ),
     "verify": Command(
         "Compare every value of both sides. Writes nothing.",
-        (Group.SOURCE, Group.TARGET, Group.SPEED, Group.PATIENCE, Group.OUTPUT),
+        (Group.SOURCE, Group.TARGET, Group.SPEED, Group.TIMEOUTS, Group.OUTPUT),
         deferred("migrator.job.verify:verify"),
     ),
     "status": Command(
         "Tell what the ledger in the target says about past runs; with --wait, when the migration is complete.",
-        (Group.TARGET, Group.STATUS, Group.PATIENCE, Group.OUTPUT),
+        (Group.TARGET, Group.STATUS, Group.TIMEOUTS, Group.OUTPUT),
         deferred("migrator.job.status:status", shows_progress=False),
     ),
     "repair": Command(
         "Bring back keys and indexes that an interrupted run took away. Copies nothing.",
-        (Group.TARGET, Group.SPEED, Group.PATIENCE, Group.OUTPUT),
+        (Group.TARGET, Group.SPEED, Group.TIMEOUTS, Group.OUTPUT),
         deferred("migrator.job.maintenance:repair", shows_progress=False),
     ),
     "reset": Command(
         "Empty the tables that this job filled, if nobody has written to them since.",
-        (Group.TARGET, Group.SPEED, Group.PATIENCE, Group.AGAIN, Group.OUTPUT),
+        (Group.TARGET, Group.SPEED, Group.TIMEOUTS, Group.RERUN, Group.OUTPUT),
         deferred("migrator.job.maintenance:reset", shows_progress=False),
     ),
     "demo": Command(

@@ -1,16 +1,32 @@
 """
 What a setting is beyond a pydantic field: its group, flags, variables, and whether a file may hold it.
 
-``listed.py`` writes these down, and whoever shows or reads settings asks here: flags, secret files, the docs.
+``options.py`` writes these down, and whoever shows or reads settings asks here: flags, secret files, the docs.
 """
 
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 from pydantic import AliasChoices, Field
 from pydantic.fields import FieldInfo
 
 PREFIX: Final = "MIGRATOR_"
+
+
+class Group(StrEnum):
+    """The headings of the options in help and manual."""
+
+    SOURCE = "Source"
+    CHECK = "Check"
+    TARGET = "Target"
+    SCHEMA = "Schema"
+    SPEED = "Speed"
+    DEMO = "Demo"
+    TIMEOUTS = "Timeouts and retries"
+    RERUN = "Rerun"
+    STATUS = "Status"
+    OUTPUT = "Output"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +38,7 @@ class OptionInfo:
     ``no_flag`` keeps it off the command line; ``shown_default`` describes a default that is computed.
     """
 
-    group: str
+    group: Group
     flags: tuple[str, ...] = ()
     in_file: bool = False
     no_flag: bool = False

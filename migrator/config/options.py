@@ -5,51 +5,16 @@ Environment variables, command line flags, secret files, ``--help`` and ``docs/c
 model below.
 """
 
-import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import ByteSize
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from migrator.config.fields import PREFIX, OptionInfo, option
+from migrator.config.fields import PREFIX, Group, OptionInfo, option
 from migrator.config.secret_files import DEFAULT_SECRETS_DIR
-from migrator.ledger.migration import usable_name
-from migrator.names import holds_no_application
+from migrator.config.values import MigrationName, Names, Schema, Seconds, Secret, SourceUrl, default_jobs
 from migrator.sessions.address import SslMode
-from migrator.source.url import names_a_file
-
-
-def _commas(value: object) -> object:
-    items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, list | tuple):
-        return items
-    return tuple(part.strip() for item in items for part in str(item).split(",") if part.strip())
-
-
-def _no_nul(secret: SecretStr) -> SecretStr:
-    if "\0" in secret.get_secret_value():
-        raise ValueError("it holds a NUL byte")
-    return secret
-
-
-def _of_an_application(schema: str) -> str:
-    if holds_no_application(schema):
-        raise ValueError("it holds no application's tables: it is the job's own schema, or the server's")
-    return schema
-
-
-Schema = Annotated[str, AfterValidator(_of_an_application)]
-
-Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
-
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_commas)]
-
-Secret = Annotated[SecretStr, AfterValidator(_no_nul)]
-
-
-def _default_jobs() -> int:
-    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 class Options(BaseSettings):
@@ -64,54 +29,54 @@ class Options(BaseSettings):
         populate_by_name=True,
     )
 
-    source_url: Annotated[str, AfterValidator(names_a_file)] | None = option(
+    source_url: SourceUrl | None = option(
         None,
         "The SQLite database to move: a file's path, or a URL such as sqlite:///dryad.db or "
         "sqlite+aiosqlite:////data/dryad.db. It is only read.",
-        OptionInfo("Source", flags=("--source",)),
+        OptionInfo(Group.SOURCE, flags=("--source",)),
     )
     exclude: Names = option(
         (),
         "Tables, or columns as table.column, to leave behind; * and ? are wildcards. Several are separated by commas, "
         "or the flag is repeated.",
-        OptionInfo("Source"),
+        OptionInfo(Group.SOURCE),
     )
     leave_out: Names = option(
         (),
         "With --schema create: keys, CHECKs, defaults and the like that tables are made without, as table.name; the "
         "refusal prints the names. * and ? are wildcards. Several are separated by commas, or the flag is repeated.",
-        OptionInfo("Schema"),
+        OptionInfo(Group.SCHEMA),
     )
     untried: Names = option(
         (),
         "CHECKs, indexes and the like of the target that could not be tried on the source's rows beforehand, and that "
         "the job begins without, as table.name; the refusal prints the names. * and ? are wildcards. Several are "
         "separated by commas, or the flag is repeated.",
-        OptionInfo("Schema"),
+        OptionInfo(Group.SCHEMA),
     )
     rules: Path | None = option(
         None,
         "File of rules (migrator.toml) for what the source leaves open: units of epochs, time zones, spellings of true "
         "and false, names that differ. docs/types.md lists them.",
-        OptionInfo("Source"),
+        OptionInfo(Group.SOURCE),
     )
     snapshot: bool = option(
         False,  # noqa: FBT003 - the default
         "Copy the source into scratch space (TMPDIR) first and read the copy: for an application that goes on writing, "
         "or a database with a write-ahead log on a read-only mount.",
-        OptionInfo("Source"),
+        OptionInfo(Group.SOURCE),
     )
     if_source_changed: Literal["fail", "ignore"] = option(
         "fail",
         "What to do when the source holds other rows than those of a migration that is complete: exit 3 and name the "
         "tables; or warn and exit 0, for those who know that the new rows aren't needed.",
-        OptionInfo("Source"),
+        OptionInfo(Group.SOURCE),
     )
 
     source_only: bool = option(
         False,  # noqa: FBT003 - the default
         "Let check look at the source alone, whether or not a target is set. Whether the target takes it stays open.",
-        OptionInfo("Check"),
+        OptionInfo(Group.CHECK),
     )
 
     target_url: Secret | None = option(
@@ -119,18 +84,18 @@ class Options(BaseSettings):
         "The PostgreSQL database to fill: postgresql://user:password@host:5432/database, postgres:// or "
         "postgresql+asyncpg://; percent-encode special characters. What it leaves out comes from the POSTGRES_… "
         "settings. On a command line other users of the machine can read it; prefer the variable or a file.",
-        OptionInfo("Target", flags=("--target",), in_file=True),
+        OptionInfo(Group.TARGET, flags=("--target",), in_file=True),
     )
     postgres_host: str | None = option(
         None,
         "Host name, address, or folder of the Unix socket; several hosts are separated by commas.",
-        OptionInfo("Target"),
+        OptionInfo(Group.TARGET),
         "POSTGRES_HOST",
     )
     postgres_port: int = option(
         5432,
         "Port of the server.",
-        OptionInfo("Target"),
+        OptionInfo(Group.TARGET),
         "POSTGRES_PORT",
         gt=0,
         lt=1 << 16,
@@ -138,115 +103,115 @@ class Options(BaseSettings):
     postgres_db: str | None = option(
         None,
         "Name of the database.",
-        OptionInfo("Target", in_file=True, shown_default="the user's name"),
+        OptionInfo(Group.TARGET, in_file=True, shown_default="the user's name"),
         "POSTGRES_DB",
     )
     postgres_user: str = option(
         "postgres",
         "Role to log in as.",
-        OptionInfo("Target", in_file=True),
+        OptionInfo(Group.TARGET, in_file=True),
         "POSTGRES_USER",
     )
     postgres_password: Secret | None = option(
         None,
         "Password of the role. There is no flag for it: command lines can be read by every user of the machine.",
-        OptionInfo("Target", in_file=True, no_flag=True),
+        OptionInfo(Group.TARGET, in_file=True, no_flag=True),
         "POSTGRES_PASSWORD",
     )
     sslmode: SslMode | None = option(
         None,
         "How the connection is protected, as libpq has it: disable, allow, prefer, require, verify-ca, verify-full.",
-        OptionInfo("Target", shown_default="prefer"),
+        OptionInfo(Group.TARGET, shown_default="prefer"),
         "MIGRATOR_SSLMODE",
         "PGSSLMODE",
     )
     sslrootcert: str | None = option(
         None,
         "File with the certificates of the authorities to trust, or 'system' for the machine's own.",
-        OptionInfo("Target"),
+        OptionInfo(Group.TARGET),
         "MIGRATOR_SSLROOTCERT",
         "PGSSLROOTCERT",
     )
     sslcert: str | None = option(
         None,
         "File with the client's certificate.",
-        OptionInfo("Target"),
+        OptionInfo(Group.TARGET),
         "MIGRATOR_SSLCERT",
         "PGSSLCERT",
     )
     sslkey: str | None = option(
         None,
         "File with the client certificate's key, readable only by its owner.",
-        OptionInfo("Target"),
+        OptionInfo(Group.TARGET),
         "MIGRATOR_SSLKEY",
         "PGSSLKEY",
     )
     target_schema: Schema | None = option(
         None,
         "Schema of the target's tables.",
-        OptionInfo("Target", shown_default="the first schema on the search_path"),
+        OptionInfo(Group.TARGET, shown_default="the first schema on the search_path"),
     )
-    migration: Annotated[str, AfterValidator(usable_name)] | None = option(
+    migration: MigrationName | None = option(
         None,
         "Name under which the ledger keeps this migration: several live side by side in one database, each with a name "
         "of its own.",
-        OptionInfo("Target", shown_default="the target schema"),
+        OptionInfo(Group.TARGET, shown_default="the target schema"),
     )
     secrets_dir: Path | None = option(
         None,
         "Folder of secret files, each named like its variable, in capitals or not (postgres_password).",
-        OptionInfo("Target", shown_default=f"{DEFAULT_SECRETS_DIR}, where it exists"),
+        OptionInfo(Group.TARGET, shown_default=f"{DEFAULT_SECRETS_DIR}, where it exists"),
     )
 
     schema_mode: Literal["alembic", "command", "create", "existing"] = option(
         "alembic",
         "Who makes the target's tables: Alembic migrations, a command, the job after those of the source, or nobody, "
         "because they exist.",
-        OptionInfo("Schema", flags=("--schema",)),
+        OptionInfo(Group.SCHEMA, flags=("--schema",)),
     )
     alembic_config: Path | None = option(
         None,
         "The alembic.ini of the application, for --schema alembic.",
-        OptionInfo("Schema"),
+        OptionInfo(Group.SCHEMA),
     )
     schema_command: str | None = option(
         None,
         "The command that makes the tables, for --schema command. It finds the target in DATABASE_URL.",
-        OptionInfo("Schema"),
+        OptionInfo(Group.SCHEMA),
     )
     init_sql: Path | None = option(
         None,
         "File of SQL to run first, each time: extensions, schemas, grants. It must be idempotent.",
-        OptionInfo("Schema"),
+        OptionInfo(Group.SCHEMA),
     )
     init_schema: Schema | None = option(
         None,
         "Schema that the init SQL makes, handed to it as migrator.schema.",
-        OptionInfo("Schema"),
+        OptionInfo(Group.SCHEMA),
     )
     init_role: str | None = option(
         None,
         "Role of the application that the init SQL grants to, handed to it as migrator.role. "
         "It may read the ledger as well.",
-        OptionInfo("Schema"),
+        OptionInfo(Group.SCHEMA),
     )
     require_extensions: bool = option(
         False,  # noqa: FBT003 - the default
         "Fail when an extension that the init SQL asks for can't be had; otherwise that is a warning.",
-        OptionInfo("Schema"),
+        OptionInfo(Group.SCHEMA),
     )
 
     jobs: int = option(
-        _default_jobs,
+        default_jobs,
         "Tables, or pieces of a large one, that are in work at the same time.",
-        OptionInfo("Speed", shown_default="the number of CPUs, at most 4"),
+        OptionInfo(Group.SPEED, shown_default="the number of CPUs, at most 4"),
         ge=1,
         le=64,
     )
     batch_bytes: ByteSize = option(
         ByteSize(2 << 20),
         "Size of the pieces in which rows travel; memory grows with it, times jobs. 8MiB and 8MB are understood.",
-        OptionInfo("Speed", shown_default="2MiB"),
+        OptionInfo(Group.SPEED, shown_default="2MiB"),
         ge=64 << 10,
         le=1 << 30,
     )
@@ -254,7 +219,7 @@ class Options(BaseSettings):
     scale: float = option(
         1.0,
         "Size of the demo's sample: 1 is about 20,000 rows, 50 a million.",
-        OptionInfo("Demo"),
+        OptionInfo(Group.DEMO),
         gt=0,
         le=1000,
     )
@@ -263,108 +228,108 @@ class Options(BaseSettings):
         ByteSize(256 << 20),
         "Tables larger than this are committed in pieces of about this size, so that a run that is killed loses no "
         "more than one of them for each of its jobs. A table that is larger than its share comes in smaller ones.",
-        OptionInfo("Speed", shown_default="256MiB"),
+        OptionInfo(Group.SPEED, shown_default="256MiB"),
         ge=1,
     )
     in_turn: bool = option(
         False,  # noqa: FBT003 - the default
         "One stage after the other, instead of comparing a table while others are still copied. Slower; it "
         "takes fewer connections, and shows what each stage takes by itself.",
-        OptionInfo("Speed"),
+        OptionInfo(Group.SPEED),
     )
 
     wait_timeout_seconds: Seconds = option(
         120,
         "Seconds to wait for a server that is starting or away.",
-        OptionInfo("Patience"),
+        OptionInfo(Group.TIMEOUTS),
     )
     lock_timeout_seconds: Seconds = option(
         60,
         "Seconds to wait for another job on the same target before giving up.",
-        OptionInfo("Patience"),
+        OptionInfo(Group.TIMEOUTS),
     )
     stall_timeout_seconds: Seconds = option(
         120,
         "Seconds that the server may take for a batch of rows, or leave the job without the answer to what it has "
         "finished, before the connection counts as lost.",
-        OptionInfo("Patience"),
+        OptionInfo(Group.TIMEOUTS),
     )
     retry_attempts: int = option(
         5,
         "Times a stage is tried when what stops it may heal by itself.",
-        OptionInfo("Patience"),
+        OptionInfo(Group.TIMEOUTS),
         ge=1,
         le=1000,
     )
     retry_max_pause_seconds: Seconds = option(
         30,
         "Longest pause between two tries, in seconds.",
-        OptionInfo("Patience"),
+        OptionInfo(Group.TIMEOUTS),
     )
 
     restart: bool = option(
         False,  # noqa: FBT003 - the default
         "Give up what an earlier run has copied and start over; refused where somebody has written to it since.",
-        OptionInfo("Again"),
+        OptionInfo(Group.RERUN),
     )
     force: bool = option(
         False,  # noqa: FBT003 - the default
         "Let reset and --restart also remove rows that somebody has added or changed since they were copied.",
-        OptionInfo("Again"),
+        OptionInfo(Group.RERUN),
     )
 
     wait: bool = option(
         False,  # noqa: FBT003 - the default
         "Let status wait until the ledger says that the migration is complete and verified: for an application's init "
         "container. It needs no source and no more than a role that may read the ledger.",
-        OptionInfo("Status"),
+        OptionInfo(Group.STATUS),
     )
     ready_timeout_seconds: Seconds = option(
         3600,
         "Seconds that status --wait waits for that before it gives up with exit code 5.",
-        OptionInfo("Status"),
+        OptionInfo(Group.STATUS),
     )
 
     report: Path | None = option(
         None,
         "File to write the outcome to, as JSON, with every table. Like that of --differences it is made anew, readable "
         "by its owner alone, and never through a link.",
-        OptionInfo("Output"),
+        OptionInfo(Group.OUTPUT),
     )
     termination_message: Path | None = option(
         None,
         "File to write the outcome to in one short line of JSON, whatever it is; in Kubernetes /dev/termination-log.",
-        OptionInfo("Output"),
+        OptionInfo(Group.OUTPUT),
     )
     differences: Path | None = option(
         None,
         "File to write every difference that verification finds to, one JSON object a line.",
-        OptionInfo("Output"),
+        OptionInfo(Group.OUTPUT),
     )
     examples: int = option(
         5,
         "Keys named for each problem, so that it can be found.",
-        OptionInfo("Output"),
+        OptionInfo(Group.OUTPUT),
         ge=0,
         le=1000,
     )
     mask_values: bool = option(
         False,  # noqa: FBT003 - the default
         "Name keys but show no values of rows in messages and reports.",
-        OptionInfo("Output"),
+        OptionInfo(Group.OUTPUT),
     )
     log_level: Literal["debug", "info", "warning", "error"] = option(
         "info",
         "The least important events to log; debug also shows tracebacks.",
-        OptionInfo("Output"),
+        OptionInfo(Group.OUTPUT),
     )
     log_format: Literal["auto", "json", "console"] = option(
         "auto",
         "How events are written to stderr; auto is console on a terminal and json elsewhere.",
-        OptionInfo("Output"),
+        OptionInfo(Group.OUTPUT),
     )
     progress: Literal["auto", "on", "off"] = option(
         "auto",
         "Whether to draw progress bars; auto means where events go to a terminal.",
-        OptionInfo("Output"),
+        OptionInfo(Group.OUTPUT),
     )

@@ -3,7 +3,7 @@ The settings as the job uses them: read from every origin, judged as a whole, an
 
 A flag beats the environment, the environment a ``…_FILE`` variable, that a file in the folder of secrets, and that the
 default. An empty variable counts as not set, since that is how compose hands on what nobody gave. What settings there
-are stands in ``listed.py``.
+are stands in ``options.py``.
 """
 
 import json

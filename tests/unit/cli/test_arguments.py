@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from migrator.cli.arguments import Group, Parser, add_settings, default_of
-from migrator.config.fields import flag_of, option_info, variables_of
+from migrator.cli.arguments import Parser, add_settings, default_of
+from migrator.config.fields import Group, flag_of, option_info, variables_of
 from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from migrator.cli.arguments import Group
-from migrator.config.fields import flag_of, option_info, variables_of
+from migrator.config.fields import Group, flag_of, option_info, variables_of
 from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError
 

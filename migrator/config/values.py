@@ -1,0 +1,53 @@
+"""The types of the options' values: what each accepts beyond its Python type, and how text becomes one."""
+
+import os
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
+
+from migrator.ledger.migration import usable_name
+from migrator.names import holds_no_application
+from migrator.source.url import names_a_file
+
+
+def _split_at_commas(value: object) -> object:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        return items
+    return tuple(part.strip() for item in items for part in str(item).split(",") if part.strip())
+
+
+def _refuse_nul(secret: SecretStr) -> SecretStr:
+    if "\0" in secret.get_secret_value():
+        raise ValueError("it holds a NUL byte")
+    return secret
+
+
+def _refuse_reserved(schema: str) -> str:
+    if holds_no_application(schema):
+        raise ValueError("it holds no application's tables: it is the job's own schema, or the server's")
+    return schema
+
+
+def default_jobs() -> int:
+    """Return the number of CPUs that this process may use, at most 4."""
+    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+SourceUrl = Annotated[str, AfterValidator(names_a_file)]
+"""A path of a SQLite file, or a URL that names one."""
+
+Schema = Annotated[str, AfterValidator(_refuse_reserved)]
+"""The name of a schema that may hold an application's tables."""
+
+MigrationName = Annotated[str, AfterValidator(usable_name)]
+
+Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
+"""More than none, and at most a week."""
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
+"""Several names or patterns, separated by commas."""
+
+Secret = Annotated[SecretStr, AfterValidator(_refuse_nul)]
+"""A secret without a NUL byte, which PostgreSQL's protocol has no room for."""
