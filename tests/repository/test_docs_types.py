@@ -1,6 +1,5 @@
 """docs/types.md is true: every cell of its table is tried on a real server, and every rule stands in it."""
 
-import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,37 +7,12 @@ from pathlib import Path
 import pytest
 from fix_postgres import Database
 from fix_values import Carry, Refused
+from type_probes import PROBES
 
 from migrator.planning.rules import ColumnRule, TableRule
 
 PAGE = (Path(__file__).parents[2] / "docs" / "types.md").read_text(encoding="utf-8")
 CLASSES = ("INTEGER", "REAL", "TEXT", "BLOB")
-# For each storage class values that some type accepts, and values that some type refuses.
-PROBES: dict[str, dict[str, object]] = {
-    "INTEGER": {"zero": 0, "hundred thousand": 100_000, "2**60 + 1": 2**60 + 1, "last": 2**63 - 1},
-    "REAL": {"half": 0.5, "tenth": 0.1, "third": 1 / 3, "infinity": math.inf},
-    "TEXT": {
-        "empty": "",
-        "number": "1.5",
-        "word": "ok",
-        "long": "n" * 64,
-        "nul": "a\0",
-        "latin": ("TEXT", b"\xe9"),
-        "date": "2024-02-29",
-        "time": "12:34:56.789",
-        "naive": "2024-02-29 12:34:56.789",
-        "zoned": "2024-02-29 12:34:56.789+01:00",
-        "now": "now",
-        "interval": "1 day",
-        "document": '{"a": 1}',
-        "nul escape": r'"\u0000"',
-        "uuid": "97033619-6371-4874-8591-279e78663470",
-        "list": "[1, 2]",
-        "array": "{1,2}",
-        "host": "10.0.0.1",
-    },
-    "BLOB": {"no bytes": b"", "16 bytes": bytes(range(16))},
-}
 
 
 def rows() -> Iterator[tuple[str, dict[str, str]]]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic_projects import COOKBOOK, project
 from fix_job import Cli
 from fix_postgres import quick_server
 from fix_sqlite import MakeSqlite
@@ -140,8 +141,6 @@ async def test_a_migration_of_the_application_that_locks_too_much(
     tiny: EmbeddedServer, make_sqlite: MakeSqlite, cli: Cli, tmp_path: Path
 ) -> None:
     """Its transaction is its own; the advice names the setting of the server that gives it room."""
-    from test_alembic_runner import COOKBOOK, project  # noqa: PLC0415 - of one test
-
     await ask(tiny, "DROP SCHEMA IF EXISTS migrator CASCADE")
     ini = project(tmp_path / "p", COOKBOOK, {"one": None})
     revision = tmp_path / "p" / "mig rations" / "versions" / "one_.py"

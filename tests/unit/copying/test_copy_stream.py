@@ -59,7 +59,7 @@ def surveyed(session: ScanSession, plan: Plan, *, fast: bool) -> list[tuple[Tabl
     return [(table, replace(one, fast=fast)) for table, one in zip(plan.tables, profiles, strict=True)]
 
 
-@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize("fast", [True, False])
 def test_one_scan_gives_what_each_table_gives(
     plan: tuple[Source, Plan], read_alone: list[str], monkeypatch: pytest.MonkeyPatch, *, fast: bool
 ) -> None:

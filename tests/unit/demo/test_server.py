@@ -33,7 +33,7 @@ OWNER = """
 import signal
 import sys
 from pathlib import Path
-from migrator.embedded import EmbeddedServer
+from migrator.demo.server import EmbeddedServer
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with EmbeddedServer(directory=Path(sys.argv[1]) if len(sys.argv) > 1 else None) as server:
     print(server.port, server.directory, sep="\\n", flush=True)
@@ -46,7 +46,7 @@ ORDINARY_USER = """
 import importlib.resources
 import os
 from adbc_driver_postgresql import dbapi
-from migrator.embedded import EmbeddedServer
+from migrator.demo.server import EmbeddedServer
 importlib.resources.files("adbc_driver_postgresql")
 os.setgroups([])
 os.setgid(65534)

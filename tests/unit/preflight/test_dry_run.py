@@ -12,13 +12,13 @@ import pytest
 from fix_job import settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
-from test_docs_types import PROBES
+from type_probes import PROBES
 
 from migrator.catalog.keys import Keys
 from migrator.planning.matching import make_plan
 from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.dry_run import dry_run
-from migrator.preflight.table_check import TableCheck, measure_tables, survey
+from migrator.preflight.table_check import TableCheck, check_table, measure_tables
 from migrator.runtime.limits import ExampleOptions
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
@@ -103,7 +103,7 @@ def look(session: ScanSession, target: Target, table: TablePlan, *, quickly: boo
     [profile], example_options = measure_tables(session, [table]), ExampleOptions(3, mask_values=False)
     [rehearsed] = dry_run(session, [(table, profile)], BATCH_BYTES) if quickly else [None]
     with ServerTypes(target.address, table.name) as judge:
-        return survey(
+        return check_table(
             session, {table.name: table}, table, profile, Keys(), judge, BATCH_BYTES, example_options, rehearsed
         )
 

@@ -5,65 +5,16 @@ import os
 from pathlib import Path
 
 import pytest
+from alembic_projects import ASYNCHRONOUS, COOKBOOK, SYNCHRONOUS, project, tables, target_of
 from fix_job import catalogs
 from fix_postgres import Database
 
 from migrator.errors import ConfigurationError
 from migrator.schema.alembic import AlembicProject
-from migrator.sessions.url import from_url
-from migrator.target.database import Target
 
 pytestmark = pytest.mark.one_server
 
-RUN = """
-    with connectable.connect() as connection:
-        context.configure(connection=connection, target_metadata=None)
-        with context.begin_transaction():
-            context.run_migrations()
-"""
-SYNCHRONOUS = f"""
-from logging.config import fileConfig
-from sqlalchemy import engine_from_config, pool
-from alembic import context
-config = context.config
-if config.config_file_name is not None:
-    fileConfig(config.config_file_name)
-def run_migrations_online():
-    connectable = engine_from_config(config.get_section(config.config_ini_section), prefix="sqlalchemy.",
-                                     poolclass=pool.NullPool)
-{RUN}
-run_migrations_online()
-"""
-ASYNCHRONOUS = """
-import asyncio
-from sqlalchemy import pool
-from sqlalchemy.ext.asyncio import async_engine_from_config
-from alembic import context
-config = context.config
-def do_run_migrations(connection):
-    context.configure(connection=connection, target_metadata=None)
-    with context.begin_transaction():
-        context.run_migrations()
-async def run_async_migrations():
-    connectable = async_engine_from_config(config.get_section(config.config_ini_section, {}), prefix="sqlalchemy.",
-                                           poolclass=pool.NullPool)
-    async with connectable.connect() as connection:
-        await connection.run_sync(do_run_migrations)
-    await connectable.dispose()
-asyncio.run(run_async_migrations())
-"""
 FROM_IMPORT = ASYNCHRONOUS.replace("import asyncio", "from asyncio import run").replace("asyncio.run(", "run(")
-COOKBOOK = """
-from sqlalchemy import engine_from_config, pool
-from alembic import context
-config = context.config
-connection = config.attributes.get("connection", None)
-if connection is None:
-    connection = engine_from_config(config.get_section(config.config_ini_section), prefix="sqlalchemy.").connect()
-context.configure(connection=connection, target_metadata=None)
-with context.begin_transaction():
-    context.run_migrations()
-"""
 ENVIRONMENT_ASYNC = """
 import asyncio, os
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -110,46 +61,6 @@ ENVS = {
     "asynchronous, and reads attributes": READS_OTHER_ATTRIBUTES,
     "DATABASE_URL, asynchronous": ENVIRONMENT_ASYNC,
 }
-REVISION = """
-from alembic import op
-import sqlalchemy as sa
-revision = {revision!r}
-down_revision = {down!r}
-branch_labels = None
-depends_on = None
-def upgrade():
-    op.create_table({table!r}, sa.Column("id", sa.Integer, primary_key=True))
-def downgrade():
-    op.drop_table({table!r})
-"""
-
-
-def project(folder: Path, env: str, revisions: dict[str, str | None], *, ini: str = "") -> Path:
-    """Write an Alembic project, each revision with a table of its name, and return its alembic.ini."""
-    scripts = folder / "mig rations"
-    (scripts / "versions").mkdir(parents=True)
-    (scripts / "env.py").write_text(env)
-    (scripts / "script.py.mako").write_text("")
-    for revision, down in revisions.items():
-        text = REVISION.format(revision=revision, down=down, table=f"t_{revision}")
-        (scripts / "versions" / f"{revision}_.py").write_text(text)
-    path = folder / "alembic.ini"
-    path.write_text(
-        ini or "[alembic]\nscript_location = %(here)s/mig rations\nsqlalchemy.url = driver://user:pass@host/x\n"
-    )
-    return path
-
-
-async def tables(database: Database) -> set[str]:
-    """Return the tables that are there, Alembic's own included."""
-    rows = await database.fetch("SELECT tablename::text AS t FROM pg_tables WHERE schemaname = 'public'")
-    return {row["t"] for row in rows}
-
-
-def target_of(database: Database) -> Target:
-    """Return the target of a test; its password has a per cent sign in it."""
-    assert "%" in database.password
-    return Target(from_url(database.url, {}))
 
 
 @pytest.mark.parametrize("env", ENVS)

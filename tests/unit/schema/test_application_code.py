@@ -5,11 +5,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic_projects import ASYNCHRONOUS, COOKBOOK, SYNCHRONOUS, project, tables, target_of
 from fix_job import Cli
 from fix_postgres import Database, database_on
 from fix_sqlite import MakeSqlite
 from structlog.testing import capture_logs
-from test_alembic_runner import ASYNCHRONOUS, COOKBOOK, SYNCHRONOUS, project, tables, target_of
 
 from migrator.errors import ConfigurationError
 from migrator.events import Event

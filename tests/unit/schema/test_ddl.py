@@ -85,7 +85,7 @@ def test_the_declaration_decides(declared: str, wanted: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("declared", "held", "wanted"),
+    ("declared", "storage_classes", "wanted"),
     [
         ("", [], "text"),
         ("", [StorageClass.INTEGER], "bigint"),

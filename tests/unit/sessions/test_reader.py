@@ -8,7 +8,7 @@ from fix_postgres import Database
 
 from migrator.runtime.retry import is_transient
 from migrator.sessions.address import TargetAddress
-from migrator.sessions.reader import ReadOnlySession, reader
+from migrator.sessions.reader import ReadOnlySession, read_only_connection
 from migrator.sessions.url import from_url
 
 pytestmark = pytest.mark.one_server
@@ -34,12 +34,12 @@ def test_it_can_not_write(address: TargetAddress) -> None:
 
 def test_one_session_serves_many(address: TargetAddress) -> None:
     """It is opened when first needed, kept, and closed."""
-    reading = reader(address)
-    backends = {reading.do(lambda session: one(session, "SELECT pg_backend_pid()")) for _ in range(3)}
+    reading = read_only_connection(address)
+    backends = {reading.call(lambda session: one(session, "SELECT pg_backend_pid()")) for _ in range(3)}
     assert len(backends) == 1
     reading.close()
     with pytest.raises(adbc.Error):
-        reading.do(lambda session: one(session, "SELECT 1"))
+        reading.call(lambda session: one(session, "SELECT 1"))
 
 
 def test_a_stream_that_is_lost_midway_may_be_tried_again(address: TargetAddress) -> None:
@@ -57,7 +57,7 @@ def test_a_stream_that_is_lost_midway_may_be_tried_again(address: TargetAddress)
 
 def test_it_is_cut_under_a_thread_that_nobody_waits_for(address: TargetAddress) -> None:
     """Closing doesn't wait for what is under way, for that may take hours; the thread ends, and with it the session."""
-    reading = reader(address)
+    reading = read_only_connection(address)
     begun = threading.Event()
     raised: list[Exception] = []
 
@@ -67,7 +67,7 @@ def test_it_is_cut_under_a_thread_that_nobody_waits_for(address: TargetAddress) 
 
     def read() -> None:
         try:
-            reading.do(work)
+            reading.call(work)
         except TimeoutError as error:
             raised.append(error)
 
@@ -78,4 +78,4 @@ def test_it_is_cut_under_a_thread_that_nobody_waits_for(address: TargetAddress) 
     thread.join(60)
     assert [is_transient(error) for error in raised] == [True]
     with pytest.raises(TimeoutError):
-        reading.do(lambda session: one(session, "SELECT 1"))
+        reading.call(lambda session: one(session, "SELECT 1"))

@@ -51,7 +51,7 @@ class CompareContext:
             buckets,
             examples=examples,
             mask_values=mask_values,
-            tell=told.append,
+            sink=told.append,
         )
         return found, told
 
