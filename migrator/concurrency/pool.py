@@ -6,7 +6,7 @@ with the hand's first task and closed after the last.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -90,24 +90,3 @@ async def gather_or_cancel(work: Iterable[Coroutine[object, object, R]]) -> list
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one) for one in work]
     return [task.result() for task in tasks]
-
-
-async def share_out(
-    tasks: Iterable[T],
-    slots: int,
-    connect: Callable[[], AbstractAsyncContextManager[C]],
-    work: Callable[[C, T], Awaitable[R]],
-) -> list[R]:
-    """
-    Do ``work`` on every task, ``slots`` at a time and in order, and return the results in that order.
-
-    After the first error no further task is begun, those under way are cancelled, and it is raised in an
-    ExceptionGroup.
-    """
-    async with WorkerPool(slots, connect) as crew:
-
-        async def one(task: T) -> R:
-            async with crew.worker() as connection:
-                return await work(connection, task)
-
-        return await gather_or_cancel(one(task) for task in tasks)

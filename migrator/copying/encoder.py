@@ -7,7 +7,7 @@ import pgpq
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from migrator.target.schema import CopyForm
+from migrator.target.schema import CopyFormat
 
 
 class Encoder(Protocol):
@@ -85,6 +85,6 @@ def _as_one_list(lines: pa.Array) -> pa.Array:
     return pa.LargeListArray.from_arrays(pa.array([0, len(lines)], pa.int64()), lines)
 
 
-def encoder_for(form: CopyForm, schema: pa.Schema, builders: Sequence[object]) -> Encoder:
+def encoder_for(form: CopyFormat, schema: pa.Schema, builders: Sequence[object]) -> Encoder:
     """Return an encoder for one COPY in ``form``; ``builders`` are pgpq's, one a field, and unused in text."""
-    return BinaryEncoder(schema, builders) if form is CopyForm.BINARY else TextEncoder()
+    return BinaryEncoder(schema, builders) if form is CopyFormat.BINARY else TextEncoder()

@@ -22,7 +22,7 @@ from migrator.ledger.migration import SETUP_LOCK_KEY, Migration, Wanted, schema_
 from migrator.ledger.run_ledger import RunLedger
 from migrator.planning.rules import Rules
 from migrator.runtime.limits import ExampleOptions, Limits
-from migrator.runtime.retry import retry_policy
+from migrator.runtime.retry import RetryLimits, retry_policy
 from migrator.runtime.stage_runner import StageRunner
 from migrator.schema.alembic import alembic_project
 from migrator.schema.options import SchemaOptions
@@ -189,10 +189,7 @@ def runner_of(settings: Settings, target: Target | None) -> StageRunner:
     def policy(stage: str) -> AsyncRetrying:
         # Bounded by count alone: a copy may have run for hours before the connection that it loses.
         return retry_policy(
-            stage,
-            seconds=float("inf"),
-            attempts=settings.retry_attempts,
-            longest_pause=settings.retry_max_pause_seconds,
+            stage, RetryLimits(attempts=settings.retry_attempts, longest_pause=settings.retry_max_pause_seconds)
         )
 
     return StageRunner(policy, around=target.watched) if target else StageRunner(policy)
@@ -211,9 +208,8 @@ def check_configuration(settings: Settings) -> None:
 
 async def wait_for(target: Target, settings: Settings, *, to_write: bool = True) -> ServerFacts:
     """Wait for the server as long as the settings allow; a replica will do unless the caller is going to write."""
-    policy = retry_policy(
-        "wait", seconds=settings.wait_timeout_seconds, longest_pause=min(2, settings.retry_max_pause_seconds)
-    )
+    limits = RetryLimits(seconds=settings.wait_timeout_seconds, longest_pause=min(2, settings.retry_max_pause_seconds))
+    policy = retry_policy("wait", limits)
     return await wait(target.address, policy, to_write=to_write, seconds=settings.wait_timeout_seconds)
 
 

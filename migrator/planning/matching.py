@@ -8,7 +8,7 @@ from migrator.planning.plan import NO_RULES, ColumnPlan, Plan, TablePlan, comput
 from migrator.planning.rewrites import check_meaning
 from migrator.planning.rules import ColumnRule, Rules
 from migrator.source.schema import Skipped, SourceColumn, SourceDatabase, SourceTable
-from migrator.target.schema import CopyForm, TargetColumn, TargetDatabase, TargetTable
+from migrator.target.schema import CopyFormat, TargetColumn, TargetDatabase, TargetTable
 from migrator.types import family_of
 
 
@@ -72,13 +72,11 @@ def _pair(  # noqa: PLR0913, PLR0917 - both tables, and what is gathered from al
     unfilled.extend(
         f"{target.name}.{column.name}"
         for column in target.columns
-        if column.name not in fed
-        and column.not_null
-        and not (column.has_default or column.identity or column.generated)
+        if column.name not in fed and column.not_null and not column.fills_itself
     )
     families = [family_of(column, rule.timezone) for _, column, rule in pairs]
     sent = [family for family, (_, column, _) in zip(families, pairs, strict=True) if not column.generated]
-    form = CopyForm.BINARY if all(family.encoder for family in sent) else CopyForm.TEXT
+    form = CopyFormat.BINARY if all(family.encoder for family in sent) else CopyFormat.TEXT
     plans = [ColumnPlan(s, t, family, form, rule) for (s, t, rule), family in zip(pairs, families, strict=True)]
     plans = [known.setdefault(plan, plan) for plan in plans]
     return TablePlan(

@@ -14,7 +14,7 @@ from migrator.planning.rules import NO_RULE, ColumnRule, Rules
 from migrator.source.scan import ScanColumn, StorageClass
 from migrator.source.schema import Skipped, SourceColumn, SourceDatabase, SourceTable
 from migrator.sql.utf8 import is_broken_utf16
-from migrator.target.schema import CopyForm, TargetColumn, TargetTable
+from migrator.target.schema import CopyFormat, TargetColumn, TargetTable
 from migrator.types import Family, Problem
 from migrator.verification.canonical import ColumnPair
 
@@ -28,7 +28,7 @@ class ColumnPlan:
     source: SourceColumn
     target: TargetColumn
     family: Family
-    form: CopyForm
+    form: CopyFormat
     rule: ColumnRule = NO_RULE
     fast: bool = False
     """Whether it is known to hold nothing unusual, and so is read the cheaper way."""
@@ -36,7 +36,7 @@ class ColumnPlan:
     @cached_property
     def active_family(self) -> Family:
         """The family in the form that the table is sent in, and in the way that the column is read."""
-        family = (self.family.as_text or self.family) if self.form is CopyForm.TEXT else self.family
+        family = (self.family.as_text or self.family) if self.form is CopyFormat.TEXT else self.family
         return (family.fast or family) if self.fast else family
 
     @cached_property
@@ -108,7 +108,7 @@ class TablePlan:
     target: TargetTable
     columns: tuple[ColumnPlan, ...]
     """What is sent."""
-    form: CopyForm
+    form: CopyFormat
     computed: tuple[ColumnPlan, ...] = ()
     """What PostgreSQL computes itself, and the source has too."""
 

@@ -12,6 +12,7 @@ import socket
 import sqlite3
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import adbc_driver_manager
@@ -215,26 +216,35 @@ def _has(text: str, words: tuple[str, ...]) -> bool:
 Sleep = Callable[[float], Awaitable[None]]
 
 
-def retry_policy(  # noqa: PLR0913 - the policy in full: what, how often, how long, how far apart
-    what: str,
-    *,
-    seconds: float,
-    attempts: int | None = None,
-    longest_pause: float = 30,
-    retry_on: Callable[[BaseException], bool] = is_transient,
-    sleep: Sleep = asyncio.sleep,
-) -> AsyncRetrying:
-    """
-    Make a retry policy: random exponential pauses, until ``attempts`` tries or ``seconds`` would be exceeded.
+@dataclass(frozen=True, slots=True)
+class RetryLimits:
+    """How often and for how long something is tried."""
 
-    Use one for each thing tried. An error that isn't transient passes through at once and unchanged; at the bound
-    GaveUp is raised from the last error. A try that is under way is not cut short by the bound.
+    attempts: int | None = None
+    """The number of tries, or None for any number."""
+    seconds: float = float("inf")
+    """The time for all tries and the pauses between them."""
+    longest_pause: float = 30
+    """The longest pause between two tries, in seconds."""
+
+
+def retry_policy(what: str, limits: RetryLimits, *, sleep: Sleep = asyncio.sleep) -> AsyncRetrying:
     """
+    Make a retry policy: random exponential pauses, until the next try would exceed one of the ``limits``.
+
+    Use a new policy for each thing that is tried. ``what`` names it in the error. An error that isn't transient passes
+    through at once and unchanged. At the limit the policy raises GaveUp from the last error. It doesn't interrupt a try
+    that is under way.
+    """
+    pauses = wait_random_exponential(
+        multiplier=FIRST_PAUSE_SECONDS, min=SHORTEST_PAUSE_SECONDS, max=limits.longest_pause
+    )
     return AsyncRetrying(
-        retry=retry_if_exception(retry_on),
-        wait=wait_random_exponential(multiplier=FIRST_PAUSE_SECONDS, min=SHORTEST_PAUSE_SECONDS, max=longest_pause),
+        retry=retry_if_exception(is_transient),
+        wait=pauses,
         # stop_after_delay could outlive the deadline of the Kubernetes job by one pause.
-        stop=stop_before_delay(seconds) | (stop_after_attempt(attempts) if attempts else stop_never),
+        stop=stop_before_delay(limits.seconds)
+        | (stop_after_attempt(limits.attempts) if limits.attempts else stop_never),
         before_sleep=_log_pause,
         retry_error_callback=lambda state: _give_up(what, state),
         sleep=sleep,

@@ -44,7 +44,7 @@ from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
 from migrator.source.size import Profile
-from migrator.target.copy_in import copy_in
+from migrator.target.copy_in import CopyTarget, copy_in
 from migrator.target.database import Target, own_rows, row_counts
 from migrator.target.lock_room import lock_room
 from migrator.verification.recipe import recorded
@@ -280,11 +280,8 @@ async def _copy_chunk(  # noqa: PLR0913 - who brings what
     try:
         rows = await copy_in(
             worker.connection,
-            table.name,
-            [column.target.name for column in table.columns],
+            CopyTarget(table.name, [column.target.name for column in table.columns], table.form, freeze),
             _counted(load, way, data, sent),
-            form=table.form,
-            freeze=freeze,
             stall_seconds=load.stall_seconds,
         )
     except asyncpg.PostgresError as error:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from migrator.names import TableName, quote_postgres
 
 
-class CopyForm(StrEnum):
+class CopyFormat(StrEnum):
     """The two forms in which COPY takes rows (PostgreSQL, "COPY")."""
 
     BINARY = "binary"

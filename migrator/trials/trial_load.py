@@ -27,7 +27,7 @@ from migrator.names import TableName, quote_postgres
 from migrator.runtime.retry import is_transient, short_message
 from migrator.source.batches import scan
 from migrator.source.scan import ScanSession
-from migrator.target.copy_in import copy_in
+from migrator.target.copy_in import CopyTarget, copy_in
 from migrator.target.database import Target
 from migrator.trials.trial_table import ROW, Trial, TrialTable, places
 
@@ -158,11 +158,8 @@ class _Court:
         try:
             await copy_in(
                 self._connection,
-                into or self._table.place.trial,
-                rows.schema.names,
+                CopyTarget(into or self._table.place.trial, rows.schema.names, self._trial.table.form),
                 once(),
-                form=self._trial.table.form,
-                freeze=False,
                 stall_seconds=self._stall_seconds,
             )
         except asyncpg.PostgresError as error:

@@ -1,12 +1,15 @@
 """Work is shared out in order, over a few connections, and an error ends it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import pytest
 
-from migrator.concurrency.pool import WorkerPool, share_out
+from migrator.concurrency.pool import WorkerPool, gather_or_cancel
+
+R = TypeVar("R")
 
 
 class Doors:
@@ -26,6 +29,17 @@ class Doors:
             self.open -= 1
 
 
+async def process(tasks: Iterable[int], slots: int, doors: Doors, work: Callable[[int, int], Awaitable[R]]) -> list[R]:
+    """Give every task to a worker of a pool, as a stage does."""
+    async with WorkerPool(slots, doors.connect) as pool:
+
+        async def process_task(task: int) -> R:
+            async with pool.worker() as connection:
+                return await work(connection, task)
+
+        return await gather_or_cancel(process_task(task) for task in tasks)
+
+
 async def test_results_come_in_the_order_of_the_tasks() -> None:
     """Whichever is done first; each hand has one connection for all that it does."""
     doors = Doors()
@@ -37,7 +51,7 @@ async def test_results_come_in_the_order_of_the_tasks() -> None:
             await asyncio.sleep(0)
         return task * task
 
-    assert await share_out(range(10), 3, doors.connect, work) == [task * task for task in range(10)]
+    assert await process(range(10), 3, doors, work) == [task * task for task in range(10)]
     assert used == {1, 2, 3}
     assert (doors.opened, doors.open) == (3, 0)
 
@@ -51,7 +65,7 @@ async def test_no_more_connections_than_tasks(tasks: int, opened: int) -> None:
         await asyncio.sleep(0)
         return task
 
-    assert await share_out(range(tasks), 5, doors.connect, work) == list(range(tasks))
+    assert await process(range(tasks), 5, doors, work) == list(range(tasks))
     assert doors.opened == opened
 
 
@@ -63,7 +77,7 @@ async def test_a_hand_does_any_number_of_tasks() -> None:
         await asyncio.sleep(0)
         return task
 
-    assert await share_out(range(3000), 1, doors.connect, work) == list(range(3000))
+    assert await process(range(3000), 1, doors, work) == list(range(3000))
     assert (doors.opened, doors.open) == (1, 0)
 
 
@@ -71,11 +85,11 @@ async def test_a_connection_that_has_died_is_not_used_again() -> None:
     """Nor does it stand for anything else: the hand opens another, and both are closed in the end."""
     doors = Doors()
     dead: set[int] = set()
-    async with WorkerPool(1, doors.connect, lambda connection: connection not in dead) as crew:
+    async with WorkerPool(1, doors.connect, lambda connection: connection not in dead) as pool:
         used = []
         for died in (None, None, 1):
             dead.add(died or 0)
-            async with crew.worker() as connection:
+            async with pool.worker() as connection:
                 used.append(connection)
         assert used == [1, 1, 2]
         assert doors.open == 1
@@ -95,7 +109,7 @@ async def test_an_error_ends_it() -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(ExceptionGroup) as raised:
-        await share_out(range(10), 2, doors.connect, work)
+        await process(range(10), 2, doors, work)
     assert raised.group_contains(LookupError)
     assert begun == [0, 1]
     assert doors.open == 0

@@ -9,7 +9,7 @@ import pytest
 from fix_postgres import Database
 
 from migrator.copying.encoder import TextEncoder, encoder_for
-from migrator.target.schema import CopyForm
+from migrator.target.schema import CopyFormat
 
 TEXTS = ["plain", "", None, "\\N", "\\.", "a\tb", "a\nb", "a\r\nb", "back\\slash", "\\t", "\b\f\v", "é\U0001f332", " "]
 
@@ -21,8 +21,8 @@ def test_text_escapes() -> None:
 
 
 @pytest.mark.one_server
-@pytest.mark.parametrize("form", list(CopyForm))
-async def test_several_batches_make_one_stream(database: Database, form: CopyForm) -> None:
+@pytest.mark.parametrize("form", list(CopyFormat))
+async def test_several_batches_make_one_stream(database: Database, form: CopyFormat) -> None:
     """The server reads back what went in, from batches of any size, slices and none among them."""
     batch = pa.record_batch([pa.array(range(len(TEXTS))), pa.array(TEXTS)], names=["place", "said"])
     builders = [pgpq.encoders.Int64EncoderBuilder(batch.schema[0]), pgpq.encoders.StringEncoderBuilder(batch.schema[1])]

@@ -7,7 +7,7 @@ from migrator.names import TableName
 from migrator.planning.matching import make_plan
 from migrator.planning.rules import ColumnRule, Rules, TableRule
 from migrator.source.schema import SourceColumn, SourceDatabase, SourceTable
-from migrator.target.schema import CopyForm, TargetColumn, TargetDatabase, TargetTable
+from migrator.target.schema import CopyFormat, TargetColumn, TargetDatabase, TargetTable
 
 
 def source(**tables: str) -> SourceDatabase:
@@ -59,7 +59,7 @@ def test_columns_are_paired_by_name_and_not_by_place() -> None:
 def test_one_column_without_a_binary_form_makes_the_table_text() -> None:
     """COPY has one form for a table."""
     tables = make_plan(source(fast="a", mixed="a b"), target(fast="a:int4", mixed="a:int4 b:inet")).tables
-    assert [table.form for table in tables] == [CopyForm.BINARY, CopyForm.TEXT]
+    assert [table.form for table in tables] == [CopyFormat.BINARY, CopyFormat.TEXT]
 
 
 def test_a_generated_column_is_compared_and_not_sent() -> None:
@@ -67,7 +67,7 @@ def test_a_generated_column_is_compared_and_not_sent() -> None:
     [table] = make_plan(source(t="a b"), target(t="a:int4 b:inet=")).tables
     assert [column.target.name for column in table.columns] == ["a"]
     assert [column.target.name for column in table.compared] == ["a", "b"]
-    assert table.form is CopyForm.BINARY
+    assert table.form is CopyFormat.BINARY
 
 
 def test_all_that_lack_a_partner_are_named_at_once() -> None:

@@ -17,7 +17,14 @@ from structlog.testing import capture_logs
 from tenacity import AsyncRetrying, RetryCallState
 
 from migrator.errors import ConfigurationError, GaveUp
-from migrator.runtime.retry import SHORTEST_PAUSE_SECONDS, is_transient, retry_policy, short_message, sqlstate_of
+from migrator.runtime.retry import (
+    SHORTEST_PAUSE_SECONDS,
+    RetryLimits,
+    is_transient,
+    retry_policy,
+    short_message,
+    sqlstate_of,
+)
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.url import from_url
 
@@ -127,7 +134,7 @@ async def test_it_goes_on_until_it_succeeds_and_says_so() -> None:
     """Each pause is an event with attempt, pause and error; the result is the action's."""
     clock = Clock()
     with capture_logs() as events:
-        policy = retry_policy("copy", seconds=3600, attempts=5, sleep=clock.sleep)
+        policy = retry_policy("copy", RetryLimits(seconds=3600, attempts=5), sleep=clock.sleep)
         assert await policy(failing(ConnectionResetError("reset by peer"), TimeoutError())) == 7
     assert [(e["event"], e["attempt"], e["error"]) for e in events] == [
         ("retry.scheduled", 1, "reset by peer"),
@@ -141,7 +148,7 @@ async def test_a_refusal_passes_through_at_once_and_unchanged() -> None:
     """Nobody sleeps over a wrong password."""
     clock, error = Clock(), asyncpg.InvalidPasswordError("password authentication failed")
     with pytest.raises(asyncpg.InvalidPasswordError) as caught:
-        await retry_policy("wait", seconds=3600, sleep=clock.sleep)(failing(error, error))
+        await retry_policy("wait", RetryLimits(seconds=3600), sleep=clock.sleep)(failing(error, error))
     assert caught.value is error
     assert clock.pauses == []
 
@@ -150,7 +157,9 @@ async def test_it_gives_up_after_the_attempts() -> None:
     """GaveUp names the stage, the tries and the last error, and is worth another run by its exit code."""
     clock = Clock()
     with pytest.raises(GaveUp, match=r"copy: gave up after 3 tries in .* s: no answer in time") as caught:
-        await retry_policy("copy", seconds=3600, attempts=3, sleep=clock.sleep)(failing(*[TimeoutError()] * 9))
+        await retry_policy("copy", RetryLimits(seconds=3600, attempts=3), sleep=clock.sleep)(
+            failing(*[TimeoutError()] * 9)
+        )
     assert len(clock.pauses) == 2
     assert caught.value.facts["attempts"] == 3
     assert isinstance(caught.value.__cause__, TimeoutError)
@@ -168,7 +177,7 @@ async def test_it_gives_up_after_the_attempts() -> None:
 )
 def test_the_bound_in_time_includes_the_next_pause(elapsed: Fraction, pause: Fraction, *, over: bool) -> None:
     """Whoever set the deadline counts on it: no pause goes beyond."""
-    policy = retry_policy("wait", seconds=120)
+    policy = retry_policy("wait", RetryLimits(seconds=120))
     state = RetryCallState(policy, None, (), {})
     state.start_time = 0
     state.outcome_timestamp = elapsed  # type: ignore[assignment]
@@ -185,7 +194,7 @@ def pauses(policy: AsyncRetrying, attempt: int) -> list[float]:
 
 def test_pauses_grow_and_are_random_within_bounds() -> None:
     """Jitter keeps a hundred pods from knocking at the same moment; the longest pause is the setting's."""
-    policy = retry_policy("wait", seconds=3600, longest_pause=8)
+    policy = retry_policy("wait", RetryLimits(seconds=3600, longest_pause=8))
     for attempt, longest in [(1, 0.5), (2, 1), (3, 2), (5, 8), (50, 8)]:
         drawn = pauses(policy, attempt)
         assert SHORTEST_PAUSE_SECONDS <= min(drawn) < max(drawn) <= longest

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from tenacity import AsyncRetrying
 
 from migrator.errors import GaveUp, RowsInTheWay, TargetRefused
-from migrator.runtime.retry import retry_policy
+from migrator.runtime.retry import RetryLimits, retry_policy
 from migrator.runtime.stage_runner import StageRunner, StageTiming
 
 log = structlog.get_logger()
@@ -23,7 +23,7 @@ async def no_sleep(_seconds: float) -> None:
 
 def policy(stage: str) -> AsyncRetrying:
     """Three tries, without waiting."""
-    return retry_policy(stage, seconds=3600, attempts=3, sleep=no_sleep)
+    return retry_policy(stage, RetryLimits(seconds=3600, attempts=3), sleep=no_sleep)
 
 
 def ticking(*times: float) -> Callable[[], float]:

@@ -14,7 +14,7 @@ from migrator.source.schema import SourceTable
 from migrator.stages.park import park
 from migrator.stages.restore import restore
 from migrator.target.database import Target
-from migrator.target.schema import CopyForm, TargetTable
+from migrator.target.schema import CopyFormat, TargetTable
 
 # One thing of each kind that an application's schema may hold; names are long, strange, or of several schemas.
 SCHEMA = """
@@ -69,7 +69,7 @@ def planned(tables: Sequence[TableName]) -> Plan:
                 SourceTable(name.name, (), None),
                 TargetTable(name, (), (), partitioned=False, owned=True),
                 (),
-                CopyForm.BINARY,
+                CopyFormat.BINARY,
             )
             for name in tables
         ),

@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying
 from migrator.config.settings import Settings
 from migrator.demo.server import EmbeddedServer
 from migrator.errors import ConfigurationError, GaveUp, MigratorError, TargetRefused
-from migrator.runtime.retry import retry_policy
+from migrator.runtime.retry import RetryLimits, retry_policy
 from migrator.sessions.address import TargetAddress, Tls
 from migrator.sessions.url import from_url
 from migrator.stages.wait import ServerFacts, wait
@@ -42,7 +42,7 @@ class Pauses:
 
     def policy(self, attempts: int = 5) -> AsyncRetrying:
         """Give a policy that sleeps this way."""
-        return retry_policy("wait", seconds=3600, attempts=attempts, sleep=self.sleep)
+        return retry_policy("wait", RetryLimits(seconds=3600, attempts=attempts), sleep=self.sleep)
 
 
 @pytest.mark.one_server

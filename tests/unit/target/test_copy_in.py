@@ -8,9 +8,9 @@ from fix_postgres import Database
 
 from migrator.names import TableName
 from migrator.sessions.url import from_url
-from migrator.target.copy_in import copy_in
+from migrator.target.copy_in import CopyTarget, copy_in
 from migrator.target.database import Target
-from migrator.target.schema import CopyForm
+from migrator.target.schema import CopyFormat
 
 pytestmark = pytest.mark.one_server
 STALL_SECONDS = 0.5
@@ -32,11 +32,8 @@ async def send(database: Database, rows: AsyncIterator[bytes], stall_seconds: fl
             await connection.exec_driver_sql("SELECT 1")
             return await copy_in(
                 connection,
-                TableName("public", "t"),
-                ["v"],
+                CopyTarget(TableName("public", "t"), ["v"], CopyFormat.TEXT),
                 rows,
-                form=CopyForm.TEXT,
-                freeze=False,
                 stall_seconds=stall_seconds,
             )
     finally:

@@ -13,9 +13,9 @@ from sqlalchemy import make_url, text
 from migrator.errors import ConfigurationError
 from migrator.names import TableName
 from migrator.sessions.url import from_url
-from migrator.target.copy_in import copy_in
+from migrator.target.copy_in import CopyTarget, copy_in
 from migrator.target.database import Target, row_counts
-from migrator.target.schema import CopyForm
+from migrator.target.schema import CopyFormat
 
 pytestmark = pytest.mark.one_server
 SCHEMA = """
@@ -88,7 +88,8 @@ async def _send(target: Target, *chunks: bytes) -> int:
     name = TableName("public", "t")
     async with target.transaction() as connection:
         await connection.exec_driver_sql("TRUNCATE t")
-        return await copy_in(connection, name, ["id", "t"], sent(), form=CopyForm.TEXT, freeze=True, stall_seconds=30)
+        copy_target = CopyTarget(name, ["id", "t"], CopyFormat.TEXT, freeze=True)
+        return await copy_in(connection, copy_target, sent(), stall_seconds=30)
 
 
 async def test_rows_come_in_whatever_pieces(target: Target, database: Database) -> None:
@@ -118,7 +119,7 @@ async def test_a_copy_that_fails_here_after_the_server_refused_it(target: Target
         with pytest.raises(EOFError):  # noqa: PT012 - the session is what isn't to be waited for
             async with target.transaction() as connection:
                 await connection.exec_driver_sql("TRUNCATE t")
-                await copy_in(connection, name, ["id"], sent(), form=CopyForm.TEXT, freeze=False, stall_seconds=30)
+                await copy_in(connection, CopyTarget(name, ["id"], CopyFormat.TEXT), sent(), stall_seconds=30)
     assert await database.fetch("SELECT FROM t") == []
 
 
