@@ -9,7 +9,7 @@ from migrator.copying.encoder import Encoder, encoder_for
 from migrator.errors import SourceUnreadable
 from migrator.planning.grouping import map_grouped
 from migrator.planning.plan import TablePlan
-from migrator.source.batches import scan
+from migrator.source.batches import ScanRequest, scan
 from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import MOST_TOGETHER, ScanSession
 from migrator.source.size import Profile
@@ -26,8 +26,8 @@ def copy_data(
     """
     table = _as_surveyed(table, profile)
     encoder: Encoder | None = None
-    where = piece.where(table.source)
-    for batch in scan(session, table.source, table.scan_columns, profile=profile, batch_bytes=batch_bytes, where=where):
+    request = ScanRequest(table.source, table.scan_columns, profile, batch_bytes, piece.where(table.source))
+    for batch in scan(session, request):
         converted = table.convert(batch)
         if encoder is None:
             encoder = _encoder(table, converted.schema)

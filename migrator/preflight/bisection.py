@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migrator.planning.plan import ColumnPlan, TablePlan
-from migrator.source.batches import scan
+from migrator.source.batches import ScanRequest, scan
 from migrator.source.scan import ScanColumn, ScanSession
 from migrator.source.size import Profile
 from migrator.target.server_types import Question, ServerTypes
@@ -67,7 +67,7 @@ def find_bad_rows(  # noqa: PLR0913 - what is read, and how
     scan_columns = [key, *(lane for trial in trials for lane in trial.scan_columns)]
     blamed: BadRows = {trial.column: {} for trial in trials}
     lost: Lost = Counter()
-    for batch in scan(session, table.source, scan_columns, profile=profile, batch_bytes=batch_bytes):
+    for batch in scan(session, ScanRequest(table.source, scan_columns, profile, batch_bytes)):
         read = batch.columns  # made anew each time one asks
         at = 1
         for trial in trials:

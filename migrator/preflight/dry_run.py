@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from migrator.errors import SourceUnreadable
 from migrator.planning.grouping import map_grouped
 from migrator.planning.plan import ColumnPlan, TablePlan
-from migrator.source.batches import scan
+from migrator.source.batches import ScanRequest, scan
 from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import MOST_TOGETHER, ScanColumn, ScanSession, StorageClass
 from migrator.source.size import Profile
@@ -133,11 +133,10 @@ def _marked(session: ScanSession, parts: Sequence[DryRunPart], objections: set[i
     """Yield the rows to digest, part after part; of one that meets an objection no more come."""
     for number, part in enumerate(parts):
         look, source, comparison = _BatchCheck(part), part.table.source, part.comparison
-        profile, batch_bytes, where = comparison.profile, comparison.batch_bytes, part.piece.where(source)
+        where = part.piece.where(source)
+        request = ScanRequest(source, part.scan_columns, comparison.profile, comparison.batch_bytes, where)
         try:
-            for batch in scan(
-                session, source, part.scan_columns, profile=profile, batch_bytes=batch_bytes, where=where
-            ):
+            for batch in scan(session, request):
                 yield [pa.repeat(pa.scalar(number, pa.int64()), len(batch)), *look(batch.columns)]
         except _OBJECTIONS:
             objections.add(number)

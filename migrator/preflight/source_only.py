@@ -18,7 +18,7 @@ from migrator.findings.finding import Finding
 from migrator.names import TableName
 from migrator.preflight.table_check import TableCheck
 from migrator.source.aggregates import added_up, answers
-from migrator.source.batches import scan
+from migrator.source.batches import ScanRequest, scan
 from migrator.source.scan import ScanColumn, ScanSession, StorageClass
 from migrator.source.schema import SourceColumn, SourceTable
 from migrator.source.size import Profile
@@ -80,7 +80,7 @@ def _broken_text(
     ]
     nul = dict.fromkeys(columns, 0)
     broken: set[SourceColumn] = set()
-    for batch in scan(session, table, scan_columns, profile=profile, batch_bytes=batch_bytes):
+    for batch in scan(session, ScanRequest(table, scan_columns, profile, batch_bytes)):
         for column, text in zip(columns, batch.columns, strict=True):
             nul[column] += pc.sum(pc.match_substring(text, "\x00")).as_py() or 0
             if not _is_sound(text):

@@ -1,8 +1,8 @@
 """
-How a table is cut into batches: by bytes, not only by rows, so that memory doesn't depend on how wide rows are.
+Cuts a table into batches, by bytes and not only by rows: memory doesn't depend on how wide the rows are.
 
-The driver counts rows. Where rows are of about one width, a number of rows is a number of bytes. Where a few are far
-wider than the rest, SQLite adds up the widths and names the ranges of rowids that make a batch each.
+The driver counts rows. Where all rows are of about one width, a number of rows is a number of bytes. Where a few rows
+are far wider than the rest, SQLite adds up the widths and returns the ranges of rowids that make a batch each.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ SKEW = 4
 class _Range:
     first: int
     last: int
-    rows: int
+    count: int
 
 
 def rows_per_batch(profile: Profile, batch_bytes: int) -> int:
@@ -43,33 +43,40 @@ def is_skewed(profile: Profile, batch_bytes: int) -> bool:
     return rows_per_batch(profile, batch_bytes) * 8 < usual
 
 
-def scan(  # noqa: PLR0913 - what is read, and how
-    session: ScanSession,
-    table: SourceTable,
-    scan_columns: Sequence[ScanColumn],
-    *,
-    profile: Profile,
-    batch_bytes: int,
-    where: str = "",
-) -> Iterator[pa.RecordBatch]:
-    """Yield the table, or its rows ``where``, in batches of about ``batch_bytes``; raises what the scan raises."""
-    rowid = table.rowid
-    if rowid is None or not is_skewed(profile, batch_bytes):
-        yield from session.scan(table, scan_columns, batch_rows=rows_per_batch(profile, batch_bytes), where=where)
+@dataclass(frozen=True, slots=True)
+class ScanRequest:
+    """The columns and rows of a table that a scan reads, in batches of about ``batch_bytes``."""
+
+    table: SourceTable
+    columns: Sequence[ScanColumn]
+    size: Profile
+    batch_bytes: int
+    where: str = ""
+    """A condition in SQL; empty for all rows."""
+
+
+def scan(session: ScanSession, request: ScanRequest) -> Iterator[pa.RecordBatch]:
+    """Yield the requested rows in batches; blocks while it reads, and raises what ``ScanSession.scan`` raises."""
+    table, columns = request.table, request.columns
+    if table.rowid is None or not is_skewed(request.size, request.batch_bytes):
+        batch_rows = rows_per_batch(request.size, request.batch_bytes)
+        yield from session.scan(table, columns, batch_rows=batch_rows, where=request.where)
         return
-    for piece in _ranges(session, table, rowid, batch_bytes, where):
-        where = f"{rowid} BETWEEN {piece.first} AND {piece.last}"
-        yield from session.scan(table, scan_columns, batch_rows=piece.rows + 1, where=where)
+    for rows in _ranges(session, request, table.rowid):
+        where = f"{table.rowid} BETWEEN {rows.first} AND {rows.last}"
+        yield from session.scan(table, columns, batch_rows=rows.count + 1, where=where)
 
 
-def _ranges(session: ScanSession, table: SourceTable, rowid: str, batch_bytes: int, where: str) -> list[_Range]:
+def _ranges(session: ScanSession, request: ScanRequest, rowid: str) -> list[_Range]:
+    """Return ranges of rowids that hold about ``batch_bytes`` each."""
+    table = request.table
     width = " + ".join(f"coalesce(octet_length({column.quoted}), 0)" for column in table.columns if not column.missing)
-    condition = f" WHERE {where}" if where else ""
-    rows = session.ask(
+    condition = f" WHERE {request.where}" if request.where else ""
+    ranges = session.ask(
         f"SELECT min(row) AS first, max(row) AS last, count(*) AS rows FROM ("
         f"SELECT {rowid} AS row, row_number() OVER w / {MOST_ROWS} AS by_rows, "
-        f"sum({width}) OVER w / {batch_bytes} AS by_bytes "
+        f"sum({width}) OVER w / {request.batch_bytes} AS by_bytes "
         f"FROM {table.origin}{condition} WINDOW w AS (ORDER BY {rowid} ROWS UNBOUNDED PRECEDING)"
         f") GROUP BY by_bytes, by_rows ORDER BY 1"
     )
-    return [_Range(row["first"], row["last"], row["rows"]) for row in rows]
+    return [_Range(found["first"], found["last"], found["rows"]) for found in ranges]

@@ -25,7 +25,7 @@ from migrator.concurrency.prefetch import prefetch
 from migrator.copying.encoder import encoder_for
 from migrator.names import TableName, quote_postgres
 from migrator.runtime.retry import is_transient, short_message
-from migrator.source.batches import scan
+from migrator.source.batches import ScanRequest, scan
 from migrator.source.scan import ScanSession
 from migrator.target.copy_in import CopyTarget, copy_in
 from migrator.target.database import Target
@@ -96,14 +96,8 @@ def _batches(reading: BlockingConnection[ScanSession], trial: Trial) -> Iterator
     """Yield the rows as they would be sent. Blocks while it reads."""
     table = trial.table
     with reading.borrow() as session:
-        for batch in scan(
-            session,
-            table.source,
-            table.scan_columns,
-            profile=trial.profile,
-            batch_bytes=trial.batch_bytes,
-            where=trial.where,
-        ):
+        request = ScanRequest(table.source, table.scan_columns, trial.profile, trial.batch_bytes, trial.where)
+        for batch in scan(session, request):
             yield table.convert(batch)
 
 

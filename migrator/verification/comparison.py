@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadOnlySession
-from migrator.source.batches import scan
+from migrator.source.batches import ScanRequest, scan
 from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import ScanColumn, ScanSession
 from migrator.source.schema import SourceTable
@@ -139,14 +139,9 @@ def source_rows(
     scan_columns = comparison.scan_columns
     schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(scan_columns)])
     with CanonicalText(address, comparison.target.name) as normal:
-        batches = scan(
-            session,
-            comparison.source,
-            scan_columns,
-            profile=comparison.profile,
-            batch_bytes=comparison.batch_bytes,
-            where=piece.where(comparison.source),
-        )
+        where = piece.where(comparison.source)
+        request = ScanRequest(comparison.source, scan_columns, comparison.profile, comparison.batch_bytes, where)
+        batches = scan(session, request)
         arrays = (_normalised(batch.columns, comparison.pairs, readings, normal) for batch in batches)
         with outspoken(schema, (pa.record_batch(a, schema=schema) for a in arrays)) as reader:
             yield reader

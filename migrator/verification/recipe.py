@@ -17,7 +17,7 @@ import pyarrow as pa
 from migrator.ledger.carried import Recorded
 from migrator.names import TableName
 from migrator.source.aggregates import added_up, answers
-from migrator.source.batches import scan
+from migrator.source.batches import ScanRequest, scan
 from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import ScanColumn, ScanSession, StorageClass
 from migrator.source.schema import SourceTable
@@ -70,9 +70,7 @@ class Recipe:
         """
         schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(self.scan_columns)])
         where = piece.where(table)
-        batches = scan(
-            session, table, self.scan_columns, profile=size.profile, batch_bytes=size.batch_bytes, where=where
-        )
+        batches = scan(session, ScanRequest(table, self.scan_columns, size.profile, size.batch_bytes, where))
         rows = (pa.record_batch(batch.columns, schema=schema) for batch in batches)
         hashes = verification_digest.hashes_of(self.forms, self.key, self.buckets)
         with outspoken(schema, rows) as read:

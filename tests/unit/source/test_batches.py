@@ -8,7 +8,7 @@ import pytest
 from fix_sqlite import MakeSqlite
 
 from migrator.names import TableName
-from migrator.source.batches import MOST_ROWS, SKEW, is_skewed, rows_per_batch, scan
+from migrator.source.batches import MOST_ROWS, SKEW, ScanRequest, is_skewed, rows_per_batch, scan
 from migrator.source.database import Source
 from migrator.source.scan import ScanColumn, StorageClass
 from migrator.source.schema import SourceTable
@@ -57,7 +57,7 @@ async def sizes(path: Path, scan_columns: Sequence[ScanColumn], budget: int) -> 
             "coalesce(max(8 + octet_length(body)), 0) AS w FROM t"
         )
         seen = profile(found["n"], found["s"], found["w"])
-        batches = list(scan(session, table, scan_columns, profile=seen, batch_bytes=budget))
+        batches = list(scan(session, ScanRequest(table, scan_columns, seen, budget)))
     ids = [row for batch in batches for row in batch.column(0).to_pylist()]
     return [sum(map(len, (body for body in batch.column(1).to_pylist() if body))) for batch in batches], ids, seen
 
