@@ -1,7 +1,7 @@
 """From a blocking iterator to an async one. Here memory is bounded: one item is ready while another is being used."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 _END = object()
 
 
-async def prefetch(items: Iterator[T]) -> AsyncIterator[T]:
+async def prefetch(items: Iterator[T]) -> AsyncGenerator[T, None]:
     """
     Yield the items of a blocking iterator, which runs in a thread of its own, one item ahead and no more.
 

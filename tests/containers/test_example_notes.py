@@ -25,7 +25,7 @@ def source(tmp_path: Path) -> Path:
     folder.mkdir()
     url = f"sqlite:///{folder / 'notes.db'}"
     environment = clean_environment() | {"DATABASE_URL": url, "PYTHONPATH": str(NOTES)}
-    commands = [("alembic", "--config", str(NOTES / "alembic.ini"), "upgrade", "head")]
+    commands: list[tuple[str, ...]] = [("alembic", "--config", str(NOTES / "alembic.ini"), "upgrade", "head")]
     commands += [("notes", "add", "trees", body) for body in BODIES]
     for command in commands:
         subprocess.run([sys.executable, "-m", *command], env=environment, check=True, capture_output=True, cwd=NOTES)

@@ -7,16 +7,17 @@ Most of it shares one installation, so the file runs on one worker, in this orde
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from fix_stack import OLDEST, PASSWORD, Stack, answers, application_on_sqlite, ask, command, docker, installed, until
 
-PendingStatements = dict[tuple[str, ...], object]
+Answers = dict[tuple[str, ...], Any]
 
 
 @pytest.fixture(scope="module")
-def before() -> PendingStatements:
+def before() -> Answers:
     """Give what the application answered on SQLite; ``migrated`` fills it."""
     return {}
 
@@ -24,7 +25,7 @@ def before() -> PendingStatements:
 @pytest.fixture(scope="module")
 def migrated(
     images: None,
-    before: PendingStatements,
+    before: Answers,
     sample_of: Callable[[float], Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
@@ -41,7 +42,7 @@ def migrated(
         yield stack
 
 
-def test_the_answers_are_equal(migrated: Stack, before: PendingStatements) -> None:
+def test_the_answers_are_equal(migrated: Stack, before: Answers) -> None:
     """The application answers the same on both databases: each field of each row, new ones among them."""
     url = migrated.url()
     assert ask(f"{url}/health")["database"] == "postgresql"
@@ -105,7 +106,7 @@ def test_a_second_up_does_nothing_and_starts_the_application(migrated: Stack) ->
     assert ask(f"{migrated.url()}/health")["database"] == "postgresql"
 
 
-def test_new_writes_go_on_where_sqlite_stopped(migrated: Stack, before: PendingStatements) -> None:
+def test_new_writes_go_on_where_sqlite_stopped(migrated: Stack, before: Answers) -> None:
     """A new conversation and its messages get keys that no row has, and stay when all is brought up again."""
     url = migrated.url()
     keys = [value for way, value in before.items() if len(way) == 4 and (way[1], way[3]) == ("messages", "id")]

@@ -26,7 +26,7 @@ def policy_says(pod: Manifest) -> str:
     return verdict(job, {"exit_codes": {"migrator": ended["exitCode"]}, "conditions": conditions})
 
 
-def runs(cluster: Cluster, database: str) -> list[tuple[int | None, str]]:
+def runs(cluster: Cluster, database: str) -> list[tuple[int | None, str | None]]:
     """Return how the runs that the ledger knows have ended, the oldest first."""
     rows = cluster.sql(
         database, "SELECT json_agg(json_build_array(exit_code, message) ORDER BY started_at) FROM migrator.runs"

@@ -69,7 +69,8 @@ def environment_of(manifests: list[Manifest]) -> dict[str, str]:
 
 def migrator_in(manifest: Manifest) -> Manifest:
     """Return the container of a Job that is ours."""
-    [found] = [container for container in pod_of(manifest)["containers"] if container["name"] == "migrator"]
+    containers: list[Manifest] = pod_of(manifest)["containers"]
+    [found] = [container for container in containers if container["name"] == "migrator"]
     return found
 
 

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -80,7 +80,7 @@ class Nest:
             *more,
             MIGRATOR_TARGET_URL=url or self.database.url,
             MIGRATOR_TERMINATION_MESSAGE=str(self.folder / "termination"),
-            **environment,
+            variables=environment,
         )
 
     def by_command(self, code: int) -> list[str]:
@@ -166,7 +166,7 @@ WAYS: dict[str, tuple[int, Callable[[Nest], Ended]]] = {
 
 
 @pytest.fixture
-def nest(database: Database, tmp_path: Path, make_sqlite: MakeSqlite, cli: Cli) -> Iterator[Nest]:
+def nest(database: Database, tmp_path: Path, make_sqlite: MakeSqlite, cli: Cli) -> Nest:
     """Give a database whose owner's password is the canary."""
     source = make_sqlite("CREATE TABLE a (id INTEGER PRIMARY KEY, v TEXT)", {"a": [(1, "x"), (2, "y")]})
     (tmp_path / "written").mkdir()

@@ -113,8 +113,8 @@ async def test_a_guard_is_asked_for_again(make_sqlite: MakeSqlite, database: Dat
         assert "--leave-out 't.json'" in (found.next_step or "")
     other = settings_of(source, database, schema_mode="create", leave_out=("t.json",))
     assert isinstance(await run(other), ValuesRefused)
-    found = await database.fetch("SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid = 't'::regclass")
-    assert [row[0] for row in found] == ["low"]
+    kept = await database.fetch("SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid = 't'::regclass")
+    assert [row[0] for row in kept] == ["low"]
 
 
 async def test_a_guard_of_a_table_with_rows_is_asked_for_again(make_sqlite: MakeSqlite, database: Database) -> None:

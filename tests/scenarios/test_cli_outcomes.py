@@ -21,7 +21,7 @@ import pytest
 from fix_job import Cli, Ended, catalogs, clean_environment, contents, quick_flags, until
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 
 from migrator.demo.dryad import ALEMBIC_INI
 
@@ -138,7 +138,7 @@ async def test_an_unknown_scheme(url: str, database: Database, cli: Cli) -> None
     assert "scheme" in ended.message
 
 
-TARGETS = {
+TARGETS: dict[str, tuple[Callable[[URL], URL], str]] = {
     "wrong password": (lambda url: url.set(password="wr0ng:p@ss"), "refused the login"),
     "missing database": (lambda url: url.set(database="no such database"), "the database is not there"),
     "unknown role": (lambda url: url.set(username="no such role"), "refused the login"),

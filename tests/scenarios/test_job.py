@@ -220,7 +220,7 @@ async def test_an_error_says_where_it_happened(make_sqlite: MakeSqlite, database
     assert caught.value.facts["stage"] == "copy"
     status = await job_status.status(settings)
     assert [(run.exit_code, run.ended_at is not None) for run in status.runs] == [(4, True)]
-    assert "violates check constraint" in status.runs[0].message
+    assert "violates check constraint" in (status.runs[0].message or "")
     # These overlap with the one that failed, and were given up with it.
     unfinished = {stage.stage for stage in status.stages if stage.ended_at is None}
     assert unfinished == {"copy", "restore", "analyze", "verify"}
@@ -253,7 +253,8 @@ def _quoted(name: str) -> str:
 async def test_hostile_names(make_sqlite: MakeSqlite, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever tables, columns, keys, indexes, sequences, comments and a schema are called: names are data."""
     monkeypatch.setattr("migrator.stages.park.PAYS_FROM_ROWS", 1)
-    lite, post, rows = "", f"CREATE SCHEMA {_quoted(SCHEMA)}; SET search_path = {_quoted(SCHEMA)};", {}
+    rows: dict[str, list[tuple[object, ...]]] = {}
+    lite, post = "", f"CREATE SCHEMA {_quoted(SCHEMA)}; SET search_path = {_quoted(SCHEMA)};"
     for name in HOSTILE:
         table, child, column, key, index, foreign = (_quoted(f"{kind}{name}") for kind in ("", *"cnkif"))
         rows |= {name: [(7, "a"), (9, "b")], f"c{name}": [(7,)]}

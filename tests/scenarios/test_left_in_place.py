@@ -30,7 +30,7 @@ class Image:
         given = ("--source", self.source, "--alembic-config", self.scripts / ALEMBIC_INI.name)
         files = ("--init-sql", self.init, "--rules", self.rules)
         target = {"MIGRATOR_TARGET_URL": self._database.url} | environment
-        return self._cli("run", *given, *files, *quick_flags(), *flags, **target)
+        return self._cli("run", *given, *files, *quick_flags(), *flags, variables=target)
 
 
 @pytest.fixture

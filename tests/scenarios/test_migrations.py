@@ -116,13 +116,13 @@ async def test_another_source_under_the_same_name(make: Make, database: Database
     """It ends with 4 and says which source the ledger knows; what it advises, taken literally, works."""
     first, second = make(A, {"a": [(1, "one")]}), make(B, {"b": [(2, "two")]})
     given = {"MIGRATOR_TARGET_URL": database.url, "MIGRATOR_SCHEMA_MODE": "create"}
-    assert cli("run", "--source", first, *quick_flags(), **given).code == 0
-    refused = cli("run", "--source", second, *quick_flags(), **given)
+    assert cli("run", "--source", first, *quick_flags(), variables=given).code == 0
+    refused = cli("run", "--source", second, *quick_flags(), variables=given)
     assert refused.code == 4
     assert f"the ledger knows '{first}'" in refused.message
     advice = re.search(r"--migration \S+", refused.failure["next_step"])
     assert advice
-    assert cli("run", "--source", second, *quick_flags(), *shlex.split(advice[0]), **given).code == 0
+    assert cli("run", "--source", second, *quick_flags(), *shlex.split(advice[0]), variables=given).code == 0
     assert await contents(database, "b") == ["(2,two)"]
 
 

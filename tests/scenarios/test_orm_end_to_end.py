@@ -229,8 +229,8 @@ async def test_the_same_code_writes_on_either_side(sqlite: AsyncEngine, postgres
         for model, key in ((Dialogue, DIALOGUE), (Document, DOCUMENT), (User, USER)):
             await session.delete(await session.get_one(model, key))
     await write(postgres)
-    for model in Base.registry.mappers:
-        assert await count(postgres, model.class_) == await count(sqlite, model.class_), model
+    for mapper in Base.registry.mappers:
+        assert await count(postgres, mapper.class_) == await count(sqlite, mapper.class_), mapper
 
 
 async def test_the_database_fills_in_what_is_left_out(postgres: AsyncEngine) -> None:
@@ -252,14 +252,15 @@ async def test_the_database_fills_in_what_is_left_out(postgres: AsyncEngine) -> 
 
 async def test_what_hangs_on_a_row_goes_with_it(postgres: AsyncEngine) -> None:
     """ON DELETE CASCADE, down all levels, across the cycle and the table that refers to itself; nothing else goes."""
-    before = {model: await count(postgres, model) for model in (Conversation, Message, Grove, Branch, Vessel)}
+    models: tuple[type[Base], ...] = (Conversation, Message, Grove, Branch, Vessel)
+    before = {model: await count(postgres, model) for model in models}
     async with postgres.begin() as connection:
         for model in (Dialogue, Document):
             await connection.execute(delete(model).where(model.id.in_([DIALOGUE, DOCUMENT])))
         await connection.execute(delete(User).where(User.id == USER))
-    gone = {Conversation: 1, Message: 1, Grove: 1, Branch: 2, Vessel: 1}
-    for model, number in gone.items():
-        assert await count(postgres, model) == before[model] - number, model.__name__
+    gone: dict[type[Base], int] = {Conversation: 1, Message: 1, Grove: 1, Branch: 2, Vessel: 1}
+    for table, number in gone.items():
+        assert await count(postgres, table) == before[table] - number, table.__name__
     async with AsyncSession(postgres) as session:
         for orphans in (
             select(DocumentChunk).where(DocumentChunk.document_id == DOCUMENT),

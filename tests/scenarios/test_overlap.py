@@ -109,5 +109,7 @@ async def test_a_difference_in_any_part_is_found(make_sqlite: MakeSqlite, databa
     await database.execute(f"UPDATE big SET t = 'x' WHERE id = {place}")
     with pytest.raises(Mismatch) as caught:
         await verify.verify(settings, NoProgress())
-    [difference] = caught.value.facts["differences"]
+    differences = caught.value.facts["differences"]
+    assert isinstance(differences, list)
+    [difference] = differences
     assert [example["key"] for example in difference["examples"]] == [{"id": str(place)}]

@@ -206,7 +206,8 @@ def columns(draw: st.DrawFn, place: int) -> Column:
     """Draw a column: a name, a type, an affinity and a value for every row."""
     declared = draw(st.sampled_from(list(TYPES)))
     chosen = TYPES[declared]
-    tagged = st.tuples(chosen.plain, st.just(value=True)) | st.tuples(chosen.near | ANYTHING, st.just(value=False))
+    likely = st.tuples(chosen.plain, st.just(value=True))
+    tagged: st.SearchStrategy[tuple[Any, bool]] = likely | st.tuples(chosen.near | ANYTHING, st.just(value=False))
     values = draw(st.lists(tagged, min_size=ROWS, max_size=ROWS))
     return Column(
         f"{draw(st.sampled_from(NAMES))}{place}",

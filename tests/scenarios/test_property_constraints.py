@@ -123,7 +123,7 @@ def tables(draw: st.DrawFn) -> Table:
 def _place(types: list[str], name: str, draw: st.DrawFn) -> int:
     """Return a column of the type, a new one or one that is there."""
     there = [place for place, other in enumerate(types) if other == name]
-    if there and draw(st.booleans()):
+    if bool(there) and draw(st.booleans()):
         return draw(st.sampled_from(there))
     types.append(name)
     return len(types) - 1
@@ -235,8 +235,8 @@ async def compare(path: Path, database: Database, name: str, table: Table) -> No
     assert [row[0] for row in stored] == [row["id"] for row in arrived]
     for ours, theirs in zip(stored, arrived, strict=True):
         for kind, mine, other in zip(table.types, ours[1:], tuple(theirs)[1:], strict=True):
-            same = other is None if mine is None else SAME.get(kind, lambda s, t: s == t)(mine, other)
-            assert same, (name, kind, mine, other)
+            alike = SAME[kind](mine, other) if kind in SAME and mine is not None else mine == other
+            assert alike, (name, kind, mine, other)
 
 
 # Tables that don't exist yet ---------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing, suppress
+from typing import Any
 
 import pytest
 from fix_job import catalogs, contents, settings_of
@@ -11,6 +12,8 @@ from fix_sqlite import MakeSqlite
 from migrator.errors import GaveUp, RowsInTheWay, SourceChanged, TargetRefused
 from migrator.job import maintenance, migrate, run, verify
 from migrator.runtime.progress import NoProgress
+from migrator.stages.analyze import analyze
+from migrator.stages.park import park
 
 pytestmark = pytest.mark.one_server
 
@@ -197,20 +200,18 @@ async def test_the_lock_is_taken_again_when_its_connection_dies(
     """An administrator ends all of the job's connections between two stages: it goes on, and holds the lock again."""
     source = make_sqlite(SOURCE)
     await database.execute(TARGET)
-    park = migrate.park
     held: list[int] = []
 
-    async def cut(*arguments: object) -> int:
+    async def cut(*arguments: Any) -> int:  # noqa: ANN401 - passed on
         await _terminate(database)
         return await park(*arguments)
 
-    async def look(*arguments: object) -> object:
+    async def look(*arguments: Any) -> None:  # noqa: ANN401 - passed on
         held.append(
             len(await database.fetch("SELECT DISTINCT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"))
         )
-        return await analyze(*arguments)
+        await analyze(*arguments)
 
-    analyze = migrate.analyze
     monkeypatch.setattr(migrate, "park", cut)
     monkeypatch.setattr(migrate, "analyze", look)
     await run.run(settings_of(source, database), NoProgress())
@@ -232,16 +233,16 @@ async def test_a_run_that_lost_its_lock_writes_no_more(
     source = make_sqlite(SOURCE)
     await database.execute(TARGET)
     settings = settings_of(source, database, **PIECES)
-    park, reports = migrate.park, []
+    headlines: list[str] = []
 
-    async def overtaken(*arguments: object) -> int:
+    async def overtaken(*arguments: Any) -> int:  # noqa: ANN401 - passed on
         monkeypatch.setattr(migrate, "park", park)
         await _terminate(database)
-        reports.append(await run.run(settings, NoProgress()))
+        headlines.append((await run.run(settings, NoProgress())).headline)
         return await park(*arguments)
 
     monkeypatch.setattr(migrate, "park", overtaken)
     with pytest.raises(GaveUp, match="another run has taken over"):
         await run.run(settings, NoProgress())
-    assert reports[0].headline.startswith("migrated")
+    assert headlines[0].startswith("migrated")
     await verify.verify(settings, NoProgress())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fix_job import Cli, Ended, contents, quick_flags, settings_of
 from fix_postgres import Database
-from fix_sqlite import MakeSqlite
+from fix_sqlite import MakeSqlite, Rows
 from structlog.testing import capture_logs
 
 from migrator.errors import SourceChanged, TargetRefused
@@ -24,7 +24,7 @@ CREATE TABLE notes (id INTEGER PRIMARY KEY, t TEXT, at DATETIME, price NUMERIC, 
 CREATE TABLE plain (n INTEGER);
 CREATE TABLE none (id INTEGER PRIMARY KEY);
 """
-ROWS = {
+ROWS: Rows = {
     "notes": [(n, f"note {n}", "2024-01-02 03:04:05", n / 4, f'{{"a": {n}}}', "{a,b}") for n in range(3000)],
     "plain": [(n % 7,) for n in range(50)],
 }

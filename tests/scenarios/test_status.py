@@ -35,11 +35,13 @@ async def test_status_of_a_run_that_is_under_way(make_sqlite: MakeSqlite, databa
     gate = await asyncpg.connect(database.url)
     try:
         await gate.execute(f"SELECT pg_advisory_lock({GATE})")
-        job = warm.start("run", "--source", source, "--schema", "existing", "--jobs", 1, *quick_flags(), **target)
+        job = warm.start(
+            "run", "--source", source, "--schema", "existing", "--jobs", 1, *quick_flags(), variables=target
+        )
         async with asyncio.timeout(60):
             while not await database.fetch(_WAITING, gate.get_server_pid()):
                 pass
-        said, told = warm("status", **target), warm("status", "--format", "json", **target)
+        said, told = warm("status", variables=target), warm("status", "--format", "json", variables=target)
     finally:
         await gate.close()
     assert (said.code, told.code) == (0, 0), (said.stderr, told.stderr)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fix_job import Cli, contents, quick_flags, settings_of
 from fix_postgres import Database
-from fix_sqlite import MakeSqlite
+from fix_sqlite import MakeSqlite, Rows
 
 from migrator.job import run
 from migrator.runtime.progress import NoProgress
@@ -43,7 +43,7 @@ ROWS: list[tuple[object, ...]] = [
 
 
 def _make(make_sqlite: MakeSqlite, encoding: str, file: Path | None = None) -> Path:
-    rows = {"t": ROWS, "ключ": [("я", "值"), ("ж", "🦊"), ("z", "")]}
+    rows: Rows = {"t": ROWS, "ключ": [("я", "值"), ("ж", "🦊"), ("z", "")]}
     return make_sqlite(SOURCE.format(encoding=encoding), rows, file=file)
 
 

@@ -35,7 +35,8 @@ def objective(trial: Trial) -> float:
             trial.report(value, step)
         if trial.number % 3 == 0:
             raise optuna.TrialPruned
-    return rate * layers
+    score: float = rate * layers
+    return score
 
 
 def fill(storage: str) -> None:

@@ -123,7 +123,7 @@ async def test_e10_a_seeded_row_does_not_hide_a_lost_one(verified: Callable[...,
     }
 
 
-STRAYS = {
+STRAYS: dict[str, tuple[object, list[object]]] = {
     "int": (1, ["x", 1.5, b"\xff", ""]),
     "boolean": (1, ["t", 2, b""]),
     "double precision": (1.5, ["x", "", b"\x00\xff"]),

@@ -135,7 +135,7 @@ async def test_the_replica_takes_over(pair: Pair, kinds_file: Path, undisturbed:
         await database.execute(TARGET)
         await _follows(pair)
         target = {"MIGRATOR_TARGET_URL": pair.both(database)}
-        job = warm.start("run", "--source", kinds_file, *FLAGS, "--retry-attempts", 10, **target)
+        job = warm.start("run", "--source", kinds_file, *FLAGS, "--retry-attempts", 10, variables=target)
         _loading(job)
         await asyncio.to_thread(pair.primary.stop)  # what it has committed, it still sends
         assert await _ask(pair.replica, "SELECT pg_promote()")

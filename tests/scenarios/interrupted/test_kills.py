@@ -4,7 +4,9 @@ import asyncio
 import os
 import random
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fix_kinds import FLAGS, TARGET, Undisturbed, differences, state_of
@@ -18,6 +20,11 @@ STAGES = ("schema", "preflight", "park", "copy", "park", "copy", "restore", "cop
 
 
 @pytest.mark.one_server
+def _begins(stage: str) -> Callable[[dict[str, Any]], bool]:
+    """Return a condition that the stage's first event fulfils."""
+    return lambda event: event["event"] == "stage.started" and event["stage"] == stage
+
+
 @pytest.mark.parametrize("seed", range(0, KILLS, 2))
 async def test_killed_at_a_random_instant(
     seed: int, database: Database, kinds_file: Path, undisturbed: Undisturbed, warm: Zygote
@@ -30,7 +37,7 @@ async def test_killed_at_a_random_instant(
         job = warm.start("run", "--source", kinds_file, *FLAGS, MIGRATOR_TARGET_URL=database.url)
         if kill % 4 in {1, 2}:  # in half of the tests the first, in the others the one that goes on
             stage = STAGES[kill // 2 % len(STAGES)]
-            job.until(lambda event, stage=stage: event["event"] == "stage.started" and event["stage"] == stage)
+            job.until(_begins(stage))
             await asyncio.sleep(chance.uniform(0, 1.2) * undisturbed.stages[stage][1])
         else:
             late = kill if kill == seed else KILLS - kill  # what has got far has little left to be killed in

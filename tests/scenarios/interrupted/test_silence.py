@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fix_job import Ended
 from fix_kinds import FLAGS, TARGET, Undisturbed, differences, state_of
 from fix_postgres import Database
 from fix_proxy import Fault, Proxy
-from fix_warm import Ended, Zygote
+from fix_warm import Zygote
 from sqlalchemy import make_url
 
 pytestmark = pytest.mark.one_server

@@ -18,6 +18,7 @@ from fix_warm import Zygote
 from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.errors import SourceChanged
 from migrator.job import migrate, recorder, run
+from migrator.job.verify import compare_all
 from migrator.names import TableName
 from migrator.runtime.progress import NoProgress
 from migrator.target.database import Target
@@ -102,7 +103,6 @@ async def test_a_file_that_is_replaced_while_it_is_read(
     source = make_sqlite(script, {"t": [(1,)]})
     other = make_sqlite(script, {"t": [(2,)]}, file=tmp_path / "other.db")
     await database.execute("CREATE TABLE t (id int)")
-    compare_all = migrate.compare_all
 
     async def then_replaced(*arguments: Any, **options: Any) -> object:  # noqa: ANN401 - passed on
         verdicts = await compare_all(*arguments, **options)

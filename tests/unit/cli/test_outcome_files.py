@@ -55,8 +55,8 @@ async def test_every_exit_code_leaves_its_line(
 
     def run(*command: object, **environment: str) -> tuple[int, dict[str, object]]:
         file.write_text("")
-        environment = {"MIGRATOR_TARGET_URL": database.url} | environment
-        ended = cli(*command, prefix=(), MIGRATOR_TERMINATION_MESSAGE=str(file), **environment)
+        variables = {"MIGRATOR_TARGET_URL": database.url} | environment
+        ended = cli(*command, variables=variables, MIGRATOR_TERMINATION_MESSAGE=str(file))
         assert database.password not in file.read_text()
         return ended.code, said(file)
 
@@ -109,5 +109,5 @@ def test_a_complaint_about_settings_is_the_outcome_too(way: str, cli: Cli, tmp_p
     report = tmp_path / "report"
     report.write_text('{"exit_code": 0}')
     flags, variables = ((), {"MIGRATOR_REPORT": str(report)}) if way == "variable" else (("--report", report), {})
-    assert cli("run", *flags, MIGRATOR_JOBS="many", **variables).code == 2
+    assert cli("run", *flags, variables=variables, MIGRATOR_JOBS="many").code == 2
     assert said(report)["exit_code"] == 2

@@ -61,7 +61,7 @@ def test_an_empty_variable_is_not_set(environment: Environment) -> None:
 def test_settings_can_not_be_changed() -> None:
     """Nobody turns a knob while the job runs."""
     with pytest.raises(Exception, match="frozen"):
-        Settings.load().jobs = 3  # type: ignore[misc]
+        Settings.load().jobs = 3
 
 
 def test_a_source_of_another_kind() -> None:

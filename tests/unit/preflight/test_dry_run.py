@@ -11,7 +11,7 @@ import duckdb
 import pytest
 from fix_job import settings_of
 from fix_postgres import Database
-from fix_sqlite import MakeSqlite
+from fix_sqlite import MakeSqlite, Rows
 from type_probes import PROBES
 
 from migrator.catalog.keys import Keys
@@ -191,7 +191,7 @@ async def test_small_tables_of_one_shape_go_together(
     """Each has the digest that it has alone; one with a value that needs a closer look leaves the others alone."""
     names = ("a", "b", "empty", "c", "other")
     script = "".join(f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, t TEXT);" for name in names)
-    rows = {"a": [(1, "x"), (2, None)], "b": [(1, "x"), (2, strange)], "c": [(1, "y")], "other": [(1, "1")]}
+    rows: Rows = {"a": [(1, "x"), (2, None)], "b": [(1, "x"), (2, strange)], "c": [(1, "y")], "other": [(1, "1")]}
     source = Source(make_sqlite(script, rows))
     for name in names:
         await database.execute(f"CREATE TABLE {name} (id int, t {'varchar(9)' if name == 'other' else 'text'})")

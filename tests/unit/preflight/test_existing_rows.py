@@ -6,7 +6,7 @@ import pytest
 from adbc_driver_postgresql import dbapi
 from fix_job import contents, settings_of
 from fix_postgres import Database
-from fix_sqlite import MakeSqlite
+from fix_sqlite import MakeSqlite, Rows
 
 from migrator.errors import RowsInTheWay
 from migrator.job import run
@@ -20,7 +20,7 @@ CREATE TABLE version (id INTEGER PRIMARY KEY, name TEXT, at TEXT);
 CREATE TABLE log (line TEXT);
 CREATE TABLE other (id INTEGER PRIMARY KEY);
 """
-ROWS = {
+ROWS: Rows = {
     "version": [(1, "5.0", "2024-01-02 03:04:05.678901"), (2, None, None), (3, "ü", "2024-01-02 00:00:00")],
     "log": [("again",), ("again",), ("once",)],
     "other": [(1,)],

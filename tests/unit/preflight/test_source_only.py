@@ -52,7 +52,7 @@ def test_the_command_alone(remarkable: Path, cli: Cli) -> None:
 @pytest.mark.parametrize("variables", [{}, {"DATABASE_URL": "postgresql://u:p@localhost/d"}])
 def test_without_a_target_nothing_is_green(remarkable: Path, cli: Cli, variables: dict[str, str]) -> None:
     """Check looks at both ends; that it shall look at one is said and not guessed."""
-    ended = cli("check", "--source", remarkable, **variables)
+    ended = cli("check", "--source", remarkable, variables=variables)
     assert ended.code == 2
     assert all(word in ended.failure["next_step"] for word in ("MIGRATOR_TARGET_URL", "--source-only"))
 

@@ -112,7 +112,7 @@ def test_a_file_that_is_no_database(tmp_path: Path, way: str) -> None:
     connection = connect(str(path))
     try:
         with pytest.raises(Exception, match="not a database") as caught:
-            connection.cursor().execute("SELECT * FROM sqlite_schema").fetchall()  # type: ignore[union-attr]
+            connection.cursor().execute("SELECT * FROM sqlite_schema").fetchall()
     finally:
         connection.close()
     assert type(to_migrator_error(caught.value)) is SourceUnreadable

@@ -43,7 +43,7 @@ def test_after_an_error_the_old_file_stays(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text("old")
     with pytest.raises(TypeError), whole_file(path) as file:
-        print("half", None, end=1, file=file)  # type: ignore[arg-type]
+        print("half", None, end=1, file=file)  # type: ignore[call-overload]  # raises
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -5,6 +5,7 @@ import sys
 from threading import Thread
 
 import pytest
+import structlog
 from rich.console import Console
 
 from migrator.cli.console import ProgressBars
@@ -77,7 +78,7 @@ def test_log_lines_stay_whole_above_the_bars(
     progress = ProgressBars(screen)
     progress.begin("copy", {"users": 10})
     progress.advance("users", rows=1)
-    logs.structlog.get_logger().info(Event.TABLE_COPIED, table="users")
+    structlog.get_logger().info(Event.TABLE_COPIED, table="users")
     progress.finish()
     lines = [line for line in shown(screen).splitlines() if "table.copied" in line]
     assert len(lines) == 1

@@ -2,7 +2,7 @@
 
 import socket
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -118,7 +118,7 @@ class Clock:
         self.pauses.append(seconds)
 
 
-def failing(*errors: BaseException) -> Callable[[], object]:
+def failing(*errors: BaseException) -> Callable[[], Awaitable[int]]:
     """Make an action that raises these, one a call, and then returns 7."""
     left = list(errors)
 
@@ -182,14 +182,14 @@ def test_the_bound_in_time_includes_the_next_pause(elapsed: Fraction, pause: Fra
     state.start_time = 0
     state.outcome_timestamp = elapsed  # type: ignore[assignment]
     state.upcoming_sleep = pause  # type: ignore[assignment]
-    assert policy.stop(state) is over  # type: ignore[operator]
+    assert policy.stop(state) is over
 
 
 def pauses(policy: AsyncRetrying, attempt: int) -> list[float]:
     """Draw many pauses after an attempt."""
     state = RetryCallState(policy, None, (), {})
     state.attempt_number = attempt
-    return [policy.wait(state) for _ in range(500)]  # type: ignore[operator]
+    return [policy.wait(state) for _ in range(500)]
 
 
 def test_pauses_grow_and_are_random_within_bounds() -> None:

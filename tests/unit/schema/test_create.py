@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fix_job import contents, settings_of
 from fix_postgres import Database
-from fix_sqlite import MakeSqlite
+from fix_sqlite import MakeSqlite, Rows
 
 from migrator.errors import ConfigurationError, RowsInTheWay, TargetRefused, ValuesRefused
 from migrator.job import run
@@ -30,7 +30,7 @@ CREATE INDEX by_year ON customers (substr(joined, 1, 4));
 CREATE VIEW active AS SELECT * FROM customers WHERE active;
 CREATE TRIGGER t AFTER INSERT ON orders BEGIN SELECT 1; END;
 """
-ROWS = {
+ROWS: Rows = {
     "customers": [(1, "Ada@example.org", 1, "2024-02-29 23:59:59.5", '{"a": [1]}'), (7, "bob", 0, None, None)],
     "orders": [(1, 7, 19.99, "[1]", b"\x00\xff", 0.1), (3, 1, 5, None, None, None)],
     "tags": [(1, "x"), (3, "x")],

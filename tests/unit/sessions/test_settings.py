@@ -145,7 +145,7 @@ async def test_sessions_are_settled(database: Database) -> None:
     assert {name: settled[name] for name in wanted} == wanted
     with ReadOnlySession(address) as session:
         reading = dict(session.rows("SELECT pg_catalog.lower(name), setting FROM pg_settings"))
-    assert {name: reading[name] for name in wanted} == wanted | READING
+    assert {name: reading[name] for name in wanted} == {**wanted, **READING}
     target = Target(address)
     async with target.script() as driver:
         script = await shown(driver)

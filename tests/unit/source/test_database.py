@@ -26,6 +26,7 @@ async def test_an_error_of_the_target_stays_one(make_sqlite: MakeSqlite, databas
     with pytest.raises(DBAPIError) as caught:
         async with source.pinned(), target.connect() as connection:
             await connection.execute(text("SELECT 1 / 0"))
+    assert caught.value.orig is not None
     assert isinstance(caught.value.orig.__cause__, asyncpg.DivisionByZeroError)
     await source.close()
 

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fix_job import Cli, contents, quick_flags, settings_of
@@ -14,6 +15,7 @@ from fix_sqlite import MakeSqlite
 from migrator.errors import SourceChanged
 from migrator.job import migrate, run
 from migrator.runtime.progress import NoProgress
+from migrator.stages.park import park
 
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
@@ -28,9 +30,8 @@ async def test_the_application_goes_on_writing(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    park = migrate.park
 
-    async def write(*arguments: object) -> int:
+    async def write(*arguments: Any) -> int:  # noqa: ANN401 - passed on
         with closing(sqlite3.connect(source, timeout=0)) as connection:
             connection.execute("INSERT INTO t VALUES (2)")
             connection.commit()
@@ -62,10 +63,10 @@ async def test_a_log_that_was_not_checkpointed_on_a_read_only_mount(
     await database.execute("CREATE TABLE t (id int)")
     flags = ("--source", mount / "source.db", "--schema", "existing", *quick_flags())
     environment = {"MIGRATOR_TARGET_URL": database.url, "HOME": str(mount)}
-    refused = cli("run", *flags, prefix=NOBODY, **environment)
+    refused = cli("run", *flags, prefix=NOBODY, variables=environment)
     assert refused.code == 3
     assert "--snapshot" in str(refused.failure["next_step"])
     assert await contents(database, "t") == []
-    ended = cli("run", *flags, "--snapshot", prefix=NOBODY, **environment)
+    ended = cli("run", *flags, "--snapshot", prefix=NOBODY, variables=environment)
     assert ended.code == 0, ended.stderr
     assert await contents(database, "t") == ["(7)"]

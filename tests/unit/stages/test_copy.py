@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fix_job import catalogs, contents, settings_of
@@ -15,6 +16,7 @@ from migrator.errors import RowsInTheWay, SourceChanged, TargetRefused
 from migrator.job import migrate, run
 from migrator.planning.grouping import SMALL_BYTES
 from migrator.runtime.progress import NoProgress
+from migrator.stages.park import park
 
 
 async def test_triggers_do_not_fire_and_are_as_before(make_sqlite: MakeSqlite, database: Database) -> None:
@@ -50,9 +52,8 @@ async def test_rows_that_come_between_preflight_and_copy_are_not_removed(
     """The application starts too early and writes when preflight has found the table empty: its rows stay."""
     source = make_sqlite("CREATE TABLE t (id INTEGER)", {"t": [(1,)]})
     await database.execute("CREATE TABLE t (id int)")
-    park = migrate.park
 
-    async def late(*arguments: object) -> int:
+    async def late(*arguments: Any) -> int:  # noqa: ANN401 - passed on
         await database.execute("INSERT INTO t VALUES (77)")
         return await park(*arguments)
 
@@ -102,7 +103,7 @@ async def test_a_writer_to_a_database_in_wal_mode(
     """Its commit can't be held off, so it is noticed at once: the job stops with 3, and the table stays empty."""
     source = make_sqlite("PRAGMA journal_mode = wal; CREATE TABLE t (id INTEGER)", {"t": [(1,)]})
     await database.execute("CREATE TABLE t (id int)")
-    monkeypatch.setattr(migrate, "park", _after(_writer(source), migrate.park))
+    monkeypatch.setattr(migrate, "park", _after(_writer(source), park))
     with pytest.raises(SourceChanged, match="somebody writes to the source"):
         await run.run(settings_of(source, database), NoProgress())
     assert await contents(database, "t") == []
@@ -122,7 +123,7 @@ async def test_a_writer_to_a_database_with_a_rollback_journal(
             _writer(source)()
         told.append(str(caught.value))
 
-    monkeypatch.setattr(migrate, "park", _after(write, migrate.park))
+    monkeypatch.setattr(migrate, "park", _after(write, park))
     await run.run(settings_of(source, database), NoProgress())
     assert told == ["database is locked"]
     assert await contents(database, "t") == ["(1)"]

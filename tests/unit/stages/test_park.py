@@ -151,7 +151,9 @@ async def test_orphans_and_duplicates_are_named(target: Target, database: Databa
     assert "(code)=(same)" in said
     assert "foreign key 'to_parent' of public.children" in said
     assert "(parent)=(99)" in said
-    assert len(caught.value.facts["missing"]) == 2
+    missing = caught.value.facts["missing"]
+    assert isinstance(missing, list)
+    assert len(missing) == 2
     await database.execute("UPDATE parents SET code = 'other' WHERE id = 2; INSERT INTO parents VALUES (99, 'x')")
     assert await restore(target, 2, run_ledger(target)) == 2
 

@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fix_job import settings_of
@@ -17,6 +18,7 @@ from migrator.config.settings import Settings
 from migrator.errors import Mismatch
 from migrator.job import migrate, run, verify
 from migrator.runtime.progress import NoProgress
+from migrator.stages.analyze import analyze
 
 ROWS = 100_000
 
@@ -126,7 +128,7 @@ async def test_a_tampered_cell_among_100000_rows_is_named(database: Database, tm
     assert sorted(whole, key=str) == sorted(wanted, key=str)
 
 
-async def told(settings: Settings, file: Path) -> list[dict]:
+async def told(settings: Settings, file: Path) -> list[dict[str, Any]]:
     """Run ``migrator verify``, which must end in exit code 1, and return the file of differences."""
     with pytest.raises(Mismatch) as caught:
         await verify.verify(settings, NoProgress())
@@ -188,17 +190,18 @@ async def test_a_schema_that_is_not_as_it_was_is_named(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     """Keys, indexes, defaults, triggers and sequences must be what they were after the schema stage."""
-    right = migrate.analyze
 
-    async def analyze(*arguments: object) -> None:
-        await right(*arguments)
+    async def damaged(*arguments: Any) -> None:  # noqa: ANN401 - passed on
+        await analyze(*arguments)
         await database.execute(damage)
 
-    monkeypatch.setattr(migrate, "analyze", analyze)
+    monkeypatch.setattr(migrate, "analyze", damaged)
     await database.execute(SCHEMA)
     with pytest.raises(Mismatch) as caught, capture_logs() as events:
         await run.run(settings_of(small(tmp_path / "s.db"), database, in_turn=True), NoProgress())
-    assert any(said.startswith(SCHEMA_DAMAGES[damage]) for said in caught.value.facts["schema"])
+    lines = caught.value.facts["schema"]
+    assert isinstance(lines, list)
+    assert any(line.startswith(SCHEMA_DAMAGES[damage]) for line in lines)
     assert caught.value.facts["tables"] == []
     assert "schema.differs" in [event["event"] for event in events]
 

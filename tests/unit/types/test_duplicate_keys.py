@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pytest
@@ -16,7 +17,7 @@ def record(i: int) -> str:
     return json.dumps({"id": i, "name": "x" * (i % 9), "steps": steps, "last": {"id": i, "name": None}})
 
 
-def places(documents: list[str | None], batch: int = 1000) -> list[int]:
+def places(documents: Sequence[str | None], batch: int = 1000) -> list[int]:
     """Return the places that are found, batch by batch."""
     search, array = DuplicateKeyFinder(), pa.array(documents, pa.string())
     starts = range(0, len(documents), batch)
@@ -40,7 +41,7 @@ def places(documents: list[str | None], batch: int = 1000) -> list[int]:
 )
 def test_a_twin_among_thousands_is_found(document: str) -> None:
     """Whatever the other documents have taught, and wherever in the column it stands."""
-    documents: list[str | None] = [record(i) for i in range(3000)]
+    documents = [record(i) for i in range(3000)]
     documents[5] = documents[2718] = document
     assert places(documents) == [5, 2718]
 
@@ -88,7 +89,12 @@ def test_documents_of_one_form_are_not_read_one_by_one(monkeypatch: pytest.Monke
     """Python reads a sample; the other thousands are left to Arrow, optional keys and lists of any length included."""
     read: list[str] = []
     real = duplicate_keys.read
-    monkeypatch.setattr(duplicate_keys, "read", lambda document: read.append(document) or real(document))
+
+    def noted(document: str) -> object:
+        read.append(document)
+        return real(document)
+
+    monkeypatch.setattr(duplicate_keys, "read", noted)
     assert places([record(i) for i in range(20_000)], batch=5000) == []
     assert len(read) < 1000
 
@@ -97,7 +103,12 @@ def test_documents_without_a_common_form_are_not_learnt_for_ever(monkeypatch: py
     """Where keys are data there is no form: learning is given up, and every document is read once."""
     read: list[str] = []
     real = duplicate_keys.read
-    monkeypatch.setattr(duplicate_keys, "read", lambda document: read.append(document) or real(document))
+
+    def noted(document: str) -> object:
+        read.append(document)
+        return real(document)
+
+    monkeypatch.setattr(duplicate_keys, "read", noted)
     assert places([json.dumps({f"key {i}": 1, f"key {i + 1}": 2}) for i in range(3000)]) == []
     assert len(read) <= 3000 + 2 * duplicate_keys.SAMPLE
 

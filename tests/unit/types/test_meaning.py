@@ -218,7 +218,7 @@ CASES: dict[str, tuple[str, str, dict[str, str], tuple[object, ...]]] = {
 async def test_what_arrives_says_the_same(carry: Carry, case: str) -> None:
     """Each text arrives as what it says, or is refused by key before anything is written; never something between."""
     declared, prepare, arriving, refused = CASES[case]
-    values = {f"yes {place}": text for place, text in enumerate(arriving)}
+    values: dict[str, object] = {f"yes {place}": text for place, text in enumerate(arriving)}
     values |= {f"no {place}": one for place, one in enumerate(refused)}
     outcome = await carry(declared, values, prepare=prepare or "SELECT", shown="v::text")
     told = {values[name]: "refused" if isinstance(value, Refused) else value for name, value in outcome.items()}

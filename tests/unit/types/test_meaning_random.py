@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fix_job import settings_of
@@ -91,9 +92,9 @@ def doubles(some: random.Random, form: str = "d") -> Made:
     return some.choice(["[{}]", "{{{}}}"]).format(", ".join(texts)), (form, texts)
 
 
-def kept_doubles(value: object, made: object) -> bool:
+def kept_doubles(value: object, made: Any) -> bool:  # noqa: ANN401 - what the maker of these values returns
     """Return whether each double that arrived is the one nearest to its text, and the text says no more than it."""
-    form, texts = made  # type: ignore[misc]
+    form, texts = made
     return (
         isinstance(value, list) and len(value) == len(texts) and all(map(_spelled, texts, value, [form] * len(texts)))
     )

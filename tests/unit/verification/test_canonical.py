@@ -74,7 +74,7 @@ def spell(value: Any, draw: st.DrawFn) -> str:  # noqa: ANN401 - any JSON
     if isinstance(value, dict):
         members = draw(st.permutations(list(value.items())))
         pairs = [f"{spell(key, draw)}{blank}:{blank}{spell(member, draw)}" for key, member in members]
-        if pairs and draw(st.booleans()):
+        if bool(pairs) and draw(st.booleans()):
             pairs.insert(0, f'{spell(members[-1][0], draw)}: "an earlier twin"')
         return "{" + f"{blank},{blank}".join(pairs) + "}"
     if isinstance(value, list):
