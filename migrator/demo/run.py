@@ -1,8 +1,8 @@
 """
-The demo: the whole job, on sample data of the reference application and a PostgreSQL server of its own.
+Runs the demo: the whole job, on sample data of the reference application and a PostgreSQL server of its own.
 
-Nothing of it stays: the SQLite file, the server and its data live in temporary directories. The role that migrates is
-an ordinary one, as in production; the server's superuser, who made the database for it, is not met by the job.
+Nothing of it stays: the SQLite file, the server and its data live in temporary directories. The job logs in as an
+ordinary role, as in production. The server's superuser only makes the role and its database.
 """
 
 import os
@@ -10,6 +10,7 @@ import secrets
 import sys
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from pydantic import SecretStr
 
@@ -22,8 +23,8 @@ from migrator.runtime.progress import Progress
 
 DATABASE = ROLE = SCHEMA = "dryad"
 
-INIT_SQL = Path(__file__).parents[1] / "scripts" / "database" / "init-postgres.sql"
-"""There in a checkout; an installed package comes without it, and the tables go to the schema ``public``."""
+INIT_SQL: Final = Path(__file__).parents[1] / "stages" / "init.sql"
+"""The same text as ``scripts/database/init-postgres.sql``, in the package, so that an installed demo has it too."""
 
 
 async def demo(settings: Settings, progress: Progress) -> Report:
@@ -44,11 +45,11 @@ async def demo(settings: Settings, progress: Progress) -> Report:
         return await run.run(_settings(settings, source, server.url(DATABASE, ROLE, password)), progress)
 
 
-def _settings(given: Settings, source: Path, url: str) -> Settings:
-    """Return what ``migrator run`` would be told in production, with the demo's own ends."""
-    init = {"init_sql": INIT_SQL, "init_schema": SCHEMA, "init_role": ROLE} if INIT_SQL.exists() else {}
-    ends = {"source_url": os.fspath(source), "target_url": SecretStr(url), "alembic_config": ALEMBIC_INI}
-    return given.model_copy(update={**ends, **init})
+def _settings(settings: Settings, source: Path, url: str) -> Settings:
+    """Return the settings of ``migrator run`` in production, with the demo's own source and target."""
+    init = {"init_sql": INIT_SQL, "init_schema": SCHEMA, "init_role": ROLE}
+    databases = {"source_url": os.fspath(source), "target_url": SecretStr(url), "alembic_config": ALEMBIC_INI}
+    return settings.model_copy(update={**databases, **init})
 
 
 def _say(line: str) -> None:

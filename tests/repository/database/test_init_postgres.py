@@ -14,6 +14,7 @@ from fix_postgres import Database
 from sqlalchemy import make_url
 
 SCRIPT_FILE = Path(__file__).parents[3] / "scripts" / "database" / "init-postgres.sql"
+PACKAGED = Path(__file__).parents[3] / "migrator" / "stages" / "init.sql"
 SCRIPT = SCRIPT_FILE.read_text(encoding="utf-8")
 
 EXTENSIONS = {"uuid-ossp", "pg_trgm", "btree_gin"}
@@ -62,6 +63,11 @@ def quoted(name: str) -> str:
 def without_extensions(said: list[str]) -> list[str]:
     """Leave what was said of anything else: which extensions a server offers is the server's business."""
     return [line for line in said if "extension" not in line]
+
+
+def test_the_package_has_the_same_text() -> None:
+    """An installed demo runs the script that a checkout and the image have."""
+    assert PACKAGED.read_bytes() == SCRIPT_FILE.read_bytes()
 
 
 @pytest.fixture
