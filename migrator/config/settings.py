@@ -30,6 +30,15 @@ from migrator.source.url import path_of
 # Values that messages don't quote: secrets, and the source, where the target's URL lands by mistake.
 UNSHOWN: Final = frozenset({"target_url", "postgres_password", "source_url"})
 
+_HOW_TO_SET: Final = {
+    "source": "Set MIGRATOR_SOURCE_URL, or give --source sqlite:///path/to/file.db.",
+    "target": "Set MIGRATOR_TARGET_URL (or MIGRATOR_TARGET_URL_FILE), or POSTGRES_HOST and its companions.",
+    "Alembic configuration": (
+        "Set MIGRATOR_ALEMBIC_CONFIG to the application's alembic.ini, or choose another --schema."
+    ),
+}
+"""What a run can't do without, each with its next step."""
+
 _NOWHERE = "host.invalid"
 """Never a host's name (RFC 2606)."""
 
@@ -74,13 +83,26 @@ class Settings(Options):
             _ = settings.target
         return settings
 
+    def refuse_missing(self) -> None:
+        """
+        Raise ConfigurationError where no source or no target is named, with everything that a run lacks in one message.
+
+        An Alembic configuration alone is not missed here: where the migration is complete, no run needs it.
+        """
+        ends = {"source": self.source_url is not None, "target": self.has_target}
+        if all(ends.values()):
+            return
+        alembic = {} if self.schema_mode != "alembic" else {"Alembic configuration": self.alembic_config is not None}
+        missing = [name for name, is_set in (ends | alembic).items() if not is_set]
+        *first, last = [f"no {name}" for name in missing]
+        listed = f"{', '.join(first)} and {last} are" if first else f"{last} is"
+        raise ConfigurationError(f"{listed} set", next_step=" ".join(_HOW_TO_SET[name] for name in missing))
+
     @property
     def source_path(self) -> Path:
         """The SQLite file. It is not opened here and may be missing. Raises ConfigurationError if none is named."""
         if self.source_url is None:
-            raise ConfigurationError(
-                "no source is set", next_step="Set MIGRATOR_SOURCE_URL, or give --source sqlite:///path/to/file.db."
-            )
+            raise ConfigurationError("no source is set", next_step=_HOW_TO_SET["source"])
         return path_of(self.source_url)
 
     @property
@@ -105,7 +127,7 @@ class Settings(Options):
         if self.postgres_host is None:
             raise ConfigurationError(
                 "no target is set",
-                next_step="Set MIGRATOR_TARGET_URL (or MIGRATOR_TARGET_URL_FILE), or POSTGRES_HOST and its companions.",
+                next_step=_HOW_TO_SET["target"],
             )
         return self._patient(from_parts(given))
 

@@ -74,6 +74,7 @@ class Obstacles:
 
 def obstacles(settings: Settings) -> Obstacles:
     """Return what is wrong; raises ConfigurationError if no source, or no target, is named at all."""
+    settings.refuse_missing()
     path, _ = settings.source_path, settings.target
     return Obstacles(_raised(lambda: check_configuration(settings)), _raised(lambda: check_file(path)))
 

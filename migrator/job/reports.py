@@ -156,6 +156,11 @@ def _printable(words: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in words)
 
 
+def _counted(number: int, noun: str) -> str:
+    """Return a number with its noun, which gets an s unless the number is 1."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def _cell(value: str | None) -> str:
     return "NULL" if value is None else repr(value)
 
@@ -197,15 +202,16 @@ class CheckReport:
             if finding.settled_by:
                 console.print(f"    settled by: {finding.settled_by}", markup=False)
         verdict = self._verdict()
-        console.print(f"{len(self.surveys)} tables, {rows:,} rows, {size}: {verdict}", style="bold", markup=False)
+        counts = f"{_counted(len(self.surveys), 'table')}, {_counted(rows, 'row')}, {size}"
+        console.print(f"{counts}{verdict}", style="bold", markup=False)
 
     def _verdict(self) -> str:
         problems = sum(finding.refuses for finding in self.findings)
         if problems:
-            return f"{problems} problems"
+            return f": {_counted(problems, 'problem')}"
         if self.against_target:
-            return "every value can be carried"
-        return "the source alone was looked at, and no target"
+            return ": every value can be carried"
+        return "; only the source was checked, because of --source-only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,4 +294,5 @@ def report_of(
         for verdict in verdicts
     )
     rows = sum(line.source_rows for line in lines)
-    return Report(f"{headline} ({len(lines)} tables, {rows:,} rows)", lines, plan.skipped, tuple(runner.timings))
+    counts = f"{_counted(len(lines), 'table')}, {_counted(rows, 'row')}"
+    return Report(f"{headline} ({counts})", lines, plan.skipped, tuple(runner.timings))
