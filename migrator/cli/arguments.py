@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigurationError."""
-        raise ConfigurationError(message, next_step=f"`{self.prog} --help` lists what there is.")
+        raise ConfigurationError(message, next_step=f"See `{self.prog} --help` for what there is.")
 
     def refuse(self, strangers: Sequence[str]) -> None:
         """Raise ConfigurationError for arguments that nobody took, naming the nearest flag that exists."""

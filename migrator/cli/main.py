@@ -125,7 +125,7 @@ def _fail(error: Exception, files: OutcomeFiles, *, traceback: bool) -> int:
     if known is None:
         first = _first(error)
         message = f"unexpected: {type(first).__name__}: {first}"
-        next_step = "This is a bug. --log-level debug shows the traceback to report."
+        next_step = "Report this as a bug, with the traceback that --log-level debug shows."
         log.error(Event.JOB_FAILED, message=message, next_step=next_step, exit_code=BUG, **trace)
         files.write({"message": message, "next_step": next_step, "exit_code": BUG})
         return BUG

@@ -80,5 +80,5 @@ def signals_raise() -> Iterator[None]:
 def stopped(number: signal.Signals) -> Stopped:
     """Return the error of a run that a signal has stopped."""
     return Stopped(
-        f"stopped by {number.name}", next_step="Run it again; it goes on where it stopped.", signal=number.name
+        f"stopped by {number.name}", next_step="Run the command again; it goes on where it stopped.", signal=number.name
     )

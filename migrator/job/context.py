@@ -203,7 +203,7 @@ def check_configuration(settings: Settings) -> None:
         alembic_project(settings.alembic_config).head()
     if settings.init_sql is not None and not settings.init_sql.is_file():
         raise ConfigurationError(
-            f"there is no init SQL at {str(settings.init_sql)!r}", next_step="correct MIGRATOR_INIT_SQL, or unset it"
+            f"there is no init SQL at {str(settings.init_sql)!r}", next_step="Correct MIGRATOR_INIT_SQL, or unset it."
         )
 
 

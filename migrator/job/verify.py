@@ -88,6 +88,6 @@ async def _of_another_source(
         return Mismatch(str(error), next_step=error.next_step, **facts)
     return Mismatch(
         f"{error}; the ledger knows {known} as the source of the migration {migration.name!r}, this one is {origin}",
-        next_step=f"Verify with that source, or give this one's name with --migration; else {error.next_step}",
+        next_step=f"Verify with that source, or give this one's name with --migration. Else: {error.next_step}",
         **facts,
     )

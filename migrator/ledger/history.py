@@ -70,7 +70,7 @@ async def reopen(connection: AsyncConnection, migration: Migration) -> None:
 def _taken_back() -> GaveUp:
     return GaveUp(
         "what was migrated has been taken back meanwhile, by `migrator reset` or a run with --restart",
-        next_step="run again, when nobody else does",
+        next_step="Run the job again when no other run works on this migration.",
     )
 
 
@@ -83,7 +83,7 @@ async def complete(run: RunLedger, before: Fingerprint, after: Fingerprint, left
     if changes := before.differences(after, but=TOUCHED):
         raise SourceChanged(
             f"somebody wrote to the source while it was copied: {', '.join(changes)}",
-            next_step="stop the application and run again with --restart, or use --snapshot to leave it running",
+            next_step="Stop the application and run again with --restart, or leave it running and use --snapshot.",
             changes=changes,
         )
     async with run.transaction() as connection:

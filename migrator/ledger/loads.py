@@ -99,7 +99,7 @@ async def write_chunk(
     if written.rowcount != 1:
         raise GaveUp(
             f"piece {position} of {table} is not this run's to bring: another has brought it, or taken it back",
-            next_step="wait for the other run to end; `migrator status` shows how far it is",
+            next_step="Wait for the other run to end; `migrator status` shows how far it is.",
         )
 
 

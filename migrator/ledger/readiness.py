@@ -125,7 +125,7 @@ def _give_up(state: RetryCallState) -> None:
     seconds = round(state.seconds_since_start or 0, 1)
     raise GaveUp(
         f"the migration was not complete after {seconds} s: {_seen(state)}",
-        next_step="`migrator status` and the log of the job tell how far it is; then wait again.",
+        next_step="Look at `migrator status` and the log of the job for how far it is, then wait again.",
         seconds=seconds,
     )
 

@@ -221,8 +221,8 @@ async def check_ledger(connection: AsyncConnection) -> None:
     raise MissingPrivilege(
         f"the role {role} may neither use nor create the schema {LEDGER_SCHEMA} in the database {database}, "
         "where the job keeps its ledger",
-        next_step=f"GRANT CREATE ON DATABASE {database} TO {role}; "
-        f"or CREATE SCHEMA {LEDGER_SCHEMA} AUTHORIZATION {role}",
+        next_step=f"Run GRANT CREATE ON DATABASE {database} TO {role}; "
+        f"or run CREATE SCHEMA {LEDGER_SCHEMA} AUTHORIZATION {role}.",
     )
 
 

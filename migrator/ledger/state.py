@@ -65,5 +65,5 @@ async def check_owner(connection: AsyncConnection, migration: Migration, run_id:
     if owner != str(run_id):
         raise GaveUp(
             f"another run has taken over: {owner}, of the migration {migration.name!r}",
-            next_step="wait for it to end; `migrator status` shows how far it is",
+            next_step="Wait for it to end; `migrator status` shows how far it is.",
         )

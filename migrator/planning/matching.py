@@ -98,14 +98,14 @@ def _refuse(schema: str, unmatched: list[str], unfilled: list[str]) -> None:
     if unmatched:
         raise NoMatch(
             f"the target's schema {schema!r} has no partner for: {', '.join(unmatched)}",
-            next_step="bring the target's schema up to date, or leave them out on purpose with --exclude",
+            next_step="Bring the target's schema up to date, or leave them out on purpose with --exclude.",
             missing=unmatched,
         )
     if unfilled:
         raise TargetRefused(
             f"these target columns are NOT NULL without a default and the source has nothing for them: "
             f"{', '.join(unfilled)}",
-            next_step="the source is of an older version of the application: upgrade it first, or add a default",
+            next_step="Upgrade the source with the application's migrations first, or give these columns a default.",
             columns=unfilled,
         )
 
@@ -117,7 +117,7 @@ def _refuse_shared_partners(plans: Sequence[TablePlan]) -> None:
         if other != plan.source.name:
             raise NoMatch(
                 f"the source's tables {other!r} and {plan.source.name!r} both mean the target's {plan.name}",
-                next_step="leave one of them out with --exclude",
+                next_step="Leave one of them out with --exclude.",
             )
         names = [column.target.name for column in plan.columns]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -125,5 +125,5 @@ def _refuse_shared_partners(plans: Sequence[TablePlan]) -> None:
             raise NoMatch(
                 f"several columns of the source's {plan.source.name!r} mean the same column of {plan.name}: "
                 f"{', '.join(twice)}",
-                next_step="leave all but one of them out with --exclude",
+                next_step="Leave all but one of them out with --exclude.",
             )

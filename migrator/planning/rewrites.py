@@ -47,7 +47,7 @@ def check_meaning(rule: ColumnRule, name: str, column: TargetColumn) -> None:
         if step.serves and column.type_name not in step.serves:
             raise ConfigurationError(
                 f"the rule {step.name!r} of {name} has no meaning for {column.declared}",
-                next_step=f"it is for {', '.join(sorted(step.serves))}: take it out there",
+                next_step=f"Take it out there; it is for {', '.join(sorted(step.serves))}.",
             )
 
 

@@ -145,7 +145,7 @@ class Rules:
                 hint = nearest(pattern, names)
                 raise ConfigurationError(
                     f"--leave-out {pattern!r} names nothing that the source's tables have",
-                    next_step=f"Did you mean {hint!r}?" if hint else "Take it out.",
+                    next_step=f"Write {hint!r} if that is meant, or take it out." if hint else "Take it out.",
                     pattern=pattern,
                 )
 
@@ -163,7 +163,7 @@ class Rules:
             hint = nearest(pattern, names)
             raise ConfigurationError(
                 f"the rule or exclusion {pattern!r} matches no table or column of the source",
-                next_step=f"did you mean {hint!r}?" if hint else "take it out",
+                next_step=f"Write {hint!r} if that is meant, or take it out." if hint else "Take it out.",
                 pattern=pattern,
             )
 
@@ -187,7 +187,9 @@ def _parse(path: Path) -> _File:
         problem = f"is no TOML: {error}"
     except ValidationError as error:
         problem = "; ".join(_complaint(one["loc"], one["msg"], one["input"]) for one in error.errors(include_url=False))
-    raise ConfigurationError(f"rules {str(path)!r}: {problem}", next_step="docs/types.md lists the rules there are")
+    raise ConfigurationError(
+        f"rules {str(path)!r}: {problem}", next_step="Correct the file; docs/types.md lists the rules."
+    )
 
 
 def _complaint(place: Sequence[str | int], message: str, given: object) -> str:

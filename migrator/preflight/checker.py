@@ -190,7 +190,7 @@ def refuse(findings: list[Finding]) -> None:
         holding = "1 column holds" if len(columns) == 1 else f"{len(columns)} columns hold"
         raise ValuesRefused(
             f"{holding} values that PostgreSQL would refuse or change: {summary(findings)}",
-            next_step="mend them in the source, decide with a rule (MIGRATOR_RULES; each finding names one), "
-            "or leave the column or table out with --exclude",
+            next_step="Correct them in the source, decide with a rule (MIGRATOR_RULES; each finding names one), "
+            "or leave the column or table out with --exclude.",
             findings=[finding.to_json() for finding in findings],
         )

@@ -76,7 +76,7 @@ def refusal(occupied: Sequence[OccupiedTable]) -> RowsInTheWay:
     """Return the error that names all occupied tables."""
     return RowsInTheWay(
         f"the target already holds rows that this job did not put there: {', '.join(map(str, occupied))}",
-        next_step="use an empty database, or remove the rows yourself if they are not needed",
+        next_step="Use an empty database, or remove the rows yourself if they are not needed.",
         tables={str(one.table): one.rows for one in occupied},
     )
 
@@ -143,7 +143,7 @@ def refuse_not_owned(pending: Iterable[TablePlan]) -> None:
     if foreign:
         raise MissingPrivilege(
             f"the target's role doesn't own {', '.join(foreign)}, so it can't take keys away for the load",
-            next_step="run as the owner, or GRANT the owning role to this one",
+            next_step="Run as the owner, or GRANT the owning role to this one.",
             tables=foreign,
         )
 

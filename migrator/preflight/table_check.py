@@ -108,7 +108,7 @@ def _check_expressions(session: ScanSession, table: TablePlan) -> None:
             said = str(error.__cause__).rpartition("query: ")[2].strip()
             raise ConfigurationError(
                 f"the expression of the rule for {name} is no SQL over a row: {said}",
-                next_step=f"mend it; `sqlite3 FILE 'SELECT … FROM {table.source.quoted}'` can try it",
+                next_step=f"Correct it; `sqlite3 FILE 'SELECT … FROM {table.source.quoted}'` can try it.",
                 column=name,
             ) from error
 
@@ -154,7 +154,7 @@ def _blaming_rules(table: TablePlan) -> Iterator[None]:
             raise
         raise ConfigurationError(
             f"the expressions of the rules for {', '.join(names)} fail for some row: {said}",
-            next_step="mend them, for rows too that nobody thought of: CASE WHEN json_valid(COLUMN) THEN … END, say",
+            next_step="Correct them, for unexpected rows too: CASE WHEN json_valid(COLUMN) THEN … END, for example.",
             columns=names,
         ) from error
 

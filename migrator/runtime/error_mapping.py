@@ -61,7 +61,7 @@ _BY_STATE: Final[dict[str, _Words]] = {
     "25006": _Words(
         TargetRefused,
         "the server is read-only",
-        "It is a replica, or a failover is under way: point the job to the primary and run it again.",
+        "Point the job at the primary and run it again: this is a replica, or a failover is under way.",
     ),
     "53100": _Words(
         TargetRefused,
@@ -81,7 +81,9 @@ _BY_STATE: Final[dict[str, _Words]] = {
         "Raise the statement_timeout of the role or the database for the migration, then run the job again.",
     ),
     "57P04": _Words(
-        TargetRefused, "the database was dropped while the job worked", "Find out who did, then run the job again."
+        TargetRefused,
+        "the database was dropped while the job worked",
+        "Find out who dropped it, then run the job again.",
     ),
     "23": _Words(
         TargetRefused,
@@ -101,7 +103,9 @@ _LOCKS = _Words(
 )
 
 _ANY_STATE = _Words(
-    TargetRefused, "the server refused", "The server's log has the statement; --log-level debug shows the traceback."
+    TargetRefused,
+    "the server refused",
+    "Look into the server's log for the statement; --log-level debug shows the traceback.",
 )
 
 

@@ -39,7 +39,7 @@ class AlembicProject:
         if not ini.is_file():
             raise ConfigurationError(
                 f"there is no Alembic configuration at {str(ini)!r}",
-                next_step="set MIGRATOR_ALEMBIC_CONFIG to the application's alembic.ini",
+                next_step="Set MIGRATOR_ALEMBIC_CONFIG to the application's alembic.ini.",
             )
         self.ini = ini
         try:
@@ -47,7 +47,7 @@ class AlembicProject:
         except (CommandError, configparser.Error, ValueError) as error:
             said = str(error).splitlines()[0]
             raise ConfigurationError(
-                f"{str(ini)!r} leads to no migrations: {said}", next_step="correct script_location"
+                f"{str(ini)!r} leads to no migrations: {said}", next_step="Correct script_location in it."
             ) from error
 
     def head(self) -> str | None:
@@ -57,7 +57,7 @@ class AlembicProject:
         if len(heads) > 1:
             raise ConfigurationError(
                 f"the Alembic project has {len(heads)} heads: {', '.join(sorted(heads))}",
-                next_step="merge them with `alembic merge heads`",
+                next_step="Merge them with `alembic merge heads`.",
             )
         return heads[0] if heads else None
 
@@ -98,7 +98,7 @@ class AlembicProject:
         except CommandError as error:
             raise ConfigurationError(
                 f"Alembic refused: {error}",
-                next_step="the database and these migrations don't belong together: check the image's version",
+                next_step="Check the version of the image: the database and these migrations don't belong together.",
             ) from error
         async with target.connect() as connection:
             await witness.check(connection)
@@ -122,7 +122,9 @@ class AlembicProject:
         try:
             await self._run(target, look)
         except CommandError as error:
-            raise ConfigurationError(f"Alembic refused: {error}", next_step="check the image's version") from error
+            raise ConfigurationError(
+                f"Alembic refused: {error}", next_step="Check the version of the image."
+            ) from error
         return [revision for revision in there if not self.knows(revision)]
 
     async def _run(self, target: Target, action: Command) -> None:
@@ -197,9 +199,9 @@ def alembic_project(ini: Path | None) -> AlembicProject:
     if ini is None:
         raise ConfigurationError(
             "no Alembic configuration is set",
-            next_step="set MIGRATOR_ALEMBIC_CONFIG to the application's alembic.ini, "
+            next_step="Set MIGRATOR_ALEMBIC_CONFIG to the application's alembic.ini, "
             "choose --schema existing if the tables are there already, "
-            "or --schema create to have them made after the source's",
+            "or --schema create to have them made after the source's.",
         )
     return AlembicProject(ini)
 
@@ -210,7 +212,7 @@ async def upgrade_to_source(source: SourceDatabase, target: Target, project: Ale
     if strange:
         raise ConfigurationError(
             f"the source is at Alembic revision {', '.join(strange)}, which {str(project.ini)!r} doesn't know",
-            next_step="the source was written by another version of the application: use that version's migrations",
+            next_step="Use the migrations of the version of the application that wrote the source.",
         )
     head = project.head()
     await project.upgrade(target, source.alembic_revisions or ((head,) if head else ()))

@@ -43,7 +43,7 @@ def of_application(folder: Path) -> Iterator[None]:
     except SystemExit as error:
         raise ConfigurationError(
             f"the application's migrations end the process: sys.exit({error.code!r}){_where(error, folder)}",
-            next_step="Leave sys.exit() out of env.py; what is wrong it may raise.",
+            next_step="Take sys.exit() out of env.py; it may raise an exception instead.",
         ) from error
     except Exception as error:
         if to_migrator_error(error) is not None:

@@ -22,7 +22,7 @@ async def run_schema_command(target: Target, command: str | None) -> None:
     """Run the operator's command with the target in DATABASE_URL; raises TargetRefused if it fails."""
     if not command:
         raise ConfigurationError(
-            "no schema command is set", next_step="set MIGRATOR_SCHEMA_COMMAND, or choose another --schema"
+            "no schema command is set", next_step="Set MIGRATOR_SCHEMA_COMMAND, or choose another --schema."
         )
     url = target.address.sqlalchemy_url("postgresql").render_as_string(hide_password=False)
     process = await asyncio.create_subprocess_exec(
@@ -42,7 +42,7 @@ async def run_schema_command(target: Target, command: str | None) -> None:
         said = output.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
         raise TargetRefused(
             f"the schema command ended with {process.returncode}: {said[0]}",
-            next_step="run it by hand to see all it says",
+            next_step="Run it by hand to see all that it prints.",
         )
 
 

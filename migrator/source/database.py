@@ -173,7 +173,7 @@ class Watch:
                 return
             raise SourceChanged(
                 f"somebody writes to the source {str(self._path)!r} while it is read",
-                next_step="stop the application and run again with --restart, or use --snapshot to leave it running",
+                next_step="Stop the application and run again with --restart, or leave it running and use --snapshot.",
                 source=str(self._path),
             )
 

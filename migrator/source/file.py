@@ -151,9 +151,9 @@ def _file_problem(path: Path) -> tuple[str, str]:
 
 def _header_problem(header: bytes, size: int) -> tuple[str, str]:
     if not header:
-        return "is empty", "name the database that the application wrote; an empty file is a database without tables"
+        return "is empty", "Name the database that the application wrote; an empty file is a database without tables."
     if not header.startswith(HEADER):
-        return "is no SQLite database", "name a database file; an encrypted one has to be decrypted first"
+        return "is no SQLite database", "Name a database file; decrypt an encrypted one first."
     page_size = int.from_bytes(header[16:18], "big")
     page_size = 65536 if page_size == 1 else page_size
     pages = int.from_bytes(header[28:32], "big")
@@ -161,7 +161,7 @@ def _header_problem(header: bytes, size: int) -> tuple[str, str]:
     if counters_agree and pages * page_size > size:
         return (
             f"is truncated: its header counts {pages * page_size} bytes, the file has {size}",
-            "copy the file again, with its -wal file, or restore it from a backup",
+            "Copy the file again, with its -wal file, or restore it from a backup.",
         )
     return "", ""
 
@@ -169,7 +169,7 @@ def _header_problem(header: bytes, size: int) -> tuple[str, str]:
 def unreadable(path: Path, error: BaseException, **facts: object) -> SourceUnreadable:
     """Return the error that says in plain words what SQLite said about the file."""
     said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-    step = "check the file with `sqlite3 FILE 'PRAGMA integrity_check'`, or restore it from a backup"
+    step = "Check the file with `sqlite3 FILE 'PRAGMA integrity_check'`, or restore it from a backup."
     if ("unable to open" in said or "readonly" in said) and has_journal(path):
         said = (
             f"the rollback journal {beside(path, '-journal').name!r} lies beside it: the application was interrupted "
@@ -181,8 +181,9 @@ def unreadable(path: Path, error: BaseException, **facts: object) -> SourceUnrea
         )
     elif "unable to open" in said or "readonly" in said:
         step = (
-            "a database in WAL mode needs its -wal and -shm files beside it and a directory this user may write to, "
-            "or a checkpoint by the application before it is mounted read-only; --snapshot reads a copy"
+            "Run with --snapshot, which reads a copy. Or put the -wal and -shm files of a database in WAL mode "
+            "beside it, in a directory that this user may write to. Or have the application make a checkpoint before "
+            "the file is mounted read-only."
         )
     return SourceUnreadable(f"source {str(path)!r} can't be read: {said}", next_step=step, source=str(path), **facts)
 

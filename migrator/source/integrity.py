@@ -62,7 +62,7 @@ def _check_intact(source: Source, tables: Collection[str]) -> None:
     if rest:
         raise SourceUnreadable(
             f"source {str(source.path)!r} is damaged: {'; '.join(list(rest)[:_SHOWN_LINES])}",
-            next_step="restore it from a backup, or recover what can be with `sqlite3 FILE .recover`",
+            next_step="Restore it from a backup, or recover what can be with `sqlite3 FILE .recover`.",
             source=str(source.path),
         )
 

@@ -158,7 +158,7 @@ def _check_types(named: str, scan_columns: Sequence[ScanColumn], schema: pa.Sche
         if field.type != lane.arrow_type:
             raise SourceUnreadable(
                 f"table {named!r}: {lane.expression} gave {field.type} where {lane.storage} was counted",
-                next_step="the file was written to while it was read: stop the writer and run again",
+                next_step="Stop whoever writes to the file, and run again.",
                 table=named,
             )
 

@@ -35,7 +35,7 @@ async def snapshot_of(path: Path) -> AsyncIterator[Source]:
             if stamp(path) != before or _seen(path) != seen:
                 raise SourceChanged(
                     f"somebody writes to the source {str(path)!r}, and its folder allows no snapshot",
-                    next_step="give this user write permission on the folder, or stop the application",
+                    next_step="Give this user write permission on the folder, or stop the application.",
                     source=str(path),
                 )
             await asyncio.to_thread(_roll_back, path, copy)

@@ -374,6 +374,6 @@ def _refuse_other_number(way: TableLoad, brought: CopyStats) -> None:
     if brought.rows != surveyed:
         raise SourceChanged(
             f"table {name!r} had {surveyed} rows in preflight and {brought.rows} now",
-            next_step="stop whatever writes to the source and run again",
+            next_step="Stop whatever writes to the source and run again.",
             table=name,
         )

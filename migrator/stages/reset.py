@@ -164,7 +164,7 @@ async def _refuse_touched(
         listed = ", ".join(f"{name} ({what})" for name, what in touched.items())
         raise RowsInTheWay(
             f"tables have been written to since they were filled: {listed}",
-            next_step="keep them, or give --force to remove their rows all the same",
+            next_step="Keep them, or give --force to remove their rows all the same.",
             tables=touched,
         )
 

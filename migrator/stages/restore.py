@@ -69,8 +69,8 @@ async def restore(
     if failures:
         raise TargetRefused(
             f"{len(failures)} of {len(entries)} keys and indexes could not be restored: {'; '.join(failures)}",
-            next_step="Mend the rows in the source and start over with --restart, or mend them in the target and run "
-            "again: what is missing is in the ledger.",
+            next_step="Correct the rows in the source and start over with --restart, or correct them in the target and "
+            "run again: what is missing is in the ledger.",
             missing=failures,
         )
     return len(entries)

@@ -72,8 +72,8 @@ def _stray(sequence: str) -> str:
     """Log that nobody can tell which column takes its keys from a sequence, and return it in words."""
     reason = "no column owns it, no default calls it, and its name is not that of a table and a column"
     next_step = (
-        f"If the application takes keys from it: SELECT setval({quote_literal(sequence)}, "
-        "(SELECT max(COLUMN) FROM TABLE));"
+        f"Run SELECT setval({quote_literal(sequence)}, (SELECT max(COLUMN) FROM TABLE)), "
+        "if the application takes keys from it."
     )
     log.warning(Event.SEQUENCE_LEFT, sequence=sequence, reason=reason, next_step=next_step)
     return f"sequence {sequence} was left as it is: {reason}. {next_step}"

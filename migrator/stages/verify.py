@@ -188,7 +188,7 @@ def _refuse(differing: list[TableResult], verdicts: list[TableResult], beside: l
     said = [f"{len(differing)} of {len(verdicts)} tables differ"] if differing else []
     raise Mismatch(
         "; ".join([*said, *(verdict.difference() for verdict in differing), *beside]),
-        next_step="do not switch the application over; find out who changed either side after the copy",
+        next_step="Do not switch the application over. Find out who changed either side after the copy.",
         tables=[str(verdict.table) for verdict in differing],
         differences=[verdict.facts() for verdict in differing],
         schema=beside,

@@ -80,7 +80,7 @@ async def wait(
         raise _placed(known, address) from error
     if to_write and not facts.writable:
         raise TargetRefused(
-            "the server is a replica, which takes no writes", next_step="Point the job to the primary server."
+            "the server is a replica, which takes no writes", next_step="Point the job at the primary server."
         )
     log.info(Event.SERVER_READY, version=facts.version, seconds=round(time.monotonic() - began, 3))
     return facts

@@ -55,7 +55,7 @@ async def acquire(connection: AsyncConnection, wanted: Key, timeout_seconds: flo
         holder = await connection.scalar(text(_HOLDER), key)
         raise GaveUp(
             f"another job holds the lock of the {wanted.of}: {holder or 'it has just gone'}",
-            next_step="wait for it to end and run again; `migrator status` shows how far it is",
+            next_step="Wait for it to end and run again; `migrator status` shows how far it is.",
             holder=holder,
         ) from error
     await connection.execute(text("SELECT set_config('lock_timeout', '0', false)"))

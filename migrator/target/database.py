@@ -36,7 +36,7 @@ class Target(Connections):
         if found is None:
             what = f"schema {wanted!r}" if wanted else "any schema of the role's search_path"
             raise ConfigurationError(
-                f"the target has no {what}", next_step="create it, or name another one with --target-schema"
+                f"the target has no {what}", next_step="Create it, or name another one with --target-schema."
             )
         if holds_no_application(found):
             raise ConfigurationError(

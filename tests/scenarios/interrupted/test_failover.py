@@ -105,7 +105,7 @@ async def test_a_replica_is_refused(pair: Pair, kinds_file: Path, warm: Zygote) 
         ended = warm("run", "--source", kinds_file, *FLAGS, MIGRATOR_TARGET_URL=pair.replica_url(database))
         assert ended.code == 4, ended.stderr
         assert ended.message == "the server is a replica, which takes no writes"
-        assert ended.failure["next_step"] == "Point the job to the primary server."
+        assert ended.failure["next_step"] == "Point the job at the primary server."
 
 
 async def test_the_primary_is_demoted(pair: Pair, kinds_file: Path, undisturbed: Undisturbed, warm: Zygote) -> None:

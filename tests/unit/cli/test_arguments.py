@@ -79,7 +79,7 @@ def test_what_is_no_flag_is_named_with_the_nearest(parser: Parser, argv: list[st
         parser.refuse(parser.parse_known_args(argv)[1])
     assert words in str(caught.value)
     assert "s3cret" not in str(caught.value)
-    assert caught.value.next_step == "`migrator run --help` lists what there is."
+    assert caught.value.next_step == "See `migrator run --help` for what there is."
 
 
 def test_a_flag_of_another_command_is_called_that() -> None:

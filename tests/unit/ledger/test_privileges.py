@@ -19,7 +19,7 @@ async def test_the_privilege_that_the_ledger_needs_is_named(make_sqlite: MakeSql
     settings = settings_of(source, database)
     with pytest.raises(MissingPrivilege, match="may neither use nor create the schema migrator") as caught:
         await run.run(settings, NoProgress())
-    grant = caught.value.next_step.partition(";")[0]
+    grant = caught.value.next_step.removeprefix("Run ").partition(";")[0]
     assert grant == f'GRANT CREATE ON DATABASE "{database.name}" TO "{database.role}"'
     await database.execute(grant, as_admin=True)
     await run.run(settings, NoProgress())

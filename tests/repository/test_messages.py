@@ -1,0 +1,59 @@
+"""The messages of the program: `scripts/messages.py` finds them all, and every next step is an instruction."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from migrator.events import Event
+
+ROOT = Path(__file__).resolve().parents[2]
+IMPERATIVES = re.compile(
+    r"(Add|Ask|Bring|Check|Copy|Correct|Create|Do|Drop|Empty|Fill|Find|Give|Go|Grant|Have|Install|Keep|Leave|Let|Look"
+    r"|Make|Merge|Mount|Name|Point|Raise|Read|Remove|Report|Restore|Run|See|Set|Start|Stop|Take|Unset|Upgrade|Use|Verify"
+    r"|Wait|Write) "
+)
+
+
+def scripts_messages() -> ModuleType:
+    """Load scripts/messages.py, which is a program and in no package."""
+    spec = importlib.util.spec_from_file_location("scripts_messages", ROOT / "scripts" / "messages.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+MESSAGES = scripts_messages()
+STEPS = {f"{step.path}:{step.line}": step.text for step in MESSAGES.next_steps()}
+
+
+@pytest.mark.parametrize("place", STEPS)
+def test_a_next_step_is_an_instruction(place: str) -> None:
+    """It begins with an imperative verb and a capital, and ends with a full stop, or with the step of another error."""
+    step = STEPS[place]
+    assert IMPERATIVES.match(step), step
+    assert step.endswith((".", "next_step}")), step
+
+
+def test_messages_of_every_kind_are_found() -> None:
+    """Each kind has messages, among them one of a package without errors of its own, and every event."""
+    found = MESSAGES.messages()
+    assert {message.kind for message in found} == set(MESSAGES.KINDS)
+    assert {message.text for message in found if message.kind == "event"} == {
+        f"{event}: {event.meaning}" for event in Event
+    }
+    assert len(STEPS) > 100
+
+
+def test_a_command_in_a_message_exists() -> None:
+    """A flag or variable that a message names is one of the program's or of PostgreSQL's client programs."""
+    known = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    for message in MESSAGES.messages():
+        for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", message.text):
+            assert flag in known or flag in {"--help", "--version"}, message
+        for variable in re.findall(r"\bMIGRATOR_[A-Z_]*[A-Z]\b", message.text):
+            assert variable.removesuffix("_FILE") in known, message
