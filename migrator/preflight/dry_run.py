@@ -22,7 +22,7 @@ from migrator.source.scan import MOST_TOGETHER, ScanColumn, ScanSession, Storage
 from migrator.source.size import Profile
 from migrator.types import ConversionError, LossDetector
 from migrator.verification import digest
-from migrator.verification.comparison import Comparison, quickly
+from migrator.verification.comparison import Comparison, in_fast_form
 from migrator.verification.digest import Digest, KnownDigest
 
 Arrays = Mapping[ScanColumn, pa.Array]
@@ -37,7 +37,7 @@ def prepare(session: ScanSession, table: TablePlan, profile: Profile, batch_byte
     if any(column.asks_server for column in table.compared):
         return None
     pairs = table.fast.pairs
-    return quickly(session, Comparison(table.source, table.target, pairs, profile, batch_bytes))
+    return in_fast_form(session, Comparison(table.source, table.target, pairs, profile, batch_bytes))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ rows nothing is lost by loading the table anew; any other row is somebody's, and
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from migrator.catalog import foreign_keys
 from migrator.catalog.row_security import refuse_forced
@@ -23,7 +23,7 @@ from migrator.source.size import Profile
 from migrator.target.database import Target, row_counts
 from migrator.target.lock_room import lock_room
 from migrator.verification import differences, digest
-from migrator.verification.comparison import Comparison
+from migrator.verification.comparison import Comparison, Databases
 from migrator.verification.differences import Difference, Kind
 
 MOST_COMPARED = 1000
@@ -95,9 +95,8 @@ def _compare(
 
     # In these buckets are all rows of the target, and few of a large source's.
     buckets = [bucket for bucket, _, _ in there.buckets] or [0]
-    found = differences.find_differences(
-        source, address, comparison, buckets, examples=0, mask_values=example_options.mask_values, sink=sink
-    )
+    options = replace(example_options, count=0)  # the sink collects the examples
+    found = differences.find_differences(Databases(source, address), comparison, buckets, options, sink)
     unexpected = found.rows[Kind.EXTRA] + found.rows[Kind.DIFFERENT]
     return OccupiedTable(comparison.target.name, there.rows, unexpected, tuple(examples))
 

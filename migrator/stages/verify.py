@@ -36,7 +36,7 @@ from migrator.sessions.reader import read_only_connection
 from migrator.source.database import Source
 from migrator.target.database import Target
 from migrator.target.lock_room import lock_room
-from migrator.verification.compare_table import CompareContext, DifferenceSink, TableResult, compare, compare_alike
+from migrator.verification.compare_table import CompareContext, DifferenceSink, TableResult, compare, compare_group
 from migrator.verification.comparison import Comparison, DigestKey
 from migrator.verification.differences import Difference
 
@@ -92,7 +92,7 @@ async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
                 comparisons = [_comparison(by_name[name], known[name], limits.batch_bytes) for name in names]
                 if len(names) > 1:
                     rehearsed = [one for name in names if (one := known[name].rehearsed)]
-                    found = await compare_alike(ends, list(zip(comparisons, rehearsed, strict=True)))
+                    found = await compare_group(ends, list(zip(comparisons, rehearsed, strict=True)))
                 else:
                     survey = known[names[0]]
                     found = [await compare(ends, comparisons[0], survey.pieces, survey.rehearsed)]

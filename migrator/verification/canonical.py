@@ -1,17 +1,20 @@
 """
-The form in which the values of both ends are compared, for every type of the target.
+Defines the canonical form of each target type, in which the values of both databases are compared.
 
 The copier converts with Arrow and this module casts with DuckDB, on purpose: a mistake in one of them shows as a
-difference. It imports nothing of ``types`` or ``encode``, and a test of the structure holds it to that.
+difference. This package imports neither ``types`` nor ``copying``, and a test of the structure keeps it so.
 
 Two values have the same form if and only if they are the same value to PostgreSQL: 1.50 and 1.5 as ``numeric``, two
-spellings of one ``jsonb`` or ``uuid``, one instant at two offsets. Nothing else is smoothed over: NULL and '' differ,
-so do 0.0 and -0.0, blanks, case, and the normal forms of Unicode.
+spellings of one ``jsonb`` or ``uuid``, one instant at two offsets. All other differences stay differences: NULL and ''
+differ, so do 0.0 and -0.0, blanks, case, and the normal forms of Unicode.
+
+The macros that compute the forms are in ``canonical.sql``.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import resources
 from itertools import accumulate
 
 from migrator.names import quote_literal, quote_postgres
@@ -19,8 +22,8 @@ from migrator.source.scan import ScanColumn, StorageClass
 from migrator.sql.utf8 import IS_UTF16
 from migrator.target.schema import TargetColumn
 
-_REMEMBERED = 10_000
-"""Readings: many tables have columns of one name and type."""
+_CACHED_FORMS = 10_000
+"""Many tables have columns of one name and type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +33,24 @@ class ColumnPair:
     expression: str
     target: TargetColumn
     timezone: str = "UTC"
-    """Where the clocks stood that showed times without an offset."""
+    """The time zone of times without an offset."""
     keys: tuple[str, ...] = ()
-    """Those that its JSON objects usually have, where that is known."""
+    """The keys that the column's JSON objects usually have; empty where they are not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class CanonicalForm:
-    """How a column is read at both ends, and the DuckDB SQL that brings either reading to the form compared."""
+    """How a column is read on both sides, and the DuckDB SQL that makes the compared form of what was read."""
 
     scan_columns: tuple[ScanColumn, ...]
     from_source: str
-    """SQL over ``{0}``, ``{1}``: the lanes."""
+    """SQL over ``{0}``, ``{1}``: the scan columns."""
     select: str
-    """What PostgreSQL is asked for."""
+    """The expression that PostgreSQL is asked for."""
     from_target: str
-    """SQL over ``{0}``: what it answered."""
+    """SQL over ``{0}``: PostgreSQL's answer."""
     shown_source: str = "{0}::VARCHAR"
-    """SQL over the lanes for the value as a person is shown it."""
+    """SQL over the scan columns for the value as a person is shown it."""
     shown_target: str = "{0}::VARCHAR"
     by_server: bool = False
     """Whether PostgreSQL itself has to bring the source's text to its normal form first."""
@@ -55,42 +58,43 @@ class CanonicalForm:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One end of a table in SQL over ``c0``, ``c1``, …: the form of every column, and its text as it is shown."""
+    """One side of a table in SQL over ``c0``, ``c1``, …: the form of every column, and its text as it is shown."""
 
     forms: tuple[str, ...]
     shown: tuple[str, ...]
 
 
-def source_side(readings: Sequence[CanonicalForm], prefix: str = "") -> Side:
-    """Return the source's SQL; ``prefix`` goes before every column's name."""
-    starts = [0, *accumulate(len(canonical_form.scan_columns) for canonical_form in readings)]
-    scan_columns = [
-        [f"{prefix}c{start + i}" for i in range(len(canonical_form.scan_columns))]
-        for start, canonical_form in zip(starts, readings, strict=False)
+def source_side(columns: Sequence[CanonicalForm], prefix: str = "") -> Side:
+    """Return the source's SQL for the forms of its ``columns``; ``prefix`` goes before every column's name."""
+    starts = [0, *accumulate(len(column.scan_columns) for column in columns)]
+    names = [
+        [f"{prefix}c{start + place}" for place in range(len(column.scan_columns))]
+        for start, column in zip(starts, columns, strict=False)
     ]
     return Side(
-        tuple(
-            canonical_form.from_source.format(*names)
-            for canonical_form, names in zip(readings, scan_columns, strict=True)
-        ),
-        tuple(
-            canonical_form.shown_source.format(*names)
-            for canonical_form, names in zip(readings, scan_columns, strict=True)
-        ),
+        tuple(column.from_source.format(*own) for column, own in zip(columns, names, strict=True)),
+        tuple(column.shown_source.format(*own) for column, own in zip(columns, names, strict=True)),
     )
 
 
-def target_side(readings: Sequence[CanonicalForm], prefix: str = "") -> Side:
-    """Return the target's SQL; ``prefix`` goes before every column's name."""
+def target_side(columns: Sequence[CanonicalForm], prefix: str = "") -> Side:
+    """Return the target's SQL for the forms of its ``columns``; ``prefix`` goes before every column's name."""
     return Side(
-        tuple(canonical_form.from_target.format(f"{prefix}c{i}") for i, canonical_form in enumerate(readings)),
-        tuple(canonical_form.shown_target.format(f"{prefix}c{i}") for i, canonical_form in enumerate(readings)),
+        tuple(column.from_target.format(f"{prefix}c{place}") for place, column in enumerate(columns)),
+        tuple(column.shown_target.format(f"{prefix}c{place}") for place, column in enumerate(columns)),
     )
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@cache
+def macros() -> str:
+    """Return the macros of ``canonical.sql`` as SQL, without blank lines and comments. The file is read once."""
+    lines = resources.files("migrator.verification").joinpath("canonical.sql").read_text(encoding="utf-8").splitlines()
+    return "\n".join(line for line in lines if line and not line.startswith("--"))
+
+
+@lru_cache(maxsize=_CACHED_FORMS)
 def canonical_form(pair: ColumnPair) -> CanonicalForm:  # noqa: C901, PLR0911, PLR0912 - a table, read from the top
-    """Return how the pair's values are read and compared."""
+    """Return how the pair's values are read and compared, whatever the column holds."""
     column, target = pair.expression, quote_postgres(pair.target.name)
     match "enum" if pair.target.enum_labels else pair.target.type_name:
         case "bool":
@@ -134,49 +138,50 @@ def canonical_form(pair: ColumnPair) -> CanonicalForm:  # noqa: C901, PLR0911, P
             return _text_or_real(column, target, "{0}", by_server=True)
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_CACHED_FORMS)
 def fast_form(pair: ColumnPair) -> CanonicalForm:  # noqa: PLR0911 - a table, read from the top
     """
-    Return how the pair's values are read where nothing unusual is expected: as they are stored.
+    Return how the pair's values are read where the column holds nothing unusual: as they are stored.
 
-    Two values with one quick form are one value, but one value may have two: where quick forms differ, those of
-    ``canonical_form`` decide. A value of an unusual storage class stops the scan, or has a form unknown to the target.
+    Two values with one fast form are one value, but one value may have two fast forms. Where fast forms differ,
+    ``canonical_form`` decides. A value of an unusual storage class stops the scan, or has a form that no target value
+    has.
     """
     column, target = pair.expression, pair.target
-    usual = replace(canonical_form(pair), shown_source="{0}", shown_target="{0}")  # which is never shown to anybody
-    text = _one(column, StorageClass.TEXT)
+    full = replace(canonical_form(pair), shown_source="{0}", shown_target="{0}")  # fast forms are never shown
+    text = _as_stored(column, StorageClass.TEXT)
     match "enum" if target.enum_labels else target.type_name:
         case "bool" | "int2" | "int4" | "int8":
-            whole = _one(column, StorageClass.INTEGER)
-            return replace(usual, scan_columns=whole, from_source="{0}", from_target="{0}::BIGINT")
+            integer = _as_stored(column, StorageClass.INTEGER)
+            return replace(full, scan_columns=integer, from_source="{0}", from_target="{0}::BIGINT")
         case "float4" | "float8":
-            double = _one(column, StorageClass.REAL)
-            return replace(usual, scan_columns=double, from_source="bits({0})", from_target="bits({0})")
+            double = _as_stored(column, StorageClass.REAL)
+            return replace(full, scan_columns=double, from_source="bits({0})", from_target="bits({0})")
         case "bytea":
-            return replace(usual, scan_columns=_one(column, StorageClass.BLOB), from_source="{0}")
+            return replace(full, scan_columns=_as_stored(column, StorageClass.BLOB), from_source="{0}")
         case "uuid":
-            return replace(usual, scan_columns=text, from_source="uuid_text({0})", from_target="{0}")
+            return replace(full, scan_columns=text, from_source="uuid_text({0})", from_target="{0}")
         case "numeric" if 0 <= (target.scale or 0) <= (target.precision or _MANY) <= _DIGITS_OF_A_DOUBLE:
             # Every decimal of 15 digits is a double of its own (IEEE 754).
             return replace(
-                usual, scan_columns=_one(column, StorageClass.REAL), from_source="{0}", from_target="{0}::DOUBLE"
+                full, scan_columns=_as_stored(column, StorageClass.REAL), from_source="{0}", from_target="{0}::DOUBLE"
             )
         case "jsonb":
-            form = f"json_flat_form({{0}}, json_extract({{0}}, {_paths(pair.keys)}))" if pair.keys else _QUICK_JSON
-            return replace(usual, scan_columns=text, from_source=form, from_target=form)
+            form = f"json_flat_form({{0}}, json_extract({{0}}, {_paths(pair.keys)}))" if pair.keys else _FAST_JSON
+            return replace(full, scan_columns=text, from_source=form, from_target=form)
         case "json":
-            return replace(usual, scan_columns=text, from_source="{0}")
+            return replace(full, scan_columns=text, from_source="{0}")
         case kind if kind in _STORED_AS_TEXT:
-            return replace(usual, scan_columns=text)
+            return replace(full, scan_columns=text)
         case _:
-            return usual
+            return full
 
 
 _STORED_AS_TEXT = frozenset(
     {"date", "time", "timestamp", "timestamptz", "text", "varchar", "citext", "name", "enum", "bpchar"}
 )
 
-_QUICK_JSON = "json_quick_form({0})"
+_FAST_JSON = "json_quick_form({0})"
 
 _DIGITS_OF_A_DOUBLE = 15
 
@@ -189,7 +194,7 @@ def _paths(keys: Sequence[str]) -> str:
     return "[" + ", ".join(quote_literal(f'$."{key}"') for key in keys) + "]"
 
 
-def _one(column: str, storage: StorageClass) -> tuple[ScanColumn, ...]:
+def _as_stored(column: str, storage: StorageClass) -> tuple[ScanColumn, ...]:
     return (ScanColumn(column, storage),)
 
 
@@ -198,18 +203,18 @@ def _text(column: str) -> tuple[ScanColumn, ...]:
 
 
 def _as_text(column: str) -> str:
-    """Return SQL for a value as text. A BLOB is spelled as SQLite spells it, since its bytes may be no text."""
+    """Return SQL for a value as text. A BLOB becomes SQLite's literal of it, since its bytes may be no text."""
     return f"CASE typeof({column}) WHEN 'blob' THEN quote({column}) ELSE CAST({column} AS TEXT) END"
 
 
 def _number(column: str, storage: StorageClass, form: str, target: str, target_form: str) -> CanonicalForm:
     """
-    Return the reading of a column of numbers, with a lane beside them for what is none.
+    Return the form of a column of numbers, with a second scan column for values that are no numbers.
 
-    Preflight lets no such value pass. But somebody may put one in afterwards, and that is a difference like any other.
+    Preflight refuses such values. But somebody may store one afterwards, and then it is a difference like any other.
     """
-    taken = "'null', 'integer'" if storage is StorageClass.INTEGER else "'null', 'integer', 'real'"
-    is_number = f"typeof({column}) IN ({taken})"
+    classes = "'null', 'integer'" if storage is StorageClass.INTEGER else "'null', 'integer', 'real'"
+    is_number = f"typeof({column}) IN ({classes})"
     return CanonicalForm(
         (
             ScanColumn(f"CASE WHEN {is_number} THEN CAST({column} AS {storage}) END", storage),
@@ -225,117 +230,18 @@ def _number(column: str, storage: StorageClass, form: str, target: str, target_f
 def _text_or_real(
     column: str, target: str, form: str, *, shown: str = "{0}::VARCHAR", by_server: bool = False
 ) -> CanonicalForm:
-    # SQLite's own cast of a REAL to text keeps 15 digits, so DuckDB spells the doubles.
+    # SQLite's own cast of a REAL to text keeps 15 digits, so DuckDB writes the doubles as text.
     scan_columns = (
         ScanColumn(f"CASE typeof({column}) WHEN 'real' THEN NULL ELSE {_as_text(column)} END", StorageClass.TEXT),
         ScanColumn(f"CASE typeof({column}) WHEN 'real' THEN {column} END", StorageClass.REAL),
     )
-    given = "coalesce({0}, {1}::VARCHAR)"
+    text = "coalesce({0}, {1}::VARCHAR)"
     return CanonicalForm(
         scan_columns,
-        form.replace("{0}", given),
+        form.replace("{0}", text),
         f"{target}::text",
         form,
-        shown_source=shown.replace("{0}", given),
+        shown_source=shown.replace("{0}", text),
         shown_target=shown,
         by_server=by_server,
     )
-
-
-# `bits`: 0.0 and -0.0 hash alike, so the sign goes in; all NaNs are one, as PostgreSQL has it.
-# `moment`: what can't be read is no NULL, so the text's own presence goes in.
-# `…_of`: dates and times in the spellings that are listed, and no others: a cast would drop an offset or a nanosecond
-#   and roll 24:00 over. Each spelling is asked for where it is likely, because one that doesn't fit costs ten that do.
-#   `strptime` knows words (infinity), hence `starts_with_digit`. Zeros after a fraction's sixth digit say nothing.
-# `canonical`: a number's digits, without the zeros, the sign and the exponent that say nothing. `decimal_form`: the
-#   same for any text, with a short way for the usual. An exponent of 7 digits, which no `numeric` has, is left alone.
-# `json_form`: keys sorted, the last of twins kept, escapes and blanks gone, and numbers spelled alike: 1e2 as 100, 1.50
-#   as 1.5, -0 as 0. DuckDB reads a fraction as a double, which holds 15 digits of any decimal, so a number with more
-#   goes in as a marked string. All that happens in the document without its strings (`bare`), which come back after it.
-# `json_quick_form`: the same but for the spelling of numbers, since PostgreSQL changes only an exponent and -0. Where a
-#   number has more digits than a double holds it is the full form, or two values might have one form.
-# `json_flat_form`: an object by its `members`, in the order of the keys that are asked for. Where there are others, or
-#   one twice, or objects within, or it is no object, the whole goes in as well.
-# `list_transform([x], lambda y: …)[1]` is how a macro uses a value several times and computes it once.
-MACROS = r"""
-CREATE MACRO bits(number) AS struct_pack(number := number, negative := signbit(number));
-CREATE MACRO moment(given, reading) AS struct_pack(given := given IS NULL, reading := reading);
-CREATE MACRO starts_with_digit(given) AS given >= '0' AND given < ':';
-CREATE MACRO short_fraction(given) AS regexp_replace(given, '(\.\d{6})0+', '\1');
-CREATE MACRO naive(given) AS (
-    CASE WHEN contains(given, '.') THEN coalesce(try_strptime(given, '%Y-%m-%d %H:%M:%S.%f'),
-                                                 try_strptime(short_fraction(given), '%Y-%m-%d %H:%M:%S.%f'))
-         WHEN length(given) = 10 THEN try_strptime(given, '%Y-%m-%d')
-         ELSE try_strptime(given, ['%Y-%m-%d %H:%M:%S', '%Y-%m-%d %H:%M', '%Y-%m-%d %H']) END);
-CREATE MACRO zoned(given) AS (
-    CASE WHEN contains(given, '.') THEN coalesce(try_strptime(given, '%Y-%m-%d %H:%M:%S.%f%z'),
-                                                 try_strptime(short_fraction(given), '%Y-%m-%d %H:%M:%S.%f%z'))
-         ELSE try_strptime(given, ['%Y-%m-%d %H:%M:%S%z', '%Y-%m-%d %H:%M%z', '%Y-%m-%d %H%z']) END);
-CREATE MACRO has_offset(given) AS contains(given, '+') OR contains(substr(given, 11), '-');
-CREATE MACRO usual_moment(given) AS (
-    CASE WHEN strlen(given) BETWEEN 21 AND 26 THEN try_strptime(given, '%Y-%m-%d %H:%M:%S.%f')
-         WHEN strlen(given) = 19 THEN try_strptime(given, '%Y-%m-%d %H:%M:%S') END);
-CREATE MACRO date_of(given) AS CASE WHEN starts_with_digit(given) THEN try_strptime(given, '%Y-%m-%d')::DATE END;
-CREATE MACRO time_of(given) AS CASE WHEN starts_with_digit(given) THEN naive('1970-01-01 ' || given)::TIME END;
-CREATE MACRO timestamp_of(given) AS CASE WHEN starts_with_digit(given) THEN
-    coalesce(usual_moment(given), naive(replace(given, 'T', ' '))) END;
-CREATE MACRO instant(given, zone) AS epoch_us(
-    CASE WHEN has_offset(given) THEN zoned(given)
-         WHEN suffix(given, 'Z') THEN timezone('UTC', naive(rtrim(given, 'Z')))
-         ELSE timezone(zone, naive(given)) END);
-CREATE MACRO timestamptz_of(given, zone) AS CASE WHEN starts_with_digit(given) THEN
-    coalesce(if(zone = 'UTC', epoch_us(usual_moment(given)), NULL), instant(replace(given, 'T', ' '), zone)) END;
-CREATE MACRO hex_form(digits) AS lower(replace(digits, '-', ''));
-CREATE MACRO uuid_text(given) AS (
-    CASE WHEN strlen(given) = 36 THEN lower(given) ELSE coalesce(try_cast(given AS UUID)::VARCHAR, given) END);
-CREATE MACRO canonical(number) AS list_transform(list_transform(list_transform(
-    [regexp_extract(number, '^([+-]?)(\d*)\.?(\d*)(?:[eE]([+-]?\d+))?$', ['sign', 'whole', 'fraction', 'exponent'])],
-    lambda n: struct_pack(sign := n.sign, digits := n.whole || n.fraction,
-                          point := length(n.whole) + coalesce(try_cast(n.exponent AS INTEGER), 0))),
-    lambda n: struct_pack(
-        sign := n.sign,
-        whole := ltrim(rpad(left(n.digits, greatest(n.point, 0)), greatest(n.point, 0)::INTEGER, '0'), '0'),
-        fraction := rtrim(repeat('0', greatest(-n.point, 0)) || substr(n.digits, greatest(n.point, 0) + 1), '0'))),
-    lambda n: CASE WHEN n.whole = '' AND n.fraction = '' THEN '0'
-                   ELSE if(n.sign = '-', '-', '') || if(n.whole = '', '0', n.whole)
-                        || if(n.fraction = '', '', '.' || n.fraction) END)[1];
-CREATE MACRO without_zeros(number) AS (
-    CASE WHEN NOT contains(number, '.') THEN if(number = '-0', '0', number)
-         WHEN rtrim(rtrim(number, '0'), '.') = '-0' THEN '0'
-         ELSE rtrim(rtrim(number, '0'), '.') END);
-CREATE MACRO decimal_form(given) AS (
-    CASE WHEN regexp_full_match(given, '-?(0|[1-9]\d*)(\.\d+)?') THEN without_zeros(given)
-         WHEN regexp_full_match(given, '[+-]?(0+\.?0*|\.0+)([eE][+-]?\d+)?') THEN '0'
-         WHEN regexp_full_match(given, '[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?0*\d{1,6})?') THEN canonical(given)
-         ELSE given END);
-CREATE MACRO plain_number(token) AS (
-    CASE WHEN regexp_full_match(token, '-?0(\.0+)?([eE][+-]?\d+)?') THEN '0'
-         WHEN regexp_full_match(token, '-?\d+(\.\d+)?([eE][+-]?0*\d{1,6})?') THEN canonical(token) ELSE token END);
-CREATE MACRO plain_numbers(bare) AS (
-    CASE WHEN regexp_matches(bare, '\d[eE]|-0')
-           THEN array_to_string(list_transform(
-               regexp_extract_all(bare, '-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|[^\d-]+|.'),
-               lambda token: plain_number(token)), '')
-         ELSE regexp_replace(regexp_replace(bare, '(\.\d*[1-9])0+(\D|$)', '\1\2', 'g'), '\.0+(\D|$)', '\1', 'g') END);
-CREATE MACRO exact_numbers(bare) AS regexp_replace(plain_numbers(bare), '-?\d[\d.]{15,}', '"\\u0001\0"', 'g');
-CREATE MACRO strings(document) AS regexp_extract_all(document, '(?s)"[^"\\]*(?:\\.[^"\\]*)*"');
-CREATE MACRO without_strings(document) AS regexp_replace(document, '(?s)"[^"\\]*(?:\\.[^"\\]*)*"', '""', 'g');
-CREATE MACRO has_odd_numbers(document) AS regexp_matches(
-    document, '(^|[\[,:\s])-?\d+(\.\d*0([,\]}\s]|$)|(\.\d+)?[eE])|-0([,\]}\s]|$)|\d[\d.]{15}');
-CREATE MACRO with_plain_numbers(document) AS (
-    CASE WHEN has_odd_numbers(document)
-           THEN array_to_string(list_transform(list_zip(
-               string_split(list_transform([without_strings(document)], lambda bare: exact_numbers(bare))[1], '""'),
-               strings(document)), lambda parts: concat(parts[1], parts[2])), '')
-         ELSE document END);
-CREATE MACRO sorted_keys(document) AS coalesce(try_cast(document AS JSON)::VARIANT::JSON::VARCHAR, trim(document));
-CREATE MACRO json_form(given) AS list_transform(
-    [with_plain_numbers(given)], lambda document: sorted_keys(document))[1];
-CREATE MACRO json_quick_form(given) AS (
-    CASE WHEN regexp_matches(given, '\d[\d.]{15}') THEN json_form(given) ELSE sorted_keys(given) END);
-CREATE MACRO json_flat_form(given, members) AS struct_pack(members := members, rest :=
-    CASE WHEN len(json_keys(given)) = list_aggregate(members, 'count') AND len(json_keys(given)) > 0
-              AND NOT contains(substr(given, 2), '{') AND NOT regexp_matches(given, '\d[\d.]{15}')
-           THEN NULL ELSE json_quick_form(given) END);
-CREATE MACRO json_shown(given) AS regexp_replace(json_form(given), '"\\u0001([^"]*)"', '\1', 'g');
-"""

@@ -1,8 +1,9 @@
 """
-How one table is compared, and what that came to.
+Compares one table, or a group of small tables, and returns the results.
 
-In the quick forms first, of which preflight may know the source's digest. What differs there is read anew in the full
-forms, and what differs in these is looked for row by row. A large table is read in parts, side by side at both ends.
+The fast forms are compared first; preflight may already know the source's digest in these. If they differ, both sides
+are read again in the canonical forms. If these differ too, the differing rows are looked for. A large table is read in
+chunks, several at a time on both sides.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
 from migrator.verification import differences, digest
-from migrator.verification.comparison import ALL_BLOCKS, BlockRange, Comparison, block_ranges, quickly
+from migrator.verification.comparison import ALL_BLOCKS, BlockRange, Comparison, Databases, block_ranges, in_fast_form
 from migrator.verification.differences import Difference, TableDifferences
 from migrator.verification.digest import Digest, KnownDigest
 from migrator.verification.recipe import Recipe, Size, recorded
@@ -40,7 +41,7 @@ DifferenceSink = Callable[[Difference], None]
 
 @dataclass(frozen=True, slots=True)
 class TableResult:
-    """What the comparison of one table came to."""
+    """The result of comparing one table."""
 
     table: TableName
     source: Digest
@@ -48,17 +49,17 @@ class TableResult:
     found: TableDifferences | None
     """The rows that differ; None where none do."""
     seconds: float = 0.0
-    """For which hands were at work on it, added up; their waiting isn't counted."""
+    """The time that workers spent on the table, added up, without the time for which they waited."""
     recorded: Recorded | None = None
-    """The source's digest as the ledger keeps it; None where the ends differ, or nobody keeps it."""
+    """The source's digest as the ledger keeps it; None where the sides differ, or no digest is kept."""
 
     @property
     def equal(self) -> bool:
-        """Whether both ends hold the same rows, each as often."""
+        """Whether both sides hold the same rows, each as often."""
         return self.source == self.target
 
     def difference(self) -> str:
-        """Return in words how the ends differ."""
+        """Return in words how the sides differ."""
         counts = f"{self.source.rows} rows in the source, {self.target.rows} in the target"
         if self.found is None:
             return f"{self.table}: {counts}"
@@ -80,144 +81,155 @@ class TableResult:
 
 @dataclass(frozen=True, slots=True)
 class CompareContext:
-    """What the comparisons of all tables have in common."""
+    """What the comparisons of all tables share."""
 
     source: Source
     address: TargetAddress
-    """Of the target."""
+    """The target's address."""
     readers: WorkerPool[BlockingConnection[ReadOnlySession]]
     sessions: WorkerPool[BlockingConnection[ScanSession]]
     example_options: ExampleOptions
     sink: DifferenceSink
-    """Is told every difference."""
+    """Receives every difference."""
     keep: bool = False
     """Whether the digests are kept for later runs."""
-    spent: dict[TableName, float] = field(default_factory=lambda: defaultdict(float))
-    """Seconds for which hands were at work on each table."""
+    seconds: dict[TableName, float] = field(default_factory=lambda: defaultdict(float))
+    """The time that workers have spent on each table."""
 
 
-async def compare_alike(ends: CompareContext, compared: Sequence[tuple[Comparison, KnownDigest]]) -> list[TableResult]:
-    """Compare small tables of one shape, of whose sources preflight has digests; the target's are read at once."""
-    there: Sequence[Digest | None]
-    quick = [known.comparison for _, known in compared]
+async def compare_group(context: CompareContext, group: Sequence[tuple[Comparison, KnownDigest]]) -> list[TableResult]:
+    """
+    Compare small tables with one digest key, whose sources preflight has digested, and return their results in order.
+
+    The target's tables are read by one statement. Raises what ``compare`` raises.
+    """
+    target_digests: Sequence[Digest | None]
+    fast = [known.comparison for _, known in group]
     seconds = 0.0
     try:
-        async with ends.readers.worker() as reader:
+        async with context.readers.worker() as reader:
             started = time.monotonic()
-            there = await asyncio.to_thread(reader.call, digest.of_targets, quick)
-            seconds = (time.monotonic() - started) / len(quick)
+            target_digests = await asyncio.to_thread(reader.call, digest.of_targets, fast)
+            seconds = (time.monotonic() - started) / len(fast)
     except duckdb.Error:
-        there = [None] * len(quick)  # it is for each by itself to find out of which the forms can't be made
-    verdicts = []
-    for (comparison, known), theirs in zip(compared, there, strict=True):
-        ends.spent[comparison.target.name] += seconds
-        same = known.digest == theirs
-        verdicts.append(
-            await _equal(ends, known.comparison, (WHOLE_TABLE,), known.digest)
-            if same
-            else await compare(ends, comparison, (WHOLE_TABLE,), known)
+        target_digests = [None] * len(fast)  # some value has no fast form: ``compare`` finds out in which table
+    results = []
+    for (comparison, known), target_digest in zip(group, target_digests, strict=True):
+        context.seconds[comparison.target.name] += seconds
+        results.append(
+            await _equal(context, known.comparison, (WHOLE_TABLE,), known.digest)
+            if known.digest == target_digest
+            else await compare(context, comparison, (WHOLE_TABLE,), known)
         )
-    return verdicts
+    return results
 
 
 async def compare(
-    ends: CompareContext, comparison: Comparison, pieces: Sequence[Chunk], known: KnownDigest | None
+    context: CompareContext, comparison: Comparison, chunks: Sequence[Chunk], known: KnownDigest | None
 ) -> TableResult:
-    """Compare a table that comes in these ``pieces``; ``known`` is what preflight found of its source's digest."""
+    """
+    Compare a table that is read in these ``chunks`` and return the result.
+
+    ``known`` is the source's digest in the fast forms, if preflight has computed it. Raises SourceUnreadable, and what
+    reading the target raises.
+    """
     table = comparison.target.name
-    quick = await _same_digest(ends, comparison, pieces, known)
-    if quick:
-        return await _equal(ends, quick.comparison, pieces, quick.digest)
-    ours, theirs = await _digests(ends, comparison, pieces)
-    if ours == theirs:
-        return await _equal(ends, comparison, pieces, ours)
+    fast = await _equal_digest(context, comparison, chunks, known)
+    if fast:
+        return await _equal(context, fast.comparison, chunks, fast.digest)
+    source_digest, target_digest = await _digests(context, comparison, chunks)
+    if source_digest == target_digest:
+        return await _equal(context, comparison, chunks, source_digest)
     found = await asyncio.to_thread(
         differences.find_differences,
-        ends.source,
-        ends.address,
+        Databases(context.source, context.address),
         comparison,
-        ours.differing(theirs),
-        examples=ends.example_options.count,
-        mask_values=ends.example_options.mask_values,
-        sink=ends.sink,
+        source_digest.differing(target_digest),
+        context.example_options,
+        context.sink,
     )
-    verdict = TableResult(table, ours, theirs, found, ends.spent[table])
-    log.error(Event.TABLE_DIFFERS, **verdict.facts())
-    return verdict
+    result = TableResult(table, source_digest, target_digest, found, context.seconds[table])
+    log.error(Event.TABLE_DIFFERS, **result.facts())
+    return result
 
 
-async def _equal(ends: CompareContext, comparison: Comparison, pieces: Sequence[Chunk], both: Digest) -> TableResult:
+async def _equal(context: CompareContext, comparison: Comparison, chunks: Sequence[Chunk], both: Digest) -> TableResult:
+    """Log that a table's sides are equal, and return that result; ``both`` is the digest of either side."""
     table = comparison.target.name
-    kept = await _recorded(ends, comparison, pieces, both) if ends.keep else None
-    log.info(Event.TABLE_VERIFIED, table=str(table), rows=both.rows, seconds=round(ends.spent[table], 3))
-    return TableResult(table, both, both, None, ends.spent[table], kept)
+    kept = await _recorded(context, comparison, chunks, both) if context.keep else None
+    log.info(Event.TABLE_VERIFIED, table=str(table), rows=both.rows, seconds=round(context.seconds[table], 3))
+    return TableResult(table, both, both, None, context.seconds[table], kept)
 
 
-async def _recorded(ends: CompareContext, comparison: Comparison, pieces: Sequence[Chunk], both: Digest) -> Recorded:
-    """Return what a later run needs to make the source's digest again, and to compare it."""
-    if not any(reading.by_server for reading in comparison.readings):
+async def _recorded(context: CompareContext, comparison: Comparison, chunks: Sequence[Chunk], both: Digest) -> Recorded:
+    """Return what a later run needs to compute the source's digest again, and to compare it."""
+    if not comparison.by_server:
         return recorded(comparison, both)
+    # The server has spelled some of the values, and may be another version in a later run. So their text is digested
+    # as it is stored.
     recipe = Recipe.of(comparison)
-    # The server has spelled some of the values. It may be another one by then, so their text is digested as it is.
-
-    def one(session: ScanSession, piece: Chunk) -> Digest:
-        with _timed(ends, comparison):
-            return recipe.digest(session, comparison.source, size, piece)
-
     size = Size(comparison.profile, comparison.batch_bytes)
-    as_stored = digest.total(await gather_or_cancel(call_in_worker(ends.sessions, one, piece) for piece in pieces))
-    return recorded(comparison, as_stored)
+
+    def of_chunk(session: ScanSession, chunk: Chunk) -> Digest:
+        with _timed(context, comparison):
+            return recipe.digest(session, comparison.source, size, chunk)
+
+    digests = await gather_or_cancel(call_in_worker(context.sessions, of_chunk, chunk) for chunk in chunks)
+    return recorded(comparison, digest.total(digests))
 
 
-async def _same_digest(
-    ends: CompareContext, comparison: Comparison, pieces: Sequence[Chunk], known: KnownDigest | None
+async def _equal_digest(
+    context: CompareContext, comparison: Comparison, chunks: Sequence[Chunk], known: KnownDigest | None
 ) -> KnownDigest | None:
-    """Return the digest that both ends have in the quick forms, and these; None if they have none in common."""
-    if any(reading.by_server for reading in comparison.readings):
-        return None  # PostgreSQL's own spelling is asked for, and there is no quicker way
-    quick = known.comparison if known else await call_in_worker(ends.sessions, quickly, comparison)
-    ours = theirs = None
+    """Return the digest that both sides have in the fast forms, with these; None if it isn't the same."""
+    if comparison.by_server:
+        return None  # PostgreSQL's own spelling is needed, and there is no faster form
+    fast = known.comparison if known else await call_in_worker(context.sessions, in_fast_form, comparison)
+    source_digest = target_digest = None
     try:
         if known:
-            ours, theirs = known.digest, await _of_target(ends, quick, len(pieces))
+            source_digest, target_digest = known.digest, await _of_target(context, fast, len(chunks))
         else:
-            ours, theirs = await _digests(ends, quick, pieces)
+            source_digest, target_digest = await _digests(context, fast, chunks)
     except* (SourceUnreadable, duckdb.Error):
-        pass  # a value of another storage class; that an end can't be read at all the full forms find too
-    return KnownDigest(quick, ours) if ours is not None and ours == theirs else None
+        pass  # a value of another storage class; if a side can't be read at all, the canonical forms fail as well
+    return KnownDigest(fast, source_digest) if source_digest is not None and source_digest == target_digest else None
 
 
-async def _digests(ends: CompareContext, comparison: Comparison, pieces: Sequence[Chunk]) -> tuple[Digest, Digest]:
-    ours, theirs = await gather_or_cancel(
-        [_of_source(ends, comparison, pieces), _of_target(ends, comparison, len(pieces))]
+async def _digests(context: CompareContext, comparison: Comparison, chunks: Sequence[Chunk]) -> tuple[Digest, Digest]:
+    """Return the digests of source and target."""
+    of_source, of_target = await gather_or_cancel(
+        [_of_source(context, comparison, chunks), _of_target(context, comparison, len(chunks))]
     )
-    return ours, theirs
+    return of_source, of_target
 
 
-async def _of_source(ends: CompareContext, comparison: Comparison, pieces: Sequence[Chunk]) -> Digest:
-    def one(session: ScanSession, piece: Chunk) -> Digest:
-        with _timed(ends, comparison):
-            return digest.of_source(session, ends.address, comparison, piece)
+async def _of_source(context: CompareContext, comparison: Comparison, chunks: Sequence[Chunk]) -> Digest:
+    def of_chunk(session: ScanSession, chunk: Chunk) -> Digest:
+        with _timed(context, comparison):
+            return digest.of_source(session, context.address, comparison, chunk)
 
-    return digest.total(await gather_or_cancel(call_in_worker(ends.sessions, one, piece) for piece in pieces))
+    digests = await gather_or_cancel(call_in_worker(context.sessions, of_chunk, chunk) for chunk in chunks)
+    return digest.total(digests)
 
 
-async def _of_target(ends: CompareContext, comparison: Comparison, parts: int) -> Digest:
-    async def one(stretch: BlockRange) -> Digest:
-        async with ends.readers.worker() as reader:
-            with _timed(ends, comparison):
-                return await asyncio.to_thread(reader.call, digest.of_target, comparison, stretch)
+async def _of_target(context: CompareContext, comparison: Comparison, parts: int) -> Digest:
+    async def of_blocks(blocks: BlockRange) -> Digest:
+        async with context.readers.worker() as reader:
+            with _timed(context, comparison):
+                return await asyncio.to_thread(reader.call, digest.of_target, comparison, blocks)
 
     if parts == 1:
-        return await one(ALL_BLOCKS)
-    found = await call_in_worker(ends.readers, block_ranges, comparison.target, parts)
-    return digest.total(await gather_or_cancel(one(stretch) for stretch in found))
+        return await of_blocks(ALL_BLOCKS)
+    ranges = await call_in_worker(context.readers, block_ranges, comparison.target, parts)
+    return digest.total(await gather_or_cancel(of_blocks(blocks) for blocks in ranges))
 
 
 @contextmanager
-def _timed(ends: CompareContext, comparison: Comparison) -> Iterator[None]:
+def _timed(context: CompareContext, comparison: Comparison) -> Iterator[None]:
+    """Add the time that the block takes to the table's."""
     started = time.monotonic()
     try:
         yield
     finally:
-        ends.spent[comparison.target.name] += time.monotonic() - started
+        context.seconds[comparison.target.name] += time.monotonic() - started

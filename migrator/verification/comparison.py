@@ -1,4 +1,8 @@
-"""What verification compares, and both ends as streams of Arrow batches, read in ways the copier has no part in."""
+"""
+Describes what is compared, and reads both sides as streams of Arrow batches.
+
+The copier's code has no part in this reading.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +17,7 @@ from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadOnlySession
 from migrator.source.batches import ScanRequest, scan
 from migrator.source.chunks import WHOLE_TABLE, Chunk
+from migrator.source.database import Source
 from migrator.source.scan import ScanColumn, ScanSession
 from migrator.source.schema import SourceTable
 from migrator.source.size import Profile
@@ -21,6 +26,7 @@ from migrator.target.server_types import CanonicalText
 from migrator.verification.canonical import (
     CanonicalForm,
     ColumnPair,
+    Side,
     canonical_form,
     fast_form,
     source_side,
@@ -31,10 +37,18 @@ from migrator.verification.json_keys import usual_keys
 DigestKey = tuple[tuple[object, ...], ...]
 
 _BUCKETS = 1024
-"""Enough that a difference is looked for in a small part of a table, few enough to cost nothing."""
+"""Enough that only a small part of a table is searched for a difference, and few enough to cost nothing."""
 
 _FEW_ROWS = 1_000
-"""So many are looked through as a whole; parts of them would only take room, thousands of tables' at once."""
+"""Up to so many rows are one bucket: buckets of thousands of small tables would only take memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Databases:
+    """Both databases: a source, and the address of its target."""
+
+    source: Source
+    target: TargetAddress
 
 
 @dataclass(frozen=True)
@@ -46,30 +60,44 @@ class Comparison:
     pairs: tuple[ColumnPair, ...]
     profile: Profile
     batch_bytes: int
-    quick: bool = False
-    """Whether it is read in the quick forms: rows that are equal in these are equal, others need not differ."""
+    fast: bool = False
+    """Whether the fast forms are compared: rows with equal ones are equal, and rows with different ones may be."""
 
     @cached_property
-    def readings(self) -> tuple[CanonicalForm, ...]:
-        """How each pair is read."""
-        return tuple(fast_form(pair) if self.quick else canonical_form(pair) for pair in self.pairs)
+    def forms(self) -> tuple[CanonicalForm, ...]:
+        """The form of each pair."""
+        return tuple(fast_form(pair) if self.fast else canonical_form(pair) for pair in self.pairs)
 
     @cached_property
     def scan_columns(self) -> tuple[ScanColumn, ...]:
-        """The lanes of all readings, side by side."""
-        return tuple(lane for canonical_form in self.readings for lane in canonical_form.scan_columns)
+        """The scan columns of all forms, side by side."""
+        return tuple(column for form in self.forms for column in form.scan_columns)
+
+    @cached_property
+    def source_side(self) -> Side:
+        """The SQL of the source's forms."""
+        return source_side(self.forms)
+
+    @cached_property
+    def target_side(self) -> Side:
+        """The SQL of the target's forms."""
+        return target_side(self.forms)
 
     @cached_property
     def digest_key(self) -> DigestKey:
         """What two comparisons have in common whose rows can be digested by one statement."""
-        readings = self.readings
         types = tuple(pair.target.type_name for pair in self.pairs)
-        scan_columns = tuple(lane.storage for lane in self.scan_columns)
-        return types, scan_columns, source_side(readings).forms, target_side(readings).forms, self.key, (self.buckets,)
+        storage = tuple(column.storage for column in self.scan_columns)
+        return types, storage, self.source_side.forms, self.target_side.forms, self.key, (self.buckets,)
+
+    @property
+    def by_server(self) -> bool:
+        """Whether PostgreSQL has to bring some of the source's text to its normal form."""
+        return any(form.by_server for form in self.forms)
 
     @property
     def buckets(self) -> int:
-        """In how many parts the rows are digested: in the differing ones a difference is looked for row by row."""
+        """The number of parts in which the rows are digested. Only parts that differ are searched row by row."""
         return _BUCKETS if self.profile.rows > _FEW_ROWS else 1
 
     @cached_property
@@ -79,38 +107,38 @@ class Comparison:
         return tuple(places[name] for name in self.target.key) if set(self.target.key) <= set(places) else ()
 
 
-def quickly(session: ScanSession, comparison: Comparison) -> Comparison:
-    """Return the comparison in the quick forms, having asked the source about its JSON; raises SourceUnreadable."""
+def in_fast_form(session: ScanSession, comparison: Comparison) -> Comparison:
+    """Return the comparison in the fast forms; the source is asked for its usual JSON keys. Raises SourceUnreadable."""
     pairs = tuple(
         replace(pair, keys=usual_keys(session, comparison.source, pair.expression))
         if pair.target.type_name == "jsonb"
         else pair
         for pair in comparison.pairs
     )
-    return replace(comparison, pairs=pairs, quick=True)
+    return replace(comparison, pairs=pairs, fast=True)
 
 
 @dataclass(frozen=True, slots=True)
 class BlockRange:
-    """Consecutive blocks of the target's table, by which its parts can be read side by side. Without bounds, all."""
+    """Consecutive blocks of the target's table; without bounds, all. Several ranges can be read at the same time."""
 
     first: int = 0
     end: int | None = None
-    """The block after the last; None for as far as the table goes."""
+    """The block after the last one; None for the end of the table."""
 
     @property
     def condition(self) -> str:
-        """Which rows these are (PostgreSQL, "System Columns": ctid)."""
-        begin = f"ctid >= '({self.first},0)'" if self.first else ""
+        """SQL that is true for the rows in these blocks (PostgreSQL, "System Columns": ctid); empty for all."""
+        start = f"ctid >= '({self.first},0)'" if self.first else ""
         end = f"ctid < '({self.end},0)'" if self.end is not None else ""
-        return " AND ".join(part for part in (begin, end) if part)
+        return " AND ".join(part for part in (start, end) if part)
 
 
 ALL_BLOCKS = BlockRange()
 
 
 def block_ranges(session: ReadOnlySession, table: TargetTable, parts: int) -> tuple[BlockRange, ...]:
-    """Return the table's blocks in so many parts of one size, or fewer; raises what the session raises."""
+    """Return the table's blocks as ``parts`` ranges of one size, or fewer. Raises what the session raises."""
     if table.partitioned:
         return (ALL_BLOCKS,)
     [(blocks,)] = session.rows(_BLOCKS, (table.name.quoted,))
@@ -127,50 +155,47 @@ SELECT CASE WHEN current_setting('server_version_num')::int >= 140000
 
 @contextmanager
 def source_rows(
-    session: ScanSession, address: TargetAddress, comparison: Comparison, piece: Chunk = WHOLE_TABLE
+    session: ScanSession, address: TargetAddress, comparison: Comparison, chunk: Chunk = WHOLE_TABLE
 ) -> Iterator[pa.RecordBatchReader]:
     """
-    Open a stream of a piece of the source's rows with a column ``c0``, ``c1``, … for each lane of each reading.
+    Open a stream of a chunk of the source's rows with a column ``c0``, ``c1``, … for each scan column.
 
     ``address`` is that of the target, which is asked for the normal form of types that only it can read. Raises
     SourceUnreadable.
     """
-    readings = comparison.readings
     scan_columns = comparison.scan_columns
-    schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(scan_columns)])
-    with CanonicalText(address, comparison.target.name) as normal:
-        where = piece.where(comparison.source)
+    schema = pa.schema([(f"c{place}", column.arrow_type) for place, column in enumerate(scan_columns)])
+    with CanonicalText(address, comparison.target.name) as canonical_text:
+        where = chunk.where(comparison.source)
         request = ScanRequest(comparison.source, scan_columns, comparison.profile, comparison.batch_bytes, where)
-        batches = scan(session, request)
-        arrays = (_normalised(batch.columns, comparison.pairs, readings, normal) for batch in batches)
-        with outspoken(schema, (pa.record_batch(a, schema=schema) for a in arrays)) as reader:
+        normalised = (_normalised(batch.columns, comparison, canonical_text) for batch in scan(session, request))
+        with stream(schema, (pa.record_batch(arrays, schema=schema) for arrays in normalised)) as reader:
             yield reader
 
 
-def _normalised(
-    arrays: Sequence[pa.Array], pairs: Sequence[ColumnPair], readings: Sequence[CanonicalForm], normal: CanonicalText
-) -> list[pa.Array]:
+def _normalised(arrays: Sequence[pa.Array], comparison: Comparison, canonical_text: CanonicalText) -> list[pa.Array]:
+    """Return the arrays of the scan columns with the texts that only PostgreSQL can read in its own spelling."""
     result: list[pa.Array] = []
-    for pair, one in zip(pairs, readings, strict=True):
-        read = list(arrays[len(result) : len(result) + len(one.scan_columns)])
-        if one.by_server:
-            text, doubles = read
-            given = pc.coalesce(text, pc.cast(doubles, pa.string()))
-            read = [normal.of(pair.target.name, given), pa.nulls(len(given), pa.float64())]
-        result += read
+    for pair, form in zip(comparison.pairs, comparison.forms, strict=True):
+        of_column = list(arrays[len(result) : len(result) + len(form.scan_columns)])
+        if form.by_server:
+            text, doubles = of_column
+            text = pc.coalesce(text, pc.cast(doubles, pa.string()))
+            of_column = [canonical_text.of(pair.target.name, text), pa.nulls(len(text), pa.float64())]
+        result += of_column
     return result
 
 
 @contextmanager
 def target_rows(
-    session: ReadOnlySession, comparison: Comparison, stretch: BlockRange = ALL_BLOCKS
+    session: ReadOnlySession, comparison: Comparison, blocks: BlockRange = ALL_BLOCKS
 ) -> Iterator[pa.RecordBatchReader]:
     """
-    Open a stream of the target's rows, or of a stretch of them, with a column ``c0``, ``c1``, … for each reading.
+    Open a stream of the target's rows in these ``blocks`` with a column ``c0``, ``c1``, … for each form.
 
-    Read in one read-only transaction; raises what the session raises.
+    All rows are read in one read-only transaction. Raises what the session raises.
     """
-    condition = f" WHERE {stretch.condition}" if stretch.condition else ""
+    condition = f" WHERE {blocks.condition}" if blocks.condition else ""
     statement = f"SELECT {_selected(comparison)} FROM {_origin(comparison)}{condition}"
     with _read(session, statement, comparison.batch_bytes) as reader:
         yield reader
@@ -179,9 +204,9 @@ def target_rows(
 @contextmanager
 def target_tables(session: ReadOnlySession, comparisons: Sequence[Comparison]) -> Iterator[pa.RecordBatchReader]:
     """
-    Open a stream of the rows of several tables of one shape, with columns as ``target_rows`` has them.
+    Open a stream of the rows of several tables with one digest key, with columns as in ``target_rows``.
 
-    One more, ``part``, says to which of the ``comparisons`` a row belongs.
+    A further column, ``part``, is the place of the row's table in ``comparisons``.
     """
     selects = [
         f"SELECT {part} AS part, {_selected(comparison)} FROM {_origin(comparison)}"
@@ -192,27 +217,27 @@ def target_tables(session: ReadOnlySession, comparisons: Sequence[Comparison]) -
 
 
 def _selected(comparison: Comparison) -> str:
-    return ", ".join(f"{one.select} AS c{i}" for i, one in enumerate(comparison.readings)) or "1 AS c0"
+    return ", ".join(f"{form.select} AS c{place}" for place, form in enumerate(comparison.forms)) or "1 AS c0"
 
 
 def _origin(comparison: Comparison) -> str:
-    # ONLY: rows of inheriting tables are theirs, and COPY never put ours there. Partitions are the table's own.
+    # ONLY leaves out rows of inheriting tables, which COPY did not fill. Rows of partitions are the table's own.
     table = comparison.target
     return table.name.quoted if table.partitioned else f"ONLY {table.name.quoted}"
 
 
 @contextmanager
 def _read(session: ReadOnlySession, statement: str, batch_bytes: int) -> Iterator[pa.RecordBatchReader]:
-    with session.batches(statement, batch_bytes) as (schema, batches), outspoken(schema, batches) as reader:
+    with session.batches(statement, batch_bytes) as (schema, batches), stream(schema, batches) as reader:
         yield reader
 
 
 @contextmanager
-def outspoken(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatchReader]:
+def stream(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatchReader]:
     """
-    Open a stream whose own error is what the block raises.
+    Open a stream of ``batches`` for DuckDB. The block raises the error that stopped the batches, if one did.
 
-    DuckDB makes one of its own from what stops a stream, and whether time heals that can't be seen any more.
+    DuckDB raises an error of its own instead, which doesn't tell whether a retry can help.
     """
     failures: list[Exception] = []
 

@@ -1,8 +1,8 @@
 """
-Which rows differ, and in which columns: looked for only where the digests of a table differ.
+Finds the rows that differ, and their differing columns, in tables whose digests differ.
 
-Both ends are read once more and the rows of the differing buckets go into a DuckDB file, which lies on disk and not in
-memory. There they are joined by their key; without a key, equal rows are counted against each other.
+Both sides are read once more, and the rows of the differing buckets go into a DuckDB file, on disk and not in memory.
+There the rows are joined by their key; without a key, equal rows of both sides are counted.
 """
 
 from collections import Counter
@@ -17,18 +17,17 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from migrator.sessions.address import TargetAddress
+from migrator.runtime.limits import ExampleOptions
 from migrator.sessions.reader import ReadOnlySession
-from migrator.source.database import Source
 from migrator.verification.canonical import Side, source_side, target_side
-from migrator.verification.comparison import Comparison, source_rows, target_rows
+from migrator.verification.comparison import Comparison, Databases, source_rows, target_rows
 from migrator.verification.digest import hashes, opened
 
 MEMORY = "512MB"
-"""What DuckDB may hold of the rows of differing buckets; beyond that they wait on disk."""
+"""The memory that DuckDB may use for the rows of differing buckets; further rows stay on disk."""
 
 SHOWN = 60
-"""Characters of a value that are shown."""
+"""The most characters of a value that are shown."""
 
 _HEAD = 4096
 
@@ -36,7 +35,7 @@ _ROWS_AT_ONCE = 256
 
 
 class Kind(StrEnum):
-    """How a row differs."""
+    """The ways in which a row differs."""
 
     MISSING = "missing in target"
     EXTRA = "extra in target"
@@ -45,7 +44,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A row that only one end has, or a value that isn't the same at both."""
+    """A row that only one side has, or a value that differs."""
 
     kind: Kind
     table: str
@@ -56,14 +55,14 @@ class Difference:
     """The value as text, shortened; None for NULL, or where a whole row differs."""
     target: str | None = None
     times: int = 1
-    """How many more of this row one end has; above 1 only where rows have no key."""
+    """How many more of this row one side has; above 1 only where rows have no key."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the difference as it stands in the file."""
-        told: dict[str, Any] = {"kind": str(self.kind), "table": self.table, "key": self.key}
+        """Return the difference as it is written to the file of differences."""
+        fields: dict[str, Any] = {"kind": str(self.kind), "table": self.table, "key": self.key}
         if self.column is not None:
-            told |= {"column": self.column, "source": self.source, "target": self.target}
-        return told | ({"times": self.times} if self.times > 1 else {})
+            fields |= {"column": self.column, "source": self.source, "target": self.target}
+        return fields | ({"times": self.times} if self.times > 1 else {})
 
     def line(self) -> str:
         """Return the difference as one line for a person."""
@@ -75,7 +74,7 @@ class Difference:
 
 @dataclass(slots=True)
 class TableDifferences:
-    """What was found in one table; the counts are of rows, and of values by column."""
+    """The differences of one table: counts of rows by kind, counts of values by column, and some examples."""
 
     rows: Counter[Kind] = field(default_factory=Counter)
     columns: Counter[str] = field(default_factory=Counter)
@@ -85,80 +84,75 @@ class TableDifferences:
         """Return the counts in words."""
         rows = [f"{count} {kind}" for kind, count in sorted(self.rows.items())]
         columns = [f"{column} {count}" for column, count in self.columns.most_common()]
-        said = "rows: " + ", ".join(rows) if rows else "a second look found the rows equal: somebody writes to them"
-        return said + (f" (by column: {', '.join(columns)})" if columns else "")
+        by_kind = "rows: " + ", ".join(rows) if rows else "a second look found the rows equal: somebody writes to them"
+        return by_kind + (f" (by column: {', '.join(columns)})" if columns else "")
 
 
-def find_differences(  # noqa: PLR0913 - both ends, where to look, and what to tell
-    source: Source,
-    address: TargetAddress,
+def find_differences(
+    databases: Databases,
     comparison: Comparison,
     buckets: Sequence[int],
-    *,
-    examples: int,
-    mask_values: bool,
+    example_options: ExampleOptions,
     sink: Callable[[Difference], None],
 ) -> TableDifferences:
     """
-    Look for the differing rows in ``buckets``, hand every difference to ``sink``, and return counts and the first few.
+    Hand every differing row and value in ``buckets`` to ``sink``, and return counts and the first few as examples.
 
-    With ``mask_values`` only keys are told, and the size of values. Blocks; needs disk space for the rows of the
-    buckets. Raises what reading either end raises.
+    With ``example_options.mask_values`` they have no values. Blocks, and needs disk space for the rows of the buckets.
+    Raises what reading either side raises.
     """
     found = TableDifferences()
     with TemporaryDirectory(prefix="migrator-") as folder:
         config = {"memory_limit": MEMORY, "temp_directory": folder}
-        with opened(str(Path(folder) / "rows.duckdb"), config) as database:
-            readings = comparison.readings
-            with source.session() as scanning, source_rows(scanning, address, comparison) as reader:
-                _keep(database, "source_rows", reader, source_side(readings), comparison, buckets)
-            with ReadOnlySession(address) as session, target_rows(session, comparison) as reader:
-                _keep(database, "target_rows", reader, target_side(readings), comparison, buckets)
-            for row in _rows(database, comparison):
+        with opened(str(Path(folder) / "rows.duckdb"), config) as duck:
+            source, target = databases.source, databases.target
+            with source.session() as scan, source_rows(scan, target, comparison) as reader:
+                _store(duck, "source_rows", reader, _selected(comparison, comparison.source_side, buckets))
+            with ReadOnlySession(target) as session, target_rows(session, comparison) as reader:
+                _store(duck, "target_rows", reader, _selected(comparison, comparison.target_side, buckets))
+            for row in _rows(duck, comparison):
                 for difference in _of_row(comparison, row):
-                    shown = _masked(difference, key=not comparison.key) if mask_values else difference
-                    if len(found.examples) < examples:
+                    shown = _masked(comparison, difference) if example_options.mask_values else difference
+                    if len(found.examples) < example_options.count:
                         found.examples.append(shown)
                     sink(shown)
                 _count(found, row, comparison)
     return found
 
 
-def _keep(  # noqa: PLR0913, PLR0917 - a table, and what is known of its rows
-    database: duckdb.DuckDBPyConnection,
-    name: str,
-    reader: pa.RecordBatchReader,
-    side: Side,
-    comparison: Comparison,
-    buckets: Sequence[int],
-) -> None:
+def _selected(comparison: Comparison, side: Side, buckets: Sequence[int]) -> str:
+    """Return SQL for the rows of ``rows_read`` that are in the ``buckets``, with their hash and their key's forms."""
     sql = hashes(side.forms, comparison)
     keys = "".join(f", {side.forms[place]} AS k{i}" for i, place in enumerate(comparison.key))
-    wanted = ", ".join(map(str, buckets))
-    database.register("rows_read", reader)
-    database.execute(
-        f"CREATE TABLE {name} AS SELECT {sql.row} AS row_hash{keys}, * FROM rows_read WHERE {sql.bucket} IN ({wanted})"
-    )
-    database.unregister("rows_read")
+    numbers = ", ".join(map(str, buckets))
+    return f"SELECT {sql.row} AS row_hash{keys}, * FROM rows_read WHERE {sql.bucket} IN ({numbers})"
 
 
-def _rows(database: duckdb.DuckDBPyConnection, comparison: Comparison) -> Iterator[dict[str, Any]]:
-    answer = database.execute(_by_key(comparison) if comparison.key else _by_row(comparison))
+def _store(duck: duckdb.DuckDBPyConnection, table: str, reader: pa.RecordBatchReader, selected: str) -> None:
+    """Create a DuckDB ``table`` of the ``selected`` rows of ``reader``, which the SQL knows as ``rows_read``."""
+    duck.register("rows_read", reader)
+    duck.execute(f"CREATE TABLE {table} AS {selected}")
+    duck.unregister("rows_read")
+
+
+def _rows(duck: duckdb.DuckDBPyConnection, comparison: Comparison) -> Iterator[dict[str, Any]]:
+    answer = duck.execute(_by_key(comparison) if comparison.key else _by_row(comparison))
     names = [column[0] for column in answer.description]
     while rows := answer.fetchmany(_ROWS_AT_ONCE):
         yield from (dict(zip(names, row, strict=True)) for row in rows)
 
 
 def _by_key(comparison: Comparison) -> str:
-    """Return SQL for the rows of either side whose partner, by key, is missing or different."""
-    readings = comparison.readings
-    ours, theirs = source_side(readings, "s."), target_side(readings, "t.")
+    """Return SQL for the rows of either side whose counterpart, by key, is missing or different."""
+    source, target = source_side(comparison.forms, "s."), target_side(comparison.forms, "t.")
     cells = ", ".join(
         f"CASE WHEN {a} IS DISTINCT FROM {b} THEN struct_pack(place := {place}, "
         f"source := {_head(x)}, target := {_head(y)}) END"
-        for place, (a, b, x, y) in enumerate(zip(ours.forms, theirs.forms, ours.shown, theirs.shown, strict=True))
+        for place, (a, b, x, y) in enumerate(zip(source.forms, target.forms, source.shown, target.shown, strict=True))
     )
-    keys = ", ".join(f"coalesce({_head(ours.shown[place])}, {_head(theirs.shown[place])})" for place in comparison.key)
+    keys = ", ".join(
+        f"coalesce({_head(source.shown[place])}, {_head(target.shown[place])})" for place in comparison.key
+    )
     join = " AND ".join(f"s.k{i} IS NOT DISTINCT FROM t.k{i}" for i in range(len(comparison.key)))
     return (
         f"SELECT s.row_hash IS NOT NULL AS in_source, t.row_hash IS NOT NULL AS in_target, [{keys}] AS key, "
@@ -170,7 +164,6 @@ def _by_key(comparison: Comparison) -> str:
 
 def _by_row(comparison: Comparison) -> str:
     """Return SQL for the rows of which one side has more than the other."""
-    readings = comparison.readings
 
     def counted(table: str, side: Side) -> str:
         shown = ", ".join(_head(text) for text in side.shown)
@@ -180,8 +173,8 @@ def _by_row(comparison: Comparison) -> str:
         "SELECT coalesce(s.times, 0) > coalesce(t.times, 0) AS in_source, "
         "coalesce(t.times, 0) > coalesce(s.times, 0) AS in_target, coalesce(s.row, t.row) AS key, NULL AS cells, "
         "abs(coalesce(s.times, 0) - coalesce(t.times, 0)) AS times "
-        f"FROM {counted('source_rows', source_side(readings))} s "
-        f"FULL OUTER JOIN {counted('target_rows', target_side(readings))} t USING (row_hash) "
+        f"FROM {counted('source_rows', comparison.source_side)} s "
+        f"FULL OUTER JOIN {counted('target_rows', comparison.target_side)} t USING (row_hash) "
         "WHERE s.times IS DISTINCT FROM t.times"
     )
 
@@ -204,8 +197,8 @@ def _of_row(comparison: Comparison, row: dict[str, Any]) -> Iterator[Difference]
     if kind is not Kind.DIFFERENT:
         yield Difference(kind, table, key, times=row["times"])
     for cell in row["cells"] or ():
-        ours, theirs = _excerpts(cell["source"], cell["target"])
-        yield Difference(kind, table, key, comparison.pairs[cell["place"]].target.name, ours, theirs)
+        source, target = _excerpts(cell["source"], cell["target"])
+        yield Difference(kind, table, key, comparison.pairs[cell["place"]].target.name, source, target)
 
 
 def _count(found: TableDifferences, row: dict[str, Any], comparison: Comparison) -> None:
@@ -213,11 +206,11 @@ def _count(found: TableDifferences, row: dict[str, Any], comparison: Comparison)
     found.columns.update(comparison.pairs[cell["place"]].target.name for cell in row["cells"] or ())
 
 
-def _masked(difference: Difference, *, key: bool) -> Difference:
-    """Return the difference without its values; ``key`` says that what names the row is the row's values too."""
+def _masked(comparison: Comparison, difference: Difference) -> Difference:
+    """Return the difference without its values; rows of a table without a key are named by their values."""
     return replace(
         difference,
-        key={name: _hidden(value) for name, value in difference.key.items()} if key else difference.key,
+        key=difference.key if comparison.key else {name: _hidden(value) for name, value in difference.key.items()},
         source=_hidden(difference.source),
         target=_hidden(difference.target),
     )
@@ -228,11 +221,11 @@ def _hidden(value: str | None) -> str | None:
 
 
 def _excerpts(source: str | None, target: str | None) -> tuple[str | None, str | None]:
-    """Return both values shortened around the place from which they differ."""
+    """Return both values, shortened to the surroundings of their first difference."""
     if source is None or target is None:
         return _excerpt(source), _excerpt(target)
-    alike = sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(source, target, strict=False)))
-    start = max(0, alike - SHOWN // 3)
+    equal = sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(source, target, strict=False)))
+    start = max(0, equal - SHOWN // 3)
     return _excerpt(source, start), _excerpt(target, start)
 
 

@@ -1,8 +1,8 @@
 """
-Digests of both ends, by DuckDB: every value of every row, brought to one form a type, hashed and summed per bucket.
+Computes digests of both sides with DuckDB: the canonical form of every value, hashed by row and summed by bucket.
 
-A digest doesn't depend on the order of rows and counts twins: it is a multiset's. Per bucket it has the number of rows
-and the exact sum of their 64-bit hashes in 128 bits: nothing wraps round, so no two differences cancel by overflow.
+A digest is that of a multiset: it doesn't depend on the order of rows, and equal rows count. Each bucket has the number
+of its rows and the exact sum of their 64-bit hashes in 128 bits. The sum can't overflow, so no two differences cancel.
 """
 
 import threading
@@ -20,13 +20,13 @@ from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadOnlySession
 from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import ScanSession
-from migrator.verification.canonical import MACROS, source_side, target_side
+from migrator.verification.canonical import macros
 from migrator.verification.comparison import ALL_BLOCKS, BlockRange, Comparison, source_rows, target_rows, target_tables
 
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """What a table holds: rows and hash sum of each bucket that isn't empty."""
+    """The content of a table as numbers: rows and hash sum of each bucket that isn't empty."""
 
     buckets: tuple[tuple[int, int, int], ...]
     """(bucket, rows, sum of hashes), in the order of buckets."""
@@ -46,100 +46,100 @@ class Digest:
 
 
 EMPTY = Digest(())
-"""That of a table without rows."""
+"""The digest of a table without rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hashes:
-    """SQL that says which row it is, and in which bucket."""
+    """SQL for a row's hash, and for its bucket."""
 
     row: str
     bucket: str
 
 
 def total(digests: Iterable[Digest]) -> Digest:
-    """Return the digest of all rows together of which these are the parts."""
+    """Return the digest of a table from the digests of its parts."""
     rows: Counter[int] = Counter()
     sums: Counter[int] = Counter()
-    for bucket, count, added in (entry for one in digests for entry in one.buckets):
+    for bucket, count, hash_sum in (entry for digest in digests for entry in digest.buckets):
         rows[bucket] += count
-        sums[bucket] += added
+        sums[bucket] += hash_sum
     return Digest(tuple((bucket, rows[bucket], sums[bucket]) for bucket in sorted(rows)))
 
 
 def of_source(
-    session: ScanSession, address: TargetAddress, comparison: Comparison, piece: Chunk = WHOLE_TABLE
+    session: ScanSession, address: TargetAddress, comparison: Comparison, chunk: Chunk = WHOLE_TABLE
 ) -> Digest:
     """
-    Return the digest of a piece of the source's table.
+    Return the digest of a chunk of the source's table.
 
-    ``address`` is that of the target, which knows the forms of its own types. Blocks while the piece is scanned;
-    raises SourceUnreadable.
+    ``address`` is that of the target, which knows the forms of its own types. Blocks while the chunk is scanned.
+    Raises SourceUnreadable.
     """
-    with source_rows(session, address, comparison, piece) as reader:
+    with source_rows(session, address, comparison, chunk) as reader:
         return of_source_rows(reader, comparison)
 
 
 def of_source_rows(reader: pa.RecordBatchReader, comparison: Comparison) -> Digest:
-    """Return the digest of the source's rows, which come as columns ``c0``, ``c1``, …, one a lane of ``comparison``."""
-    return of_rows(reader, hashes(source_side(comparison.readings).forms, comparison))
+    """Return the digest of the source's rows; column ``c0``, ``c1``, … is a scan column of the ``comparison``."""
+    return of_rows(reader, hashes(comparison.source_side.forms, comparison))
 
 
 def of_parts(reader: pa.RecordBatchReader, comparison: Comparison) -> dict[int, Digest]:
     """
     Return the digests of the source's rows by the number in their column ``part``.
 
-    The other columns are as in ``of_source_rows``. A part without rows isn't there.
+    The other columns are as in ``of_source_rows``. A part without rows has no digest.
     """
-    return _digests(reader, hashes(source_side(comparison.readings).forms, comparison))
+    return _digests(reader, hashes(comparison.source_side.forms, comparison))
 
 
 def of_targets(session: ReadOnlySession, comparisons: Sequence[Comparison]) -> list[Digest]:
-    """Return the digests of the target's tables, which are of one shape, as ``of_target`` does for one."""
+    """Return the digests of several of the target's tables, whose comparisons have one digest key, in their order."""
     [first, *_] = comparisons
     with target_tables(session, comparisons) as reader:
-        found = _digests(reader, hashes(target_side(first.readings).forms, first))
-    return [found.get(part, EMPTY) for part in range(len(comparisons))]
+        digests = _digests(reader, hashes(first.target_side.forms, first))
+    return [digests.get(part, EMPTY) for part in range(len(comparisons))]
 
 
-def of_target(session: ReadOnlySession, comparison: Comparison, stretch: BlockRange = ALL_BLOCKS) -> Digest:
+def of_target(session: ReadOnlySession, comparison: Comparison, blocks: BlockRange = ALL_BLOCKS) -> Digest:
     """
-    Return the digest of the same columns of a stretch of the target's table, read through ``session``.
+    Return the digest of the rows in these ``blocks`` of the target's table, read through ``session``.
 
-    Blocks while the rows are read, in a read-only transaction; raises what the session raises.
+    Blocks while the rows are read, in a read-only transaction. Raises what the session raises.
     """
-    with target_rows(session, comparison, stretch) as reader:
-        return of_rows(reader, hashes(target_side(comparison.readings).forms, comparison))
+    with target_rows(session, comparison, blocks) as reader:
+        return of_rows(reader, hashes(comparison.target_side.forms, comparison))
 
 
 def hashes(forms: Sequence[str], comparison: Comparison) -> Hashes:
-    """Return the hashes of rows whose columns have these ``forms``: those of one side of the ``comparison``."""
+    """Return the hashes of rows whose columns have these ``forms``, which are those of one side of ``comparison``."""
     return hashes_of(forms, comparison.key, comparison.buckets)
 
 
 def hashes_of(forms: Sequence[str], key: Sequence[int], buckets: int) -> Hashes:
-    """Return the hashes of rows whose columns have these ``forms``; those at the places in ``key`` tell the bucket."""
-    # Hashed once more: DuckDB joins the columns' hashes by exclusive or, and a sum of those is too orderly.
+    """Return the hashes of rows whose columns have these ``forms``; those at the places ``key`` decide the bucket."""
+    # Hashed twice: DuckDB combines the columns' hashes by exclusive or, and sums of such hashes are too regular.
     row = f"hash(hash({', '.join(forms)}))" if forms else "0::UBIGINT"
-    of_key = f"hash({', '.join(forms[place] for place in key)})" if key else row
-    return Hashes(row, f"({of_key} % {buckets})::INTEGER")
+    key_hash = f"hash({', '.join(forms[place] for place in key)})" if key else row
+    return Hashes(row, f"({key_hash} % {buckets})::INTEGER")
 
 
 def of_rows(reader: pa.RecordBatchReader, sql: Hashes) -> Digest:
-    """Return the digest of rows that come as columns ``c0``, ``c1``, …, with the hashes that ``sql`` makes of them."""
-    found = _added_up(reader, f"SELECT {sql.row} AS row_hash, {sql.bucket} AS bucket FROM rows_read", "bucket")
-    return Digest(tuple(sorted((bucket, rows, int(total)) for bucket, rows, total in found)))
+    """Return the digest of rows with columns ``c0``, ``c1``, …, whose hashes are computed by ``sql``."""
+    sums = _sums(reader, f"SELECT {sql.row} AS row_hash, {sql.bucket} AS bucket FROM rows_read", "bucket")
+    return Digest(tuple(sorted((bucket, rows, int(hash_sum)) for bucket, rows, hash_sum in sums)))
 
 
 def _digests(reader: pa.RecordBatchReader, sql: Hashes) -> dict[int, Digest]:
     hashed = f"SELECT part, {sql.row} AS row_hash, {sql.bucket} AS bucket FROM rows_read"
     buckets: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
-    for part, bucket, rows, total in _added_up(reader, hashed, "part, bucket"):
-        buckets[part].append((bucket, rows, int(total)))
-    return {part: Digest(tuple(sorted(found))) for part, found in buckets.items()}
+    for part, bucket, rows, hash_sum in _sums(reader, hashed, "part, bucket"):
+        buckets[part].append((bucket, rows, int(hash_sum)))
+    return {part: Digest(tuple(sorted(of_part))) for part, of_part in buckets.items()}
 
 
-def _added_up(reader: pa.RecordBatchReader, hashed: str, by: str) -> list[tuple[Any, ...]]:
+def _sums(reader: pa.RecordBatchReader, hashed: str, by: str) -> list[tuple[Any, ...]]:
     with database().cursor() as connection:
         connection.register("rows_read", reader)
         statement = f"SELECT {by}, count(*), sum(row_hash)::VARCHAR FROM ({hashed}) GROUP BY {by}"
@@ -147,8 +147,8 @@ def _added_up(reader: pa.RecordBatchReader, hashed: str, by: str) -> list[tuple[
 
 
 def database() -> duckdb.DuckDBPyConnection:
-    """Return the one database of the process, empty but for the macros; every digest works on a cursor of its own."""
-    with _OPENING:  # or the first digests, which begin together, would each open one
+    """Return the one database of the process, empty except for the macros; every digest has a cursor of its own."""
+    with _OPENING:  # otherwise the first digests, which begin at the same time, would each open a database
         return _opened_once()
 
 
@@ -157,22 +157,22 @@ _OPENING = threading.Lock()
 
 @cache
 def _opened_once() -> duckdb.DuckDBPyConnection:
-    # One thread a digest: tables are compared side by side, and there its two ends are too. Nothing is kept but a sum
-    # a bucket, so there is nothing on a disk either, and no thread to read it.
+    # One thread for each digest: several tables, and both sides of each, are digested at the same time. DuckDB keeps a
+    # sum for each bucket and nothing else, so it needs no disk, and no threads that read from it.
     return opened(":memory:", {"memory_limit": "1GB", "temp_directory": "", "async_threads": "0"})
 
 
 def opened(path: str, config: dict[str, str]) -> duckdb.DuckDBPyConnection:
-    """Open a DuckDB database that knows the macros of ``forms`` and works with one thread."""
+    """Open a DuckDB database that has the macros of ``canonical.sql`` and works with one thread."""
     database = duckdb.connect(path, config={"threads": "1", "preserve_insertion_order": "false", **config})
     database.execute("SET GLOBAL TimeZone = 'UTC'")
-    database.execute(MACROS)
+    database.execute(macros())
     return database
 
 
 @dataclass(frozen=True, slots=True)
 class KnownDigest:
-    """A table that came through: how its rows were compared on the way, and the digest of the source's."""
+    """A comparison whose source was digested by preflight, and that digest."""
 
     comparison: Comparison
     digest: Digest

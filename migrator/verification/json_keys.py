@@ -1,8 +1,8 @@
 """
-The keys that the JSON objects of a column usually have, learnt from its first few.
+Learns from the first JSON objects of a column which keys its objects usually have.
 
-Where they are known, and the objects are flat, two documents are compared member by member and nothing is sorted: half
-of the time that documents cost. What the keys are is a guess that decides about time alone: the form sees to the rest.
+Where the keys are known and the objects are flat, documents are compared member by member and nothing is sorted, which
+takes half the time. The keys are a guess that affects time alone: ``json_flat_form`` is right for any document.
 """
 
 import json
@@ -16,20 +16,20 @@ _SAMPLE = 200
 _MOST_KEYS = 40
 
 _MOST_BYTES = 10_000
-"""Of a document that is looked into; longer ones are none of the usual."""
+"""The largest document that is read; a column with a larger one counts as unusual."""
 
 _SIMPLE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def usual_keys(session: ScanSession, table: SourceTable, expression: str) -> tuple[str, ...]:
-    """Return the keys of the objects that the SQL ``expression`` gives; none if they are nested, or of many kinds."""
-    [found] = session.ask(_KEYS.format(expression=expression, table=table.origin, sample=_SAMPLE, most=_MOST_BYTES))
-    keys = json.loads(found["keys"])
-    usual = found["flat"] and 0 < len(keys) <= _MOST_KEYS and all(_SIMPLE.fullmatch(key) for key in keys)
+    """Return the keys of the objects that the SQL ``expression`` reads; none if they are nested, or have many keys."""
+    [sample] = session.ask(_KEYS.format(expression=expression, table=table.origin, sample=_SAMPLE, most=_MOST_BYTES))
+    keys = json.loads(sample["keys"])
+    usual = sample["flat"] and 0 < len(keys) <= _MOST_KEYS and all(_SIMPLE.fullmatch(key) for key in keys)
     return tuple(sorted(keys)) if usual else ()
 
 
-# An escaped character is spelled otherwise by PostgreSQL, and so has to be read.
+# PostgreSQL writes an escaped character in another way, so a document with a backslash has to be parsed.
 _KEYS = """
 WITH sample AS (
     SELECT given, CASE WHEN typeof(given) = 'text' AND json_valid(given) THEN json_type(given) = 'object'

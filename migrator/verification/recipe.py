@@ -1,8 +1,8 @@
 """
-How a source table was digested, in a form that the ledger keeps: the same digest can be made again without the target.
+Describes how a source table was digested, so that a later run can compute the same digest without the target.
 
-That is how a later run tells rows that have changed from a file that merely looks changed. The target can't help there:
-once the application has taken over, its tables may have other columns and other types.
+A later run thereby tells rows that have changed from a file that merely looks changed. The target can't help: once the
+application uses it, its tables may have other columns and other types. The ledger keeps the description.
 """
 
 from collections.abc import Mapping
@@ -23,33 +23,32 @@ from migrator.source.scan import ScanColumn, ScanSession, StorageClass
 from migrator.source.schema import SourceTable
 from migrator.source.size import Profile
 from migrator.verification import digest as verification_digest
-from migrator.verification.canonical import MACROS, source_side
-from migrator.verification.comparison import Comparison, outspoken
+from migrator.verification.canonical import macros
+from migrator.verification.comparison import Comparison, stream
 from migrator.verification.digest import Digest
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a digest of a source table was made of. It doesn't depend on how the table was cut, nor on any setting."""
+    """All that a digest of a source table depends on. It depends neither on chunks nor on any setting."""
 
     scan_columns: tuple[ScanColumn, ...]
     forms: tuple[str, ...]
-    """DuckDB's SQL over ``c0``, ``c1``, …: the lanes."""
+    """DuckDB's SQL over ``c0``, ``c1``, …: the scan columns."""
     key: tuple[int, ...]
     buckets: int
     reader: str
-    """What computes the forms and the hashes; another version's can't be compared."""
+    """The version of what computes forms and hashes; digests of different versions can't be compared."""
 
     @classmethod
     def of(cls, comparison: Comparison) -> Self:
-        """Return what a comparison makes of the source's rows; of types that only the server reads, their text."""
-        forms = source_side(comparison.readings).forms
-        return cls(comparison.scan_columns, forms, comparison.key, comparison.buckets, reader())
+        """Return the recipe of a comparison's source; for types that only the server reads it takes their text."""
+        return cls(comparison.scan_columns, comparison.source_side.forms, comparison.key, comparison.buckets, reader())
 
     def to_json(self) -> dict[str, Any]:
-        """Return it for the ledger."""
+        """Return the recipe as the ledger keeps it; ``lanes`` are the scan columns."""
         return {
-            "lanes": [[lane.expression, str(lane.storage)] for lane in self.scan_columns],
+            "lanes": [[column.expression, str(column.storage)] for column in self.scan_columns],
             "forms": list(self.forms),
             "key": list(self.key),
             "buckets": self.buckets,
@@ -57,41 +56,41 @@ class Recipe:
         }
 
     @classmethod
-    def from_json(cls, given: Mapping[str, Any]) -> Self:
-        """Return what ``to_json`` made of it."""
-        scan_columns = tuple(ScanColumn(expression, StorageClass(storage)) for expression, storage in given["lanes"])
-        return cls(scan_columns, tuple(given["forms"]), tuple(given["key"]), given["buckets"], given["reader"])
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """Return the recipe that ``to_json`` returned as ``record``."""
+        scan_columns = tuple(ScanColumn(expression, StorageClass(storage)) for expression, storage in record["lanes"])
+        return cls(scan_columns, tuple(record["forms"]), tuple(record["key"]), record["buckets"], record["reader"])
 
-    def digest(self, session: ScanSession, table: SourceTable, size: "Size", piece: Chunk = WHOLE_TABLE) -> Digest:
+    def digest(self, session: ScanSession, table: SourceTable, size: "Size", chunk: Chunk = WHOLE_TABLE) -> Digest:
         """
-        Return the digest of a piece of the table as it is now. Blocks while the piece is scanned.
+        Return the digest of a chunk of the table as it is now. Blocks while the chunk is scanned.
 
-        Raises SourceUnreadable, and ``duckdb.Error`` for a value that the forms of its column don't take.
+        Raises SourceUnreadable, and ``duckdb.Error`` for a value that the form of its column doesn't take.
         """
-        schema = pa.schema([(f"c{i}", lane.arrow_type) for i, lane in enumerate(self.scan_columns)])
-        where = piece.where(table)
+        schema = pa.schema([(f"c{place}", column.arrow_type) for place, column in enumerate(self.scan_columns)])
+        where = chunk.where(table)
         batches = scan(session, ScanRequest(table, self.scan_columns, size.profile, size.batch_bytes, where))
         rows = (pa.record_batch(batch.columns, schema=schema) for batch in batches)
         hashes = verification_digest.hashes_of(self.forms, self.key, self.buckets)
-        with outspoken(schema, rows) as read:
-            return verification_digest.of_rows(read, hashes)
+        with stream(schema, rows) as reader:
+            return verification_digest.of_rows(reader, hashes)
 
 
-def recorded(comparison: Comparison, found: Digest) -> Recorded:
-    """Return a digest of the source as the ledger keeps it, with the recipe of the comparison that it was made for."""
-    return Recorded(Recipe.of(comparison).to_json(), found.hexadecimal(), found.rows)
+def recorded(comparison: Comparison, digest: Digest) -> Recorded:
+    """Return a source's digest as the ledger keeps it, with the recipe of the ``comparison`` that it was made for."""
+    return Recorded(Recipe.of(comparison).to_json(), digest.hexadecimal(), digest.rows)
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How large a table is, and the batches in which it is read."""
+    """The size of a table, and the size of the batches in which it is read."""
 
     profile: Profile
     batch_bytes: int
 
 
 def size_of(session: ScanSession, table: SourceTable, batch_bytes: int) -> Size:
-    """Return the size of a table of the source, which SQLite adds up. Blocks; raises SourceUnreadable."""
+    """Return the size of a source table, which SQLite adds up. Blocks. Raises SourceUnreadable."""
     width = added_up([f"coalesce(octet_length({column.quoted}), 0)" for column in table.columns if not column.missing])
     questions = ["count(*)", f"CAST(sum({width}) AS INTEGER)", f"max({width})"]
     rows, size, widest = answers(session, table, questions)
@@ -100,5 +99,5 @@ def size_of(session: ScanSession, table: SourceTable, batch_bytes: int) -> Size:
 
 @cache
 def reader() -> str:
-    """Return what tells this version's forms and hashes from another's."""
-    return sha256(f"{duckdb.__version__} {MACROS}".encode()).hexdigest()[:16]
+    """Return the version of what computes forms and hashes: a hash of the macros and of DuckDB's version."""
+    return sha256(f"{duckdb.__version__} \n{macros()}\n".encode()).hexdigest()[:16]

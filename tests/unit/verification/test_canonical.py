@@ -2,9 +2,13 @@
 """The forms that values are compared in: equal for one value however it is spelled, different for any two values."""
 
 import json
+import re
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -13,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrator.target.schema import TargetColumn
-from migrator.verification.canonical import ColumnPair, fast_form
+from migrator.verification.canonical import ColumnPair, fast_form, macros
 from migrator.verification.digest import opened
 
 DIGITS = st.text("0123456789", min_size=1, max_size=25)
@@ -229,3 +233,23 @@ def test_a_time_without_offset_is_of_the_zone_that_is_named(duck: duckdb.DuckDBP
     texts = ["2024-01-01 12:00:00", "2024-07-01 12:00:00", "2024-07-01T12:00:00Z", "2024-07-01"]
     moments = [datetime.fromtimestamp(us / 1e6, UTC) for us in forms(duck, "timestamptz_of", texts, "Europe/Berlin")]
     assert [f"{moment:%m-%d %H}" for moment in moments] == ["01-01 11", "07-01 10", "07-01 12", "06-30 22"]
+
+
+def test_every_macro_has_a_comment_of_its_own(duck: duckdb.DuckDBPyConnection) -> None:
+    """The comments are for readers alone: what DuckDB is given, and the ledger's hash depends on, is without them."""
+    source = resources.files("migrator.verification").joinpath("canonical.sql").read_text(encoding="utf-8")
+    defined = re.findall(r"^CREATE MACRO (\w+)", source, re.MULTILINE)
+    assert re.findall(r"\n\n(?:-- .*\n)+CREATE MACRO (\w+)", source) == defined
+    assert re.findall(r"^CREATE MACRO (\w+)", macros(), re.MULTILINE) == defined
+    assert "--" not in macros()
+    known = duck.execute("SELECT function_name FROM duckdb_functions() WHERE NOT internal").fetchall()
+    assert {name for (name,) in known} == set(defined)
+
+
+def test_the_macros_are_package_data() -> None:
+    """What is no Python gets into the wheel because pyproject.toml lists it."""
+    root = Path(__file__).parents[3]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = project["tool"]["setuptools"]["package-data"]["migrator"]
+    assert "verification/canonical.sql" in listed
+    assert all((root / "migrator" / path).is_file() for path in listed)

@@ -12,13 +12,14 @@ from fix_postgres import Database
 from migrator.config.settings import Settings
 from migrator.planning.matching import make_plan
 from migrator.preflight.table_check import measure_tables
+from migrator.runtime.limits import ExampleOptions
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadOnlySession
 from migrator.source.database import Source
 from migrator.target.database import Target
 from migrator.verification import digest
 from migrator.verification.canonical import ColumnPair
-from migrator.verification.comparison import Comparison
+from migrator.verification.comparison import Comparison, Databases
 from migrator.verification.differences import Difference, Kind, TableDifferences, find_differences
 
 pytestmark = pytest.mark.one_server  # what a server's version may change is compared by the job's own tests
@@ -43,17 +44,9 @@ class CompareContext:
         """Return what is found where the digests differ."""
         ours, theirs = self.digests()
         told: list[Difference] = []
-        buckets = ours.differing(theirs)
-        found = find_differences(
-            self.source,
-            self.address,
-            self.comparison,
-            buckets,
-            examples=examples,
-            mask_values=mask_values,
-            sink=told.append,
-        )
-        return found, told
+        options = ExampleOptions(examples, mask_values=mask_values)
+        databases = Databases(self.source, self.address)
+        return find_differences(databases, self.comparison, ours.differing(theirs), options, told.append), told
 
 
 async def ends(database: Database, path: Path) -> CompareContext:
