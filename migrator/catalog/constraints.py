@@ -76,7 +76,7 @@ class Judged:
     partitions: tuple[Partition, ...] = ()
     """From the top down."""
     unstable: tuple[str, ...] = field(default=())
-    """CHECKs by functions that may answer by other rows, or otherwise each time: what passes now may fail later."""
+    """CHECKs by more than a row's values: other rows, the time, the table itself. What passes now may fail later."""
 
 
 NOTHING = Judged()
@@ -93,8 +93,10 @@ async def judged_of(connection: AsyncConnection, schema: str) -> dict[TableName,
     constraints: dict[str, list[Constraint]] = defaultdict(list)
     unstable: dict[str, list[str]] = defaultdict(list)
     for row in (await connection.execute(text(CHECKS), bound)).all():
-        constraints[row.root].append(_constraint(Kind(row.kind), row, _bare(row.definition)))
-        if any(_may_read_rows(source) for source in row.unstable) or _VOLATILE.search(row.definition):
+        by_table = _TABLE_ITSELF.search(_without_literals(row.definition)) is not None
+        if not by_table:
+            constraints[row.root].append(_constraint(Kind(row.kind), row, _bare(row.definition)))
+        if by_table or any(_may_read_rows(source) for source in row.unstable) or _VOLATILE.search(row.definition):
             unstable[row.root].append(row.name)
     for row in (await connection.execute(text(INDEXES), bound)).all():
         if found := _of_index(row):
@@ -138,6 +140,15 @@ def _may_read_rows(source: str) -> bool:
     called = {name.rpartition(".")[2] for name in re.findall(r"([\w.\"]+)\s*\(", bare)}
     return not bare.strip() or bool(_READS.search(bare)) or not called <= _OF_ARGUMENTS
 
+
+def _without_literals(definition: str) -> str:
+    """Return a definition of the catalogs' with nothing in its string literals."""
+    return re.sub(r"'(?:[^']|'')*'", "''", definition)
+
+
+_TABLE_ITSELF = re.compile(r"\b(tableoid|current_query)\b")
+"""By which a CHECK tells the table from the one of the trial, so that no trial can answer for it (PostgreSQL, "System
+Columns")."""
 
 _VOLATILE = re.compile(r"\b(random|gen_random_uuid|clock_timestamp|timeofday|nextval|txid_current|pg_\w+)\(")
 """PostgreSQL's own functions that answer otherwise each time; the catalogs don't say what uses those."""
@@ -233,7 +244,7 @@ def _is_total(expression: str | None) -> bool:
     """Return whether an index's expression has a value for every row, as far as that can be seen from its words."""
     if expression is None:
         return True
-    bare = re.sub(r"'(?:[^']|'')*'", "''", expression)
+    bare = _without_literals(expression)
     called = {name.rpartition(".")[2].casefold() for name in re.findall(r"([\w.\"]+)\(", bare)}
     casts = set(re.findall(r"::([a-z ]+(?:\[\])?)", bare))
     arithmetic = re.search(r"[-+*/%^]", re.sub(r"->>?", "", bare))

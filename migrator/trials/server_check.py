@@ -102,8 +102,8 @@ async def refused_by_server(
 
 
 _UNSTABLE = (
-    "it calls a function that isn't immutable, and that may read other rows: its answer may be another when the rows "
-    "are copied"
+    "it depends on more than a row's values (by a function that isn't immutable and may read other rows, or by the "
+    "table itself): its answer may be another when the rows are copied"
 )
 
 

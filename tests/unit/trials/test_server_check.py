@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 
 import asyncpg
@@ -386,6 +386,36 @@ async def test_a_function_that_may_answer_otherwise(
     failure = (await move().check()).failure
     assert failure is None if error is None else isinstance(failure, error)
     await move(untried=("t.fit",)).run()
+
+
+TABLE_ITSELF = {
+    "holds only there": ("tableoid = 't'::regclass", None),
+    "is broken only there": ("tableoid <> 't'::regclass OR v < 10", TargetRefused),
+    "by the statement": ("current_query() NOT LIKE 'COPY \"public\"%'", TargetRefused),
+}
+
+
+@pytest.mark.parametrize(("check", "error"), TABLE_ITSELF.values(), ids=TABLE_ITSELF)
+async def test_a_check_that_tells_the_table_from_the_trial(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite, check: str, error: type[Exception] | None
+) -> None:
+    """No trial answers for it: it is refused unless named, and what the copy makes of it is the truth."""
+    make_sqlite(ID_V, {"t": [(1, 5), (2, 50)]})
+    await database.execute(
+        f"CREATE TABLE t (id int PRIMARY KEY, v int); ALTER TABLE t ADD CONSTRAINT itself CHECK ({check})"
+    )
+    failure = (await move().check()).failure
+    assert isinstance(failure, NotTried)
+    assert "--untried 't.itself'" in failure.next_step
+    with pytest.raises(error) if error else nullcontext():
+        await move(untried=("t.itself",)).run()
+
+
+async def test_words_of_a_text_are_no_column(move: MakeMove, database: Database, make_sqlite: MakeSqlite) -> None:
+    """A CHECK whose text speaks of the table's own columns is tried like any."""
+    make_sqlite(ID_V, {"t": [(1, "a"), (2, "tableoid")]})
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v text CHECK (upper(v) <> upper('tableoid')))")
+    assert isinstance((await move().check()).failure, ValuesRefused)
 
 
 async def test_a_row_that_only_a_function_of_the_application_refuses(
