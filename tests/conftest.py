@@ -12,4 +12,5 @@ pytest_plugins = [
     "fix_warm",
     "fix_kinds",
     "fix_proxy",
+    "fix_obstacle",
 ]

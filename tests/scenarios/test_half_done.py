@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fix_job import contents, settings_of
+from fix_obstacle import CLEAR, OBSTACLES, obstacle
 from fix_postgres import Database, Server, database_on, quick_server
 from fix_sqlite import MakeSqlite
 from structlog.testing import capture_logs
@@ -14,7 +15,7 @@ from migrator.errors import GaveUp, MigratorError, RowsInTheWay, SourceChanged, 
 from migrator.job import migrate, run
 from migrator.runtime.progress import NoProgress
 
-pytestmark = pytest.mark.one_server
+pytestmark = [pytest.mark.one_server, pytest.mark.usefixtures("obstacle_allowed")]
 
 SCRIPT = """
 CREATE TABLE big (id INTEGER PRIMARY KEY, t TEXT); CREATE TABLE whole (n INTEGER); CREATE TABLE last (n INTEGER);
@@ -23,15 +24,10 @@ INSERT INTO big SELECT i, printf('%0100d', i) FROM n;
 INSERT INTO whole SELECT id FROM big LIMIT 40;
 INSERT INTO last VALUES (1);
 """
-TARGET = """
-CREATE TABLE big (id bigint PRIMARY KEY, t text); CREATE TABLE whole (n int); CREATE TABLE last (n int);
-CREATE TABLE obstacle (beyond bigint); INSERT INTO obstacle VALUES (1500);
-CREATE FUNCTION is_free(bigint) RETURNS boolean LANGUAGE sql AS
-    'SELECT NOT EXISTS (SELECT FROM public.obstacle WHERE $1 > beyond)';
-"""
-IN_BIG = f"{TARGET} ALTER TABLE big ADD CHECK (is_free(id))"
-IN_LAST = f"{TARGET} ALTER TABLE last ADD CHECK (is_free(n)); UPDATE obstacle SET beyond = 0"
-CLEAR = "DELETE FROM obstacle"
+TABLES = "CREATE TABLE big (id bigint PRIMARY KEY, t text); CREATE TABLE whole (n int); CREATE TABLE last (n int);"
+TARGET = TABLES + OBSTACLES
+IN_BIG = TARGET + obstacle("big", "id", 1500)
+IN_LAST = TARGET + obstacle("last", "n", 0)
 PIECES = {"chunk_bytes": 20_000, "jobs": 1}
 
 
@@ -54,7 +50,7 @@ async def _copied(source: Path, database: Database, target: str) -> None:
     async def cut(*_arguments: object) -> None:
         raise GaveUp("cut")
 
-    await database.execute(f"{target}; {CLEAR}")
+    await database.execute(target + CLEAR)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(migrate, "analyze", cut)
         with pytest.raises(GaveUp):
@@ -134,7 +130,7 @@ async def test_another_schema_under_the_same_name(make_sqlite: MakeSqlite, datab
     source = make_sqlite(SCRIPT)
     named = {"migration": "app"}
     await _begun(source, database, IN_BIG, target_schema="public", **named)
-    await database.execute(f"CREATE SCHEMA other; SET search_path = other; {TARGET.partition('CREATE TABLE obs')[0]}")
+    await database.execute(f"CREATE SCHEMA other; SET search_path = other; {TABLES}")
     with pytest.raises(MigratorError) as caught:
         await run.run(settings_of(source, database, target_schema="other", **named), NoProgress())
     assert caught.value.exit_code == 4
@@ -253,8 +249,7 @@ async def test_another_file_of_equal_counters(make_sqlite: MakeSqlite, database:
     script = "CREATE TABLE a (n TEXT); INSERT INTO a VALUES ('10.0.0.1'); CREATE TABLE last (n INTEGER)"
     source = make_sqlite(f"{script}; INSERT INTO last VALUES (1)")
     twin = make_sqlite(f"{script.replace('0.1', '0.2')}; INSERT INTO last VALUES (1)", file=tmp_path / "twin.db")
-    opening, separator, obstacle = IN_LAST.partition("CREATE TABLE obs")
-    await database.execute(f"{opening} CREATE TABLE a (n inet); {separator}{obstacle}")
+    await database.execute(f"CREATE TABLE a (n inet); {IN_LAST}")
     with pytest.raises(TargetRefused, match="violates check constraint"):
         await run.run(settings_of(source, database, jobs=1, chunk_bytes=10), NoProgress())
     await database.execute(CLEAR)
@@ -265,7 +260,7 @@ async def test_another_file_of_equal_counters(make_sqlite: MakeSqlite, database:
     await run.run(settings_of(source, database), NoProgress())
 
 
-LOGGED = IN_BIG.replace("CREATE TABLE whole", "CREATE UNLOGGED TABLE whole") + f"; {CLEAR}"
+LOGGED = IN_BIG.replace("CREATE TABLE whole", "CREATE UNLOGGED TABLE whole") + CLEAR
 
 
 @pytest.mark.parametrize("write", ["SELECT", "UPDATE big SET t = 'the application''s' WHERE id = 1"])
@@ -319,7 +314,7 @@ async def test_rows_that_somebody_truncates_before_the_application_may_start(
 ) -> None:
     """The migration is complete and nobody was let in: the rows are brought anew, or 4 where others were changed."""
     source = make_sqlite(SCRIPT)
-    await database.execute(f"{TARGET} {CLEAR}")
+    await database.execute(TARGET)
 
     async def cut(*_arguments: object) -> None:
         raise GaveUp("cut")

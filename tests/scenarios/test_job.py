@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fix_job import INIT_SQL, catalogs, contents, dryad_settings, settings_of
+from fix_obstacle import CLEAR, OBSTACLES, obstacle, only_in_copy
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from structlog.testing import capture_logs
@@ -89,6 +90,7 @@ async def test_a_source_that_was_written_to_after_its_migration(dryad_file: Path
 
 
 @pytest.mark.one_server
+@pytest.mark.usefixtures("obstacle_allowed")
 async def test_a_run_goes_on_where_another_failed(make_sqlite: MakeSqlite, database: Database) -> None:
     """Tables that were committed are not copied again, and the target's keys are back at the end."""
     source = make_sqlite(
@@ -97,9 +99,8 @@ async def test_a_run_goes_on_where_another_failed(make_sqlite: MakeSqlite, datab
         {"a": [(n,) for n in range(5000)], "b": [(1, 1), (2, 2)], "c": [(1,)]},
     )
     await database.execute(
-        "CREATE FUNCTION is_free() RETURNS boolean LANGUAGE sql AS 'SELECT false';"
-        "CREATE TABLE a (id bigint PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY, n int CHECK (is_free()));"
-        "CREATE TABLE c (id int PRIMARY KEY REFERENCES a)"
+        "CREATE TABLE a (id bigint PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY, n int);"
+        f"CREATE TABLE c (id int PRIMARY KEY REFERENCES a); {OBSTACLES} {obstacle('b', 'n', 0)}"
     )
     before = await catalogs(database)
     settings = settings_of(source, database, jobs=1)
@@ -108,7 +109,7 @@ async def test_a_run_goes_on_where_another_failed(make_sqlite: MakeSqlite, datab
     assert len(await database.fetch("SELECT 1 FROM a")) == 5000
     assert await database.fetch("SELECT 1 FROM b") == []
     [brought] = await database.fetch("SELECT xmin::text FROM a LIMIT 1")
-    await database.execute("CREATE OR REPLACE FUNCTION is_free() RETURNS boolean LANGUAGE sql AS 'SELECT true'")
+    await database.execute(CLEAR)
     with capture_logs() as events:
         await job_run.run(settings, NoProgress())
     assert {event["table"] for event in events if event["event"] == "table.copied"} == {"public.b", "public.c"}
@@ -117,16 +118,14 @@ async def test_a_run_goes_on_where_another_failed(make_sqlite: MakeSqlite, datab
 
 
 @pytest.mark.one_server
+@pytest.mark.usefixtures("obstacle_allowed")
 async def test_another_source_does_not_go_on_with_the_first_ones_rows(
     make_sqlite: MakeSqlite, database: Database, tmp_path: Path
 ) -> None:
     """Half of one file and half of another would be neither: the job says which file the first was, and stops."""
     script = "CREATE TABLE a (id INTEGER PRIMARY KEY); CREATE TABLE b (id INTEGER PRIMARY KEY)"
     first = make_sqlite(script, {"a": [(1,)], "b": [(7,)]})
-    await database.execute(
-        "CREATE FUNCTION holds() RETURNS boolean LANGUAGE sql AS 'SELECT false';"
-        "CREATE TABLE a (id int); CREATE TABLE b (id int CHECK (holds()))"
-    )
+    await database.execute(f"CREATE TABLE a (id int); CREATE TABLE b (id int); {only_in_copy('b', 'id < 0')}")
     with pytest.raises(TargetRefused):
         await job_run.run(settings_of(first, database, jobs=1, chunk_bytes=100), NoProgress())
     second = make_sqlite(script, {"a": [(n,) for n in range(9999)], "b": [(1,)]}, file=tmp_path / "other.db")
@@ -208,12 +207,11 @@ async def test_rows_that_migrations_seeded_give_way(dryad_file: Path, database: 
 
 
 @pytest.mark.one_server
+@pytest.mark.usefixtures("obstacle_allowed")
 async def test_an_error_says_where_it_happened(make_sqlite: MakeSqlite, database: Database) -> None:
     """The failing stage is among the facts, and in the ledger the run has ended with its exit code."""
     source = make_sqlite("CREATE TABLE a (id INTEGER)", {"a": [(1,)]})
-    await database.execute(
-        "CREATE FUNCTION holds() RETURNS boolean LANGUAGE sql AS 'SELECT false';CREATE TABLE a (id int CHECK (holds()))"
-    )
+    await database.execute(f"CREATE TABLE a (id int); {only_in_copy('a', 'id < 0')}")
     settings = settings_of(source, database)
     with pytest.raises(MigratorError) as caught:
         await job_run.run(settings, NoProgress())

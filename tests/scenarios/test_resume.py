@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from fix_job import catalogs, contents, settings_of
+from fix_obstacle import CLEAR, NAME, OBSTACLES, obstacle
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
@@ -15,7 +16,7 @@ from migrator.runtime.progress import NoProgress
 from migrator.stages.analyze import analyze
 from migrator.stages.park import park
 
-pytestmark = pytest.mark.one_server
+pytestmark = [pytest.mark.one_server, pytest.mark.usefixtures("obstacle_allowed")]
 
 SOURCE = """
 CREATE TABLE big (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES big, t TEXT, b BLOB);
@@ -37,15 +38,8 @@ CREATE TABLE gaps (id bigint PRIMARY KEY, big bigint REFERENCES big ON DELETE CA
 CREATE TABLE keyless (n int); CREATE INDEX ON keyless (n); CREATE INDEX words ON big (t) WHERE b <> '';
 CREATE TABLE none (id int PRIMARY KEY);
 """
-# A way to make the server refuse rows for a while, without a change of the schema.
-OBSTACLE = """
-CREATE TABLE obstacle (beyond bigint);
-CREATE FUNCTION is_free(bigint) RETURNS boolean LANGUAGE sql AS
-    'SELECT NOT EXISTS (SELECT FROM public.obstacle WHERE $1 > beyond)';
-"""
-IN_BIG = TARGET + OBSTACLE + "ALTER TABLE big ADD CHECK (is_free(id)); INSERT INTO obstacle VALUES (1500)"
-IN_KEYLESS = TARGET + OBSTACLE + "ALTER TABLE keyless ADD CHECK (is_free(n)); INSERT INTO obstacle VALUES (5)"
-CLEAR = "TRUNCATE obstacle"
+IN_BIG = TARGET + OBSTACLES + obstacle("big", "id", 1500)
+IN_KEYLESS = TARGET + OBSTACLES + obstacle("keyless", "n", 5)
 TABLES = ("big", "keyed", "gaps", "keyless", "none")
 PIECES = {"chunk_bytes": 20_000, "jobs": 2}
 
@@ -83,7 +77,7 @@ async def test_a_table_goes_on_after_its_last_piece(make_sqlite: MakeSqlite, dat
     """Pieces that were committed are not copied again, also if the size of pieces is another one by now."""
     source = make_sqlite(SOURCE)
     await database.execute(IN_BIG)
-    with pytest.raises(TargetRefused, match="big_id_check"):
+    with pytest.raises(TargetRefused, match=NAME):
         await run.run(settings_of(source, database, **PIECES), NoProgress())
     there = await database.fetch("SELECT id, xmin::text FROM big ORDER BY id")
     assert 0 < len(there) <= 1500

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fix_job import catalogs, contents, settings_of
+from fix_obstacle import only_in_copy
 from fix_postgres import Database, Server, database_on, quick_server
 from fix_sqlite import MakeSqlite
 
@@ -81,15 +82,12 @@ async def test_who_gets_a_new_file(make_sqlite: MakeSqlite, database: Database) 
     assert {(*row,) for row in await database.fetch(visible)} == {("large", True), ("small", False), ("other", False)}
 
 
-BELOW = "CREATE FUNCTION below(int, int) RETURNS boolean LANGUAGE sql AS 'SELECT $1 < $2'"
-"""Not declared immutable: preflight doesn't judge by it."""
-
-
 @pytest.mark.one_server
+@pytest.mark.usefixtures("obstacle_allowed")
 async def test_a_refused_row_leaves_its_table_empty(make_sqlite: MakeSqlite, database: Database) -> None:
     """The server refuses the last of many rows: none of the table is there, and the ledger has no line about it."""
     source = make_sqlite("CREATE TABLE t (id INTEGER)", {"t": [(n,) for n in range(2000)]})
-    await database.execute(f"{BELOW}; CREATE TABLE t (id int CHECK (below(id, 1999)))")
+    await database.execute(f"CREATE TABLE t (id int); {only_in_copy('t', 'id < 1999')}")
     with pytest.raises(TargetRefused, match="violates check constraint"):
         await run.run(settings_of(source, database), NoProgress())
     assert await contents(database, "t") == []
