@@ -9,33 +9,38 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache
-
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.dialects.postgresql import asyncpg
+from functools import cache, lru_cache
+from typing import Any
 
 POSTGRES_NAME_BYTES = 63
 """PostgreSQL cuts longer identifiers (manual, "Identifiers and Key Words": NAMEDATALEN - 1)."""
-
-# The driver's own dialect: the default one doubles a percent sign, for drivers that put values in by it.
-_postgres = asyncpg.dialect().identifier_preparer  # type: ignore[no-untyped-call, unused-ignore]
-
-_sqlite = sqlite.dialect().identifier_preparer  # type: ignore[no-untyped-call, unused-ignore]
 
 _REMEMBERED = 10_000
 """Quoted names: each is asked for again and again."""
 
 
+@cache
+def _preparers() -> tuple[Any, Any]:
+    """Return SQLAlchemy's quoting of PostgreSQL and of SQLite, imported now: `--help` knows names and quotes none."""
+    from sqlalchemy.dialects import sqlite  # noqa: PLC0415
+    from sqlalchemy.dialects.postgresql import asyncpg  # noqa: PLC0415
+
+    # The driver's own dialect: the default one doubles a percent sign, for drivers that put values in by it.
+    dialects: tuple[Any, Any] = (asyncpg.dialect, sqlite.dialect)
+    postgres, other = (dialect().identifier_preparer for dialect in dialects)
+    return postgres, other
+
+
 @lru_cache(maxsize=_REMEMBERED)
 def quote_postgres(name: str) -> str:
     """Return a PostgreSQL identifier, quoted whatever it looks like."""
-    return str(_postgres.quote_identifier(name))
+    return str(_preparers()[0].quote_identifier(name))
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def quote_sqlite(name: str) -> str:
     """Return a SQLite identifier, quoted whatever it looks like."""
-    return str(_sqlite.quote_identifier(name))
+    return str(_preparers()[1].quote_identifier(name))
 
 
 def quote_literal(value: str) -> str:

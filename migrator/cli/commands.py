@@ -9,7 +9,8 @@ import gc
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from uuid import UUID
 
 from migrator.config.fields import Group
 from migrator.config.settings import Settings
@@ -34,7 +35,10 @@ class Outcome(Protocol):
         """Print the report for people."""
 
 
-Call = Callable[[Settings, Progress], Awaitable[Outcome]]
+Call = Callable[[Settings, Progress, UUID], Awaitable[Outcome]]
+"""Calls a command with the settings, what shows progress, and the id of the run."""
+
+Argument = Literal["settings", "progress", "run_id"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +50,21 @@ class Command:
     call: Call
 
 
-def deferred(name: str, *, shows_progress: bool = True) -> Call:
+def deferred(name: str, *arguments: Argument) -> Call:
     """
     Return a call of the function ``module:function``, whose module is imported when it is called.
 
-    The function takes the settings, and what shows progress unless ``shows_progress`` is false.
+    The function takes those of a call's ``arguments`` that are named here, in this order.
     """
 
-    def call(settings: Settings, progress: Progress) -> Awaitable[Outcome]:
+    def call(settings: Settings, progress: Progress, run_id: UUID) -> Awaitable[Outcome]:
         module, _, function = name.partition(":")
         action = getattr(import_module(module), function)
         if not gc.isenabled():  # what was imported until here stays, and need not be looked at again
             gc.freeze()
             gc.enable()
-        outcome: Awaitable[Outcome] = action(settings, progress) if shows_progress else action(settings)
+        values = {"settings": settings, "progress": progress, "run_id": run_id}
+        outcome: Awaitable[Outcome] = action(*(values[argument] for argument in arguments))
         return outcome
 
     return call
@@ -69,36 +74,36 @@ COMMANDS: Final = {
     "run": Command(
         "Do the whole job: wait, prepare, copy, verify. Running it again is safe.",
         tuple(g for g in Group if g not in {Group.CHECK, Group.DEMO, Group.STATUS}),
-        deferred("migrator.job.run:run"),
+        deferred("migrator.job.run:run", "settings", "progress", "run_id"),
     ),
     "check": Command(
         "Say whether the source can be carried into the target as both are. Writes nothing that lasts.",
         (Group.SOURCE, Group.CHECK, Group.TARGET, Group.SCHEMA, Group.SPEED, Group.TIMEOUTS, Group.OUTPUT),
-        deferred("migrator.job.check:check"),
+        deferred("migrator.job.check:check", "settings", "progress"),
     ),
     "verify": Command(
         "Compare every value of both sides. Writes nothing.",
         (Group.SOURCE, Group.TARGET, Group.SPEED, Group.TIMEOUTS, Group.OUTPUT),
-        deferred("migrator.job.verify:verify"),
+        deferred("migrator.job.verify:verify", "settings", "progress"),
     ),
     "status": Command(
         "Tell what the ledger in the target says about past runs; with --wait, when the migration is complete.",
         (Group.TARGET, Group.STATUS, Group.TIMEOUTS, Group.OUTPUT),
-        deferred("migrator.job.status:status", shows_progress=False),
+        deferred("migrator.job.status:status", "settings"),
     ),
     "repair": Command(
         "Bring back keys and indexes that an interrupted run took away. Copies nothing.",
         (Group.TARGET, Group.SPEED, Group.TIMEOUTS, Group.OUTPUT),
-        deferred("migrator.job.maintenance:repair", shows_progress=False),
+        deferred("migrator.job.maintenance:repair", "settings", "run_id"),
     ),
     "reset": Command(
         "Empty the tables that this job filled, if nobody has written to them since.",
         (Group.TARGET, Group.SPEED, Group.TIMEOUTS, Group.RERUN, Group.OUTPUT),
-        deferred("migrator.job.maintenance:reset", shows_progress=False),
+        deferred("migrator.job.maintenance:reset", "settings", "run_id"),
     ),
     "demo": Command(
         "Show the whole job on sample data and a PostgreSQL of its own.",
         (Group.DEMO, Group.SPEED, Group.OUTPUT),
-        deferred("migrator.demo.run:demo"),
+        deferred("migrator.demo.run:demo", "settings", "progress", "run_id"),
     ),
 }

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -39,14 +39,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. ``argv`` is without the program's name; by default the process's."""
     logs.configure("info", log_form("auto"))
     files, traceback = OutcomeFiles.before_settings(os.environ), False
-    with structlog.contextvars.bound_contextvars(run_id=uuid4().hex):
+    run_id = uuid4()
+    with structlog.contextvars.bound_contextvars(run_id=run_id.hex):
         try:
             with signals_raise():
                 arguments = _parse(sys.argv[1:] if argv is None else argv)
                 files = OutcomeFiles.before_settings(os.environ, arguments.flags)
                 settings = Settings.load(arguments.flags)
                 files, traceback = OutcomeFiles.of(settings), settings.log_level == "debug"
-                return _perform(arguments, settings, files)
+                return _perform(arguments, settings, files, run_id)
         except SystemExit as done:  # argparse has printed help or version
             return int(done.code or 0)
         except Exception as error:  # noqa: BLE001 - the one place where everything ends
@@ -92,7 +93,7 @@ def _parse(argv: Sequence[str]) -> _Arguments:
     return _Arguments(name, form, flags)
 
 
-def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles) -> int:
+def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles, run_id: UUID) -> int:
     form = log_form(settings.log_format)
     logs.configure(settings.log_level, form, settings.secrets())
     for variable in unknown_variables(os.environ, Settings):
@@ -103,7 +104,7 @@ def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles) -> 
     files.begin(arguments.command)
     progress = progress_of(settings, form)
     try:
-        outcome = finish_or_stop(COMMANDS[arguments.command].call(settings, progress), files)
+        outcome = finish_or_stop(COMMANDS[arguments.command].call(settings, progress, run_id), files)
     except Mismatch as error:
         from migrator.job.reports import DifferenceReport  # noqa: PLC0415 - --help shall not wait for drivers
 

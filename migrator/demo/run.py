@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 from pydantic import SecretStr
 
@@ -27,7 +28,7 @@ INIT_SQL: Final = Path(__file__).parents[1] / "stages" / "init.sql"
 """The same text as ``scripts/database/init-postgres.sql``, in the package, so that an installed demo has it too."""
 
 
-async def demo(settings: Settings, progress: Progress) -> Report:
+async def demo(settings: Settings, progress: Progress, run_id: UUID | None = None) -> Report:
     """
     Make a sample of ``settings.scale`` times 20,000 rows, move it to an embedded server, and return the report.
 
@@ -42,7 +43,7 @@ async def demo(settings: Settings, progress: Progress) -> Report:
         server.create_role(ROLE, password)
         server.create_database(DATABASE, ROLE)
         _say(f"target: an embedded PostgreSQL on port {server.port}, where an ordinary role owns database {DATABASE!r}")
-        return await run.run(_settings(settings, source, server.url(DATABASE, ROLE, password)), progress)
+        return await run.run(_settings(settings, source, server.url(DATABASE, ROLE, password)), progress, run_id)
 
 
 def _settings(settings: Settings, source: Path, url: str) -> Settings:

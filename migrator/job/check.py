@@ -4,7 +4,15 @@ from dataclasses import replace
 from functools import partial
 
 from migrator.config.settings import Settings
-from migrator.errors import ConfigurationError, MigratorError, NoMatch, SourceChanged, TargetRefused, ValuesRefused
+from migrator.errors import (
+    ConfigurationError,
+    MigratorError,
+    MissingPrivilege,
+    NoMatch,
+    SourceChanged,
+    TargetRefused,
+    ValuesRefused,
+)
 from migrator.findings.finding import Finding
 from migrator.job import resumption
 from migrator.job.context import (
@@ -57,6 +65,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         await runner("wait", lambda: wait_for(target, settings, to_write=False))
         contents = await source.describe()
         refuse_nothing(settings, source, contents)
+        no_ledger = await runner.retry("ledger", lambda: _ledger_refusal(target))
         migration = await runner.retry("migration", lambda: migration_of(target, settings))
         unmade = await runner("schema", lambda: _unmade(settings, source, contents, target, migration))
         plan = await runner.retry("plan", lambda: _plan(settings, contents, target, unmade))
@@ -94,7 +103,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
             ),
         )
     findings = [finding for one in surveys for finding in one.findings]
-    failure = _refusal_of(findings) or taken or other or (refusal(strangers) if strangers else None)
+    failure = _refusal_of(findings) or no_ledger or taken or other or (refusal(strangers) if strangers else None)
     failure = failure or untried_refusal((one for survey in surveys for one in survey.untried), settings.untried)
     return CheckReport(tuple(surveys), tuple(findings), plan.skipped, failure)
 
@@ -152,6 +161,16 @@ async def migration_of(target: Target, settings: Settings) -> Migration:
     async with target.connect() as connection:
         found = await registry.chosen(connection, settings.wanted)
         return found or await registry.of_run(connection, settings.wanted)
+
+
+async def _ledger_refusal(target: Target) -> MigratorError | None:
+    """Return the error that ``run`` would raise if the role can't keep a ledger, or None."""
+    async with target.connect() as connection:
+        try:
+            await schema.check_privileges(connection)
+        except MissingPrivilege as error:
+            return error
+    return None
 
 
 async def _taken(target: Target, migration: Migration, plan: Plan) -> MigratorError | None:

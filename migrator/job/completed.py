@@ -125,7 +125,7 @@ async def _migrated(run: RunLedger) -> _Migrated:
             await carried.read(connection, run.migration),
             tuple(await state.recall(connection, run.migration, schema.LEFT_OUT) or ()),
             bool(await state.recall(connection, run.migration, state.READY)),
-            await history.recall(connection, run.migration),
+            await history.read_identity(connection, run.migration),
         )
 
 
@@ -172,7 +172,7 @@ async def _look_at_source(settings: Settings, run: RunLedger, migrated: _Migrate
         return [unseen("the source", error)]
     if not words:
         if not told_apart:
-            await history.remember_source(run, origin.fingerprint)
+            await history.write_fingerprint(run, origin.fingerprint)
         return []
     if settings.if_source_changed == "ignore" or tables or not migrated.tables:
         certain = settings.if_source_changed != "ignore"
@@ -182,7 +182,7 @@ async def _look_at_source(settings: Settings, run: RunLedger, migrated: _Migrate
         changed = f"the source has changed since it was migrated ({', '.join(words)})"
         return [f"WARNING: {changed}; nothing was compared, and nothing copied"]
     if migrated.tables and not tables:  # by VACUUM, a checkpoint, a new index, another copy of the file
-        await history.remember_source(run, origin.fingerprint)
+        await history.write_fingerprint(run, origin.fingerprint)
         return []
     what = _in_words(tables) if tables else ", ".join(words)
     raise SourceChanged(

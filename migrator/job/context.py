@@ -128,7 +128,9 @@ async def open_source(settings: Settings) -> AsyncIterator[Source]:
 
 
 @asynccontextmanager
-async def locked_target(settings: Settings, target: Target) -> AsyncIterator[tuple[RunLedger, StageRunner]]:
+async def locked_target(
+    settings: Settings, target: Target, run_id: UUID | None
+) -> AsyncIterator[tuple[RunLedger, StageRunner]]:
     """
     Wait for the target, and hold the lock of the migration that is meant.
 
@@ -137,7 +139,7 @@ async def locked_target(settings: Settings, target: Target) -> AsyncIterator[tup
     runner = runner_of(settings, target)
     await runner("wait", lambda: wait_for(target, settings))
     async with AsyncExitStack() as held:
-        run, _ = await runner("lock", lambda: take_lock(held, target, settings, registry.to_change))
+        run, _ = await runner("lock", lambda: take_lock(held, target, settings, registry.to_change, run_id))
         yield run, runner
 
 
@@ -145,7 +147,9 @@ Choose = Callable[[AsyncConnection, Wanted], Awaitable[Migration]]
 """Tells which migration the settings mean, as the ledger stands."""
 
 
-async def take_lock(held: AsyncExitStack, target: Target, settings: Settings, choose: Choose) -> tuple[RunLedger, Lock]:
+async def take_lock(
+    held: AsyncExitStack, target: Target, settings: Settings, choose: Choose, run_id: UUID | None
+) -> tuple[RunLedger, Lock]:
     """
     Take the lock of the migration that is meant, until ``held`` ends, and return it with the run's ledger.
 
@@ -159,7 +163,7 @@ async def take_lock(held: AsyncExitStack, target: Target, settings: Settings, ch
         await registry.adopt(target)
         held.push_async_exit(so_far.pop_all())
     log.info(Event.MIGRATION_CHOSEN, migration=migration.name)
-    return RunLedger(target, migration, run_id_of_log()), taken
+    return RunLedger(target, migration, run_id or uuid4()), taken
 
 
 async def migration_meant(target: Target, settings: Settings) -> Migration:
@@ -249,12 +253,6 @@ async def upgrade_schema(settings: Settings, target: Target) -> None:
     """Bring the application's schema to its newest revision, one job at a time."""
     async with one_at_a_schema(target, settings):
         await upgrade(target, alembic_project(settings.alembic_config))
-
-
-def run_id_of_log() -> UUID:
-    """Return the id that the log's lines carry."""
-    known = structlog.contextvars.get_contextvars().get("run_id")
-    return UUID(known) if known else uuid4()
 
 
 def limits_of(settings: Settings) -> Limits:

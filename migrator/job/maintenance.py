@@ -6,22 +6,24 @@ The job: a target that is held, a source that stands still, and the move between
 Whatever raises ends the run; the ledger knows how far it came.
 """
 
+from uuid import UUID
+
 from migrator.config.settings import Settings
 from migrator.job.context import locked_target, open_target, restore_parked, start_over
 from migrator.job.reports import Report
 
 
-async def repair(settings: Settings) -> Report:
+async def repair(settings: Settings, run_id: UUID | None = None) -> Report:
     """Bring back the keys and indexes that a run took away and could not bring back. Copies nothing."""
-    async with open_target(settings) as target, locked_target(settings, target) as (run, runner):
+    async with open_target(settings) as target, locked_target(settings, target, run_id) as (run, runner):
         restored = await runner("restore", lambda: restore_parked(run, settings.jobs))
         done = f"{restored} keys and indexes brought back"
         return Report(done, timings=tuple(runner.timings), migration=run.migration.name)
 
 
-async def reset(settings: Settings) -> Report:
+async def reset(settings: Settings, run_id: UUID | None = None) -> Report:
     """Take back what the ledger says this job has loaded, and bring back keys and indexes."""
-    async with open_target(settings) as target, locked_target(settings, target) as (run, runner):
+    async with open_target(settings) as target, locked_target(settings, target, run_id) as (run, runner):
         emptied = await start_over(settings, run, runner)
         done = f"{emptied} tables emptied: as if nothing had been copied"
         return Report(done, timings=tuple(runner.timings), migration=run.migration.name)

@@ -42,6 +42,16 @@ _PULSE_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
+class Guard:
+    """What a run checks before a try and while it works."""
+
+    ready: Ready
+    """Called before every try; what it raises counts as the stage's."""
+    watch: Watch
+    """Notices that somebody writes to the source."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecorder:
     """Where the stages of one run are written down."""
 
@@ -49,9 +59,7 @@ class RunRecorder:
     connections: WorkerPool[AsyncConnection]
     """One connection for all lines of the run: to open one for each would cost more than writing it."""
     runner: StageRunner
-    ready: Ready
-    """Called before every try; what it raises counts as the stage's."""
-    watch: Watch
+    guard: "Guard"
     stall_seconds: float
     """How long an answer of the server may be overdue."""
     _in_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -67,12 +75,12 @@ class RunRecorder:
         async def noted() -> T:
             async with self.connections.worker() as connection, in_transaction(connection):
                 await self.run.hold(connection)
-                await runs.begin_stage(connection, self.run.run_id, name)
+                await runs.begin_stage(connection, self.run, name)
             result = await action()
-            await self.watch.check()
+            await self.guard.watch.check()
             async with self.connections.worker() as connection, in_transaction(connection):
                 await self.run.hold(connection)
-                await runs.end_stage(connection, self.run.run_id, name)
+                await runs.end_stage(connection, self.run, name)
             return result
 
         return await self.runner(name, lambda: self._watched(noted))
@@ -83,7 +91,7 @@ class RunRecorder:
 
     async def _watched(self, work: Callable[[], Awaitable[T]]) -> T:
         async with self._in_turn:
-            await self.ready()
+            await self.guard.ready()
         return await run_with_heartbeat(work(), self._beat, self._every_seconds)
 
     @property
@@ -94,44 +102,38 @@ class RunRecorder:
         if self._in_turn.locked():
             return
         async with self._in_turn:
-            await self.watch.check()
+            await self.guard.watch.check()
 
 
 @asynccontextmanager
-async def record_run(  # noqa: PLR0913 - what a run is
-    run: RunLedger,
-    runner: StageRunner,
-    *,
-    settings: Settings,
-    source: Fingerprint,
-    ready: Ready,
-    watch: Watch,
+async def record_run(
+    run: RunLedger, runner: StageRunner, settings: Settings, source: Fingerprint, guard: Guard
 ) -> AsyncIterator[RunRecorder]:
     """
     Make the ledger where there is none, write the run's line, and write how it ended when the block is left.
 
     From here on no run of this migration that began earlier can write to the ledger.
     """
-    line = schema.NewRun(run.run_id, __version__, source, settings.public())
+    info = runs.RunInfo(__version__, source, settings.public())
 
     async def begin() -> None:
-        await ready()
+        await guard.ready()
         async with run.target.transaction() as connection:
-            await schema.check_ledger(connection)
+            await schema.check_privileges(connection)
             await schema.create(connection, settings.init_role)
         async with run.target.transaction() as connection:
             await registry.register(connection, run, settings.target_schema or run.migration.name, __version__)
-            await runs.begin_run(connection, run.migration, line)
+            await runs.begin_run(connection, run, info)
             await run.take_over(connection)
 
     async def end() -> None:
         async with run.target.transaction() as connection:
-            await runs.end_run(connection, run.run_id, exit_code=ExitCode.DONE, message="done")
+            await runs.end_run(connection, run, exit_code=ExitCode.DONE, message="done")
 
     await runner.retry("ledger", begin)
     try:
         async with WorkerPool(1, run.target.connect, is_open) as connections:
-            yield RunRecorder(run, connections, runner, ready, watch, settings.stall_timeout_seconds)
+            yield RunRecorder(run, connections, runner, guard, settings.stall_timeout_seconds)
     except BaseException as error:
         await _record_failure(run, error, redactor(settings.secrets()))
         raise
@@ -144,7 +146,7 @@ async def _record_failure(run: RunLedger, error: BaseException, clean: Callable[
     message = clean(message).replace("\0", "\\0")
     try:
         async with asyncio.timeout(_GOODBYE_SECONDS), run.target.transaction() as connection:
-            await runs.end_run(connection, run.run_id, exit_code=exit_code, message=message)
+            await runs.end_run(connection, run, exit_code=exit_code, message=message)
     except Exception as failure:  # noqa: BLE001 - the first error is the one to tell; this one is logged
         log.warning(Event.LEDGER_UNWRITTEN, reason=f"{type(failure).__name__}: {failure}")
 

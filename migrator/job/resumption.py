@@ -55,7 +55,7 @@ async def go_on_with(run: RunLedger, reading: Reading, origin: SourceIdentity, s
         left = await _left(connection, run.migration, tell=True)
         await loads.forget_rows(connection, run.migration, list(left.lost))
         if left.before is None or not left.begun:
-            await history.remember(connection, run.migration, origin)
+            await history.write_identity(connection, run.migration, origin)
             await state.remember(connection, run.migration, state.SOURCE, asdict(origin.fingerprint))
             return
     await _refuse(left, run.migration, reading, origin, schema)
@@ -63,7 +63,7 @@ async def go_on_with(run: RunLedger, reading: Reading, origin: SourceIdentity, s
     if kept_less or left.before.differences(origin.fingerprint):
         async with run.transaction() as connection:
             if kept_less:
-                await history.remember(connection, run.migration, origin)
+                await history.write_identity(connection, run.migration, origin)
             await state.remember(connection, run.migration, state.SOURCE, asdict(origin.fingerprint))
 
 
@@ -77,7 +77,7 @@ async def look(
 
 async def _left(connection: AsyncConnection, migration: Migration, *, tell: bool) -> _Left:
     """Return what earlier runs have left; with ``tell`` the log says which rows are gone."""
-    known = await history.recall(connection, migration)
+    known = await history.read_identity(connection, migration)
     kept = await state.recall(connection, migration, state.SOURCE)
     # A reset that was cut short has forgotten the state of the file, and not which file it was.
     before = Fingerprint(**kept) if kept is not None else known.fingerprint if known is not None else None

@@ -8,6 +8,7 @@ Whatever raises ends the run; the ledger knows how far it came.
 
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from uuid import UUID
 
 from migrator.config.settings import Settings
 from migrator.job import recorder
@@ -31,18 +32,19 @@ from migrator.runtime.progress import Progress
 from migrator.runtime.stage_runner import StageRunner
 
 
-async def run(settings: Settings, progress: Progress) -> Report:
+async def run(settings: Settings, progress: Progress, run_id: UUID | None = None) -> Report:
     """
     Move the source into the target, whole and verified; or find that this has been done and change nothing.
 
-    Raises an error of the tree. What was committed until then is in the ledger, and the next run goes on from there.
+    ``run_id`` is the run's id in the ledger, by default a new one. Raises an error of the tree. What was committed
+    until then is in the ledger, and the next run goes on from there.
     """
     found = obstacles(settings)
     async with open_target(settings) as target, AsyncExitStack() as held:
         runner = runner_of(settings, target)
         with found.instead():
             await runner("wait", lambda: wait_for(target, settings))
-            run, held_lock = await runner("lock", lambda: take_lock(held, target, settings, registry.of_run))
+            run, held_lock = await runner("lock", lambda: take_lock(held, target, settings, registry.of_run, run_id))
         if not settings.restart and await _is_complete(run, runner):
             return await runner.retry("history", lambda: settle(settings, run, runner, found))
         if found.first:
@@ -68,10 +70,8 @@ async def run(settings: Settings, progress: Progress) -> Report:
                 await held_lock.take()
             await target.terminate_abandoned()
 
-        run_book = recorder.record_run(
-            run, runner, settings=settings, source=origin.fingerprint, ready=ready, watch=watch
-        )
-        async with run_book as opened:
+        guard = recorder.Guard(ready, watch)
+        async with recorder.record_run(run, runner, settings, origin.fingerprint, guard) as opened:
             return await move(settings, source, target, opened, origin, progress)
 
 

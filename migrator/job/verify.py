@@ -75,7 +75,7 @@ async def verify(settings: Settings, progress: Progress) -> Report:
 
 async def _known_source(target: Target, migration: Migration) -> SourceIdentity | None:
     async with target.connect() as connection:
-        return await history.recall(connection, migration) if await schema.exists(connection) else None
+        return await history.read_identity(connection, migration) if await schema.exists(connection) else None
 
 
 async def _of_another_source(

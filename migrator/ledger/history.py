@@ -27,7 +27,7 @@ async def is_complete(target: Target, migration: Migration) -> bool:
         return bool(await state.recall(connection, migration, state.COMPLETED))
 
 
-async def remember_source(run: RunLedger, fingerprint: Fingerprint) -> None:
+async def write_fingerprint(run: RunLedger, fingerprint: Fingerprint) -> None:
     """
     Write that a file holds what was migrated, though it isn't the file that it was.
 
@@ -114,7 +114,7 @@ async def identity_of(path: Path, source: Source) -> SourceIdentity:
     return SourceIdentity(spelled, tables, await source.fingerprint())
 
 
-async def recall(connection: AsyncConnection, migration: Migration) -> SourceIdentity | None:
+async def read_identity(connection: AsyncConnection, migration: Migration) -> SourceIdentity | None:
     """Return the source of a migration, as far as it is known; an earlier version kept its path with each run."""
     columns = schema.migrations.c
     if not migration.unnamed:
@@ -138,7 +138,7 @@ _HAS_BROUGHT = sa.or_(
 """Whether a run has brought rows: one that has just begun, or was refused, tells nothing of whose they are."""
 
 
-async def remember(connection: AsyncConnection, migration: Migration, source: SourceIdentity) -> None:
+async def write_identity(connection: AsyncConnection, migration: Migration, source: SourceIdentity) -> None:
     """Write which source the migration is of."""
     line = schema.migrations.update().where(schema.migrations.c.name == migration.name)
     await connection.execute(line.values(source=asdict(source)))

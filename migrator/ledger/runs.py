@@ -1,12 +1,9 @@
-"""
-The job's memory: schema ``migrator`` in the target itself.
+"""Reads and writes the ledger's lines about runs and their stages."""
 
-What was done is written in the transaction that did it, so the ledger is true whenever somebody looks. It is read by
-``status`` and by the next run, which goes on from here.
-"""
-
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -14,7 +11,19 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.ledger.migration import Migration
-from migrator.ledger.schema import NewRun, now, runs, stages
+from migrator.ledger.run_ledger import RunLedger
+from migrator.ledger.schema import now, runs, stages
+from migrator.source.file import Fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What is known of a run when it starts."""
+
+    version: str
+    source: Fingerprint
+    settings: Mapping[str, Any]
+    """The settings of the run; they hold no secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,29 +47,29 @@ class StageLine:
     ended_at: datetime | None
 
 
-async def begin_run(connection: AsyncConnection, migration: Migration, line: "NewRun") -> None:
-    """Write the line of a run that starts; nothing if it is there, by a try whose answer was lost."""
-    values = {"id": line.id, "version": line.version, "source": asdict(line.source), "settings": dict(line.settings)}
-    line_of_run = insert(runs).values(values | {"migration": migration.name})
-    await connection.execute(line_of_run.on_conflict_do_nothing())
+async def begin_run(connection: AsyncConnection, run: RunLedger, info: RunInfo) -> None:
+    """Write the line of a run that starts. The line may exist already, by a try whose answer was lost."""
+    values = {"id": run.run_id, "version": info.version, "source": asdict(info.source), "settings": dict(info.settings)}
+    line = insert(runs).values(values | {"migration": run.migration.name})
+    await connection.execute(line.on_conflict_do_nothing())
 
 
-async def end_run(connection: AsyncConnection, run_id: UUID, *, exit_code: int | None, message: str) -> None:
+async def end_run(connection: AsyncConnection, run: RunLedger, *, exit_code: int | None, message: str) -> None:
     """Write how a run ended."""
-    ended = runs.update().where(runs.c.id == run_id)
-    await connection.execute(ended.values(ended_at=now, exit_code=exit_code, message=message))
+    line = runs.update().where(runs.c.id == run.run_id)
+    await connection.execute(line.values(ended_at=now, exit_code=exit_code, message=message))
 
 
-async def begin_stage(connection: AsyncConnection, run_id: UUID, stage: str) -> None:
+async def begin_stage(connection: AsyncConnection, run: RunLedger, stage: str) -> None:
     """Write that a stage starts."""
-    line = insert(stages).values(run_id=run_id, stage=stage)
-    again = line.on_conflict_do_update(constraint=stages.primary_key, set_={"started_at": now, "ended_at": None})
-    await connection.execute(again)
+    line = insert(stages).values(run_id=run.run_id, stage=stage)
+    upsert = line.on_conflict_do_update(constraint=stages.primary_key, set_={"started_at": now, "ended_at": None})
+    await connection.execute(upsert)
 
 
-async def end_stage(connection: AsyncConnection, run_id: UUID, stage: str) -> None:
+async def end_stage(connection: AsyncConnection, run: RunLedger, stage: str) -> None:
     """Write that a stage is done."""
-    line = stages.update().where(stages.c.run_id == run_id, stages.c.stage == stage)
+    line = stages.update().where(stages.c.run_id == run.run_id, stages.c.stage == stage)
     await connection.execute(line.values(ended_at=now))
 
 

@@ -5,10 +5,7 @@ What was done is written in the transaction that did it, so the ledger is true w
 ``status`` and by the next run, which goes on from here.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import text
@@ -19,7 +16,6 @@ from migrator.errors import MissingPrivilege
 from migrator.ledger import takeover
 from migrator.ledger.migration import SETUP_LOCK_KEY
 from migrator.names import LEDGER_SCHEMA, TableName, quote_postgres
-from migrator.source.file import Fingerprint
 
 metadata = sa.MetaData(schema=LEDGER_SCHEMA)
 
@@ -173,16 +169,6 @@ class Taken:
     statements: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class NewRun:
-    """What is known of a run when it starts; ``settings`` hold no secret."""
-
-    id: UUID
-    version: str
-    source: Fingerprint
-    settings: Mapping[str, Any]
-
-
 async def exists(connection: AsyncConnection) -> bool:
     """Return whether a job has ever written its ledger here."""
     return bool(await connection.scalar(sa.text("SELECT to_regclass('migrator.state') IS NOT NULL")))
@@ -208,14 +194,14 @@ async def create(connection: AsyncConnection, reader: str | None = None) -> None
         await connection.execute(sa.text(f"GRANT SELECT ON ALL TABLES IN SCHEMA {LEDGER_SCHEMA} TO {role}"))
 
 
-async def check_ledger(connection: AsyncConnection) -> None:
+async def check_privileges(connection: AsyncConnection) -> None:
     """
-    Raise MissingPrivilege, naming what to grant, if the ledger's schema is neither there nor may be created.
+    Raise MissingPrivilege, naming what to grant, if the role may neither use the ledger's schema nor create it.
 
-    That the tables are the role's own is preflight's to see, which knows them.
+    Asks the catalogs and writes nothing. Preflight checks that the role owns the application's tables.
     """
-    database, role, enough = (await connection.execute(text(_LEDGER), {"schema": LEDGER_SCHEMA})).one()
-    if enough:
+    database, role, suffices = (await connection.execute(text(_PRIVILEGES), {"schema": LEDGER_SCHEMA})).one()
+    if suffices:
         return
     role, database = quote_postgres(role), quote_postgres(database)
     raise MissingPrivilege(
@@ -226,7 +212,7 @@ async def check_ledger(connection: AsyncConnection) -> None:
     )
 
 
-_LEDGER = """
+_PRIVILEGES = """
 SELECT current_database()::text, current_user::text,
        coalesce(has_schema_privilege(n, 'CREATE') AND has_schema_privilege(n, 'USAGE'),
                 has_database_privilege(current_database(), 'CREATE'))

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from rich.console import Console
@@ -48,7 +49,7 @@ class Told:
         console.print("3 tables")
 
 
-Call = Callable[[Settings, Progress], Awaitable[commands.Outcome]]
+Call = Callable[[Settings, Progress, UUID], Awaitable[commands.Outcome]]
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def doing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Call], None]:
 def ending(outcome: Told | BaseException) -> Call:
     """Make a command that ends this way."""
 
-    async def call(_settings: Settings, _progress: Progress) -> commands.Outcome:
+    async def call(_settings: Settings, _progress: Progress, _run_id: UUID) -> commands.Outcome:
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
@@ -89,6 +90,19 @@ def test_done(doing: Callable[[Call], None], capsys: Capture) -> None:
     assert (first["command"], first["version"]) == ("status", __version__)
     assert first["settings"] == {"target": "postgresql://u@h:5432/d"}
     assert first["run_id"] == last["run_id"]
+
+
+def test_the_run_has_the_id_that_its_log_has(doing: Callable[[Call], None], capsys: Capture) -> None:
+    """The ledger keeps the id that the command is given, so a line of the log leads to the run's line there."""
+    given: list[str] = []
+
+    async def call(_settings: Settings, _progress: Progress, run_id: UUID) -> commands.Outcome:
+        given.append(run_id.hex)
+        return Told()
+
+    doing(call)
+    assert main.main(["status"]) == 0
+    assert [event["run_id"] for event in events(capsys)] == given * 2
 
 
 def test_a_report_for_programs(doing: Callable[[Call], None], capsys: Capture) -> None:
@@ -220,7 +234,7 @@ def test_the_report_file_may_fail_without_changing_the_outcome(
     folder = tmp_path / "reports"
     folder.mkdir()
 
-    async def call(_settings: Settings, _progress: Progress) -> commands.Outcome:
+    async def call(_settings: Settings, _progress: Progress, _run_id: UUID) -> commands.Outcome:
         folder.rmdir()
         return Told()
 
@@ -275,18 +289,18 @@ PROGRAM = """
 import asyncio, sys, threading, time
 from migrator.cli import commands, main as cli, signals
 
-async def endless(settings, progress):
+async def endless(settings, progress, run_id):
     print("begun", flush=True)
     try:
         await asyncio.Event().wait()
     finally:
         print("tidied", flush=True)
 
-async def stubborn(settings, progress):
+async def stubborn(settings, progress, run_id):
     print("begun", flush=True)
     await asyncio.to_thread(time.sleep, 3600)
 
-async def deaf(settings, progress):
+async def deaf(settings, progress, run_id):
     print("begun", flush=True)
     try:
         await asyncio.Event().wait()

@@ -11,6 +11,7 @@ from migrator.errors import GaveUp
 from migrator.ledger import loads, parked, runs, schema, state
 from migrator.ledger.loads import CopyProgress, CopyStats, LoadedRows, Seed
 from migrator.ledger.run_ledger import RunLedger
+from migrator.ledger.runs import RunInfo
 from migrator.ledger.schema import Taken
 from migrator.names import TableName
 from migrator.sessions.url import from_url
@@ -35,7 +36,7 @@ async def target(database: Database) -> Target:
 async def _begin(target: Target) -> RunLedger:
     run = RunLedger(target, MIGRATION, uuid4())
     async with target.transaction() as connection:
-        await runs.begin_run(connection, MIGRATION, schema.NewRun(run.run_id, "1", SOURCE, {"jobs": 1}))
+        await runs.begin_run(connection, run, RunInfo("1", SOURCE, {"jobs": 1}))
         await run.take_over(connection)
     return run
 
@@ -154,14 +155,14 @@ async def test_a_run_from_its_begin_to_its_end(target: Target) -> None:
     """While it runs it has no end and no code; a stage that is tried again has begun again."""
     run = await _begin(target)
     async with target.transaction() as connection:
-        await runs.begin_stage(connection, run.run_id, "copy")
+        await runs.begin_stage(connection, run, "copy")
         [running] = await runs.last_runs(connection, MIGRATION, 5)
         assert (running.id, running.ended_at, running.exit_code) == (run.run_id, None, None)
-        await runs.end_stage(connection, run.run_id, "copy")
-        await runs.begin_stage(connection, run.run_id, "copy")
+        await runs.end_stage(connection, run, "copy")
+        await runs.begin_stage(connection, run, "copy")
         [stage] = await runs.stages_of(connection, run.run_id)
         assert (stage.stage, stage.ended_at) == ("copy", None)
-        await runs.end_run(connection, run.run_id, exit_code=4, message="why")
+        await runs.end_run(connection, run, exit_code=4, message="why")
         [ended] = await runs.last_runs(connection, MIGRATION, 5)
     assert (ended.exit_code, ended.message) == (4, "why")
     assert ended.ended_at is not None
