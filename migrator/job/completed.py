@@ -24,7 +24,7 @@ from migrator.ledger.history import SourceIdentity, identity_of
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
 from migrator.planning.rules import Rules
-from migrator.planning.terms import terms_under
+from migrator.planning.table_terms import terms_under
 from migrator.runtime.retry import is_transient
 from migrator.runtime.stage_runner import StageRunner
 from migrator.schema.alembic import alembic_project

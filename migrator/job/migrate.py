@@ -31,7 +31,7 @@ from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
 from migrator.planning.plan import Plan
 from migrator.planning.rules import Rules
-from migrator.planning.terms import terms_of
+from migrator.planning.table_terms import terms_of
 from migrator.preflight.table_check import TableCheck
 from migrator.runtime.error_mapping import to_migrator_error
 from migrator.runtime.progress import NoProgress, Progress

@@ -21,7 +21,7 @@ from migrator.ledger.loads import CopyProgress
 from migrator.ledger.migration import Migration
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
-from migrator.planning.terms import terms_under
+from migrator.planning.table_terms import terms_under
 from migrator.source.file import TOUCHED, Fingerprint
 from migrator.target.database import own_rows, row_counts
 from migrator.target.glances import glance

@@ -16,7 +16,7 @@ from migrator.concurrency.pool import WorkerPool, gather_or_cancel
 from migrator.errors import SourceUnreadable
 from migrator.ledger.carried import Carried
 from migrator.planning.rules import Rules
-from migrator.planning.terms import terms_of
+from migrator.planning.table_terms import terms_of
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
 from migrator.source.schema import SourceDatabase, SourceTable

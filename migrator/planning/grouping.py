@@ -1,4 +1,4 @@
-"""What is done together: small tables with their like, since beginning and ending takes longer than what is between."""
+"""Groups small tables: a transaction or a scan costs more to begin and to end than their rows, so a group shares it."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -11,51 +11,49 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 SMALL_BYTES = 256 * 1024
-"""A table up to here takes longer to begin and to end than to read or to send."""
+"""Of a table up to this size the beginning and the end take longer than reading or sending its rows."""
 
-_TOGETHER_BYTES = 4 * 1024 * 1024
+_GROUP_BYTES = 4 * 1024 * 1024
 
 MAX_GROUP_TABLES = 64
-"""Tables in one lot. What there is room for in a transaction may be less (``lock_room.py``)."""
+"""The most tables of a group. A transaction may have room for fewer (``lock_room.py``)."""
 
 
 def is_small(profile: Profile) -> bool:
-    """Return whether a table is done together with others."""
+    """Return whether a table of this size is grouped with others."""
     return profile.weight <= SMALL_BYTES
 
 
 def group_small_tables(
-    things: Iterable[T], profile: Callable[[T], Profile | None], most_bytes: int
+    tables: Iterable[T], size_of: Callable[[T], Profile | None], most_bytes: int
 ) -> Iterator[list[T]]:
     """
-    Yield the things in their order: small ones in lots of at most ``most_bytes``, the others alone.
+    Yield the tables in their order: small ones in groups of at most ``most_bytes``, the others alone.
 
-    ``profile`` gives the size of a thing, or None for one that has to be alone.
+    ``size_of`` returns the size of a table, or None for one that has to be alone.
     """
-    together: list[T] = []
+    group: list[T] = []
     weight = 0
-    for thing in things:
-        size = profile(thing)
+    for table in tables:
+        size = size_of(table)
         if size is None or not is_small(size):
-            yield [thing]
+            yield [table]
             continue
         weight += size.weight
-        if together and (weight > min(most_bytes, _TOGETHER_BYTES) or len(together) == MAX_GROUP_TABLES):
-            yield together
-            together, weight = [], size.weight
-        together.append(thing)
-    if together:
-        yield together
+        if group and (weight > min(most_bytes, _GROUP_BYTES) or len(group) == MAX_GROUP_TABLES):
+            yield group
+            group, weight = [], size.weight
+        group.append(table)
+    if group:
+        yield group
 
 
-def map_grouped(
-    things: Sequence[T], dry_run_key: Callable[[T], Hashable], work: Callable[[list[T]], Sequence[R]]
-) -> list[R]:
-    """Do ``work`` on all things of one key at once, and return the result of each in the order of ``things``."""
+def map_grouped(items: Sequence[T], key: Callable[[T], Hashable], work: Callable[[list[T]], Sequence[R]]) -> list[R]:
+    """Call ``work`` once for all items of one ``key``, and return the result of each in the order of ``items``."""
     places: dict[Hashable, list[int]] = defaultdict(list)
-    for place, thing in enumerate(things):
-        places[dry_run_key(thing)].append(place)
+    for place, item in enumerate(items):
+        places[key(item)].append(place)
     results: dict[int, R] = {}
-    for some in places.values():
-        results |= zip(some, work([things[place] for place in some]), strict=True)
-    return [results[place] for place in range(len(things))]
+    for group in places.values():
+        results |= zip(group, work([items[place] for place in group]), strict=True)
+    return [results[place] for place in range(len(items))]

@@ -1,8 +1,8 @@
 """
-The SQL that a rule stands for: an expression over the source's table, evaluated by SQLite while it scans.
+Writes the SQL of a rule: an expression over the source's table that SQLite evaluates while it scans.
 
-The copier and the verifier both begin with this expression, and only with it: what they make of its value is each one's
-own. A value that a rule can't read stays as it is, and is then judged like any other.
+The copier and the verifier both begin with this expression, and share nothing else. A value that a rule can't read is
+left as it is, and is then checked like any other.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,19 +20,20 @@ TEXTS = frozenset({"text", "varchar", "bpchar", "citext", "name", "json", "jsonb
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One field of a rule: the target types it has a meaning for (all, where it names none), and its SQL."""
+    """A field of a rule, the target types it has a meaning for (none means all), and its SQL."""
 
     name: str
     serves: frozenset[str]
     rewrite: Callable[[ColumnRule, TargetColumn], str]
-    """Returns SQL over ``given``: the value as the steps before it left it."""
+    """Returns SQL over ``given``, which is the result of the steps before this one."""
 
 
 def rewritten(quoted: str, rule: ColumnRule, column: TargetColumn) -> str:
     """
-    Return the SQL that reads the source column ``quoted`` for ``column`` as the rule has it.
+    Return the SQL that reads the source column ``quoted`` for the target ``column`` under the rule.
 
-    Without a rule that is the column itself. What a rule says about other types is left out: a wildcard may cover them.
+    Without a rule that is the column itself. Fields for other types are ignored, since a pattern may match columns of
+    several types.
     """
     expression = quoted if rule.expression is None else f"({rule.expression})"
     for step in _set_steps(rule):
@@ -42,7 +43,7 @@ def rewritten(quoted: str, rule: ColumnRule, column: TargetColumn) -> str:
 
 
 def check_meaning(rule: ColumnRule, name: str, column: TargetColumn) -> None:
-    """Raise ConfigurationError for a part of the rule that says nothing about a column of this type."""
+    """Raise ConfigurationError for a field of the rule that has no meaning for the type of ``column``."""
     for step in [*_set_steps(rule), *_set_steps(rule, _WITHOUT_SQL)]:
         if step.serves and column.type_name not in step.serves:
             raise ConfigurationError(
@@ -52,18 +53,18 @@ def check_meaning(rule: ColumnRule, name: str, column: TargetColumn) -> None:
 
 
 def _set_steps(rule: ColumnRule, steps: "tuple[_Step, ...] | None" = None) -> Iterator[_Step]:
-    """Yield the steps that the rule asks for, in the order in which they apply."""
-    listed = _STEPS if steps is None else steps
-    return (step for step in listed if getattr(rule, step.name) != getattr(NO_RULE, step.name))
+    """Yield the steps that the rule sets, in the order in which they apply."""
+    candidates = _STEPS if steps is None else steps
+    return (step for step in candidates if getattr(rule, step.name) != getattr(NO_RULE, step.name))
 
 
 def literal(value: Stored) -> str:
-    """Return a value as SQLite writes it."""
+    """Return a value as a literal of SQLite."""
     return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else repr(value)
 
 
 def _among(values: tuple[Stored, ...]) -> str:
-    # Classes are compared too, so that affinity can't make 1 and '1' the same.
+    # Storage classes are compared too, so that affinity can't make 1 and '1' equal.
     words = ", ".join(literal(value) for value in values if isinstance(value, str))
     numbers = ", ".join(literal(value) for value in values if not isinstance(value, str))
     return (
@@ -92,10 +93,10 @@ _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def _epoch(rule: ColumnRule, column: TargetColumn) -> str:
-    """Write a count since 1970 as text; one that is out of SQLite's range (years 0 to 9999) is left as it is."""
+    """Write a count since 1970 as text; a count out of SQLite's range (years 0 to 9999) is left as it is."""
     unit = _PER_SECOND[rule.epoch or "s"]
     whole = _moment("CAST(given AS INTEGER)", unit, column)
-    # Only seconds have a fraction; six digits of it are more than a double can hold of the present.
+    # Only seconds have a fraction. Six digits of it are all that a double holds today.
     fraction = _moment("CAST(round(given * 1000000.0) AS INTEGER)", 10**6, column) if unit == 1 else "given"
     return (
         f"CASE WHEN typeof(given) = 'integer' OR ({_DIGITS}) THEN coalesce({whole}, given) "
@@ -108,11 +109,11 @@ _DIGITS = "typeof(given) = 'text' AND given GLOB '[0-9]*' AND given NOT GLOB '*[
 
 def _moment(count: str, unit: int, column: TargetColumn) -> str:
     """Return SQL for the text of ``count`` units since 1970; NULL if that is out of range."""
-    # SQLite's % follows the sign, and seconds have to be rounded down before 1970 too.
+    # SQLite's % has the sign of the dividend, and seconds before 1970 have to be rounded down too.
     rest = f"((({count}) % {unit} + {unit}) % {unit})"
     seconds = f"((({count}) - {rest}) / {unit})"
     nanoseconds = f"({rest} * {10**9 // unit})"
-    # What doesn't fit into microseconds stays visible, and so is refused.
+    # Digits beyond microseconds are kept in the text, so that the value is refused.
     fraction = (
         f"CASE WHEN {nanoseconds} % 1000 THEN printf('.%09d', {nanoseconds}) "
         f"ELSE printf('.%06d', {nanoseconds} / 1000) END"
@@ -125,7 +126,7 @@ def _moment(count: str, unit: int, column: TargetColumn) -> str:
 
 
 def _julian(_rule: ColumnRule, column: TargetColumn) -> str:
-    """Write a Julian day as text, to the millisecond: a double holds no more of it."""
+    """Write a Julian day as text, to the millisecond, which is all that a double holds."""
     moment = "strftime('%Y-%m-%d %H:%M:%f', given)"
     if column.type_name == "date":
         moment = f"replace({moment}, ' 00:00:00.000', '')"
@@ -135,36 +136,36 @@ def _julian(_rule: ColumnRule, column: TargetColumn) -> str:
 
 def _go_time(_rule: ColumnRule, column: TargetColumn) -> str:
     """
-    Write what Go's ``time.String()`` gives, ``2026-02-17 05:20:54.5 +0000 UTC m=+0.1``, as ISO 8601.
+    Write the text of Go's ``time.String()``, ``2026-02-17 05:20:54.5 +0000 UTC m=+0.1``, as ISO 8601.
 
-    The offset counts; the zone's name, and the reading of a clock that has no meaning elsewhere, go. Anything else is
-    left as it is, and so refused.
+    The offset is kept; the zone's name and the monotonic clock (``m=``) are dropped. Any other text is left as it is,
+    and so refused.
     """
     digits = "[0-9][0-9]"
     moment = f"{digits * 2}-{digits}-{digits} {digits}:{digits}:{digits}"
-    # What follows the seconds: a fraction if there is one, a blank, and the offset, of which five characters count.
+    # After the seconds come a fraction, if there is one, a blank, and an offset of five characters.
     offset = "substr(given, 20 + instr(substr(given, 20), ' '), 5)"
     fraction = "substr(given, 20, instr(substr(given, 20), ' ') - 1)"
-    plain = f"({fraction} = '' OR {fraction} GLOB '.[0-9]*' AND {fraction} NOT GLOB '.*[^0-9]*')"
+    is_fraction = f"({fraction} = '' OR {fraction} GLOB '.[0-9]*' AND {fraction} NOT GLOB '.*[^0-9]*')"
     well_formed = (
-        f"typeof(given) = 'text' AND given GLOB '{moment}* [-+]{digits * 2} [A-Z+-]*' AND {plain} "
+        f"typeof(given) = 'text' AND given GLOB '{moment}* [-+]{digits * 2} [A-Z+-]*' AND {is_fraction} "
         f"AND {offset} GLOB '[-+]{digits * 2}'"
     )
     zone = f" || substr({offset}, 1, 3) || ':' || substr({offset}, 4)" if column.type_name == "timestamptz" else ""
-    # A column without time zones takes only what is in UTC: what the others mean there is for somebody else to say.
+    # A column without time zones takes only times in UTC; how to write others is for another rule to decide.
     in_utc = "" if zone else f" AND {offset} = '+0000'"
     return f"CASE WHEN {well_formed}{in_utc} THEN substr(given, 1, 19) || {fraction}{zone} ELSE given END"
 
 
 def _nul_bytes(_rule: ColumnRule, _column: TargetColumn) -> str:
-    """Take out NUL characters. SQLite's ``replace`` would take NUL for an empty pattern, and do nothing."""
+    """Take out NUL characters. SQLite's ``replace`` would treat NUL as an empty pattern and do nothing."""
     stripped = (
         "(WITH RECURSIVE piece(done, rest) AS (SELECT x'', CAST(given AS BLOB) UNION ALL "
         "SELECT CAST(done || substr(rest, 1, instr(rest, x'00') - 1) AS BLOB), substr(rest, instr(rest, x'00') + 1) "
         "FROM piece WHERE instr(rest, x'00')) "
         "SELECT CAST(done || rest AS TEXT) FROM piece WHERE NOT instr(rest, x'00'))"
     )
-    # In UTF-16 no byte is a character. JSON writes NUL as an escape, and once no other begins with \\ it is that alone.
+    # In UTF-16 no byte is a character. JSON writes NUL as an escape, which is unique once no \\ stands before another.
     without_pairs = r"replace(json_quote(given), '\\', '\u005c')"
     in_utf16 = rf"json_extract(replace({without_pairs}, '\u0000', ''), '$')"
     found = f"iif({IS_UTF16}, {in_utf16}, {stripped})"
@@ -173,15 +174,15 @@ def _nul_bytes(_rule: ColumnRule, _column: TargetColumn) -> str:
 
 _BEYOND_ASCII = "'*[^' || char(1) || '-' || char(127) || ']*'"
 
-# Functions of text stop at a NUL, so that what comes after it would be lost: such values are left as they are.
+# Text functions stop at a NUL, and the rest of the value would be lost. Such values are left as they are.
 _NO_NUL = "(instr(given, char(0)) = 0)"
 
 
 def _invalid_utf8(rule: ColumnRule, _column: TargetColumn) -> str:
     """
-    Replace what is no UTF-8 by U+FFFD, or read the whole value as Latin-1.
+    Replace bytes that are no UTF-8 by U+FFFD, or read the whole value as Latin-1.
 
-    SQLite has no test for it. A character is sound if its code point, written again, gives the same bytes.
+    SQLite has no test for valid UTF-8. A character is valid if writing its code point again gives the same bytes.
     """
     sound = (
         "(WITH RECURSIVE walk(at, one) AS (SELECT 1, substr(given, 1, 1) UNION ALL "
@@ -216,7 +217,7 @@ def _truncate(_rule: ColumnRule, column: TargetColumn) -> str:
 
 
 def _round(_rule: ColumnRule, column: TargetColumn) -> str:
-    """Round a number to the column's scale: a double by its exact value. Longer text than a double holds is left."""
+    """Round a number to the column's scale, a double by its exact value; a text of more than 15 characters is left."""
     if column.scale is None or column.scale < 0:
         return "given"
     numeral = (
@@ -245,8 +246,8 @@ _STEPS = (
     _Step("round", frozenset({"numeric"}), _round),
 )
 
-# SQLite has no table of zones, so the copier and the verifier each read them themselves; and it is PostgreSQL that
-# leaves all but the last of equal keys away.
+# SQLite has no table of time zones, so the copier and the verifier each apply them by themselves. It is PostgreSQL that
+# keeps only the last of duplicate keys.
 _WITHOUT_SQL = (
     _Step("timezone", frozenset({"timestamptz"}), lambda _rule, _column: "given"),
     _Step("duplicate_keys", frozenset({"jsonb"}), lambda _rule, _column: "given"),

@@ -1,5 +1,5 @@
 """
-``migrator.toml``: what the operator decides where the source leaves it open. Nothing ambiguous is decided without it.
+Reads ``migrator.toml``, in which the operator decides what the source leaves open. The job decides nothing ambiguous.
 
     [tables."legacy_users"]
     rename = "users"                 # or: exclude = true
@@ -11,7 +11,7 @@
     true = ["t", "yes"]
     false = ["f", "no"]
 
-Where several patterns cover a column, each of them counts, and the later in the file wins where they disagree.
+If several patterns match a column, all of them apply. Where they disagree, the one later in the file wins.
 """
 
 import json
@@ -29,7 +29,7 @@ from migrator.names import nearest
 
 
 def _timezone(name: str) -> str:
-    import pyarrow as pa  # noqa: PLC0415 - --help shall not wait for it
+    import pyarrow as pa  # noqa: PLC0415 - --help does not need it
     import pyarrow.compute as pc  # noqa: PLC0415
 
     try:
@@ -47,14 +47,14 @@ class _Rule(BaseModel):
 
 
 class TableRule(_Rule):
-    """What is decided about a table."""
+    """The rules for a table."""
 
     rename: str | None = None
     exclude: bool = False
 
 
 class ColumnRule(_Rule):
-    """What is decided about a column. Each field is described in ``docs/types.md``."""
+    """The rules for a column. ``docs/types.md`` describes each field."""
 
     expression: str | None = Field(default=None, min_length=1)
     null: tuple[Stored, ...] = Field(default=(), strict=False)
@@ -77,16 +77,16 @@ class ColumnRule(_Rule):
     exclude: bool = False
 
     def words(self) -> str:
-        """Return what the rule sets, as it stands in the file."""
+        """Return what the rule sets, as it is written in the file."""
         return ", ".join(f"{name} = {json.dumps(getattr(self, name))}" for name in sorted(self.model_fields_set))
 
     @property
     def changes_values(self) -> bool:
-        """Whether it may make another value of one that the source has."""
+        """Whether the rule may change a value."""
         return bool(self.model_fields_set - {"type", "rename", "exclude"})
 
     def over(self, earlier: "ColumnRule") -> "ColumnRule":
-        """Return both rules together; what this one says counts."""
+        """Return both rules merged; where they disagree, this one wins over the ``earlier`` one."""
         return earlier.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
 
 
@@ -100,20 +100,20 @@ class _File(_Rule):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """All rules, and which of them have met something."""
+    """All rules of a run. It records which patterns have matched something."""
 
     tables: Mapping[str, TableRule] = field(default_factory=dict)
     columns: Mapping[str, ColumnRule] = field(default_factory=dict)
     leave_out: Sequence[str] = ()
-    """What of a table the job is to make without, as ``table.name``; ``--leave-out``."""
+    """Parts that the job does not create, as ``table.name``; ``--leave-out``."""
     _met: set[str] = field(default_factory=set, compare=False)
 
     @classmethod
     def load(cls, path: Path | None, exclude: Sequence[str] = (), leave_out: Sequence[str] = ()) -> Self:
         """
-        Read the file, if there is one, and add what ``--exclude`` and ``--leave-out`` name.
+        Read the file at ``path``, if one is given, and add the patterns of ``--exclude`` and ``--leave-out``.
 
-        Raises ConfigurationError for a file that can't be read, and for every key and value that has no meaning.
+        Raises ConfigurationError for a file that can't be read, and for keys and values that have no meaning.
         """
         file = _File() if path is None else _parse(path)
         tables = {pattern: TableRule(exclude=True) for pattern in exclude}
@@ -121,24 +121,24 @@ class Rules:
         return cls({**file.tables, **tables}, {**file.columns, **columns}, tuple(leave_out))
 
     def of_table(self, table: str) -> TableRule:
-        """Return what is decided about a table, by the last pattern that covers its name."""
-        covering = [rule for pattern, rule in self.tables.items() if self._covers(pattern, table)]
-        return covering[-1] if covering else TableRule()
+        """Return the rule for a table: that of the last pattern that matches its name."""
+        matching = [rule for pattern, rule in self.tables.items() if self._match(pattern, table)]
+        return matching[-1] if matching else TableRule()
 
     def of_column(self, table: str, column: str) -> ColumnRule:
-        """Return what is decided about a column, by all patterns that cover ``table.column``."""
+        """Return the rules for a column, merged from all patterns that match ``table.column``."""
         merged = NO_RULE
         for pattern, rule in self.columns.items():
-            if self._covers(pattern, f"{table}.{column}"):
+            if self._match(pattern, f"{table}.{column}"):
                 merged = rule.over(merged)
         return merged
 
     def leaves_out(self, handle: str) -> bool:
-        """Return whether the operator wants tables made without something, which is called ``table.name``."""
+        """Return whether the operator leaves out the part with this ``handle``, which is ``table.name``."""
         return any(_matches(pattern, handle) for pattern in self.leave_out)
 
     def check_left_out(self, known: Iterable[str]) -> None:
-        """Raise ConfigurationError for a ``--leave-out`` that is none of the ``known`` names."""
+        """Raise ConfigurationError for a ``--leave-out`` that matches none of the ``known`` names."""
         names = list(known)
         for pattern in self.leave_out:
             if not any(_matches(pattern, name) for name in names):
@@ -150,12 +150,12 @@ class Rules:
                 )
 
     def naming(self, table: str, column: str) -> ColumnRule | None:
-        """Return the rule whose pattern is this very column, without a wildcard."""
-        wanted = f"{table}.{column}".casefold()
-        return next((rule for pattern, rule in self.columns.items() if pattern.casefold() == wanted), None)
+        """Return the rule whose pattern is the column's name itself, without a wildcard."""
+        full_name = f"{table}.{column}".casefold()
+        return next((rule for pattern, rule in self.columns.items() if pattern.casefold() == full_name), None)
 
     def check_all_met(self, known: Iterable[str]) -> None:
-        """Raise ConfigurationError for a pattern that has covered nothing, with the nearest of the ``known`` names."""
+        """Raise ConfigurationError for a pattern that matches nothing, with the nearest of the ``known`` names."""
         names = list(known)
         for pattern in [*self.tables, *self.columns]:
             if pattern in self._met or any(_matches(pattern, name) for name in names):
@@ -167,7 +167,7 @@ class Rules:
                 pattern=pattern,
             )
 
-    def _covers(self, pattern: str, name: str) -> bool:
+    def _match(self, pattern: str, name: str) -> bool:
         if not _matches(pattern, name):
             return False
         self._met.add(pattern)
@@ -186,15 +186,17 @@ def _parse(path: Path) -> _File:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         problem = f"is no TOML: {error}"
     except ValidationError as error:
-        problem = "; ".join(_complaint(one["loc"], one["msg"], one["input"]) for one in error.errors(include_url=False))
+        problem = "; ".join(
+            _complaint(item["loc"], item["msg"], item["input"]) for item in error.errors(include_url=False)
+        )
     raise ConfigurationError(
         f"rules {str(path)!r}: {problem}", next_step="Correct the file; docs/types.md lists the rules."
     )
 
 
-def _complaint(place: Sequence[str | int], message: str, given: object) -> str:
+def _complaint(place: Sequence[str | int], message: str, value: object) -> str:
     where = ".".join(str(part) if str(part).isidentifier() else f'"{part}"' for part in place)
-    if message.startswith("Extra inputs") and len(place) > 2 and isinstance(given, dict):  # noqa: PLR2004 - a name's dots
+    if message.startswith("Extra inputs") and len(place) > 2 and isinstance(value, dict):  # noqa: PLR2004 - a name's dots
         name = ".".join(map(str, place[1:]))
         return f'{where} is read as a table in a table: a name with a dot has to be in quotes, [{place[0]}."{name}"]'
     if message.startswith("Extra inputs"):

@@ -15,9 +15,9 @@ from migrator.ledger import schema as ledger_schema
 from migrator.ledger.migration import Migration
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName, find_match, pattern, quote_sqlite
-from migrator.planning.parts import AlterStatement, LeftOut, Part
-from migrator.planning.plan import computed_alike, without_rows_of_their_own
 from migrator.planning.rules import Rules
+from migrator.planning.skipped import skipped_columns, skipped_tables
+from migrator.planning.table_parts import AlterStatement, LeftOut, Part
 from migrator.runtime.retry import is_transient, short_message
 from migrator.schema.column_types import Held, Holding, needs_classes, needs_offsets
 from migrator.schema.ddl import SchemaDdl, build_ddl, refuse
@@ -54,8 +54,8 @@ async def ddl_of_source(options: SchemaOptions, source: Source, contents: Source
 
     Raises ConfigurationError, SourceUnreadable, and NoPartner for rows that can't be read and that no rule excludes.
     """
-    without_rows_of_their_own(contents, options.rules, [skipped.name for skipped in contents.skipped])
-    computed_alike(contents, options.rules, {})
+    skipped_tables(contents, options.rules, [skipped.name for skipped in contents.skipped])
+    skipped_columns(contents, options.rules, {})
     async with target.connect() as connection:
         schema = await target.schema_of_application(connection, options.target_schema)
     return await _ddl_of(source, contents.tables, schema, options.rules)

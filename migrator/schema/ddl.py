@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from migrator.errors import TargetRefused
 from migrator.names import TableName
-from migrator.planning.parts import AlterStatement, LeftOut, Obstacle
 from migrator.planning.rules import Rules
+from migrator.planning.table_parts import AlterStatement, LeftOut, Obstacle
 from migrator.schema.column_types import Held
 from migrator.schema.naming import obstacles
 from migrator.schema.table_ddl import Drawing

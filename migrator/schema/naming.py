@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 
 from migrator.names import POSTGRES_NAME_BYTES, pattern
-from migrator.planning.parts import Obstacle
+from migrator.planning.table_parts import Obstacle
 from migrator.schema.table_ddl import Drawing
 
 _KEPT = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from migrator.names import TableName, cut, pattern, quote_postgres
-from migrator.planning.parts import AlterStatement, LeftOut, Obstacle, Part
 from migrator.planning.rules import Rules
+from migrator.planning.table_parts import AlterStatement, LeftOut, Obstacle, Part
 from migrator.schema.column_types import Held, Holding, Undecidable, type_of
 from migrator.schema.defaults import default_of
 from migrator.schema.literals import NoEqual

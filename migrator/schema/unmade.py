@@ -16,7 +16,7 @@ from migrator.catalog.constraints import judged_of
 from migrator.catalog.keys import keys_of
 from migrator.meaning.type_shapes import columns_statement, types_statement
 from migrator.names import TableName, pattern
-from migrator.planning.parts import AlterStatement, LeftOut, Obstacle
+from migrator.planning.table_parts import AlterStatement, LeftOut, Obstacle
 from migrator.runtime.retry import is_transient, short_message
 from migrator.schema.ddl import SchemaDdl
 from migrator.target.database import Target

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator.catalog.sequences import OwnedSequence, sequences_of, standing, strays
 from migrator.events import Event
 from migrator.names import TableName, quote_literal
-from migrator.planning.marks import high_water_marks
+from migrator.planning.high_water_marks import high_water_marks
 from migrator.planning.plan import Plan
 from migrator.source.database import Source
 from migrator.target.database import Target

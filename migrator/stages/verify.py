@@ -25,7 +25,7 @@ from migrator.ledger import carried, claims, loads, state
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
 from migrator.planning.grouping import group_small_tables, is_small
-from migrator.planning.marks import Marks, high_water_marks
+from migrator.planning.high_water_marks import Marks, high_water_marks
 from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.checker import measured
 from migrator.preflight.table_check import TableCheck

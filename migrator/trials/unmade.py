@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from migrator.catalog.constraints import Judged
 from migrator.catalog.keys import Keys
 from migrator.names import TableName
-from migrator.planning.parts import LeftOut, Obstacle
+from migrator.planning.table_parts import LeftOut, Obstacle
 from migrator.target.schema import TargetTable
 from migrator.target.spelling import TypeOfColumn
 

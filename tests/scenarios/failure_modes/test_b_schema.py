@@ -67,7 +67,7 @@ async def test_b04_b05_names_that_collide(end_to_end: EndToEnd) -> None:
     """Two source columns that mean one column of the target are refused: here they are equal in 63 bytes."""
     long = "c" * 63
     move = await end_to_end(f"CREATE TABLE t ({long}1 TEXT, {long}2 TEXT)", f"CREATE TABLE t ({long} text)", {})
-    with pytest.raises(NoMatch, match=f"mean the same column of public.t: {long}"):
+    with pytest.raises(NoMatch, match=f"map to the same column of public.t: {long}"):
         await move.check()
 
 
@@ -417,7 +417,7 @@ async def test_b29_a_column_that_the_source_lacks(end_to_end: EndToEnd) -> None:
         "CREATE TABLE t (id INTEGER PRIMARY KEY)", "CREATE TABLE t (id int PRIMARY KEY, since date NOT NULL)", {}
     )
     with pytest.raises(
-        TargetRefused, match=r"NOT NULL without a default and the source has nothing for them: public\.t\.since"
+        TargetRefused, match=r"NOT NULL without a default, and the source has no values for them: public\.t\.since"
     ):
         await move.check()
 

@@ -86,7 +86,7 @@ def test_a_column_that_would_starve() -> None:
 def test_two_tables_that_mean_the_same() -> None:
     """Names that differ in case alone, or a rule, can't fill one table twice."""
     rules = Rules({"old": TableRule(rename="t")})
-    with pytest.raises(NoMatch, match="both mean"):
+    with pytest.raises(NoMatch, match="both map to"):
         make_plan(source(t="a", old="a"), target(t="a"), rules)
 
 

@@ -1,4 +1,4 @@
-"""SQLite's memory of the keys that AUTOINCREMENT has given (``sqlite_sequence``), read as SQLite itself reads it."""
+"""Reads the highest key that AUTOINCREMENT has ever given in each table (``sqlite_sequence``), as SQLite reads it."""
 
 from collections.abc import Mapping
 
@@ -9,14 +9,14 @@ from migrator.planning.plan import Plan
 from migrator.source.database import Source
 
 Marks = Mapping[tuple[TableName, str], int]
-"""The highest key that was ever given, by the target's table and its column of keys."""
+"""The highest key that SQLite has ever given, by the target's table and key column."""
 
 
 async def high_water_marks(source: Source, plan: Plan) -> Marks:
-    """Return the marks of the planned tables that have any; raises SourceUnreadable."""
+    """Return the marks of the planned tables that have one. Raises SourceUnreadable."""
     async with source.connect() as connection:
-        known = text("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'")
-        if await connection.scalar(known) is None:
+        exists = text("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'")
+        if await connection.scalar(exists) is None:
             return {}
         marks = {row.name: row.seq for row in await connection.execute(text(_MARKS))}
     # The mark is of the INTEGER PRIMARY KEY, the only column that SQLite counts for.
@@ -28,9 +28,9 @@ async def high_water_marks(source: Source, plan: Plan) -> Marks:
     }
 
 
-# ``seq`` has no type: people set it to '77' or 77.0, and SQLite goes on with 78, for it makes a whole number of what is
-# there (SQLite, "SQLite Autoincrement": the table is an ordinary one). CAST does so by the same rules. Of several lines
-# for one table SQLite takes the first.
+# ``seq`` has no type. People set it to '77' or 77.0, and SQLite continues with 78, because it converts the value to an
+# integer (SQLite, "SQLite Autoincrement": the table is an ordinary one). CAST converts by the same rules. Of several
+# rows for one table SQLite takes the first.
 _MARKS = """
 SELECT name, CAST(seq AS INTEGER) AS seq FROM sqlite_sequence
 WHERE rowid IN (SELECT min(rowid) FROM sqlite_sequence GROUP BY name) AND CAST(seq AS INTEGER) > 0

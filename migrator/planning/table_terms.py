@@ -1,4 +1,4 @@
-"""The terms that the operator's rules give a table of the source."""
+"""Computes the terms on which a source table is copied: its columns, and the rules for them. The ledger keeps them."""
 
 from collections.abc import Mapping
 
@@ -8,20 +8,20 @@ from migrator.source.schema import SourceTable
 
 
 def terms_of(table: SourceTable, rules: Rules) -> Terms:
-    """Return the terms of a table as it is now, under these rules."""
+    """Return the terms of a table as it is now, under these ``rules``."""
     return _terms(table.name, {column.name: column.declared_type for column in table.columns}, rules)
 
 
 def terms_under(terms: Terms, rules: Rules) -> Terms:
-    """Return the terms that the same columns would have under other rules."""
+    """Return the terms that the columns of ``terms`` have under other ``rules``."""
     return _terms(terms.source, terms.columns, rules)
 
 
 def _terms(source: str, columns: Mapping[str, str], rules: Rules) -> Terms:
-    # A type that a rule names is for tables that the job makes; they are made by now.
-    dumped = {
+    # The type that a rule names is for creating the table, which has happened by now.
+    by_column = {
         name: rules.of_column(source, name).model_dump(mode="json", exclude_defaults=True, exclude={"type"})
         for name in columns
     }
-    decided = {name: rule for name, rule in dumped.items() if rule}
-    return Terms(source, columns, decided, rules.of_table(source).rename)
+    set_rules = {name: rule for name, rule in by_column.items() if rule}
+    return Terms(source, columns, set_rules, rules.of_table(source).rename)

@@ -1,0 +1,70 @@
+"""Decides what of the source is skipped besides the tables that a rule excludes, and refuses what would lose rows."""
+
+import shlex
+from collections.abc import Collection, Mapping
+
+from migrator.errors import NoMatch, SourceUnreadable
+from migrator.names import find_match
+from migrator.planning.rules import Rules
+from migrator.source.schema import Skipped, SourceColumn, SourceDatabase
+from migrator.target.schema import TargetTable
+
+
+def skipped_tables(source: SourceDatabase, rules: Rules, target: Collection[str]) -> list[Skipped]:
+    """
+    Return the source's virtual tables and the like, which are not copied.
+
+    ``target`` has the names of the target's tables. Raises NoMatch for virtual tables that no rule excludes and that
+    hold rows of their own, since these can't be read. An index over another table's rows is skipped without a rule,
+    unless the target has a table for it.
+    """
+    skipped = [
+        Skipped(table.name, "excluded") if table.rows != 0 and rules.of_table(table.name).exclude else table
+        for table in source.skipped
+    ]
+    lost = [
+        table for table in skipped if table.may_lose or (table.rows != 0 and find_match(table.name, target) is not None)
+    ]
+    if lost:
+        names = ", ".join(f"{table.name!r} ({table.reason})" for table in lost)
+        flags = " ".join(f"--exclude {shlex.quote(table.name)}" for table in lost)
+        raise NoMatch(
+            f"the source has rows that can't be carried: {names}",
+            next_step=f"Have the application put them into an ordinary table, or leave them behind with {flags}.",
+            missing=[table.name for table in lost],
+        )
+    return skipped
+
+
+def skipped_columns(source: SourceDatabase, rules: Rules, target: Mapping[str, TargetTable]) -> list[Skipped]:
+    """
+    Return the computed columns that can't be read here and are not needed, because the target computes them too.
+
+    ``target`` has the target's tables by name. Raises SourceUnreadable for other columns that can't be read and that no
+    rule excludes.
+    """
+    skipped: list[Skipped] = []
+    unreadable: list[tuple[str, SourceColumn]] = []
+    for table in source.tables:
+        rule = rules.of_table(table.name)
+        match = find_match(rule.rename or table.name, target)
+        computed = {column.name for column in target[match].columns if column.generated} if match is not None else set()
+        for column in table.columns:
+            name = f"{table.name}.{column.name}"
+            column_rule = rules.of_column(table.name, column.name)
+            if not column.missing or rule.exclude or column_rule.exclude:
+                continue
+            if find_match(column_rule.rename or column.name, computed) is not None:
+                reason = f"computed by the target too; here by {column.missing}, which isn't known"
+                skipped.append(Skipped(name, reason))
+            else:
+                unreadable.append((name, column))
+    if unreadable:
+        calls = ", ".join(f"{name!r} calls {column.missing}" for name, column in unreadable)
+        flags = " ".join(f"--exclude {shlex.quote(name)}" for name, _ in unreadable)
+        raise SourceUnreadable(
+            f"the source computes columns by functions that only the application has: {calls}",
+            next_step=f"Leave the columns out with {flags}. Or have the application store them.",
+            columns=[name for name, _ in unreadable],
+        )
+    return skipped
