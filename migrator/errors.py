@@ -1,23 +1,24 @@
 """
-Every way the job can fail, and the exit code each way has.
+Defines every way in which the job can fail, with its exit code.
 
     MigratorError
     ├── Mismatch                1  verification found a difference
     ├── ConfigurationError      2  usage or configuration
-    ├── SourceError             3  the source cannot be carried
+    ├── SourceError             3  the source cannot be migrated as it is
     │   ├── SourceUnreadable       missing, no database, corrupt, not permitted
     │   ├── ValuesRefused          preflight found values that PostgreSQL would refuse or change
     │   └── SourceChanged          somebody wrote to it while the job ran, or since
     ├── TargetRefused           4  the target is not as it must be
     │   ├── RowsInTheWay           it holds rows that this job did not put there
-    │   ├── NoPartner              a source table or column has none in the target
+    │   ├── NoMatch                a source table or column has no match in the target
+    │   ├── NotTried               something that it demands of rows could not be tried beforehand
     │   └── MissingPrivilege       the role may not do what the job needs
     └── GaveUp                  5  waited or retried as long as allowed; worth another try
 
     Stopped                130 / 143  SIGINT or SIGTERM; the next run resumes
 
-An error is raised where it is known and caught once, in ``cli.py``. Its message is one line that names the thing in
-the way; ``next_step`` says what the operator does about it; ``facts`` are its typed fields for the log.
+An error is raised where it is known and caught once, in ``cli/main.py``. Its message is one line that says what is
+wrong and where. ``next_step`` tells the operator what to do. ``facts`` are its typed fields for the log.
 """
 
 from enum import IntEnum
@@ -41,7 +42,7 @@ class MigratorError(Exception):
     """
     The job cannot go on.
 
-    ``facts`` are values for the log (table, column, key, counts), ``next_step`` one sentence for the operator.
+    ``next_step`` tells the operator what to do, ``facts`` are values for the log (table, column, key, counts).
     """
 
     exit_code: ClassVar[ExitCode]
@@ -93,7 +94,7 @@ class RowsInTheWay(TargetRefused):
 
 
 class NoMatch(TargetRefused):
-    """A source table or column has no partner in the target."""
+    """A source table or column has no match in the target."""
 
 
 class NotTried(TargetRefused):

@@ -1,4 +1,4 @@
-"""Connections of drivers that block: used in threads, one after the other, and closed without waiting for any."""
+"""Connections of blocking drivers. Threads use them one at a time, and closing one waits for no thread."""
 
 import asyncio
 import threading
@@ -19,16 +19,16 @@ class BlockingConnection(Generic[C]):
     """
     One connection, opened when it is first needed.
 
-    Whoever closes it need not know whether a thread that nobody waits for any more is still at work: then it is that
-    thread which closes the connection, when it is through.
+    A cancelled task may leave a thread behind that still uses the connection. Then ``close`` returns at once, and that
+    thread closes the connection when it is done.
     """
 
     def __init__(
         self, connect: Callable[[], AbstractContextManager[C]], interrupt: Callable[[], None] | None = None
     ) -> None:
-        """``interrupt`` makes a thread at work end soon, with an error; it is called from another thread."""
+        """``interrupt`` makes a thread that uses the connection fail soon; it is called from another thread."""
         self._connect = connect
-        self._cut = interrupt
+        self._interrupt = interrupt
         self._opened = ExitStack()
         self._connections: list[C] = []
         self._in_use = threading.Lock()
@@ -48,14 +48,14 @@ class BlockingConnection(Generic[C]):
                     self._connections.append(self._opened.enter_context(self._connect()))
                 yield self._connections[0]
         finally:
-            if self._closing:  # looked at when the lock is free: one of the two who close finds it so
+            if self._closing:  # read after the lock is free: either this thread or `close` finds it free
                 self._close_if_idle()
 
     def close(self) -> None:
-        """Close the connection, or cut it if it is in use, and have it closed as soon as it no longer is."""
+        """Close the connection. If it is in use, interrupt the work; the thread that uses it then closes it."""
         self._closing = True
-        if not self._close_if_idle() and self._cut:
-            self._cut()
+        if not self._close_if_idle() and self._interrupt:
+            self._interrupt()
 
     def _close_if_idle(self) -> bool:
         if idle := self._in_use.acquire(blocking=False):
@@ -69,7 +69,7 @@ class BlockingConnection(Generic[C]):
 def blocking_pool(
     slots: int | asyncio.Semaphore, make: Callable[[], BlockingConnection[C]]
 ) -> WorkerPool[BlockingConnection[C]]:
-    """Return a crew of which each hand has a connection that blocks."""
+    """Return a pool whose workers have blocking connections."""
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[BlockingConnection[C]]:
@@ -83,8 +83,8 @@ def blocking_pool(
 
 
 async def call_in_worker(
-    crew: WorkerPool[BlockingConnection[C]], work: Callable[Concatenate[C, P], R], *arguments: P.args, **named: P.kwargs
+    pool: WorkerPool[BlockingConnection[C]], work: Callable[Concatenate[C, P], R], *arguments: P.args, **named: P.kwargs
 ) -> R:
-    """Wait for a free hand, call ``work`` with its connection in a thread, and return what it returns."""
-    async with crew.worker() as connection:
+    """Wait for a free worker, call ``work`` with its connection in a thread, and return what it returns."""
+    async with pool.worker() as connection:
         return await asyncio.to_thread(lambda: connection.call(work, *arguments, **named))

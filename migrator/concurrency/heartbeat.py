@@ -1,4 +1,4 @@
-"""Beats beside a long piece of work, and ends it when a beat finds that going on makes no sense."""
+"""Calls a function at intervals while a long task runs, and cancels the task when the function raises."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 async def run_with_heartbeat(work: Awaitable[T], on_beat: Callable[[], Awaitable[None]], every_seconds: float) -> T:
     """
-    Return what ``work`` returns or raise what it raises; ``on_beat`` is called every so many seconds meanwhile.
+    Return what ``work`` returns or raise what it raises, and call ``on_beat`` every ``every_seconds`` meanwhile.
 
-    What a beat raises is raised here, after the work was cancelled; while that winds down, the beats go on. A beat that
-    is under way is not cut off: it may be using a connection that is needed later.
+    What ``on_beat`` raises is raised here, after the work has been cancelled. Beats go on while the work winds down. A
+    beat that is under way is never cancelled: it may be using a connection that is needed later.
     """
     over = asyncio.Event()
     working = asyncio.ensure_future(work)

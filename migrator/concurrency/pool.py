@@ -1,8 +1,8 @@
 """
-Several at a time, each with a connection of its own: how stages share out the work.
+A pool of workers, each with its own connection. Stages use it to process several tables at once.
 
-A connection costs a handshake, a hundred of which are a second. So it belongs to a hand, not to a table: it is opened
-with the hand's first task and closed after the last.
+A connection costs a handshake, and a hundred handshakes take a second. So a connection belongs to a worker, not to a
+table: it is opened for the worker's first task and closed after the last.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 
 class WorkerPool(Generic[C]):
-    """Hands that can be borrowed while the ``async with`` block lasts; at its end their connections are closed."""
+    """Lends workers while the ``async with`` block lasts, and closes their connections at its end."""
 
     def __init__(
         self,
@@ -28,9 +28,9 @@ class WorkerPool(Generic[C]):
         is_alive: Callable[[C], bool] = lambda _connection: True,
     ) -> None:
         """
-        ``slots`` is a number, or a semaphore that several crews have in common: so many work in all of them.
+        ``slots`` is the number of workers, or a semaphore that several pools share: it limits the workers of them all.
 
-        A connection that isn't ``is_alive`` any more when it is to be used again is closed, and another opened.
+        A connection for which ``is_alive`` is false is not used again: the pool closes it and opens another.
         """
         self._is_alive = is_alive
         self._free = asyncio.Semaphore(max(1, slots)) if isinstance(slots, int) else slots
@@ -44,7 +44,7 @@ class WorkerPool(Generic[C]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the connections of all hands; none may be at work any more."""
+        """Close the connections of all workers; none may be lent any more."""
         async with AsyncExitStack() as closing:
             for _, opened in self._idle:
                 closing.push_async_callback(opened.aclose)
@@ -53,13 +53,13 @@ class WorkerPool(Generic[C]):
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[C]:
         """
-        Wait for a free hand, first come first served, and lend its connection while the block runs.
+        Wait for a free worker, first come first served, and lend its connection while the block runs.
 
-        A connection under which the block fails is closed: nobody knows what state it is in.
+        If the block fails, its connection is closed, since its state is unknown.
         """
         async with self._free:
-            await asyncio.sleep(0)  # where the hand is free because of an error, whoever waits is about to be cancelled
-            connection, opened = await self._kept() or await self._open()
+            await asyncio.sleep(0)  # if an error has freed the worker, the task that waits is about to be cancelled
+            connection, opened = await self._reuse() or await self._open()
             try:
                 yield connection
             except BaseException as error:
@@ -71,8 +71,8 @@ class WorkerPool(Generic[C]):
         opened = AsyncExitStack()
         return await opened.enter_async_context(self._connect()), opened
 
-    async def _kept(self) -> tuple[C, AsyncExitStack] | None:
-        """Return a connection that was used before, and what closes it; None if there is none alive."""
+    async def _reuse(self) -> tuple[C, AsyncExitStack] | None:
+        """Return an idle connection that is alive, and what closes it; None if there is none."""
         while self._idle:
             connection, opened = self._idle.pop()
             if self._is_alive(connection):
@@ -83,10 +83,10 @@ class WorkerPool(Generic[C]):
 
 async def gather_or_cancel(work: Iterable[Coroutine[object, object, R]]) -> list[R]:
     """
-    Do all of the work side by side and return the results in its order.
+    Run all coroutines at once and return their results in the same order.
 
-    The first error cancels what is under way, and is raised in an ExceptionGroup.
+    The first error cancels the others and is raised in an ExceptionGroup.
     """
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one) for one in work]
+        tasks = [group.create_task(coroutine) for coroutine in work]
     return [task.result() for task in tasks]

@@ -1,4 +1,8 @@
-"""From a blocking iterator to an async one. Here memory is bounded: one item is ready while another is being used."""
+"""
+Turns a blocking iterator into an async one and reads one item ahead.
+
+This bounds the memory of a copy: one item is ready while another is being sent.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
@@ -12,13 +16,13 @@ _END = object()
 
 async def prefetch(items: Iterator[T]) -> AsyncGenerator[T, None]:
     """
-    Yield the items of a blocking iterator, which runs in a thread of its own, one item ahead and no more.
+    Yield the items of a blocking iterator, which runs in its own thread and reads one item ahead.
 
-    More than one ahead was tried and gained nothing: reading and sending take turns on the same two cores. However the
-    loop over it ends, the iterator is closed in its thread before this returns, so that what it holds open is released.
+    Reading further ahead was tried and gained nothing: reading and sending take turns on the same two cores. However
+    the caller's loop ends, the iterator is closed in its thread before this returns, so that it frees what it holds.
     """
     loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="bridge") as thread:
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch") as thread:
         upcoming = loop.run_in_executor(thread, next, items, _END)
         try:
             while (item := await upcoming) is not _END:
@@ -27,6 +31,6 @@ async def prefetch(items: Iterator[T]) -> AsyncGenerator[T, None]:
         finally:
             await asyncio.wait([upcoming])
             if not upcoming.cancelled():
-                upcoming.exception()  # of an item that nobody waits for any more
+                upcoming.exception()  # marks the error of an item that nobody awaits as seen
             if close := getattr(items, "close", None):
                 await loop.run_in_executor(thread, close)

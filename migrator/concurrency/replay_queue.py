@@ -1,4 +1,4 @@
-"""From stage to stage, table by table: what one stage is through with, the next takes up while others are at work."""
+"""A queue between stages that replays all items to every reader, so that a retried stage sees finished tables again."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -9,52 +9,52 @@ T = TypeVar("T")
 
 class ReplayQueue(Generic[T]):
     """
-    Things that have come, in the order in which they came, and whether more will.
+    Items in the order in which they were added.
 
-    Whoever iterates gets all of them, from the first on, and waits for those to come; so a stage that is tried again
-    finds everything. What is added twice, by a stage that was tried again, comes once.
+    Every reader gets all items from the first on, and waits for more until the queue is closed. An item that is added
+    twice, by a stage that was retried, is yielded once.
     """
 
     def __init__(self) -> None:
         self._items: dict[T, None] = {}
         self._closed = False
-        self._news = asyncio.Condition()
+        self._changed = asyncio.Condition()
 
     @classmethod
-    def of(cls, things: Iterable[T]) -> "ReplayQueue[T]":
-        """Return a handover that is complete from the beginning."""
+    def of(cls, items: Iterable[T]) -> "ReplayQueue[T]":
+        """Return a closed queue that holds ``items``."""
         complete = cls()
-        complete._items = dict.fromkeys(things)
+        complete._items = dict.fromkeys(items)
         complete._closed = True
         return complete
 
-    async def add(self, thing: T) -> None:
-        """Hand one on."""
-        async with self._news:
-            self._items.setdefault(thing)
-            self._news.notify_all()
+    async def add(self, item: T) -> None:
+        """Add an item."""
+        async with self._changed:
+            self._items.setdefault(item)
+            self._changed.notify_all()
 
     async def close(self) -> None:
-        """Say that no more will come."""
-        async with self._news:
+        """Declare that no more items will be added."""
+        async with self._changed:
             self._closed = True
-            self._news.notify_all()
+            self._changed.notify_all()
 
     async def __aiter__(self) -> AsyncIterator[T]:
-        """Yield all that has come and, as it comes, all that will."""
-        async for group in self.batches():
-            for thing in group:
-                yield thing
+        """Yield all items: those already added, then each new one."""
+        async for batch in self.batches():
+            for item in batch:
+                yield item
 
     async def batches(self) -> AsyncIterator[list[T]]:
-        """Yield the same in groups: what has come since whoever asks was last here."""
+        """Yield the same items in lists: each list holds what was added since the one before."""
         taken = 0
-        while come := await self._beyond(taken):
-            taken += len(come)
-            yield come
+        while added := await self._added_after(taken):
+            taken += len(added)
+            yield added
 
-    async def _beyond(self, taken: int) -> list[T]:
-        """Return what has come after so many things, when there is something; nothing if no more will."""
-        async with self._news:
-            await self._news.wait_for(lambda: self._closed or len(self._items) > taken)
+    async def _added_after(self, taken: int) -> list[T]:
+        """Wait for items beyond the first ``taken`` and return them; return nothing if the queue is closed."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._closed or len(self._items) > taken)
             return list(self._items)[taken:]

@@ -1,4 +1,4 @@
-"""Says in an operator's words what a driver, the server or the system said, and which exit code it deserves."""
+"""Maps errors of drivers, the server and the system to errors of the job, with words for an operator."""
 
 import asyncio
 import errno
@@ -15,77 +15,77 @@ from migrator.runtime.retry import chain, is_transient, short_message, sqlstate_
 
 
 @dataclass(frozen=True, slots=True)
-class _Words:
+class _Explanation:
     kind: type[MigratorError]
     opening: str
     next_step: str
 
 
-_PASSWORD = _Words(
+_PASSWORD = _Explanation(
     ConfigurationError,
     "the server refused the login",
     "Check user and password (POSTGRES_USER, POSTGRES_PASSWORD or the target's URL); the server's pg_hba.conf decides "
     "who may log in, from where, and whether TLS is required.",
 )
 
-_TLS = _Words(
+_TLS = _Explanation(
     ConfigurationError,
     "no agreement on TLS",
     "Check sslmode and sslrootcert; 'sslmode=disable' suits a server without TLS on a network that is trusted.",
 )
 
-_LOCAL_DISK_FULL = _Words(
+_LOCAL_DISK_FULL = _Explanation(
     ConfigurationError, "this machine has no room left", "Make room, or point TMPDIR to where there is some."
 )
 
-_RESOURCES = _Words(
+_RESOURCES = _Explanation(
     TargetRefused,
     "the server has reached a limit",
     "Raise the limit or free what holds it, then run the job again; it goes on where it stopped.",
 )
 
-# Keys are SQLSTATEs, or their first two characters: the class, for codes that have no words of their own.
-_BY_STATE: Final[dict[str, _Words]] = {
+# Keys are SQLSTATEs, or their first two characters: the class, for codes without their own explanation.
+_BY_STATE: Final[dict[str, _Explanation]] = {
     "28": _PASSWORD,
-    "3D": _Words(
+    "3D": _Explanation(
         ConfigurationError,
         "the database is not there",
         "Create it (CREATE DATABASE …), or correct its name in POSTGRES_DB or the target's URL.",
     ),
-    "3F": _Words(TargetRefused, "the schema is not there", "Create it, or correct MIGRATOR_TARGET_SCHEMA."),
-    "42501": _Words(
+    "3F": _Explanation(TargetRefused, "the schema is not there", "Create it, or correct MIGRATOR_TARGET_SCHEMA."),
+    "42501": _Explanation(
         MissingPrivilege,
         "the role lacks a privilege",
         "Grant it to the role, or run the job as the owner of the tables.",
     ),
-    "25006": _Words(
+    "25006": _Explanation(
         TargetRefused,
         "the server is read-only",
         "Point the job at the primary and run it again: this is a replica, or a failover is under way.",
     ),
-    "53100": _Words(
+    "53100": _Explanation(
         TargetRefused,
         "the server's disk is full",
         "Make room there and run the job again; it goes on where it stopped.",
     ),
-    "53200": _Words(
+    "53200": _Explanation(
         TargetRefused,
         "the server is out of memory",
         "Give it more, or lower maintenance_work_mem or MIGRATOR_JOBS, and run the job again.",
     ),
     "53": _RESOURCES,
     "54": _RESOURCES,
-    "57014": _Words(
+    "57014": _Explanation(
         TargetRefused,
         "the server cancelled a statement",
         "Raise the statement_timeout of the role or the database for the migration, then run the job again.",
     ),
-    "57P04": _Words(
+    "57P04": _Explanation(
         TargetRefused,
         "the database was dropped while the job worked",
         "Find out who dropped it, then run the job again.",
     ),
-    "23": _Words(
+    "23": _Explanation(
         TargetRefused,
         "a constraint of the target refuses the rows",
         "Correct the rows at the source, or the constraint.",
@@ -94,7 +94,7 @@ _BY_STATE: Final[dict[str, _Words]] = {
 
 _OUT_OF_MEMORY = "53200"
 
-_LOCKS = _Words(
+_LOCKS = _Explanation(
     TargetRefused,
     "the server has no room for so many locks",
     "Raise max_locks_per_transaction in the server's configuration (one transaction, of the application's migrations "
@@ -102,7 +102,7 @@ _LOCKS = _Words(
     "restart the server, and run the job again.",
 )
 
-_ANY_STATE = _Words(
+_ANY_STATE = _Explanation(
     TargetRefused,
     "the server refused",
     "Look into the server's log for the statement; --log-level debug shows the traceback.",
@@ -111,11 +111,11 @@ _ANY_STATE = _Words(
 
 def to_migrator_error(error: BaseException) -> MigratorError | None:
     """
-    Make an error of our tree from anything a driver, a server or the system raises.
+    Return an error of the job's tree for an error that a driver, the server or the system has raised.
 
-    An error of the tree is returned as it is. What is transient becomes GaveUp: whoever asks has stopped retrying. Of a
-    task group's errors the gravest speaks: the first that isn't transient. None means that nothing here knows the
-    error, so it is a bug; it should reach ``cli.py`` as it is. Messages hold no DETAIL, which quotes rows.
+    An error of the tree is returned as it is. A transient error becomes GaveUp: the caller has stopped retrying. For a
+    task group, the gravest error counts: the first that isn't transient. None means that no rule knows the error. Then
+    it is a bug, and should reach ``cli/main.py`` as it is. Messages hold no DETAIL, which quotes rows.
     """
     if isinstance(error, MigratorError):
         return error
@@ -126,50 +126,52 @@ def to_migrator_error(error: BaseException) -> MigratorError | None:
             f"what was tried did not succeed: {short_message(error)}",
             next_step="Run the job again when the cause is gone.",
         )
-    words = _about_locks(error) or _from_server(error) or _from_system(error)
-    if words is None:
+    explanation = _about_locks(error) or _from_server(error) or _from_system(error)
+    if explanation is None:
         return None
     state = sqlstate_of(error)
-    return words.kind(
-        f"{words.opening}: {short_message(error)}",
-        next_step=words.next_step,
+    return explanation.kind(
+        f"{explanation.opening}: {short_message(error)}",
+        next_step=explanation.next_step,
         **({"sqlstate": state} if state else {}),
     )
 
 
 def _gravest(group: BaseExceptionGroup[BaseException]) -> MigratorError | None:
-    ordinary = [one for one in group.exceptions if not isinstance(one, asyncio.CancelledError)]
-    for one in sorted(ordinary, key=_may_heal):
-        return to_migrator_error(one)
+    errors = [error for error in group.exceptions if not isinstance(error, asyncio.CancelledError)]
+    for error in sorted(errors, key=_is_worth_another_try):
+        return to_migrator_error(error)
     return None
 
 
-def _may_heal(error: BaseException) -> bool:
+def _is_worth_another_try(error: BaseException) -> bool:
     return isinstance(error, GaveUp) or is_transient(error)
 
 
-def _about_locks(error: BaseException) -> _Words | None:
+def _about_locks(error: BaseException) -> _Explanation | None:
     """Explain a full lock table, which has the SQLSTATE of memory."""
     if sqlstate_of(error) == _OUT_OF_MEMORY and "shared memory" in short_message(error):
         return _LOCKS
     return None
 
 
-def _from_server(error: BaseException) -> _Words | None:
+def _from_server(error: BaseException) -> _Explanation | None:
     state = sqlstate_of(error)
     if state is None:
         return None
     return _BY_STATE.get(state) or _BY_STATE.get(state[:2]) or _ANY_STATE
 
 
-def _from_system(error: BaseException) -> _Words | None:  # noqa: PLR0911 - a table, read from the top
+def _from_system(error: BaseException) -> _Explanation | None:  # noqa: PLR0911 - a table, read from the top
     """Explain what happened on this side: TLS, files, the SQLite library, the drivers themselves."""
     for link in chain(error):
         text = str(link).lower()
         if isinstance(link, ssl.SSLError) or "rejected ssl upgrade" in text or "server does not support ssl" in text:
             return _TLS
         if isinstance(link, asyncpg.exceptions.ClientConfigurationError):
-            return _Words(ConfigurationError, "the target's address can't be used", "Correct the target's settings.")
+            return _Explanation(
+                ConfigurationError, "the target's address can't be used", "Correct the target's settings."
+            )
         if isinstance(link, sqlite3.DatabaseError):
             return _source_unreadable(text)
         if isinstance(link, adbc_driver_manager.Error):
@@ -187,19 +189,19 @@ def _from_system(error: BaseException) -> _Words | None:  # noqa: PLR0911 - a ta
     return None
 
 
-def _source_unreadable(text: str) -> _Words:
+def _source_unreadable(text: str) -> _Explanation:
     if "full" in text:
         return _LOCAL_DISK_FULL
-    return _Words(
+    return _Explanation(
         SourceUnreadable,
         "the source can't be read",
         "Check the file with `sqlite3 FILE 'PRAGMA integrity_check'`, and restore it from a backup if it is damaged.",
     )
 
 
-def _file(error: OSError) -> _Words | None:
+def _file(error: OSError) -> _Explanation | None:
     if error.filename is None:
         return None
-    return _Words(
+    return _Explanation(
         ConfigurationError, "a file can't be used", "Check that it exists and that the job's user may use it."
     )

@@ -1,8 +1,8 @@
 """
-The log: one event a line on stderr, JSON for programs or coloured text for people, and never a secret in it.
+Writes the log: one event a line on stderr, JSON for programs or coloured text for people, without secrets.
 
-structlog is the only way out. What libraries say through ``logging`` (Alembic, SQLAlchemy, asyncio) and through
-``warnings`` comes in as well, gets the same fields and the same redaction. ``events.py`` lists the words.
+structlog is the only way out. What libraries log through ``logging`` (Alembic, SQLAlchemy, asyncio) and ``warnings``
+goes the same way and gets the same fields and the same redaction. ``events.py`` lists the events.
 """
 
 import logging.config
@@ -101,15 +101,15 @@ class _Printed(TextIOBase):
     def write(self, text: str, /) -> int:
         *lines, self._rest = (self._rest + text).split("\n")
         for line in filter(str.strip, lines):
-            self._tell(line)
+            self._log(line)
         return len(text)
 
     def flush(self) -> None:
         if self._rest.strip():
-            self._tell(self._rest)
+            self._log(self._rest)
         self._rest = ""
 
-    def _tell(self, line: str) -> None:
+    def _log(self, line: str) -> None:
         structlog.get_logger().info(Event.LIBRARY_MESSAGE, logger=self._name, message=line)
 
 
@@ -117,7 +117,7 @@ class _Stderr:
     """Writes to the ``sys.stderr`` of the moment, one whole line at a time."""
 
     def msg(self, message: str) -> None:
-        with suppress(BrokenPipeError, ValueError):  # nobody reads any more: no reason to fail a migration
+        with suppress(BrokenPipeError, ValueError):  # stderr is closed, which is no reason to fail a migration
             stream = sys.stderr.beneath if isinstance(sys.stderr, _Printed) else sys.stderr
             stream.write(message + "\n")
             stream.flush()

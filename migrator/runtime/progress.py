@@ -1,14 +1,14 @@
-"""What stages tell of how far they have come, and nothing made of it: where the log's lines have to do."""
+"""The progress that stages report, and a receiver that shows nothing: for a terminal that shows the log alone."""
 
 from collections.abc import Mapping
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """What a stage tells while it works. One that has nothing to count doesn't call it at all."""
+    """Receives what a stage reports while it works. A stage that has nothing to count never calls it."""
 
     def begin(self, stage: str, rows: Mapping[str, int]) -> None:
-        """Start counting; ``rows`` says for each table how many rows lie ahead. Ends what was counted before."""
+        """Start counting; ``rows`` holds the number of rows to come for each table. Ends the count before it."""
 
     def advance(self, table: str, rows: int, bytes: int = 0) -> None:  # noqa: A002 - the word of log and ledger
         """Count ``rows`` more of a table as done, ``bytes`` of data. May be called from any thread."""
@@ -18,7 +18,7 @@ class Progress(Protocol):
 
 
 class NoProgress:
-    """Progress that nobody watches."""
+    """Shows no progress."""
 
     def begin(self, stage: str, rows: Mapping[str, int]) -> None:
         """Do nothing."""

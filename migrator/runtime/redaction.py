@@ -1,7 +1,7 @@
 """
-Keeps secrets out of what is said: every spelling of each, in every string, however deep.
+Removes secrets from output: every spelling of each secret, in every string, at every depth.
 
-The one place that knows how a secret may look after it went through a URL, a repr, JSON or an INI file.
+Only this module knows how a secret may look after it went through a URL, a repr, JSON or an INI file.
 """
 
 import json
@@ -49,25 +49,24 @@ def password_of(url: str) -> Iterator[str]:
 
 def redactor(secrets: Iterable[str]) -> Callable[[Any], Any]:
     """
-    Make a function that returns its argument with every secret replaced by ``***``.
+    Return a function that returns its argument with every secret replaced by ``***``.
 
-    So are passwords in URLs and in connection strings, whosever they are. Keys of mappings that are plain words stay.
-
-    Strings are searched, mappings and sequences are gone through, and anything else that is no number, bool or None is
-    turned into its text first, so that an exception or a URL object can't carry a secret past.
+    It also replaces passwords in URLs and connection strings, whosever they are. It keeps keys of mappings that are
+    plain words. It searches strings, and goes through mappings and sequences. It turns anything else that is no number,
+    bool or None into text first, so that an exception or a URL object can't carry a secret past.
     """
     # The longest first: one may be a part of another. A pattern of a hundred such texts takes longer to compile than
     # a short run takes to look for all of them.
     texts = sorted({text for secret in secrets for text in spellings(secret)}, key=len, reverse=True)
 
-    def masked(said: str) -> str:
+    def masked(output: str) -> str:
         for text in texts:
-            said = said.replace(text, MASK)
-        if "://" in said:
-            said = _IN_URL.sub(rf"\g<before>{MASK}", said)
-        if "password" in said or "PASSWORD" in said:
-            said = _IN_PARAMETERS.sub(rf"\g<before>{MASK}", said)
-        return said
+            output = output.replace(text, MASK)
+        if "://" in output:
+            output = _IN_URL.sub(rf"\g<before>{MASK}", output)
+        if "password" in output or "PASSWORD" in output:
+            output = _IN_PARAMETERS.sub(rf"\g<before>{MASK}", output)
+        return output
 
     def clean(value: Any) -> Any:  # noqa: ANN401 - a log field may be anything
         if value is None or isinstance(value, bool | int | float):

@@ -1,9 +1,9 @@
 """
-What time can heal, and how long to let it: every wait and every retry of the job is decided here.
+Decides which errors are transient, and how often and how long the job tries again.
 
-A refusal is never retried, it would only be refused again: wrong password, unknown database, no privilege, full disk,
-read-only server. ``error_mapping`` turns those into words. The codes are those of the PostgreSQL manual, appendix
-"PostgreSQL Error Codes"; the bounds are in time and in count, and each pause is logged.
+A refusal is never retried, since it would be refused again: wrong password, unknown database, no privilege, full disk,
+read-only server. ``error_mapping`` explains those. The codes are those of the PostgreSQL manual, appendix "PostgreSQL
+Error Codes". Retries are limited in time and in number, and each pause is logged.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ TRANSIENT_ERRNOS: Final = frozenset(
     }
 )
 
-# Without SQLSTATE there are only words: libpq's own (always English in the ADBC wheel), and PgBouncer's under 08P01.
+# No SQLSTATE tells these apart, only words do: libpq's (always English in the ADBC wheel), PgBouncer's under 08P01.
 TRANSIENT_WORDS: Final = (
     "connection refused",
     "connection reset",
@@ -104,7 +104,7 @@ CLOSED_WORDS: Final = ("connection is closed", "connection was closed", "connect
 # What asyncpg says of a statement on a session that the server has ended meanwhile: it is still reading the reason.
 CUT_WORDS: Final = ("another operation (2) is in progress",)
 
-# A TLS peer that just goes away; every other TLS failure is one of configuration.
+# A TLS peer that goes away without a word. Every other TLS failure is a matter of configuration.
 TLS_CUT_WORDS: Final = ("eof occurred", "unexpected eof", "close_notify")
 
 FIRST_PAUSE_SECONDS: Final = 0.5
@@ -127,14 +127,14 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def first_of(error: BaseException) -> BaseException:
-    """Give of a task group's errors the first, and any other error as it is: that there was a group says nothing."""
+    """Return the first error of a task group, and any other error as it is: that there was a group tells nothing."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
 def sqlstate_of(error: BaseException) -> str | None:
-    """Give the code the server sent, from whichever driver's error holds it."""
+    """Return the SQLSTATE that the server sent, from whichever driver's error in the chain holds it."""
     for link in chain(error):
         state = getattr(link, "sqlstate", None)
         if isinstance(state, str) and state:
@@ -144,35 +144,35 @@ def sqlstate_of(error: BaseException) -> str | None:
 
 def short_message(error: BaseException) -> str:
     """
-    Give one line for a person: the first line of what the driver said, without SQLAlchemy's wrapping, SQL, or DETAIL.
+    Return one line for a person: the first line of the driver's message, without SQLAlchemy's wrapping, SQL, or DETAIL.
 
     DETAIL is left out because it quotes rows.
     """
     error = first_of(error)
-    said = next((link for link in chain(error) if not type(link).__module__.startswith("sqlalchemy.")), error)
-    lines = str(said).strip().splitlines()
+    cause = next((link for link in chain(error) if not type(link).__module__.startswith("sqlalchemy.")), error)
+    lines = str(cause).strip().splitlines()
     if lines:
         return lines[0]
-    return "no answer in time" if isinstance(said, TimeoutError) else type(said).__name__
+    return "no answer in time" if isinstance(cause, TimeoutError) else type(cause).__name__
 
 
 def is_transient(error: BaseException) -> bool:
     """
-    Say whether the same attempt may succeed a little later.
+    Return whether the same attempt may succeed a little later.
 
-    Of several errors at once (a task group's) every one must be transient. An error of our own tree never is.
+    A group of errors is transient if each of them is. An error of the job's own tree never is.
     """
     if isinstance(error, BaseExceptionGroup):
-        return all(is_transient(one) for one in error.exceptions)
+        return all(is_transient(member) for member in error.exceptions)
     for link in chain(error):
-        verdict = _is_transient_link(link)
-        if verdict is not None:
-            return verdict
+        transient = _is_transient_link(link)
+        if transient is not None:
+            return transient
     return False
 
 
 def _is_transient_link(error: BaseException) -> bool | None:  # noqa: PLR0911 - a table, read from the top
-    """Judge one link of the chain; None when it says nothing either way."""
+    """Return whether one link of the chain is transient, or None if it doesn't tell."""
     state = getattr(error, "sqlstate", None)
     text = str(error).lower()
     if isinstance(error, MigratorError):
@@ -192,11 +192,11 @@ def _is_transient_link(error: BaseException) -> bool | None:  # noqa: PLR0911 - 
     if isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated:
         return True
     if isinstance(error, OSError):
-        return _network_verdict(error, text)
+        return _is_transient_network_error(error, text)
     return None
 
 
-def _network_verdict(error: OSError, text: str) -> bool:
+def _is_transient_network_error(error: OSError, text: str) -> bool:
     if isinstance(error, ssl.SSLError):
         return not isinstance(error, ssl.SSLCertVerificationError) and _has(text, TLS_CUT_WORDS)
     if isinstance(error, TimeoutError | socket.gaierror):

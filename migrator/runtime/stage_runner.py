@@ -1,4 +1,4 @@
-"""Runs stages: says when each begins and ends, retries what may heal, and turns every failure into one clear error."""
+"""Runs stages: logs when each begins and ends, retries transient failures, and maps every other to one clear error."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class StageTiming:
-    """How long a stage took, pauses included, and how often it was tried."""
+    """How long a stage took, with its pauses, and how often it was tried."""
 
     stage: str
     began: float
@@ -28,10 +28,10 @@ class StageTiming:
 
 
 class Around(Protocol):
-    """What is done around every try, for as long as it lasts: a look at the server's answers, say."""
+    """Wraps every try: it can watch the server's answers while the try lasts, for example."""
 
     def __call__(self, work: Callable[[], Awaitable[T]], /) -> Awaitable[T]:
-        """Do the work and return what it returns; may raise instead, and is tried again if that may heal."""
+        """Do the work and return what it returns. If it raises a transient error, the work is tried again."""
 
 
 def _nothing(work: Callable[[], Awaitable[T]]) -> Awaitable[T]:
@@ -40,10 +40,10 @@ def _nothing(work: Callable[[], Awaitable[T]]) -> Awaitable[T]:
 
 class StageRunner:
     """
-    Call it with a stage's name and what the stage does.
+    Call it with a stage's name and the stage's work.
 
-    The name is bound as ``stage`` to every log line meanwhile. ``timings`` lists the stages that ended well, in the
-    order in which they did.
+    The name is bound as ``stage`` to every log line meanwhile. ``timings`` lists the stages that succeeded, in the
+    order in which they ended.
     """
 
     def __init__(
@@ -55,15 +55,15 @@ class StageRunner:
         """``retry_policy`` makes a retry policy for a stage of the given name; ``clock`` counts seconds."""
         self.timings: list[StageTiming] = []
         self._first_began: float | None = None
-        self._patience = retry_policy
+        self._retry_policy = retry_policy
         self._clock = clock
         self._around = around
 
     async def __call__(self, stage: str, action: Callable[[], Awaitable[T]]) -> T:
         """
-        Run a stage and return what it returns. ``action`` is called anew for each try, so it must be able to go again.
+        Run a stage and return what it returns. ``action`` is called once for each try, so it must be repeatable.
 
-        Raises an error of the tree, its facts extended by the stage; or an error that no rule maps, as it was.
+        Raises an error of the tree with the stage among its facts, or an error that no rule maps, unchanged.
         """
         began = self._clock()
         if self._first_began is None:
@@ -95,10 +95,10 @@ class StageRunner:
         return result
 
     async def retry(self, what: str, action: Callable[[], Awaitable[T]]) -> T:
-        """Do what belongs to no stage, anew for each try, as often as a stage; it is no event and has no duration."""
+        """Do work that belongs to no stage, with the same retries. It logs no start or end, and has no timing."""
 
         async def attempt() -> T:
             return await self._around(action)
 
-        result: T = await self._patience(what)(attempt)
+        result: T = await self._retry_policy(what)(attempt)
         return result

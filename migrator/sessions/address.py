@@ -1,8 +1,8 @@
 """
-Where the target is and how to log in there: one value from which every driver gets its arguments.
+The target's address: where the target is and how to log in. Every driver gets its arguments from this one value.
 
-Three parties open connections: asyncpg for the bulk way, SQLAlchemy for statements, libpq inside ADBC for reading back.
-They read URLs by three different grammars, so the address is one value, handed to each in its own form.
+Three drivers open connections: asyncpg for COPY, SQLAlchemy for statements, and libpq inside ADBC for reading back.
+They read URLs by three different grammars, so the address is one value, which is handed to each in its own form.
 ``sslmode`` has the meaning of the PostgreSQL manual, section "SSL Support", for all of them. Files under
 ``~/.postgresql`` are not looked for: HOME is often another user's in a container. Name the files instead.
 """

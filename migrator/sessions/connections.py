@@ -1,7 +1,7 @@
 """
-The ways into the target: sessions, opened, lent, kept for the next question, and given up.
+Opens sessions of the target, lends them, keeps them for the next caller, and ends those that are lost.
 
-Statements go through SQLAlchemy, COPY and scripts through the asyncpg connection beneath it.
+Statements go through SQLAlchemy. COPY and scripts go through the asyncpg connection beneath it.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from migrator.sessions.login import login, release
 T = TypeVar("T")
 
 _LONGEST_BEAT_SECONDS = 5
-"""Between two looks at what the server owes; each costs next to nothing."""
+"""The longest time between two looks at pending answers; each look costs next to nothing."""
 
 
 class Connections:
@@ -35,7 +35,7 @@ class Connections:
         self._engine = create_async_engine(
             "postgresql+asyncpg://", async_creator=lambda: login(address), poolclass=NullPool
         )
-        self._answers = PendingStatements(self._engine)
+        self._pending = PendingStatements(self._engine)
         self._kept: list[_Session] | None = None
         """Sessions that wait for their next use; None unless they are to be kept."""
         self._given_up: set[int] = set()
@@ -47,7 +47,7 @@ class Connections:
 
     async def check_answers(self, stall_seconds: float) -> None:
         """Raise TimeoutError if a session waits for an answer that no longer comes: see ``PendingStatements.check``."""
-        await self._answers.check(self.driver_arguments, stall_seconds)
+        await self._pending.check(self.driver_arguments, stall_seconds)
 
     async def watched(self, work: Callable[[], Awaitable[T]]) -> T:
         """
@@ -123,7 +123,7 @@ class Connections:
         """
         async with self._checkout(await self._session()) as connection:
             driver = await driver_of(connection)
-            with self._answers.waiting(driver):
+            with self._pending.waiting(driver):
                 await release(driver, self.address)
                 yield driver
 
@@ -132,7 +132,7 @@ class Connections:
         """Open a connection in one transaction for the application's migrations, with what role and database set."""
         async with self._checkout(await self._session()) as connection:
             driver = await driver_of(connection)
-            with self._answers.waiting(driver):
+            with self._pending.waiting(driver):
                 await release(driver, self.address)
             async with in_transaction(connection):
                 yield connection

@@ -1,9 +1,9 @@
 """
-Which sessions wait for the server's answer, and whether it still can come.
+Knows which sessions wait for the server's answer, and finds out whether that answer can still come.
 
-A statement may take hours, so no time limit tells a long one from one whose answer was lost: a middlebox that has
-forgotten the connection, a proxy that is stuck. TCP notices a peer that is gone (``address.py``), not one in between
-that stays. So the server is asked, through a new connection, whether it is still at it.
+A statement may take hours, so no time limit tells a long one from one whose answer was lost in a middlebox that has
+forgotten the connection, or in a proxy that is stuck. TCP notices a peer that is gone (``address.py``), but not a stuck
+host in between. So the job asks the server, through a new connection, whether it is still at work.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 class PendingStatements:
-    """Keeps account of an engine's statements under way."""
+    """Keeps track of the statements that an engine has under way."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._waiting: dict[Any, tuple[int, float]] = {}
@@ -27,7 +27,7 @@ class PendingStatements:
         event.listen(sync, "after_cursor_execute", lambda connection, *_: self._end(_driver_of(connection)))
         event.listen(sync, "handle_error", lambda context: self._end(_driver_of(context.connection)))
         event.listen(sync.pool, "close", lambda session, _: self._end(session.driver_connection))
-        # Of COMMIT and ROLLBACK SQLAlchemy's events tell only that they begin.
+        # SQLAlchemy has events for the start of COMMIT and ROLLBACK, but none for their end.
         for name in ("do_commit", "do_rollback"):
             setattr(sync.dialect, name, self._watched(getattr(sync.dialect, name)))
 
@@ -44,7 +44,7 @@ class PendingStatements:
 
     @contextmanager
     def waiting(self, driver: Any) -> Iterator[None]:  # noqa: ANN401 - asyncpg's connection, which has no types
-        """Keep account of a session that is used without SQLAlchemy; all that the block does is wait for the server."""
+        """Keep track of a session that is used without SQLAlchemy; the block does nothing but wait for the server."""
         self._begin(driver)
         try:
             yield
@@ -75,7 +75,11 @@ class PendingStatements:
                 name = arguments["server_settings"]["application_name"]
                 done = {row["pid"] for row in await connection.fetch(_IDLE, numbers, name, stall_seconds)}
                 done |= {row["pid"] for row in await connection.fetch(_GONE, numbers, connection.get_server_pid())}
-                stuck = [one for one, entry in overdue.items() if entry[0] in done and self._waiting.get(one) == entry]
+                stuck = [
+                    driver
+                    for driver, entry in overdue.items()
+                    if entry[0] in done and self._waiting.get(driver) == entry
+                ]
                 self._cut(stuck)
                 await connection.fetch(_TERMINATE, [overdue[driver][0] for driver in stuck], name)
         except TimeoutError:
@@ -87,7 +91,7 @@ class PendingStatements:
             raise TimeoutError(f"the server has finished, and its answer did not come within {stall_seconds:g} s")
 
     def _cut(self, sessions: Iterable[Any]) -> None:
-        """End sessions without a word: a goodbye would wait for an answer too."""
+        """End sessions without a goodbye, which would wait for an answer too."""
         for driver in sessions:
             driver.terminate()
             self._end(driver)

@@ -1,4 +1,4 @@
-"""A login: a session of the target whose settings are settled, whatever role and database are given."""
+"""Logs in to the target: opens a session whose settings don't depend on what role and database are set to."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ async def login(address: TargetAddress, **more: object) -> Any:  # noqa: ANN401 
     """
     Open a session of asyncpg and settle its settings; ``more`` are arguments of ``asyncpg.connect``.
 
-    Raises what asyncpg raises, ConfigurationError behind a pooler that doesn't keep sessions apart, if it shows, and
-    TimeoutError if the server falls silent: asyncpg limits the login, and nobody what is asked right after it.
+    Raises what asyncpg raises, ConfigurationError for a pooler that turns out not to keep sessions apart, and
+    TimeoutError if the server falls silent. asyncpg limits the time of the login, but not of the statements after it.
     """
     async with asyncio.timeout(address.login_seconds):
         return await _settled(address, more)
@@ -27,12 +27,12 @@ async def _settled(address: TargetAddress, more: Mapping[str, object]) -> Any:  
     try:
         connection = await asyncpg.connect(**address.asyncpg_arguments(), **more)
     except asyncpg.ProtocolViolationError as error:
-        if "startup parameter" not in str(error):
+        if not refuses_startup_parameter(error):
             raise
         raise behind_a_pooler(f"it says: {error}") from error
     try:
         await _without_timeouts(connection)
-        await _give(connection, address)
+        await _apply_options(connection, address)
         connection.backend = await connection.fetchval(settle())
     except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError) as error:
         connection.terminate()
@@ -46,16 +46,16 @@ async def _settled(address: TargetAddress, more: Mapping[str, object]) -> Any:  
 async def release(connection: Any, address: TargetAddress) -> None:  # noqa: ANN401 - as above
     """Give a session back what role, database and address say, for a script of the operator's or the application's."""
     await connection.execute(RELEASE)
-    await _give(connection, address)
+    await _apply_options(connection, address)
 
 
-async def _give(connection: Any, address: TargetAddress) -> None:  # noqa: ANN401 - as above
-    if given := address.settings():
-        await connection.execute(GIVEN, as_json(given))
+async def _apply_options(connection: Any, address: TargetAddress) -> None:  # noqa: ANN401 - as above
+    if settings := address.settings():
+        await connection.execute(GIVEN, as_json(settings))
 
 
 async def _without_timeouts(connection: Any) -> None:  # noqa: ANN401 - as above
-    """Lift the limits that the role may have, before anything takes longer than they allow; PostgreSQL 17 has two."""
+    """Lift the role's time limits before a statement takes longer than they allow; PostgreSQL 17 has two of them."""
     names = ["statement_timeout"]
     if connection.get_server_version() >= _WITH_TRANSACTION_TIMEOUT:
         names.append("transaction_timeout")
@@ -72,8 +72,18 @@ _TRIES = 10
 """A limit of a millisecond may pass while the server's process waits for its turn."""
 
 
+def refuses_startup_parameter(error: Exception) -> bool:
+    """
+    Return whether a pooler has refused a login because of a start-up parameter.
+
+    Only words tell (PgBouncer: "unsupported startup parameter"): it has SQLSTATE 08P01 for every refusal of a login,
+    and libpq, inside the ADBC driver, keeps no SQLSTATE of a login that failed.
+    """
+    return "startup parameter" in str(error)
+
+
 def behind_a_pooler(reason: str) -> ConfigurationError:
-    """Return the refusal of a pooler."""
+    """Return the error for a pooler that doesn't keep sessions apart."""
     return ConfigurationError(
         f"the target is behind a connection pooler that doesn't keep sessions apart: {reason}",
         next_step="Point the job at the PostgreSQL server itself, by its own host and port, "

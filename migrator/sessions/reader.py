@@ -1,4 +1,4 @@
-"""Sessions of the target that can only read, and in which every value has one spelling: verification's way in."""
+"""Read-only sessions of the target, in which every value has one spelling. Verification reads through them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,6 +11,7 @@ from adbc_driver_manager import AdbcStatusCode
 from migrator.concurrency.blocking import BlockingConnection
 from migrator.errors import ConfigurationError
 from migrator.sessions.address import TargetAddress
+from migrator.sessions.login import refuses_startup_parameter
 from migrator.sessions.settings import GIVEN, READING, as_json, settle
 from migrator.sessions.watchdog import Watchdog
 
@@ -59,7 +60,7 @@ class ReadOnlySession:
             try:
                 return adbc.connect(self._watchdog.uri(_BEGIN_WITH), autocommit=True)
             except adbc.Error as error:
-                if "startup parameter" not in str(error):
+                if not refuses_startup_parameter(error):
                     raise
                 _POOLED.add(self._places)
         return adbc.connect(self._watchdog.uri(), autocommit=True)
@@ -105,7 +106,7 @@ class ReadOnlySession:
             yield batch
 
     def disconnect(self) -> None:
-        """Cut the session, from another thread: who waits in it gets an error."""
+        """End the session, from another thread; a thread that waits in it gets an error."""
         self._watchdog.disconnect("nobody waits for it any more")
 
 
@@ -120,7 +121,7 @@ def _refuse_quoted(*, quoted: bool) -> None:
 
 @contextmanager
 def _driver_errors() -> Iterator[None]:
-    """Raise as the driver's own what Arrow's reader makes an OSError of, without a number or an SQLSTATE."""
+    """Raise the driver's own error in place of Arrow's OSError, which has neither an errno nor an SQLSTATE."""
     try:
         yield
     except OSError as error:
@@ -128,6 +129,6 @@ def _driver_errors() -> Iterator[None]:
 
 
 def read_only_connection(address: TargetAddress) -> BlockingConnection[ReadOnlySession]:
-    """Return a reading session for one table after another. Closing it cuts what is under way, which may take hours."""
+    """Return a read-only session for one table after another. Closing it ends a statement that is under way."""
     session = ReadOnlySession(address)
     return BlockingConnection(lambda: session, interrupt=session.disconnect)

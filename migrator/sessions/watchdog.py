@@ -1,12 +1,12 @@
 """
-Ends a session of libpq that waits for an answer which can't come any more.
+Ends a session of libpq that waits for an answer which can no longer come.
 
 libpq waits without a limit and in C, where no exception of ours reaches the thread; and the driver shows neither libpq
 nor its socket. So every session has a mark that can be seen on its socket from outside, a TCP_USER_TIMEOUT of its own,
 by which the socket is found among the open files of this process. Once that is shut down the driver raises.
 
 Silence alone proves nothing: a statement may take hours. The server is asked, through a new connection, whether it is
-still at it (``answers.py``). It is asked in a thread of each session's own, since those who read have no event loop.
+still at work on it (``liveness.py``). Each session has its own thread for that, since readers have no event loop.
 """
 
 import asyncio
@@ -37,16 +37,16 @@ _watching: set["Watchdog"] = set()
 
 
 def give_up_all() -> None:
-    """Cut every session there is: who waits in one, in a thread that nobody waits for, would keep the process alive."""
-    for one in tuple(_watching):
-        one.disconnect("nobody waits for it any more")
+    """End every session: a thread that nobody waits for, and that waits in one, would keep the process alive."""
+    for watchdog in tuple(_watching):
+        watchdog.disconnect("nobody waits for it any more")
 
 
 class Watchdog:
     """
-    Watches one session of libpq while the block lasts, which begins before it connects.
+    Watches one session of libpq while the block lasts. The block begins before the session connects.
 
-    What may wait for the server goes into ``waiting``: time outside of it is ours, and counts for nothing.
+    Calls that may wait for the server go into ``waiting``. Time outside of it is the job's own and doesn't count.
     """
 
     def __init__(self, address: TargetAddress) -> None:
@@ -97,7 +97,7 @@ class Watchdog:
                 self._since = None
 
     def disconnect(self, reason: str) -> None:
-        """Cut the session now; who waits in it wakes. Harmless if nobody does."""
+        """End the session now; a thread that waits in it wakes. Does no harm if none does."""
         self._reason = reason
         self._shut_down()
 
@@ -109,7 +109,7 @@ class Watchdog:
                 continue
             if self._reason is not None:
                 self._shut_down()  # again: while it connects, libpq goes on to the next host
-            elif time.monotonic() - since >= self._patience() and (reason := self._why_lost(since)) is not None:
+            elif time.monotonic() - since >= self._silence_limit() and (reason := self._why_lost(since)) is not None:
                 with self._turn:
                     if self._since != since:  # the answer came after all
                         continue
@@ -117,8 +117,8 @@ class Watchdog:
         if self._reason is not None and self._backend is not None:
             asyncio.run(terminate_sessions(self._address.asyncpg_arguments(), [self._backend], stall_seconds))
 
-    def _patience(self) -> float:
-        """Return how long to wait before it counts as silence; libpq has a limit of its own for each host it tries."""
+    def _silence_limit(self) -> float:
+        """Return the seconds after which waiting counts as silence; libpq has its own limit for each host it tries."""
         connecting = self._address.connect_timeout_seconds * len(self._address.hosts) if self._backend is None else 0
         return self._address.stall_timeout_seconds + connecting
 
