@@ -127,12 +127,12 @@ def _fail(error: Exception, files: OutcomeFiles, *, traceback: bool) -> int:
         first = _first(error)
         message = f"unexpected: {type(first).__name__}: {first}"
         next_step = "Report this as a bug, with the traceback that --log-level debug shows."
-        log.error(Event.JOB_FAILED, message=message, next_step=next_step, exit_code=BUG, **trace)
         files.write({"message": message, "next_step": next_step, "exit_code": BUG})
+        log.error(Event.JOB_FAILED, message=message, next_step=next_step, exit_code=BUG, **trace)
         return BUG
     told = facts_of(known)
-    log.error(Event.JOB_FAILED, **told, **trace)
     files.write(told)
+    log.error(Event.JOB_FAILED, **told, **trace)  # the last line, also where a file can't be written
     return int(told["exit_code"])
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -235,7 +236,7 @@ def test_the_report_file_may_fail_without_changing_the_outcome(
     folder.mkdir()
 
     async def call(_settings: Settings, _progress: Progress, _run_id: UUID) -> commands.Outcome:
-        folder.rmdir()
+        shutil.rmtree(folder)
         return Told()
 
     doing(call)
