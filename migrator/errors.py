@@ -72,7 +72,15 @@ class SourceError(MigratorError):
 
 
 class SourceUnreadable(SourceError):  # noqa: N818
-    """The file is missing, not permitted, no SQLite database, or damaged."""
+    """
+    The file is missing, not permitted, no SQLite database, or damaged.
+
+    ``driver_message`` is SQLite's own message, without the words that the driver puts before it; it may be empty.
+    """
+
+    def __init__(self, message: str, *, driver_message: str = "", next_step: str = "", **facts: object) -> None:
+        super().__init__(message, next_step=next_step, **facts)
+        self.driver_message = driver_message
 
 
 class ValuesRefused(SourceError):  # noqa: N818

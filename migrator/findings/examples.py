@@ -1,4 +1,8 @@
-"""Where in a value it stops being what it should be: an operator finds byte 70,000 of a document only if told."""
+"""
+Makes findings, each with examples: the rows' keys, and the values around the place where they go wrong.
+
+An operator finds byte 70,000 of a document only if told.
+"""
 
 import json
 import re
@@ -13,6 +17,7 @@ from migrator.runtime.limits import ExampleOptions
 from migrator.source.scan import ScanColumn, ScanSession, StorageClass
 from migrator.source.schema import SourceTable
 from migrator.sql.utf8 import utf8_bytes
+from migrator.types import Problem, ProblemCode
 
 SEARCHED_BYTES: Final = 1 << 20
 """Values that are longer aren't searched."""
@@ -20,18 +25,13 @@ SEARCHED_BYTES: Final = 1 << 20
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|NaN|-?Infinity', re.DOTALL)
 
 
-def error_offset(reason: str, value: bytes) -> int | None:
-    """Return the offset in bytes at which a value, refused for this reason, goes wrong; None if nothing is found."""
-    search = _SEARCHES.get(reason)
+def error_offset(code: ProblemCode, value: bytes) -> int | None:
+    """Return the offset in bytes at which a value with this problem goes wrong; None if nothing is found."""
+    search = _SEARCHES.get(code)
     return search(value) if search else None
 
 
-def has_place(reason: str) -> bool:
-    """Return whether values that are refused for this reason have a place where they go wrong."""
-    return reason in _SEARCHES
-
-
-def _no_utf8(value: bytes) -> int | None:
+def _first_invalid_utf8(value: bytes) -> int | None:
     try:
         value.decode()
     except UnicodeDecodeError as error:
@@ -39,7 +39,7 @@ def _no_utf8(value: bytes) -> int | None:
     return None
 
 
-def _no_json(value: bytes) -> int | None:
+def _first_invalid_json(value: bytes) -> int | None:
     text = value.decode(errors="replace")
     try:
         json.loads(text, parse_constant=_refuse_constant)
@@ -54,16 +54,16 @@ def _no_json(value: bytes) -> int | None:
 
 
 class _NotANumberError(ValueError):
-    """Python's json takes what JSON has no word for."""
+    """A constant that Python's json reads and JSON doesn't have: NaN, Infinity."""
 
 
 def _refuse_constant(_name: str) -> NoReturn:
     raise _NotANumberError
 
 
-_SEARCHES: Final[Mapping[str, Callable[[bytes], int | None]]] = {
-    "is not valid UTF-8": _no_utf8,
-    "is not valid JSON": _no_json,
+_SEARCHES: Final[Mapping[ProblemCode, Callable[[bytes], int | None]]] = {
+    ProblemCode.INVALID_UTF8: _first_invalid_utf8,
+    ProblemCode.INVALID_JSON: _first_invalid_json,
 }
 
 _SHOWN_BYTES = 40
@@ -79,17 +79,42 @@ class FindingBuilder:
     table: SourceTable
     example_options: ExampleOptions
 
-    def __call__(
-        self, column: ColumnPlan, rows: int, reason: str, condition: str, *, at_least: bool = False
-    ) -> Finding:
-        """Return the finding that ``rows`` values of a column meet a condition in SQLite's SQL."""
-        examples = _examples(self.session, self.table, column, reason, condition, self.example_options)
-        settled_by = remedy(column.target, reason, column.rule)
-        return Finding(self.table.name, column.source.name, rows, reason, examples, at_least, settled_by)
+    def build(self, column: ColumnPlan, rows: int, problem: Problem, *, at_least: bool = False) -> Finding:
+        """Return the finding that ``rows`` values of a column meet the problem's condition, with some of them."""
+        return Finding(
+            self.table.name,
+            column.source.name,
+            rows,
+            problem.code,
+            problem.reason,
+            self._examples(column, problem) if self.example_options.count else (),
+            at_least,
+            remedy(problem.code, column),
+            problem.severity,
+        )
+
+    def _examples(self, column: ColumnPlan, problem: Problem) -> tuple[Example, ...]:
+        table, value = self.table, column.source.quoted
+        key = _named_key(table) or (f"'rowid ' || {table.rowid}" if table.rowid else _NO_KEY)
+        read_bytes = SEARCHED_BYTES if problem.code in _SEARCHES else _SHOWN_BYTES
+        # Of an enum's column each wrong value is shown once, with the first row that has it: they are few, and repeat.
+        each_once = f" GROUP BY {value} COLLATE BINARY" if column.target.enum_labels else ""
+        first = f"min({table.rowid}), " if each_once and table.rowid else ""
+        rows = self.session.ask(
+            # As hexadecimal digits, since what is wrong with the value may be its encoding.
+            f"SELECT {first}hex(substr({utf8_bytes(key)}, 1, 200)) AS key, typeof({value}) AS storage, "
+            f"coalesce(octet_length({utf8_bytes(value)}), 0) AS size, "
+            f"coalesce(hex(substr({utf8_bytes(value)}, 1, {read_bytes})), '') AS head "
+            f"FROM {table.origin} WHERE {problem.condition}{each_once} LIMIT {self.example_options.count}"
+        )
+        prefix = ", ".join(key.name for key in table.key)
+        keys = [f"{prefix} = {_text(_bytes(row['key']))}" if prefix else _text(_bytes(row["key"])) for row in rows]
+        values = [_shown(row, problem.code, mask_values=self.example_options.mask_values) for row in rows]
+        return tuple(Example(key, value) for key, value in zip(keys, values, strict=True))
 
 
 def key_scan_column(table: SourceTable) -> ScanColumn:
-    """Return the lane of what tells a table's rows apart; ``is_row`` finds them by it."""
+    """Return the scan's column of what tells a table's rows apart; ``is_row`` finds them by it."""
     if table.rowid is not None:
         return ScanColumn(f"CAST({table.rowid} AS TEXT)", StorageClass.TEXT)
     return ScanColumn(_quoted_key(table) or _NO_KEY, StorageClass.TEXT)
@@ -106,7 +131,7 @@ def _quoted_key(table: SourceTable) -> str:
 
 def _named_key(table: SourceTable) -> str:
     """
-    Return SQL for the key as a person is told it: a NULL in it doesn't name the row, so the rowid is told too.
+    Return SQL for the key as it is shown: a NULL in it doesn't name the row, so the rowid stands behind it.
 
     Empty without a key. Only tables that have a rowid may have such keys (SQLite, "WITHOUT ROWID", 2).
     """
@@ -125,52 +150,24 @@ def is_row(table: SourceTable, keys: Sequence[str]) -> str:
     return f"{_quoted_key(table) or _NO_KEY} IN ({literals})"
 
 
-def _examples(  # noqa: PLR0913, PLR0917 - what has the problem, and how it is shown
-    session: ScanSession,
-    table: SourceTable,
-    column: ColumnPlan,
-    reason: str,
-    condition: str,
-    example_options: ExampleOptions,
-) -> tuple[Example, ...]:
-    if not example_options.count:
-        return ()
-    named = _named_key(table) or (f"'rowid ' || {table.rowid}" if table.rowid else _NO_KEY)
-    value = column.source.quoted
-    read_bytes = SEARCHED_BYTES if has_place(reason) else _SHOWN_BYTES
-    # Of an enum's column each wrong value is shown once, with the first row that has it: they are few, and repeat.
-    each_once = f" GROUP BY {value} COLLATE BINARY" if column.target.enum_labels else ""
-    first = f"min({table.rowid}), " if each_once and table.rowid else ""
-    rows = session.ask(
-        # As hexadecimal digits, since what is wrong with the value may be its encoding.
-        f"SELECT {first}hex(substr({utf8_bytes(named)}, 1, 200)) AS key, typeof({value}) AS storage, "
-        f"coalesce(octet_length({utf8_bytes(value)}), 0) AS size, "
-        f"coalesce(hex(substr({utf8_bytes(value)}, 1, {read_bytes})), '') AS head "
-        f"FROM {table.origin} WHERE {condition}{each_once} LIMIT {example_options.count}"
-    )
-    prefix = ", ".join(key.name for key in table.key)
-    keys = [f"{prefix} = {_text(_bytes(row['key']))}" if prefix else _text(_bytes(row["key"])) for row in rows]
-    return tuple(Example(key, _shown(row, reason, example_options)) for key, row in zip(keys, rows, strict=True))
-
-
-def _shown(row: dict[str, object], reason: str, example_options: ExampleOptions) -> str:
+def _shown(row: dict[str, object], code: ProblemCode, *, mask_values: bool) -> str:
     """Return the value, or what can be seen of it around the place where it goes wrong, and where that is."""
     storage, size, head = str(row["storage"]), int(str(row["size"])), _bytes(row["head"])
     if storage == StorageClass.NULL:
         return "NULL"
-    place = error_offset(reason, head) if size <= SEARCHED_BYTES else None
-    told = f", at byte {place}" if place is not None else ""
-    if example_options.mask_values:
-        return f"{storage} of {size} bytes{told}"
-    start = max(0, place - _SHOWN_BYTES // 2) if place is not None and size > _SHOWN_BYTES else 0
+    offset = error_offset(code, head) if size <= SEARCHED_BYTES else None
+    place = f", at byte {offset}" if offset is not None else ""
+    if mask_values:
+        return f"{storage} of {size} bytes{place}"
+    start = max(0, offset - _SHOWN_BYTES // 2) if offset is not None and size > _SHOWN_BYTES else 0
     part = head[start : start + _SHOWN_BYTES]
     if storage == StorageClass.BLOB:
         shown = f"x'{part.hex()}'"
     else:
         shown = repr(_text(part)) if storage == StorageClass.TEXT else _text(part)
-    cut = f"{'…' * (start > 0)}{shown}{'…' * (start + _SHOWN_BYTES < size)}"
-    told = f"{size} bytes{told}" if size > _SHOWN_BYTES else told.removeprefix(", ")
-    return f"{cut} ({told})" if told else cut
+    excerpt = f"{'…' * (start > 0)}{shown}{'…' * (start + _SHOWN_BYTES < size)}"
+    details = f"{size} bytes{place}" if size > _SHOWN_BYTES else place.removeprefix(", ")
+    return f"{excerpt} ({details})" if details else excerpt
 
 
 def _bytes(digits: object) -> bytes:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from migrator.types import ProblemCode, Severity
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -41,14 +43,20 @@ class Finding:
     table: str
     column: str
     rows: int
+    code: ProblemCode
     reason: str
+    """What is wrong in words; they are for people, the code is for programs."""
     examples: tuple[Example, ...] = ()
     at_least: bool = False
     """Whether there are more rows than were counted."""
     settled_by: str = ""
-    """The rule that would carry these values all the same."""
-    refuses: bool = True
-    """Whether it stands in the way; otherwise it is worth knowing."""
+    """The lines of a rule that carry these values all the same, or what else settles it."""
+    severity: Severity = Severity.ERROR
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it stands in the way; otherwise it is worth knowing."""
+        return self.severity is Severity.ERROR
 
     def line(self) -> str:
         """Return the finding as one line for a person."""
@@ -64,6 +72,7 @@ class Finding:
             "column": self.column,
             "rows": self.rows,
             "at_least": self.at_least,
+            "code": self.code.value,
             "reason": self.reason,
             "examples": examples,
             "settled_by": self.settled_by,

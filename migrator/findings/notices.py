@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.source.schema import Affinity
-from migrator.types import Problem
+from migrator.types import Problem, ProblemCode, Severity
 
 _TEXTS = frozenset({"text", "varchar", "bpchar", "name", "citext"})
 
@@ -20,7 +20,7 @@ _DIGITS_OF_A_REAL = 15
 
 
 def notices(table: TablePlan, column: ColumnPlan) -> Iterator[Problem]:
-    """Yield conditions in SQLite's SQL, true for values that one should know of, each with what there is to know."""
+    """Yield what one should know of values that arrive as they are, each with a condition that is true for them."""
     yield from _damage(column)
     if column.source.ignores_case and column.target.type_name in _CASE_SENSITIVE and column.target.deterministic:
         yield from _case(table, column)
@@ -32,29 +32,37 @@ def _damage(column: ColumnPlan) -> Iterator[Problem]:
     if column.source.affinity is not Affinity.NUMERIC:
         return
     if column.target.type_name in _TEXTS:
-        yield Problem(
-            f"typeof({stored}) IN ('integer', 'real')",
+        yield _notice(
+            ProblemCode.DAMAGED_BY_AFFINITY,
             f"is a number, since SQLite takes the type {declared} for numeric: text like 007, and digits beyond the "
             f"{_DIGITS_OF_A_REAL}th, were already damaged in the source",
+            f"typeof({stored}) IN ('integer', 'real')",
         )
     precision = column.target.precision
     if column.target.type_name == "numeric" and (precision is None or precision > _DIGITS_OF_A_REAL):
-        yield Problem(
-            f"typeof({stored}) = 'real' AND CAST(printf('%.{_DIGITS_OF_A_REAL}g', {stored}) AS REAL) <> {stored}",
+        yield _notice(
+            ProblemCode.DIGITS_LOST_IN_SOURCE,
             f"is a REAL of more than {_DIGITS_OF_A_REAL} digits: if it was written with more than a double holds, the "
             "rest was already lost in the source",
+            f"typeof({stored}) = 'real' AND CAST(printf('%.{_DIGITS_OF_A_REAL}g', {stored}) AS REAL) <> {stored}",
         )
 
 
 def _case(table: TablePlan, column: ColumnPlan) -> Iterator[Problem]:
     stored = column.source.quoted
-    yield Problem(
-        f"{stored} IS NOT NULL",
+    yield _notice(
+        ProblemCode.CASE_INSENSITIVE_IN_SOURCE,
         "is compared without case in the source (COLLATE NOCASE) and with it in the target: lookups and unique keys "
         "will tell Ada from ada",
+        f"{stored} IS NOT NULL",
     )
-    yield Problem(
+    yield _notice(
+        ProblemCode.DIFFERS_IN_CASE_ONLY,
+        "is another row's but for the case, and would collide with it under citext or a unique index on lower()",
         f"{stored} COLLATE NOCASE IN (SELECT {stored} FROM {table.source.origin} GROUP BY {stored} COLLATE NOCASE "
         f"HAVING count(DISTINCT {stored} COLLATE BINARY) > 1)",
-        "is another row's but for the case, and would collide with it under citext or a unique index on lower()",
     )
+
+
+def _notice(code: ProblemCode, reason: str, condition: str) -> Problem:
+    return Problem(code, reason, condition, Severity.NOTICE)

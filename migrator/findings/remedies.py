@@ -1,76 +1,179 @@
-"""Which rule of ``migrator.toml`` would settle a finding."""
+"""
+Says which rules of ``migrator.toml`` settle a finding: lines that work as they are when they are pasted there.
 
-from fnmatch import fnmatchcase
+A remedy is found by the problem's code and, where it depends on that, the type of the target's column. Of the lines of
+a remedy the operator takes one; behind a ``#`` stands when it is the right one.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from migrator.planning.rules import NO_RULE, ColumnRule
+from migrator.errors import ConfigurationError
+from migrator.planning.plan import ColumnPlan
+from migrator.planning.rewrites import check_meaning
+from migrator.planning.rules import ColumnRule, Stored
 from migrator.target.schema import TargetColumn
+from migrator.types import ProblemCode
 
-# (type, reason, rule): the first line whose patterns fit. The rules themselves are described in docs/types.md.
-_REMEDIES: Final = (
-    ("*", "holds a NUL*", 'nul_bytes = "strip"'),
-    ("*", "is not valid UTF-8", 'invalid_utf8 = "replace" or "latin-1"'),
-    ("*", "is there more than once*", "none: the rows have to be mended in the source"),
-    ("*", "refers to a row*", 'expression = "…" that gives NULL for them, or exclude for what isn\'t needed'),
-    ("*", "is missing for rows of*", "none: the rows of the target's table have to go, or their parents have to come"),
-    ("*", "breaks check constraint*", "null = […], or an expression; or a change of the constraint in the target"),
-    ("*", "can't pass*", "null = […], or an expression; or a change of it in the target"),
-    ("*", "can't stand beside*", "none: the rows have to be mended in the source, or the constraint in the target"),
-    ("*", "is too long for index*", "none: the index has to go, or become one of a digest: ON … (md5(COLUMN))"),
-    ("*", "finds no partition*", "none: the target needs such a partition: CREATE TABLE … PARTITION OF … DEFAULT"),
-    ("*", "has a character that*", 'expression = "replace(COLUMN, …)"; or a target database with ENCODING UTF8'),
-    ("*", "makes a row that is wider*", "exclude for columns that aren't needed, or a wider table in the target split"),
-    ("*", "is missing*", 'expression = "coalesce(COLUMN, …)"'),
-    ("*", "has a key twice*", 'duplicate_keys = "last"'),
-    ("*", "is a number*", "none: what was lost is not in the source; look for it in a backup, or ask the application"),
-    ("*", "is a REAL of more*", "none: what was lost is not in the source; look for it in a backup"),
-    ("*", "is compared without case*", "none: the type citext, or a unique index on lower(COLUMN), in the target"),
-    ("*", "is another row's*", "none: nothing has to be settled unless the target is to ignore case too"),
-    ("bool", "*", "true = […] and false = […]"),
-    ("numeric", "can't become numeric exactly", "null = […] for what means nothing, or an expression"),
-    ("numeric", "can't become*", "round = true for finer digits, null = […] for what means nothing"),
-    ("varchar", "is longer*", "truncate = true"),
-    ("bpchar", "is longer*", "truncate = true"),
-    ("t*", "*more digits of a second*", "truncate = true"),
-    ("time*", "is an hour that*", "expression, with the offset written out: \"COLUMN || '+01:00'\""),
-    (
-        "timestamp*",
-        "can't become*",
-        (
-            "truncate = true for finer digits, go_time = true for what Go prints, null = […] for what means nothing, "
-            "or an expression for other spellings"
-        ),
-    ),
-    # Not date(COLUMN), which would make the day of the migration of the word now.
-    ("date", "can't become*", 'expression = "substr(COLUMN, 1, 10)" for moments, null = […] for what means nothing'),
-    ("date", "is not stored as*", 'epoch = "s", "ms", "us" or "ns"; julian = true'),
-    ("timestamp*", "is not stored as*", 'epoch = "s", "ms", "us" or "ns"; julian = true'),
-    ("json*", "is not valid JSON", "empty_as_null = true, or null = […]"),
-    ("text", "is not stored as*", 'expression = "CAST(COLUMN AS TEXT)", where its bytes are text'),
-    ("varchar", "is not stored as*", 'expression = "CAST(COLUMN AS TEXT)", where its bytes are text'),
-    (
-        "int?",
-        "is not stored as*",
-        'empty_as_null = true; for digits expression = "CAST(COLUMN AS INTEGER)", which makes 0 of words',
-    ),
-    (
-        "float?",
-        "is not stored as*",
-        'empty_as_null = true; for digits expression = "CAST(COLUMN AS REAL)", which makes 0 of words',
-    ),
-    ("*", "*", "null = […], or an expression"),
+
+@dataclass(frozen=True, slots=True)
+class RuleLine:
+    """A line of a rule; the rules themselves are described in docs/types.md."""
+
+    name: str
+    value: str | bool | list[Stored]
+    """In it COLUMN stands for the source's column."""
+    when: str = ""
+    """In which case the line is the right one, or what it does."""
+
+    def line(self, column: ColumnPlan) -> str:
+        """Return the line as it stands in the file, for a column of the source."""
+        value = self.value.replace("COLUMN", column.source.quoted) if isinstance(self.value, str) else self.value
+        is_literal = isinstance(value, str) and '"' in value and "'" not in value and value.isprintable()
+        spelled = f"'{value}'" if is_literal else json.dumps(value, ensure_ascii=False)
+        return f"{self.name} = {spelled}" + (f"  # {self.when}" if self.when else "")
+
+    def has_meaning(self, column: TargetColumn) -> bool:
+        """Return whether the rule says something about columns of this type."""
+        try:
+            check_meaning(ColumnRule.model_validate({self.name: self.value}), self.name, column)
+        except ConfigurationError:
+            return False
+        return True
+
+
+_NULL = RuleLine("null", ["n/a"], "the values that mean nothing")
+
+_EXPRESSION = RuleLine("expression", "nullif(COLUMN, 'n/a')", "or any other SQL over the row")
+
+_ANY_RULE = (_NULL, _EXPRESSION)
+
+_EXCLUDE = RuleLine("exclude", value=True, when="leaves the column out")
+
+_EMPTY_AS_NULL = RuleLine("empty_as_null", value=True, when="for empty text")
+
+_TRUNCATE = RuleLine("truncate", value=True, when="cuts what is too long")
+
+_TRUNCATE_SECONDS = RuleLine("truncate", value=True, when="cuts finer digits of a second")
+
+_TRUE_AND_FALSE = (RuleLine("true", ["t", "yes"], "all that mean true"), RuleLine("false", ["f", "no"]))
+
+_MOMENTS = (
+    RuleLine("epoch", "s", 'for numbers that count seconds since 1970; or "ms", "us", "ns"'),
+    RuleLine("julian", value=True, when="for numbers that are Julian days"),
 )
 
+_TIMESTAMPS = (
+    _TRUNCATE_SECONDS,
+    RuleLine("go_time", value=True, when="for what Go prints"),
+    *_ANY_RULE,
+)
 
-def remedy(column: TargetColumn, reason: str, rule: ColumnRule = NO_RULE) -> str:
-    """Return the rule that would carry values into ``column`` which are refused for ``reason``, having ``rule``."""
-    if (rule.epoch or rule.julian) and reason.startswith("is not stored as"):
+_BYTES_AS_TEXT = (RuleLine("expression", "CAST(COLUMN AS TEXT)", "where its bytes are text"), *_ANY_RULE)
+
+_AS_INTEGER = (
+    _EMPTY_AS_NULL,
+    RuleLine("expression", "CAST(COLUMN AS INTEGER)", "for digits; of words it makes 0"),
+    _NULL,
+)
+
+_AS_DOUBLE = (_EMPTY_AS_NULL, RuleLine("expression", "CAST(COLUMN AS REAL)", "for digits; of words it makes 0"), _NULL)
+
+_MEND_THE_ROWS = "none: mend the rows in the source"
+
+NO_RULE: Final[Mapping[ProblemCode, str]] = {
+    ProblemCode.DUPLICATE_KEY: _MEND_THE_ROWS,
+    ProblemCode.STILL_REFERENCED: "none: remove the rows of the target's table, or bring their parents into the source",
+    ProblemCode.EXCLUDED_BY_OTHER_ROW: f"{_MEND_THE_ROWS}, or change the constraint in the target",
+    ProblemCode.INDEX_ENTRY_TOO_LONG: "none: drop the index, or make it one of a digest: ON … (md5(COLUMN))",
+    ProblemCode.NO_PARTITION: "none: give the target such a partition: CREATE TABLE … PARTITION OF … DEFAULT",
+    ProblemCode.DAMAGED_BY_AFFINITY: (
+        "none: what was lost is not in the source; look for it in a backup, or ask the application"
+    ),
+    ProblemCode.DIGITS_LOST_IN_SOURCE: "none: what was lost is not in the source; look for it in a backup",
+    ProblemCode.CASE_INSENSITIVE_IN_SOURCE: (
+        "none: give the target's column the type citext, or a unique index on lower(COLUMN)"
+    ),
+    ProblemCode.DIFFERS_IN_CASE_ONLY: "none: nothing has to be settled unless the target is to ignore case too",
+}
+"""Problems that no rule settles, each with what does."""
+
+WITHOUT_REMEDY: Final = frozenset(
+    {ProblemCode.MIXED_STORAGE_CLASSES, ProblemCode.MISSING_IN_PRIMARY_KEY, ProblemCode.UNREADABLE_COLUMN}
+)
+"""Notices about the source by itself: what settles them depends on the target, which isn't known then."""
+
+RULES: Final[Mapping[ProblemCode, tuple[RuleLine, ...]]] = {
+    ProblemCode.WRONG_STORAGE_CLASS: _ANY_RULE,
+    ProblemCode.OUT_OF_RANGE: _ANY_RULE,
+    ProblemCode.INEXACT: _ANY_RULE,
+    ProblemCode.TOO_LONG: (_TRUNCATE, *_ANY_RULE),
+    ProblemCode.TOO_MANY_FRACTION_DIGITS: (_TRUNCATE_SECONDS, *_ANY_RULE),
+    ProblemCode.NOT_BOOLEAN: _TRUE_AND_FALSE,
+    ProblemCode.NOT_UUID: _ANY_RULE,
+    ProblemCode.NOT_A_LABEL: _ANY_RULE,
+    ProblemCode.YEAR_OUT_OF_RANGE: _ANY_RULE,
+    ProblemCode.AMBIGUOUS_LOCAL_TIME: (RuleLine("expression", "COLUMN || '+01:00'", "with the offset that is meant"),),
+    ProblemCode.RELATIVE_TIME: _ANY_RULE,
+    ProblemCode.CONTAINS_NUL: (RuleLine("nul_bytes", "strip"), _EXPRESSION),
+    ProblemCode.INVALID_UTF8: (
+        RuleLine("invalid_utf8", "latin-1", "where the bytes are Latin-1"),
+        RuleLine("invalid_utf8", "replace", "puts U+FFFD in the place of each wrong byte"),
+    ),
+    ProblemCode.INVALID_UTF16: _ANY_RULE,
+    ProblemCode.INVALID_JSON: (_EMPTY_AS_NULL, _NULL),
+    ProblemCode.JSON_TOO_DEEP: _ANY_RULE,
+    ProblemCode.JSON_NUMBER_OUT_OF_RANGE: _ANY_RULE,
+    ProblemCode.JSON_NUL_ESCAPE: _ANY_RULE,
+    ProblemCode.JSON_LONE_SURROGATE: _ANY_RULE,
+    ProblemCode.DUPLICATE_JSON_KEY: (RuleLine("duplicate_keys", "last"),),
+    ProblemCode.MISSING_VALUE: (RuleLine("expression", "coalesce(COLUMN, 0)", "with the value that is meant for 0"),),
+    ProblemCode.ORPHAN: (RuleLine("null", [0], "the values that refer to no row"), _EXCLUDE),
+    ProblemCode.SERVER_REJECTS_VALUE: _ANY_RULE,
+    ProblemCode.SERVER_CHANGES_VALUE: _ANY_RULE,
+    ProblemCode.SERVER_REJECTS_ROW: _ANY_RULE,
+    ProblemCode.CHECK_VIOLATED: (*_ANY_RULE, _EXCLUDE),
+    ProblemCode.CONSTRAINT_FAILS: (*_ANY_RULE, _EXCLUDE),
+    ProblemCode.NOT_IN_ENCODING: (
+        RuleLine("expression", "replace(COLUMN, '…', '...')", "or make the target's database with ENCODING UTF8"),
+    ),
+    ProblemCode.ROW_TOO_WIDE: (_EXCLUDE,),
+}
+
+RULES_BY_TYPE: Final[Mapping[tuple[ProblemCode, str], tuple[RuleLine, ...]]] = {
+    (ProblemCode.WRONG_STORAGE_CLASS, "bool"): _TRUE_AND_FALSE,
+    **dict.fromkeys(
+        ((ProblemCode.WRONG_STORAGE_CLASS, name) for name in ("date", "timestamp", "timestamptz")), _MOMENTS
+    ),
+    **dict.fromkeys(((ProblemCode.WRONG_STORAGE_CLASS, name) for name in ("text", "varchar")), _BYTES_AS_TEXT),
+    **dict.fromkeys(((ProblemCode.WRONG_STORAGE_CLASS, name) for name in ("int2", "int4", "int8")), _AS_INTEGER),
+    **dict.fromkeys(((ProblemCode.WRONG_STORAGE_CLASS, name) for name in ("float4", "float8")), _AS_DOUBLE),
+    **dict.fromkeys(((ProblemCode.INEXACT, name) for name in ("timestamp", "timestamptz")), _TIMESTAMPS),
+    # Not date(COLUMN), which would make the day of the migration of the word now.
+    (ProblemCode.INEXACT, "date"): (RuleLine("expression", "substr(COLUMN, 1, 10)", "for moments"), _NULL),
+    (ProblemCode.INEXACT, "numeric"): (RuleLine("round", value=True, when="for finer digits"), _NULL),
+}
+"""Problems whose rule depends on the type of the target's column."""
+
+
+def remedy(code: ProblemCode, column: ColumnPlan) -> str:
+    """
+    Return what carries values into ``column`` that have a problem: lines of a rule, or a sentence after "none: ".
+
+    A rule that the column has already isn't proposed once more.
+    """
+    if code in NO_RULE:
+        return NO_RULE[code]
+    rule, target = column.rule, column.target
+    if (rule.epoch or rule.julian) and code is ProblemCode.WRONG_STORAGE_CLASS:
         return (
-            f"none of the kind that is set ({rule.words()}), by which these lie outside the years 0 to 9999 or are no "
-            "numbers; null = […], or an expression that tells several units apart by their size"
+            f"none of the kind that is set ({rule.words()}): by it these lie outside the years 0 to 9999, or they are "
+            "no numbers; write an expression that tells several units apart by their size"
         )
-    return next(
-        rule
-        for type_name, pattern, rule in _REMEDIES
-        if fnmatchcase(column.type_name, type_name) and fnmatchcase(reason, pattern)
-    )
+    rules = RULES_BY_TYPE.get((code, target.type_name), RULES[code])
+    if target.type_name == "numeric" and target.precision is None and code is ProblemCode.INEXACT:
+        rules = _ANY_RULE  # it has nothing to round to
+    lines = [rule for rule in rules if rule.has_meaning(target)] or _ANY_RULE
+    return "\n".join(line.line(column) for line in lines)

@@ -34,8 +34,8 @@ from migrator.ledger.migration import Migration
 from migrator.planning.matching import make_plan
 from migrator.planning.plan import Plan
 from migrator.planning.rules import Rules
-from migrator.preflight.checker import check_tables, look_at_source, refuse
-from migrator.preflight.existing_rows import occupied_tables, refusal, refuse_not_owned, unexpected_rows_in
+from migrator.preflight.checker import CheckContext, check_source, check_tables, refuse
+from migrator.preflight.existing_rows import RowComparison, occupied_tables, refusal, refuse_not_owned
 from migrator.runtime.progress import Progress
 from migrator.source.database import Source
 from migrator.source.integrity import check_intact
@@ -78,28 +78,19 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         refuse_not_owned(pending)
         # Who may look at the rest is seen here.
         occupied = await runner.retry("occupied", lambda: occupied_tables(target, pending, allowed))
+        example_options = example_options_of(settings)
         surveys = await runner(
             "preflight",
             lambda: check_tables(
-                source,
-                target,
-                plan,
-                limits=limits_of(settings),
-                example_options=example_options_of(settings),
-                progress=progress,
-                intact=partial(check_intact, source, tables_to_read(settings, contents)),
-                unmade=unmade,
+                CheckContext(source, target, plan, limits_of(settings), example_options, progress),
+                partial(check_intact, source, tables_to_read(settings, contents)),
+                unmade,
             ),
         )
         strangers = await runner.retry(
             "strangers",
-            lambda: unexpected_rows_in(
-                source,
-                target,
-                occupied,
-                {one.profile.table: one.profile for one in surveys},
-                batch_bytes=settings.batch_bytes,
-                example_options=example_options_of(settings),
+            lambda: RowComparison(source, target, settings.batch_bytes, example_options).unexpected_rows(
+                occupied, {one.profile.table: one.profile for one in surveys}
             ),
         )
     findings = [finding for one in surveys for finding in one.findings]
@@ -150,7 +141,7 @@ async def _check_alone(settings: Settings) -> CheckReport:
         refuse_nothing(settings, source, contents)
         surveys = await runner_of(settings, None)(
             "preflight",
-            lambda: look_at_source(source, contents.tables, jobs=settings.jobs, batch_bytes=settings.batch_bytes),
+            lambda: check_source(source, contents.tables, jobs=settings.jobs, batch_bytes=settings.batch_bytes),
         )
     findings = tuple(finding for one in surveys for finding in one.findings)
     return CheckReport(tuple(surveys), findings, contents.skipped, against_target=False)

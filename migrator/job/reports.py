@@ -199,8 +199,8 @@ class CheckReport:
             console.print(change.line(), markup=False)
         for finding in self.findings:
             console.print(finding.line() if finding.refuses else f"worth knowing: {finding.line()}", markup=False)
-            if finding.settled_by:
-                console.print(f"    settled by: {finding.settled_by}", markup=False)
+            for line in finding.settled_by.splitlines():
+                console.print(f"    settled by: {line}", markup=False)
         verdict = self._verdict()
         counts = f"{_counted(len(self.surveys), 'table')}, {_counted(rows, 'row')}, {size}"
         console.print(f"{counts}{verdict}", style="bold", markup=False)

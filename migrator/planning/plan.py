@@ -13,7 +13,7 @@ from migrator.source.scan import ScanColumn, StorageClass
 from migrator.source.schema import Skipped, SourceColumn, SourceTable
 from migrator.sql.utf8 import is_broken_utf16
 from migrator.target.schema import CopyFormat, TargetColumn, TargetTable
-from migrator.types import Family, Problem
+from migrator.types import Family, Problem, ProblemCode
 from migrator.verification.canonical import ColumnPair
 
 NO_RULES = Rules()
@@ -80,7 +80,10 @@ class ColumnPlan:
             column.storage for column in self.scan_columns
         }:
             return problems
-        return (*problems, Problem(is_broken_utf16(self.source_expression), "is not valid UTF-16"))
+        return (
+            *problems,
+            Problem(ProblemCode.INVALID_UTF16, "is not valid UTF-16", is_broken_utf16(self.source_expression)),
+        )
 
     @cached_property
     def fast_path(self) -> "ColumnPlan":

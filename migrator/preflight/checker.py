@@ -1,11 +1,11 @@
 """
-Looks the whole source over: every table is surveyed, several at a time, and a large one in pieces, side by side.
+Checks the whole source: every table, several at a time, and the chunks of a large one side by side.
 
-Reads both ends and writes nothing that lasts; ``preflight`` and ``migrator check`` decide what follows from it.
+It reads both ends and writes nothing that lasts; ``preflight`` and ``migrator check`` decide what follows.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
@@ -20,8 +20,8 @@ from migrator.names import TableName
 from migrator.planning.grouping import MAX_GROUP_TABLES, group_small_tables
 from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.dry_run import DryRunPart, dry_run, dry_run_grouped, prepare
-from migrator.preflight.source_only import survey_alone
-from migrator.preflight.table_check import TableCheck, check_table, measure_tables
+from migrator.preflight.source_only import check_source_table
+from migrator.preflight.table_check import TableCheck, TableChecker, measure_tables
 from migrator.runtime.limits import ExampleOptions, Limits
 from migrator.runtime.progress import Progress
 from migrator.source.chunks import WHOLE_TABLE, Chunk, chunk_size, split_into_chunks
@@ -32,152 +32,171 @@ from migrator.source.schema import SourceTable
 from migrator.source.size import Profile
 from migrator.target.database import Target
 from migrator.target.server_types import ServerTypes
-from migrator.trials.server_check import bench_of, refused_by_server
+from migrator.trials.server_check import Bench, bench_of, refused_by_server
 from migrator.trials.unmade import Unmade
 from migrator.verification import digest
 from migrator.verification.comparison import Comparison
 from migrator.verification.digest import Digest, KnownDigest
 
+log = structlog.get_logger()
 
-async def check_tables(  # noqa: PLR0913 - the source, the plan, and how to look
-    source: Source,
-    target: Target,
-    plan: Plan,
-    *,
-    limits: Limits,
-    example_options: ExampleOptions,
-    progress: Progress,
-    intact: Callable[[], Awaitable[None]],
-    unmade: Unmade | None = None,
+
+@dataclass(frozen=True, slots=True)
+class CheckContext:
+    """What a check of all tables works with."""
+
+    source: Source
+    target: Target
+    plan: Plan
+    limits: Limits
+    example_options: ExampleOptions
+    progress: Progress
+
+
+async def check_tables(
+    context: CheckContext, intact: Callable[[], Awaitable[None]], unmade: Unmade | None = None
 ) -> list[TableCheck]:
     """
-    Survey the planned tables, ``limits.jobs`` at a time and the largest first; a large one in pieces, side by side.
+    Check the planned tables, ``limits.jobs`` at a time and the largest first; the chunks of a large one side by side.
 
-    ``unmade`` are those of the plan that don't exist yet. Raises SourceUnreadable if the file is damaged; that is what
-    ``intact`` tells.
+    ``unmade`` are those of the plan that don't exist yet. ``intact`` checks the file itself. Raises what it raises:
+    SourceUnreadable if the file is damaged.
     """
     unmade = unmade or Unmade()
+    target, plan, limits = context.target, context.plan, context.limits
     async with target.connect() as connection:
         keys = await keys_of(connection, plan.schema) | unmade.keys
-    bench = await bench_of(target, plan, limits.batch_bytes, example_options)
+    bench = await bench_of(target, plan, limits.batch_bytes, context.example_options)
     bench = replace(bench, judged=bench.judged | unmade.judged, unmade=unmade.statements)
-
-    tables = {table.name: table for table in plan.tables}
-
-    async with blocking_pool(limits.jobs, partial(BlockingConnection, source.session)) as crew:
-
-        def look(session: ScanSession, table: TablePlan, profile: Profile, rehearsed: KnownDigest | None) -> TableCheck:
-            own = keys.get(table.name, Keys())
-            with ServerTypes(target.address, table.name, unmade.types.get(table.name)) as judge:
-                return check_table(
-                    session, tables, table, profile, own, judge, limits.batch_bytes, example_options, rehearsed
-                )
-
-        def look_at_once(session: ScanSession, lot: Sequence[tuple[TablePlan, Profile]]) -> list[TableCheck]:
-            rehearsed = dry_run(session, lot, limits.batch_bytes)
-            return [look(session, *both, found) for both, found in zip(lot, rehearsed, strict=True)]
-
-        async def look_in_pieces(table: TablePlan, profile: Profile, pieces: tuple[Chunk, ...]) -> TableCheck:
-            comparison = await call_in_worker(crew, prepare, table, profile, limits.batch_bytes)
-            found = await _rehearsed(crew, table, comparison, pieces) if comparison else None
-            return replace(await call_in_worker(crew, look, table, profile, found), pieces=pieces)
-
-        async def surveyed(lot: Sequence[TablePlan]) -> list[TableCheck]:
-            first = sizes[lot[0].name]
-            if first.is_whole:
-                found = await call_in_worker(crew, look_at_once, [(table, sizes[table.name].profile) for table in lot])
-            else:
-                found = [await look_in_pieces(lot[0], first.profile, first.pieces)]
-            found = [await judged(*both) for both in zip(lot, found, strict=True)]
-            for one in found:
-                progress.advance(str(one.profile.table), one.profile.rows, one.profile.bytes)
-            return found
-
-        async def judged(table: TablePlan, found: TableCheck) -> TableCheck:
-            if not bench.has_to_judge(found.profile):
-                return found
-            known = {finding.column for finding in found.findings if finding.refuses}
-            async with crew.worker() as reading:
-                refused, untried = await refused_by_server(reading, bench, table, found.profile, known)
-            return replace(found, findings=(*found.findings, *refused), untried=tuple(untried))
-
-        def size_if_whole(table: TablePlan) -> Profile | None:
-            outline = sizes[table.name]
-            return outline.profile if outline.is_whole else None
-
-        sizes = await measured(crew, plan.tables, limits)
+    async with blocking_pool(limits.jobs, partial(BlockingConnection, context.source.session)) as sessions:
+        sizes = await measured(sessions, plan.tables, limits)
         await intact()
+        checker = _PlanChecker(context, sessions, sizes, keys, bench, unmade)
         largest_first = sorted(plan.tables, key=lambda table: -sizes[table.name].profile.weight)
-        found = await gather_or_cancel(
-            surveyed(lot) for lot in group_small_tables(largest_first, size_if_whole, limits.chunk_bytes)
-        )
-    by_name = {one.profile.table: one for some in found for one in some}
+        groups = group_small_tables(largest_first, checker.profile_if_whole, limits.chunk_bytes)
+        checks = await gather_or_cancel(checker.check_group(group) for group in groups)
+    by_name = {check.profile.table: check for group in checks for check in group}
     return [by_name[table.name] for table in plan.tables]
 
 
+@dataclass(frozen=True, slots=True)
+class _PlanChecker:
+    """Checks the tables of a plan, a group of small ones or a large one at a time."""
+
+    context: CheckContext
+    sessions: WorkerPool[BlockingConnection[ScanSession]]
+    sizes: Mapping[TableName, TableCheck]
+    keys: Mapping[TableName, Keys]
+    bench: Bench
+    unmade: Unmade
+
+    def profile_if_whole(self, table: TablePlan) -> Profile | None:
+        """Return the size of a table that is read in one chunk, None for a larger one."""
+        size = self.sizes[table.name]
+        return size.profile if size.is_whole else None
+
+    async def check_group(self, group: Sequence[TablePlan]) -> list[TableCheck]:
+        """Check tables that are read together, or one that has chunks."""
+        first = self.sizes[group[0].name]
+        if first.is_whole:
+            profiles = [(table, self.sizes[table.name].profile) for table in group]
+            checks = await call_in_worker(self.sessions, self._check_together, profiles)
+        else:
+            checks = [await self._check_in_chunks(group[0], first)]
+        checks = [await self._check_at_server(table, check) for table, check in zip(group, checks, strict=True)]
+        for check in checks:
+            self.context.progress.advance(str(check.profile.table), check.profile.rows, check.profile.bytes)
+        return checks
+
+    def _check(
+        self, session: ScanSession, table: TablePlan, profile: Profile, known_digest: KnownDigest | None
+    ) -> TableCheck:
+        context, types = self.context, self.unmade.types.get(table.name)
+        with ServerTypes(context.target.address, table.name, types) as server_types:
+            tables = {table.name: table for table in context.plan.tables}
+            keys = self.keys.get(table.name, Keys())
+            checker = TableChecker(
+                session, tables, table, keys, server_types, context.limits.batch_bytes, context.example_options
+            )
+            return checker.check(profile, known_digest)
+
+    def _check_together(self, session: ScanSession, group: Sequence[tuple[TablePlan, Profile]]) -> list[TableCheck]:
+        digests = dry_run(session, group, self.context.limits.batch_bytes)
+        return [self._check(session, *table, digest) for table, digest in zip(group, digests, strict=True)]
+
+    async def _check_in_chunks(self, table: TablePlan, size: TableCheck) -> TableCheck:
+        profile, batch_bytes = size.profile, self.context.limits.batch_bytes
+        comparison = await call_in_worker(self.sessions, prepare, table, profile, batch_bytes)
+        known_digest = await _dry_run(self.sessions, table, comparison, size.pieces) if comparison else None
+        check = await call_in_worker(self.sessions, self._check, table, profile, known_digest)
+        return replace(check, pieces=size.pieces)
+
+    async def _check_at_server(self, table: TablePlan, check: TableCheck) -> TableCheck:
+        if not self.bench.has_to_judge(check.profile):
+            return check
+        known = {finding.column for finding in check.findings if finding.refuses}
+        async with self.sessions.worker() as session:
+            refused, untried = await refused_by_server(session, self.bench, table, check.profile, known)
+        return replace(check, findings=(*check.findings, *refused), untried=tuple(untried))
+
+
 async def measured(
-    crew: WorkerPool[BlockingConnection[ScanSession]], tables: Sequence[TablePlan], limits: Limits
+    sessions: WorkerPool[BlockingConnection[ScanSession]], tables: Sequence[TablePlan], limits: Limits
 ) -> dict[TableName, TableCheck]:
-    """Return of each table what can be known without looking at its values: its size, and its pieces."""
-    together = max(1, min(MAX_GROUP_TABLES, len(tables) // _LOTS))
-    some = [tables[start : start + together] for start in range(0, len(tables), together)]
-    profiles = [
-        one
-        for found in await gather_or_cancel(call_in_worker(crew, measure_tables, lot) for lot in some)
-        for one in found
-    ]
+    """Return of each table what can be known without looking at its values: its size, and its chunks."""
+    together = max(1, min(MAX_GROUP_TABLES, len(tables) // _GROUPS))
+    groups = [tables[start : start + together] for start in range(0, len(tables), together)]
+    measurements = await gather_or_cancel(call_in_worker(sessions, measure_tables, group) for group in groups)
+    profiles = [profile for group in measurements for profile in group]
     total = sum(profile.weight for profile in profiles)
 
-    async def outlined(table: TablePlan, profile: Profile) -> TableCheck:
+    async def with_chunks(table: TablePlan, profile: Profile) -> TableCheck:
         size = chunk_size(profile, total, limits.jobs, limits.chunk_bytes)
-        pieces = (
+        chunks = (
             (WHOLE_TABLE,)
             if profile.bytes <= size
-            else await call_in_worker(crew, split_into_chunks, table.source, profile, size)
+            else await call_in_worker(sessions, split_into_chunks, table.source, profile, size)
         )
-        return TableCheck(profile, (), pieces=pieces)
+        return TableCheck(profile, (), pieces=chunks)
 
-    sizes = await gather_or_cancel(outlined(*both) for both in zip(tables, profiles, strict=True))
-    return {outline.profile.table: outline for outline in sizes}
-
-
-_LOTS = 32
-"""In which many tables are measured; of fewer, one with a large table would leave the other hands without work."""
+    sizes = await gather_or_cancel(with_chunks(table, profile) for table, profile in zip(tables, profiles, strict=True))
+    return {size.profile.table: size for size in sizes}
 
 
-async def _rehearsed(
-    crew: WorkerPool[BlockingConnection[ScanSession]],
+_GROUPS = 32
+"""In which many tables are measured; of fewer, one with a large table would leave the other workers without work."""
+
+
+async def _dry_run(
+    sessions: WorkerPool[BlockingConnection[ScanSession]],
     table: TablePlan,
     comparison: Comparison,
-    pieces: Sequence[Chunk],
+    chunks: Sequence[Chunk],
 ) -> KnownDigest | None:
-    """Rehearse a table piece by piece; after the first that needs a closer look no further one is begun."""
-    unexpected = False
+    """Try a table chunk by chunk; after the first that needs a diagnosis no further one is begun."""
+    is_suspect = False
 
-    async def one(piece: Chunk) -> Digest | None:
-        nonlocal unexpected
-        [found] = (
-            [None]
-            if unexpected
-            else await call_in_worker(crew, dry_run_grouped, [DryRunPart(table.fast, comparison, piece)])
-        )
-        unexpected = unexpected or found is None
+    async def try_chunk(chunk: Chunk) -> Digest | None:
+        nonlocal is_suspect
+        if is_suspect:
+            return None
+        [found] = await call_in_worker(sessions, dry_run_grouped, [DryRunPart(table.fast, comparison, chunk)])
+        is_suspect = is_suspect or found is None
         return found
 
-    found = await gather_or_cancel(one(piece) for piece in pieces)
-    return None if unexpected else KnownDigest(comparison, digest.total(part for part in found if part))
+    digests = await gather_or_cancel(try_chunk(chunk) for chunk in chunks)
+    return None if is_suspect else KnownDigest(comparison, digest.total(part for part in digests if part))
 
 
-async def look_at_source(
+async def check_source(
     source: Source, tables: Sequence[SourceTable], *, jobs: int, batch_bytes: int
 ) -> list[TableCheck]:
-    """Survey the source by itself, ``jobs`` tables at a time; raises SourceUnreadable if the file is damaged."""
+    """Check the source by itself, ``jobs`` tables at a time; raises SourceUnreadable if the file is damaged."""
     await check_intact(source, [table.name for table in tables])
-    async with blocking_pool(jobs, partial(BlockingConnection, source.session)) as crew:
-        return await gather_or_cancel(call_in_worker(crew, survey_alone, table, batch_bytes) for table in tables)
-
-
-log = structlog.get_logger()
+    async with blocking_pool(jobs, partial(BlockingConnection, source.session)) as sessions:
+        return await gather_or_cancel(
+            call_in_worker(sessions, check_source_table, table, batch_bytes) for table in tables
+        )
 
 
 def refuse(findings: list[Finding]) -> None:

@@ -94,21 +94,21 @@ def dry_run_grouped(session: ScanSession, parts: Sequence[DryRunPart]) -> list[D
     look to say.
     """
     if len(parts) > 1 and sum(len(part.scan_columns) for part in parts) <= MOST_TOGETHER:
-        objections: set[int] = set()
-        found = _digested(parts, _marked_together(session, parts, objections))
-        if found is not None and not objections:
+        suspects: set[int] = set()
+        found = _digested(parts, _marked_together(session, parts, suspects))
+        if found is not None and not suspects:
             return list(found)
     return _one_by_one(session, parts)
 
 
 def _one_by_one(session: ScanSession, parts: Sequence[DryRunPart]) -> list[Digest | None]:
     """Do the same with one scan a part, so that it is known which of them something is the matter with."""
-    objections: set[int] = set()
-    found = _digested(parts, _marked(session, parts, objections))
+    suspects: set[int] = set()
+    found = _digested(parts, _marked(session, parts, suspects))
     if found is None:
         # A value that DuckDB reads otherwise than the copier does: for that table the full forms see to it.
         return [one for part in parts for one in _one_by_one(session, [part])] if len(parts) > 1 else [None]
-    return [None if number in objections else digested for number, digested in enumerate(found)]
+    return [None if number in suspects else digested for number, digested in enumerate(found)]
 
 
 def _digested(parts: Sequence[DryRunPart], rows: Iterator[list[pa.Array]]) -> list[Digest] | None:
@@ -126,11 +126,15 @@ def _digested(parts: Sequence[DryRunPart], rows: Iterator[list[pa.Array]]) -> li
     return [found.get(number, digest.EMPTY) for number in range(len(parts))]
 
 
-_OBJECTIONS = (ConversionError, pa.ArrowInvalid, UnicodeDecodeError, SourceUnreadable)
+class _SuspectError(Exception):
+    """A value that diagnosis has to look at."""
 
 
-def _marked(session: ScanSession, parts: Sequence[DryRunPart], objections: set[int]) -> Iterator[list[pa.Array]]:
-    """Yield the rows to digest, part after part; of one that meets an objection no more come."""
+_SIGNS = (_SuspectError, ConversionError, pa.ArrowInvalid, UnicodeDecodeError, SourceUnreadable)
+
+
+def _marked(session: ScanSession, parts: Sequence[DryRunPart], suspects: set[int]) -> Iterator[list[pa.Array]]:
+    """Yield the rows to digest, part after part; of a part with a suspect value no more come."""
     for number, part in enumerate(parts):
         look, source, comparison = _BatchCheck(part), part.table.source, part.comparison
         where = part.piece.where(source)
@@ -138,14 +142,12 @@ def _marked(session: ScanSession, parts: Sequence[DryRunPart], objections: set[i
         try:
             for batch in scan(session, request):
                 yield [pa.repeat(pa.scalar(number, pa.int64()), len(batch)), *look(batch.columns)]
-        except _OBJECTIONS:
-            objections.add(number)
+        except _SIGNS:
+            suspects.add(number)
 
 
-def _marked_together(
-    session: ScanSession, parts: Sequence[DryRunPart], objections: set[int]
-) -> Iterator[list[pa.Array]]:
-    """Yield the same rows out of one scan; after an objection, to whichever of the parts, no more come."""
+def _marked_together(session: ScanSession, parts: Sequence[DryRunPart], suspects: set[int]) -> Iterator[list[pa.Array]]:
+    """Yield the same rows out of one scan; after a suspect value of any part no more come."""
     look = _BatchCheck(parts[0])
     rows = sum(part.comparison.profile.rows for part in parts)
     try:
@@ -154,8 +156,8 @@ def _marked_together(
         ):
             [*arrays, places] = batch.columns
             yield [places, *look(arrays)]
-    except _OBJECTIONS:
-        objections |= set(range(len(parts)))
+    except _SIGNS:
+        suspects |= set(range(len(parts)))
 
 
 class _BatchCheck:
@@ -168,10 +170,10 @@ class _BatchCheck:
         }
 
     def __call__(self, read: Sequence[pa.Array]) -> list[pa.Array]:
-        """Return the arrays to digest; raises one of ``_OBJECTIONS`` if a value of the batch can't be carried."""
+        """Return the arrays to digest; raises one of ``_SIGNS`` if a value of the batch can't be carried."""
         arrays = dict(zip(self._part.scan_columns, read, strict=True))
         if any(pc.max(arrays[guard]).as_py() for guard in self._part.guards):
-            raise ConversionError("is not what it would be taken for")
+            raise _SuspectError("a value is not what it would be taken for")
         _carry(self._part.table, arrays, self._losses)
         return [arrays[lane] for lane in self._part.comparison.scan_columns]
 
@@ -191,6 +193,6 @@ def _carry(table: TablePlan, arrays: Arrays, losses: Mapping[ColumnPlan, LossDet
     for column in table.compared:
         converted = column.convert([arrays[lane] for lane in column.scan_columns])
         if column.target.not_null and converted.null_count:
-            raise ConversionError("is missing and the target's column is NOT NULL")
+            raise _SuspectError("a value is missing")
         if column in losses and losses[column].rows(arrays[column.scan_columns[0]]):
-            raise ConversionError("would be kept in part")
+            raise _SuspectError("a value would be kept in part")

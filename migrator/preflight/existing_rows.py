@@ -46,24 +46,32 @@ class OccupiedTable:
         return f"{self.table} ({self.rows})" + (f", where {shown}" if shown else "")
 
 
-async def compare_existing_rows(  # noqa: PLR0913, PLR0917 - both ends, a table, and how to look
-    source: Source,
-    target: Target,
-    table: TablePlan,
-    rows: int,
-    profile: Profile,
-    batch_bytes: int,
-    example_options: ExampleOptions,
-) -> OccupiedTable:
-    """
-    Compare the rows of a target table, of which there are ``rows``, with the source's.
+@dataclass(frozen=True, slots=True)
+class RowComparison:
+    """Compares rows that target tables hold already with the source's."""
 
-    Reads both sides, the target through a connection of its own. Raises SourceUnreadable.
-    """
-    if not can_compare(table, rows):
-        return OccupiedTable(table.name, rows, unexpected=rows)
-    comparison = Comparison(table.source, table.target, table.pairs, profile, batch_bytes)
-    return await asyncio.to_thread(_compare, source, target.address, comparison, example_options)
+    source: Source
+    target: Target
+    batch_bytes: int
+    example_options: ExampleOptions
+
+    async def compare(self, table: TablePlan, rows: int, profile: Profile) -> OccupiedTable:
+        """
+        Compare the rows of a target table, of which there are ``rows``, with the source's.
+
+        Reads both sides, the target through a connection of its own. Raises SourceUnreadable.
+        """
+        if not can_compare(table, rows):
+            return OccupiedTable(table.name, rows, unexpected=rows)
+        comparison = Comparison(table.source, table.target, table.pairs, profile, self.batch_bytes)
+        return await asyncio.to_thread(_compare, self.source, self.target.address, comparison, self.example_options)
+
+    async def unexpected_rows(
+        self, occupied: Mapping[TablePlan, int], profiles: Mapping[TableName, Profile]
+    ) -> list[OccupiedTable]:
+        """Return what stands in the way in ``occupied`` tables: rows that the source doesn't hold too."""
+        compared = [await self.compare(table, rows, profiles[table.name]) for table, rows in occupied.items()]
+        return [table for table in compared if table.unexpected]
 
 
 def can_compare(table: TablePlan, rows: int) -> bool:
@@ -117,23 +125,6 @@ async def occupied_tables(target: Target, pending: list[TablePlan], allowed: Kno
     return {
         table: rows for table in pending if (rows := counts.get(table.name)) and rows != allowed.seeded.get(table.name)
     }
-
-
-async def unexpected_rows_in(  # noqa: PLR0913 - both ends, and how to look
-    source: Source,
-    target: Target,
-    occupied: Mapping[TablePlan, int],
-    profiles: Mapping[TableName, Profile],
-    *,
-    batch_bytes: int,
-    example_options: ExampleOptions,
-) -> list[OccupiedTable]:
-    """Return what stands in the way in ``occupied`` tables: rows that the source doesn't hold too."""
-    looked_at = [
-        await compare_existing_rows(source, target, table, rows, profiles[table.name], batch_bytes, example_options)
-        for table, rows in occupied.items()
-    ]
-    return [one for one in looked_at if one.unexpected]
 
 
 def refuse_not_owned(pending: Iterable[TablePlan]) -> None:

@@ -15,16 +15,17 @@ from migrator.planning.key_columns import columns_of, enforced_on, unique_column
 from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.source.scan import ScanSession
 from migrator.sql.utf8 import utf8_bytes
+from migrator.types import Problem, ProblemCode
 
 
 @dataclass(frozen=True, slots=True)
 class KeyViolation:
-    """Rows of a table that a key won't take: a condition in SQLite's SQL that is true for them, and why."""
+    """Rows of a table that a key of the target won't take."""
 
     column: ColumnPlan
-    """The key's first column, by which the breach is known."""
-    condition: str
-    reason: str
+    """The key's first column, by which the violation is known."""
+    problem: Problem
+    """With the condition in SQLite's SQL that is true for the rows."""
 
 
 def key_violations(
@@ -59,14 +60,12 @@ def _duplicates(table: TablePlan, columns: Sequence[ColumnPlan], key: UniqueKey)
     if not key.nulls_distinct:  # IN knows no NULL
         joined = " || '|' || ".join(f"quote({form})" for form in compared)
         condition = f"{joined} IN (SELECT {joined} FROM {table.source.origin} GROUP BY {joined} HAVING count(*) > 1)"
-    return KeyViolation(columns[0], condition, f"is there more than once, {key.words()}")
+    reason = f"is there more than once, {key.words()}"
+    return KeyViolation(columns[0], Problem(ProblemCode.DUPLICATE_KEY, reason, condition))
 
 
 def _orphans(
-    children: Sequence[ColumnPlan],
-    parent: TablePlan,
-    parents: Sequence[ColumnPlan],
-    key: ForeignKey,
+    children: Sequence[ColumnPlan], parent: TablePlan, parents: Sequence[ColumnPlan], key: ForeignKey
 ) -> KeyViolation:
     compared = [equality_key(column) for column in children]
     present = " AND ".join(f"{form} IS NOT NULL" for form in compared)
@@ -81,7 +80,7 @@ def _orphans(
         missing_parts = " + ".join(f"({form} IS NULL)" for form in compared)
         condition = f"({condition}) OR {missing_parts} BETWEEN 1 AND {len(compared) - 1}"
     reason = f"refers to a row of {parent.source.name} that isn't there, and {key.name} of the target wants it"
-    return KeyViolation(children[0], condition, reason)
+    return KeyViolation(children[0], Problem(ProblemCode.ORPHAN, reason, condition))
 
 
 def equality_key(column: ColumnPlan) -> str:  # noqa: PLR0911 - a table, read from the top

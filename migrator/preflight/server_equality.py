@@ -61,7 +61,7 @@ class _Key:
 
 
 def server_duplicates(
-    session: ScanSession, table: TablePlan, columns: Sequence[ColumnPlan], judge: ServerTypes
+    session: ScanSession, table: TablePlan, columns: Sequence[ColumnPlan], server_types: ServerTypes
 ) -> list[str]:
     """
     Return the rows, by ``key_scan_column``, whose keys PostgreSQL takes for one and SQLite doesn't.
@@ -73,17 +73,17 @@ def server_duplicates(
     if not key.columns:
         return []
     try:
-        return _alike(session, table, key, judge)
+        return _alike(session, table, key, server_types)
     except UnicodeDecodeError:
         return []
 
 
-def _alike(session: ScanSession, table: TablePlan, key: _Key, judge: ServerTypes) -> list[str]:
+def _alike(session: ScanSession, table: TablePlan, key: _Key, server_types: ServerTypes) -> list[str]:
     with TemporaryDirectory(prefix="migrator-") as folder:
         config: dict[str, Any] = {"memory_limit": _MEMORY, "temp_directory": folder, "threads": "1"}
         with duckdb.connect(str(Path(folder) / "keys.duckdb"), config=config) as database:
             database.execute("CREATE TABLE keys (row VARCHAR, stored VARCHAR, folded VARCHAR)")
-            for keys in _folded(session, table, key, judge):
+            for keys in _folded(session, table, key, server_types):
                 database.register("given", keys)
                 database.execute("INSERT INTO keys SELECT * FROM given")
             found = database.execute(_ALIKE).fetchall()
@@ -103,7 +103,7 @@ def _is_citext(column: ColumnPlan) -> bool:
     return column.target.type_name == "citext"
 
 
-def _folded(session: ScanSession, table: TablePlan, key: _Key, judge: ServerTypes) -> Iterator[pa.Table]:
+def _folded(session: ScanSession, table: TablePlan, key: _Key, server_types: ServerTypes) -> Iterator[pa.Table]:
     """Yield the keys with letters beyond ASCII, folded by PostgreSQL; then those in ASCII that these may meet."""
     scan_columns = key.scan_columns(key_scan_column(table.source))
     plain: dict[str, None] = {}
@@ -113,7 +113,8 @@ def _folded(session: ScanSession, table: TablePlan, key: _Key, judge: ServerType
         for batch in session.scan(table.source, scan_columns, batch_rows=AT_ONCE, where=where):
             rows, kept, lowered, *parts = (column.to_pylist() for column in batch.columns)
             folded = [
-                judge.server_spelling(column.target, part) for column, part in zip(key.columns, parts, strict=True)
+                server_types.server_spelling(column.target, part)
+                for column, part in zip(key.columns, parts, strict=True)
             ]
             if len(plain) < _MOST_ASCII:
                 plain.update((text, None) for part in folded for text in part if text.isascii())

@@ -1,7 +1,7 @@
 """
-The source by itself: what can be said of it without a target, by ``migrator check`` alone.
+Checks the source by itself: what ``migrator check --source-only`` says of it without a target.
 
-Nothing here refuses: whether a value can be carried is for the target's column to say. It is what is worth knowing
+Nothing here refuses: only the target's column decides whether a value can be carried. Here is what is worth knowing
 before there is one: columns of several storage classes, text that PostgreSQL can't hold, keys without a value, orphans.
 """
 
@@ -22,6 +22,7 @@ from migrator.source.batches import ScanRequest, scan
 from migrator.source.scan import ScanColumn, ScanSession, StorageClass
 from migrator.source.schema import SourceColumn, SourceTable
 from migrator.source.size import Profile
+from migrator.types import ProblemCode, Severity
 
 log = structlog.get_logger()
 
@@ -31,22 +32,32 @@ SCHEMA = "main"
 _CLASSES = (StorageClass.INTEGER, StorageClass.REAL, StorageClass.TEXT, StorageClass.BLOB)
 
 
-def survey_alone(session: ScanSession, table: SourceTable, batch_bytes: int) -> TableCheck:
-    """Return a table's size and what is remarkable about it. Blocks while it is scanned; raises SourceUnreadable."""
+def check_source_table(session: ScanSession, table: SourceTable, batch_bytes: int) -> TableCheck:
+    """Return a table's size and notices about it. Blocks while it is scanned; raises SourceUnreadable."""
     unreadable = [
-        Finding(table.name, column.name, 0, f"can't be read: it calls {column.missing}, which only the application has")
+        _notice(
+            table,
+            column.name,
+            0,
+            ProblemCode.UNREADABLE_COLUMN,
+            f"can't be read: it calls {column.missing}, which only the application has",
+        )
         for column in table.columns
         if column.missing
     ]
     table = replace(table, columns=tuple(column for column in table.columns if not column.missing))
     counted = _counted(session, table)
     profile = Profile(TableName(SCHEMA, table.name), counted["rows"], counted["bytes"], counted["widest"])
-    findings = [finding for i, column in enumerate(table.columns) for finding in _remarks(table, column, i, counted)]
+    findings = [
+        finding for i, column in enumerate(table.columns) for finding in _storage_notices(table, column, i, counted)
+    ]
     texts = [column for i, column in enumerate(table.columns) if counted[f"text_{i}"]]
     findings += _broken_text(session, table, texts, profile, batch_bytes) if texts else ()
-    return TableCheck(
-        profile, (*(replace(one, refuses=False) for one in unreadable), *findings, *_orphans(session, table))
-    )
+    return TableCheck(profile, (*unreadable, *findings, *_orphans(session, table)))
+
+
+def _notice(table: SourceTable, column: str, rows: int, code: ProblemCode, reason: str) -> Finding:
+    return Finding(table.name, column, rows, code, reason, severity=Severity.NOTICE)
 
 
 def _counted(session: ScanSession, table: SourceTable) -> dict[str, int]:
@@ -61,14 +72,16 @@ def _counted(session: ScanSession, table: SourceTable) -> dict[str, int]:
     return dict(zip(questions, counts, strict=True))
 
 
-def _remarks(table: SourceTable, column: SourceColumn, at: int, counted: dict[str, int]) -> Iterator[Finding]:
+def _storage_notices(table: SourceTable, column: SourceColumn, at: int, counted: dict[str, int]) -> Iterator[Finding]:
     held = {storage: counted[f"{storage}_{at}"] for storage in _CLASSES if counted[f"{storage}_{at}"]}
     if len(held) > 1:
         listed = ", ".join(f"{rows} {storage.upper()}" for storage, rows in held.items())
-        yield Finding(table.name, column.name, sum(held.values()), f"is of several kinds: {listed}", refuses=False)
+        reason = f"is of several kinds: {listed}"
+        yield _notice(table, column.name, sum(held.values()), ProblemCode.MIXED_STORAGE_CLASSES, reason)
     missing = counted[f"null_{at}"]
     if column.key_position and missing:
-        yield Finding(table.name, column.name, missing, "is missing in the primary key", refuses=False)
+        reason = "is missing in the primary key"
+        yield _notice(table, column.name, missing, ProblemCode.MISSING_IN_PRIMARY_KEY, reason)
 
 
 def _broken_text(
@@ -86,9 +99,13 @@ def _broken_text(
             if not _is_sound(text):
                 broken.add(column)
     return [
-        *(Finding(table.name, c.name, n, "holds a NUL character", refuses=False) for c, n in nul.items() if n),
         *(
-            Finding(table.name, column.name, 1, "is not valid UTF-8", at_least=True, refuses=False)
+            _notice(table, column.name, rows, ProblemCode.CONTAINS_NUL, "holds a NUL character")
+            for column, rows in nul.items()
+            if rows
+        ),
+        *(
+            replace(_notice(table, column.name, 1, ProblemCode.INVALID_UTF8, "is not valid UTF-8"), at_least=True)
             for column in columns
             if column in broken
         ),
@@ -113,11 +130,11 @@ def _orphans(session: ScanSession, table: SourceTable) -> Iterator[Finding]:
             f"JOIN pragma_foreign_key_list({literal}) AS k ON k.id = c.fkid AND k.seq = 0 GROUP BY c.fkid"
         )
     except SourceUnreadable as error:
-        if "collation" not in str(error):
+        if "collation" not in error.driver_message:
             raise
         reason = "its foreign keys can't be looked at without a collation that only the application has"
         log.warning(Event.SOURCE_READ_AROUND, table=table.name, reason=reason)
         return
     for row in rows:
         reason = f"refers to a row of {row['parent']} that isn't there"
-        yield Finding(table.name, str(row["child"]), row["rows"], reason, refuses=False)
+        yield _notice(table, str(row["child"]), row["rows"], ProblemCode.ORPHAN, reason)

@@ -1,9 +1,9 @@
 """
-Looks a source table over before anything is written: its size, and every value that PostgreSQL would refuse or change.
+Checks a source table before anything is written: its size, and every value that PostgreSQL would refuse or change.
 
-Most tables hold nothing unusual, and come through ``rehearsal``: one scan, the copier's own conversion, no question
-about a single value. Where something strikes there ``closer_look`` says what. Then comes a question for each key of the
-target, and one for each rule and each thing worth knowing.
+Most tables hold nothing unusual and pass the ``dry_run``: one scan, the copier's own conversion, no question about a
+single value. Where the dry run meets something unusual ``diagnosis`` says what. Then comes a question for each key of
+the target, and one for each rule and each notice.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +19,7 @@ from migrator.names import TableName
 from migrator.planning.key_columns import unique_columns
 from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.planning.rewrites import MOMENTS
+from migrator.preflight.bisection import Bisection
 from migrator.preflight.diagnosis import NOTHING, change, diagnose
 from migrator.preflight.key_violations import key_violations
 from migrator.preflight.server_equality import server_duplicates
@@ -29,6 +30,7 @@ from migrator.source.scan import ScanSession, StorageClass
 from migrator.source.size import Profile
 from migrator.target.server_types import ServerTypes
 from migrator.trials.untried import Untried
+from migrator.types import Problem, ProblemCode
 from migrator.verification.digest import KnownDigest
 
 _FIXED_BYTES = 8
@@ -105,82 +107,84 @@ def _check_expressions(session: ScanSession, table: TablePlan) -> None:
             # In a WHERE, where SQLite takes nothing that makes one row of many.
             session.ask(f"EXPLAIN SELECT 1 FROM {table.source.origin} WHERE (({expression}\n)) IS NULL")
         except SourceUnreadable as error:
-            said = str(error.__cause__).rpartition("query: ")[2].strip()
             raise ConfigurationError(
-                f"the expression of the rule for {name} is no SQL over a row: {said}",
+                f"the expression of the rule for {name} is no SQL over a row: {error.driver_message}",
                 next_step=f"Correct it; `sqlite3 FILE 'SELECT … FROM {table.source.quoted}'` can try it.",
                 column=name,
             ) from error
 
 
-def check_table(  # noqa: PLR0913, PLR0917 - the table, who is asked about it, and how it is shown
-    session: ScanSession,
-    tables: Mapping[TableName, TablePlan],
-    table: TablePlan,
-    profile: Profile,
-    keys: Keys,
-    judge: ServerTypes,
-    batch_bytes: int,
-    example_options: ExampleOptions,
-    rehearsed: KnownDigest | None,
-) -> TableCheck:
-    """
-    Return what was found out about one of the planned ``tables``.
+@dataclass(frozen=True, slots=True)
+class TableChecker:
+    """Checks one table of a plan; made once for each table."""
 
-    ``rehearsed`` is what came of the quick pass over all its pieces.
+    session: ScanSession
+    tables: Mapping[TableName, TablePlan]
+    """All planned tables, which the keys of this one may refer to."""
+    table: TablePlan
+    keys: Keys
+    server_types: ServerTypes
+    batch_bytes: int
+    example_options: ExampleOptions
 
-    Blocks while the table is scanned.
-    Raises SourceUnreadable, and ConfigurationError if an expression of a rule fails for one of its rows.
-    """
-    with _blaming_rules(table):
-        tell = FindingBuilder(session, table.source, example_options)
-        closer = diagnose(tell, table, profile, judge, batch_bytes) if rehearsed is None else NOTHING
-        broken = [*_breaches(tell, tables, table, keys), *_folded(tell, table, keys, judge)] if profile.rows else []
-        remarks = tuple(_remarks(tell, table))
-        changes = (*_changes(session, table), *closer.changes)
-        noted = replace(profile, fast=rehearsed is not None)
-        return TableCheck(noted, (*closer.findings, *broken, *remarks), rehearsed, changes=changes)
+    def check(self, profile: Profile, known_digest: KnownDigest | None) -> TableCheck:
+        """
+        Return what was found out about the table.
+
+        ``known_digest`` is the result of the dry run over all its chunks, None where that met something unusual.
+        Blocks while the table is scanned. Raises SourceUnreadable, and ConfigurationError if an expression of a rule
+        fails for one of its rows.
+        """
+        table = self.table
+        with _blaming_rules(table):
+            builder = FindingBuilder(self.session, table.source, self.example_options)
+            if known_digest is None:
+                bisection = Bisection(self.session, table, profile, self.server_types, self.batch_bytes)
+                diagnosis = diagnose(bisection, builder)
+            else:
+                diagnosis = NOTHING
+            against_keys = (*self._violations(builder), *self._server_duplicates(builder)) if profile.rows else ()
+            findings = (*diagnosis.findings, *against_keys, *_notices(builder, table))
+            changes = (*_changes(self.session, table), *diagnosis.changes)
+            measured = replace(profile, fast=known_digest is not None)
+            return TableCheck(measured, findings, known_digest, changes=changes)
+
+    def _violations(self, builder: FindingBuilder) -> Iterator[Finding]:
+        """Yield what the target's keys would not take."""
+        for violation in key_violations(self.tables, self.table, self.keys, self.session):
+            [rows] = count_matching(self.session, self.table.source, [violation.problem.condition])
+            if rows:
+                yield builder.build(violation.column, rows, violation.problem)
+
+    def _server_duplicates(self, builder: FindingBuilder) -> Iterator[Finding]:
+        """Yield keys that only PostgreSQL takes for one."""
+        for key, columns in unique_columns(self.table, self.keys):
+            if rows := server_duplicates(self.session, self.table, columns, self.server_types):
+                condition = is_row(self.table.source, rows[: self.example_options.count] or rows[:1])
+                types = ", ".join(column.target.declared for column in columns)
+                reason = f"is there more than once in spellings that are one value of {types}, {key.words()}"
+                yield builder.build(columns[0], len(rows), Problem(ProblemCode.DUPLICATE_KEY, reason, condition))
 
 
 @contextmanager
 def _blaming_rules(table: TablePlan) -> Iterator[None]:
-    """Make what SQLite says while it evaluates a rule's expression a complaint about the rule, not about the file."""
+    """Turn an error of SQLite in a rule's expression into one about the rule, not about the file."""
     names = [f"{table.source.name}.{column.source.name}" for column in table.compared if column.rule.expression]
     try:
         yield
     except SourceUnreadable as error:
-        said = str(error).rpartition("can't be read: ")[2]
-        if not names or any(word in said for word in _ABOUT_THE_FILE):
+        message = error.driver_message
+        if not names or not message or any(words in message for words in _ABOUT_THE_FILE):
             raise
         raise ConfigurationError(
-            f"the expressions of the rules for {', '.join(names)} fail for some row: {said}",
+            f"the expressions of the rules for {', '.join(names)} fail for some row: {message}",
             next_step="Correct them, for unexpected rows too: CASE WHEN json_valid(COLUMN) THEN … END, for example.",
             columns=names,
         ) from error
 
 
-_ABOUT_THE_FILE = ("disk image", "not a database", "I/O", "unable to open", "locked", "typed", "was counted")
-"""In what SQLite says of a file; else it speaks of a statement."""
-
-
-def _breaches(
-    tell: FindingBuilder, tables: Mapping[TableName, TablePlan], table: TablePlan, keys: Keys
-) -> Iterator[Finding]:
-    """Yield what the target's keys would not take."""
-    for breach in key_violations(tables, table, keys, tell.session):
-        [rows] = count_matching(tell.session, table.source, [breach.condition])
-        if rows:
-            yield tell(breach.column, rows, breach.reason, breach.condition)
-
-
-def _folded(tell: FindingBuilder, table: TablePlan, keys: Keys, judge: ServerTypes) -> Iterator[Finding]:
-    """Yield keys that only PostgreSQL takes for one."""
-    for key, columns in unique_columns(table, keys):
-        if rows := server_duplicates(tell.session, table, columns, judge):
-            named = is_row(table.source, rows[: tell.example_options.count] or rows[:1])
-            types = ", ".join(column.target.declared for column in columns)
-            reason = f"is there more than once in spellings that are one value of {types}, {key.words()}"
-            yield tell(columns[0], len(rows), reason, named)
+_ABOUT_THE_FILE = ("disk image", "not a database", "I/O", "unable to open", "locked", "typed")
+"""Words in SQLite's messages about a file; its other messages are about a statement."""
 
 
 def _changes(session: ScanSession, table: TablePlan) -> Iterator[Change]:
@@ -204,14 +208,14 @@ def _years(session: ScanSession, table: TablePlan, column: ColumnPlan, condition
     return f"{found['first']} to {found['last']}" if found["first"] else ""
 
 
-def _remarks(tell: FindingBuilder, table: TablePlan) -> Iterator[Finding]:
+def _notices(builder: FindingBuilder, table: TablePlan) -> Iterator[Finding]:
     """Yield what is worth knowing. It ends up in the log of a run that goes well, where values don't belong."""
-    known = [(column, remark) for column in table.compared for remark in notices(table, column)]
-    counts = count_matching(tell.session, table.source, [remark.condition for _, remark in known])
-    mention = replace(tell, example_options=replace(tell.example_options, mask_values=True))
-    for (column, remark), rows in zip(known, counts, strict=True):
+    known = [(column, problem) for column in table.compared for problem in notices(table, column)]
+    counts = count_matching(builder.session, table.source, [problem.condition for _, problem in known])
+    masking = replace(builder, example_options=replace(builder.example_options, mask_values=True))
+    for (column, problem), rows in zip(known, counts, strict=True):
         if rows:
-            yield replace(mention(column, rows, remark.reason, remark.condition), refuses=False)
+            yield masking.build(column, rows, problem)
 
 
 def _rewrites(column: ColumnPlan) -> str | None:

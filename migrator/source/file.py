@@ -169,6 +169,7 @@ def _header_problem(header: bytes, size: int) -> tuple[str, str]:
 def unreadable(path: Path, error: BaseException, **facts: object) -> SourceUnreadable:
     """Return the error that says in plain words what SQLite said about the file."""
     said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    driver_message = said.rpartition("query: ")[2]
     step = "Check the file with `sqlite3 FILE 'PRAGMA integrity_check'`, or restore it from a backup."
     if ("unable to open" in said or "readonly" in said) and has_journal(path):
         said = (
@@ -185,7 +186,8 @@ def unreadable(path: Path, error: BaseException, **facts: object) -> SourceUnrea
             "beside it, in a directory that this user may write to. Or have the application make a checkpoint before "
             "the file is mounted read-only."
         )
-    return SourceUnreadable(f"source {str(path)!r} can't be read: {said}", next_step=step, source=str(path), **facts)
+    message = f"source {str(path)!r} can't be read: {said}"
+    return SourceUnreadable(message, driver_message=driver_message, next_step=step, source=str(path), **facts)
 
 
 _HEADER = Struct(">8I")

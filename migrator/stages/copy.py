@@ -35,7 +35,7 @@ from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
 from migrator.planning.grouping import group_small_tables, is_small
 from migrator.planning.plan import Plan, TablePlan
-from migrator.preflight.existing_rows import compare_existing_rows, refusal
+from migrator.preflight.existing_rows import RowComparison, refusal
 from migrator.preflight.table_check import TableCheck
 from migrator.runtime.limits import ExampleOptions, Limits
 from migrator.runtime.progress import Progress
@@ -348,13 +348,11 @@ async def _refuse_strangers(
     names = [way.name for way in ways]
     listed = await _listed(connection, names)
     await connection.exec_driver_sql(f"LOCK TABLE {listed} IN SHARE ROW EXCLUSIVE MODE")
-    example_options = ExampleOptions(count=1, mask_values=True)
+    comparison = RowComparison(load.source, load.target, load.batch_bytes, ExampleOptions(count=1, mask_values=True))
     occupied = await row_counts(connection, names)
     seeded = await untouched(connection, {name: load.seeded[name] for name in occupied if name in load.seeded})
     found = [
-        await compare_existing_rows(
-            load.source, load.target, way.table, rows, way.profile, load.batch_bytes, example_options
-        )
+        await comparison.compare(way.table, rows, way.profile)
         for way in ways
         if (rows := occupied.get(way.name)) and rows != seeded.get(way.name)
     ]

@@ -13,8 +13,8 @@ from migrator.events import Event
 from migrator.ledger.loads import KnownRows
 from migrator.names import TableName
 from migrator.planning.plan import Plan
-from migrator.preflight.checker import check_tables, refuse
-from migrator.preflight.existing_rows import check_target, refusal, unexpected_rows_in
+from migrator.preflight.checker import CheckContext, check_tables, refuse
+from migrator.preflight.existing_rows import RowComparison, check_target, refusal
 from migrator.preflight.table_check import TableCheck
 from migrator.runtime.limits import ExampleOptions, Limits
 from migrator.runtime.progress import Progress
@@ -48,15 +48,8 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
     pending = [table for table in plan.tables if table.name not in allowed.loaded]
     occupied = await check_target(target, pending, allowed)
     undone = replace(plan, tables=tuple(pending))
-    surveys = await check_tables(
-        source,
-        target,
-        undone,
-        limits=limits,
-        example_options=example_options,
-        progress=progress,
-        intact=intact,
-    )
+    checks = CheckContext(source, target, undone, limits, example_options, progress)
+    surveys = await check_tables(checks, intact)
     findings = [finding for one in surveys for finding in one.findings]
     for change in (change for one in surveys for change in one.changes):
         log.info(Event.VALUES_REWRITTEN, **asdict(change))
@@ -65,10 +58,9 @@ async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
     refuse(findings)
     found = {one.profile.table: one for one in surveys}
     profiles = {name: one.profile for name, one in found.items()}
-    if strangers := await unexpected_rows_in(
-        source, target, occupied, profiles, batch_bytes=limits.batch_bytes, example_options=example_options
-    ):
-        raise refusal(strangers)
+    comparison = RowComparison(source, target, limits.batch_bytes, example_options)
+    if unexpected := await comparison.unexpected_rows(occupied, profiles):
+        raise refusal(unexpected)
     if hidden := untried_refusal((one for survey in surveys for one in survey.untried), untried):
         raise hidden
     return found

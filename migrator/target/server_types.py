@@ -36,6 +36,15 @@ class Question:
     """After so many texts that can't be carried no more are looked for."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a text can't be carried as it is."""
+
+    reason: str
+    changes: bool
+    """Whether the server takes the text and makes another value of it; otherwise it refuses the text."""
+
+
 class ServerTypes:
     """Answers for the columns of one table, in a session that can only read. It connects when it is first asked."""
 
@@ -53,24 +62,24 @@ class ServerTypes:
         """Close the session, if there is one."""
         self._spelling.close()
 
-    def objections(self, question: Question, texts: pa.Array) -> Mapping[int, str]:
+    def rejections(self, question: Question, texts: pa.Array) -> Mapping[int, Rejection]:
         """
         Return the places in ``texts`` of those that can't be carried as they are, each with the reason.
 
         Raises what the ADBC driver raises if the server is lost.
         """
-        found: dict[int, str] = {}
+        found: dict[int, Rejection] = {}
         for start in range(0, len(texts), AT_ONCE):
             if len(found) < question.most:
                 some = texts[start : start + AT_ONCE]
-                found |= {start + place: reason for place, reason in self._objections(question, some).items()}
+                found |= {start + place: rejection for place, rejection in self._rejections(question, some).items()}
         return found
 
-    def _objections(self, question: Question, texts: pa.Array) -> Mapping[int, str]:
+    def _rejections(self, question: Question, texts: pa.Array) -> Mapping[int, Rejection]:
         name, declared = question.column.name, question.column.declared
         answers = self._spelling.of(name, texts.to_pylist(), question.most)
         found = {
-            place: f"can't become {declared}: {answer.reason}"
+            place: Rejection(f"can't become {declared}: {answer.reason}", changes=False)
             for place, answer in enumerate(answers)
             if isinstance(answer, NoValue)
         }
@@ -81,7 +90,7 @@ class ServerTypes:
         doubtful = pc.indices_nonzero(pc.invert(surely_same(shape, texts[: len(answers)], spelled))).to_pylist()
         same = comparer(shape)
         return found | {
-            place: objection(shape, declared)
+            place: Rejection(objection(shape, declared), changes=True)
             for place in doubtful
             if place not in found and not same(texts[place].as_py(), str(answers[place]))
         }

@@ -29,7 +29,7 @@ from migrator.trials.simple_checks import broken_when
 from migrator.trials.trial_load import Offence, UntriedError, try_rows
 from migrator.trials.trial_table import ROW, Trial
 from migrator.trials.untried import Untried
-from migrator.types import family_of
+from migrator.types import Problem, ProblemCode, family_of
 
 _MOST_NAMED = 1_000
 """Rows of a table that are named for one constraint."""
@@ -97,7 +97,7 @@ async def refused_by_server(
             names = dict.fromkeys(one.name or one.kind.value for one in trial.constraints)
             untried += [Untried(table.name, name, str(error)) for name in names if name not in judged.unstable]
             continue
-        findings += await asyncio.to_thread(reading.call, _told, bench, table, offences)
+        findings += await asyncio.to_thread(reading.call, _findings, bench, table, offences)
     return findings, untried
 
 
@@ -130,15 +130,15 @@ def _looked_at(
         for one in matter
         if one.kind is Kind.CHECK and one.relation not in parts and (broken := broken_when(one.definition, fed))
     }
-    tell = FindingBuilder(session, table.source, bench.example_options)
+    builder = FindingBuilder(session, table.source, bench.example_options)
     counts = count_matching(session, table.source, list(simple.values())) if simple else []
     findings = [
-        tell(_column(table, breach), rows, _reason(table, breach, bench), broken)
-        for (one, broken), rows in zip(simple.items(), counts, strict=True)
-        if rows and (breach := Offence(one, None, "violates check constraint"))
+        builder.build(_column(table, violation), rows, _problem(table, violation, bench, condition))
+        for (constraint, condition), rows in zip(simple.items(), counts, strict=True)
+        if rows and (violation := Offence(constraint, None, ProblemCode.CHECK_VIOLATED, ""))
     ]
-    left = [one for one in matter if one not in simple]
-    return findings, _trials(session, bench, _Shown(plain, profile, judged, fed), left)
+    rest = [constraint for constraint in matter if constraint not in simple]
+    return findings, _trials(session, bench, _Shown(plain, profile, judged, fed), rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +157,13 @@ def _trials(session: ScanSession, bench: Bench, one_table: _Shown, matter: list[
 
     def trial(constraints: Sequence[Constraint], where: str) -> Iterator[Trial]:
         routed = [one for one in matter if one.kind is Kind.PARTITION and one not in constraints]
-        gather_or_cancel = (*constraints, *routed)
-        names = {name for one in gather_or_cancel for name in one.columns}
+        tried = (*constraints, *routed)
+        names = {name for one in tried for name in one.columns}
         columns = tuple(column for name, column in fed.items() if name in names)
         if columns:
             shown = replace(table, columns=(*columns, _row_column(table)), computed=())
             statement = bench.unmade.get(table.name, "")
-            yield Trial(
-                shown, profile, one_table.judged, gather_or_cancel, where, bench.batch_bytes, _MOST_NAMED, statement
-            )
+            yield Trial(shown, profile, one_table.judged, tried, where, bench.batch_bytes, _MOST_NAMED, statement)
 
     trials = list(trial(full, "")) if (full := [one for one in matter if one.most_bytes is None]) else []
     matter.append(Constraint(Kind.ROW, "", "", "", tuple(fed), _MOST_ROW_BYTES))
@@ -228,20 +226,19 @@ def _row_column(table: TablePlan) -> ColumnPlan:
     return ColumnPlan(table.columns[0].source, target, family_of(target), table.form, rule)
 
 
-# What is told of it -----------------------------------------------------------------------------------------------
+# Findings ---------------------------------------------------------------------------------------------------------
 
 
-def _told(session: ScanSession, bench: Bench, table: TablePlan, offences: Sequence[Offence]) -> list[Finding]:
-    tell = FindingBuilder(session, table.source, bench.example_options)
-    found = []
+def _findings(session: ScanSession, bench: Bench, table: TablePlan, offences: Sequence[Offence]) -> list[Finding]:
+    builder = FindingBuilder(session, table.source, bench.example_options)
+    findings = []
     for offence in offences:
-        column = _column(table, offence)
-        rows = list(offence.rows)
+        column, rows = _column(table, offence), list(offence.rows)
         shown = rows[: bench.example_options.count]
-        condition = is_row(table.source, shown) if shown else "false"
-        number = offence.theirs or len(rows)
-        found.append(tell(column, number, _reason(table, offence, bench), condition, at_least=offence.at_least))
-    return found
+        problem = _problem(table, offence, bench, is_row(table.source, shown) if shown else "false")
+        number = offence.referencing_rows or len(rows)
+        findings.append(builder.build(column, number, problem, at_least=offence.at_least))
+    return findings
 
 
 def _column(table: TablePlan, offence: Offence) -> ColumnPlan:
@@ -251,25 +248,50 @@ def _column(table: TablePlan, offence: Offence) -> ColumnPlan:
     return next((by_name[name] for name in names if name in by_name), table.compared[0])
 
 
-def _reason(table: TablePlan, offence: Offence, bench: Bench) -> str:  # noqa: PLR0911 - a table, read from the top
-    """Say why rows are refused: by what the constraint demands, or since it fails for them."""
-    one, said = offence.constraint, offence.said
-    if one is None:
-        if "in encoding" in said:
-            return f"has a character that {bench.encoding}, the target's encoding, doesn't have"
-        return f"makes PostgreSQL refuse the row: {said}"
-    name, columns = one.name, ", ".join(one.columns)
-    if "duplicate key" in said:
-        return f"is there more than once, and {name} of the target is unique:{one.definition}"
-    if "index row" in said:
-        return f"is too long for index {name} of the target ({columns}): {said.split(' for index ')[0]}"
-    if "violates exclusion" in said or "conflicting key" in said:
-        return f"can't stand beside another row's, by {one.kind} {name} of the target: {one.definition}"
-    if "violates check" in said:
-        return f"breaks {one.kind} {name} of the target: {one.definition}"
-    return {
-        Kind.PARTITION: f"finds no partition of {table.name} that takes it ({columns})",
-        Kind.ROW: f"makes a row that is wider than a page of the target: {said}",
-        Kind.FOREIGN: f"refers to a row of {one.relation} in the target that isn't there, and {name} wants it",
-        Kind.REFERENCING: f"is missing for rows of {one.relation} in the target, which refer to it by {name}",
-    }.get(one.kind, f"can't pass {one.kind} {name} of the target ({columns}): {said}")
+def _problem(table: TablePlan, offence: Offence, bench: Bench, condition: str) -> Problem:
+    """Return why rows are refused: by what the constraint demands, or since it fails for them."""
+    constraint, said = offence.constraint, offence.said
+    if constraint is None and offence.code is ProblemCode.NOT_IN_ENCODING:
+        reason = f"has a character that {bench.encoding}, the target's encoding, doesn't have"
+        return Problem(ProblemCode.NOT_IN_ENCODING, reason, condition)
+    if constraint is None:
+        return Problem(ProblemCode.SERVER_REJECTS_ROW, f"makes PostgreSQL refuse the row: {said}", condition)
+    name, columns, demand = constraint.name, ", ".join(constraint.columns), constraint.definition
+    code = offence.code if offence.code in _BY_MESSAGE else _BY_KIND.get(constraint.kind, ProblemCode.CONSTRAINT_FAILS)
+    reason = {
+        ProblemCode.DUPLICATE_KEY: f"is there more than once, and {name} of the target is unique:{demand}",
+        ProblemCode.INDEX_ENTRY_TOO_LONG: (
+            f"is too long for index {name} of the target ({columns}): {said.split(' for index ')[0]}"
+        ),
+        ProblemCode.EXCLUDED_BY_OTHER_ROW: (
+            f"can't stand beside another row's, by {constraint.kind} {name} of the target: {demand}"
+        ),
+        ProblemCode.CHECK_VIOLATED: f"breaks {constraint.kind} {name} of the target: {demand}",
+        ProblemCode.NO_PARTITION: f"finds no partition of {table.name} that takes it ({columns})",
+        ProblemCode.ROW_TOO_WIDE: f"makes a row that is wider than a page of the target: {said}",
+        ProblemCode.ORPHAN: (
+            f"refers to a row of {constraint.relation} in the target that isn't there, and {name} wants it"
+        ),
+        ProblemCode.STILL_REFERENCED: (
+            f"is missing for rows of {constraint.relation} in the target, which refer to it by {name}"
+        ),
+    }.get(code, f"can't pass {constraint.kind} {name} of the target ({columns}): {said}")
+    return Problem(code, reason, condition)
+
+
+_BY_MESSAGE = frozenset(
+    {
+        ProblemCode.DUPLICATE_KEY,
+        ProblemCode.INDEX_ENTRY_TOO_LONG,
+        ProblemCode.EXCLUDED_BY_OTHER_ROW,
+        ProblemCode.CHECK_VIOLATED,
+    }
+)
+"""What the server's message says by itself, whatever the constraint's kind is."""
+
+_BY_KIND = {
+    Kind.PARTITION: ProblemCode.NO_PARTITION,
+    Kind.ROW: ProblemCode.ROW_TOO_WIDE,
+    Kind.FOREIGN: ProblemCode.ORPHAN,
+    Kind.REFERENCING: ProblemCode.STILL_REFERENCED,
+}

@@ -30,6 +30,7 @@ from migrator.source.scan import ScanSession
 from migrator.target.copy_in import CopyTarget, copy_in
 from migrator.target.database import Target
 from migrator.trials.trial_table import ROW, Trial, TrialTable, places
+from migrator.types import ProblemCode
 
 _BY_LINE = 64
 """Rows of a batch from which on the line that the server names is believed, instead of trying halves."""
@@ -45,11 +46,13 @@ class Offence:
     constraint: Constraint | None
     column: str | None
     """What the server named, if it did."""
+    code: ProblemCode
+    """What the server's error is about."""
     said: str
-    """The server's words, without values."""
+    """The server's message, without values."""
     rows: dict[str, None] = field(default_factory=dict)
     at_least: bool = False
-    theirs: int = 0
+    referencing_rows: int = 0
     """Rows of another table of the target that it is about, where it is about none of the source's."""
 
 
@@ -176,10 +179,11 @@ class _Court:
     # Findings -------------------------------------------------------------------------------------------------------
 
     async def _note(self, row: pa.RecordBatch, error: asyncpg.PostgresError) -> None:
-        constraint = self._constraint(row, error) or await self._guilty(row, said(error))
+        code, said = code_of(error), message_of(error)
+        constraint = self._constraint(row, error) or await self._guilty(row, said)
         context = _COLUMN.search(getattr(error, "context", None) or "")
         column = getattr(error, "column_name", None) or (context[1] if context else None)
-        offence = self._offence(constraint, None if constraint else column, said(error))
+        offence = self._offence(constraint, None if constraint else column, code, said)
         beside: list[str] = []
         if constraint and constraint.spans_rows and len(offence.rows) < _BESIDE:
             beside = await self._beside(row, constraint)
@@ -189,29 +193,32 @@ class _Court:
             offence.at_least = True
             await self._spare(constraint)
 
-    def _offence(self, constraint: Constraint | None, column: str | None, words: str) -> Offence:
-        about = "" if constraint and any(usual in words for usual in _USUAL) else words
-        place = (constraint.relation + constraint.name if constraint else "", column, about)
-        return self.offences.setdefault(place, Offence(constraint, column, words))
+    def _offence(self, constraint: Constraint | None, column: str | None, code: ProblemCode, said: str = "") -> Offence:
+        is_known = constraint and code not in {ProblemCode.CONSTRAINT_FAILS, ProblemCode.NOT_IN_ENCODING}
+        place = (constraint.relation + constraint.name if constraint else "", column, "" if is_known else said)
+        return self.offences.setdefault(place, Offence(constraint, column, code, said))
 
     def _constraint(self, row: pa.RecordBatch, error: asyncpg.PostgresError) -> Constraint | None:
         """Return what refused the row, as far as the server says, or its size."""
-        words = str(error)
-        named = _INDEX.search(words)
-        name = getattr(error, "constraint_name", None) or (named[1] if named else "")
+        index = _INDEX.search(str(error))
+        name = getattr(error, "constraint_name", None) or (index[1] if index else "")
         if name in self._table.by_name:
             return self._table.by_name[name]
-        if "no partition of relation" in words:
-            return next((one for one in self._trial.constraints if one.kind is Kind.PARTITION), None)
-        if error.sqlstate == _LIMIT and "index row" in words:  # one that doesn't say of which index
-            return max(
-                (one for one in self._trial.constraints if one.kind in {Kind.INDEX, Kind.UNIQUE}),
-                key=lambda one: sum(_bytes_of(row, name) for name in one.columns),
-                default=None,
-            )
-        return next(
-            (one for one in self._trial.constraints if one.kind is Kind.ROW and "row is too big" in words), None
-        )
+        match code_of(error):
+            case ProblemCode.NO_PARTITION:
+                return self._of_kind(Kind.PARTITION)
+            case ProblemCode.ROW_TOO_WIDE:
+                return self._of_kind(Kind.ROW)
+            case ProblemCode.INDEX_ENTRY_TOO_LONG:  # one that doesn't say of which index
+                return max(
+                    (one for one in self._trial.constraints if one.kind in {Kind.INDEX, Kind.UNIQUE}),
+                    key=lambda one: sum(_bytes_of(row, name) for name in one.columns),
+                    default=None,
+                )
+        return None
+
+    def _of_kind(self, kind: Kind) -> Constraint | None:
+        return next((constraint for constraint in self._trial.constraints if constraint.kind is kind), None)
 
     async def _guilty(self, row: pa.RecordBatch, words: str) -> Constraint | None:
         """Return the constraint without which the server takes a row of whose error it doesn't say where it arose."""
@@ -270,20 +277,18 @@ class _Court:
                     f"WHERE {one.definition} LIMIT {most}"
                 )
                 if keys := [str(key) for key in found.scalars()]:
-                    offence = self._offence(one, None, "")
+                    offence = self._offence(one, None, ProblemCode.ORPHAN)
                     offence.rows, offence.at_least = dict.fromkeys(keys), len(keys) == most
             elif one.kind is Kind.REFERENCING:
                 found = await self._connection.exec_driver_sql(
                     f"SELECT count(*) FROM {one.relation} c WHERE {self._table.definition(one)}"
                 )
                 if count := int(found.scalar_one()):
-                    self._offence(one, None, "").theirs = count
+                    self._offence(one, None, ProblemCode.STILL_REFERENCED).referencing_rows = count
 
 
 _ABOUT_ROWS = frozenset({"22", "23", "54", "2F", "0A", "P0", "XX", "42", "21"})
 """Classes of SQLSTATEs that speak of a row: data, integrity, a limit; and what functions of an expression raise."""
-
-_LIMIT = "54000"
 
 _LINE = re.compile(r"^COPY .*, line (\d+)", re.MULTILINE)
 
@@ -293,8 +298,24 @@ _INDEX = re.compile(r'index "(.+)"')
 
 _RECODED = "22P05"
 
-_USUAL = ("violates", "duplicate key", "index row", "conflicting key", "no partition of relation", "row is too big")
-"""In what the server says where a row breaks what the constraint demands; else it can't say whether it does."""
+_CODES = (
+    ("no partition of relation", ProblemCode.NO_PARTITION),
+    ("row is too big", ProblemCode.ROW_TOO_WIDE),
+    ("index row", ProblemCode.INDEX_ENTRY_TOO_LONG),
+    ("duplicate key", ProblemCode.DUPLICATE_KEY),
+    ("violates exclusion", ProblemCode.EXCLUDED_BY_OTHER_ROW),
+    ("conflicting key", ProblemCode.EXCLUDED_BY_OTHER_ROW),
+    ("violates check", ProblemCode.CHECK_VIOLATED),
+    ("in encoding", ProblemCode.NOT_IN_ENCODING),
+    ("violates", ProblemCode.SERVER_REJECTS_ROW),
+)
+"""The server's messages by a part of each: one SQLSTATE stands for several of them, 54000 for two and 23514 for two."""
+
+
+def code_of(error: asyncpg.PostgresError) -> ProblemCode:
+    """Return what the server's error is about; CONSTRAINT_FAILS if it doesn't say whether a row breaks a constraint."""
+    message = message_of(error)
+    return next((code for words, code in _CODES if words in message), ProblemCode.CONSTRAINT_FAILS)
 
 
 def _line(error: asyncpg.PostgresError) -> int | None:
@@ -312,8 +333,8 @@ def _bytes_of(row: pa.RecordBatch, name: str) -> int:
     return pc.binary_length(value)[0].as_py() or 0
 
 
-def said(error: asyncpg.PostgresError) -> str:
-    """Return the server's words without the value in them, which may not be shown."""
+def message_of(error: asyncpg.PostgresError) -> str:
+    """Return the server's message without the value in it, which may not be shown."""
     return str(error).partition("\n")[0].partition(': "')[0]
 
 

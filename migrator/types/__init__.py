@@ -5,16 +5,17 @@ from migrator.types.blobs import BLOBS
 from migrator.types.booleans import BOOLEANS
 from migrator.types.dates_times import DATES_TIMES, in_zone
 from migrator.types.enums import ENUMS
-from migrator.types.family import ConversionError, Family, LossDetector, Problem
+from migrator.types.family import Family, LossDetector
 from migrator.types.floats import FLOATS
 from migrator.types.integers import INTEGERS
 from migrator.types.jsons import JSON, JSONB
 from migrator.types.numerics import NUMERICS, WIDE_NUMERICS, fits_arrow
 from migrator.types.others import ARRAYS, INTERVALS, OTHERS
+from migrator.types.problem import ConversionError, Problem, ProblemCode, Severity
 from migrator.types.texts import TEXTS
 from migrator.types.uuids import UUIDS
 
-__all__ = ["ConversionError", "Family", "LossDetector", "Problem", "family_of"]
+__all__ = ["ConversionError", "Family", "LossDetector", "Problem", "ProblemCode", "Severity", "family_of"]
 
 _FAMILIES = {
     name: family

@@ -5,7 +5,8 @@ import pgpq.encoders
 from migrator.source.scan import StorageClass
 from migrator.sql.utf8 import IS_UTF16, utf8_bytes
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, Problem, first, no_number, one_lane, stored_as
+from migrator.types.family import Family, first, no_number, one_lane, stored_as
+from migrator.types.problem import Problem
 
 
 def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:

@@ -9,22 +9,27 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import ConversionError, Family, Problem, nothing_hidden, one_lane, stored_as
+from migrator.types.family import Family, nothing_hidden, one_lane, stored_as
+from migrator.types.problem import ConversionError, Problem, ProblemCode
 
 
 def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse what is no integer, and integers that are neither 0 nor 1."""
     return (
         stored_as(expression, StorageClass.INTEGER),
-        Problem(f"typeof({expression}) = 'integer' AND {expression} NOT IN (0, 1)", "is neither 0 nor 1"),
+        Problem(
+            ProblemCode.NOT_BOOLEAN,
+            "is neither 0 nor 1",
+            f"typeof({expression}) = 'integer' AND {expression} NOT IN (0, 1)",
+        ),
     )
 
 
 def convert(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
-    """Return int64 as bool; raises Unfit for anything but 0 and 1."""
+    """Return int64 as bool; raises ConversionError for anything but 0 and 1."""
     limits = pc.min_max(arrays[0])
     if limits["min"].is_valid and not (limits["min"].as_py() >= 0 and limits["max"].as_py() <= 1):
-        raise ConversionError("is neither 0 nor 1")
+        raise ConversionError(ProblemCode.NOT_BOOLEAN, "is neither 0 nor 1")
     return pc.cast(arrays[0], pa.bool_())
 
 

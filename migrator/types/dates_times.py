@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import ConversionError, Family, Problem, no_text, one_lane, stored_as
+from migrator.types.family import Family, no_text, one_lane, stored_as
+from migrator.types.problem import ConversionError, Problem, ProblemCode
 
 # Scalars with their types: pyarrow takes longer to find the type of one than to compare a thousand rows with it.
 _DATE_LENGTH = pa.scalar(len("2024-02-29"), pa.int32())
@@ -48,11 +49,13 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn, zone: str = "UTC")
 
 
 def _check_digits(moments: pa.Array, column: TargetColumn) -> None:
-    """Raise Unfit for a fraction finer than the column's: PostgreSQL would round it ("Date/Time Types")."""
+    """Raise ConversionError for a fraction finer than the column's: PostgreSQL would round it ("Date/Time Types")."""
     step = pa.scalar(10 ** (_MICROSECOND_DIGITS - column.modifier), pa.int64())
     count = pc.cast(moments, pa.int64())
     if pc.all(pc.equal(pc.multiply(pc.divide(count, step), step), count)).as_py() is False:
-        raise ConversionError(f"has more digits of a second than {column.declared} keeps")
+        raise ConversionError(
+            ProblemCode.TOO_MANY_FRACTION_DIGITS, f"has more digits of a second than {column.declared} keeps"
+        )
 
 
 def _date(text: pa.Array) -> pa.Array:
@@ -98,7 +101,9 @@ def _in_utc(naive: pa.Array, zone: str) -> pa.Array:
     try:
         return pc.cast(pc.assume_timezone(naive, zone), _INSTANT)
     except pa.ArrowInvalid as error:
-        raise ConversionError(f"is an hour that {zone} has twice, or not at all") from error
+        raise ConversionError(
+            ProblemCode.AMBIGUOUS_LOCAL_TIME, f"is an hour that {zone} has twice, or not at all"
+        ) from error
 
 
 def _check_minutes(text: pa.Array, *, at: int) -> None:
@@ -112,9 +117,9 @@ def _check_years(moments: pa.Array) -> None:
     if not limits["min"].is_valid:
         return
     if pc.less(limits["min"], _FIRST).as_py():
-        raise ConversionError("lies before the year 1")
+        raise ConversionError(ProblemCode.YEAR_OUT_OF_RANGE, "lies before the year 1")
     if pc.greater(limits["max"], _LAST).as_py():
-        raise ConversionError("lies after the year 9999")
+        raise ConversionError(ProblemCode.YEAR_OUT_OF_RANGE, "lies after the year 9999")
 
 
 _INSTANT = pa.timestamp("us", "UTC")

@@ -16,9 +16,13 @@ from typing import Any, Final, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-TWINS: Final = "has a key twice in one object, and jsonb keeps the last alone"
+from migrator.types.problem import Problem, ProblemCode
 
-UNREADABLE: Final = "is nested too deeply to be searched for keys that are there twice"
+TWINS: Final = Problem(ProblemCode.DUPLICATE_JSON_KEY, "has a key twice in one object, and jsonb keeps the last alone")
+
+UNREADABLE: Final = Problem(
+    ProblemCode.JSON_TOO_DEEP, "is nested too deeply to be searched for keys that are there twice"
+)
 
 SAMPLE = 100
 """Documents that are read to learn from."""
@@ -54,12 +58,12 @@ class DuplicateKeyFinder:
         self._patterns: list[str] = []
         self._learns = True
 
-    def rows(self, documents: pa.Array) -> list[tuple[int, str]]:
+    def rows(self, documents: pa.Array) -> list[tuple[int, Problem]]:
         """Return the places in ``documents``, all of them valid JSON, that would lose a key, each with the reason."""
         unknown = _Unchecked(documents, pc.indices_nonzero(pc.is_valid(documents)))
         for pattern in self._patterns:
             unknown = unknown.without(pattern)
-        found: list[tuple[int, str]] = []
+        found: list[tuple[int, Problem]] = []
         while self._learns and len(unknown.places) > SAMPLE:
             sample, unknown = unknown.split()
             found += sample.read()
@@ -110,7 +114,7 @@ class _Unchecked:
         for place, document in zip(self.places.to_pylist(), taken, strict=True):
             yield place, document.as_py().decode(errors="replace")
 
-    def read(self) -> Iterator[tuple[int, str]]:
+    def read(self) -> Iterator[tuple[int, Problem]]:
         """Yield the places of documents that lose a key, each with the reason."""
         for place, document in self.texts():
             try:

@@ -5,7 +5,8 @@ import pgpq.encoders
 from migrator.names import quote_literal
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, Problem, first, one_lane, stored_as
+from migrator.types.family import Family, first, one_lane, stored_as
+from migrator.types.problem import Problem, ProblemCode
 
 
 def problems(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
@@ -15,8 +16,9 @@ def problems(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
     return (
         stored_as(expression, StorageClass.TEXT),
         Problem(
-            f"typeof({expression}) = 'text' AND {expression} COLLATE BINARY NOT IN ({labels})",
+            ProblemCode.NOT_A_LABEL,
             f"is no label of {column.declared} ({shown})",
+            f"typeof({expression}) = 'text' AND {expression} COLLATE BINARY NOT IN ({labels})",
         ),
     )
 

@@ -15,24 +15,13 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import ScanColumn, StorageClass
 from migrator.target.schema import TargetColumn
-
-
-class ConversionError(ValueError):
-    """Some value of an array can't become the target's type exactly; the message says why, without the value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A condition in SQLite's SQL, true for stored values that can't be carried, and the reason in words."""
-
-    condition: str
-    reason: str
+from migrator.types.problem import ConversionError, Problem, ProblemCode
 
 
 class LossDetector(Protocol):
     """Looks through the batches of one column for values of which PostgreSQL would keep a part only."""
 
-    def rows(self, values: pa.Array) -> list[tuple[int, str]]:
+    def rows(self, values: pa.Array) -> list[tuple[int, Problem]]:
         """Return the places of such values in a batch, each with what would be lost."""
         ...
 
@@ -44,7 +33,7 @@ class Family:
 
     ``scan_columns(expression, column)`` returns the lanes of a scan over the SQL ``expression`` of a source column;
     ``problems(expression, column)`` what a pass inside SQLite looks for;
-    ``convert(arrays, column)`` takes one array a lane and returns the array to send; it raises Unfit, or
+    ``convert(arrays, column)`` takes one array a lane and returns the array to send; it raises ConversionError, or
     ``pa.ArrowInvalid``, rather than change a value;
     ``encoder(field)`` returns the pgpq encoder of that array, or None where the type has no binary form here, and so
     its table goes by COPY text;
@@ -101,7 +90,7 @@ def text_or_real_lanes(expression: str, _column: TargetColumn) -> tuple[ScanColu
 
 def inexact(column: TargetColumn) -> ConversionError:
     """Return the objection to a value that the column's type doesn't hold as it is."""
-    return ConversionError(f"can't become {column.declared} exactly")
+    return ConversionError(ProblemCode.INEXACT, f"can't become {column.declared} exactly")
 
 
 def join_text_or_real(arrays: Sequence[pa.Array]) -> pa.Array:
@@ -116,8 +105,12 @@ def join_text_or_real(arrays: Sequence[pa.Array]) -> pa.Array:
 def stored_as(expression: str, *allowed: StorageClass) -> Problem:
     """Refuse every value whose storage class is none of ``allowed``; NULL is always allowed here."""
     classes = ", ".join(f"'{storage}'" for storage in (StorageClass.NULL, *allowed))
-    wanted = " or ".join(storage.upper() for storage in allowed)
-    return Problem(f"typeof({expression}) NOT IN ({classes})", f"is not stored as {wanted}")
+    names = " or ".join(storage.upper() for storage in allowed)
+    return _wrong_storage_class(names, f"typeof({expression}) NOT IN ({classes})")
+
+
+def _wrong_storage_class(names: str, condition: str) -> Problem:
+    return Problem(ProblemCode.WRONG_STORAGE_CLASS, f"is not stored as {names}", condition)
 
 
 def no_text(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
@@ -126,7 +119,7 @@ def no_text(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
 
     Two comparisons are a third of the cost of asking for the class (SQLite, "Datatypes In SQLite", 4.1).
     """
-    return (Problem(f"{expression} < '' OR {expression} >= x''", "is not stored as TEXT"),)
+    return (_wrong_storage_class("TEXT", f"{expression} < '' OR {expression} >= x''"),)
 
 
 def nothing_hidden(_expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
@@ -136,22 +129,30 @@ def nothing_hidden(_expression: str, _column: TargetColumn) -> tuple[Problem, ..
 
 def no_number(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse numbers, of which a lane of BLOBs would take the digits. Any number is less than any text."""
-    return (Problem(f"{expression} < ''", "is not stored as BLOB or TEXT"),)
+    return (_wrong_storage_class("BLOB or TEXT", f"{expression} < ''"),)
 
 
 def survive_as_doubles(doubles: pa.Array) -> None:
     """
-    Raise Unfit if a lane of doubles may have changed an integer on the way.
+    Raise ConversionError if a lane of doubles may have changed an integer on the way.
 
     The driver doesn't say which doubles were integers. Below 2**53 every integer is a double (IEEE 754), and 2**53 is
     what its neighbour becomes, so this asks only how large the numbers are.
     """
     limits = pc.min_max(doubles)
     if limits["min"].is_valid and not -_ALL_INTEGERS < limits["min"].as_py() <= limits["max"].as_py() < _ALL_INTEGERS:
-        raise ConversionError("may be an integer that no double holds exactly")
+        raise ConversionError(ProblemCode.INEXACT, "may be an integer that no double holds exactly")
 
 
 _ALL_INTEGERS = 2.0**53
+
+
+def check_utf8(text: pa.Array) -> None:
+    """Raise ConversionError for text that isn't UTF-8."""
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise ConversionError(ProblemCode.INVALID_UTF8, "is not valid UTF-8") from error
 
 
 def holds_nul(text: pa.Array) -> bool:

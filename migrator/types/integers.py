@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, Problem, nothing_hidden, one_lane, stored_as
+from migrator.types.family import Family, nothing_hidden, one_lane, stored_as
+from migrator.types.problem import Problem, ProblemCode
 
 _ARROW = {"int2": pa.int16(), "int4": pa.int32(), "int8": pa.int64()}
 _BITS = {"int2": 16, "int4": 32, "int8": 64}
@@ -29,8 +30,9 @@ def problems(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
     return (
         stored_as(expression, StorageClass.INTEGER),
         Problem(
-            f"typeof({expression}) = 'integer' AND {expression} NOT BETWEEN {low} AND {high}",
+            ProblemCode.OUT_OF_RANGE,
             f"is beyond {column.declared} ({low} to {high})",
+            f"typeof({expression}) = 'integer' AND {expression} NOT BETWEEN {low} AND {high}",
         ),
     )
 

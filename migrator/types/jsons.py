@@ -20,17 +20,9 @@ import pyarrow.compute as pc
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
 from migrator.types.duplicate_keys import DuplicateKeyFinder
-from migrator.types.family import (
-    ConversionError,
-    Family,
-    Problem,
-    holds_nul,
-    no_text,
-    one_lane,
-    stored_as,
-    text_or_real_lanes,
-)
+from migrator.types.family import Family, check_utf8, holds_nul, no_text, one_lane, stored_as, text_or_real_lanes
 from migrator.types.numerics import fits_unbounded
+from migrator.types.problem import ConversionError, Problem, ProblemCode
 
 _LARGEST_DOUBLE = "1.7976931348623157e308"
 """Beyond it is only infinity, which JSON has no spelling for."""
@@ -44,25 +36,30 @@ def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse BLOBs, and text that is no JSON (RFC 8259, which is what PostgreSQL reads too)."""
     return (
         stored_as(expression, StorageClass.TEXT, StorageClass.INTEGER, StorageClass.REAL),
-        Problem(
+        _invalid_json(
             f"(typeof({expression}) = 'text' AND NOT json_valid({expression})) "
-            f"OR (typeof({expression}) = 'real' AND {expression} NOT BETWEEN -{_LARGEST_DOUBLE} AND {_LARGEST_DOUBLE})",
-            "is not valid JSON",
+            f"OR (typeof({expression}) = 'real' AND {expression} NOT BETWEEN -{_LARGEST_DOUBLE} AND {_LARGEST_DOUBLE})"
         ),
     )
 
 
+def _invalid_json(condition: str) -> Problem:
+    return Problem(ProblemCode.INVALID_JSON, "is not valid JSON", condition)
+
+
 def refusals_plain(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse what isn't stored as text, and text that is no JSON."""
-    return (*no_text(expression, column), Problem(f"NOT json_valid({expression})", "is not valid JSON"))
+    return (*no_text(expression, column), _invalid_json(f"NOT json_valid({expression})"))
 
 
 def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     """Return the text; raises for invalid UTF-8 and NUL and, into jsonb, for the escapes it refuses."""
     text = _joined(arrays)
-    text.validate(full=True)
+    check_utf8(text)
     if holds_nul(text):
-        raise ConversionError("holds a NUL character, which JSON can't")  # SQLite's json_valid stops reading there
+        raise ConversionError(
+            ProblemCode.CONTAINS_NUL, "holds a NUL character, which JSON can't"
+        )  # SQLite's json_valid stops reading there
     if column.type_name == "jsonb":
         suspicious = text.filter(
             pc.or_(pc.match_substring_regex(text, _SUSPICIOUS), pc.match_substring_regex(text, _MANY_DIGITS))
@@ -86,7 +83,9 @@ def _check_document(document: str) -> None:
     try:
         _check_escapes(json.loads(document, parse_float=_check_number, parse_int=_check_number))
     except RecursionError as error:
-        raise ConversionError("is nested too deeply to be searched for what jsonb can't hold") from error
+        raise ConversionError(
+            ProblemCode.JSON_TOO_DEEP, "is nested too deeply to be searched for what jsonb can't hold"
+        ) from error
 
 
 _EXPONENT = re.compile(r"[eE][+-]?([0-9]+)$")
@@ -97,7 +96,7 @@ _DIGITS_OF_EXPONENTS = 6
 def _check_number(text: str) -> float:
     exponent = _EXPONENT.search(text)
     if (exponent and len(exponent[1].lstrip("0")) > _DIGITS_OF_EXPONENTS) or not fits_unbounded(Decimal(text)):
-        raise ConversionError("holds a number beyond PostgreSQL's numeric")
+        raise ConversionError(ProblemCode.JSON_NUMBER_OUT_OF_RANGE, "holds a number beyond PostgreSQL's numeric")
     return 0.0
 
 
@@ -111,9 +110,11 @@ def _check_escapes(value: object) -> None:
             _check_escapes(member)
     elif isinstance(value, str):
         if "\x00" in value:
-            raise ConversionError("spells the character \\u0000, which jsonb can't hold")
+            raise ConversionError(ProblemCode.JSON_NUL_ESCAPE, "spells the character \\u0000, which jsonb can't hold")
         if any("\ud800" <= character <= "\udfff" for character in value):
-            raise ConversionError("spells half a surrogate pair, which jsonb can't hold")
+            raise ConversionError(
+                ProblemCode.JSON_LONE_SURROGATE, "spells half a surrogate pair, which jsonb can't hold"
+            )
 
 
 def encoder(field: pa.Field) -> object:

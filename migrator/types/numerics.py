@@ -18,7 +18,7 @@ from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
 from migrator.types.family import (
     Family,
-    Problem,
+    check_utf8,
     inexact,
     join_text_or_real,
     nothing_hidden,
@@ -27,6 +27,7 @@ from migrator.types.family import (
     survive_as_doubles,
     text_or_real_lanes,
 )
+from migrator.types.problem import Problem
 
 ARROW_DIGITS = 38
 """What a Decimal128 holds."""
@@ -57,7 +58,7 @@ def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
 
 
 def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
-    """Return decimals of the target's precision and scale; raises Unfit, or Arrow does, where a digit would be lost."""
+    """Return decimals of the target's precision and scale; raises ConversionError or ArrowInvalid for a lost digit."""
     text = join_text_or_real(arrays)
     decimals = pc.cast(text, pa.decimal128(column.precision, column.scale))
     # Where its multiplier or divisor overflows 128 bits Arrow doesn't say so: a number of more than 38 places after the
@@ -75,7 +76,7 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
 
 def convert_plain(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     """
-    Return decimals made of doubles by arithmetic; raises Unfit where that isn't sure to be exact.
+    Return decimals made of doubles by arithmetic; raises ConversionError where that isn't sure to be exact.
 
     Up to 15 digits, every decimal is a double of its own (IEEE 754), and the way back is one exact division.
     """
@@ -96,9 +97,9 @@ def convert_plain(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
 
 
 def convert_wide(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
-    """Return the numerals as text; raises Unfit for what is none, and for digits that the column has no place for."""
+    """Return the numerals as text; raises ConversionError for other text, and for digits that the column can't hold."""
     text = join_text_or_real(arrays)
-    text.validate(full=True)
+    check_utf8(text)
     if pc.all(pc.match_substring_regex(text, _NUMERAL)).as_py() is False:
         raise inexact(column)
     pattern = _fitting(column)

@@ -12,15 +12,8 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import (
-    ConversionError,
-    Family,
-    Problem,
-    inexact,
-    join_text_or_real,
-    stored_as,
-    text_or_real_lanes,
-)
+from migrator.types.family import Family, inexact, join_text_or_real, stored_as, text_or_real_lanes
+from migrator.types.problem import ConversionError, Problem, ProblemCode
 from migrator.types.texts import convert as check_text
 
 # PostgreSQL, "Date/Time Input": what these mean depends on when they are read.
@@ -45,9 +38,13 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     text = check_text((join_text_or_real(arrays),), column)
     if any(word in column.type_name for word in _TELL_TIME):
         if pc.any(pc.match_substring_regex(text, _CLOCK_WORDS)).as_py():
-            raise ConversionError("is a word that PostgreSQL would read as the time of the migration")
+            raise ConversionError(
+                ProblemCode.RELATIVE_TIME, "is a word that PostgreSQL would read as the time of the migration"
+            )
         if pc.any(pc.match_substring_regex(text, _FINER_THAN_MICROSECONDS)).as_py():
-            raise ConversionError("has more digits of a second than PostgreSQL keeps")
+            raise ConversionError(
+                ProblemCode.TOO_MANY_FRACTION_DIGITS, "has more digits of a second than PostgreSQL keeps"
+            )
     if column.type_name == "money" and pc.all(pc.match_substring_regex(text, _CENTS)).as_py() is False:
         raise inexact(column)  # rounded to cents, and read by the server's locale
     if column.type_name == "char" and (pc.max(pc.binary_length(text)).as_py() or 0) > 1:

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from migrator.names import POSTGRES_NAME_BYTES
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import ConversionError, Family, Problem, holds_nul, no_text, one_lane, stored_as
+from migrator.types.family import Family, check_utf8, holds_nul, no_text, one_lane, stored_as
+from migrator.types.problem import ConversionError, Problem, ProblemCode
 
 
 def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
@@ -22,15 +23,15 @@ def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
 def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     """Return the text as it is; raises for invalid UTF-8, for NUL, and for more characters than the target takes."""
     text = arrays[0]
-    text.validate(full=True)
+    check_utf8(text)
     if holds_nul(text):
-        raise ConversionError("holds a NUL character, which PostgreSQL's text can't")
+        raise ConversionError(ProblemCode.CONTAINS_NUL, "holds a NUL character, which PostgreSQL's text can't")
     if column.length is not None:
         longest = pc.max(pc.utf8_length(text)).as_py()
         if longest is not None and longest > column.length:
-            raise ConversionError(f"is longer than {column.declared}")
+            raise ConversionError(ProblemCode.TOO_LONG, f"is longer than {column.declared}")
     if column.type_name == "name" and (pc.max(pc.binary_length(text)).as_py() or 0) > POSTGRES_NAME_BYTES:
-        raise ConversionError(f"is longer than the {POSTGRES_NAME_BYTES} bytes of name")
+        raise ConversionError(ProblemCode.TOO_LONG, f"is longer than the {POSTGRES_NAME_BYTES} bytes of name")
     return text
 
 

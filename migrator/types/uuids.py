@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import ConversionError, Family, Problem, first, no_text, one_lane
+from migrator.types.family import Family, first, no_text, one_lane
+from migrator.types.problem import ConversionError, Problem, ProblemCode
 
 _BYTES = 16
 _AS_BYTES = "CASE typeof({0}) WHEN 'blob' THEN {0} ELSE unhex({0}, '-') END"
@@ -28,30 +29,36 @@ def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse numbers (UUIDs that NUMERIC affinity has eaten) and whatever isn't 128 bits."""
     return (
         Problem(
-            f"typeof({expression}) IN ('integer', 'real')",
+            ProblemCode.DAMAGED_BY_AFFINITY,
             "is a number: already damaged in the source, where SQLite takes a type like UUID for numeric",
+            f"typeof({expression}) IN ('integer', 'real')",
         ),
         Problem(
+            ProblemCode.NOT_UUID,
+            "is not 32 hexadecimal digits",
             # Functions of text stop at a NUL: what hides behind it is looked for.
             f"typeof({expression}) = 'text' AND (coalesce(length(unhex({expression}, '-')), 0) <> {_BYTES} "
             f"OR ({_hidden(expression)}))",
-            "is not 32 hexadecimal digits",
         ),
-        Problem(f"typeof({expression}) = 'blob' AND length({expression}) <> {_BYTES}", "is not 16 bytes"),
+        Problem(
+            ProblemCode.NOT_UUID,
+            "is not 16 bytes",
+            f"typeof({expression}) = 'blob' AND length({expression}) <> {_BYTES}",
+        ),
     )
 
 
 def refusals_plain(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse what isn't stored as text, and text with something behind a NUL, where SQLite's functions stop."""
-    hidden = Problem(_hidden(expression), "is not 32 hexadecimal digits")
+    hidden = Problem(ProblemCode.NOT_UUID, "is not 32 hexadecimal digits", _hidden(expression))
     return (*no_text(expression, column), hidden)
 
 
 def convert(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
-    """Return the 16 bytes; raises Unfit for another length."""
+    """Return the 16 bytes; raises ConversionError for another length."""
     lengths = pc.min_max(pc.binary_length(arrays[0]))
     if lengths["min"].is_valid and not lengths["min"].as_py() == lengths["max"].as_py() == _BYTES:
-        raise ConversionError("is not 128 bits")
+        raise ConversionError(ProblemCode.NOT_UUID, "is not 128 bits")
     return pc.cast(arrays[0], pa.binary(_BYTES))
 
 

@@ -18,7 +18,7 @@ from migrator.catalog.keys import Keys
 from migrator.planning.matching import make_plan
 from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.dry_run import dry_run
-from migrator.preflight.table_check import TableCheck, check_table, measure_tables
+from migrator.preflight.table_check import TableCheck, TableChecker, measure_tables
 from migrator.runtime.limits import ExampleOptions
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
@@ -99,13 +99,12 @@ def columns(table: TablePlan) -> Iterator[tuple[str, TablePlan]]:
 
 
 def look(session: ScanSession, target: Target, table: TablePlan, *, quickly: bool = True) -> TableCheck:
-    """Survey a table, after the quick pass or without it."""
+    """Check a table, after the dry run or without it."""
     [profile], example_options = measure_tables(session, [table]), ExampleOptions(3, mask_values=False)
-    [rehearsed] = dry_run(session, [(table, profile)], BATCH_BYTES) if quickly else [None]
-    with ServerTypes(target.address, table.name) as judge:
-        return check_table(
-            session, {table.name: table}, table, profile, Keys(), judge, BATCH_BYTES, example_options, rehearsed
-        )
+    [known_digest] = dry_run(session, [(table, profile)], BATCH_BYTES) if quickly else [None]
+    with ServerTypes(target.address, table.name) as server_types:
+        checker = TableChecker(session, {table.name: table}, table, Keys(), server_types, BATCH_BYTES, example_options)
+        return checker.check(profile, known_digest)
 
 
 @pytest.mark.parametrize("place", ["first", "last"])

@@ -8,8 +8,9 @@ from fix_job import Cli
 from fix_sqlite import MakeSqlite
 
 from migrator.findings.finding import Finding
-from migrator.preflight.source_only import survey_alone
+from migrator.preflight.source_only import check_source_table
 from migrator.source.database import Source
+from migrator.types import ProblemCode, Severity
 
 
 @pytest.fixture
@@ -29,15 +30,18 @@ async def test_what_is_remarkable(remarkable: Path) -> None:
     [_, table] = (await source.describe()).tables
     await source.close()
     with source.session() as session:
-        found = survey_alone(session, table, 1 << 20)
+        found = check_source_table(session, table, 1 << 20)
     assert found.profile.rows == 2
+    notice = Severity.NOTICE
+    mixed, reason = ProblemCode.MIXED_STORAGE_CLASSES, "is of several kinds: 1 INTEGER, 1 TEXT"
     assert set(found.findings) == {
-        Finding("t", "mixed", 2, "is of several kinds: 1 INTEGER, 1 TEXT", refuses=False),
-        Finding("t", "id", 1, "is missing in the primary key", refuses=False),
-        Finding("t", "nul", 1, "holds a NUL character", refuses=False),
-        Finding("t", "latin", 1, "is not valid UTF-8", at_least=True, refuses=False),
-        Finding("t", "p", 1, "refers to a row of p that isn't there", refuses=False),
+        Finding("t", "mixed", 2, mixed, reason, severity=notice),
+        Finding("t", "id", 1, ProblemCode.MISSING_IN_PRIMARY_KEY, "is missing in the primary key", severity=notice),
+        Finding("t", "nul", 1, ProblemCode.CONTAINS_NUL, "holds a NUL character", severity=notice),
+        Finding("t", "latin", 1, ProblemCode.INVALID_UTF8, "is not valid UTF-8", at_least=True, severity=notice),
+        Finding("t", "p", 1, ProblemCode.ORPHAN, "refers to a row of p that isn't there", severity=notice),
     }
+    assert not any(finding.refuses for finding in found.findings)
 
 
 def test_the_command_alone(remarkable: Path, cli: Cli) -> None:
