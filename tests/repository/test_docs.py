@@ -394,3 +394,40 @@ def test_every_way_to_end_with_0_has_a_test_that_exists() -> None:
     for path, test in {one for tests in named.values() for one in tests}:
         assert re.search(rf"^(?:async )?def {test}\(", read(ROOT / path), re.MULTILINE), f"{path}::{test}"
     assert set(COMMANDS) == set(re.findall(r"^\| `(\w+)", section.partition("\n## ")[0], re.MULTILINE))
+
+
+# --- Words and lines --------------------------------------------------------------------------------------------------
+
+OLD_WORDS = re.compile(
+    r"\b(pieces?|stretch(?:es)?|crew|strangers?|culprits?|verdicts?|survey(?:s|ed)?|rehearsed|lanes?|handover|partners?"
+    r"|remarks?|twins|breach(?:es)?|NoPartner|likeness|blueprint|both_ends|closer_look|alembic_runner|a hand"
+    r"|(?:its|their|the|\*J\*) hands)\b",
+    re.IGNORECASE,
+)
+"""Terms that docs/glossary.md has others for, and names of modules that are gone."""
+LONGEST_LINE = 120
+
+
+def terms() -> list[str]:
+    """Return the terms of the glossary in their order."""
+    return re.findall(r"^\| (?!term \||---)([^|]+?) \|", read(ROOT / "docs" / "glossary.md"), re.MULTILINE)
+
+
+def test_the_glossary_is_sorted_and_each_term_is_there_once() -> None:
+    """A term is found by its first letter, and has one meaning."""
+    assert terms()
+    assert terms() == sorted(set(terms()), key=str.casefold)
+
+
+@EVERY_PAGE
+def test_a_page_uses_the_terms_of_the_glossary(page: Path) -> None:
+    """A word that the glossary has replaced doesn't come back; generated parts follow the code, commands are quoted."""
+    text = re.sub(r"`[^`]*`", "", DOCS.PART.sub("", prose(page)))
+    assert OLD_WORDS.findall(text) == []
+
+
+@EVERY_PAGE
+def test_lines_are_short(page: Path) -> None:
+    """A line fits into an editor's window, but for tables, which Markdown can't break."""
+    lines = DOCS.PART.sub("", read(page)).splitlines()
+    assert [line for line in lines if len(line) > LONGEST_LINE and not line.startswith("|")] == []
