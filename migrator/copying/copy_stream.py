@@ -22,7 +22,7 @@ def copy_data(
     """
     Yield (rows, their COPY data) for a piece of a table; the form's header and end come with 0 rows.
 
-    Blocks while it reads. Raises SourceUnreadable, and Unfit for what preflight would have named.
+    Blocks while it reads. Raises SourceUnreadable, and ConversionError for what preflight would have named.
     """
     table = _as_surveyed(table, profile)
     encoder: Encoder | None = None

@@ -13,7 +13,7 @@ from migrator.source.scan import ScanColumn, StorageClass
 from migrator.source.schema import Skipped, SourceColumn, SourceTable
 from migrator.sql.utf8 import is_broken_utf16
 from migrator.target.schema import CopyFormat, TargetColumn, TargetTable
-from migrator.types import Family, Problem, ProblemCode
+from migrator.types import Problem, ProblemCode, TypeFamily
 from migrator.verification.canonical import ColumnPair
 
 NO_RULES = Rules()
@@ -29,14 +29,14 @@ class ColumnPlan:
 
     source: SourceColumn
     target: TargetColumn
-    family: Family
+    family: TypeFamily
     form: CopyFormat
     rule: ColumnRule = NO_RULE
     fast: bool = False
     """Whether the column is known to hold nothing unusual, so that the fast family reads it."""
 
     @cached_property
-    def active_family(self) -> Family:
+    def active_family(self) -> TypeFamily:
         """The family that reads and converts the column, for the format in which its table is sent."""
         family = (self.family.as_text or self.family) if self.form is CopyFormat.TEXT else self.family
         return (family.fast or family) if self.fast else family

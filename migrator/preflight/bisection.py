@@ -19,7 +19,7 @@ from migrator.source.batches import ScanRequest, scan
 from migrator.source.scan import ScanColumn, ScanSession
 from migrator.source.size import Profile
 from migrator.target.server_types import Question, ServerTypes
-from migrator.types import ConversionError, Family, LossDetector, Problem, ProblemCode
+from migrator.types import ConversionError, LossDetector, Problem, ProblemCode, TypeFamily
 
 ROWS_NAMED = 10_000
 """Bad rows of one column that are counted; a column with more is past looking at one by one."""
@@ -36,7 +36,7 @@ class _Trial:
     """A column, the family that is tried on it, and how it is read for that."""
 
     column: ColumnPlan
-    family: Family
+    family: TypeFamily
     scan_columns: tuple[ScanColumn, ...]
     losses: LossDetector | None
 

@@ -5,7 +5,7 @@ from migrator.types.blobs import BLOBS
 from migrator.types.booleans import BOOLEANS
 from migrator.types.dates_times import DATES_TIMES, in_zone
 from migrator.types.enums import ENUMS
-from migrator.types.family import Family, LossDetector
+from migrator.types.family import LossDetector, TypeFamily
 from migrator.types.floats import FLOATS
 from migrator.types.integers import INTEGERS
 from migrator.types.jsons import JSON, JSONB
@@ -15,7 +15,7 @@ from migrator.types.problem import ConversionError, Problem, ProblemCode, Severi
 from migrator.types.texts import TEXTS
 from migrator.types.uuids import UUIDS
 
-__all__ = ["ConversionError", "Family", "LossDetector", "Problem", "ProblemCode", "Severity", "family_of"]
+__all__ = ["ConversionError", "LossDetector", "Problem", "ProblemCode", "Severity", "TypeFamily", "family_of"]
 
 _FAMILIES = {
     name: family
@@ -24,11 +24,11 @@ _FAMILIES = {
 }
 
 
-def family_of(column: TargetColumn, zone: str | None = None) -> Family:
+def family_of(column: TargetColumn, zone: str | None = None) -> TypeFamily:
     """
-    Return the family that carries values into ``column``; a domain is carried as the type it is over.
+    Return the family that carries values into ``column``; a domain is carried as its base type.
 
-    ``zone`` is the time zone of naive text that goes to timestamptz; UTC without it.
+    ``zone`` is the time zone of text without an offset that goes to timestamptz; the default is UTC.
     """
     if zone is not None and column.type_name == "timestamptz":
         return in_zone(zone)

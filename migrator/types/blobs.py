@@ -5,41 +5,41 @@ import pgpq.encoders
 from migrator.source.scan import StorageClass
 from migrator.sql.utf8 import IS_UTF16, utf8_bytes
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, first, no_number, one_lane, stored_as
+from migrator.types.family import TypeFamily, one_column, only_array, problems_if_number, stored_as
 from migrator.types.problem import Problem
 
 
 def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse numbers, whose bytes would be a matter of taste."""
+    """Refuse numbers, which have no one form as bytes."""
     return (stored_as(expression, StorageClass.BLOB, StorageClass.TEXT),)
 
 
-BLOBS = Family(
+BLOBS = TypeFamily(
     "blobs",
     frozenset({"bytea"}),
-    scan_columns=one_lane(StorageClass.BLOB, utf8_bytes("{0}")),
+    scan_columns=one_column(StorageClass.BLOB, utf8_bytes("{0}")),
     problems=problems,
-    convert=first,
+    convert=only_array,
     encoder=pgpq.encoders.BinaryEncoderBuilder,
-    as_text=Family(
+    as_text=TypeFamily(
         "blobs",
         frozenset(),
         # PostgreSQL, "bytea Hex Format". SQLite writes the digits, since Arrow has no such kernel.
-        scan_columns=one_lane(
+        scan_columns=one_column(
             StorageClass.TEXT, f"CASE WHEN {{0}} IS NOT NULL THEN '\\x' || hex({utf8_bytes('{0}')}) END"
         ),
         problems=problems,
-        convert=first,
+        convert=only_array,
         encoder=None,
     ),
-    fast=Family(
+    fast=TypeFamily(
         "blobs",
         frozenset(),
-        scan_columns=one_lane(
+        scan_columns=one_column(
             StorageClass.BLOB, f"iif({IS_UTF16}, {utf8_bytes('{0}')}, {{0}})"
         ),  # gives the bytes of text too
-        problems=no_number,
-        convert=first,
+        problems=problems_if_number,
+        convert=only_array,
         encoder=pgpq.encoders.BinaryEncoderBuilder,
     ),
 )

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, nothing_hidden, one_lane, stored_as
+from migrator.types.family import TypeFamily, no_problems, one_column, stored_as
 from migrator.types.problem import ConversionError, Problem, ProblemCode
 
 
@@ -33,12 +33,12 @@ def convert(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
     return pc.cast(arrays[0], pa.bool_())
 
 
-_BOOLEANS = Family(
+_BOOLEANS = TypeFamily(
     "booleans",
     frozenset({"bool"}),
-    scan_columns=one_lane(StorageClass.INTEGER),
+    scan_columns=one_column(StorageClass.INTEGER),
     problems=problems,
     convert=convert,
     encoder=pgpq.encoders.BooleanEncoderBuilder,
 )
-BOOLEANS = replace(_BOOLEANS, fast=replace(_BOOLEANS, problems=nothing_hidden))
+BOOLEANS = replace(_BOOLEANS, fast=replace(_BOOLEANS, problems=no_problems))

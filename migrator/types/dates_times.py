@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, no_text, one_lane, stored_as
+from migrator.types.family import TypeFamily, one_column, problems_unless_text, stored_as
 from migrator.types.problem import ConversionError, Problem, ProblemCode
 
-# Scalars with their types: pyarrow takes longer to find the type of one than to compare a thousand rows with it.
+# Scalars have explicit types: pyarrow takes longer to infer one's type than to compare a thousand rows with it.
 _DATE_LENGTH = pa.scalar(len("2024-02-29"), pa.int32())
 _HOURS_END = pa.scalar(len("2024-02-29 12"), pa.int32())
 _MIDNIGHT, _SOME_DAY, _SPACE = (pa.scalar(text, pa.string()) for text in ("00:00", "1970-01-01", " "))
@@ -31,7 +31,7 @@ _MICROSECOND_DIGITS = 6
 
 
 def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse numbers: whether they count seconds, milliseconds or days is for a rule to say."""
+    """Refuse numbers: only a rule can say whether they count seconds, milliseconds or days."""
     return (stored_as(expression, StorageClass.TEXT),)
 
 
@@ -39,7 +39,7 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn, zone: str = "UTC")
     """
     Return date32, time64 or timestamp in microseconds; Arrow raises for what is no such text.
 
-    ``zone`` is that of text without an offset which goes to timestamptz.
+    ``zone`` is the time zone of text without an offset, for timestamptz.
     """
     text = arrays[0]
     moments = _timestamptz(text, zone) if column.type_name == "timestamptz" else _PARSERS[column.type_name](text)
@@ -79,7 +79,7 @@ def _timestamp(text: pa.Array) -> pa.Array:
 
 
 def _timestamptz(text: pa.Array, zone: str) -> pa.Array:
-    """Parse text with an offset as that instant, and naive text as a time on the clocks of ``zone``."""
+    """Parse text with an offset as that instant, and text without one as a time in ``zone``."""
     try:
         return _in_utc(_timestamp(text), zone)
     except pa.ArrowInvalid:
@@ -107,7 +107,7 @@ def _in_utc(naive: pa.Array, zone: str) -> pa.Array:
 
 
 def _check_minutes(text: pa.Array, *, at: int) -> None:
-    """Raise where only hours are given: Arrow would take them, and what they mean is anybody's guess."""
+    """Raise where a text has hours without minutes: Arrow would take it, and its meaning is a guess."""
     if pc.all(pc.equal(pc.find_substring(text, ":"), pa.scalar(at, pa.int32()))).as_py() is False:
         raise pa.ArrowInvalid(_NO_MINUTES)
 
@@ -135,19 +135,19 @@ def encoder(field: pa.Field) -> object:
     return pgpq.encoders.TimestampMicrosecondEncoderBuilder(field)
 
 
-_DATES_TIMES = Family(
+_DATES_TIMES = TypeFamily(
     "dates_times",
     frozenset({*_PARSERS, "timestamptz"}),
-    scan_columns=one_lane(StorageClass.TEXT),
+    scan_columns=one_column(StorageClass.TEXT),
     problems=problems,
     convert=convert,
     encoder=encoder,
     reads_content=True,
 )
-DATES_TIMES = replace(_DATES_TIMES, fast=replace(_DATES_TIMES, problems=no_text))
+DATES_TIMES = replace(_DATES_TIMES, fast=replace(_DATES_TIMES, problems=problems_unless_text))
 
 
-def in_zone(zone: str) -> Family:
-    """Return the family that takes text without an offset for a time on the clocks of ``zone``."""
+def in_zone(zone: str) -> TypeFamily:
+    """Return the family that reads text without an offset as a time in the time zone ``zone``."""
     here = replace(_DATES_TIMES, convert=partial(convert, zone=zone))
-    return replace(here, fast=replace(here, problems=no_text))
+    return replace(here, fast=replace(here, problems=problems_unless_text))

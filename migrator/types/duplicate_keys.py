@@ -1,10 +1,10 @@
 """
 Finds JSON documents in which an object has a key twice: ``jsonb`` keeps the last of them, and the others are lost.
 
-No parser at hand tells without making a Python object of every value, or takes as long as PostgreSQL itself. But the
-documents of a column look alike. So a few of them are read by Python, and what they look like becomes a regular
-expression, which a valid document matches only if each of its objects has each key at most once. Arrow tries it on all
-documents of a batch; those that don't match are read one by one.
+Other parsers make a Python object of every value, or take as long as PostgreSQL itself. But the documents of a column
+look alike. So Python reads a few of them and makes a regular expression, which a valid document matches only if each of
+its objects has each key at most once. Arrow tries it on all documents of a batch; those that don't match are read one
+by one.
 """
 
 import json
@@ -18,24 +18,26 @@ import pyarrow.compute as pc
 
 from migrator.types.problem import Problem, ProblemCode
 
-TWINS: Final = Problem(ProblemCode.DUPLICATE_JSON_KEY, "has a key twice in one object, and jsonb keeps the last alone")
+DUPLICATE_KEY: Final = Problem(
+    ProblemCode.DUPLICATE_JSON_KEY, "has a key twice in one object, and jsonb keeps the last alone"
+)
 
-UNREADABLE: Final = Problem(
+NESTED_TOO_DEEPLY: Final = Problem(
     ProblemCode.JSON_TOO_DEEP, "is nested too deeply to be searched for keys that are there twice"
 )
 
 SAMPLE = 100
-"""Documents that are read to learn from."""
+"""The number of documents from which a pattern is learnt."""
 
 _MOST_PATTERNS = 8
 
 _MOST_KEYS = 100
-"""In one pattern. RE2's automaton grows with the square of it, and RE2 leaves it for a slow way at 8 MB."""
+"""The most keys of one pattern. RE2's automaton grows with their square, and RE2 falls back to a slow way at 8 MB."""
 
 _DEEPEST = 30
 
 _HOPELESS = 0.9
-"""Where so large a part doesn't match, the documents have no form in common, and there is none to learn."""
+"""If a larger part doesn't match, the documents have no form in common, and no more patterns are learnt."""
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
 
@@ -43,7 +45,7 @@ _SCALAR = r"[-+.0-9A-Za-z]+"
 
 
 class _Object(tuple[tuple[str, Any], ...]):
-    """An object as it is written: every key with its value, twins included."""
+    """An object as it is written: every key with its value, duplicates included."""
 
     __slots__ = ()
 
@@ -52,14 +54,14 @@ read = json.JSONDecoder(object_pairs_hook=_Object, parse_int=str, parse_float=st
 
 
 class DuplicateKeyFinder:
-    """What is known of the documents of one column; the next batch is looked at with what the earlier ones taught."""
+    """Searches the documents of one column, batch by batch, with the patterns learnt from earlier batches."""
 
     def __init__(self) -> None:
         self._patterns: list[str] = []
         self._learns = True
 
     def rows(self, documents: pa.Array) -> list[tuple[int, Problem]]:
-        """Return the places in ``documents``, all of them valid JSON, that would lose a key, each with the reason."""
+        """Return the places of ``documents``, all valid JSON, that would lose a key, each with the reason."""
         unknown = _Unchecked(documents, pc.indices_nonzero(pc.is_valid(documents)))
         for pattern in self._patterns:
             unknown = unknown.without(pattern)
@@ -71,20 +73,20 @@ class DuplicateKeyFinder:
         return sorted(found + list(unknown.read()))
 
     def _learn(self, sample: "_Unchecked", unknown: "_Unchecked") -> "_Unchecked":
-        """Make a pattern of the sample, and return what it doesn't match; give up if it fits but a few."""
+        """Make a pattern of the sample and return the documents it doesn't match; stop learning if it matches few."""
         pattern = _pattern(sample)
-        left = unknown if pattern is None else unknown.without(pattern)
-        if pattern is None or len(left.places) > _HOPELESS * len(unknown.places):
+        remaining = unknown if pattern is None else unknown.without(pattern)
+        if pattern is None or len(remaining.places) > _HOPELESS * len(unknown.places):
             self._learns = False
-            return left
+            return remaining
         self._patterns.append(pattern)
         self._learns = len(self._patterns) < _MOST_PATTERNS
-        return left
+        return remaining
 
 
 @dataclass(frozen=True, slots=True)
 class _Unchecked:
-    """The documents of a batch, by their places, of which nothing is known yet."""
+    """The documents of a batch, by their places, that are not checked yet."""
 
     documents: pa.Array
     places: pa.Array
@@ -109,7 +111,7 @@ class _Unchecked:
         )
 
     def texts(self) -> Iterator[tuple[int, str]]:
-        """Yield each place with its document; what is no UTF-8 is refused for that, elsewhere."""
+        """Yield each place with its document; invalid UTF-8, which is refused elsewhere, is replaced."""
         taken = self._taken().cast(pa.binary())
         for place, document in zip(self.places.to_pylist(), taken, strict=True):
             yield place, document.as_py().decode(errors="replace")
@@ -118,30 +120,30 @@ class _Unchecked:
         """Yield the places of documents that lose a key, each with the reason."""
         for place, document in self.texts():
             try:
-                if _has_twins(read(document)):
-                    yield place, TWINS
+                if _has_duplicate_key(read(document)):
+                    yield place, DUPLICATE_KEY
             except RecursionError:
-                yield place, UNREADABLE
-            except ValueError:  # no JSON, and refused for that
+                yield place, NESTED_TOO_DEEPLY
+            except ValueError:  # no valid JSON, which is refused elsewhere
                 continue
 
 
-def _has_twins(value: object) -> bool:
+def _has_duplicate_key(value: object) -> bool:
     if isinstance(value, _Object):
-        return len({key for key, _ in value}) < len(value) or any(_has_twins(member) for _, member in value)
-    return isinstance(value, list) and any(_has_twins(member) for member in value)
+        return len({key for key, _ in value}) < len(value) or any(_has_duplicate_key(member) for _, member in value)
+    return isinstance(value, list) and any(_has_duplicate_key(member) for member in value)
 
 
 @dataclass(slots=True)
 class _Node:
-    """What has been seen at one place of a document: an object with these keys in this order, a list, or neither."""
+    """What was found at one place of the documents: an object with these keys in this order, a list, or neither."""
 
     members: "dict[str, _Node]" = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
     items: "_Node | None" = None
 
     def learn(self, value: object, depth: int = 0) -> None:
-        """Take in one more value. Beyond some depth nothing is learnt: such documents won't match."""
+        """Add one more value. Values nested deeper than a limit are ignored, so their documents don't match."""
         if depth > _DEEPEST:
             return
         if isinstance(value, _Object):
@@ -158,7 +160,7 @@ class _Node:
                 self.items.learn(member, depth + 1)
 
     def count(self) -> int:
-        """Return how many keys a pattern of this has."""
+        """Return the number of keys in the pattern."""
         below = sum(node.count() for node in self.members.values())
         return len(self.members) + below + (self.items.count() if self.items else 0)
 
@@ -166,8 +168,8 @@ class _Node:
         """
         Return the regular expression of a value.
 
-        It may be loose about commas and numbers, since the documents are JSON. Not about tokens: a string ends where it
-        ends and a bracket meets its own, so that an object is matched by the keys of one object.
+        It may be loose about commas and numbers, since the documents are valid JSON. It is exact about tokens: strings
+        and brackets end where they do in JSON, so that an object is matched by the keys of one object.
         """
         members = (
             rf'(?:\s*"{re.escape(key)}"\s*:\s*{self.members[key].pattern()}\s*,?)?'

@@ -5,7 +5,7 @@ import pgpq.encoders
 from migrator.names import quote_literal
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, first, one_lane, stored_as
+from migrator.types.family import TypeFamily, one_column, only_array, stored_as
 from migrator.types.problem import Problem, ProblemCode
 
 
@@ -23,11 +23,11 @@ def problems(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
     )
 
 
-ENUMS = Family(
+ENUMS = TypeFamily(
     "enums",
     frozenset(),  # known by its kind, not by a name
-    scan_columns=one_lane(StorageClass.TEXT),
+    scan_columns=one_column(StorageClass.TEXT),
     problems=problems,
-    convert=first,
+    convert=only_array,
     encoder=pgpq.encoders.StringEncoderBuilder,
 )

@@ -1,9 +1,22 @@
 """
-What a type family is: the answers that a PostgreSQL type gives about the SQLite values that become it.
+Defines what a type family is: how values of a SQLite column become one PostgreSQL type, exactly or not at all.
 
-Every other file in this folder holds one family and has the same shape: ``scan_columns`` (how the column is read),
-``problems`` (which stored values PostgreSQL would refuse or change, as SQL over the source), ``convert`` (Arrow to
-Arrow, strict) and ``encoder`` (the form sent). The last lines make the family known under PostgreSQL's names.
+A new PostgreSQL type, in five steps:
+
+1. If a family carries such values already, add the type's ``pg_type.typname`` to its ``serves``. A type that no family
+   serves goes to ``others``: by COPY text, if PostgreSQL's answer to each text passes the comparison of ``meaning/``.
+   For such a type a reader in ``meaning/equality.py`` is all that is needed.
+2. Otherwise write a file with one family. ``scan_columns`` reads the column, ``problems`` finds stored values that
+   PostgreSQL would refuse or change, each with its ``ProblemCode``. ``convert`` turns Arrow arrays into the array to
+   send, and raises an error if a value would change. ``encoder`` returns pgpq's encoder, or None for COPY text.
+3. Add the family to ``_FAMILIES`` in ``types/__init__.py``. A type that is known by something else than its name (its
+   labels, its digits) gets a line in ``family_of``.
+4. Add the type's canonical form to ``verification/canonical.py``, and share no code with ``convert``. A type without a
+   form of its own is compared in PostgreSQL's spelling.
+5. Describe it in ``docs/types.md``, and write ``tests/unit/types/test_<file>.py``: values that arrive, and values that
+   are refused. ``tests/repository/test_docs_types.py`` holds the page to the code.
+
+``fast`` is an improvement that can come later: how to read a column that holds nothing unusual.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,25 +32,25 @@ from migrator.types.problem import ConversionError, Problem, ProblemCode
 
 
 class LossDetector(Protocol):
-    """Looks through the batches of one column for values of which PostgreSQL would keep a part only."""
+    """Searches the batches of one column for values of which PostgreSQL would keep only a part."""
 
     def rows(self, values: pa.Array) -> list[tuple[int, Problem]]:
-        """Return the places of such values in a batch, each with what would be lost."""
+        """Return the places of such values in a batch, each with the problem."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class TypeFamily:
     """
     One family of types.
 
-    ``scan_columns(expression, column)`` returns the lanes of a scan over the SQL ``expression`` of a source column;
-    ``problems(expression, column)`` what a pass inside SQLite looks for;
-    ``convert(arrays, column)`` takes one array a lane and returns the array to send; it raises ConversionError, or
-    ``pa.ArrowInvalid``, rather than change a value;
-    ``encoder(field)`` returns the pgpq encoder of that array, or None where the type has no binary form here, and so
-    its table goes by COPY text;
-    ``reads_content`` says that ``convert`` may refuse what ``problems`` can't see, so preflight has to try it.
+    ``scan_columns(expression, column)`` returns the scan columns that read the SQL ``expression`` of a source column.
+    ``problems(expression, column)`` returns the conditions that SQLite looks for in one pass.
+    ``convert(arrays, column)`` takes one array for each scan column and returns the array to send. It raises
+    ConversionError or ``pa.ArrowInvalid`` if a value would change.
+    ``encoder(field)`` returns the pgpq encoder of that array. It is None where the type has no binary form here; then
+    the whole table is sent as COPY text.
+    ``reads_content`` says that ``convert`` may refuse values that ``problems`` can't find, so preflight tries it.
     """
 
     name: str
@@ -48,23 +61,23 @@ class Family:
     encoder: Callable[[pa.Field], object] | None
     reads_content: bool = False
     asks_server: bool = False
-    """Whether only PostgreSQL can say if a text is a value of the type."""
+    """Whether only PostgreSQL can tell if a text is a value of the type."""
     source_rewrite: Callable[[str], str] | None = None
-    """SQL that brings an application's own storage form to the text that PostgreSQL reads; None where there is none."""
+    """Returns SQL that turns an application's own storage form into text that PostgreSQL reads; None if not needed."""
     losses: Callable[[], LossDetector] | None = None
-    """Makes what finds, in one column, values that PostgreSQL takes and keeps a part of; None where there are none."""
-    as_text: "Family | None" = None
-    """How the same type goes in a table that is sent as COPY text; None where Arrow's cast to string will do."""
-    fast: "Family | None" = None
+    """Makes a detector of values of which PostgreSQL keeps only a part; None if the type has no such values."""
+    as_text: "TypeFamily | None" = None
+    """The family for tables that are sent as COPY text; None where Arrow's cast to string gives the right text."""
+    fast: "TypeFamily | None" = None
     """
-    How a column is read that holds nothing unusual: as it is stored, without asking for each value's storage class.
+    The family for columns that hold nothing unusual: it reads values as they are stored, without their storage class.
 
-    Its ``problems``, which cost next to nothing, are what such a reading would take for something else; its ``convert``
+    Its ``problems`` cost next to nothing and find the values that such a reading would take for others; its ``convert``
     refuses the rest. None where the ordinary reading is as cheap.
     """
 
 
-def one_lane(storage: StorageClass, template: str = "{}") -> Callable[[str, TargetColumn], tuple[ScanColumn, ...]]:
+def one_column(storage: StorageClass, template: str = "{}") -> Callable[[str, TargetColumn], tuple[ScanColumn, ...]]:
     """Return a ``scan_columns`` that reads the column by one expression; ``{}`` in ``template`` is the column."""
 
     def scan_columns(expression: str, _column: TargetColumn) -> tuple[ScanColumn, ...]:
@@ -73,11 +86,11 @@ def one_lane(storage: StorageClass, template: str = "{}") -> Callable[[str, Targ
     return scan_columns
 
 
-def text_or_real_lanes(expression: str, _column: TargetColumn) -> tuple[ScanColumn, ...]:
+def text_and_real_columns(expression: str, _column: TargetColumn) -> tuple[ScanColumn, ...]:
     """
-    Read a column of numbers in two lanes: what has exact digits as text, doubles as doubles.
+    Return the scan columns of numbers: one reads what has exact digits as text, the other reads doubles as doubles.
 
-    SQLite's own cast of a REAL to text keeps 15 digits (SQLite, "Floating Point Numbers"), so Arrow writes the doubles:
+    SQLite's own cast of a REAL to text keeps 15 digits (SQLite, "Floating Point Numbers"). Arrow writes a double as
     the shortest text that reads back as the same double.
     """
     return (
@@ -88,14 +101,14 @@ def text_or_real_lanes(expression: str, _column: TargetColumn) -> tuple[ScanColu
     )
 
 
-def inexact(column: TargetColumn) -> ConversionError:
-    """Return the objection to a value that the column's type doesn't hold as it is."""
+def inexact_error(column: TargetColumn) -> ConversionError:
+    """Return the error for a value that the column's type can't hold exactly."""
     return ConversionError(ProblemCode.INEXACT, f"can't become {column.declared} exactly")
 
 
-def join_text_or_real(arrays: Sequence[pa.Array]) -> pa.Array:
-    """Return the two lanes of ``text_or_real_lanes`` as one array of text."""
-    digits, *rest = arrays  # the plain reading has no lane for doubles
+def join_text_and_real(arrays: Sequence[pa.Array]) -> pa.Array:
+    """Return the arrays of ``text_and_real_columns`` as one array of text."""
+    digits, *rest = arrays  # the fast family has no scan column for doubles
     [doubles] = rest or [pa.nulls(len(digits))]
     if doubles.null_count == len(doubles):
         return digits
@@ -103,7 +116,7 @@ def join_text_or_real(arrays: Sequence[pa.Array]) -> pa.Array:
 
 
 def stored_as(expression: str, *allowed: StorageClass) -> Problem:
-    """Refuse every value whose storage class is none of ``allowed``; NULL is always allowed here."""
+    """Return the problem of values whose storage class is none of ``allowed``; NULL is always allowed."""
     classes = ", ".join(f"'{storage}'" for storage in (StorageClass.NULL, *allowed))
     names = " or ".join(storage.upper() for storage in allowed)
     return _wrong_storage_class(names, f"typeof({expression}) NOT IN ({classes})")
@@ -113,31 +126,32 @@ def _wrong_storage_class(names: str, condition: str) -> Problem:
     return Problem(ProblemCode.WRONG_STORAGE_CLASS, f"is not stored as {names}", condition)
 
 
-def no_text(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
+def problems_unless_text(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     """
-    Refuse what a lane of text would take for text: numbers, which come before every text, and BLOBs, which come after.
+    Refuse what a scan column of text would take for text: numbers and BLOBs.
 
-    Two comparisons are a third of the cost of asking for the class (SQLite, "Datatypes In SQLite", 4.1).
+    Numbers sort before every text and BLOBs after. Two comparisons cost a third of asking for the storage class
+    (SQLite, "Datatypes In SQLite", 4.1).
     """
     return (_wrong_storage_class("TEXT", f"{expression} < '' OR {expression} >= x''"),)
 
 
-def nothing_hidden(_expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse nothing: the driver stops at a value that is no number, and ``convert`` sees the number."""
+def no_problems(_expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
+    """Refuse nothing: the driver fails at a value that is no number, and ``convert`` checks the numbers."""
     return ()
 
 
-def no_number(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse numbers, of which a lane of BLOBs would take the digits. Any number is less than any text."""
+def problems_if_number(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
+    """Refuse numbers, of which a scan column of BLOBs would take the digits. Any number is less than any text."""
     return (_wrong_storage_class("BLOB or TEXT", f"{expression} < ''"),)
 
 
-def survive_as_doubles(doubles: pa.Array) -> None:
+def check_integers_survive(doubles: pa.Array) -> None:
     """
-    Raise ConversionError if a lane of doubles may have changed an integer on the way.
+    Raise ConversionError if a scan column of doubles may have changed an integer.
 
-    The driver doesn't say which doubles were integers. Below 2**53 every integer is a double (IEEE 754), and 2**53 is
-    what its neighbour becomes, so this asks only how large the numbers are.
+    The driver doesn't tell which doubles were integers. Below 2**53 every integer is a double (IEEE 754), while
+    2**53 + 1 becomes 2**53, so only the size of the numbers is checked.
     """
     limits = pc.min_max(doubles)
     if limits["min"].is_valid and not -_ALL_INTEGERS < limits["min"].as_py() <= limits["max"].as_py() < _ALL_INTEGERS:
@@ -159,8 +173,8 @@ def holds_nul(text: pa.Array) -> bool:
     """Return whether a string of ``text`` has a NUL character."""
     if not len(text):
         return False
-    # All strings at once, by the C library: ten times as fast as looking through each. What is left of a missing value
-    # may hold one too, so each is looked through before it is believed.
+    # The C library searches all strings at once, ten times as fast as one by one. The bytes behind a missing value may
+    # have a NUL too, so a hit is confirmed string by string.
     _, offsets, characters = text.buffers()
     ends = pa.Array.from_buffers(pa.int32(), len(text) + 1, [None, offsets], offset=text.offset)
     start, stop = ends[0].as_py(), ends[-1].as_py()
@@ -169,6 +183,6 @@ def holds_nul(text: pa.Array) -> bool:
     return bool(pc.any(pc.match_substring(text, "\x00")).as_py())
 
 
-def first(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
-    """Return the only lane as it is."""
+def only_array(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
+    """Return the only array as it is."""
     return arrays[0]

@@ -9,11 +9,11 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, nothing_hidden, one_lane, stored_as, survive_as_doubles
+from migrator.types.family import TypeFamily, check_integers_survive, no_problems, one_column, stored_as
 from migrator.types.problem import ConversionError, Problem, ProblemCode
 
 _LARGEST_DOUBLE = 2**63 - 2**10
-"""The last double below SQLite's last integer."""
+"""The largest double below SQLite's largest integer."""
 
 
 def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
@@ -23,7 +23,7 @@ def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
         Problem(
             ProblemCode.INEXACT,
             "is an integer that no double holds exactly",
-            # SQLite's way back from a double stops at the last integer, which so would seem to survive.
+            # SQLite casts larger doubles to its largest integer, which therefore would seem to survive.
             f"typeof({expression}) = 'integer' AND (CAST(CAST({expression} AS REAL) AS INTEGER) <> {expression} "
             f"OR {expression} > {_LARGEST_DOUBLE})",
         ),
@@ -42,9 +42,9 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     return narrow
 
 
-def convert_plain(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
-    """Do as ``convert`` does with a column as it is stored; raises ConversionError for more than it can be sure of."""
-    survive_as_doubles(arrays[0])
+def convert_fast(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
+    """Convert doubles as they are stored; raises ConversionError for numbers that may have been other integers."""
+    check_integers_survive(arrays[0])
     return convert(arrays, column)
 
 
@@ -54,10 +54,10 @@ def encoder(field: pa.Field) -> object:
     return (pgpq.encoders.Float64EncoderBuilder if wide else pgpq.encoders.Float32EncoderBuilder)(field)
 
 
-_FLOATS = Family(
+_FLOATS = TypeFamily(
     "floats",
     frozenset({"float4", "float8"}),
-    scan_columns=one_lane(StorageClass.REAL, "CAST({} AS REAL)"),
+    scan_columns=one_column(StorageClass.REAL, "CAST({} AS REAL)"),
     problems=problems,
     convert=convert,
     encoder=encoder,
@@ -65,5 +65,5 @@ _FLOATS = Family(
 )
 FLOATS = replace(
     _FLOATS,
-    fast=replace(_FLOATS, scan_columns=one_lane(StorageClass.REAL), problems=nothing_hidden, convert=convert_plain),
+    fast=replace(_FLOATS, scan_columns=one_column(StorageClass.REAL), problems=no_problems, convert=convert_fast),
 )

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, nothing_hidden, one_lane, stored_as
+from migrator.types.family import TypeFamily, no_problems, one_column, stored_as
 from migrator.types.problem import Problem, ProblemCode
 
 _ARROW = {"int2": pa.int16(), "int4": pa.int32(), "int8": pa.int64()}
@@ -47,12 +47,12 @@ def encoder(field: pa.Field) -> object:
     return _ENCODERS[field.type](field)
 
 
-_INTEGERS = Family(
+_INTEGERS = TypeFamily(
     "integers",
     frozenset(_ARROW),
-    scan_columns=one_lane(StorageClass.INTEGER),
+    scan_columns=one_column(StorageClass.INTEGER),
     problems=problems,
     convert=convert,
     encoder=encoder,
 )
-INTEGERS = replace(_INTEGERS, fast=replace(_INTEGERS, problems=nothing_hidden))
+INTEGERS = replace(_INTEGERS, fast=replace(_INTEGERS, problems=no_problems))

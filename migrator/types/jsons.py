@@ -2,8 +2,8 @@ r"""
 json, jsonb. SQLite keeps the text an application wrote, or a number where the column's affinity made one of it.
 
 ``json`` keeps every character; ``jsonb`` keeps the value, and refuses two things that are valid JSON: the escape
-``\u0000`` and half a surrogate pair (PostgreSQL, "JSON Types"). Of a key that is there twice it keeps the last value:
-``twins`` finds those.
+``\u0000`` and half a surrogate pair (PostgreSQL, "JSON Types"). Of a duplicate key it keeps the last value:
+``duplicate_keys`` finds those.
 """
 
 import json
@@ -20,7 +20,15 @@ import pyarrow.compute as pc
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
 from migrator.types.duplicate_keys import DuplicateKeyFinder
-from migrator.types.family import Family, check_utf8, holds_nul, no_text, one_lane, stored_as, text_or_real_lanes
+from migrator.types.family import (
+    TypeFamily,
+    check_utf8,
+    holds_nul,
+    one_column,
+    problems_unless_text,
+    stored_as,
+    text_and_real_columns,
+)
 from migrator.types.numerics import fits_unbounded
 from migrator.types.problem import ConversionError, Problem, ProblemCode
 
@@ -47,9 +55,9 @@ def _invalid_json(condition: str) -> Problem:
     return Problem(ProblemCode.INVALID_JSON, "is not valid JSON", condition)
 
 
-def refusals_plain(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
+def fast_problems(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
     """Refuse what isn't stored as text, and text that is no JSON."""
-    return (*no_text(expression, column), _invalid_json(f"NOT json_valid({expression})"))
+    return (*problems_unless_text(expression, column), _invalid_json(f"NOT json_valid({expression})"))
 
 
 def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
@@ -71,7 +79,7 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
 
 def _joined(arrays: Sequence[pa.Array]) -> pa.Array:
     """Return documents and numbers as text; a double as Python's json writes it, so that 1.0 doesn't become 1."""
-    documents, *rest = arrays  # the plain reading has no lane for doubles
+    documents, *rest = arrays  # the fast family has no scan column for doubles
     [doubles] = rest or [pa.nulls(len(documents))]
     if doubles.null_count == len(doubles):
         return documents
@@ -127,24 +135,24 @@ def encoder_jsonb(field: pa.Field) -> object:
     return pgpq.encoders.StringEncoderBuilder.new_with_output(field, pgpq.schema.Jsonb())
 
 
-_JSON = Family(
+_JSON = TypeFamily(
     "jsons",
     frozenset({"json"}),
-    scan_columns=text_or_real_lanes,
+    scan_columns=text_and_real_columns,
     problems=problems,
     convert=convert,
     encoder=encoder,
     reads_content=True,
 )
-_JSONB = Family(
+_JSONB = TypeFamily(
     "jsons",
     frozenset({"jsonb"}),
-    scan_columns=text_or_real_lanes,
+    scan_columns=text_and_real_columns,
     problems=problems,
     convert=convert,
     encoder=encoder_jsonb,
     reads_content=True,
     losses=DuplicateKeyFinder,
 )
-JSON = replace(_JSON, fast=replace(_JSON, scan_columns=one_lane(StorageClass.TEXT), problems=refusals_plain))
-JSONB = replace(_JSONB, fast=replace(_JSONB, scan_columns=one_lane(StorageClass.TEXT), problems=refusals_plain))
+JSON = replace(_JSON, fast=replace(_JSON, scan_columns=one_column(StorageClass.TEXT), problems=fast_problems))
+JSONB = replace(_JSONB, fast=replace(_JSONB, scan_columns=one_column(StorageClass.TEXT), problems=fast_problems))

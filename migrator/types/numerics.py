@@ -2,8 +2,8 @@
 numeric. SQLite has no decimals: it keeps integers, doubles, or the text an application wrote.
 
 A double stands for the shortest decimal that reads back as the same double, which is what the application saw. Up to 38
-digits go as Arrow's decimals. Wider and bare ``numeric`` have no Arrow type and go as text, looked at here first:
-PostgreSQL would round to the column's scale without a word.
+digits go as Arrow's decimals. Wider and bare ``numeric`` have no Arrow type and go as text. The text is checked here
+first, since PostgreSQL would round to the column's scale without an error.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ import pyarrow.compute as pc
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
 from migrator.types.family import (
-    Family,
+    TypeFamily,
+    check_integers_survive,
     check_utf8,
-    inexact,
-    join_text_or_real,
-    nothing_hidden,
-    one_lane,
+    inexact_error,
+    join_text_and_real,
+    no_problems,
+    one_column,
     stored_as,
-    survive_as_doubles,
-    text_or_real_lanes,
+    text_and_real_columns,
 )
 from migrator.types.problem import Problem
 
@@ -59,10 +59,10 @@ def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
 
 def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     """Return decimals of the target's precision and scale; raises ConversionError or ArrowInvalid for a lost digit."""
-    text = join_text_or_real(arrays)
+    text = join_text_and_real(arrays)
     decimals = pc.cast(text, pa.decimal128(column.precision, column.scale))
-    # Where its multiplier or divisor overflows 128 bits Arrow doesn't say so: a number of more than 38 places after the
-    # point becomes 0, and one that is far too large becomes anything.
+    # Where the multiplier or divisor overflows 128 bits, Arrow raises no error: a number with more than 38 places after
+    # the point becomes 0, and one that is far too large becomes an arbitrary number.
     zeros = pc.equal(decimals, pa.scalar(0, decimals.type))
     size = pc.abs(pc.cast(text, pa.float64()))
     wrong = pc.or_(
@@ -70,38 +70,38 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
         pc.greater(size, pa.scalar(10.0 ** ((column.precision or 0) - (column.scale or 0)), pa.float64())),
     )
     if pc.any(wrong).as_py():
-        raise inexact(column)
+        raise inexact_error(column)
     return decimals
 
 
-def convert_plain(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
+def convert_fast(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     """
-    Return decimals made of doubles by arithmetic; raises ConversionError where that isn't sure to be exact.
+    Return decimals computed from doubles; raises ConversionError where the result isn't certain to be exact.
 
-    Up to 15 digits, every decimal is a double of its own (IEEE 754), and the way back is one exact division.
+    Up to 15 digits, every decimal is a double of its own (IEEE 754), and one exact division gives the double back.
     """
     doubles = arrays[0]
     precision, scale = column.precision or 0, column.scale or 0
     if precision > _DIGITS_OF_A_DOUBLE:
-        survive_as_doubles(doubles)
+        check_integers_survive(doubles)
         return convert([pc.cast(doubles, pa.string())], column)
     shift = pa.scalar(10.0**scale, pa.float64())
     units = pc.round(pc.multiply(doubles, shift))
     few = pc.less(pc.abs(units), pa.scalar(10.0**precision, pa.float64()))
     exact = pc.and_(pc.equal(pc.divide(units, shift), doubles), few)
     if pc.all(exact).as_py() is False:
-        raise inexact(column)
+        raise inexact_error(column)
     whole = pc.cast(pc.cast(units, pa.int64()), pa.decimal128(_DIGITS_OF_INT64, 0))
-    # The same bits: the scale is only said, not stored.
+    # The bits stay the same: a decimal's scale belongs to its type.
     return pa.Array.from_buffers(pa.decimal128(precision, scale), len(whole), whole.buffers(), offset=whole.offset)
 
 
 def convert_wide(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     """Return the numerals as text; raises ConversionError for other text, and for digits that the column can't hold."""
-    text = join_text_or_real(arrays)
+    text = join_text_and_real(arrays)
     check_utf8(text)
     if pc.all(pc.match_substring_regex(text, _NUMERAL)).as_py() is False:
-        raise inexact(column)
+        raise inexact_error(column)
     pattern = _fitting(column)
     if pattern is None:
         doubtful = text.drop_null()
@@ -109,12 +109,12 @@ def convert_wide(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
         fitting = pc.and_not(pc.match_substring_regex(text, pattern), pc.match_substring_regex(text, _ONE_BY_ONE))
         doubtful = text.filter(pc.invert(fitting))
     if not all(_fits(Decimal(numeral), column) for numeral in doubtful.to_pylist()):
-        raise inexact(column)
+        raise inexact_error(column)
     return text
 
 
 def _fitting(column: TargetColumn) -> str | None:
-    """Return a pattern of numerals that surely fit; None where the column's scale allows no simple one."""
+    """Return a pattern of numerals that certainly fit; None where the column's scale allows no simple one."""
     if column.precision is None or column.scale is None:
         return "."
     if not 0 <= column.scale <= column.precision:
@@ -146,10 +146,10 @@ def fits_unbounded(number: Decimal) -> bool:
     return -places <= _DIGITS_AFTER_POINT and before <= _DIGITS_BEFORE_POINT
 
 
-_NUMERICS = Family(
+_NUMERICS = TypeFamily(
     "numerics",
     frozenset({"numeric"}),
-    scan_columns=text_or_real_lanes,
+    scan_columns=text_and_real_columns,
     problems=problems,
     convert=convert,
     encoder=pgpq.encoders.Decimal128EncoderBuilder,
@@ -157,12 +157,12 @@ _NUMERICS = Family(
 )
 NUMERICS = replace(
     _NUMERICS,
-    fast=replace(_NUMERICS, scan_columns=one_lane(StorageClass.REAL), problems=nothing_hidden, convert=convert_plain),
+    fast=replace(_NUMERICS, scan_columns=one_column(StorageClass.REAL), problems=no_problems, convert=convert_fast),
 )
-WIDE_NUMERICS = Family(
+WIDE_NUMERICS = TypeFamily(
     "numerics",
     frozenset(),  # chosen by the column's digits, not by a name
-    scan_columns=text_or_real_lanes,
+    scan_columns=text_and_real_columns,
     problems=problems,
     convert=convert_wide,
     encoder=None,

@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, inexact, join_text_or_real, stored_as, text_or_real_lanes
+from migrator.types.family import TypeFamily, inexact_error, join_text_and_real, stored_as, text_and_real_columns
 from migrator.types.problem import ConversionError, Problem, ProblemCode
 from migrator.types.texts import convert as check_text
 
-# PostgreSQL, "Date/Time Input": what these mean depends on when they are read.
+# PostgreSQL, "Date/Time Input": the meaning of these words depends on when they are read.
 _CLOCK_WORDS = r"(?i)\b(now|today|tomorrow|yesterday)\b"
 _TELL_TIME = ("date", "time", "interval", "tsrange", "tstzrange", "tsmultirange", "tstzmultirange")
 _FINER_THAN_MICROSECONDS = r"\.[0-9]{6}[0-9]*[1-9]"
@@ -28,14 +28,14 @@ def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     return (stored_as(expression, StorageClass.TEXT, StorageClass.INTEGER, StorageClass.REAL),)
 
 
-def refusals_of_intervals(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse numbers too: PostgreSQL would take them for seconds, and nobody has said that they are."""
+def interval_problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
+    """Refuse numbers too: PostgreSQL would take them for seconds, which may be wrong."""
     return (stored_as(expression, StorageClass.TEXT),)
 
 
 def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     """Return the text; raises for invalid UTF-8 and NUL, and for what PostgreSQL would take and change."""
-    text = check_text((join_text_or_real(arrays),), column)
+    text = check_text((join_text_and_real(arrays),), column)
     if any(word in column.type_name for word in _TELL_TIME):
         if pc.any(pc.match_substring_regex(text, _CLOCK_WORDS)).as_py():
             raise ConversionError(
@@ -46,14 +46,14 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
                 ProblemCode.TOO_MANY_FRACTION_DIGITS, "has more digits of a second than PostgreSQL keeps"
             )
     if column.type_name == "money" and pc.all(pc.match_substring_regex(text, _CENTS)).as_py() is False:
-        raise inexact(column)  # rounded to cents, and read by the server's locale
+        raise inexact_error(column)  # rounded to cents, and read by the server's locale
     if column.type_name == "char" and (pc.max(pc.binary_length(text)).as_py() or 0) > 1:
-        raise inexact(column)  # the one-byte type "char", which keeps the first byte
+        raise inexact_error(column)  # the one-byte type "char", which keeps the first byte
     return text
 
 
 def _from_json(expression: str) -> str:
-    """Write a list in JSON, as applications keep arrays in SQLite, as PostgreSQL's array literal; one level deep."""
+    """Return SQL that writes a flat JSON list, as applications keep arrays in SQLite, as PostgreSQL's array literal."""
     quoted = "'\"' || replace(replace(item.atom, '\\', '\\\\'), '\"', '\\\"') || '\"'"
     item = (
         f"CASE item.type WHEN 'null' THEN 'NULL' WHEN 'text' THEN {quoted} ELSE given -> ('$[' || item.key || ']') END"
@@ -67,10 +67,10 @@ def _from_json(expression: str) -> str:
 
 
 def _from_moment(expression: str) -> str:
-    """Write SQLAlchemy's form of an interval, a moment so long after 1970, as days and microseconds."""
+    """Return SQL that writes SQLAlchemy's form of an interval, a time so long after 1970, as days and microseconds."""
     form = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9].[0-9][0-9][0-9][0-9][0-9][0-9]"
     seconds = "unixepoch(substr(given, 1, 19))"
-    # SQLite takes the 31st of any month, and 24:00 (SQLite, "Date And Time Functions"): the way back shows those.
+    # SQLite takes the 31st of any month, and 24:00 (SQLite, "Date And Time Functions"): writing it back shows those.
     is_one = f"datetime({seconds}, 'unixepoch') IS substr(given, 1, 19)"
     within_day = f"(({seconds} % 86400 + 86400) % 86400)"
     interval = (
@@ -83,10 +83,10 @@ def _from_moment(expression: str) -> str:
     )
 
 
-OTHERS = Family(
+OTHERS = TypeFamily(
     "others",
     frozenset(),
-    scan_columns=text_or_real_lanes,
+    scan_columns=text_and_real_columns,
     problems=problems,
     convert=convert,
     encoder=None,
@@ -98,6 +98,6 @@ INTERVALS = replace(
     OTHERS,
     name="intervals",
     serves=frozenset({"interval"}),
-    problems=refusals_of_intervals,
+    problems=interval_problems,
     source_rewrite=_from_moment,
 )

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from migrator.names import POSTGRES_NAME_BYTES
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, check_utf8, holds_nul, no_text, one_lane, stored_as
+from migrator.types.family import TypeFamily, check_utf8, holds_nul, one_column, problems_unless_text, stored_as
 from migrator.types.problem import ConversionError, Problem, ProblemCode
 
 
@@ -40,13 +40,13 @@ def encoder(field: pa.Field) -> object:
     return pgpq.encoders.StringEncoderBuilder(field)
 
 
-_TEXTS = Family(
+_TEXTS = TypeFamily(
     "texts",
     frozenset({"text", "varchar", "bpchar", "citext", "name"}),
-    scan_columns=one_lane(StorageClass.TEXT, "CAST({} AS TEXT)"),
+    scan_columns=one_column(StorageClass.TEXT, "CAST({} AS TEXT)"),
     problems=problems,
     convert=convert,
     encoder=encoder,
     reads_content=True,
 )
-TEXTS = replace(_TEXTS, fast=replace(_TEXTS, scan_columns=one_lane(StorageClass.TEXT), problems=no_text))
+TEXTS = replace(_TEXTS, fast=replace(_TEXTS, scan_columns=one_column(StorageClass.TEXT), problems=problems_unless_text))

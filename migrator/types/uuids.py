@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import Family, first, no_text, one_lane
+from migrator.types.family import TypeFamily, one_column, only_array, problems_unless_text
 from migrator.types.problem import ConversionError, Problem, ProblemCode
 
 _BYTES = 16
@@ -17,12 +17,12 @@ _AS_BYTES = "CASE typeof({0}) WHEN 'blob' THEN {0} ELSE unhex({0}, '-') END"
 
 
 def _hidden(expression: str) -> str:
-    """Return a condition for text with a NUL in it; of text in UTF-16 the number of bytes doesn't tell."""
+    """Return a condition for text with a NUL in it. The number of bytes alone doesn't tell for text in UTF-16."""
     return f"octet_length({expression}) <> length({expression}) AND instr({expression}, char(0))"
 
 
 _NOT_BYTES = "x'00'"
-"""What the plain reading makes of text that is no UUID: too short for one."""
+"""The fast family's bytes of a text that is no UUID: too few for one, so ``convert`` refuses them."""
 
 
 def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
@@ -36,7 +36,7 @@ def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
         Problem(
             ProblemCode.NOT_UUID,
             "is not 32 hexadecimal digits",
-            # Functions of text stop at a NUL: what hides behind it is looked for.
+            # Text functions stop at a NUL, so text behind it is looked for.
             f"typeof({expression}) = 'text' AND (coalesce(length(unhex({expression}, '-')), 0) <> {_BYTES} "
             f"OR ({_hidden(expression)}))",
         ),
@@ -48,10 +48,10 @@ def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     )
 
 
-def refusals_plain(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse what isn't stored as text, and text with something behind a NUL, where SQLite's functions stop."""
+def fast_problems(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
+    """Refuse what isn't stored as text, and text with a NUL, at which SQLite's functions stop."""
     hidden = Problem(ProblemCode.NOT_UUID, "is not 32 hexadecimal digits", _hidden(expression))
-    return (*no_text(expression, column), hidden)
+    return (*problems_unless_text(expression, column), hidden)
 
 
 def convert(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
@@ -62,19 +62,19 @@ def convert(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
     return pc.cast(arrays[0], pa.binary(_BYTES))
 
 
-_UUIDS = Family(
+_UUIDS = TypeFamily(
     "uuids",
     frozenset({"uuid"}),
-    scan_columns=one_lane(StorageClass.BLOB, _AS_BYTES),
+    scan_columns=one_column(StorageClass.BLOB, _AS_BYTES),
     problems=problems,
     convert=convert,
     encoder=pgpq.encoders.FixedSizeBinaryEncoderBuilder,
-    as_text=Family(
+    as_text=TypeFamily(
         "uuids",
         frozenset(),
-        scan_columns=one_lane(StorageClass.TEXT, f"CASE WHEN {{0}} IS NOT NULL THEN hex({_AS_BYTES}) END"),
+        scan_columns=one_column(StorageClass.TEXT, f"CASE WHEN {{0}} IS NOT NULL THEN hex({_AS_BYTES}) END"),
         problems=problems,
-        convert=first,
+        convert=only_array,
         encoder=None,
     ),
 )
@@ -82,9 +82,9 @@ UUIDS = replace(
     _UUIDS,
     fast=replace(
         _UUIDS,
-        scan_columns=one_lane(
+        scan_columns=one_column(
             StorageClass.BLOB, f"CASE WHEN {{0}} IS NOT NULL THEN coalesce(unhex({{0}}, '-'), {_NOT_BYTES}) END"
         ),
-        problems=refusals_plain,
+        problems=fast_problems,
     ),
 )

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from migrator.types import duplicate_keys
-from migrator.types.duplicate_keys import TWINS, UNREADABLE, DuplicateKeyFinder
+from migrator.types.duplicate_keys import DUPLICATE_KEY, NESTED_TOO_DEEPLY, DuplicateKeyFinder
 
 
 def record(i: int) -> str:
@@ -116,5 +116,5 @@ def test_documents_without_a_common_form_are_not_learnt_for_ever(monkeypatch: py
 def test_a_document_too_deep_for_python_is_named() -> None:
     """It isn't passed over: there is a reason of its own."""
     deep = "[" * 5000 + "]" * 5000
-    assert DuplicateKeyFinder().rows(pa.array(["1", deep])) == [(1, UNREADABLE)]
-    assert DuplicateKeyFinder().rows(pa.array([None, '{"a":1,"a":1}'])) == [(1, TWINS)]
+    assert DuplicateKeyFinder().rows(pa.array(["1", deep])) == [(1, NESTED_TOO_DEEPLY)]
+    assert DuplicateKeyFinder().rows(pa.array([None, '{"a":1,"a":1}'])) == [(1, DUPLICATE_KEY)]
