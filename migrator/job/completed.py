@@ -99,8 +99,8 @@ async def rows_are_gone(run: RunLedger) -> bool:
     if ready:
         return False
     raise RowsInTheWay(
-        f"rows that were brought are gone: {listed}; and others have been written to since: {', '.join(touched)}",
-        next_step="Find out who wrote there. To bring all rows anew, run with --restart --force, which empties the "
+        f"rows that were copied are gone: {listed}; other tables have been written to since: {', '.join(touched)}",
+        next_step="Find out who wrote there. To copy all rows again, run with --restart --force, which empties the "
         "tables first.",
         tables={str(name): rows for name, rows in gone.items()},
     )
@@ -152,7 +152,7 @@ def _refuse_other_settings(settings: Settings, migrated: _Migrated, rules: Rules
     if other:
         raise TargetRefused(
             f"this migration was completed under other settings: {'; '.join(other)}",
-            next_step="Give the settings that it was completed under. To bring the rows under the new ones, run with "
+            next_step="Give the settings that it was completed under. To copy the rows under the new ones, run with "
             "--restart, which empties the tables first and is refused where the application has written to them.",
             changes=other,
         )

@@ -37,7 +37,7 @@ async def refuse_emptied(target: Target, migration: Migration) -> None:
         listed = ", ".join(f"{name} ({rows} rows)" for name, rows in sorted(found.items()))
         raise GaveUp(
             f"the server has lost the rows of tables that are UNLOGGED, as it does in a crash: {listed}",
-            next_step="Run the job again; it copies the rows of these tables anew.",
+            next_step="Run the job again; it copies the rows of these tables again.",
             tables={str(name): rows for name, rows in found.items()},
         )
 

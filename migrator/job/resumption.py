@@ -197,7 +197,7 @@ async def _lost(
         gone = filled[name] - rows
         if name not in lost and gone > 0:
             raise RowsInTheWay(
-                f"{name} is half there, and {gone} of the {filled[name]} rows that were brought are gone",
+                f"{name} was copied in part, and {gone} of the {filled[name]} rows that were copied are gone",
                 next_step="Give up what was copied and start over with --restart --force.",
                 tables={str(name): rows},
             )

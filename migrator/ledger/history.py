@@ -69,7 +69,7 @@ async def reopen(connection: AsyncConnection, migration: Migration) -> None:
 
 def _taken_back() -> GaveUp:
     return GaveUp(
-        "what was migrated has been taken back meanwhile, by `migrator reset` or a run with --restart",
+        "another command has taken back what was migrated: `migrator reset`, or a run with --restart",
         next_step="Run the job again when no other run works on this migration.",
     )
 

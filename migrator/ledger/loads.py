@@ -98,7 +98,7 @@ async def write_chunk(
     )
     if written.rowcount != 1:
         raise GaveUp(
-            f"piece {position} of {table} is not this run's to bring: another has brought it, or taken it back",
+            f"chunk {position} of {table} is not this run's to copy: another run has copied it or taken it back",
             next_step="Wait for the other run to end; `migrator status` shows how far it is.",
         )
 

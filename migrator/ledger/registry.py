@@ -160,7 +160,7 @@ async def settle_schema(connection: AsyncConnection, migration: Migration, schem
     brought = {*await loads.begun(connection, migration), *await loads.copied(connection, migration)}
     if any(name.schema == known for name in brought):
         raise TargetRefused(
-            f"the migration {migration.name!r} has brought rows into the schema {known!r}, and is now to go into "
+            f"the migration {migration.name!r} has copied rows into the schema {known!r}, and is now to go into "
             f"{schema!r}",
             next_step=f"Go on with --target-schema {quote(str(known))}, or give this one a name of its own with "
             f"--migration {quote(schema)} (MIGRATOR_MIGRATION).",

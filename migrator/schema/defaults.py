@@ -128,7 +128,7 @@ def _moment(node: Node) -> tuple[str, str] | None:
     for modifier in given:
         shift = _SHIFT.fullmatch(_text(modifier))
         if shift is None:
-            raise Untranslatable("what a modifier makes of the present, PostgreSQL doesn't")
+            raise Untranslatable("PostgreSQL has no such modifier of the present time")
         sign, amount, unit = shift.groups()
         moment = f"({moment} {sign or '+'} interval '{int(amount)} {unit}s')"
     return form, moment

@@ -137,7 +137,7 @@ def compared(operator: str, left: Operand, right: Operand) -> str:
     sorts = {left.sort, right.sort}
     are_comparable = len(sorts) == 1 or sorts == {Sort.WHOLE_TABLE, Sort.EXACT}
     if not are_comparable or (left.sort is Sort.OTHER and not _are_moments(left, right)):
-        raise Untranslatable(f"{left.sql} and {right.sql} are compared by other rules")
+        raise Untranslatable(f"PostgreSQL compares {left.sql} and {right.sql} by other rules")
     return f"({left.sql} {spelled} {right.sql})"
 
 

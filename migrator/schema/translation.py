@@ -41,7 +41,7 @@ def truth(one: Operand) -> str:
         return f"({one.sql} <> 0)"
     if one.sort is Sort.NOTHING:
         return "NULL::boolean"
-    raise Untranslatable(f"{one.sql} is no condition")
+    raise Untranslatable(f"{one.sql} is not a condition")
 
 
 # 32 bytes of chance out of two UUIDs of version 4, of which each has 122 bits.
@@ -104,7 +104,7 @@ class _Translator:
             return Operand(f"(- {one.sql}::numeric)", Sort.WHOLE_TABLE)
         if node.operator == "-" and one.sort is Sort.REAL:
             return Operand(f"(- {one.sql})", Sort.REAL)
-        raise Untranslatable(f"{node.operator} is understood of other values only")
+        raise Untranslatable(f"{node.operator} is translated for other values only")
 
     def _binary(self, node: Binary) -> Operand:
         left, right = self.value(node.left), self.value(node.right)
@@ -133,14 +133,14 @@ class _Translator:
         if not items:
             return Operand("false", Sort.TRUTH)  # also of NULL (SQLite, "The IN and NOT IN operators")
         if any(item.literal is None and item.sort is not Sort.NOTHING for item in items):
-            raise Untranslatable("IN is understood of literals only")
+            raise Untranslatable("IN is translated with literals only")
         return Operand(f"({' OR '.join(compared('=', one, item) for item in items)})", Sort.TRUTH)
 
     def _like(self, node: Like) -> Operand:
         subject, pattern = self.value(node.operand), self.value(node.pattern)
         escape = self.value(node.escape).literal if node.escape else ""
         if not isinstance(pattern.literal, str) or not isinstance(escape, str):
-            raise Untranslatable(f"{node.operator} is understood with a literal only")
+            raise Untranslatable(f"{node.operator} is translated with a literal only")
         text = as_text(subject)
         if node.operator == "GLOB":
             return Operand(f'({text} COLLATE "C" ~ {quote_literal(_glob(pattern.literal))})', Sort.TRUTH)
@@ -155,7 +155,7 @@ class _Translator:
             return replace(one, affinity=Affinity.INTEGER)
         if node.kind in {"TEXT", "VARCHAR"} and one.sort in {Sort.TEXT, Sort.WHOLE_TABLE}:
             return Operand(as_text(one), Sort.TEXT, affinity=Affinity.TEXT)
-        raise Untranslatable(f"CAST to {node.kind} is done by other rules")
+        raise Untranslatable(f"PostgreSQL casts to {node.kind} by other rules")
 
     def _case(self, node: Case) -> Operand:
         base = self.value(node.base) if node.base else None
@@ -226,7 +226,7 @@ def _computed(operator: str, left: Operand, right: Operand) -> Operand:
             divisor = f"nullif({sides[1].sql}, 0)" if operator == "/" else sides[1].sql
             return Operand(f"({sides[0].sql} {operator} {divisor})", Sort.REAL)
     if left.sort is not Sort.WHOLE_TABLE or right.sort is not Sort.WHOLE_TABLE:
-        raise Untranslatable(f"{operator} is computed otherwise there")
+        raise Untranslatable(f"PostgreSQL computes {operator} by other rules")
     one, other = f"{left.sql}::numeric", f"{right.sql}::numeric"
     if operator == "/":
         return Operand(f"div({one}, nullif({other}, 0))", Sort.WHOLE_TABLE)
@@ -237,10 +237,10 @@ def _computed(operator: str, left: Operand, right: Operand) -> Operand:
 
 def _bits(operator: str, left: Operand, right: Operand) -> Operand:
     if left.sort is not Sort.WHOLE_TABLE or right.sort is not Sort.WHOLE_TABLE:
-        raise Untranslatable(f"{operator} is understood of whole numbers only")
+        raise Untranslatable(f"{operator} is translated for whole numbers only")
     if operator in {"<<", ">>"}:
         if not isinstance(right.literal, int) or not 0 <= right.literal <= _MOST_SHIFT:
-            raise Untranslatable("bits are shifted by other rules")
+            raise Untranslatable("PostgreSQL shifts bits by other rules")
         return Operand(f"(({left.sql})::bigint {operator} {right.literal})", Sort.WHOLE_TABLE)
     return Operand(f"(({left.sql})::bigint {operator} ({right.sql})::bigint)", Sort.WHOLE_TABLE)
 

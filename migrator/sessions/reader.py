@@ -114,7 +114,7 @@ def _refuse_quoted(*, quoted: bool) -> None:
     """Raise ConfigurationError if names were quoted when the driver logged in and asked for types."""
     if quoted:
         raise ConfigurationError(
-            "quote_all_identifiers is on for the role or the database, and the pooler in between lets it stand",
+            "quote_all_identifiers is on for the role or the database, and the pooler in between does not reset it",
             next_step="Run ALTER ROLE … SET quote_all_identifiers = off, or point the job at the server itself.",
         )
 

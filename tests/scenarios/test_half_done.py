@@ -167,7 +167,7 @@ async def test_some_rows_are_gone(make_sqlite: MakeSqlite, database: Database) -
     source = make_sqlite(SCRIPT)
     await _begun(source, database, IN_BIG)
     await database.execute("DELETE FROM big WHERE id < 4")
-    with pytest.raises(RowsInTheWay, match=r"public\.big is half there, and 3 of"):
+    with pytest.raises(RowsInTheWay, match=r"public\.big was copied in part, and 3 of"):
         await run.run(settings_of(source, database), NoProgress())
     await run.run(settings_of(source, database, restart=True, force=True), NoProgress())
     await _is_all_there(database)
