@@ -7,6 +7,7 @@ Every function here takes settings and ends, and leaves the order of things to `
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import structlog
@@ -22,6 +23,7 @@ from migrator.ledger.migration import SETUP_LOCK_KEY, Migration, Wanted, schema_
 from migrator.ledger.run_ledger import RunLedger
 from migrator.planning.rules import Rules
 from migrator.runtime.limits import ExampleOptions, Limits
+from migrator.runtime.progress import Progress
 from migrator.runtime.retry import RetryLimits, retry_policy
 from migrator.runtime.stage_runner import StageRunner
 from migrator.schema.alembic import alembic_project
@@ -30,6 +32,7 @@ from migrator.sessions.watchdog import give_up_all
 from migrator.source.database import Source
 from migrator.source.file import check_file
 from migrator.source.snapshot import snapshot_of
+from migrator.stages.context import StageContext
 from migrator.stages.init_sql import InitNames, init_sql
 from migrator.stages.lock import Lock, lock, refuse_pooler
 from migrator.stages.reset import reset as empty
@@ -38,6 +41,9 @@ from migrator.stages.upgrade import upgrade
 from migrator.stages.wait import ServerFacts, wait
 from migrator.target.advisory import Key, holding
 from migrator.target.database import Target
+
+if TYPE_CHECKING:
+    from migrator.planning.plan import Plan
 
 log = structlog.get_logger()
 
@@ -185,7 +191,7 @@ async def restore_parked(run: RunLedger, jobs: int) -> int:
         if not await ledger_schema.exists(connection):
             return 0
         await run.take_over(connection)
-    return await restore(run.target, jobs, run)
+    return await restore(run, jobs)
 
 
 def runner_of(settings: Settings, target: Target | None) -> StageRunner:
@@ -253,6 +259,11 @@ async def upgrade_schema(settings: Settings, target: Target) -> None:
     """Bring the application's schema to its newest revision, one job at a time."""
     async with one_at_a_schema(target, settings):
         await upgrade(target, alembic_project(settings.alembic_config))
+
+
+def context_of(settings: Settings, source: Source, target: Target, plan: "Plan", progress: Progress) -> StageContext:
+    """Return what the stages are given that read the source and work on planned tables."""
+    return StageContext(source, target, plan, limits_of(settings), example_options_of(settings), progress)
 
 
 def limits_of(settings: Settings) -> Limits:

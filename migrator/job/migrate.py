@@ -11,17 +11,15 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.config.settings import Settings
 from migrator.errors import Mismatch
-from migrator.job.context import example_options_of, limits_of, one_at_a_schema, schema_options_of, upgrade_schema
+from migrator.job.context import context_of, one_at_a_schema, schema_options_of, upgrade_schema
 from migrator.job.lost_rows import refuse_emptied
 from migrator.job.plan import copied_of, plan_of, refuse_nothing, tables_to_read, tell_skipped
 from migrator.job.recorder import RunRecorder
 from migrator.job.reports import Report, report_of
 from migrator.job.resumption import go_on_with
 from migrator.job.source_changes import Reading
-from migrator.job.verify import compare_all
 from migrator.ledger import history
 from migrator.ledger.carried import Terms
 from migrator.ledger.claims import claim
@@ -39,12 +37,14 @@ from migrator.source.database import Source
 from migrator.source.integrity import check_intact
 from migrator.source.schema import SourceDatabase
 from migrator.stages.analyze import analyze
+from migrator.stages.context import Overlap, StageContext
 from migrator.stages.copy import copy
 from migrator.stages.park import park
 from migrator.stages.preflight import preflight
 from migrator.stages.restore import restore
 from migrator.stages.schema import schema
 from migrator.stages.sequences import sequences
+from migrator.stages.verify import verify
 from migrator.target.database import Target
 from migrator.target.lock_room import lock_room
 from migrator.verification.compare_table import TableResult
@@ -52,60 +52,55 @@ from migrator.verification.compare_table import TableResult
 T = TypeVar("T")
 
 
-async def move(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
-    settings: Settings,
-    source: Source,
-    target: Target,
-    run_book: RunRecorder,
-    origin: SourceIdentity,
-    progress: Progress,
+async def move(
+    settings: Settings, source: Source, recorder: RunRecorder, origin: SourceIdentity, progress: Progress
 ) -> Report:
     """
     Go through the stages from ``schema`` to ``upgrade``, and return the report of a complete migration.
 
-    Raises an error of the tree. What was committed until then is in the ledger.
+    ``origin`` is the source as the ledger will know it. Raises an error of the tree. What was committed until then is
+    in the ledger.
     """
-    stage, step = run_book.stage, run_book.step
-    run = run_book.run
+    stage, step, ledger = recorder.stage, recorder.step, recorder.run
+    target = ledger.target
     contents = await source.describe()
     refuse_nothing(settings, source, contents)
     rules = Rules.load(settings.rules, settings.exclude)
     reading = Reading(source, contents, rules, settings.jobs, settings.batch_bytes)
-    await step("history", lambda: go_on_with(run, reading, origin, settings.target_schema))
+    await step("history", lambda: go_on_with(ledger, reading, origin, settings.target_schema))
     terms = {table.name: terms_of(table, rules) for table in contents.tables}
-    read = tables_to_read(settings, contents)
-    async with _beside(check_intact(source, read)) as looking:
-        looks = [looking]
-        made = await stage("schema", lambda: _make_schema(settings, source, contents, run))
+    tables = tables_to_read(settings, contents)
+    async with _beside(check_intact(source, tables)) as first_check:
+        checks_under_way = [first_check]
+        notes = await stage("schema", lambda: _make_schema(settings, source, contents, ledger))
         plan = await step("plan", lambda: plan_of(settings, contents, target))
-        await step("claims", lambda: claim(run, [table.name for table in plan.tables]))
+        await step("claims", lambda: claim(ledger, [table.name for table in plan.tables]))
         tell_skipped(plan)
+        context = context_of(settings, source, target, plan, progress)
 
-        async def intact() -> None:
-            await (looks.pop() if looks else check_intact(source, read))  # a second try looks anew
+        async def check_source_file() -> None:
+            await (checks_under_way.pop() if checks_under_way else check_intact(source, tables))  # anew in a second try
 
-        surveys = await stage("preflight", lambda: _look_before(settings, source, run, plan, progress, intact))
-    rows = {name: survey.profile.rows for name, survey in surveys.items()}
-    await stage("park", lambda: park(target, plan, rows, run))
-    progress.begin("copy", {str(name): analyze_tables for name, analyze_tables in rows.items()})
+        checks = await stage("preflight", lambda: _preflight(context, ledger, check_source_file, settings.untried))
+    rows = {name: check.profile.rows for name, check in checks.items()}
+    await stage("park", lambda: park(plan, rows, ledger))
+    progress.begin("copy", {str(name): count for name, count in rows.items()})
     try:
-        verdicts, left = await _carry(settings, source, target, plan, surveys, terms, run_book, progress)
+        results, warnings = await _copy_to_verify(settings, context, recorder, checks, terms)
     except Mismatch:
-        await step("lost", lambda: refuse_emptied(target, run.migration))
+        await step("lost", lambda: refuse_emptied(target, ledger.migration))
         raise
     progress.finish()
     now = await source.fingerprint()
     left_out = [table.name for table in contents.tables if rules.of_table(table.name).exclude]
-    await step("lost", lambda: refuse_emptied(target, run.migration))
-    await step("complete", lambda: history.complete(run, origin.fingerprint, now, left_out))
-    await _finish(settings, target, run_book)
+    await step("lost", lambda: refuse_emptied(target, ledger.migration))
+    await step("complete", lambda: history.complete(ledger, origin.fingerprint, now, left_out))
+    await _finish(settings, recorder)
     headline = "migrated: every value of every row is in the target"
-    copied = await step("report", lambda: copied_of(target, run.migration))
-    report = replace(
-        report_of(plan, verdicts, copied, run_book.runner, headline), migration=run_book.run.migration.name
-    )
-    warnings = tuple(f"WARNING: {line}" for line in left)
-    return replace(report, notes=made + _what_was_decided(plan, surveys.values()) + warnings)
+    copied = await step("report", lambda: copied_of(target, ledger.migration))
+    report = report_of(plan, results, copied, recorder.runner, headline)
+    notes += _what_was_decided(plan, checks.values()) + tuple(f"WARNING: {warning}" for warning in warnings)
+    return replace(report, migration=ledger.migration.name, notes=notes)
 
 
 async def _make_schema(settings: Settings, source: Source, contents: SourceDatabase, run: RunLedger) -> tuple[str, ...]:
@@ -114,112 +109,83 @@ async def _make_schema(settings: Settings, source: Source, contents: SourceDatab
         return await schema(source, contents, schema_options_of(settings), run)
 
 
-async def _carry(  # noqa: PLR0913, PLR0917 - both ends, and what the run knows
+async def _preflight(
+    context: StageContext,
+    ledger: RunLedger,
+    check_source_file: Callable[[], Awaitable[None]],
+    untried: Sequence[str],
+) -> dict[TableName, TableCheck]:
+    """Call stage ``preflight`` with the rows of the target that the ledger knows of."""
+    known = await known_rows(ledger.target, ledger.migration)
+    return await preflight(context, known, check_source_file, untried)
+
+
+async def _copy_to_verify(
     settings: Settings,
-    source: Source,
-    target: Target,
-    plan: Plan,
-    surveys: Mapping[TableName, TableCheck],
+    context: StageContext,
+    recorder: RunRecorder,
+    checks: Mapping[TableName, TableCheck],
     terms: Mapping[str, Terms],
-    run_book: RunRecorder,
-    progress: Progress,
 ) -> tuple[list[TableResult], tuple[str, ...]]:
     """
-    Go through the stages from ``copy`` to ``verify``, which overlap; return verdicts, and warnings about sequences.
+    Go through the stages from ``copy`` to ``verify``, which overlap; return results, and warnings about sequences.
 
-    A table's keys come back when its rows are there, and when they stand it is analyzed and compared, while other
-    tables are still copied; or, with ``settings.in_turn``, each stage begins when the one before has ended. What reads
-    or sends values, for ``copy`` and ``verify``, has ``settings.jobs`` hands.
+    A table's keys come back when its rows are in the target, and when they are back it is analyzed and compared, while
+    other tables are still copied; or, with ``settings.in_turn``, each stage begins when the one before has ended.
+    ``copy`` and ``verify`` together use ``settings.jobs`` sessions that read or send values.
     """
-    stage, run = run_book.stage, run_book.run
-    jobs = await run_book.step("room", lambda: _jobs_with_room(target, settings.jobs, list(surveys)))
-    slots = asyncio.Semaphore(jobs)
-    copied: ReplayQueue[TableName] = ReplayQueue()
-    standing: ReplayQueue[TableName] = ReplayQueue()
+    stage, ledger = recorder.stage, recorder.run
+    jobs = await recorder.step("room", lambda: _jobs_with_room(context.target, settings.jobs, list(checks)))
+    overlap = Overlap(asyncio.Semaphore(jobs))
 
     async def copy_rows() -> None:
-        await stage(
-            "copy",
-            lambda: copy(
-                source,
-                target,
-                plan,
-                surveys,
-                run=run,
-                slots=slots,
-                limits=limits_of(settings),
-                progress=progress,
-                done=copied,
-                terms=terms,
-            ),
-        )
-        await copied.close()
+        await stage("copy", lambda: copy(context, ledger, checks, overlap, terms))
+        await overlap.copied.close()
 
     async def restore_keys() -> tuple[str, ...]:
-        await stage("restore", lambda: restore(target, jobs, run, copied, standing))
-        moved = await stage("sequences", lambda: sequences(source, target, plan))
-        await standing.close()
-        return moved.left
+        await stage("restore", lambda: restore(ledger, jobs, overlap.copied, overlap.restored))
+        advanced = await stage("sequences", lambda: sequences(context))
+        await overlap.restored.close()
+        return advanced.left
 
     async def analyze_tables() -> None:
-        await stage("analyze", lambda: analyze(target, standing, jobs))
+        await stage("analyze", lambda: analyze(context.target, overlap.restored, jobs))
 
     async def verify_tables() -> list[TableResult]:
+        quiet = replace(context, progress=NoProgress())  # the bar counts the rows that are copied
         return await stage(
             "verify",
-            lambda: compare_all(
-                settings, source, target, plan, NoProgress(), surveys, slots=slots, ready=standing, note=run
-            ),
+            lambda: verify(quiet, checks, overlap, differences_file=settings.differences, ledger=ledger),
         )
 
     if settings.in_turn:
         await copy_rows()
-        left = await restore_keys()
+        warnings = await restore_keys()
         await analyze_tables()
-        return await verify_tables(), left
+        return await verify_tables(), warnings
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(copy_rows())
-            stood = group.create_task(restore_keys())
+            restored = group.create_task(restore_keys())
             group.create_task(analyze_tables())
-            verdicts = group.create_task(verify_tables())
+            verified = group.create_task(verify_tables())
     except ExceptionGroup as failures:
         raise to_migrator_error(failures) or failures from failures
-    return verdicts.result(), stood.result()
+    return verified.result(), restored.result()
 
 
-async def _jobs_with_room(target: Target, wanted: int, tables: Sequence[TableName]) -> int:
+async def _jobs_with_room(target: Target, jobs: int, tables: Sequence[TableName]) -> int:
     """Return how many sessions a stage may have so that the server has room for the locks of all of them."""
     async with target.connect() as connection:
-        return (await lock_room(connection, tables)).jobs(wanted)
+        return (await lock_room(connection, tables)).jobs(jobs)
 
 
-async def _finish(settings: Settings, target: Target, run_book: RunRecorder) -> None:
+async def _finish(settings: Settings, recorder: RunRecorder) -> None:
     """Bring the schema to its newest revision, and let the application start."""
+    target = recorder.run.target
     if settings.schema_mode == "alembic":
-        await run_book.stage("upgrade", lambda: upgrade_schema(settings, target))
-    await run_book.step("ready", lambda: history.make_ready(target, run_book.run.migration))
-
-
-Intact = Callable[[], Awaitable[None]]
-"""Tells whether the source's file is damaged."""
-
-
-async def _look_before(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how to go about it
-    settings: Settings, source: Source, run: RunLedger, plan: Plan, progress: Progress, intact: Intact
-) -> dict[TableName, TableCheck]:
-    """Call preflight with what the ledger knows to be in the target; ``intact`` tells whether the file is damaged."""
-    return await preflight(
-        source,
-        run.target,
-        plan,
-        await known_rows(run.target, run.migration),
-        limits=limits_of(settings),
-        example_options=example_options_of(settings),
-        progress=progress,
-        intact=intact,
-        untried=settings.untried,
-    )
+        await recorder.stage("upgrade", lambda: upgrade_schema(settings, target))
+    await recorder.step("ready", lambda: history.make_ready(target, recorder.run.migration))
 
 
 @asynccontextmanager
@@ -233,8 +199,8 @@ async def _beside(work: Coroutine[object, object, T]) -> AsyncIterator["asyncio.
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _what_was_decided(plan: Plan, surveys: Collection[TableCheck]) -> tuple[str, ...]:
-    """Return what rules, and the one assumption, made of values, and what else is worth knowing, of loaded tables."""
+def _what_was_decided(plan: Plan, checks: Collection[TableCheck]) -> tuple[str, ...]:
+    """Return what rules and the one assumption made of the values of loaded tables, and notices about them."""
     in_utc = [
         f"{table.source.name}.{column.source.name}"
         for table in plan.tables
@@ -243,7 +209,7 @@ def _what_was_decided(plan: Plan, surveys: Collection[TableCheck]) -> tuple[str,
     ]
     assumed = (f"text without an offset was read as UTC in: {', '.join(in_utc)}",) if in_utc else ()
     return (
-        *(change.line() for survey in surveys for change in survey.changes),
+        *(change.line() for check in checks for change in check.changes),
         *assumed,
-        *(f"WARNING: {remark.line()}" for survey in surveys for remark in survey.remarks),
+        *(f"WARNING: {notice.line()}" for check in checks for notice in check.remarks),
     )

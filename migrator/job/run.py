@@ -72,7 +72,7 @@ async def run(settings: Settings, progress: Progress, run_id: UUID | None = None
 
         guard = recorder.Guard(ready, watch)
         async with recorder.record_run(run, runner, settings, origin.fingerprint, guard) as opened:
-            return await move(settings, source, target, opened, origin, progress)
+            return await move(settings, source, opened, origin, progress)
 
 
 async def _is_complete(run: RunLedger, runner: StageRunner) -> bool:

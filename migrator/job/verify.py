@@ -1,61 +1,24 @@
 """What moving and examining have in common: both ends paired, compared and reported on, as the settings say."""
 
-import asyncio
-from collections.abc import Mapping
 from dataclasses import replace
 
-from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.config.settings import Settings
 from migrator.errors import Mismatch
 from migrator.job.check import migration_of
-from migrator.job.context import example_options_of, limits_of, open_databases, runner_of, wait_for
+from migrator.job.context import context_of, open_databases, runner_of, wait_for
 from migrator.job.plan import copied_of, plan_of, refuse_nothing
 from migrator.job.reports import Report, report_of
 from migrator.ledger import history, schema
 from migrator.ledger.history import SourceIdentity, identity_of
 from migrator.ledger.migration import Migration
-from migrator.ledger.run_ledger import RunLedger
-from migrator.names import TableName
-from migrator.planning.plan import Plan
-from migrator.preflight.table_check import TableCheck
 from migrator.runtime.progress import Progress
 from migrator.source.database import Source
-from migrator.stages.verify import NOTHING_KNOWN
 from migrator.stages.verify import verify as compare
 from migrator.target.database import Target
-from migrator.verification.compare_table import TableResult
-
-
-async def compare_all(  # noqa: PLR0913, PLR0917 - both ends, the plan, and how to go about it
-    settings: Settings,
-    source: Source,
-    target: Target,
-    plan: Plan,
-    progress: Progress,
-    surveys: Mapping[TableName, TableCheck] = NOTHING_KNOWN,
-    *,
-    slots: asyncio.Semaphore | None = None,
-    ready: ReplayQueue[TableName] | None = None,
-    note: RunLedger | None = None,
-) -> list[TableResult]:
-    """Call verify with what the settings say; ``note`` is the run that may write of it."""
-    return await compare(
-        source,
-        target,
-        plan,
-        limits=limits_of(settings),
-        slots=slots,
-        ready=ready,
-        example_options=example_options_of(settings),
-        progress=progress,
-        surveys=surveys,
-        file=settings.differences,
-        note=note,
-    )
 
 
 async def verify(settings: Settings, progress: Progress) -> Report:
-    """Compare every value of both ends, at any time. Writes nothing, and takes no lock."""
+    """Compare every value of both sides, at any time. Writes nothing, and takes no lock."""
     async with open_databases(settings) as (source, target):
         runner = runner_of(settings, target)
         await runner("wait", lambda: wait_for(target, settings, to_write=False))
@@ -63,13 +26,14 @@ async def verify(settings: Settings, progress: Progress) -> Report:
         refuse_nothing(settings, source, contents)
         plan = await runner.retry("plan", lambda: plan_of(settings, contents, target))
         migration = await runner.retry("migration", lambda: migration_of(target, settings))
+        context = context_of(settings, source, target, plan, progress)
         try:
-            verdicts = await runner("verify", lambda: compare_all(settings, source, target, plan, progress))
+            results = await runner("verify", lambda: compare(context, differences_file=settings.differences))
         except Mismatch as error:
             known = await runner.retry("history", lambda: _known_source(target, migration))
             raise await _of_another_source(error, known, migration, settings, source) from error
         copied = await runner.retry("report", lambda: copied_of(target, migration))
-        report = report_of(plan, verdicts, copied, runner, "every value of every row is equal")
+        report = report_of(plan, results, copied, runner, "every value of every row is equal")
         return replace(report, migration=migration.name)
 
 

@@ -16,20 +16,20 @@ from migrator.ledger.run_ledger import RunLedger
 from migrator.ledger.schema import Taken
 from migrator.names import TableName, quote_literal, quote_postgres
 from migrator.planning.plan import Plan
-from migrator.target.database import Target
 from migrator.target.lock_room import lock_room
 
 PAYS_FROM_ROWS = 20_000
 """Below, an index costs less during the load than dropping and building it again."""
 
 
-async def park(target: Target, plan: Plan, rows: Mapping[TableName, int], run: RunLedger) -> int:
+async def park(plan: Plan, rows: Mapping[TableName, int], run: RunLedger) -> int:
     """
     Take away the planned tables' foreign keys, from and to them, and the keys and indexes of those where it pays.
 
     ``rows`` are the source's rows of each table still to be loaded; a table that isn't there keeps what it has.
     Returns how many were taken. Raises GaveUp if another run has taken over.
     """
+    target = run.target
     async with target.connect() as connection:
         room = await lock_room(connection)
     taken = await take_foreign_keys(run, [table.name for table in plan.tables if table.name in rows], room)

@@ -12,55 +12,47 @@ import structlog
 from migrator.events import Event
 from migrator.ledger.loads import KnownRows
 from migrator.names import TableName
-from migrator.planning.plan import Plan
 from migrator.preflight.checker import CheckContext, check_tables, refuse
 from migrator.preflight.existing_rows import RowComparison, check_target, refusal
 from migrator.preflight.table_check import TableCheck
-from migrator.runtime.limits import ExampleOptions, Limits
-from migrator.runtime.progress import Progress
-from migrator.source.database import Source
-from migrator.target.database import Target
+from migrator.stages.context import StageContext
 from migrator.trials.untried import untried_refusal
 
 log = structlog.get_logger()
 
 
-async def preflight(  # noqa: PLR0913 - both ends, the plan, and how to look
-    source: Source,
-    target: Target,
-    plan: Plan,
-    allowed: KnownRows,
-    *,
-    limits: Limits,
-    example_options: ExampleOptions,
-    progress: Progress,
-    intact: Callable[[], Awaitable[None]],
+async def preflight(
+    context: StageContext,
+    known_rows: KnownRows,
+    check_source_file: Callable[[], Awaitable[None]],
     untried: Sequence[str] = (),
 ) -> dict[TableName, TableCheck]:
     """
     Return what was found out about every table still to be loaded.
 
-    ``intact`` is the look at the file itself (``check_intact``), which may have begun before. Raises MissingPrivilege
-    and RowsInTheWay for the target, SourceUnreadable for a damaged source, ValuesRefused with all findings for values
-    that can't be carried, NotTried for what couldn't be tried and no pattern of ``untried`` names. Rows in the target
-    that the source holds too are in nobody's way.
+    ``known_rows`` are the target's rows that the ledger knows of; ``check_source_file`` looks at the file itself
+    (``check_intact``), and may have begun before. Raises MissingPrivilege and RowsInTheWay for the target,
+    SourceUnreadable for a damaged source, ValuesRefused with all findings for values that can't be carried, NotTried
+    for what couldn't be tried and no pattern of ``untried`` names. Rows in the target that the source holds too are
+    accepted.
     """
-    pending = [table for table in plan.tables if table.name not in allowed.loaded]
-    occupied = await check_target(target, pending, allowed)
-    undone = replace(plan, tables=tuple(pending))
-    checks = CheckContext(source, target, undone, limits, example_options, progress)
-    surveys = await check_tables(checks, intact)
-    findings = [finding for one in surveys for finding in one.findings]
-    for change in (change for one in surveys for change in one.changes):
+    source, target = context.source, context.target
+    pending = [table for table in context.plan.tables if table.name not in known_rows.loaded]
+    occupied = await check_target(target, pending, known_rows)
+    undone = replace(context.plan, tables=tuple(pending))
+    checking = CheckContext(source, target, undone, context.limits, context.example_options, context.progress)
+    checks = await check_tables(checking, check_source_file)
+    findings = [finding for check in checks for finding in check.findings]
+    for change in (change for check in checks for change in check.changes):
         log.info(Event.VALUES_REWRITTEN, **asdict(change))
-    for remark in (finding for finding in findings if not finding.refuses):
-        log.warning(Event.VALUES_REMARKED, message=remark.line(), **remark.to_json())
+    for notice in (finding for finding in findings if not finding.refuses):
+        log.warning(Event.VALUES_REMARKED, message=notice.line(), **notice.to_json())
     refuse(findings)
-    found = {one.profile.table: one for one in surveys}
-    profiles = {name: one.profile for name, one in found.items()}
-    comparison = RowComparison(source, target, limits.batch_bytes, example_options)
+    by_table = {check.profile.table: check for check in checks}
+    profiles = {name: check.profile for name, check in by_table.items()}
+    comparison = RowComparison(source, target, context.limits.batch_bytes, context.example_options)
     if unexpected := await comparison.unexpected_rows(occupied, profiles):
         raise refusal(unexpected)
-    if hidden := untried_refusal((one for survey in surveys for one in survey.untried), untried):
-        raise hidden
-    return found
+    if refused := untried_refusal((entry for check in checks for entry in check.untried), untried):
+        raise refused
+    return by_table

@@ -22,16 +22,14 @@ from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName, quote_postgres
 from migrator.runtime.retry import is_transient, sqlstate_of
 from migrator.sessions.connections import in_transaction, is_open
-from migrator.target.database import Target
 
 _MAINTENANCE_MEMORY = "256MB"
 """For sorting an index; the default of 64 MB spills at about two million rows."""
 
 
 async def restore(
-    target: Target,
-    jobs: int,
     run: RunLedger,
+    jobs: int,
     copied: ReplayQueue[TableName] | None = None,
     done: ReplayQueue[TableName] | None = None,
 ) -> int:
@@ -43,6 +41,7 @@ async def restore(
     TargetRefused with the list of what is still missing and why, and GaveUp, in an ExceptionGroup, if another run has
     taken over.
     """
+    target = run.target
     async with target.connect() as connection:
         entries = await parked.still_parked(connection, run.migration)
     keys = _by_table(entry for entry in entries if entry.kind != FOREIGN_KEY)

@@ -15,9 +15,7 @@ from migrator.catalog.sequences import OwnedSequence, sequences_of, standing, st
 from migrator.events import Event
 from migrator.names import TableName, quote_literal
 from migrator.planning.high_water_marks import high_water_marks
-from migrator.planning.plan import Plan
-from migrator.source.database import Source
-from migrator.target.database import Target
+from migrator.stages.context import StageContext
 from migrator.target.lock_room import lock_room
 
 log = structlog.get_logger()
@@ -43,14 +41,15 @@ class Sequences:
     """What is worth knowing of those that don't stand where they should, in words."""
 
 
-async def sequences(source: Source, target: Target, plan: Plan) -> Sequences:
+async def sequences(context: StageContext) -> Sequences:
     """
     Advance the sequences of all planned tables, some in a transaction; return those that were moved.
 
     A sequence that can't be brought to where SQLite stands, and one that nobody can tell the column of, is a warning
     with the SQL that settles it, in the log and for the report.
     """
-    marks = await high_water_marks(source, plan)
+    target, plan = context.target, context.plan
+    marks = await high_water_marks(context.source, plan)
     moved: list[SequenceState] = []
     async with target.connect() as connection:
         found = await sequences_of(connection, [table.name for table in plan.tables])

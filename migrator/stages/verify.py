@@ -29,11 +29,9 @@ from migrator.planning.high_water_marks import Marks, high_water_marks
 from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.checker import measured
 from migrator.preflight.table_check import TableCheck
-from migrator.runtime.limits import ExampleOptions, Limits
 from migrator.runtime.private_file import whole_file
-from migrator.runtime.progress import Progress
 from migrator.sessions.reader import read_only_connection
-from migrator.source.database import Source
+from migrator.stages.context import Overlap, StageContext
 from migrator.target.database import Target
 from migrator.target.lock_room import lock_room
 from migrator.verification.compare_table import CompareContext, DifferenceSink, TableResult, compare, compare_group
@@ -42,95 +40,99 @@ from migrator.verification.differences import Difference
 
 log = structlog.get_logger()
 
-NOTHING_KNOWN: Mapping[TableName, TableCheck] = MappingProxyType({})
+NO_CHECKS: Mapping[TableName, TableCheck] = MappingProxyType({})
 
 
-async def verify(  # noqa: PLR0913 - both ends, the plan, and how to go about it
-    source: Source,
-    target: Target,
-    plan: Plan,
+async def verify(
+    context: StageContext,
+    checks: Mapping[TableName, TableCheck] = NO_CHECKS,
+    overlap: Overlap | None = None,
     *,
-    limits: Limits,
-    example_options: ExampleOptions,
-    progress: Progress,
-    surveys: Mapping[TableName, TableCheck] = NOTHING_KNOWN,
-    slots: asyncio.Semaphore | None = None,
-    ready: ReplayQueue[TableName] | None = None,
-    file: Path | None = None,
-    note: RunLedger | None = None,
+    differences_file: Path | None = None,
+    ledger: RunLedger | None = None,
 ) -> list[TableResult]:
     """
-    Compare all planned tables, the rows counted and the values digested, and return a verdict for each.
+    Compare all planned tables, the rows counted and the values digested, and return the result of each.
 
-    Each table is begun when it comes out of ``ready``, at once without that; when no more will come, sequences and keys
-    are in place. As many sessions read the target as there are ``slots``, ``limits.jobs`` without these, and
-    ``limits.jobs`` more the source. What ``surveys`` of this moment of the source know of its digests isn't read again.
+    With ``overlap`` each table is begun when it is restored, without at once; when no more will come, sequences and
+    keys are in place. As many sessions read the target as the overlap has slots, ``limits.jobs`` without, and
+    ``limits.jobs`` more the source. What ``checks`` of this moment of the source know of its digests isn't read again.
 
-    Raises Mismatch, after all tables have been looked at, naming those that differ, with the first rows of each; all
-    differences go into ``file``, one JSON object a line. A sequence that would give a value again is a difference too.
+    Raises Mismatch, after all tables have been compared, naming those that differ, with the first rows of each; all
+    differences go into ``differences_file``, one JSON object a line. A sequence that would give a value again is a
+    difference too.
 
-    With ``note``, the run that has copied the rows, the ledger learns of the tables that are equal, and keys, indexes,
-    defaults and triggers must be as they were before that run took some of them away. Raises GaveUp if another run has
-    taken over.
+    With ``ledger``, of the run that has copied the rows, it learns of the tables that are equal, and keys, indexes,
+    defaults and triggers must be as they were before that run took some of them away. Raises GaveUp if another
+    run has taken over.
     """
+    plan, target, limits = context.plan, context.target, context.limits
     by_name = {table.name: table for table in plan.tables}
-    ready = ready or ReplayQueue.of(by_name)
+    ready = overlap.restored if overlap else ReplayQueue.of(by_name)
     async with target.connect() as connection:
         room = await lock_room(connection, list(by_name))
     async with (
-        blocking_pool(limits.jobs, partial(BlockingConnection, source.session)) as sessions,
-        blocking_pool(slots or limits.jobs, partial(read_only_connection, target.address)) as readers,
+        blocking_pool(limits.jobs, partial(BlockingConnection, context.source.session)) as sessions,
+        blocking_pool(
+            overlap.slots if overlap else limits.jobs, partial(read_only_connection, target.address)
+        ) as readers,
     ):
-        unknown = [table for table in plan.tables if table.name not in surveys]
-        known = {**surveys, **await measured(sessions, unknown, limits)}
-        with _written(file) as sink:
-            ends = CompareContext(
-                source, target.address, readers, sessions, example_options, sink, keep=note is not None
+        unmeasured = [table for table in plan.tables if table.name not in checks]
+        known = {**checks, **await measured(sessions, unmeasured, limits)}
+        with _written(differences_file) as sink:
+            comparing = CompareContext(
+                context.source,
+                target.address,
+                readers,
+                sessions,
+                context.example_options,
+                sink,
+                keep=ledger is not None,
             )
 
-            async def compared(names: Sequence[TableName]) -> list[TableResult]:
+            async def compare_tables(names: Sequence[TableName]) -> list[TableResult]:
                 comparisons = [_comparison(by_name[name], known[name], limits.batch_bytes) for name in names]
                 if len(names) > 1:
-                    rehearsed = [one for name in names if (one := known[name].rehearsed)]
-                    found = await compare_group(ends, list(zip(comparisons, rehearsed, strict=True)))
+                    digests = [digest for name in names if (digest := known[name].rehearsed)]
+                    results = await compare_group(comparing, list(zip(comparisons, digests, strict=True)))
                 else:
-                    survey = known[names[0]]
-                    found = [await compare(ends, comparisons[0], survey.pieces, survey.rehearsed)]
-                for verdict in found:
-                    progress.advance(str(verdict.table), verdict.source.rows)
-                return found
+                    check = known[names[0]]
+                    results = [await compare(comparing, comparisons[0], check.pieces, check.rehearsed)]
+                for result in results:
+                    context.progress.advance(str(result.table), result.source.rows)
+                return results
 
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(compared(few))
+                    group.create_task(compare_tables(few))
                     async for names in ready.batches()
-                    for lot in _lots(names, known, limits.chunk_bytes)
-                    for few in room.few(lot, limits.jobs)
+                    for alike in _grouped(names, known, limits.chunk_bytes)
+                    for few in room.few(alike, limits.jobs)
                 ]
-    by_table = {verdict.table: verdict for task in tasks for verdict in task.result()}
-    verdicts = [by_table[table.name] for table in plan.tables]
-    beside = await _beside_rows(target, plan, await high_water_marks(source, plan), note)
-    if note is not None:
-        await _note(note, [verdict for verdict in verdicts if verdict.equal])
-    _refuse([verdict for verdict in verdicts if not verdict.equal], verdicts, beside)
-    return verdicts
+    by_table = {result.table: result for task in tasks for result in task.result()}
+    results = [by_table[table.name] for table in plan.tables]
+    schema_differences = await _schema_differences(target, plan, await high_water_marks(context.source, plan), ledger)
+    if ledger is not None:
+        await _record(ledger, [result for result in results if result.equal])
+    _refuse([result for result in results if not result.equal], results, schema_differences)
+    return results
 
 
-def _comparison(table: TablePlan, survey: TableCheck, batch_bytes: int) -> Comparison:
-    return Comparison(table.source, table.target, table.pairs, survey.profile, batch_bytes)
+def _comparison(table: TablePlan, check: TableCheck, batch_bytes: int) -> Comparison:
+    return Comparison(table.source, table.target, table.pairs, check.profile, batch_bytes)
 
 
-def _lots(
+def _grouped(
     names: Sequence[TableName], known: Mapping[TableName, TableCheck], most_bytes: int
 ) -> Iterator[list[TableName]]:
-    """Yield what is compared together: small tables of one shape that preflight has rehearsed, and each other alone."""
+    """Yield what is compared together: small tables of one shape whose digests are known, and all others alone."""
     alike: dict[DigestKey | TableName, list[TableName]] = defaultdict(list)
     for name in names:
-        rehearsed = known[name].rehearsed
-        together = rehearsed is not None and known[name].is_whole and is_small(known[name].profile)
-        alike[rehearsed.comparison.digest_key if rehearsed and together else name].append(name)
-    for some in alike.values():
-        yield from group_small_tables(some, lambda name: known[name].profile, most_bytes)
+        digest = known[name].rehearsed
+        together = digest is not None and known[name].is_whole and is_small(known[name].profile)
+        alike[digest.comparison.digest_key if digest and together else name].append(name)
+    for tables in alike.values():
+        yield from group_small_tables(tables, lambda name: known[name].profile, most_bytes)
 
 
 @contextmanager
@@ -160,36 +162,38 @@ def _written(file: Path | None) -> Iterator[DifferenceSink]:
         yield sink
 
 
-async def _note(run: RunLedger, verdicts: list[TableResult]) -> None:
+async def _record(run: RunLedger, results: list[TableResult]) -> None:
+    """Write the digests of equal tables into the ledger."""
     async with run.transaction() as connection:
-        digests = {verdict.table: verdict.source.hexadecimal() for verdict in verdicts}
+        digests = {result.table: result.source.hexadecimal() for result in results}
         await loads.write_verified(connection, run.migration, digests)
-        recorded = {verdict.table: verdict.recorded for verdict in verdicts if verdict.recorded}
+        recorded = {result.table: result.recorded for result in results if result.recorded}
         await carried.record(connection, run.migration, recorded)
 
 
-async def _beside_rows(target: Target, plan: Plan, marks: Marks, run: RunLedger | None) -> list[str]:
+async def _schema_differences(target: Target, plan: Plan, marks: Marks, run: RunLedger | None) -> list[str]:
     """Return in words which sequences are behind and, with ``run``, what of the schema isn't as it was before it."""
     async with target.connect() as connection:
         behind = await inventory.sequences_behind(connection, [table.name for table in plan.tables], marks)
-        found = [str(sequence) for sequence in behind]
+        differences = [str(sequence) for sequence in behind]
         before = await state.recall(connection, run.migration, "catalog") if run else None
         if run and before is not None:
             after = await inventory.describe(connection, plan.schema)
-            found += await claims.changes(connection, run.migration, before, after)
-    for line in found:
+            differences += await claims.changes(connection, run.migration, before, after)
+    for line in differences:
         log.error(Event.SCHEMA_DIFFERS, what=line)
-    return found
+    return differences
 
 
-def _refuse(differing: list[TableResult], verdicts: list[TableResult], beside: list[str]) -> None:
-    if not differing and not beside:
+def _refuse(differing: list[TableResult], results: list[TableResult], schema_differences: list[str]) -> None:
+    """Raise Mismatch if a table differs, or the schema does."""
+    if not differing and not schema_differences:
         return
-    said = [f"{len(differing)} of {len(verdicts)} tables differ"] if differing else []
+    counted = [f"{len(differing)} of {len(results)} tables differ"] if differing else []
     raise Mismatch(
-        "; ".join([*said, *(verdict.difference() for verdict in differing), *beside]),
+        "; ".join([*counted, *(result.difference() for result in differing), *schema_differences]),
         next_step="Do not switch the application over. Find out who changed either side after the copy.",
-        tables=[str(verdict.table) for verdict in differing],
-        differences=[verdict.facts() for verdict in differing],
-        schema=beside,
+        tables=[str(result.table) for result in differing],
+        differences=[result.facts() for result in differing],
+        schema=schema_differences,
     )

@@ -284,7 +284,7 @@ async def test_an_unlogged_table_after_success_and_a_crash(
     assert await _is_complete(database)
 
 
-@pytest.mark.parametrize("last", ["analyze", "compare_all"])
+@pytest.mark.parametrize("last", ["analyze", "verify"])
 async def test_a_crash_between_the_copy_and_the_end(
     last: str, make_sqlite: MakeSqlite, crashing: tuple[Callable[[], None], Database]
 ) -> None:

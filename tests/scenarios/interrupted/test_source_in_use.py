@@ -18,9 +18,9 @@ from fix_warm import Zygote
 from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.errors import SourceChanged
 from migrator.job import migrate, recorder, run
-from migrator.job.verify import compare_all
 from migrator.names import TableName
 from migrator.runtime.progress import NoProgress
+from migrator.stages.verify import verify
 from migrator.target.database import Target
 
 # Writes so much that pages of an open transaction reach the file, says so, and waits to be killed.
@@ -87,7 +87,7 @@ async def test_a_writer_is_noticed_in_the_middle_of_a_stage(
         await asyncio.Event().wait()
 
     # Nothing else notices the row: the stages before look at their ends, and the comparison would see one too many.
-    monkeypatch.setattr(migrate, "compare_all", endless)
+    monkeypatch.setattr(migrate, "verify", endless)
     monkeypatch.setattr(migrate, "analyze", written_to)
     async with asyncio.timeout(60):  # without the look the run would go on for ever
         with pytest.raises(SourceChanged, match="somebody writes to the source"):
@@ -105,11 +105,11 @@ async def test_a_file_that_is_replaced_while_it_is_read(
     await database.execute("CREATE TABLE t (id int)")
 
     async def then_replaced(*arguments: Any, **options: Any) -> object:  # noqa: ANN401 - passed on
-        verdicts = await compare_all(*arguments, **options)
+        verdicts = await verify(*arguments, **options)
         other.replace(source)
         return verdicts
 
-    monkeypatch.setattr(migrate, "compare_all", then_replaced)
+    monkeypatch.setattr(migrate, "verify", then_replaced)
     with pytest.raises(SourceChanged, match="while it was copied: file was"):
         await run.run(settings_of(source, database), NoProgress())
     assert await database.fetch("SELECT 1 FROM migrator.state WHERE name IN ('completed', 'ready')") == []

@@ -88,25 +88,25 @@ async def target(database: Database) -> Target:
 async def test_everything_comes_back_exactly(target: Target, database: Database) -> None:
     """After park the load meets bare tables; after restore the catalogs are equal, line by line."""
     before = await catalogs(database)
-    taken = await park(target, planned(NAMES), dict.fromkeys(NAMES, 1_000_000), run_ledger(target))
+    taken = await park(planned(NAMES), dict.fromkeys(NAMES, 1_000_000), run_ledger(target))
     bare = await catalogs(database)
     left = " ".join(bare["indexes"])
     assert all(name not in left for name in ("the key", "deferred_key", "partial", "by_gin", "for_replication"))
     assert "no overlap" in left
     assert not [line for line in bare["constraints"] if "'f'" in line and "bystander" not in line]
-    assert await restore(target, 2, run_ledger(target)) == taken
+    assert await restore(run_ledger(target), 2) == taken
     assert await catalogs(database) == before
-    assert await restore(target, 2, run_ledger(target)) == 0
+    assert await restore(run_ledger(target), 2) == 0
 
 
 @pytest.mark.one_server
 async def test_small_tables_keep_their_indexes(target: Target, database: Database) -> None:
     """Only foreign keys go where building an index again would cost more than it saves."""
     before = await catalogs(database)
-    await park(target, planned(NAMES), dict.fromkeys(NAMES, 1), run_ledger(target))
+    await park(planned(NAMES), dict.fromkeys(NAMES, 1), run_ledger(target))
     assert (await catalogs(database))["indexes"] == before["indexes"]
     assert (await catalogs(database))["constraints"] != before["constraints"]
-    await restore(target, 1, run_ledger(target))
+    await restore(run_ledger(target), 1)
     assert await catalogs(database) == before
 
 
@@ -114,11 +114,11 @@ async def test_small_tables_keep_their_indexes(target: Target, database: Databas
 async def test_parking_again_after_a_failure_takes_only_what_is_left(target: Target, database: Database) -> None:
     """A second run finds some things parked already: nothing is written down twice, and all come back."""
     before = await catalogs(database)
-    first = await park(target, planned(NAMES[:1]), {NAMES[0]: 1_000_000}, run_ledger(target))
-    second = await park(target, planned(NAMES), dict.fromkeys(NAMES, 1_000_000), run_ledger(target))
+    first = await park(planned(NAMES[:1]), {NAMES[0]: 1_000_000}, run_ledger(target))
+    second = await park(planned(NAMES), dict.fromkeys(NAMES, 1_000_000), run_ledger(target))
     assert first > 0
     assert second > 0
-    assert await restore(target, 1, run_ledger(target)) == first + second
+    assert await restore(run_ledger(target), 1) == first + second
     assert await catalogs(database) == before
 
 
@@ -132,20 +132,20 @@ async def test_a_view_that_leans_on_a_key_keeps_it(database: Database) -> None:
     await begin_ledger(target)
     before = await catalogs(database)
     names = [TableName("public", "t"), TableName("public", "u")]
-    assert await park(target, planned(names), dict.fromkeys(names, 1_000_000), run_ledger(target)) == 1
-    assert await restore(target, 1, run_ledger(target)) == 1
+    assert await park(planned(names), dict.fromkeys(names, 1_000_000), run_ledger(target)) == 1
+    assert await restore(run_ledger(target), 1) == 1
     assert await catalogs(database) == before
 
 
 async def test_orphans_and_duplicates_are_named(target: Target, database: Database) -> None:
     """What can't come back is reported with what is in its way; the rest is back, and the next run tries again."""
-    await park(target, planned(NAMES), dict.fromkeys(NAMES, 1_000_000), run_ledger(target))
+    await park(planned(NAMES), dict.fromkeys(NAMES, 1_000_000), run_ledger(target))
     await database.execute(
         "INSERT INTO parents VALUES (1, 'same'), (2, 'same');"
         "INSERT INTO children (id, parent, span) VALUES (1, 99, '[1,2)')"
     )
     with pytest.raises(TargetRefused) as caught:
-        await restore(target, 2, run_ledger(target))
+        await restore(run_ledger(target), 2)
     said = str(caught.value)
     assert "unique key 'parents_code' of public.parents" in said
     assert "(code)=(same)" in said
@@ -155,16 +155,16 @@ async def test_orphans_and_duplicates_are_named(target: Target, database: Databa
     assert isinstance(missing, list)
     assert len(missing) == 2
     await database.execute("UPDATE parents SET code = 'other' WHERE id = 2; INSERT INTO parents VALUES (99, 'x')")
-    assert await restore(target, 2, run_ledger(target)) == 2
+    assert await restore(run_ledger(target), 2) == 2
 
 
 @pytest.mark.one_server
 async def test_what_an_operator_brought_back_by_hand_is_not_an_error(target: Target, database: Database) -> None:
     """Somebody created a parked index or key meanwhile, as it was: restore sees it and writes it down as back."""
     before = await catalogs(database)
-    await park(target, planned(NAMES), dict.fromkeys(NAMES, 1_000_000), run_ledger(target))
+    await park(planned(NAMES), dict.fromkeys(NAMES, 1_000_000), run_ledger(target))
     await database.execute("ALTER TABLE parents ADD PRIMARY KEY (id)")
-    await restore(target, 1, run_ledger(target))
+    await restore(run_ledger(target), 1)
     assert await catalogs(database) == before
 
 
@@ -186,8 +186,8 @@ async def test_an_index_goes_back_to_its_table_space(database: Database) -> None
         await begin_ledger(target)
         before = await catalogs(database)
         name = TableName("public", "t")
-        await park(target, planned([name]), {name: 1_000_000}, run_ledger(target))
-        assert await restore(target, 1, run_ledger(target)) == 2
+        await park(planned([name]), {name: 1_000_000}, run_ledger(target))
+        assert await restore(run_ledger(target), 1) == 2
         assert await catalogs(database) == before
         await database.execute("DROP TABLE t; DROP SCHEMA migrator CASCADE")
     finally:

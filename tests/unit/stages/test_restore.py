@@ -42,7 +42,7 @@ async def _missing(target: Target) -> set[str]:
 @pytest.mark.parametrize("jobs", [1, 4])
 async def test_foreign_keys_last(jobs: int, target: Target, database: Database) -> None:
     """Whatever the order in which they went, and however many work at once; afterwards nothing is parked."""
-    assert await restore(target, jobs, run_ledger(target)) == len(PARKED)
+    assert await restore(run_ledger(target), jobs) == len(PARKED)
     assert await _missing(target) == set()
     there = "SELECT conname::text FROM pg_constraint WHERE conname IN ('t_pkey', 'to_t')"
     assert {row[0] for row in await database.fetch(there)} == {"t_pkey", "to_t"}
@@ -52,10 +52,10 @@ async def test_what_cannot_come_back_stays_parked(target: Target, database: Data
     """The one that fails is named with its reason and kept; the others are back, and the next try needs only that."""
     await database.execute("INSERT INTO u VALUES (99)")
     with pytest.raises(TargetRefused, match=r"(?s)'to_t' of public\.u.*\(id\)=\(99\)"):
-        await restore(target, 2, run_ledger(target))
+        await restore(run_ledger(target), 2)
     assert await _missing(target) == {"to_t"}
     await database.execute("DELETE FROM u")
-    assert await restore(target, 2, run_ledger(target)) == 1
+    assert await restore(run_ledger(target), 2) == 1
 
 
 async def test_rows_without_a_parent_are_named(target: Target, database: Database) -> None:
@@ -65,7 +65,7 @@ async def test_rows_without_a_parent_are_named(target: Target, database: Databas
         'INSERT INTO u VALUES (1, 8), (NULL, 9); ALTER TABLE u ADD PRIMARY KEY ("my Key")'
     )
     with pytest.raises(TargetRefused, match=r"7 rows: my Key = 1; .*; and 2 more"):
-        await restore(target, 2, run_ledger(target))
+        await restore(run_ledger(target), 2)
     assert await database.fetch("SELECT FROM pg_constraint WHERE conname = 'to_t'") == []
 
 
@@ -73,6 +73,6 @@ async def test_a_run_that_was_overtaken_brings_nothing_back(target: Target, data
     """The other may be loading just now, and needs the tables bare."""
     await begin_ledger(target, 8)
     with pytest.RaisesGroup(pytest.RaisesExc(GaveUp, match="taken over")):
-        await restore(target, 1, run_ledger(target))
+        await restore(run_ledger(target), 1)
     assert await _missing(target) == {"to_t", "t_pkey", "by_id"}
     assert await database.fetch("SELECT FROM pg_indexes WHERE schemaname = 'public'") == []

@@ -1,0 +1,316 @@
+"""
+Loads tables: a table, a chunk of one, or a group of small tables in one transaction of the target.
+
+The data goes ``copy_data → prefetch → copy_in``, and the ledger's line about a chunk is written in the transaction of
+its rows. After any failure a chunk is in the target with its line, or neither is.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.catalog.triggers import has_triggers, triggers_disabled
+from migrator.concurrency.blocking import BlockingConnection
+from migrator.concurrency.pool import WorkerPool, gather_or_cancel
+from migrator.concurrency.prefetch import prefetch
+from migrator.copying import check_violations
+from migrator.copying.copy_stream import copy_data, copy_data_of_small
+from migrator.errors import SourceChanged
+from migrator.ledger import carried, loads
+from migrator.ledger.carried import Carried, Terms
+from migrator.ledger.loads import CopyProgress, CopyStats
+from migrator.ledger.run_ledger import RunLedger
+from migrator.names import TableName
+from migrator.planning.grouping import is_small
+from migrator.planning.plan import TablePlan
+from migrator.runtime.limits import Limits
+from migrator.runtime.progress import Progress
+from migrator.sessions.connections import in_transaction, is_open
+from migrator.source.chunks import WHOLE_TABLE, Chunk
+from migrator.source.database import Source
+from migrator.source.scan import ScanSession
+from migrator.source.size import Profile
+from migrator.target.copy_in import CopyTarget, copy_in
+from migrator.target.database import Target, own_rows, row_counts
+from migrator.verification.digest import KnownDigest
+from migrator.verification.recipe import recorded
+
+
+@dataclass(frozen=True, slots=True)
+class TableLoad:
+    """One table to be loaded: its plan, what preflight found out about it, and how far it has come."""
+
+    table: TablePlan
+    profile: Profile
+    chunks: tuple[Chunk, ...]
+    known_digest: KnownDigest | None
+    """The digest of the source's rows, where preflight has made it."""
+    begun: CopyProgress | None
+    """None where nothing of the table has been loaded."""
+
+    @property
+    def name(self) -> TableName:
+        """The target's name."""
+        return self.table.name
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all its rows are loaded in one transaction."""
+        return self.begun is None and len(self.chunks) == 1
+
+    def size_if_whole(self) -> Profile | None:
+        """Return its size if it may share a transaction with others."""
+        return self.profile if self.is_whole else None
+
+
+@dataclass(frozen=True, slots=True)
+class CopyWorker:
+    """A session of each database. It loads one table, chunk or group at a time."""
+
+    reading: BlockingConnection[ScanSession]
+    connection: AsyncConnection
+
+
+CheckExisting = Callable[[AsyncConnection, Sequence[tuple[TableLoad, int]]], Awaitable[None]]
+"""Is called with the tables that hold rows, and how many; raises RowsInTheWay if some rows aren't the source's."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyContext:
+    """What the loads of all tables of one run have in common."""
+
+    source: Source
+    run: RunLedger
+    limits: Limits
+    terms: Mapping[str, Terms]
+    """Terms of the source's tables, by their names."""
+    progress: Progress
+    workers: WorkerPool[CopyWorker]
+    check_existing: CheckExisting
+
+
+@dataclass(frozen=True, slots=True)
+class _ChunkData:
+    """A chunk and its COPY data, each part with its number of rows."""
+
+    chunk: Chunk
+    parts: AsyncIterator[tuple[int, bytes]]
+    freeze: bool = False
+    """Whether COPY marks the rows as visible to all (FREEZE)."""
+
+
+class _SentBytes:
+    """Counts the bytes of one chunk that have been sent."""
+
+    count = 0
+
+
+def copy_workers(slots: asyncio.Semaphore, source: Source, target: Target) -> WorkerPool[CopyWorker]:
+    """Return a pool of workers, as many as there are free ``slots``; it is opened with ``async with``."""
+    return WorkerPool(slots, partial(_worker, source, target), lambda worker: is_open(worker.connection))
+
+
+@asynccontextmanager
+async def _worker(source: Source, target: Target) -> AsyncIterator[CopyWorker]:
+    reading = BlockingConnection(source.session)
+    try:
+        async with target.connect() as connection:
+            yield CopyWorker(reading, connection)
+    finally:
+        reading.close()
+
+
+async def load_tables(context: CopyContext, group: Sequence[TableLoad]) -> list[CopyStats]:
+    """
+    Load one table, from where it stands, or a group of small ones; return what came of each.
+
+    A group, and a table of one chunk, is loaded in one transaction; any other table in one for each chunk. Raises
+    SourceChanged if other than the surveyed number of rows has come, RowsInTheWay, and GaveUp if another run has taken
+    over.
+    """
+    [first, *others] = group
+    return await (_load_whole(context, group) if others or first.is_whole else _load_chunks(context, first))
+
+
+@asynccontextmanager
+async def _transaction(context: CopyContext, *, durable: bool = True) -> AsyncIterator[CopyWorker]:
+    """
+    Give a free worker, in a transaction of the target.
+
+    Nobody waits until the commit of a transaction that isn't ``durable`` is on the disk; the next durable one brings it
+    there. A table is handed on after a durable one: or other stages would use rows that a crash of the server undoes.
+    """
+    async with context.workers.worker() as worker, in_transaction(worker.connection):
+        if not durable:
+            await worker.connection.execute(text("SELECT set_config('synchronous_commit', 'off', true)"))
+        yield worker
+
+
+async def _load_whole(context: CopyContext, group: Sequence[TableLoad]) -> list[CopyStats]:
+    """Load all rows of some tables, with their ledger lines, in one transaction."""
+    names = [load.name for load in group]
+    async with _transaction(context) as worker:
+        occupied = await _lock_and_check(context, worker.connection, group)
+        # TRUNCATE gives a table a new file, which takes the server longer than a few rows do.
+        emptied = [load.name for load in group if load.name in occupied or not is_small(load.profile)]
+        async with triggers_disabled(worker.connection, names):
+            if emptied:
+                await worker.connection.exec_driver_sql(f"TRUNCATE {await _listed(worker.connection, emptied)}")
+            # FREEZE marks the rows as visible to all, so that nobody has to write them once more; needs the TRUNCATE.
+            frozen = {load.name for load in group if load.name in emptied and not load.table.target.partitioned}
+            data = [
+                _ChunkData(WHOLE_TABLE, parts, freeze=load.name in frozen)
+                for load, parts in zip(group, await _whole_tables(context, worker, group), strict=True)
+            ]
+            stats = [
+                await _copy_chunk(context, worker, load, chunk_data)
+                for load, chunk_data in zip(group, data, strict=True)
+            ]
+        for load, copied in zip(group, stats, strict=True):
+            _refuse_other_number(load, copied)
+        await context.run.hold(worker.connection)
+        await _write_terms(context, worker.connection, group)
+        await loads.write_whole(worker.connection, context.run, dict(zip(names, stats, strict=True)))
+    return stats
+
+
+async def _load_chunks(context: CopyContext, load: TableLoad) -> list[CopyStats]:
+    """Load the chunks of a table that are still missing, each with its ledger line in a transaction of its own."""
+    name, run = load.name, context.run
+    async with _transaction(context, durable=False) as worker:
+        connection = worker.connection
+        begun = load.begun or CopyProgress(left=dict(enumerate(load.chunks)))
+        if load.begun is None:
+            await _lock_and_check(context, connection, [load])
+            async with triggers_disabled(connection, [name]):
+                await connection.exec_driver_sql(f"TRUNCATE {await _listed(connection, [name])}")
+            await run.hold(connection)
+            await _write_terms(context, connection, [load])
+            await loads.write_pieces(connection, run, name, begun.left)
+        # Who switches a trigger off locks the table until the end of its transaction.
+        at_once = 1 if await has_triggers(connection, name) else max(1, len(begun.left))
+    turn = asyncio.Semaphore(at_once)
+
+    async def load_chunk(position: int, chunk: Chunk) -> CopyStats:
+        async with turn, _transaction(context, durable=False) as worker:
+            async with triggers_disabled(worker.connection, [name]):
+                data = _ChunkData(chunk, _read(context, worker, load, chunk))
+                stats = await _copy_chunk(context, worker, load, data)
+            await run.hold(worker.connection)
+            await loads.write_chunk(worker.connection, run, name, position, stats)
+            return stats
+
+    copied = await gather_or_cancel(load_chunk(position, chunk) for position, chunk in begun.left.items())
+    total = sum(copied, begun.brought)
+    _refuse_other_number(load, total)
+    async with _transaction(context) as worker:
+        await run.hold(worker.connection)
+        await loads.write_copied(worker.connection, run, {name: total})
+    return [total]
+
+
+async def _write_terms(context: CopyContext, connection: AsyncConnection, group: Sequence[TableLoad]) -> None:
+    """Write under which terms tables are begun, and the digests that preflight has made of them."""
+    lines = {
+        load.name: Carried(terms, recorded(known.comparison, known.digest) if known else None)
+        for load in group
+        for known in (load.known_digest,)
+        if (terms := context.terms.get(load.table.source.name))
+    }
+    await carried.write(connection, context.run.migration, lines)
+
+
+async def _copy_chunk(context: CopyContext, worker: CopyWorker, load: TableLoad, data: _ChunkData) -> CopyStats:
+    """Send one chunk's rows, in the transaction of the worker's connection."""
+    started = time.monotonic()
+    sent = _SentBytes()
+    table = load.table
+    try:
+        rows = await copy_in(
+            worker.connection,
+            CopyTarget(table.name, [column.target.name for column in table.columns], table.form, data.freeze),
+            _counted(context, load, data, sent),
+            stall_seconds=context.limits.stall_seconds,
+        )
+    except asyncpg.PostgresError as error:
+        if not check_violations.is_about_a_row(error):
+            raise
+        where = data.chunk.where(table.source)
+        raise await asyncio.to_thread(
+            check_violations.check_violation_error, context.source, table, where, error
+        ) from error
+    return CopyStats(rows, sent.count, time.monotonic() - started)
+
+
+async def _counted(context: CopyContext, load: TableLoad, data: _ChunkData, sent: _SentBytes) -> AsyncIterator[bytes]:
+    async for rows, part in data.parts:
+        sent.count += len(part)
+        yield part
+        if rows:
+            context.progress.advance(str(load.name), rows, len(part))
+
+
+async def _whole_tables(
+    context: CopyContext, worker: CopyWorker, group: Sequence[TableLoad]
+) -> list[AsyncIterator[tuple[int, bytes]]]:
+    """Return the COPY data of whole tables: small ones, which share a transaction, are read together and at once."""
+    if not is_small(group[0].profile):
+        return [_read(context, worker, load, WHOLE_TABLE) for load in group]
+    tables = [(load.table, load.profile) for load in group]
+    data = await asyncio.to_thread(worker.reading.call, copy_data_of_small, tables, context.limits.batch_bytes)
+    return [_single_part(rows, part) for rows, part in data]
+
+
+def _read(context: CopyContext, worker: CopyWorker, load: TableLoad, chunk: Chunk) -> AsyncIterator[tuple[int, bytes]]:
+    """Return a chunk as COPY data, read and encoded in a thread while the network takes what is ready."""
+
+    def read() -> Iterator[tuple[int, bytes]]:
+        with worker.reading.borrow() as session:
+            yield from copy_data(session, load.table, load.profile, chunk, context.limits.batch_bytes)
+
+    return prefetch(read())
+
+
+async def _single_part(rows: int, part: bytes) -> AsyncIterator[tuple[int, bytes]]:
+    yield rows, part
+
+
+async def _lock_and_check(
+    context: CopyContext, connection: AsyncConnection, group: Sequence[TableLoad]
+) -> Collection[TableName]:
+    """
+    Lock the tables against writers and return those that hold rows, all of which may go.
+
+    Raises RowsInTheWay if some of the rows aren't the source's.
+    """
+    # An application that was started too early may have written since preflight looked. This lock keeps writers out
+    # until the end of the transaction and lets readers in: the comparison reads through a connection of its own.
+    names = [load.name for load in group]
+    listed = await _listed(connection, names)
+    await connection.exec_driver_sql(f"LOCK TABLE {listed} IN SHARE ROW EXCLUSIVE MODE")
+    counts = await row_counts(connection, names)
+    await context.check_existing(connection, [(load, counts[load.name]) for load in group if load.name in counts])
+    return counts
+
+
+async def _listed(connection: AsyncConnection, names: Sequence[TableName]) -> str:
+    """Return the tables as a statement lists them that is about their own rows, not those of inheriting tables."""
+    return ", ".join((await own_rows(connection, names)).values())
+
+
+def _refuse_other_number(load: TableLoad, stats: CopyStats) -> None:
+    """Raise SourceChanged if more or less rows came than preflight has counted."""
+    name, surveyed = load.table.source.name, load.profile.rows
+    if stats.rows != surveyed:
+        raise SourceChanged(
+            f"table {name!r} had {surveyed} rows in preflight and {stats.rows} now",
+            next_step="Stop whatever writes to the source and run again.",
+            table=name,
+        )

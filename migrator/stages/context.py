@@ -1,0 +1,39 @@
+"""Holds what the stages of one run work with: both databases, the plan, limits and progress."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from migrator.concurrency.replay_queue import ReplayQueue
+from migrator.names import TableName
+from migrator.runtime.limits import ExampleOptions, Limits
+from migrator.runtime.progress import Progress
+
+if TYPE_CHECKING:  # `reset` and `restore` run without the modules of the plan
+    from migrator.planning.plan import Plan
+    from migrator.source.database import Source
+    from migrator.target.database import Target
+
+
+@dataclass(frozen=True, slots=True)
+class StageContext:
+    """What a stage is given that reads the source and works on the planned tables of the target."""
+
+    source: "Source"
+    target: "Target"
+    plan: "Plan"
+    limits: Limits
+    example_options: ExampleOptions
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """What stages share that work at the same time: the sessions, and the tables that they hand on."""
+
+    slots: asyncio.Semaphore
+    """Sessions of the target that ``copy`` and ``verify`` may use together."""
+    copied: ReplayQueue[TableName] = field(default_factory=ReplayQueue)
+    """Tables whose rows are in the target."""
+    restored: ReplayQueue[TableName] = field(default_factory=ReplayQueue)
+    """Tables whose keys and indexes are back, too."""
