@@ -1,8 +1,8 @@
 """
-The application's side: its database settings, and the engine they give on SQLite and on PostgreSQL alike.
+Helps the application: its database settings, and the engine they give, on SQLite and on PostgreSQL alike.
 
-Switching the application over is a matter of ``DATABASE_URL``; nothing else in it changes. Dryad's code and its Alembic
-environment take their engine from here. The migrator itself imports nothing of this.
+The application changes over by ``DATABASE_URL`` alone. Dryad's code and its Alembic environment take their engine from
+this module. The migrator itself imports nothing of it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -164,11 +164,11 @@ def _translate(text: str) -> tuple[URL, dict[str, Any]]:
         drivername = _DRIVERS[url.get_backend_name()]
     except (ArgumentError, ValueError):
         raise ConfigurationError(
-            "DATABASE_URL can't be read", next_step="Set it like postgresql://user@host/db."
+            "DATABASE_URL can't be read", next_step="Set it in the form postgresql://user@host/db."
         ) from None
     except KeyError:
         raise ConfigurationError(
-            f"DATABASE_URL begins with {url.drivername!r}, which is no database of this application's",
+            f"DATABASE_URL begins with {url.drivername!r}, which this application can't use",
             next_step="Use postgresql:// or sqlite://.",
         ) from None
     url = url.set(drivername=drivername)
@@ -189,7 +189,7 @@ def _translate_options(url: URL) -> tuple[URL, dict[str, Any]]:
         if _last(options.pop(name)) == "require":
             raise ConfigurationError(
                 f"DATABASE_URL asks for {name}=require, which asyncpg can't give",
-                next_step=f"Take {name} out; sslmode=verify-full with sslrootcert proves who the server is.",
+                next_step=f"Remove {name}; sslmode=verify-full with sslrootcert proves who the server is.",
             )
     numbers = _numbers({name: _last(options.pop(name)) for name in _NUMERIC_OPTIONS.keys() & options.keys()})
     # asyncpg reads the rest from a DSN: what it doesn't know is a server setting, and the server says if it isn't.

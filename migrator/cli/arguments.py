@@ -1,8 +1,8 @@
 """
-The command line's flags, made from the settings: same names in kebab-case, same words, and help that is good to read.
+Makes the command line's flags from the options: the same names in kebab-case, with the same descriptions.
 
 pydantic-settings can make an argparse parser of its own. Its help shows neither environment variables nor groups, and
-it accepts secrets; hence these few lines. Values are not judged here: the model does that for every origin alike.
+it accepts secrets on the command line. Values are not checked here: the model does that for every origin.
 """
 
 import argparse
@@ -38,13 +38,13 @@ class Parser(argparse.ArgumentParser):
         """Raise ConfigurationError."""
         raise ConfigurationError(message, next_step=f"See `{self.prog} --help` for what there is.")
 
-    def refuse(self, strangers: Sequence[str]) -> None:
-        """Raise ConfigurationError for arguments that nobody took, naming the nearest flag that exists."""
-        if not strangers:
+    def refuse(self, unknown: Sequence[str]) -> None:
+        """Raise ConfigurationError for unknown arguments, naming the nearest flag that exists."""
+        if not unknown:
             return
-        name = strangers[0].partition("=")[0]  # what follows may be a password
+        name = unknown[0].partition("=")[0]  # what follows may be a password
         if not name.startswith("-"):
-            self.error(f"{self.prog} takes flags only; there is a bare argument too many")
+            self.error(f"{self.prog} takes flags only; one argument belongs to no flag")
         if name in _all_flags():
             self.error(f"{name} is a flag of other commands, and has no meaning for `{self.prog}`")
         near = get_close_matches(name, self._option_string_actions, n=1)
@@ -58,7 +58,7 @@ def _all_flags() -> set[str]:
 
 
 def add_settings(parser: argparse.ArgumentParser, groups: Collection[Group]) -> None:
-    """Give the parser a flag for every setting of these groups."""
+    """Add a flag to the parser for every option of these groups."""
     for group in Group:
         fields = {name: f for name, f in Settings.model_fields.items() if option_info(f).group == group}
         if group not in groups:
@@ -71,7 +71,7 @@ def add_settings(parser: argparse.ArgumentParser, groups: Collection[Group]) -> 
 
 
 def default_of(field: FieldInfo) -> str:
-    """Give the default as a person writes it; empty when there is none."""
+    """Return the default as a person writes it; empty if there is none."""
     shown = option_info(field).shown_default
     if shown is not None:
         return shown
@@ -82,7 +82,7 @@ def default_of(field: FieldInfo) -> str:
 
 
 def origin_of(name: str, field: FieldInfo) -> str:
-    """Give the variables that a setting may come from besides its flag."""
+    """Return the variables that an option may come from besides its flag."""
     first, *others = variables_of(name, field)
     return " or ".join([first, *([f"{first}_FILE"] if option_info(field).in_file else []), *others])
 
@@ -121,7 +121,7 @@ def _metavar(name: str, kinds: Collection[Any]) -> str:
 
 
 class _Formatter(argparse.HelpFormatter):
-    """Wraps at the terminal's width, but not beyond what is good to read, and keeps line breaks."""
+    """Wraps at the terminal's width, but at ``WIDEST`` columns at most, and keeps line breaks."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=28, width=min(WIDEST, shutil.get_terminal_size().columns))

@@ -1,5 +1,5 @@
 """
-The table of commands: what help says of each, the settings it listens to, and the function that does it.
+Lists the commands: the summary of each, its groups of options, and the function that it calls.
 
 A function is named by its module and imported when the command is called: ``--help``, ``--version`` and a wrong flag
 don't wait for drivers.
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 class Outcome(Protocol):
-    """What a command returns. ``failure`` is the error that the outcome amounts to: a mismatch, say."""
+    """What a command returns. ``failure`` is the error that the outcome stands for, such as a mismatch."""
 
     @property
     def failure(self) -> MigratorError | None:
-        """Give the error to leave with after the report was shown."""
+        """Return the error to exit with after the report is shown."""
 
     def to_json(self) -> dict[str, Any]:
-        """Give the report for programs."""
+        """Return the report for programs."""
 
     def render(self, console: "Console") -> None:
         """Print the report for people."""
@@ -43,7 +43,7 @@ Argument = Literal["settings", "progress", "run_id"]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One subcommand: what help says, the settings it listens to, and the function that does it."""
+    """One command: its summary in the help, its groups of options, and the function that it calls."""
 
     summary: str
     groups: Collection[Group]
@@ -60,7 +60,7 @@ def deferred(name: str, *arguments: Argument) -> Call:
     def call(settings: Settings, progress: Progress, run_id: UUID) -> Awaitable[Outcome]:
         module, _, function = name.partition(":")
         action = getattr(import_module(module), function)
-        if not gc.isenabled():  # what was imported until here stays, and need not be looked at again
+        if not gc.isenabled():  # the modules imported until here stay, and need no garbage collection
             gc.freeze()
             gc.enable()
         values = {"settings": settings, "progress": progress, "run_id": run_id}
@@ -73,7 +73,7 @@ def deferred(name: str, *arguments: Argument) -> Call:
 COMMANDS: Final = {
     "run": Command(
         "Do the whole job: wait, prepare, copy, verify. Running it again is safe.",
-        tuple(g for g in Group if g not in {Group.CHECK, Group.DEMO, Group.STATUS}),
+        tuple(group for group in Group if group not in {Group.CHECK, Group.DEMO, Group.STATUS}),
         deferred("migrator.job.run:run", "settings", "progress", "run_id"),
     ),
     "check": Command(

@@ -1,4 +1,4 @@
-"""What rich draws on a terminal: the report for people, and progress bars."""
+"""Draws on a terminal with rich: the report for people, and progress bars."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -54,9 +54,9 @@ class ProgressBars:
         if table not in self._tasks:
             self._tasks[table] = bars.add_task(table, total=self._rows.get(table, 0), bytes=0, size_text="")
         for name in (table, ""):
-            task = next(one for one in bars.tasks if one.id == self._tasks[name])
-            whole = task.fields["bytes"] + bytes
-            bars.update(task.id, advance=rows, bytes=whole, size_text=decimal(whole) if whole else "")
+            task = next(task for task in bars.tasks if task.id == self._tasks[name])
+            sent = task.fields["bytes"] + bytes
+            bars.update(task.id, advance=rows, bytes=sent, size_text=decimal(sent) if sent else "")
             if name and task.finished:
                 bars.update(task.id, visible=False)
 
@@ -79,14 +79,14 @@ class ReportConsole(Console):
     """
 
     def __init__(self, clean: Callable[[str], str] = str) -> None:
-        """Print what is left of a text when ``clean`` has taken secrets out of it."""
+        """Print each text as ``clean`` returns it, without secrets."""
         terminal = sys.stdout.isatty()
         super().__init__(
             file=cast("IO[str]", _Cleaned(clean)), width=None if terminal else _ENDLESS, highlight=terminal
         )
 
     def on_broken_pipe(self) -> None:
-        """Let whoever prints decide."""
+        """Raise the error: the caller decides."""
         raise BrokenPipeError
 
 

@@ -1,4 +1,4 @@
-"""Chooses how log, progress and report are shown. Loads rich only where it draws."""
+"""Chooses how log, progress and report are shown. Imports rich only where it draws."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def progress_of(settings: Settings, form: logs.Form) -> Progress:
     automatic = settings.progress == "auto" and form == "console" and sys.stderr.isatty()
     if not automatic and settings.progress != "on":
         return NoProgress()
-    from migrator.cli.console import ProgressBars  # noqa: PLC0415 - where nobody looks, nothing is drawn
+    from migrator.cli.console import ProgressBars  # noqa: PLC0415 - without a terminal rich is not needed
 
     return ProgressBars.of_stderr()
 
@@ -33,10 +33,10 @@ def show(outcome: Outcome, form: Literal["console", "json"], clean: Callable[[An
     """Print the report on stdout, for people or as JSON."""
     try:
         if form == "json":
-            told = {name: clean(value) for name, value in outcome.to_json().items()}
-            print(json.dumps(told, ensure_ascii=False, default=str))  # noqa: T201 - this is the product
+            fields = {name: clean(value) for name, value in outcome.to_json().items()}
+            print(json.dumps(fields, ensure_ascii=False, default=str))  # noqa: T201 - this is the product
         else:
-            from migrator.cli.console import ReportConsole  # noqa: PLC0415 - loaded when there is something to say
+            from migrator.cli.console import ReportConsole  # noqa: PLC0415 - only a report for people needs rich
 
             outcome.render(ReportConsole(clean))
         sys.stdout.flush()

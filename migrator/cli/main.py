@@ -1,5 +1,5 @@
 """
-The command ``migrator``: reads what it is told, calls one function, and turns the outcome into an exit code.
+Runs the command ``migrator``: reads flags and settings, calls one function, turns the outcome into an exit code.
 
     0 done   1 mismatch   2 configuration   3 source   4 target   5 gave up   70 a bug   130 SIGINT   143 SIGTERM
 
@@ -29,7 +29,7 @@ from migrator.events import Event
 from migrator.runtime import logs
 from migrator.runtime.redaction import redactor
 
-# EX_SOFTWARE of sysexits.h: none of the contract's codes may stand for a bug, least of all 1, which means a mismatch.
+# EX_SOFTWARE of sysexits.h: no code of the contract may stand for a bug, least of all 1, which means a mismatch.
 BUG: Final = 70
 
 log = structlog.get_logger()
@@ -86,10 +86,10 @@ def _parse(argv: Sequence[str]) -> _Arguments:
         add_settings(chosen[name], command.groups)
     if not argv:
         parser.print_help(sys.stderr)
-    found, strangers = parser.parse_known_args(argv)
+    found, unknown = parser.parse_known_args(argv)
     flags = vars(found)
     name, form = flags.pop("command"), flags.pop("format")
-    chosen[name].refuse(strangers)
+    chosen[name].refuse(unknown)
     return _Arguments(name, form, flags)
 
 
@@ -99,14 +99,14 @@ def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles, run
     for variable in unknown_variables(os.environ, Settings):
         log.warning(Event.WARNING_SETTING, variable=variable, reason="no setting has this name")
     began = time.monotonic()
-    given = {name: value for name, value in settings.public().items() if name in {*settings.model_fields_set, "target"}}
-    log.info(Event.JOB_STARTED, command=arguments.command, version=__version__, settings=given)
+    named = {name: value for name, value in settings.public().items() if name in {*settings.model_fields_set, "target"}}
+    log.info(Event.JOB_STARTED, command=arguments.command, version=__version__, settings=named)
     files.begin(arguments.command)
     progress = progress_of(settings, form)
     try:
         outcome = finish_or_stop(COMMANDS[arguments.command].call(settings, progress, run_id), files)
     except Mismatch as error:
-        from migrator.job.reports import DifferenceReport  # noqa: PLC0415 - --help shall not wait for drivers
+        from migrator.job.reports import DifferenceReport  # noqa: PLC0415 - --help must not wait for drivers
 
         outcome = DifferenceReport(error)
     finally:
@@ -114,14 +114,14 @@ def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles, run
     show(outcome, arguments.form, redactor(settings.secrets()))
     if outcome.failure is not None:
         raise outcome.failure
-    told = outcome.to_json()
-    files.write({"message": told.get("headline", "done"), "exit_code": ExitCode.DONE, **told})
+    fields = outcome.to_json()
+    files.write({"message": fields.get("headline", "done"), "exit_code": ExitCode.DONE, **fields})
     log.info(Event.JOB_FINISHED, seconds=round(time.monotonic() - began, 3))
     return ExitCode.DONE
 
 
 def _fail(error: Exception, files: OutcomeFiles, *, traceback: bool) -> int:
-    known = error if isinstance(error, MigratorError) else _explained(error)
+    known = error if isinstance(error, MigratorError) else _known(error)
     trace = {"exc_info": error} if traceback else {}
     if known is None:
         first = _first(error)
@@ -130,10 +130,10 @@ def _fail(error: Exception, files: OutcomeFiles, *, traceback: bool) -> int:
         files.write({"message": message, "next_step": next_step, "exit_code": BUG})
         log.error(Event.JOB_FAILED, message=message, next_step=next_step, exit_code=BUG, **trace)
         return BUG
-    told = facts_of(known)
-    files.write(told)
-    log.error(Event.JOB_FAILED, **told, **trace)  # the last line, also where a file can't be written
-    return int(told["exit_code"])
+    fields = facts_of(known)
+    files.write(fields)
+    log.error(Event.JOB_FAILED, **fields, **trace)  # the last line, also where a file can't be written
+    return int(fields["exit_code"])
 
 
 def _first(error: Exception) -> BaseException:
@@ -142,7 +142,7 @@ def _first(error: Exception) -> BaseException:
     return first_of(error)
 
 
-def _explained(error: Exception) -> MigratorError | None:
+def _known(error: Exception) -> MigratorError | None:
     from migrator.runtime.error_mapping import to_migrator_error  # noqa: PLC0415 - it knows the errors of every driver
 
     return to_migrator_error(error)

@@ -1,8 +1,8 @@
 """
-The outcome in files, for whoever comes after the process: the whole of it as a report, or one line of it.
+Writes the outcome into files that outlive the process: all of it as a report, or one line of it.
 
-Kubernetes keeps what a container leaves in its termination message (``kubectl describe pod``), but no more than 4096
-bytes of it; so that line is short, and is JSON whatever had to be cut.
+Kubernetes keeps a container's termination message (``kubectl describe pod``), but no more than 4096 bytes of it. So
+that line is short, and is valid JSON also where its message was cut.
 """
 
 import json
@@ -29,7 +29,7 @@ TERMINATION_MESSAGE: Final = "MIGRATOR_TERMINATION_MESSAGE"
 REPORT: Final = "MIGRATOR_REPORT"
 
 _COMPARING: Final = ("run", "verify")
-"""Commands that tell differences."""
+"""Commands that report differences."""
 
 _KEPT: Final = ("run_id", "exit_code", "stage", "message", "next_step")
 
@@ -72,37 +72,39 @@ class OutcomeFiles:
 
         What is no file of a file system, a pipe or a terminal, gets the outcome alone.
         """
-        told = {"message": f"{command} has begun, and has not ended yet", "command": command, "exit_code": None}
+        fields = {"message": f"{command} has begun, and has not ended yet", "command": command, "exit_code": None}
         if self.differences is not None and command in _COMPARING and is_file(self.differences):
             with _warned(self.differences):
                 self.differences.unlink(missing_ok=True)
         if self.report is not None and is_file(self.report):
             with _warned(self.report), whole_file(self.report) as file:
-                file.write(_line({**structlog.contextvars.get_contextvars(), **told}))
+                file.write(_line({**structlog.contextvars.get_contextvars(), **fields}))
         if self.line is not None and is_file(self.line):
-            self.write_line(told)
+            self.write_line(fields)
 
-    def write(self, told: Mapping[str, Any]) -> None:
+    def write(self, fields: Mapping[str, Any]) -> None:
         """Replace what the files hold. A failure is logged only: the outcome of the job is what it is."""
         if self.report is not None:
             with _warned(self.report), whole_file(self.report) as file:
-                file.write(_line(self._clean(told)))
-        self.write_line(told)
+                file.write(_line(self._clean(fields)))
+        self.write_line(fields)
 
-    def write_line(self, told: Mapping[str, Any]) -> None:
+    def write_line(self, fields: Mapping[str, Any]) -> None:
         """Replace the termination message alone: what is true if the process gets no further."""
         if self.line is not None:
             with _warned(self.line):
-                write_in_place(self.line, short_line({**structlog.contextvars.get_contextvars(), **self._clean(told)}))
+                write_in_place(
+                    self.line, short_line({**structlog.contextvars.get_contextvars(), **self._clean(fields)})
+                )
 
-    def _clean(self, told: Mapping[str, Any]) -> dict[str, Any]:
+    def _clean(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         clean = redactor(self.secrets)
-        return {name: clean(value) for name, value in told.items()}  # the names are ours
+        return {name: clean(value) for name, value in fields.items()}  # the names are ours
 
 
-def short_line(told: Mapping[str, Any]) -> str:
+def short_line(fields: Mapping[str, Any]) -> str:
     """Give the outcome as one line of JSON of at most ``LONGEST_LINE_BYTES``; a long message loses its end."""
-    kept = {name: told[name] for name in _KEPT if told.get(name) not in {None, ""}}
+    kept = {name: fields[name] for name in _KEPT if fields.get(name) not in {None, ""}}
     message = str(kept.get("message", ""))
     while len(_line(kept).encode()) > LONGEST_LINE_BYTES and message:
         message = message[: len(message) * 3 // 4]
@@ -110,8 +112,8 @@ def short_line(told: Mapping[str, Any]) -> str:
     return _line(kept)
 
 
-def _line(told: Mapping[str, Any]) -> str:
-    return json.dumps(told, ensure_ascii=False, default=str) + "\n"
+def _line(fields: Mapping[str, Any]) -> str:
+    return json.dumps(fields, ensure_ascii=False, default=str) + "\n"
 
 
 @contextmanager

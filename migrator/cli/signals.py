@@ -1,4 +1,4 @@
-"""Ends a command on SIGINT and SIGTERM: it winds down, and after a grace period the process ends."""
+"""Stops a command on SIGINT and SIGTERM: it is cancelled, and after a grace period the process ends."""
 
 import asyncio
 import os
@@ -34,15 +34,15 @@ def finish_or_stop(action: Awaitable[Outcome], files: OutcomeFiles) -> Outcome:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
         def stop(number: signal.Signals) -> None:
-            if received:  # asked twice
+            if received:  # a second signal
                 os._exit(EXIT_CODES[number])
             received.append(number)
             log.warning(Event.JOB_STOPPING, signal=number.name)
-            # Now, and not only at the end: whoever asked may not be patient enough for that.
+            # Now, and not only at the end: the process may be killed before that.
             files.write_line(facts_of(stopped(number)))
             leave.start()
             if task is not None:
-                task.cancel(number.name)  # whoever says goodbye on the way out can say why
+                task.cancel(number.name)  # the run that records its failure can say why
 
         for number in EXIT_CODES:
             loop.add_signal_handler(number, stop, number)

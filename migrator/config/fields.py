@@ -1,7 +1,7 @@
 """
-What a setting is beyond a pydantic field: its group, flags, variables, and whether a file may hold it.
+Describes what an option has beyond a pydantic field: its group, flags, variables, and whether a file may hold it.
 
-``options.py`` writes these down, and whoever shows or reads settings asks here: flags, secret files, the docs.
+``options.py`` defines the options with it. Flags, secret files, help and docs are made from it.
 """
 
 from dataclasses import asdict, dataclass
@@ -32,7 +32,7 @@ class Group(StrEnum):
 @dataclass(frozen=True, slots=True)
 class OptionInfo:
     """
-    One setting's own words.
+    What an option has beyond a pydantic field.
 
     ``flags`` are further spellings on the command line; ``in_file`` lets the value come from a secret file;
     ``no_flag`` keeps it off the command line; ``shown_default`` describes a default that is computed.
@@ -48,12 +48,12 @@ class OptionInfo:
 def option(
     default: Any,  # noqa: ANN401 - what pydantic accepts
     description: str,
-    traits: OptionInfo,
+    info: OptionInfo,
     *variables: str,
     **limits: Any,  # noqa: ANN401 - handed on to pydantic
 ) -> Any:  # noqa: ANN401 - fits a field of any type, as pydantic's own Field does
     """Make a field. ``variables`` replace the prefixed environment variable; the first is the documented one."""
-    details: dict[str, Any] = {"description": description, "json_schema_extra": asdict(traits), **limits}
+    details: dict[str, Any] = {"description": description, "json_schema_extra": asdict(info), **limits}
     if variables:
         details["validation_alias"] = AliasChoices(*variables)
     details["default_factory" if callable(default) else "default"] = default
@@ -61,13 +61,13 @@ def option(
 
 
 def option_info(field: FieldInfo) -> OptionInfo:
-    """Give the traits that ``option`` noted."""
-    noted: Any = field.json_schema_extra
-    return OptionInfo(**noted)
+    """Return what ``option`` stored about a field."""
+    stored: Any = field.json_schema_extra
+    return OptionInfo(**stored)
 
 
 def variables_of(name: str, field: FieldInfo) -> tuple[str, ...]:
-    """Give the environment variables of a field, the documented one first."""
+    """Return the environment variables of a field, the documented one first."""
     alias = field.validation_alias
     if isinstance(alias, AliasChoices):
         return tuple(str(choice) for choice in alias.choices)
@@ -75,5 +75,5 @@ def variables_of(name: str, field: FieldInfo) -> tuple[str, ...]:
 
 
 def flag_of(name: str) -> str:
-    """Give the flag of a field: the same words in kebab-case."""
+    """Return the flag of a field: its name in kebab-case."""
     return "--" + name.replace("_", "-")

@@ -1,8 +1,8 @@
 """
-Names that no setting has, in the environment and in the folder of secrets; and whether one that exists is near.
+Finds names in the environment and in the folder of secrets that no setting has, and the setting that was meant.
 
-A mistyped variable has no effect: ``MIGRATOR_TARGTE_URL`` would leave the target unset, or a stricter setting off. What
-is near a real name is refused; what isn't may belong to a newer image, or to another program, and is at most a warning.
+A mistyped variable has no effect: ``MIGRATOR_TARGTE_URL`` would leave the target unset, or a stricter setting off. A
+name near a real one is refused. Any other may belong to a newer image or another program, and is at most a warning.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,15 +23,15 @@ OTHERS: Final = frozenset(
         *("POSTGRES_POOL_SIZE", "POSTGRES_MAX_OVERFLOW", "POSTGRES_POOL_TIMEOUT", "POSTGRES_POOL_RECYCLE"),
     }
 )
-"""Variables with a prefix of ours that others read."""
+"""Variables with one of the job's prefixes that other programs read."""
 
 _PREFIXES: Final = (PREFIX, "POSTGRES_")
 
 _SHORT: Final = 8
-"""In names shorter than this, less their prefix, one slip of the hand is near; in longer ones two are."""
+"""A name shorter than this, without its prefix, is near with one typing error; a longer one with two."""
 
 _KEPT: Final = 4
-"""Of a name with one slip in it, that many letters at its begin or at its end are as they should be."""
+"""A name with one typing error has that many correct letters at its begin or at its end."""
 
 
 def names_of(settings: type[BaseSettings]) -> dict[str, str]:
@@ -49,17 +49,17 @@ def names_of(settings: type[BaseSettings]) -> dict[str, str]:
 def refuse_mistyped(environment: Mapping[str, str], settings: type[BaseSettings]) -> None:
     """Raise ConfigurationError if a variable that is set has no effect and its name is near that of a setting."""
     known = names_of(settings)
-    wrong = {name: near for name in _strangers(environment, known) if (near := _near(name.upper(), known, settings))}
+    wrong = {name: near for name in _unknown(environment, known) if (near := _near(name.upper(), known, settings))}
     if wrong:
-        said = ", ".join(f"{name} is no setting ({near} is near)" for name, near in sorted(wrong.items()))
-        raise ConfigurationError(said, next_step=f"Correct the name, or unset {', '.join(sorted(wrong))}.")
+        complaints = ", ".join(f"{name} is no setting ({near} is near)" for name, near in sorted(wrong.items()))
+        raise ConfigurationError(complaints, next_step=f"Correct the name, or unset {', '.join(sorted(wrong))}.")
 
 
-def refuse_mistyped_files(folder: Path, settings: type[BaseSettings], given: Iterable[str]) -> None:
+def refuse_mistyped_files(folder: Path, settings: type[BaseSettings], named: Iterable[str]) -> None:
     """
-    Raise ConfigurationError if a file in a folder of secrets is named almost like a setting that nothing has given.
+    Raise ConfigurationError if a file in a folder of secrets is named almost like a setting that has no value.
 
-    ``given`` holds the names of the settings that have a value. Such a folder also holds secrets of others.
+    ``named`` holds the names of the settings that have one. Such a folder also holds secrets of other programs.
     """
     fields = {name: field for name, field in settings.model_fields.items() if option_info(field).in_file}
     known = {variable: name for name, field in fields.items() for variable in variables_of(name, field)}
@@ -68,7 +68,7 @@ def refuse_mistyped_files(folder: Path, settings: type[BaseSettings], given: Ite
         plain = name.upper().replace("-", "_").replace(".", "_")
         for spelled in (plain, f"{PREFIX}{plain}"):
             near = spelled if spelled in known else _nearest(spelled, known)
-            if near and known[near] not in given:
+            if near and known[near] not in named:
                 raise ConfigurationError(
                     f"the file {name!r} in {str(folder)!r} is no setting ({near.lower()} is near)",
                     next_step=f"Name the file {near.lower()}, or take it out of the folder.",
@@ -76,12 +76,12 @@ def refuse_mistyped_files(folder: Path, settings: type[BaseSettings], given: Ite
 
 
 def unknown_variables(environment: Mapping[str, str], settings: type[BaseSettings]) -> list[str]:
-    """Return the variables with our own prefix that no setting has; another image may know them."""
+    """Return the variables with the job's prefix that no setting has; another version may know them."""
     known = names_of(settings)
     return sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)
 
 
-def _strangers(environment: Mapping[str, str], known: Mapping[str, str]) -> list[str]:
+def _unknown(environment: Mapping[str, str], known: Mapping[str, str]) -> list[str]:
     """Return the variables that no setting has. An empty one counts as not set, here as everywhere."""
     return [name for name, value in environment.items() if value and name.upper() not in OTHERS | known.keys()]
 
@@ -89,7 +89,7 @@ def _strangers(environment: Mapping[str, str], known: Mapping[str, str]) -> list
 def _near(name: str, known: Mapping[str, str], settings: type[BaseSettings]) -> str | None:
     """Return the variable that was meant, or None if none is near."""
     if not name.startswith(_PREFIXES):
-        # A slip in the prefix itself.
+        # A typing error in the prefix itself.
         alike = (other for other in known if name[:_KEPT] == other[:_KEPT] or name[-_KEPT:] == other[-_KEPT:])
         return next((other for other in alike if _is_near(name, other, 1)), None)
     flags = {
@@ -116,16 +116,16 @@ def _nearest(name: str, known: Iterable[str]) -> str | None:
     return None
 
 
-def _is_near(one: str, other: str, most: int) -> bool:
-    """Say whether so few slips lead from one to the other: a letter too many, too few, wrong, or two swapped."""
-    if abs(len(one) - len(other)) > most:
+def _is_near(name: str, other: str, most: int) -> bool:
+    """Return whether at most ``most`` letters are added, lost, wrong or swapped between the two."""
+    if abs(len(name) - len(other)) > most:
         return False
     before: list[int] = []
     row = list(range(len(other) + 1))
-    for at, letter in enumerate(one, 1):
+    for at, letter in enumerate(name, 1):
         before, above, row = row, before, [at, *[0] * len(other)]
         for to, target in enumerate(other, 1):
             row[to] = min(before[to] + 1, row[to - 1] + 1, before[to - 1] + (letter != target))
-            if at > 1 and to > 1 and letter == other[to - 2] and one[at - 2] == target:
+            if at > 1 and to > 1 and letter == other[to - 2] and name[at - 2] == target:
                 row[to] = min(row[to], above[to - 2] + 1)
     return row[-1] <= most

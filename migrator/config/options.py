@@ -1,8 +1,7 @@
 """
-Every setting, once: its name, default, limits and meaning.
+Defines every option once: its name, default, limits and meaning.
 
-Environment variables, command line flags, secret files, ``--help`` and ``docs/configuration.md`` all come from the one
-model below.
+Environment variables, command line flags, secret files, ``--help`` and ``docs/configuration.md`` are made from it.
 """
 
 from pathlib import Path
@@ -18,7 +17,7 @@ from migrator.sessions.address import SslMode
 
 
 class Options(BaseSettings):
-    """The settings, in the order of the manual. What is made of them is ``settings.Settings``."""
+    """The options, in the order of the manual. ``settings.Settings`` reads them."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -203,14 +202,14 @@ class Options(BaseSettings):
 
     jobs: int = option(
         default_jobs,
-        "Tables, or pieces of a large one, that are in work at the same time.",
+        "Tables, or chunks of a large one, that are in work at the same time.",
         OptionInfo(Group.SPEED, shown_default="the number of CPUs, at most 4"),
         ge=1,
         le=64,
     )
     batch_bytes: ByteSize = option(
         ByteSize(2 << 20),
-        "Size of the pieces in which rows travel; memory grows with it, times jobs. 8MiB and 8MB are understood.",
+        "Size of the batches in which rows travel; memory grows with it, times jobs. 8MiB and 8MB are understood.",
         OptionInfo(Group.SPEED, shown_default="2MiB"),
         ge=64 << 10,
         le=1 << 30,
@@ -226,7 +225,7 @@ class Options(BaseSettings):
 
     chunk_bytes: ByteSize = option(
         ByteSize(256 << 20),
-        "Tables larger than this are committed in pieces of about this size, so that a run that is killed loses no "
+        "Tables larger than this are committed in chunks of about this size, so that a run that is killed loses no "
         "more than one of them for each of its jobs. A table that is larger than its share comes in smaller ones.",
         OptionInfo(Group.SPEED, shown_default="256MiB"),
         ge=1,

@@ -1,5 +1,5 @@
 """
-Settings that stand in files: ``X_FILE`` variables, and a folder with one file a secret.
+Reads settings from files: ``X_FILE`` variables, and a folder with one file a secret.
 
 pydantic-settings has a source for such a folder, but it strips all blanks, and a password may begin or end in one.
 """
@@ -18,17 +18,17 @@ DEFAULT_SECRETS_DIR: Final = Path("/run/secrets")
 
 
 class SecretFiles(PydanticBaseSettingsSource):
-    """A source of values that stand in files: one file a value, read whole, less one newline at the end."""
+    """A source of values in files: one file a value, read whole, without one newline at the end."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Give a field's value, None where no file has it; the rest is pydantic's protocol."""
+        """Return a field's value, None where no file has it; the rest is pydantic's protocol."""
         path = self.path_of(variables_of(field_name, field))
         # Under the name by which the environment's source gives it: values under two names would be two values.
         key = variables_of(field_name, field)[0] if field.validation_alias else field_name
         return (self.content(path) if path is not None else None), key, False
 
     def __call__(self) -> dict[str, Any]:
-        """Give the values of all fields that files may hold."""
+        """Return the values of all fields that files may hold."""
         found = [
             self.get_field_value(field, name)
             for name, field in self.settings_cls.model_fields.items()
@@ -46,7 +46,7 @@ class SecretFiles(PydanticBaseSettingsSource):
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise ConfigurationError(
                 f"the secret file {path} can't be read: {reason}",
                 next_step="Mount it readable for the user that the job runs as, or correct its path.",
@@ -67,9 +67,7 @@ class FileVariables(SecretFiles):
             if not path:
                 continue
             if environment.get(variable):
-                raise ConfigurationError(
-                    f"both {variable} and {variable}_FILE are set", next_step="Unset the one that is not meant."
-                )
+                raise ConfigurationError(f"both {variable} and {variable}_FILE are set", next_step="Unset one of them.")
             return Path(path)
         return None
 

@@ -1,9 +1,9 @@
 """
-The settings as the job uses them: read from every origin, judged as a whole, and what follows from them.
+Reads the settings from every origin and checks them as a whole.
 
 A flag beats the environment, the environment a ``…_FILE`` variable, that a file in the folder of secrets, and that the
-default. An empty variable counts as not set, since that is how compose hands on what nobody gave. What settings there
-are stands in ``options.py``.
+default. An empty variable counts as not set, since compose sets it for a value that nobody gave. ``options.py`` defines
+the options.
 """
 
 import json
@@ -27,7 +27,7 @@ from migrator.sessions.address import TargetAddress
 from migrator.sessions.url import from_parts, from_url
 from migrator.source.url import path_of
 
-# Values that messages don't quote: secrets, and the source, where the target's URL lands by mistake.
+# Values that messages don't quote: secrets, and the source, which may be the target's URL by mistake.
 UNSHOWN: Final = frozenset({"target_url", "postgres_password", "source_url"})
 
 _HOW_TO_SET: Final = {
@@ -44,7 +44,7 @@ _NOWHERE = "host.invalid"
 
 
 class Settings(Options):
-    """What the job is told. Made by ``Settings.load``, which turns every complaint into one ConfigurationError."""
+    """The settings of a command. ``Settings.load`` makes them, and turns all complaints into one ConfigurationError."""
 
     @classmethod
     def settings_customise_sources(
@@ -77,8 +77,8 @@ class Settings(Options):
             raise ConfigurationError(str(error)) from None
         settings._refuse_contradiction(flagged)
         if (folder := folder_of(settings.secrets_dir)) is not None:
-            given = settings.model_fields_set | ({"target_url"} if settings.has_target else set())
-            refuse_mistyped_files(folder, cls, given)
+            named = settings.model_fields_set | ({"target_url"} if settings.has_target else set())
+            refuse_mistyped_files(folder, cls, named)
         if settings.has_target:
             _ = settings.target
         return settings
@@ -121,22 +121,22 @@ class Settings(Options):
             "password": self.postgres_password.get_secret_value() if self.postgres_password else None,
             **{name: getattr(self, name) for name in ("sslmode", "sslrootcert", "sslcert", "sslkey")},
         }
-        given = {name: value for name, value in parts.items() if value}
+        named = {name: value for name, value in parts.items() if value}
         if self.target_url is not None:
-            return self._patient(from_url(self.target_url.get_secret_value(), given))
+            return self._with_timeout(from_url(self.target_url.get_secret_value(), named))
         if self.postgres_host is None:
             raise ConfigurationError(
                 "no target is set",
                 next_step=_HOW_TO_SET["target"],
             )
-        return self._patient(from_parts(given))
+        return self._with_timeout(from_parts(named))
 
     @property
     def wanted(self) -> Wanted:
-        """Which migration is meant, as far as the settings say."""
+        """The migration that the settings name, as far as they do."""
         return Wanted(self.migration, self.target_schema)
 
-    def _patient(self, address: TargetAddress) -> TargetAddress:
+    def _with_timeout(self, address: TargetAddress) -> TargetAddress:
         return replace(address, stall_timeout_seconds=self.stall_timeout_seconds, origin=self._origin())
 
     def _origin(self) -> str:
@@ -159,7 +159,7 @@ class Settings(Options):
         return frozenset(text for secret in plain for text in spellings(secret)) | from_address
 
     def public(self) -> dict[str, Any]:
-        """Give settings as JSON values without secrets, for ledger and report; what is not set is left out."""
+        """Return the settings as JSON values without secrets, for ledger and report; what is not set is left out."""
         hidden = {name for name in type(self).model_fields if name.startswith("postgres_")} | {"target_url"}
         values = self.model_dump(mode="json", exclude=hidden, exclude_none=True)
         if self.has_target:

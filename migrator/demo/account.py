@@ -1,4 +1,4 @@
-"""The account that a program runs as when it refuses to run as root, as PostgreSQL does."""
+"""Finds the account for a program that refuses to run as root, as PostgreSQL does."""
 
 import os
 import pwd
@@ -17,7 +17,7 @@ _NAMES = ("postgres", "nobody")
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who a child process is: the caller itself, or for root somebody with fewer rights."""
+    """The account of a child process: the caller's own, or for root one with fewer rights."""
 
     name: str
     uid: int
@@ -43,7 +43,7 @@ class Account:
         return {} if self.is_caller else {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def reaches(self, path: Path) -> bool:
-        """Say whether this account may enter the directory, or run the program, at ``path``."""
+        """Return whether this account may enter the directory, or run the program, at ``path``."""
         # Asked of the system: permissions of every parent, access lists and mount options decide together.
         done = subprocess.run(["/bin/sh", "-c", 'test -x "$1"', "reaches", path], check=False, **self.identity())  # noqa: S603
         return done.returncode == 0

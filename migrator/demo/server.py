@@ -1,5 +1,5 @@
 """
-A PostgreSQL server of one's own, out of a wheel: for the demo and the tests, not for production.
+Runs a PostgreSQL server from a wheel, for the demo and the tests, not for production.
 
     <directory>/            the owner's; a temporary one, unless it is named to be kept
     ├── data/               the cluster; belongs to the account that the server runs as
@@ -97,7 +97,7 @@ class EmbeddedServer:
     ) -> None:
         self.port = 0
         self._kept_directory = directory
-        self._wanted_root = temporary_root
+        self._requested_root = temporary_root
         self._bin_directory = bin_directory
         self._settings = dict(settings or {})
         self._account = Account.without_root()
@@ -222,8 +222,8 @@ class EmbeddedServer:
             directory.chmod(0o711)
 
     def _temporary_root(self) -> str:
-        wanted = [str(self._wanted_root)] if self._wanted_root else []
-        for root in (*wanted, tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - mkdtemp makes name and mode
+        requested = [str(self._requested_root)] if self._requested_root else []
+        for root in (*requested, tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - mkdtemp makes name and mode
             if self._account.reaches(Path(root)):
                 return root
         raise ConfigurationError(
@@ -295,37 +295,37 @@ class EmbeddedServer:
         command = [str(self._programs / "postgres"), "-D", str(self.data_directory)]
         command += [f"--{name}={value}" for name, value in settings.items()]
         with self.log_file.open("ab") as log:
-            said_before = log.tell()
+            log_offset = log.tell()
             self._process = subprocess.Popen(  # noqa: S603 - programs and arguments are our own
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._child()
             )
         self._watchdog = self._watch(self._process)
         restarted, self.port = self.port != 0, port
         try:
-            self._await_ready(said_before)
+            self._await_ready(log_offset)
         except _PortTaken:
             self.port = port if restarted else 0
             raise
 
-    def _await_ready(self, said_before: int) -> None:
+    def _await_ready(self, log_offset: int) -> None:
         attempts = Retrying(
             retry=retry_if_result(lambda is_ready: not is_ready),
             wait=wait_fixed(0.02),
             stop=stop_before_delay(_START_SECONDS),
         )
         try:
-            attempts(self._is_ready, said_before)
+            attempts(self._is_ready, log_offset)
         except RetryError as error:
             raise GaveUp(
                 f"the embedded server was not ready within {_START_SECONDS} s", next_step=f"Read {self.log_file}."
             ) from error
 
-    def _is_ready(self, said_before: int) -> bool:
-        """Say whether the server takes connections, as it says itself in postmaster.pid, where pg_ctl looks too."""
+    def _is_ready(self, log_offset: int) -> bool:
+        """Return whether the server takes connections: its postmaster.pid says so, as pg_ctl reads it."""
         if self._process is None or self._process.poll() is not None:
-            said = self.log_file.read_bytes()[said_before:].decode(errors="replace")
+            output = self.log_file.read_bytes()[log_offset:].decode(errors="replace")
             self.stop()
-            raise _PortTaken if "Address already in use" in said else _refusal("postgres", said)
+            raise _PortTaken if "Address already in use" in output else _refusal("postgres", output)
         # Not asked through the port: while it is unknown whose that is, the answer may come from another server, or
         # never. The process id tells this server's file from the one that a crashed server left.
         try:
@@ -363,11 +363,11 @@ class EmbeddedServer:
             return list(cursor.fetchall())
 
 
-def _refusal(program: str, said: str) -> ConfigurationError:
-    """Make an error of what a program said before it ended: the line that tells most, and all of it as a fact."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["it said nothing"]
+def _refusal(program: str, output: str) -> ConfigurationError:
+    """Return the error for a program's output: the line that tells most, and all of it as a fact."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["it printed nothing"]
     telling = [line for line in lines if "FATAL" in line or "error:" in line] or lines
-    return ConfigurationError(f"{program} refused to start: {telling[-1]}", said=said)
+    return ConfigurationError(f"{program} refused to start: {telling[-1]}", said=output)
 
 
 def _free_port() -> int:

@@ -1,9 +1,9 @@
 """
-Runs somebody's Alembic project against the target, whatever its ``env.py`` looks like.
+Runs the application's Alembic project against the target, whatever its ``env.py`` looks like.
 
-An ``env.py`` is a program of the application. Synchronous or asynchronous, it may take a connection that is handed to
-it (Alembic, "Sharing a Connection across one or more programmatic migration commands") or make its own from a URL.
-Each gets what it needs: the shared connection, ``sqlalchemy.url``, and ``DATABASE_URL`` in the environment.
+An ``env.py`` is a program of the application. It is synchronous or asynchronous. It takes the connection that it is
+given (Alembic, "Sharing a Connection across one or more programmatic migration commands") or makes its own from a URL.
+The job offers all of these: the shared connection, ``sqlalchemy.url``, and ``DATABASE_URL`` in the environment.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from sqlalchemy import Connection, text
 
 from migrator.errors import ConfigurationError
 from migrator.runtime.logs import undisturbed
-from migrator.schema.application_code import IDENTITY, Told, Witness, of_application
+from migrator.schema.application_code import IDENTITY, LoggedOutput, MigrationObserver, of_application
 from migrator.source.schema import SourceDatabase
 from migrator.target.database import Target
 
@@ -45,9 +45,9 @@ class AlembicProject:
         try:
             self._script = ScriptDirectory.from_config(self._config())
         except (CommandError, configparser.Error, ValueError) as error:
-            said = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0]
             raise ConfigurationError(
-                f"{str(ini)!r} leads to no migrations: {said}", next_step="Correct script_location in it."
+                f"{str(ini)!r} leads to no migrations: {reason}", next_step="Correct script_location."
             ) from error
 
     def head(self) -> str | None:
@@ -83,13 +83,13 @@ class AlembicProject:
         """
         if not revisions:
             return
-        ours = await _identity_of(target)
-        witness = Witness(ours, target.address.redacted())
+        identity = await _identity_of(target)
+        observer = MigrationObserver(identity, target.address.redacted())
 
         def upgrade(config: Config) -> None:
             script = ScriptDirectory.from_config(config)
             for revision in revisions:
-                run = partial(witness.run, script, revision)
+                run = partial(observer.run, script, revision)
                 with EnvironmentContext(config, script, fn=run, destination_rev=revision):
                     script.run_env()
 
@@ -101,19 +101,19 @@ class AlembicProject:
                 next_step="Check the version of the image: the database and these migrations don't belong together.",
             ) from error
         async with target.connect() as connection:
-            await witness.check(connection)
+            await observer.check(connection)
 
     async def strange_revisions(self, target: Target) -> list[str]:
         """
-        Return at which revisions the target is that the project doesn't have; writes nothing.
+        Return the target's revisions that the project doesn't have; writes nothing.
 
         Raises ConfigurationError for what Alembic refuses; what the project's ``env.py`` raises passes through.
         """
-        there: list[str] = []
+        current: list[str] = []
 
         def look(config: Config) -> None:
             def note(revisions: tuple[str, ...], _context: object) -> list[object]:
-                there.extend(revisions)
+                current.extend(revisions)
                 return []
 
             with EnvironmentContext(config, self._script, fn=note, dont_mutate=True):
@@ -122,10 +122,8 @@ class AlembicProject:
         try:
             await self._run(target, look)
         except CommandError as error:
-            raise ConfigurationError(
-                f"Alembic refused: {error}", next_step="Check the version of the image."
-            ) from error
-        return [revision for revision in there if not self.knows(revision)]
+            raise ConfigurationError(f"Alembic refused: {error}", next_step="Check the image's version.") from error
+        return [revision for revision in current if not self.knows(revision)]
 
     async def _run(self, target: Target, action: Command) -> None:
         url = target.address.sqlalchemy_url().render_as_string(hide_password=False)
@@ -141,7 +139,7 @@ class AlembicProject:
         await target.discard_pooled()
 
     def _act(self, config: Config, action: Command) -> None:
-        with of_application(self.folder), redirect_stdout(Told()):
+        with of_application(self.folder), redirect_stdout(LoggedOutput()):
             action(config)
 
     def _with_connection(self, connection: Connection, config: Config, action: Command) -> None:
@@ -200,7 +198,7 @@ def alembic_project(ini: Path | None) -> AlembicProject:
         raise ConfigurationError(
             "no Alembic configuration is set",
             next_step="Set MIGRATOR_ALEMBIC_CONFIG to the application's alembic.ini, "
-            "choose --schema existing if the tables are there already, "
+            "choose --schema existing if the tables exist already, "
             "or --schema create to have them made after the source's.",
         )
     return AlembicProject(ini)
@@ -211,8 +209,8 @@ async def upgrade_to_source(source: SourceDatabase, target: Target, project: Ale
     strange = [revision for revision in source.alembic_revisions if not project.knows(revision)]
     if strange:
         raise ConfigurationError(
-            f"the source is at Alembic revision {', '.join(strange)}, which {str(project.ini)!r} doesn't know",
-            next_step="Use the migrations of the version of the application that wrote the source.",
+            f"the source is at Alembic revision {', '.join(strange)}, which {str(project.ini)!r} doesn't have",
+            next_step="Use the migrations of the application's version that wrote the source.",
         )
     head = project.head()
     await project.upgrade(target, source.alembic_revisions or ((head,) if head else ()))

@@ -1,4 +1,4 @@
-"""What an application's ``env.py`` and revisions do while the job runs them: what they raise, print and connect to."""
+"""Watches the application's ``env.py`` and revisions while they run: what they raise, print and connect to."""
 
 import os
 import traceback
@@ -43,7 +43,7 @@ def of_application(folder: Path) -> Iterator[None]:
     except SystemExit as error:
         raise ConfigurationError(
             f"the application's migrations end the process: sys.exit({error.code!r}){_where(error, folder)}",
-            next_step="Take sys.exit() out of env.py; it may raise an exception instead.",
+            next_step="Remove sys.exit() from env.py, and raise an exception instead.",
         ) from error
     except Exception as error:
         if to_migrator_error(error) is not None:
@@ -65,14 +65,14 @@ def _refusal(error: Exception, folder: Path) -> ConfigurationError:
         return ConfigurationError(
             f"the application's migrations need the module {error.name!r}{where}",
             next_step="Run the job from the application's image, or install the module beside it; "
-            "prepend_sys_path in alembic.ini, or PYTHONPATH, says where modules of the application's own are.",
+            "name the folder of the application's own modules in prepend_sys_path of alembic.ini, or in PYTHONPATH.",
             module=error.name,
         )
     lines = str(error).strip().splitlines()
     return ConfigurationError(
         f"the application's migrations raise {type(error).__name__}{f': {lines[0]}' if lines else ''}{where}",
-        next_step="Correct it there, or give the job what the application is given (variables, files, modules); "
-        "`alembic upgrade head` with the target in DATABASE_URL shows the same.",
+        next_step="Correct the migrations, or give the job what the application has (variables, files, modules); "
+        "`alembic upgrade head` with the target in DATABASE_URL shows the same error.",
     )
 
 
@@ -91,30 +91,30 @@ def _short(file: str, folder: Path) -> str:
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else file
 
 
-class Told(TextIOBase):
+class LoggedOutput(TextIOBase):
     """A standard output whose lines go into the log: the process's own belongs to the report."""
 
     def __init__(self) -> None:
         self._begun = ""
 
     def writable(self) -> bool:
-        """Say that it takes text."""
+        """Return True: it takes text."""
         return True
 
-    def write(self, said: str) -> int:
-        """Take text, and log what has become a line."""
-        *lines, self._begun = (self._begun + said).split("\n")
+    def write(self, written: str) -> int:
+        """Take text, and log each whole line."""
+        *lines, self._begun = (self._begun + written).split("\n")
         for line in filter(None, lines):
             log.info(Event.LIBRARY_MESSAGE, logger="stdout", message=line)
-        return len(said)
+        return len(written)
 
 
-class Witness:
-    """Looks on while migrations run: where they go, and whether what they did is there afterwards."""
+class MigrationObserver:
+    """Checks which database migrations connect to, and whether their work was committed."""
 
-    def __init__(self, ours: tuple[object, ...], address: str) -> None:
-        """``ours`` is what the target answers to ``IDENTITY``; ``address`` is how people write it."""
-        self._ours = ours
+    def __init__(self, identity: tuple[object, ...], address: str) -> None:
+        """``identity`` is the target's answer to ``IDENTITY``; ``address`` is the target's address for messages."""
+        self._identity = identity
         self._address = address
         self._ran = False
         self._version_table: str | None = None
@@ -131,7 +131,7 @@ class Witness:
             if connection.dialect.name != "postgresql":
                 raise self._elsewhere(f"a database of {connection.dialect.name}")
             identity = tuple(connection.execute(text(IDENTITY)).one())
-            if identity != self._ours:
+            if identity != self._identity:
                 raise self._elsewhere(f"the database {identity[0]!r} of {_server_of(connection)}")
             named = context.version_table_schema, context.version_table
             name = ".".join(connection.dialect.identifier_preparer.quote(part) for part in named if part)
@@ -148,8 +148,8 @@ class Witness:
             )
         if self._version_table is None:
             return
-        there = await connection.scalar(text("SELECT to_regclass(:name) IS NOT NULL"), {"name": self._version_table})
-        if not there or not await connection.scalar(text(f"SELECT EXISTS (SELECT FROM {self._version_table})")):
+        exists = await connection.scalar(text("SELECT to_regclass(:name) IS NOT NULL"), {"name": self._version_table})
+        if not exists or not await connection.scalar(text(f"SELECT EXISTS (SELECT FROM {self._version_table})")):
             raise ConfigurationError(
                 f"the application's env.py has run its migrations and committed nothing: {self._version_table} "
                 "has no revision",

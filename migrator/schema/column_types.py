@@ -1,4 +1,4 @@
-"""Which type of PostgreSQL's a column gets whose table is made after the source's."""
+"""Chooses the PostgreSQL type of a column whose table is made after the source's."""
 
 import re
 from collections.abc import Mapping

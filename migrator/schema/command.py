@@ -1,8 +1,7 @@
 """
-Stage ``schema``: the target's tables come to be, as the application makes them; or after the source's own tables.
+Runs the operator's command that makes the target's tables (`--schema command`).
 
-When the source is stamped with a revision of the application's Alembic project, the target is brought to that same
-revision: rows meet the tables they were written for. Stage ``upgrade`` goes on to the newest afterwards.
+The command finds the target in DATABASE_URL. It runs in a process group of its own, which ends as a whole.
 """
 
 import asyncio
@@ -15,11 +14,15 @@ from typing import Final
 from migrator.errors import ConfigurationError, TargetRefused
 from migrator.target.database import Target
 
-_GOODBYE_SECONDS: Final = 3  # the job itself has no more than eight when it is stopped
+_GRACE_SECONDS: Final = 3  # the job itself has no more than eight when it is stopped
 
 
 async def run_schema_command(target: Target, command: str | None) -> None:
-    """Run the operator's command with the target in DATABASE_URL; raises TargetRefused if it fails."""
+    """
+    Run the operator's command with the target in DATABASE_URL.
+
+    Raises ConfigurationError if no command is set, and TargetRefused with the last line of its output if it fails.
+    """
     if not command:
         raise ConfigurationError(
             "no schema command is set", next_step="Set MIGRATOR_SCHEMA_COMMAND, or choose another --schema."
@@ -39,19 +42,19 @@ async def run_schema_command(target: Target, command: str | None) -> None:
         if process.returncode is None:
             await _end(process)
     if process.returncode:
-        said = output.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+        [last_line] = output.decode(errors="replace").strip().splitlines()[-1:] or ["it printed nothing"]
         raise TargetRefused(
-            f"the schema command ended with {process.returncode}: {said[0]}",
-            next_step="Run it by hand to see all that it prints.",
+            f"the schema command ended with {process.returncode}: {last_line}",
+            next_step="Run the command by hand to see its whole output.",
         )
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End a command that nobody waits for any more, or it would go on beside the next run."""
+    """End a command that was cancelled, or it would go on beside the next run."""
     try:
         os.killpg(process.pid, signal.SIGTERM)
         with suppress(TimeoutError):
-            async with asyncio.timeout(_GOODBYE_SECONDS):
+            async with asyncio.timeout(_GRACE_SECONDS):
                 await process.wait()
     finally:
         with suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Makes the target's tables after those of the source, where nobody else does: drawn, made, and remembered."""
+"""Makes the target's tables after those of the source, and records them in the ledger (`--schema create`)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,25 +34,25 @@ from migrator.trials.unmade import Unmade
 log = structlog.get_logger()
 
 _MADE = "made"
-"""What the ledger calls it."""
+"""The name of the fact in the ledger."""
 
 
 async def _ddl_of(source: Source, tables: Sequence[SourceTable], schema: str, rules: Rules) -> SchemaDdl:
-    """Return what the source's tables are to become; raises ConfigurationError and SourceUnreadable."""
+    """Return the DDL of the source's tables; raises ConfigurationError and SourceUnreadable."""
     async with source.connect() as connection:
         found = await read_declarations(connection, [table.name for table in tables])
         storage_classes = await _held(connection, tables, rules)
-    drawn = build_ddl(schema, tables, found, rules, storage_classes)
-    parts = [*(one.part for one in drawn.additions), *(one.part for one in drawn.left_out)]
-    rules.check_left_out([*(part.handle for part in parts), *(pattern(name) for name in drawn.sources.values())])
-    return drawn
+    ddl = build_ddl(schema, tables, found, rules, storage_classes)
+    parts = [*(addition.part for addition in ddl.additions), *(left_out.part for left_out in ddl.left_out)]
+    rules.check_left_out([*(part.handle for part in parts), *(pattern(name) for name in ddl.sources.values())])
+    return ddl
 
 
 async def ddl_of_source(options: SchemaOptions, source: Source, contents: SourceDatabase, target: Target) -> SchemaDdl:
     """
     Return the definitions of the tables that the job makes after the source's, under the rules of ``options``.
 
-    Raises ConfigurationError, SourceUnreadable, and NoPartner for rows that can't be read and that no rule excludes.
+    Raises ConfigurationError, SourceUnreadable, and NoMatch for rows that can't be read and that no rule excludes.
     """
     skipped_tables(contents, options.rules, [skipped.name for skipped in contents.skipped])
     skipped_columns(contents, options.rules, {})
@@ -66,31 +66,32 @@ Statements = dict[TableName, str]
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What is to be done."""
+    """Which tables are to be made, made anew, or kept."""
 
     made: Statements
-    """How the tables were made that this migration has made and that stay."""
+    """Tables that this migration has made and that stay, each with its statement."""
     gone: Sequence[TableName]
-    """Such as were made otherwise, and hold nothing yet."""
+    """Tables that this migration has made by another statement, and that are still empty: they are dropped."""
     new: Statements
+    """Tables that are to be made."""
     strange: Sequence[TableName]
-    """Tables that somebody else has made."""
+    """Tables of these names that this migration has not made."""
     without: Sequence[Part] = ()
-    """What guards rows, and those that stay were made without."""
+    """Guards of rows that the tables that stay were made without."""
     unnamed: Sequence[Part] = ()
-    """Such as the operator doesn't name any more."""
+    """Those of ``without`` that the operator no longer names."""
 
 
 async def make_tables(run: RunLedger, wanted: SchemaDdl, rules: Rules) -> list[LeftOut]:
     """
-    Make the tables that are not there, and return what they do without.
+    Make the tables that do not exist, and return what they are made without.
 
-    Tables that this migration has made before give way if the work wasn't finished, or if they would be made otherwise
-    now, because of a rule say: as long as all are empty, and no row was brought.
+    Tables that this migration has made before are made anew if the work wasn't finished, or if their statement has
+    changed, because of a rule for example. All of them have to be empty then, and no row may have been copied.
 
-    Raises TargetRefused, and leaves nothing behind, if a table would be without something that guards its rows and that
-    no rule names, or if there is a table that somebody else has made; also if a table that was made before is without
-    something that is no longer named. Raises GaveUp if another run has taken over.
+    Raises TargetRefused, and leaves nothing behind, if a table would be without a guard of its rows that no rule names,
+    if somebody else has made a table of that name, or if a table that was made before is without something that is no
+    longer named. Raises GaveUp if another run has taken over.
     """
     async with run.target.connect() as connection:
         due = await due_of(connection, run.target, run.migration, wanted)
@@ -132,9 +133,9 @@ async def make_tables(run: RunLedger, wanted: SchemaDdl, rules: Rules) -> list[L
 
 async def look_ahead(target: Target, wanted: SchemaDdl, due: Due, rules: Rules) -> Unmade:
     """
-    Return the tables that are to be made as they will be; nothing is made.
+    Return the tables that are to be made, as the server would describe them; nothing is made.
 
-    Raises TargetRefused with all that stands in the way: what the drawing can't have, and what the server refuses.
+    Raises TargetRefused with every obstacle: what can't be translated, and what the server refuses.
     """
     blocked = {one.table for one in wanted.obstacles}
     new = [name for name in due.new if wanted.sources[name] not in blocked]
@@ -144,12 +145,12 @@ async def look_ahead(target: Target, wanted: SchemaDdl, due: Due, rules: Rules) 
 
 
 def stands_in_the_way(wanted: SchemaDdl, due: Due, rules: Rules) -> bool:
-    """Return whether something is known to do so before the server is asked."""
+    """Return whether an obstacle is known before the server is asked."""
     return bool(wanted.obstacles) or any(one.stands_in_the_way for one in _missing(wanted, due, rules))
 
 
 def _missing(wanted: SchemaDdl, due: Due, rules: Rules) -> list[LeftOut]:
-    """Return what tables would be without, or are: those to be made, those made before, and those of somebody else."""
+    """Return what tables are without: those to be made, those made before, and those of somebody else."""
     known = [one for one in wanted.left_out if one.part.table in due.new or one.part.table in due.made]
     there = {(one.part.table, one.part.handle) for one in known}
     since = [LeftOut(part, _MADE_WITHOUT) for part in due.unnamed if (part.table, part.handle) not in there]
@@ -160,7 +161,7 @@ _MADE_WITHOUT = "it was named when the table was made, and isn't now; `migrator 
 
 
 def _taken_as_they_are(wanted: SchemaDdl, strange: Iterable[TableName], rules: Rules) -> Iterator[LeftOut]:
-    """Yield the tables that somebody else has made, which have keys and defaults of their own or none."""
+    """Yield the tables that somebody else has made: their keys and defaults are not the source's."""
     for name in strange:
         handle = pattern(wanted.sources[name])
         part = Part(name, "keys, CHECKs and defaults of the source's table", handle, guards=True)
@@ -169,15 +170,15 @@ def _taken_as_they_are(wanted: SchemaDdl, strange: Iterable[TableName], rules: R
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What the ledger knows of the tables that this migration has made."""
+    """The ledger's record of the tables that this migration has made."""
 
     statements: Statements
     without: Sequence[Part] = ()
-    """What guards rows, and they were made without."""
+    """Guards of rows that the tables were made without."""
     finished: bool = True
 
     def unnamed(self, wanted: SchemaDdl) -> list[Part]:
-        """Return what they are without that the operator doesn't name now."""
+        """Return the guards that are missing and that the operator no longer names."""
         named = {(one.part.table, one.part.handle) for one in wanted.left_out if one.is_named}
         return [part for part in self.without if (part.table, part.handle) not in named]
 
@@ -204,7 +205,7 @@ async def _recall(connection: AsyncConnection, migration: Migration) -> _Made:
 
 
 async def due_of(connection: AsyncConnection, target: Target, migration: Migration, wanted: SchemaDdl) -> Due:
-    """Return what is to be done for the tables of ``wanted``, as the target and the ledger are."""
+    """Return what the target and the ledger lack of the tables of ``wanted``."""
     schemas = {name.schema for name in wanted.tables}
     there = [table.name for schema in schemas for table in (await target.describe(connection, schema)).tables]
     known = await _recall(connection, migration)
@@ -226,7 +227,7 @@ async def due_of(connection: AsyncConnection, target: Target, migration: Migrati
 
 
 async def _drop(run: RunLedger, names: Sequence[TableName], room: LockRoom) -> None:
-    """Drop tables that the ledger says are not finished, some at a time: first what ties them together."""
+    """Drop tables that the ledger calls unfinished, some at a time: first the foreign keys between them."""
     async with run.transaction() as connection:
         bound = {"tables": [name.quoted for name in names]}
         ties = [str(statement) for statement in await connection.scalars(text(_TIES), bound)]
@@ -245,7 +246,7 @@ WHERE contype = 'f' AND conrelid <> confrelid ORDER BY 1
 
 
 async def _are_untouched(connection: AsyncConnection, migration: Migration, names: Sequence[TableName]) -> bool:
-    """Return whether there are such tables, and nobody has put a row into any."""
+    """Return whether there are such tables and all of them are empty."""
     if await loads.copied(connection, migration) or await loads.begun(connection, migration):
         return False
     return bool(names) and not await row_counts(connection, names)
@@ -266,7 +267,7 @@ async def _make(connection: AsyncConnection, name: TableName, statement: str) ->
 
 
 async def _refused(connection: AsyncConnection, addition: AlterStatement) -> LeftOut | None:
-    """Add something to a table; return what the server has against it, or None."""
+    """Add something to a table; return the refusal with the server's error message, or None."""
     try:
         async with connection.begin_nested():
             await connection.exec_driver_sql(addition.statement)

@@ -1,8 +1,8 @@
 """
-PostgreSQL tables drawn from those of a SQLite file, for an application that has nothing else to make them with.
+Builds PostgreSQL tables from those of a SQLite file, for an application without migrations of its own.
 
-Types come from what a column was declared as; where that says nothing, from what the column holds. All that belongs to
-a table beside its columns is drawn as an addition, if it can be shown to mean the same in PostgreSQL.
+A column's type comes from its declaration; where that says nothing, from what the column holds. Everything else of a
+table becomes an ALTER or CREATE statement of its own, if it can be shown to mean the same in PostgreSQL.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from migrator.planning.rules import Rules
 from migrator.planning.table_parts import AlterStatement, LeftOut, Obstacle
 from migrator.schema.column_types import Held
 from migrator.schema.naming import obstacles
-from migrator.schema.table_ddl import Drawing
+from migrator.schema.table_ddl import TableDdl
 from migrator.source.declarations import TableDeclarations
 from migrator.source.schema import SourceTable
 from migrator.sql.lexing import fold
@@ -22,7 +22,7 @@ from migrator.sql.lexing import fold
 
 @dataclass(frozen=True, slots=True)
 class SchemaDdl:
-    """What is to be made, and what isn't."""
+    """The statements that make the tables, and what they leave out."""
 
     tables: Mapping[TableName, str]
     """The statement that makes each table."""
@@ -31,7 +31,7 @@ class SchemaDdl:
     additions: tuple[AlterStatement, ...]
     left_out: tuple[LeftOut, ...]
     obstacles: tuple[Obstacle, ...] = ()
-    """What stands in the way of tables."""
+    """What prevents tables from being made."""
 
 
 def build_ddl(
@@ -42,33 +42,33 @@ def build_ddl(
     storage_classes: Held,
 ) -> SchemaDdl:
     """
-    Return how the tables that no rule excludes are made in ``schema`` of the target.
+    Return the DDL that makes the tables in ``schema`` of the target, without those that a rule excludes.
 
     ``storage_classes`` has the columns whose type depends on their values (see ``column_types``).
     """
     tables = list(tables)
-    drawings = {
-        fold(table.name): Drawing(schema, table, declared[table.name], rules, storage_classes)
+    tables_ddl = {
+        fold(table.name): TableDdl(schema, table, declared[table.name], rules, storage_classes)
         for table in tables
         if not rules.of_table(table.name).exclude
     }
     sources = {fold(table.name) for table in tables}
-    taken = {name for one in drawings.values() for name in one.relations}
-    parts = [part for one in drawings.values() for part in one.parts(taken)]
+    taken = {name for one in tables_ddl.values() for name in one.relations}
+    parts = [part for one in tables_ddl.values() for part in one.parts(taken)]
     parts += [
-        part for one in drawings.values() for part in one.foreign_keys(drawings, sources)
+        part for one in tables_ddl.values() for part in one.foreign_keys(tables_ddl, sources)
     ]  # to keys that stand by then
     return SchemaDdl(
-        {one.name: one.statement() for one in drawings.values()},
-        {one.name: one.table.name for one in drawings.values()},
+        {one.name: one.statement() for one in tables_ddl.values()},
+        {one.name: one.table.name for one in tables_ddl.values()},
         tuple(part for part in parts if isinstance(part, AlterStatement)),
         tuple(part for part in parts if isinstance(part, LeftOut)),
-        tuple(obstacles(drawings.values())),
+        tuple(obstacles(tables_ddl.values())),
     )
 
 
 def refuse(missing: Iterable[LeftOut], hindrances: Iterable[Obstacle] = (), note: str = "") -> None:
-    """Raise TargetRefused for all that nobody has decided about: what stands in the way, and guards nobody named."""
+    """Raise TargetRefused for every obstacle, and for every guard of rows that would be missing and nobody named."""
     unnamed = [one for one in missing if one.stands_in_the_way]
     hindrances = list(hindrances)
     if not unnamed and not hindrances:

@@ -1,8 +1,8 @@
 """
-Defaults of SQLite's in PostgreSQL: what an INSERT without the column stores is the same value at both ends.
+Translates SQLite's defaults: an INSERT without the column stores the same value in PostgreSQL.
 
-A constant is computed by SQLite itself, in memory and in a column of the same declaration, so that affinity and
-spelling are its own. The present moment and chance are written anew.
+SQLite itself computes a constant, in memory and in a column of the same declaration, so that affinity and spelling are
+its own. The current time and random values are translated.
 """
 
 import re
@@ -42,7 +42,7 @@ def default_of(column: SourceColumn, given: str, kind: str, rule: ColumnRule) ->
     if _is_constant(given):
         return spelled(_stored(column, given), kind, rule)
     found = translated(given, {}, may_change=True)
-    sort = {"text": Sort.TEXT, "uuid": Sort.TEXT, "bytea": Sort.BYTES, "bigint": Sort.WHOLE_TABLE}.get(kind)
+    sort = {"text": Sort.TEXT, "uuid": Sort.TEXT, "bytea": Sort.BYTES, "bigint": Sort.INTEGER}.get(kind)
     if sort is None or found.sort is not sort or rule.changes_values:
         raise NoEqual(f"a column of type {kind} has no such value")
     return f"({found.sql})::{kind}"

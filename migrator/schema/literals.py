@@ -1,4 +1,4 @@
-"""One value of SQLite's as a literal of PostgreSQL's, by the rules that its rows are read by."""
+"""Writes one SQLite value as a PostgreSQL literal, by the rules that the column's rows are read by."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Names that PostgreSQL can't have, or can't tell apart, in tables that are made after the source's."""
+"""Finds names that PostgreSQL can't have, or can't tell apart, in tables that are made after the source's."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -6,7 +6,7 @@ from itertools import count
 
 from migrator.names import POSTGRES_NAME_BYTES, pattern
 from migrator.planning.table_parts import Obstacle
-from migrator.schema.table_ddl import Drawing
+from migrator.schema.table_ddl import TableDdl
 
 _KEPT = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 """Columns that each table has (PostgreSQL, "System Columns")."""
@@ -15,11 +15,11 @@ _MOST_COLUMNS = 1600
 """Of a table (PostgreSQL, "Limits")."""
 
 
-def obstacles(drawings: Iterable[Drawing]) -> Iterator[Obstacle]:
-    """Yield what stands in the way of each table: names, and numbers of columns."""
-    drawings = list(drawings)
-    taken: dict[str, list[Drawing]] = defaultdict(list)
-    for one in drawings:
+def obstacles(tables_ddl: Iterable[TableDdl]) -> Iterator[Obstacle]:
+    """Yield what prevents each table from being made: names, and numbers of columns."""
+    tables_ddl = list(tables_ddl)
+    taken: dict[str, list[TableDdl]] = defaultdict(list)
+    for one in tables_ddl:
         taken[one.name.name].append(one)
         yield from one.obstacles
         yield from _columns(one)
@@ -32,7 +32,7 @@ def obstacles(drawings: Iterable[Drawing]) -> Iterator[Obstacle]:
                 yield Obstacle(one.table.name, f"the table's name is that of {some[0].table.name}{_cut(name)}", settled)
 
 
-def _columns(one: Drawing) -> Iterator[Obstacle]:
+def _columns(one: TableDdl) -> Iterator[Obstacle]:
     table = one.table.name
     if len(one.columns_made) > _MOST_COLUMNS:
         what = f"it has {len(one.columns_made)} columns, and a table of PostgreSQL's has at most {_MOST_COLUMNS}"

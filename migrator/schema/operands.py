@@ -1,4 +1,4 @@
-"""What an expression of SQLite's is in PostgreSQL: its SQL, and as much about its value as comparisons depend on."""
+"""Describes a SQLite expression in PostgreSQL: its SQL, and what comparisons need to know about its value."""
 
 import re
 from collections.abc import Mapping
@@ -14,21 +14,21 @@ class Untranslatable(ValueError):  # noqa: N818 - says what the expression is
 
 
 class Sort(StrEnum):
-    """What a value is, at both ends."""
+    """The kind of a value, in SQLite and in PostgreSQL."""
 
-    WHOLE_TABLE = "whole"
-    """INTEGER there; a whole number here, of any width."""
+    INTEGER = "integer"
+    """INTEGER in SQLite; a whole number of any width in PostgreSQL."""
     REAL = "real"
     EXACT = "exact"
-    """Any number there, ``numeric`` here."""
+    """Any number in SQLite, ``numeric`` in PostgreSQL."""
     TEXT = "text"
     BYTES = "bytes"
     TRUTH = "truth"
-    """0 or 1 there, ``boolean`` here."""
+    """0 or 1 in SQLite, ``boolean`` in PostgreSQL."""
     NOTHING = "nothing"
     """NULL, written out."""
     OTHER = "other"
-    """A type that SQLite hasn't."""
+    """A type that SQLite does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Operand:
     has_own_collation: bool = False
     """Whether COLLATE says so in the expression."""
     literal: int | float | str | bytes | None = None
-    """Its value, where it stands there as such."""
+    """Its value, if the expression is a literal."""
 
 
 Columns = Mapping[str, Operand]
@@ -61,7 +61,7 @@ def column(sql: str, kind: str, affinity: Affinity, collation: str) -> Operand:
     base = re.sub(r"\(.*\)", "", kind).strip().lower()
     sort = Sort.OTHER
     if base in _WHOLE and affinity in _NUMBERS:
-        sort = Sort.WHOLE_TABLE
+        sort = Sort.INTEGER
     elif base in {"boolean", "bool"} and affinity in _NUMBERS:
         sort = Sort.TRUTH
     elif base in {"double precision", "float8"} and affinity is Affinity.REAL:
@@ -81,7 +81,7 @@ def constant(value: float | str | bytes | None) -> Operand:
         case None:
             return Operand("NULL", Sort.NOTHING)
         case int():
-            return Operand(str(value) if value >= 0 else f"({value})", Sort.WHOLE_TABLE, literal=value)
+            return Operand(str(value) if value >= 0 else f"({value})", Sort.INTEGER, literal=value)
         case float():
             return Operand(f"'{value!r}'::double precision", Sort.REAL, literal=value)
         case bytes():
@@ -94,7 +94,7 @@ def constant(value: float | str | bytes | None) -> Operand:
 
 def number(one: Operand) -> Operand:
     """Return a truth as the 0 or 1 that it is to SQLite, and anything else as it is."""
-    return Operand(f"({one.sql})::integer", Sort.WHOLE_TABLE) if one.sort is Sort.TRUTH else one
+    return Operand(f"({one.sql})::integer", Sort.INTEGER) if one.sort is Sort.TRUTH else one
 
 
 def as_text(one: Operand) -> str:
@@ -102,7 +102,7 @@ def as_text(one: Operand) -> str:
     one = number(one)
     if one.sort is Sort.TEXT:
         return one.sql
-    if one.sort is Sort.WHOLE_TABLE:
+    if one.sort is Sort.INTEGER:
         return f"({one.sql})::text"
     raise Untranslatable("SQLite and PostgreSQL spell such a value otherwise")
 
@@ -135,7 +135,7 @@ def compared(operator: str, left: Operand, right: Operand) -> str:
             return f"({left.sql} {spelled} {right.sql})"
         return f"({folded(left, chosen.collation)} {spelled} {folded(right, chosen.collation)})"
     sorts = {left.sort, right.sort}
-    are_comparable = len(sorts) == 1 or sorts == {Sort.WHOLE_TABLE, Sort.EXACT}
+    are_comparable = len(sorts) == 1 or sorts == {Sort.INTEGER, Sort.EXACT}
     if not are_comparable or (left.sort is Sort.OTHER and not _are_moments(left, right)):
         raise Untranslatable(f"PostgreSQL compares {left.sql} and {right.sql} by other rules")
     return f"({left.sql} {spelled} {right.sql})"
@@ -166,11 +166,11 @@ def _alike(one: Operand, other: Operand) -> Operand:  # noqa: PLR0911 - one line
         return one
     if other.sort is Sort.REAL and isinstance(value, int) and abs(value) <= _EXACT_IN_DOUBLE:
         return constant(float(value))
-    if other.sort in {Sort.WHOLE_TABLE, Sort.EXACT} and isinstance(value, float):
+    if other.sort in {Sort.INTEGER, Sort.EXACT} and isinstance(value, float):
         return replace(one, sql=f"'{value!r}'::numeric", sort=Sort.EXACT)
     if other.sort is Sort.TEXT and isinstance(value, int):
         return constant(str(value))
-    if other.sort is Sort.WHOLE_TABLE and isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
+    if other.sort is Sort.INTEGER and isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
         return constant(int(value))
     if other.sort is Sort.OTHER and isinstance(value, str) and other.kind in _SHAPES:
         if re.fullmatch(_SHAPES[other.kind], value) is None:

@@ -1,4 +1,4 @@
-"""One table that the job makes: its columns and key as a statement, and each further part as one of its own."""
+"""Builds the DDL of one table: a statement for its columns and key, and one for each further part."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -23,7 +23,7 @@ _OF_SQLITE = frozenset({"BINARY", "NOCASE", "RTRIM"})
 Parts = Iterator[AlterStatement | LeftOut]
 
 
-class Drawing:
+class TableDdl:
     """One table, under the names that it and its columns will have."""
 
     def __init__(
@@ -96,7 +96,7 @@ class Drawing:
                 "the key holds, and a statement that breaks it is an error",
             )
 
-    def foreign_keys(self, others: Mapping[str, "Drawing"], sources: Collection[str]) -> Parts:
+    def foreign_keys(self, others: Mapping[str, "TableDdl"], sources: Collection[str]) -> Parts:
         """Yield the foreign keys; ``others`` are the tables that are made, ``sources`` all, by their folded names."""
         return (self._foreign_key(key, others, sources) for key in self._declared.foreign_keys)
 
@@ -255,7 +255,7 @@ class Drawing:
         return self._offered(part, f"ALTER TABLE {self.name.quoted} ADD {name}CHECK ({expression})")
 
     def _foreign_key(
-        self, key: ForeignKey, others: Mapping[str, "Drawing"], sources: Collection[str]
+        self, key: ForeignKey, others: Mapping[str, "TableDdl"], sources: Collection[str]
     ) -> AlterStatement | LeftOut:
         part = self._part(
             f"the foreign key from {', '.join(key.columns)} to {key.table}", "_".join([*key.columns, "fkey"])
@@ -271,7 +271,7 @@ class Drawing:
             return self._without(part, "not all of its columns are there", key.columns)
         if there is None:
             return replace(other._without(part, "not all of its columns are there", referred), part=part)  # noqa: SLF001
-        if reason := self._hindrance(key, other, referred):
+        if reason := self._obstacle(key, other, referred):
             return self._without(part, reason)
         deferred = " DEFERRABLE INITIALLY DEFERRED" if key.deferred else ""
         found = self._offered(
@@ -281,7 +281,7 @@ class Drawing:
         )
         return replace(found, refers_to=other.name) if isinstance(found, AlterStatement) else found
 
-    def _hindrance(self, key: ForeignKey, other: "Drawing", referred: Collection[str]) -> str:
+    def _obstacle(self, key: ForeignKey, other: "TableDdl", referred: Collection[str]) -> str:
         """Return why PostgreSQL can't have the foreign key, as far as that is seen from here."""
         wanted = {fold(name) for name in referred}
         keys = [index for index in other._declared.indexes if index.unique and index.where is None]  # noqa: SLF001
@@ -321,8 +321,8 @@ def _as_column(found: Operand, wanted: Operand) -> str:
     """Return an expression as a value of a column; raises Untranslatable."""
     if found.sort is wanted.sort or found.sort is Sort.NOTHING:
         return found.sql
-    if found.sort is Sort.TRUTH and wanted.sort is Sort.WHOLE_TABLE:
+    if found.sort is Sort.TRUTH and wanted.sort is Sort.INTEGER:
         return f"({found.sql})::integer"
-    if found.sort is Sort.WHOLE_TABLE and wanted.sort is Sort.TEXT and wanted.affinity is Affinity.TEXT:
+    if found.sort is Sort.INTEGER and wanted.sort is Sort.TEXT and wanted.affinity is Affinity.TEXT:
         return f"({found.sql})::text"
     raise Untranslatable(f"its values are no {wanted.kind or 'such values'} by SQLite's rules")

@@ -37,7 +37,7 @@ def truth(one: Operand) -> str:
     """Return an operand as a condition: to SQLite every number but 0 is true (SQLite, "Boolean Expressions")."""
     if one.sort is Sort.TRUTH:
         return one.sql
-    if one.sort in {Sort.WHOLE_TABLE, Sort.REAL, Sort.EXACT}:
+    if one.sort in {Sort.INTEGER, Sort.REAL, Sort.EXACT}:
         return f"({one.sql} <> 0)"
     if one.sort is Sort.NOTHING:
         return "NULL::boolean"
@@ -51,7 +51,7 @@ _MOST_CHANCE = 32
 
 _MOST_SHIFT = 62
 
-_TYPES = {Sort.WHOLE_TABLE: "integer", Sort.TRUTH: "integer", Sort.REAL: "real", Sort.TEXT: "text", Sort.BYTES: "blob"}
+_TYPES = {Sort.INTEGER: "integer", Sort.TRUTH: "integer", Sort.REAL: "real", Sort.TEXT: "text", Sort.BYTES: "blob"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,8 @@ class _Translator:
             return constant(-one.literal)
         if node.operator == "+" and one.affinity is None:
             return one
-        if node.operator == "-" and one.sort is Sort.WHOLE_TABLE:
-            return Operand(f"(- {one.sql}::numeric)", Sort.WHOLE_TABLE)
+        if node.operator == "-" and one.sort is Sort.INTEGER:
+            return Operand(f"(- {one.sql}::numeric)", Sort.INTEGER)
         if node.operator == "-" and one.sort is Sort.REAL:
             return Operand(f"(- {one.sql})", Sort.REAL)
         raise Untranslatable(f"{node.operator} is translated for other values only")
@@ -151,9 +151,9 @@ class _Translator:
 
     def _cast(self, node: Cast) -> Operand:
         one = number(self.value(node.operand))
-        if node.kind in {"INTEGER", "INT", "BIGINT"} and one.sort is Sort.WHOLE_TABLE:
+        if node.kind in {"INTEGER", "INT", "BIGINT"} and one.sort is Sort.INTEGER:
             return replace(one, affinity=Affinity.INTEGER)
-        if node.kind in {"TEXT", "VARCHAR"} and one.sort in {Sort.TEXT, Sort.WHOLE_TABLE}:
+        if node.kind in {"TEXT", "VARCHAR"} and one.sort in {Sort.TEXT, Sort.INTEGER}:
             return Operand(as_text(one), Sort.TEXT, affinity=Affinity.TEXT)
         raise Untranslatable(f"PostgreSQL casts to {node.kind} by other rules")
 
@@ -184,7 +184,7 @@ class _Translator:
                 one = number(one)
                 return Operand(f"(CASE WHEN {compared('=', one, other)} THEN NULL ELSE {one.sql} END)", one.sort)
             case ("length", [one]):
-                return Operand(f"length({one.sql if one.sort is Sort.BYTES else as_text(one)})", Sort.WHOLE_TABLE)
+                return Operand(f"length({one.sql if one.sort is Sort.BYTES else as_text(one)})", Sort.INTEGER)
             case ("typeof", [one]) if one.sort in _TYPES and one.kind:
                 of_column = one.affinity in {Affinity.TEXT, None} or one.sort is not Sort.TEXT
                 if of_column:
@@ -200,13 +200,13 @@ class _Translator:
             case ("replace", [_, _, _]):
                 return Operand(f"replace({', '.join(as_text(one) for one in given)})", Sort.TEXT)
             case ("instr", [_, _]) if sorts == (Sort.TEXT, Sort.TEXT):
-                return Operand(f"strpos({given[0].sql}, {given[1].sql})", Sort.WHOLE_TABLE)
+                return Operand(f"strpos({given[0].sql}, {given[1].sql})", Sort.INTEGER)
             case ("substr" | "substring", [one, *bounds]) if 1 <= len(bounds) <= 2:  # noqa: PLR2004 - start, length
                 if _least(node.arguments[1]) >= 1 and all(_least(bound) >= 0 for bound in node.arguments[2:]):
                     listed = ", ".join(f"({number(bound).sql})::integer" for bound in bounds)
                     return Operand(f"substr({as_text(one)}, {listed})", Sort.TEXT)
-            case ("abs", [one]) if number(one).sort is Sort.WHOLE_TABLE:
-                return Operand(f"abs({number(one).sql}::numeric)", Sort.WHOLE_TABLE)
+            case ("abs", [one]) if number(one).sort is Sort.INTEGER:
+                return Operand(f"abs({number(one).sql}::numeric)", Sort.INTEGER)
             case ("json_valid", [one]) if one.kind in {"json", "jsonb"}:
                 return Operand(f"(CASE WHEN {one.sql} IS NOT NULL THEN true END)", Sort.TRUTH)
             case ("hex", [one]) if one.sort is Sort.BYTES:
@@ -215,7 +215,7 @@ class _Translator:
                 if 1 <= one.literal <= _MOST_CHANCE:
                     return Operand(f"substr({_CHANCE}, 1, {one.literal})", Sort.BYTES)
             case ("random", []) if self.may_change:
-                return Operand(f"('x' || encode(substr({_CHANCE}, 1, 8), 'hex'))::bit(64)::bigint", Sort.WHOLE_TABLE)
+                return Operand(f"('x' || encode(substr({_CHANCE}, 1, 8), 'hex'))::bit(64)::bigint", Sort.INTEGER)
         raise Untranslatable(f"it calls {node.name}, which is SQLite's or the application's own")
 
 
@@ -225,35 +225,35 @@ def _computed(operator: str, left: Operand, right: Operand) -> Operand:
         if {one.sort for one in sides} == {Sort.REAL} and operator != "%":
             divisor = f"nullif({sides[1].sql}, 0)" if operator == "/" else sides[1].sql
             return Operand(f"({sides[0].sql} {operator} {divisor})", Sort.REAL)
-    if left.sort is not Sort.WHOLE_TABLE or right.sort is not Sort.WHOLE_TABLE:
+    if left.sort is not Sort.INTEGER or right.sort is not Sort.INTEGER:
         raise Untranslatable(f"PostgreSQL computes {operator} by other rules")
     one, other = f"{left.sql}::numeric", f"{right.sql}::numeric"
     if operator == "/":
-        return Operand(f"div({one}, nullif({other}, 0))", Sort.WHOLE_TABLE)
+        return Operand(f"div({one}, nullif({other}, 0))", Sort.INTEGER)
     if operator == "%":
-        return Operand(f"mod({one}, nullif({other}, 0))", Sort.WHOLE_TABLE)
-    return Operand(f"({one} {operator} {other})", Sort.WHOLE_TABLE)
+        return Operand(f"mod({one}, nullif({other}, 0))", Sort.INTEGER)
+    return Operand(f"({one} {operator} {other})", Sort.INTEGER)
 
 
 def _bits(operator: str, left: Operand, right: Operand) -> Operand:
-    if left.sort is not Sort.WHOLE_TABLE or right.sort is not Sort.WHOLE_TABLE:
+    if left.sort is not Sort.INTEGER or right.sort is not Sort.INTEGER:
         raise Untranslatable(f"{operator} is translated for whole numbers only")
     if operator in {"<<", ">>"}:
         if not isinstance(right.literal, int) or not 0 <= right.literal <= _MOST_SHIFT:
             raise Untranslatable("PostgreSQL shifts bits by other rules")
-        return Operand(f"(({left.sql})::bigint {operator} {right.literal})", Sort.WHOLE_TABLE)
-    return Operand(f"(({left.sql})::bigint {operator} ({right.sql})::bigint)", Sort.WHOLE_TABLE)
+        return Operand(f"(({left.sql})::bigint {operator} {right.literal})", Sort.INTEGER)
+    return Operand(f"(({left.sql})::bigint {operator} ({right.sql})::bigint)", Sort.INTEGER)
 
 
 def _of_one_sort(some: Sequence[Operand]) -> tuple[list[Operand], Sort]:
     """Return operands as values of one sort, of which one is chosen; raises Untranslatable."""
     sorts = {one.sort for one in some} - {Sort.NOTHING}
-    if sorts == {Sort.WHOLE_TABLE, Sort.TRUTH}:
-        return [number(one) for one in some], Sort.WHOLE_TABLE
+    if sorts == {Sort.INTEGER, Sort.TRUTH}:
+        return [number(one) for one in some], Sort.INTEGER
     if len(sorts) != 1 or Sort.OTHER in sorts:
         raise Untranslatable("its values are of several types")
-    if Sort.WHOLE_TABLE in sorts:
-        some = [replace(one, sql=f"{one.sql}::numeric") if one.sort is Sort.WHOLE_TABLE else one for one in some]
+    if Sort.INTEGER in sorts:
+        some = [replace(one, sql=f"{one.sql}::numeric") if one.sort is Sort.INTEGER else one for one in some]
     return list(some), sorts.pop()
 
 

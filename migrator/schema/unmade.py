@@ -1,7 +1,7 @@
 """
-Tables that `--schema create` would make, as they would be: made in a transaction that is rolled back, and described.
+Describes the tables that `--schema create` would make: makes them in a transaction and rolls it back.
 
-`check` holds the source's values against them. What the server refuses of them is refused before anything is made.
+`check` compares the source's values with them. What the server refuses is refused before any table is made.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,9 +30,9 @@ Fact = TypeVar("Fact")
 
 async def try_out(target: Target, wanted: SchemaDdl, new: Sequence[TableName], gone: Sequence[TableName]) -> Unmade:
     """
-    Make the ``new`` tables of ``wanted``, some at a time, after those that are ``gone``, look at them and take it back.
+    Make the ``new`` tables of ``wanted``, some at a time, without those that are ``gone``; describe them and roll back.
 
-    Nothing lasts. Raises what the server raises if it is lost.
+    Nothing lasts. Raises what the server raises if the connection is lost.
     """
     unmade = Unmade()
     due = set(new)
@@ -41,12 +41,12 @@ async def try_out(target: Target, wanted: SchemaDdl, new: Sequence[TableName], g
     for names in room.few_statements(list(new)):
         async with target.connect() as connection:
             await _drop(connection, gone)
-            await _try_some(connection, target, wanted, _Lot(frozenset(names), frozenset(due)), unmade)
+            await _try_some(connection, target, wanted, _TableGroup(frozenset(names), frozenset(due)), unmade)
     return unmade
 
 
 @dataclass(frozen=True, slots=True)
-class _Lot:
+class _TableGroup:
     """Tables that are made together."""
 
     names: frozenset[TableName]
@@ -54,25 +54,27 @@ class _Lot:
     """All that are to be made."""
 
     def parents(self, wanted: SchemaDdl) -> frozenset[TableName]:
-        """Return the tables of other lots that foreign keys of these are to."""
+        """Return the tables of other groups that foreign keys of this group refer to."""
         referred = {one.refers_to for one in wanted.additions if one.part.table in self.names and one.refers_to}
         return frozenset(referred & self.due - self.names)
 
 
-async def _try_some(connection: AsyncConnection, target: Target, wanted: SchemaDdl, lot: _Lot, unmade: Unmade) -> None:
+async def _try_some(
+    connection: AsyncConnection, target: Target, wanted: SchemaDdl, group: _TableGroup, unmade: Unmade
+) -> None:
     made: set[TableName] = set()
-    for name in [*sorted(lot.parents(wanted)), *sorted(lot.names)]:
-        said = await _refused(connection, wanted.tables[name])
-        if said is None:
+    for name in [*sorted(group.parents(wanted)), *sorted(group.names)]:
+        reason = await _refused(connection, wanted.tables[name])
+        if reason is None:
             made.add(name)
-        elif name in lot.names:
+        elif name in group.names:
             source = wanted.sources[name]
-            unmade.obstacles.append(Obstacle(source, f"the table can't be made: {said}", _settled_by(source)))
-    own = lot.names & made
-    for one in _additions(wanted, made, own):
-        said = await _refused(connection, one.statement)
-        if said is not None and one.part.table in own:
-            unmade.left_out.append(LeftOut(one.part, said))
+            unmade.obstacles.append(Obstacle(source, f"the table can't be made: {reason}", _settled_by(source)))
+    own = group.names & made
+    for addition in _additions(wanted, made, own):
+        reason = await _refused(connection, addition.statement)
+        if reason is not None and addition.part.table in own:
+            unmade.left_out.append(LeftOut(addition.part, reason))
     await _describe(connection, target, own, unmade)
     unmade.statements |= {name: wanted.tables[name] for name in own}
 
@@ -116,7 +118,7 @@ async def _drop(connection: AsyncConnection, names: Sequence[TableName]) -> None
 
 
 async def _refused(connection: AsyncConnection, statement: str) -> str | None:
-    """Run a statement; return what the server has against it, or None."""
+    """Run a statement; return the server's error message, or None."""
     try:
         async with connection.begin_nested():
             await connection.exec_driver_sql(statement)

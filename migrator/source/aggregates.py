@@ -1,5 +1,5 @@
 """
-Questions to SQLite about all rows of a table, as many as a wide table needs.
+Asks SQLite for aggregates over all rows of a table, as many as a wide table needs.
 
 A statement has at most 2,000 result columns, and an expression at most 1,000 levels (SQLite, "Implementation Limits"),
 which a table of 1,500 columns exceeds in both ways.

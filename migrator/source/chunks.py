@@ -1,4 +1,4 @@
-"""A piece of a large table: read, committed and compared by itself, several side by side; ``cutting`` makes them."""
+"""Splits a large table into chunks. Each chunk is read, committed and compared by itself, several at a time."""
 
 from dataclasses import dataclass
 
@@ -28,44 +28,44 @@ WHOLE_TABLE = Chunk()
 
 
 def key_of(table: SourceTable) -> list[str]:
-    """Return what a table is walked along: its rowid, or the columns of its key; nothing if it has neither."""
+    """Return the key that a table is walked along: its rowid, or the columns of its key; empty if it has neither."""
     return [table.rowid] if table.rowid else [column.quoted for column in table.key]
 
 
-_A_HAND = 4
-"""Pieces for each hand, where one table would have to be waited for: the last hand is done soon after the first."""
+_CHUNKS_A_WORKER = 4
+"""Chunks for each worker, where all would wait for one table: the last worker ends soon after the first."""
 
 _LEAST_BYTES = 16 << 20
-"""Below, what a piece costs by itself (a session's scan begins, a transaction ends) begins to show."""
+"""Below this size the fixed cost of a chunk (the start of a scan, the end of a transaction) begins to show."""
 
 
 def chunk_size(profile: Profile, total_weight: int, jobs: int, chunk_bytes: int) -> int:
     """
-    Return how large a table's pieces are to be: ``chunk_bytes``, or less if it is so large that others would wait.
+    Return the size of a table's chunks in bytes: ``chunk_bytes``, or less for a table that all workers would wait for.
 
-    ``total_weight`` is that of all tables together, shared by ``jobs`` hands.
+    ``total_weight`` is the weight of all tables together, which ``jobs`` workers share.
     """
     if jobs == 1 or profile.weight * jobs <= total_weight:
         return chunk_bytes
-    return min(chunk_bytes, max(_LEAST_BYTES, profile.bytes // (_A_HAND * jobs)))
+    return min(chunk_bytes, max(_LEAST_BYTES, profile.bytes // (_CHUNKS_A_WORKER * jobs)))
 
 
 def split_into_chunks(session: ScanSession, table: SourceTable, profile: Profile, size: int) -> tuple[Chunk, ...]:
     """
-    Return the pieces of about ``size`` bytes that a table comes in, in the order of its key.
+    Return a table's chunks of about ``size`` bytes each, in the order of its key.
 
-    SQLite walks over the keys once and remembers none of them. A table without a key to walk along (a column took each
-    of the rowid's names) is one piece. Blocks; raises SourceUnreadable.
+    SQLite walks over the keys once and keeps none of them in memory. A table without a key to walk along (a column took
+    each of the rowid's names) is one chunk. Blocks; raises SourceUnreadable.
     """
     rows = max(1, size * profile.rows // max(profile.bytes, 1))
     if rows >= profile.rows or not key_of(table):
         return (WHOLE_TABLE,)
-    pieces: list[Chunk] = []
+    chunks: list[Chunk] = []
     after: str | None = None
     while (last := _last_key(session, table, after, rows)) is not None:
-        pieces.append(Chunk(after, last))
+        chunks.append(Chunk(after, last))
         after = last
-    return (*pieces, Chunk(after))
+    return (*chunks, Chunk(after))
 
 
 def _last_key(session: ScanSession, table: SourceTable, after: str | None, rows: int) -> str | None:

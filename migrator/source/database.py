@@ -1,5 +1,5 @@
 """
-The SQLite end: it describes itself and yields record batches. Nothing here can write.
+Opens the source for reading only: describes it, and opens sessions for scans.
 
 Two libraries read the file. SQLAlchemy over aiosqlite asks the small questions (schema, PRAGMAs). The ADBC driver does
 the scans.

@@ -1,7 +1,7 @@
 """
-What a SQLite file declares of its tables beside names and types: defaults, keys, indexes, CHECKs, foreign keys.
+Reads what a SQLite file declares beside names and types: defaults, keys, indexes, CHECKs, foreign keys.
 
-PRAGMAs say most of it. What only stands in the text of a definition is read there (``definitions.py``).
+PRAGMAs return most of it. The rest is in the text of the definitions (``sql/definitions.py``).
 """
 
 from collections import defaultdict

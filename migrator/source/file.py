@@ -1,7 +1,7 @@
 """
-The source as a file: whether it can be read at all, what tells it from another, and what SQLite's complaints mean.
+Looks at the source as a file: whether it can be read, what tells it from another, what SQLite's errors mean.
 
-Looked at before any library opens it, because opening a file that isn't there would create it.
+This is done before any library opens the file, because opening a file that doesn't exist would create it.
 """
 
 import os
@@ -121,7 +121,7 @@ def has_journal(path: Path) -> bool:
 
 def check_file(path: Path) -> None:
     """
-    See that ``path`` is a SQLite database that can be read, before any library opens (and so might create) it.
+    Check that ``path`` is a SQLite database that can be read, before any library opens (and so might create) it.
 
     Raises SourceUnreadable with the reason and the operator's next step.
     """
@@ -133,17 +133,17 @@ def check_file(path: Path) -> None:
 def _file_problem(path: Path) -> tuple[str, str]:
     try:
         if not path.exists():
-            return "does not exist", "check the path, and that the volume is mounted; the job never creates a source"
+            return "does not exist", "Check the path, and that the volume is mounted; the job never creates a source."
         if path.is_dir():
-            return "is a directory", "name the database file inside it"
+            return "is a directory", "Name the database file inside it."
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, for ever
-            return "is no regular file", "name the database file; a copy of it, if it comes out of a pipe"
+            return "is no regular file", "Name the database file; a copy of it, if it comes out of a pipe."
         with path.open("rb") as file:
             header = file.read(100)
     except PermissionError:
-        return "may not be read", "give this user read permission on the file and its directory"
+        return "may not be read", "Give this user read permission on the file and its directory."
     except OSError as error:
-        return f"can't be read ({error.strerror})", "check the path and the volume"
+        return f"can't be read ({error.strerror})", "Check the path and the volume."
     problem = _header_problem(header, path.stat().st_size)
     # What an interrupted transaction has done to the file's size, its journal undoes.
     return ("", "") if "truncated" in problem[0] and has_journal(path) else problem
@@ -167,12 +167,12 @@ def _header_problem(header: bytes, size: int) -> tuple[str, str]:
 
 
 def unreadable(path: Path, error: BaseException, **facts: object) -> SourceUnreadable:
-    """Return the error that says in plain words what SQLite said about the file."""
-    said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-    driver_message = said.rpartition("query: ")[2]
+    """Return the error for what SQLite reported about the file, with the next step."""
+    reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    driver_message = reason.rpartition("query: ")[2]
     step = "Check the file with `sqlite3 FILE 'PRAGMA integrity_check'`, or restore it from a backup."
-    if ("unable to open" in said or "readonly" in said) and has_journal(path):
-        said = (
+    if ("unable to open" in reason or "readonly" in reason) and has_journal(path):
+        reason = (
             f"the rollback journal {beside(path, '-journal').name!r} lies beside it: the application was interrupted "
             "in a transaction, which has to be rolled back first"
         )
@@ -180,13 +180,13 @@ def unreadable(path: Path, error: BaseException, **facts: object) -> SourceUnrea
             "Run with --snapshot, which rolls the transaction back in a copy and leaves the source as it is. "
             "Or start the application once, so that it recovers its file."
         )
-    elif "unable to open" in said or "readonly" in said:
+    elif "unable to open" in reason or "readonly" in reason:
         step = (
             "Run with --snapshot, which reads a copy. Or put the -wal and -shm files of a database in WAL mode "
             "beside it, in a directory that this user may write to. Or have the application make a checkpoint before "
             "the file is mounted read-only."
         )
-    message = f"source {str(path)!r} can't be read: {said}"
+    message = f"source {str(path)!r} can't be read: {reason}"
     return SourceUnreadable(message, driver_message=driver_message, next_step=step, source=str(path), **facts)
 
 

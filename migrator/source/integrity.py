@@ -1,9 +1,9 @@
 """
-Whether the file is damaged where it is read: its b-trees, as SQLite's own check sees them.
+Checks whether the file is damaged where it is read: its b-trees, by SQLite's own check.
 
 Newer versions of that check look into virtual tables as well, and none goes without the application's own collations
 and functions. A full-text index that lags behind its table, an index whose order nobody knows here, or a damaged table
-that is left out, is no damage of the rows that are read: it is told, and read around.
+that is left out, is no damage of the rows that are read: it is logged, and the job goes on.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ def _check_intact(source: Source, tables: Collection[str]) -> None:
     if rest:
         raise SourceUnreadable(
             f"source {str(source.path)!r} is damaged: {'; '.join(list(rest)[:_SHOWN_LINES])}",
-            next_step="Restore it from a backup, or recover what can be with `sqlite3 FILE .recover`.",
+            next_step="Restore it from a backup, or recover what can be recovered with `sqlite3 FILE .recover`.",
             source=str(source.path),
         )
 

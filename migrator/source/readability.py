@@ -1,5 +1,5 @@
 """
-What SQLite can't read without the application: columns that call its functions, keys ordered by its collations.
+Finds what SQLite can't read without the application: columns that call its functions, keys in its collations.
 
 A column that SQLite computes when it is read needs its function. A table WITHOUT ROWID whose key has a collation of the
 application's can't even be walked through by the driver, which has no way to be given one. Python's SQLite has, so it

@@ -1,5 +1,5 @@
 """
-Scans of the source: rows as record batches, one array a lane.
+Scans the source: yields rows as record batches, one array a column.
 
 The ADBC driver steps the statement in C and appends to Arrow arrays, so no Python object per value exists.
 """
@@ -87,10 +87,10 @@ class ScanSession:
         self, table: SourceTable, scan_columns: Sequence[ScanColumn], *, batch_rows: int, where: str = ""
     ) -> Iterator[pa.RecordBatch]:
         """
-        Yield the table's rows as record batches of at most ``batch_rows`` rows, one array a lane, in scan order.
+        Yield the table's rows as record batches of at most ``batch_rows`` rows, one array a column, in scan order.
 
-        Raises SourceUnreadable for a damaged file, and for a value whose storage class isn't its lane's: preflight has
-        counted those, so a stray one means that the file changed.
+        Raises SourceUnreadable for a damaged file, and for a value whose storage class isn't its column's: preflight
+        has counted the classes, so another one means that the file changed.
         """
         if len(scan_columns) <= _MOST_SCAN_COLUMNS:
             yield from self._scan(table, scan_columns, batch_rows, where)
@@ -118,8 +118,9 @@ class ScanSession:
         """
         Yield the rows of several tables, table after table, as ``scan`` yields those of one.
 
-        The lanes of all are of the same storage classes, one by one, and no more than ``MOST_TOGETHER`` in sum. A last
-        column has the place of the row's table in ``tables``. Raises what ``scan`` raises, naming all of the tables.
+        The columns of all tables have the same storage classes, one by one; together they are at most
+        ``MOST_TOGETHER``. A last column has the place of the row's table in ``tables``. Raises what ``scan`` raises,
+        naming all of the tables.
         """
         numbered = [
             ([*scan_columns, ScanColumn(str(place), StorageClass.INTEGER)], table)
@@ -134,7 +135,7 @@ class ScanSession:
     ) -> Iterator[pa.RecordBatch]:
         # One typed row goes first: the driver takes a column's type from its first batch, where a leading run of NULLs
         # would become int64 and a later string an error. `_without_typed_row` takes it out again.
-        typed = ", ".join(f"{_TYPED_LITERAL[lane.storage]} AS c{i}" for i, lane in enumerate(scan_columns))
+        typed = ", ".join(f"{_TYPED_LITERAL[column.storage]} AS c{i}" for i, column in enumerate(scan_columns))
         statement = " UNION ALL ".join([f"SELECT {typed}", *selects])
         with self._connection.cursor() as cursor:
             try:
@@ -150,15 +151,15 @@ class ScanSession:
 
 
 def _select(scan_columns: Sequence[ScanColumn]) -> str:
-    return f"SELECT {', '.join(lane.expression for lane in scan_columns)}"
+    return f"SELECT {', '.join(column.expression for column in scan_columns)}"
 
 
 def _check_types(named: str, scan_columns: Sequence[ScanColumn], schema: pa.Schema) -> None:
-    for lane, field in zip(scan_columns, schema, strict=True):
-        if field.type != lane.arrow_type:
+    for column, field in zip(scan_columns, schema, strict=True):
+        if field.type != column.arrow_type:
             raise SourceUnreadable(
-                f"table {named!r}: {lane.expression} gave {field.type} where {lane.storage} was counted",
-                next_step="Stop whoever writes to the file, and run again.",
+                f"table {named!r}: {column.expression} gave {field.type} where {column.storage} was counted",
+                next_step="Stop the program that writes to the file, and run again.",
                 table=named,
             )
 

@@ -1,4 +1,4 @@
-"""What a SQLite file holds: its tables and columns as SQLite describes them, and what of it isn't copied."""
+"""Describes what a SQLite file holds: its tables and columns, and what of it isn't copied, with the reason."""
 
 from collections import defaultdict
 from collections.abc import Container, Sequence
@@ -159,8 +159,8 @@ async def describe(connection: AsyncConnection) -> SourceDatabase:
             tables.append(_table(name, columns[name], blind, key_index, utf16=utf16))
         elif reason:
             skipped.append(Skipped(name, reason))
-    skipped += [await _virtual(connection, one, tables) for one in virtual.values()]
-    skipped.sort(key=lambda one: one.name)
+    skipped += [await _virtual(connection, table, tables) for table in virtual.values()]
+    skipped.sort(key=lambda entry: entry.name)
     revisions = await _alembic_revisions(connection, {row[0] for row in listed})
     return SourceDatabase(tuple(tables), tuple(skipped), revisions)
 
@@ -210,9 +210,11 @@ async def _virtual(connection: AsyncConnection, table: VirtualTable, tables: Seq
     rows = await connection.scalar(text(f"SELECT count(*) FROM {quote_sqlite(table.content)} NOT INDEXED"))
     if not rows:
         return Skipped(table.name, "a virtual table")
-    for one in tables:
-        if await _indexes(connection, table, one):
-            return Skipped(table.name, f"a full-text index over {one.name!r}, with {rows} rows", int(rows), one.name)
+    for other in tables:
+        if await _indexes(connection, table, other):
+            return Skipped(
+                table.name, f"a full-text index over {other.name!r}, with {rows} rows", int(rows), other.name
+            )
     return Skipped(table.name, f"a virtual table, with {rows} rows of its own", int(rows))
 
 

@@ -1,4 +1,4 @@
-"""The size of a table: by it batches and chunks are cut, and work is shared out."""
+"""Holds the size of a table. Batches, chunks and the order of work depend on it."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from migrator.names import TableName
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The size of a table, by which batches are cut."""
+    """The size of a table, in rows and bytes."""
 
     table: TableName
     rows: int
@@ -15,11 +15,11 @@ class Profile:
     """The stored bytes of all values that will be sent."""
     widest_row_bytes: int
     fast: bool = False
-    """Whether its columns hold nothing unusual, and so can be read the cheaper way."""
+    """Whether its columns hold nothing unusual, so that the faster way of reading them is correct."""
 
     @property
     def weight(self) -> int:
-        """About what it costs to bring the table, in bytes: a row costs by itself as much as some more of them do."""
+        """The cost of copying the table, in bytes: each row costs as much as ``_A_ROW`` bytes."""
         return self.bytes + _A_ROW * self.rows
 
 

@@ -1,5 +1,5 @@
 """
-A copy of the source in scratch space, for an application that goes on writing, or a mount that SQLite can't open.
+Copies the source into scratch space, for an application that goes on writing, or a mount that SQLite can't open.
 
 The copy is made by SQLite's online backup: one moment of the database, with what only its write-ahead log holds. Where
 a transaction was interrupted, its rollback journal is copied too, and SQLite rolls it back in the copy.
@@ -89,16 +89,16 @@ def _roll_back(path: Path, copy: Path) -> None:
     """
     if not has_journal(copy):
         return
-    joint = _super_journal(copy)
-    if joint is not None and not joint.exists():
+    super_journal = _super_journal(copy)
+    if super_journal is not None and not super_journal.exists():
         raise SourceUnreadable(
             f"the rollback journal of source {str(path)!r} belongs to a transaction over several files, and "
-            f"{str(joint)!r}, which says whether it was committed, is not there",
+            f"{str(super_journal)!r}, which says whether it was committed, is not there",
             next_step="Bring that file back to its place. If the application has removed it, start the application "
             "once, so that it recovers its file.",
             source=str(path),
         )
-    if joint is not None:
+    if super_journal is not None:
         _forget_super_journal(copy)
     try:
         with closing(sqlite3.connect(copy)) as connection:
@@ -115,14 +115,14 @@ def _super_journal(copy: Path) -> Path | None:
     """
     with beside(copy, "-journal").open("rb") as file:
         size = file.seek(0, os.SEEK_END)
-        if size < _JOINT_TAIL:
+        if size < _SUPER_JOURNAL_TAIL:
             return None
-        file.seek(size - _JOINT_TAIL)
-        tail = file.read(_JOINT_TAIL)
+        file.seek(size - _SUPER_JOURNAL_TAIL)
+        tail = file.read(_SUPER_JOURNAL_TAIL)
         length = int.from_bytes(tail[:4], "big")
-        if tail[8:] != JOURNAL_MAGIC or not 0 < length <= size - _JOINT_TAIL:
+        if tail[8:] != JOURNAL_MAGIC or not 0 < length <= size - _SUPER_JOURNAL_TAIL:
             return None
-        file.seek(size - _JOINT_TAIL - length)
+        file.seek(size - _SUPER_JOURNAL_TAIL - length)
         return Path(os.fsdecode(file.read(length)))
 
 
@@ -133,4 +133,4 @@ def _forget_super_journal(copy: Path) -> None:
         file.write(bytes(len(JOURNAL_MAGIC)))
 
 
-_JOINT_TAIL = 16
+_SUPER_JOURNAL_TAIL = 16

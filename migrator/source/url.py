@@ -1,4 +1,4 @@
-"""Reads where the source is: a file's path as it is, or a URL as SQLAlchemy writes it."""
+"""Reads the source's address: a file's path as it is, or a URL as SQLAlchemy writes it."""
 
 import os
 import re
@@ -17,7 +17,7 @@ _OPTIONS: Final = re.compile(r"\w+=[^&/]*(?:&\w+=[^&/]*)*")
 
 def names_a_file(text: str) -> str:
     """
-    Return the text if it does. Raises ValueError, and quotes no more than the scheme then.
+    Return the text if it names a file. Raises ValueError otherwise, and quotes no more than the scheme.
 
     The target's URL, with its password, lands here by mistake.
     """
@@ -33,7 +33,7 @@ def names_a_file(text: str) -> str:
 
 def path_of(text: str) -> Path:
     """
-    Give the file that such a text names. It is not opened, and may be missing.
+    Return the file that the text names. It is not opened, and may be missing.
 
     A path is taken as it is, whatever is in it; ``~`` means the home directory unless a file of that name is there.
     Raises ConfigurationError for a URL that means one file with its percent signs decoded and another one without.
@@ -51,7 +51,7 @@ def path_of(text: str) -> Path:
     meant = [path for path in dict.fromkeys([Path(named), _decoded(named)]) if _is_there(path)]
     if len(meant) > 1 and not meant[0].samefile(meant[1]):
         raise ConfigurationError(
-            f"the source's URL may mean {str(meant[0])!r} or {str(meant[1])!r}, and both are there",
+            f"the source's URL may mean {str(meant[0])!r} or {str(meant[1])!r}, and both exist",
             next_step="Give the file's path itself, without sqlite:///.",
         )
     if not meant and _is_there(Path(body)):

@@ -1,5 +1,5 @@
 """
-Virtual tables: which tables of the file are storage of one, and which virtual table holds rows of its own.
+Tells which tables are the storage of a virtual table, and which virtual tables hold rows of their own.
 
 SQLite calls every table a shadow table that is named like one (``PRAGMA table_list``), also where it belongs to the
 application: ``posts_content`` to which a full-text index ``posts`` refers. What is storage is told by the module that
@@ -96,11 +96,11 @@ _STAT_OF_FTS3 = re.compile(r"""CREATE TABLE ['"].*_stat['"]\(id INTEGER PRIMARY 
 def owner_of(table: str, definition: str, virtual: Sequence[VirtualTable]) -> VirtualTable | None:
     """Return the virtual table whose storage a table is, which its definition may decide; None if it is of no one's."""
     name = table.casefold()
-    for one in virtual:
-        if name in one.storage:
-            return one
-        if one.module == "fts3" and name == f"{one.name}_stat".casefold() and _STAT_OF_FTS3.fullmatch(definition):
-            return one
+    for owner in virtual:
+        if name in owner.storage:
+            return owner
+        if owner.module == "fts3" and name == f"{owner.name}_stat".casefold() and _STAT_OF_FTS3.fullmatch(definition):
+            return owner
     return None
 
 

@@ -1,7 +1,7 @@
 """
-What stands in the text of a definition and in no PRAGMA: CHECKs, conflict clauses, generated columns, index terms.
+Reads what only the text of a definition tells: CHECKs, conflict clauses, generated columns, index terms.
 
-Reads what SQLite keeps in ``sqlite_schema``, which has passed its own parser (SQLite, "CREATE TABLE", "CREATE INDEX").
+The text comes from ``sqlite_schema`` and has passed SQLite's own parser (SQLite, "CREATE TABLE", "CREATE INDEX").
 """
 
 from collections.abc import Iterator, Sequence

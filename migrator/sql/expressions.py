@@ -1,7 +1,7 @@
 """
-SQLite's expressions, read into a tree (SQLite, "SQL Language Expressions").
+Reads SQLite's expressions into a tree (SQLite, "SQL Language Expressions").
 
-What is not in the tree (subqueries, windows, RAISE) is Unreadable: nobody here has to know what it means.
+What has no node in the tree (subqueries, windows, RAISE) raises Unreadable.
 """
 
 from collections.abc import Callable

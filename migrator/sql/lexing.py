@@ -1,4 +1,4 @@
-"""The words of a SQLite statement (SQLite, "The tokenizer" and "SQL Language Expressions"), as a list of tokens."""
+"""Splits a SQLite statement into tokens (SQLite, "The tokenizer" and "SQL Language Expressions")."""
 
 import re
 from collections.abc import Iterable

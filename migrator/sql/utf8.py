@@ -1,5 +1,5 @@
 """
-Text of the source as bytes of UTF-8, in whatever encoding the file keeps it.
+Writes SQL for the UTF-8 bytes of the source's text, in whatever encoding the file keeps it.
 
 A file may keep its text in UTF-16 (SQLite, "PRAGMA encoding"). The driver translates text that it reads; a cast
 to BLOB, ``hex`` and ``octet_length`` see the bytes as they are stored.
