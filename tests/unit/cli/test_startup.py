@@ -1,5 +1,6 @@
 """``cli.startup``: how the process begins and ends. What a command does is ``cli``'s."""
 
+import ctypes
 import subprocess
 import sys
 from pathlib import Path
@@ -62,3 +63,35 @@ def test_neither_log_nor_version_needs_rich(module: str) -> None:
         [sys.executable, "-c", program], env=clean_environment(), capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, f"migrator {__version__}\n0\nFalse\n", "")
+
+
+ARENAS = """
+import ctypes, threading
+from pathlib import Path
+from migrator.cli.startup import keep_small
+keep_small()
+import pyarrow as pa
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+barrier = threading.Barrier(8)
+def take():
+    barrier.wait()
+    libc.malloc(1000)
+    barrier.wait()
+threads = [threading.Thread(target=take) for _ in range(8)]
+[one.start() for one in threads], [one.join() for one in threads]
+libc.fopen.restype = ctypes.c_void_p
+path = sys.argv[1]
+out = libc.fopen(path.encode(), b"w")
+libc.malloc_info(0, ctypes.c_void_p(out)), libc.fclose(ctypes.c_void_p(out))
+print(pa.default_memory_pool().backend_name, Path(path).read_text().count("<heap nr="))
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="this C library has no arenas")
+def test_threads_share_what_is_free(tmp_path: Path) -> None:
+    """Eight threads that allocate at once get no arenas of their own, and Arrow allocates as everybody does."""
+    program = [sys.executable, "-c", f"import sys{ARENAS}", str(tmp_path / "arenas.xml")]
+    said = subprocess.run(program, env=clean_environment(), capture_output=True, text=True, check=True).stdout.split()
+    assert said[0] == "system"
+    assert 1 <= int(said[1]) <= 2

@@ -5,7 +5,6 @@ Peaks are compared with each other in one run, since what the interpreter and th
 A peak is the kernel's high-water mark of resident memory (proc(5), VmHWM).
 """
 
-import ctypes
 import json
 import sqlite3
 import subprocess
@@ -102,35 +101,3 @@ async def test_the_peak_does_not_grow_with_the_data(
     more_data = large.stat().st_size - small.stat().st_size
     grown = await peak_of_a_run(database, large) - await peak_of_a_run(database, small)
     assert grown < HELD * more_data, f"{grown / MIB:.0f} MiB more for {more_data / MIB:.0f} MiB of data"
-
-
-ARENAS = """
-import ctypes, threading
-from pathlib import Path
-from migrator.cli.startup import keep_small
-keep_small()
-import pyarrow as pa
-libc = ctypes.CDLL(None)
-libc.malloc.restype = ctypes.c_void_p
-barrier = threading.Barrier(8)
-def take():
-    barrier.wait()
-    libc.malloc(1000)
-    barrier.wait()
-threads = [threading.Thread(target=take) for _ in range(8)]
-[one.start() for one in threads], [one.join() for one in threads]
-libc.fopen.restype = ctypes.c_void_p
-path = sys.argv[1]
-out = libc.fopen(path.encode(), b"w")
-libc.malloc_info(0, ctypes.c_void_p(out)), libc.fclose(ctypes.c_void_p(out))
-print(pa.default_memory_pool().backend_name, Path(path).read_text().count("<heap nr="))
-"""
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="this C library has no arenas")
-def test_threads_share_what_is_free(tmp_path: Path) -> None:
-    """Eight threads that allocate at once get no arenas of their own, and Arrow allocates as everybody does."""
-    program = [sys.executable, "-c", f"import sys{ARENAS}", str(tmp_path / "arenas.xml")]
-    said = subprocess.run(program, env=clean_environment(), capture_output=True, text=True, check=True).stdout.split()
-    assert said[0] == "system"
-    assert 1 <= int(said[1]) <= 2
