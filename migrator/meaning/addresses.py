@@ -1,4 +1,4 @@
-"""Addresses of networks and of network cards as text (PostgreSQL, "Network Address Types")."""
+"""Reads addresses of networks and of network cards from text (PostgreSQL, "Network Address Types")."""
 
 import re
 from ipaddress import ip_address
@@ -17,9 +17,9 @@ _NO_DIGITS = re.compile(r"[^0-9a-fA-F]")
 
 
 def network(text: str) -> tuple[int, int, int]:
-    """Return version, address and prefix; without one a host's. An IPv4 address has all its four parts."""
+    """Return version, address and prefix, by default that of a host. An IPv4 address must have all four parts."""
     address, slash, prefix = text.partition("/")
-    if "%" in address:  # a zone, which PostgreSQL does not keep
+    if "%" in address:  # a zone, which PostgreSQL drops
         raise ValueError("no address")
     found = ip_address(address)
     if not slash:
@@ -35,7 +35,7 @@ def card(text: str) -> str:
 
 
 def card_of_8(text: str) -> str:
-    """Return the sixteen digits of an address of eight bytes. One of six would be filled up, so it is none."""
+    """Return the sixteen digits of an eight-byte address. Six bytes, which PostgreSQL would fill up, are refused."""
     return _digits(_CARDS_OF_8, text)
 
 

@@ -1,8 +1,8 @@
 """
-The text of arrays, composites, ranges and multiranges, taken apart.
+Parses the text of arrays, composites, ranges and multiranges into the texts of their parts.
 
-Only the outer form is read here (PostgreSQL, "Arrays", "Composite Types", "Range Types"): what comes out are the texts
-of the parts. A text that is none of these raises ValueError.
+Only the outer form is read here (PostgreSQL, "Arrays", "Composite Types", "Range Types"). A text that is no such value
+raises ValueError.
 """
 
 import re
@@ -18,13 +18,13 @@ class Array:
     """The elements of an array, nested as its dimensions are; None is NULL."""
 
     lower: tuple[int, ...]
-    """Where each dimension begins; empty if all begin with 1, as they do where nothing else is said."""
+    """The lower bound of each dimension; empty if all are 1, which is the default."""
     items: Nested
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The bounds of a range; None has no end."""
+    """The bounds of a range; None is an infinite bound."""
 
     lower: str | None
     upper: str | None
@@ -50,7 +50,7 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 def array(text: str, delimiter: str = ",") -> Array:
-    """Return the elements of an array's text; raises ValueError for what is none."""
+    """Return the elements of an array's text; raises ValueError for other text."""
     body = text.strip(_BLANKS)
     lower: tuple[int, ...] = ()
     if bounds := _BOUNDS.match(body):
@@ -104,7 +104,7 @@ _IN_QUOTES = re.compile(r'\\(.)|"(")', re.DOTALL)
 
 
 def record(text: str) -> list[str | None]:
-    """Return the columns of a composite's text, None for NULL; raises ValueError for what is none."""
+    """Return the columns of a composite's text, None for NULL; raises ValueError for other text."""
     body = text.strip(_BLANKS)
     if not body.startswith("("):
         raise ValueError("no composite")
@@ -119,7 +119,7 @@ def record(text: str) -> list[str | None]:
 
 
 def one_range(text: str) -> Range:
-    """Return the bounds of a range's text; raises ValueError for what is none."""
+    """Return the bounds of a range's text; raises ValueError for other text."""
     found, end = _range(text, 0)
     if text[end:].strip(_BLANKS):
         raise ValueError("no range")
@@ -127,7 +127,7 @@ def one_range(text: str) -> Range:
 
 
 def ranges(text: str) -> list[Range]:
-    """Return the ranges of a multirange's text; raises ValueError for what is none."""
+    """Return the ranges of a multirange's text; raises ValueError for other text."""
     body = text.strip(_BLANKS)
     if not body.startswith("{") or not body.endswith("}"):
         raise ValueError("no multirange")
@@ -135,8 +135,8 @@ def ranges(text: str) -> list[Range]:
     found: list[Range] = []
     at = 0
     while at < len(body):
-        one, at = _range(body, at)
-        found.append(one)
+        item, at = _range(body, at)
+        found.append(item)
         rest = body[at:].lstrip(_BLANKS)
         if rest and not rest.startswith(","):
             raise ValueError("no multirange")
@@ -156,13 +156,13 @@ def _range(text: str, at: int) -> tuple[Range, int]:
     closing = text[at : at + 1]
     if closing not in {"]", ")"}:
         raise ValueError("no range")
-    # What has no end does not include it, whatever the bracket says (PostgreSQL, "Range Types", infinite ranges).
+    # An infinite bound is never included, whatever the bracket says (PostgreSQL, "Range Types", infinite ranges).
     with_lower, with_upper = opening == "[" and lower is not None, closing == "]" and upper is not None
     return Range(lower, upper, with_lower=with_lower, with_upper=with_upper), at + 1
 
 
 def _field(pattern: re.Pattern[str], text: str, at: int) -> tuple[str | None, int]:
-    """Return the text of a field or bound that begins at ``at``, None if there is none, and where it ends."""
+    """Return the text of the field or bound that begins at ``at``, None if it is empty, and the place of its end."""
     matched = pattern.match(text, at)
     if matched is None or matched.end() == at:
         return None, at

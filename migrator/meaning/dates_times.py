@@ -1,8 +1,8 @@
 """
-Dates and times as text, in the spellings that ``date``, ``time``, ``timestamp`` and ``timestamptz`` take as columns.
+Reads dates and times from text, in the spellings that the job accepts for ``date``, ``time`` and ``timestamp``.
 
-ISO 8601 with a blank or ``T``, no more than six digits of a second that say something, the years 1 to 9999. What
-PostgreSQL would roll over (24:00, a 60th second), leave out (an offset, a time of day) or look up (``now``) raises
+With or without a time zone, these are ISO 8601 with a blank or ``T``, at most six digits of a second besides zeros, and the years 1 to 9999. Text
+that PostgreSQL would roll over (24:00, a 60th second), cut (an offset, a time of day) or look up (``now``) raises
 ValueError. A range may reach to ``infinity``.
 """
 
@@ -23,7 +23,7 @@ _DAY_LONG = 86_400 * _SECOND
 
 
 def day(text: str) -> int | str:
-    """Return the number of a day, or the word for one beyond all."""
+    """Return the number of a day, or the word for infinity."""
     if (word := text.lower()) in _WORDS:
         return word
     return _day(*_match(_DATE, text))
@@ -35,13 +35,13 @@ def time(text: str) -> int:
 
 
 def timetz(text: str) -> tuple[int, int]:
-    """Return microseconds since midnight, and the offset in seconds; without one it is UTC, as in every session."""
+    """Return microseconds since midnight and the offset in seconds, which is 0 by default: every session is in UTC."""
     *clock, offset = _match(_TIMETZ, text)
     return _clock(*clock), _offset(offset)
 
 
 def timestamp(text: str) -> int | str:
-    """Return microseconds since the first day; a date is its midnight."""
+    """Return microseconds since the first day; a date means its midnight."""
     if (word := text.lower()) in _WORDS:
         return word
     year, month, of_month, *clock = _match(_TIMESTAMP, text)

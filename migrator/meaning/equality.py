@@ -1,4 +1,4 @@
-"""Whether what PostgreSQL wrote says the same as the source's text, by the shape of the type."""
+"""Compares the source's text of a value with PostgreSQL's text of it, by the shape of the type."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -9,12 +9,12 @@ from migrator.meaning.containers import Array, Nested, Range, array, one_range, 
 from migrator.meaning.type_shapes import Kind, Shape
 
 Same = Callable[[str, str], bool]
-"""Says of the source's text and the server's whether both are one value."""
+"""Returns whether the source's text and the server's text are the same value."""
 Read = Callable[[str], object]
 
 
 def comparer(shape: Shape) -> Same:
-    """Return what compares two texts of a type; a text that it can't read is the same as none."""
+    """Return a function that compares two texts of a type; a text that it can't read equals no other."""
     same = _same(shape)
 
     def compare(source: str, stored: str) -> bool:
@@ -49,37 +49,38 @@ def _arrays(element: Shape) -> Same:
     same = _same(element)
 
     def compare(source: str, stored: str) -> bool:
-        ours: Array = array(source, element.delimiter)
-        theirs: Array = array(stored, element.delimiter)
-        return ours.lower == theirs.lower and _items(ours.items, theirs.items, same)
+        source_array: Array = array(source, element.delimiter)
+        stored_array: Array = array(stored, element.delimiter)
+        return source_array.lower == stored_array.lower and _items(source_array.items, stored_array.items, same)
 
     return compare
 
 
-def _items(ours: Nested, theirs: Nested, same: Same) -> bool:
-    if len(ours) != len(theirs):
+def _items(source: Nested, stored: Nested, same: Same) -> bool:
+    if len(source) != len(stored):
         return False
     return all(
-        _items(one, other, same) if isinstance(one, list) and isinstance(other, list) else _parts(one, other, same)
-        for one, other in zip(ours, theirs, strict=True)
+        _items(item, other, same) if isinstance(item, list) and isinstance(other, list) else _parts(item, other, same)
+        for item, other in zip(source, stored, strict=True)
     )
 
 
-def _parts(one: object, other: object, same: Same) -> bool:
+def _parts(part: object, other: object, same: Same) -> bool:
     """Compare two parts, each a text or NULL."""
-    if isinstance(one, str) and isinstance(other, str):
-        return same(one, other)
-    return one is None and other is None
+    if isinstance(part, str) and isinstance(other, str):
+        return same(part, other)
+    return part is None and other is None
 
 
 def _records(columns: Sequence[Shape]) -> Same:
     compared = [_same(column) for column in columns]
 
     def compare(source: str, stored: str) -> bool:
-        ours, theirs = record(source), record(stored)
-        if not len(ours) == len(theirs) == len(compared):
+        source_fields, stored_fields = record(source), record(stored)
+        if not len(source_fields) == len(stored_fields) == len(compared):
             return False
-        return all(_parts(one, other, same) for one, other, same in zip(ours, theirs, compared, strict=True))
+        fields = zip(source_fields, stored_fields, compared, strict=True)
+        return all(_parts(field, other, same) for field, other, same in fields)
 
     return compare
 
@@ -94,28 +95,28 @@ def _multiranges(shape: Shape) -> Same:
     is_empty = _is_empty(shape)
 
     def compare(source: str, stored: str) -> bool:
-        ours = [one for one in ranges(source) if not is_empty(one)]
+        filled = [item for item in ranges(source) if not is_empty(item)]
         return all(
-            one is not None and other is not None and same(one, other)
-            for one, other in zip_longest(ours, ranges(stored))
+            item is not None and other is not None and same(item, other)
+            for item, other in zip_longest(filled, ranges(stored))
         )
 
     return compare
 
 
 def _bounds(shape: Shape) -> Callable[[Range, Range], bool]:
-    """Return what compares two ranges of a type; of numbers and days that can be counted, by what they cover."""
+    """Return a function that compares two ranges of a type; ranges of integers and days by the values they cover."""
     step = _STEPS.get(shape.name)
     same = _same(shape.parts[0])
     is_empty = _is_empty(shape)
 
-    def compare(ours: Range, theirs: Range) -> bool:
-        if theirs.empty or is_empty(ours):
-            return theirs.empty and is_empty(ours)
+    def compare(source: Range, stored: Range) -> bool:
+        if stored.empty or is_empty(source):
+            return stored.empty and is_empty(source)
         if step is not None:
-            return _counted(ours, step) == _counted(theirs, step)
-        brackets = (ours.with_lower, ours.with_upper) == (theirs.with_lower, theirs.with_upper)
-        return brackets and _parts(ours.lower, theirs.lower, same) and _parts(ours.upper, theirs.upper, same)
+            return _covered(source, step) == _covered(stored, step)
+        brackets = (source.with_lower, source.with_upper) == (stored.with_lower, stored.with_upper)
+        return brackets and _parts(source.lower, stored.lower, same) and _parts(source.upper, stored.upper, same)
 
     return compare
 
@@ -125,27 +126,27 @@ def _is_empty(shape: Shape) -> Callable[[Range], bool]:
     part = shape.parts[0]
     same = _same(part)
 
-    def is_empty(one: Range) -> bool:
-        if one.empty or one.lower is None or one.upper is None:
-            return one.empty
+    def is_empty(item: Range) -> bool:
+        if item.empty or item.lower is None or item.upper is None:
+            return item.empty
         if step is not None:
-            lower, upper = _counted(one, step)
+            lower, upper = _covered(item, step)
             return lower is not None and lower == upper
-        return not (one.with_lower and one.with_upper) and same(one.lower, one.upper)
+        return not (item.with_lower and item.with_upper) and same(item.lower, item.upper)
 
     return is_empty
 
 
-def _counted(one: Range, step: Read) -> tuple[object, object]:
-    """Return the first that is in the range and the first behind it; None for no end."""
-    return _place(one.lower, step, beyond=not one.with_lower), _place(one.upper, step, beyond=one.with_upper)
+def _covered(item: Range, step: Read) -> tuple[object, object]:
+    """Return the first value in the range and the first value behind it; None where the range has no bound."""
+    return _place(item.lower, step, beyond=not item.with_lower), _place(item.upper, step, beyond=item.with_upper)
 
 
 def _place(bound: str | None, step: Read, *, beyond: bool) -> object:
     if bound is None:
         return None
     place = step(bound)
-    # Next to infinity there is nothing else: its bracket stays (PostgreSQL, "Discrete Range Types").
+    # Infinity has no next value, so its bracket counts (PostgreSQL, "Discrete Range Types").
     return place + beyond if isinstance(place, int) else (place, beyond)
 
 
@@ -153,8 +154,8 @@ _STEPS: dict[str, Read] = {"int4range": numbers.integer, "int8range": numbers.in
 
 
 def _figures(source: str, stored: str) -> bool:
-    (form, ours), (other_form, theirs) = other_scalars.figure(source), other_scalars.figure(stored)
-    return form == other_form and all(map(numbers.same_double, ours, theirs))
+    (form, values), (stored_form, stored_values) = other_scalars.figure(source), other_scalars.figure(stored)
+    return form == stored_form and all(map(numbers.same_double, values, stored_values))
 
 
 def _points(source: str, stored: str) -> bool:
@@ -162,8 +163,8 @@ def _points(source: str, stored: str) -> bool:
 
 
 def _vectors(source: str, stored: str) -> bool:
-    (form, ours), (other_form, theirs) = other_scalars.figure(source), other_scalars.figure(stored)
-    return form == other_form and all(map(numbers.same_component, ours, theirs))
+    (form, values), (stored_form, stored_values) = other_scalars.figure(source), other_scalars.figure(stored)
+    return form == stored_form and all(map(numbers.same_component, values, stored_values))
 
 
 _RELATIONS: dict[str, Same] = {
@@ -208,8 +209,8 @@ _ADVICE = {
 }
 
 
-def objection(shape: Shape, declared: str) -> str:
-    """Return in words why a text is refused that the server takes, and that then doesn't say the same."""
+def rejection_reason(shape: Shape, declared: str) -> str:
+    """Return in words why a text is refused that the server accepts and changes; ``declared`` is the column's type."""
     if shape.kind is Kind.SCALAR and (advice := _ADVICE.get(shape.name)):
         return advice
     if shape.kind is Kind.SCALAR and shape.name not in _RELATIONS and shape.name not in _READERS:

@@ -1,20 +1,20 @@
 """
-Intervals as text, in a closed list of spellings that are read alike everywhere.
+Reads intervals from text, in a fixed list of spellings that mean the same everywhere.
 
 ``1 year 2 mons 3 days 04:05:06.7`` and units in words, with whole numbers; ``3 days, 4:05:06`` as Python writes it;
-``04:05:06``; ``P1Y2M3DT4H5M6.7S``; ``1-2 3 04:05:06`` of the SQL standard. All else raises ValueError: a fraction of a
-year, a day and a clock with a point between them (which PostgreSQL takes for hours), a number alone, a minute alone.
+``04:05:06``; ``P1Y2M3DT4H5M6.7S``; ``1-2 3 04:05:06`` of the SQL standard. Other text raises ValueError: a fraction of
+a year, a day and a clock with a point between them (which PostgreSQL reads as hours), a number alone, a minute alone.
 """
 
 import re
 
 Interval = tuple[int, int, int]
-"""Months, days, microseconds: what PostgreSQL keeps ("Interval Input")."""
+"""Months, days and microseconds, which PostgreSQL keeps apart ("Interval Input")."""
 
 _SECOND = 1_000_000
 _UNITS: dict[str, Interval] = {
-    unit: one
-    for units, one in (
+    unit: length
+    for units, length in (
         ("y yr yrs year years", (12, 0, 0)),
         ("mon mons month months", (1, 0, 0)),
         ("w week weeks", (0, 7, 0)),
@@ -41,13 +41,13 @@ _ISO = re.compile(
 
 
 def interval(text: str) -> Interval:
-    """Return what the text says in months, days and microseconds; raises ValueError for all but the spellings above."""
-    given = text.strip(" ")
-    if given.startswith("P"):
-        return _iso(given)
-    if any(character.isalpha() for character in given):
-        return _words(given)
-    return _sql(given)
+    """Return the interval in months, days and microseconds; raises ValueError for other spellings than those above."""
+    body = text.strip(" ")
+    if body.startswith("P"):
+        return _iso(body)
+    if any(character.isalpha() for character in body):
+        return _words(body)
+    return _sql(body)
 
 
 def _iso(text: str) -> Interval:
@@ -73,7 +73,7 @@ def _words(text: str) -> Interval:
         at = part.end()
         for place, amount in enumerate(_part(part)):
             sums[place] += amount
-    months, days, microseconds = (-one for one in sums) if negated else sums
+    months, days, microseconds = (-amount for amount in sums) if negated else sums
     return months, days, microseconds
 
 

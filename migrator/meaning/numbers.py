@@ -1,4 +1,4 @@
-"""Numbers as text: which number it is, exactly. What is no number raises ValueError."""
+"""Reads numbers from text, exactly. Text that is no number raises ValueError."""
 
 import re
 import struct
@@ -17,14 +17,14 @@ _WORDS = {
     "-inf": "-infinity",
 }
 _MOST_DIGITS = 4_000
-"""Of integers: Python refuses longer ones, and no type has them."""
+"""The most digits of an integer: Python refuses more, and no type has more."""
 _LARGEST_OID = 2**32 - 1
 _PLAIN_MONEY = re.compile(r"-?[0-9]+(?:\.[0-9]{1,2}0*)?")
 _SHOWN_MONEY = re.compile(r"-?\$?[0-9]{1,3}(?:,[0-9]{3})*(?:\.[0-9]{2})?")
 
 
 def integer(text: str) -> int:
-    """Return the integer that the text spells in decimal digits."""
+    """Return the integer that the text has in decimal digits."""
     digits = text.strip(_BLANKS)
     if len(digits) > _MOST_DIGITS or not _INTEGER.fullmatch(digits):
         raise ValueError("no integer")
@@ -32,7 +32,7 @@ def integer(text: str) -> int:
 
 
 def oid(text: str) -> int:
-    """Return an unsigned number of four bytes; PostgreSQL would take -1 for the largest ("Object Identifier Types")."""
+    """Return an unsigned number of four bytes; PostgreSQL would read -1 as the largest ("Object Identifier Types")."""
     number = integer(text)
     if not 0 <= number <= _LARGEST_OID:
         raise ValueError("no oid")
@@ -64,26 +64,26 @@ def same_real(source: str, stored: str) -> bool:
 
 
 def same_component(source: str, stored: str) -> bool:
-    """Return whether a component of a vector is the one stored: as a double, or as the shortest text of the real."""
+    """Return whether a component of a vector is the one stored: a four-byte real, or the server's text of it."""
     return same_real(source, stored) or decimal(source) == decimal(stored)
 
 
 def _spells(source: str, stored: str, *, narrow: bool) -> bool:
-    given, kept = source.strip(_BLANKS), stored.strip(_BLANKS)
-    if given.lower() in _WORDS or kept.lower() in _WORDS:
-        return _WORDS.get(given.lower()) == _WORDS.get(kept.lower())
-    number = _number(given)
-    double = float(kept)
+    numeral, stored_numeral = source.strip(_BLANKS), stored.strip(_BLANKS)
+    if numeral.lower() in _WORDS or stored_numeral.lower() in _WORDS:
+        return _WORDS.get(numeral.lower()) == _WORDS.get(stored_numeral.lower())
+    number = _number(numeral)
+    double = float(stored_numeral)
     if narrow:
         [double] = struct.unpack("f", struct.pack("f", double))
     if not number:
-        return double == 0 and number.is_signed() == kept.startswith("-")
-    # The shortest text, all digits of the double, or the 17 that C and other languages write.
+        return double == 0 and number.is_signed() == stored_numeral.startswith("-")
+    # The shortest text, all digits of the double, or the 17 digits that C and other languages write.
     return number == Decimal(repr(double)) or number == Decimal(double) or number == Decimal(f"{double:.17g}")
 
 
 def boolean(text: str) -> bool:
-    """Return what a word means that stands for true or false; PostgreSQL takes beginnings of words as well."""
+    """Return the meaning of a word for true or false. Beginnings of words, which PostgreSQL accepts, are refused."""
     word = text.strip(_BLANKS).lower()
     if word in {"t", "true", "1", "y", "yes", "on"}:
         return True

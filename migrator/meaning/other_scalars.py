@@ -1,4 +1,4 @@
-"""Documents, bytes and keys as text: what they say apart from how they are written."""
+"""Reads bytes, bits, UUIDs, documents, hstore and geometric values from text."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def padded(text: str) -> str:
 
 
 def bits(text: str) -> str:
-    """Return the binary digits; other spellings of a bit string are none here."""
+    """Return the binary digits; other spellings of a bit string raise ValueError."""
     if not _BITS.fullmatch(text):
         raise ValueError("no bits")
     return text
@@ -56,7 +56,7 @@ def _octet(escape: re.Match[bytes]) -> bytes:
 
 
 def document(text: str) -> object:
-    """Return a JSON document's value, its numbers exact. A key that is there twice raises: one would be lost."""
+    """Return a JSON document's value with exact numbers; raises ValueError for a duplicate key, which loses a value."""
     return json.loads(
         text, object_pairs_hook=_object, parse_int=_number, parse_float=_number, parse_constant=_no_number
     )
@@ -70,7 +70,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _number(text: str) -> tuple[str, Decimal | str]:
-    return "number", decimal(text)  # marked: JSON's true is no 1
+    return "number", decimal(text)  # marked, because Python's True equals 1
 
 
 def _no_number(text: str) -> NoReturn:
@@ -78,7 +78,7 @@ def _no_number(text: str) -> NoReturn:
 
 
 def pairs(text: str) -> dict[str, str | None]:
-    """Return the pairs of an ``hstore``; a key that is there twice raises, since only one of its values is kept."""
+    """Return the pairs of an ``hstore``; raises ValueError for a duplicate key, of which one value would be lost."""
     found: dict[str, str | None] = {}
     at = 0
     while text[at:].strip():
@@ -93,11 +93,11 @@ def pairs(text: str) -> dict[str, str | None]:
     return found
 
 
-def _word(given: str) -> str:
-    return re.sub(r"\\(.)", r"\1", given[1:-1], flags=re.DOTALL) if given.startswith('"') else given
+def _word(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text[1:-1], flags=re.DOTALL) if text.startswith('"') else text
 
 
 def figure(text: str) -> tuple[str, list[str]]:
-    """Return what stands between the numbers of a geometric text, without blanks, and the numbers."""
+    """Return the text around the numbers of a geometric value, without blanks, and the numbers."""
     bare = re.sub(r"\s", "", text)
     return _NUMBERS.sub("#", bare), _NUMBERS.findall(bare)

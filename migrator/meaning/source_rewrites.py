@@ -1,7 +1,7 @@
 """
-The forms in which applications keep values in SQLite, written as PostgreSQL reads them; for the comparison.
+Rewrites forms in which applications keep values in SQLite as PostgreSQL reads them, for the comparison.
 
-The copier has SQLite do the same, in SQL. This is done apart from it, so that a mistake in one shows as a difference.
+The copier does the same by SQLite's SQL. The code is separate, so that a mistake in either shows as a difference.
 """
 
 import json
@@ -12,12 +12,12 @@ from typing import NoReturn
 from migrator.meaning.type_shapes import Kind, Shape
 
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} ([0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6})", re.ASCII)
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - SQLAlchemy's has no zone
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - SQLAlchemy's epoch has no zone
 _AS_IT_IS = re.compile(r"[^\s\"\\{},]+")
 
 
 def rewrite_source_text(shape: Shape, text: str) -> str:
-    """Return a list in JSON as an array's text, and SQLAlchemy's moment as an interval; anything else as it is."""
+    """Return a JSON list as an array's text and SQLAlchemy's interval as an interval's; any other text as it is."""
     if shape.kind is Kind.ARRAY and text.lstrip(" ").startswith("["):
         return _array(text)
     if shape.name == "interval" and (matched := _MOMENT.fullmatch(text)):

@@ -1,4 +1,4 @@
-"""What a column's type is made of: scalars, and what arrays, ranges and composites hold."""
+"""Describes what a column's type is made of: scalars, and the parts of arrays, ranges and composites."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from migrator.names import TableName, quote_literal
 
 
 class Kind(StrEnum):
-    """How the text of a type is built (PostgreSQL, "System Catalogs", pg_type)."""
+    """The ways in which the text of a type is built (PostgreSQL, "System Catalogs", pg_type)."""
 
     SCALAR = "scalar"
     ARRAY = "array"
@@ -19,15 +19,15 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A type, with its parts; a domain is the type that it is over."""
+    """A type with its parts; a domain has the shape of its base type."""
 
     kind: Kind
     name: str
     """``pg_type.typname`` of a scalar that PostgreSQL or a known extension defines; empty for any other."""
     parts: tuple["Shape", ...] = ()
-    """Of an array its element, of a range what it is over, of a multirange its range, of a composite its columns."""
+    """The element of an array, the subtype of a range, the range of a multirange, the columns of a composite."""
     delimiter: str = ","
-    """Between the elements of an array of these."""
+    """The character between the elements of an array of this type."""
 
     def holds(self, name: str) -> bool:
         """Return whether the type, or anything in it, is the scalar ``name``."""
@@ -36,18 +36,18 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class TypeRow:
-    """A line of the answer to ``types_statement``."""
+    """A row of the answer to ``types_statement``."""
 
     number: int
     kind: str
     name: str
     delimiter: str
     parts: str
-    """Numbers of the types that it is made of, with blanks between them."""
+    """The numbers of the types that it is made of, with blanks between them."""
 
 
 def types_statement(table: TableName) -> str:
-    """Return SQL for all types that the table's columns are made of, as ``TypeRow`` has them."""
+    """Return SQL for all types that the table's columns are made of, in rows like ``TypeRow``."""
     return _TYPES.format(table=quote_literal(table.quoted))
 
 
@@ -59,16 +59,16 @@ def columns_statement(table: TableName) -> str:
 def shapes(types: Iterable[TypeRow]) -> Mapping[int, Shape]:
     """Return the shape of each type by its number. Types refer to each other, never in a circle."""
     rows = {row.number: row for row in types}
-    made: dict[int, Shape] = {}
+    known: dict[int, Shape] = {}
 
-    def made_of(number: int) -> Shape:
-        if number not in made:
+    def shape_of(number: int) -> Shape:
+        if number not in known:
             row = rows[number]
-            parts = tuple(made_of(int(part)) for part in row.parts.split())
-            made[number] = parts[0] if row.kind == "domain" else Shape(Kind(row.kind), row.name, parts, row.delimiter)
-        return made[number]
+            parts = tuple(shape_of(int(part)) for part in row.parts.split())
+            known[number] = parts[0] if row.kind == "domain" else Shape(Kind(row.kind), row.name, parts, row.delimiter)
+        return known[number]
 
-    return {number: made_of(number) for number in rows}
+    return {number: shape_of(number) for number in rows}
 
 
 _COLUMNS = """
@@ -76,9 +76,9 @@ SELECT attname::text, format_type(atttypid, atttypmod), atttypid::bigint
 FROM pg_attribute WHERE attrelid = {table}::regclass AND attnum > 0 AND NOT attisdropped
 """
 
-# An array is what array_in reads: int2vector has elements too, and a text form of its own. Multiranges are new in 14,
-# hence the way over JSON. A range of the application's own has no name here, since
-# nobody knows its canonical form: it is compared as it stands.
+# A type is an array if array_in reads it: int2vector has elements too, but a text form of its own. Multiranges are new
+# in PostgreSQL 14, so their column is read by way of JSON. A range type of the application has no name here, since its
+# canonical form is unknown: it is compared bound by bound.
 _TYPES = """
 WITH RECURSIVE reached(oid) AS (
     SELECT atttypid FROM pg_attribute WHERE attrelid = {table}::regclass AND attnum > 0 AND NOT attisdropped

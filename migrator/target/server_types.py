@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migrator.meaning.batch_equality import surely_same
-from migrator.meaning.equality import comparer, objection
+from migrator.meaning.equality import comparer, rejection_reason
 from migrator.meaning.source_rewrites import rewrite_source_text
 from migrator.names import TableName
 from migrator.sessions.address import TargetAddress
@@ -90,7 +90,7 @@ class ServerTypes:
         doubtful = pc.indices_nonzero(pc.invert(surely_same(shape, texts[: len(answers)], spelled))).to_pylist()
         same = comparer(shape)
         return found | {
-            place: Rejection(objection(shape, declared), changes=True)
+            place: Rejection(rejection_reason(shape, declared), changes=True)
             for place in doubtful
             if place not in found and not same(texts[place].as_py(), str(answers[place]))
         }
