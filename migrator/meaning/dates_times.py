@@ -1,9 +1,9 @@
 """
 Reads dates and times from text, in the spellings that the job accepts for ``date``, ``time`` and ``timestamp``.
 
-With or without a time zone, these are ISO 8601 with a blank or ``T``, at most six digits of a second besides zeros, and the years 1 to 9999. Text
-that PostgreSQL would roll over (24:00, a 60th second), cut (an offset, a time of day) or look up (``now``) raises
-ValueError. A range may reach to ``infinity``.
+With a time zone or without, these are ISO 8601 with a blank or ``T``, at most six digits of a second besides zeros, and
+the years 1 to 9999. Text that PostgreSQL would roll over (24:00, a 60th second), cut (an offset, a time of day) or look
+up (``now``) raises ValueError. A range may reach to ``infinity``.
 """
 
 import re
