@@ -1,4 +1,4 @@
-"""What breaks verification, by the numbers of our list of failure modes: differences that others don't find."""
+"""What breaks verification: differences that other tools do not find; docs/failure-modes.md lists the numbers."""
 
 import asyncio
 import json
@@ -60,7 +60,7 @@ NEIGHBOURS = {
 
 
 async def test_e01_e03_e04_neighbours_are_not_equal(verified: Callable[..., Any], database: Database) -> None:
-    """Counts agree, and still every value that became its neighbour is named, by key and column."""
+    """Verification names each value that became its neighbour, by key and column, although the counts agree."""
     _, told = await verified(
         "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, w TEXT)",
         "CREATE TABLE t (id int PRIMARY KEY, v text, w text)",
@@ -80,7 +80,7 @@ async def test_e01_e03_e04_neighbours_are_not_equal(verified: Callable[..., Any]
 
 
 async def test_e02_what_happens_after_the_copy(verified: Callable[..., Any], database: Database) -> None:
-    """Rows that a trigger or a clean-up changes later are found by the next verification."""
+    """The next verification finds rows that a trigger or a clean-up has changed later."""
     _, told = await verified(TABLE, "CREATE TABLE t (id int PRIMARY KEY, v text)", [(1, "a"), (2, "b")])
     await database.execute("DELETE FROM t WHERE id = 1; UPDATE t SET v = upper(v)")
     assert {(line["kind"], line["key"]["id"]) for line in await told()} == {
@@ -90,7 +90,7 @@ async def test_e02_what_happens_after_the_copy(verified: Callable[..., Any], dat
 
 
 async def test_e05_tables_without_a_key(verified: Callable[..., Any], database: Database) -> None:
-    """They are compared as multisets: one twin less is a difference, and is counted."""
+    """Verification compares them as multisets: a missing duplicate is a difference, and is counted."""
     _, told = await verified("CREATE TABLE t (v TEXT)", "CREATE TABLE t (v text)", [("a",), ("a",), ("a",), ("b",)])
     await database.execute("DELETE FROM t WHERE ctid IN (SELECT ctid FROM t WHERE v = 'a' LIMIT 2)")
     [line] = await told()
@@ -98,7 +98,7 @@ async def test_e05_tables_without_a_key(verified: Callable[..., Any], database: 
 
 
 async def test_e06_keys_that_collations_order_differently(verified: Callable[..., Any]) -> None:
-    """Nothing is compared by order, so it doesn't matter in which either side sorts."""
+    """Verification doesn't compare by order, so the order of either side doesn't matter."""
     keys = ["a", "B", "_", "ä", "Z", "z", "-a", "a-", "\u00df", "ss", "\U0001f332", "1", "10", "9"]
     moving, _ = await verified(
         "CREATE TABLE t (v TEXT PRIMARY KEY)", "CREATE TABLE t (v text PRIMARY KEY)", [(key,) for key in keys]
@@ -107,14 +107,14 @@ async def test_e06_keys_that_collations_order_differently(verified: Callable[...
 
 
 async def test_e07_no_number_of_differences_ends_the_search(verified: Callable[..., Any], database: Database) -> None:
-    """Verification isn't suspended after so many: all of them are in the file."""
+    """Verification goes on after any number of differences: all of them are in the file."""
     _, told = await verified(TABLE, "CREATE TABLE t (id int PRIMARY KEY, v text)", [(i, str(i)) for i in range(12_000)])
     await database.execute("UPDATE t SET v = v || ' '")
     assert len(await told()) == 12_000
 
 
 async def test_e10_a_seeded_row_does_not_hide_a_lost_one(verified: Callable[..., Any], database: Database) -> None:
-    """As many rows as before, and both the one that is gone and the one that came are named."""
+    """Verification names the lost row and the new one, although the counts are equal."""
     _, told = await verified(TABLE, "CREATE TABLE t (id int PRIMARY KEY, v text)", [(1, "a"), (2, "b")])
     await database.execute("UPDATE t SET id = 3 WHERE id = 2")
     assert {(line["kind"], line["key"]["id"]) for line in await told()} == {
@@ -142,7 +142,7 @@ STRAYS: dict[str, tuple[object, list[object]]] = {
 async def test_e08_values_put_into_the_source_afterwards(
     verified: Callable[..., Any], database: Database, make_sqlite: MakeSqlite
 ) -> None:
-    """Of whatever storage class: each is a difference with its key and column, and none of them ends the comparison."""
+    """Each value, of any storage class, is a difference with key and column; none ends the comparison."""
     del make_sqlite, database
     columns = {f"c{place}": declared for place, declared in enumerate(STRAYS)}
     moving, told = await verified(
