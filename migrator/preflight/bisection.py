@@ -77,7 +77,7 @@ class Bisection:
         if not trials or not self.profile.rows:
             return {}, Counter()
         key = key_scan_column(self.table.source)
-        scan_columns = [key, *(lane for trial in trials for lane in trial.scan_columns)]
+        scan_columns = [key, *(scan_column for trial in trials for scan_column in trial.scan_columns)]
         bad_rows: BadRows = {trial.column: {} for trial in trials}
         lost: Lost = Counter()
         request = ScanRequest(self.table.source, scan_columns, self.profile, self.batch_bytes)

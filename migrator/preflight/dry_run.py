@@ -1,8 +1,8 @@
 """
-The copier's way over a whole table, without sending anything: the quick pass of preflight.
+The dry run takes the copier's way over a whole table and sends nothing: the quick pass of preflight.
 
-A table that holds nothing unusual comes through, and then every one of its values can be carried. Its rows are read
-once: on their way they also pass verification's digest, which has no part in the conversion and gets what SQLite gave.
+Every value of a table that passes can be carried. The rows are read once: on their way they also pass verification's
+digest, which has no part in the conversion and gets what SQLite gave.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -42,32 +42,35 @@ def prepare(session: ScanSession, table: TablePlan, profile: Profile, batch_byte
 
 @dataclass(frozen=True)
 class DryRunPart:
-    """A table, or a piece of one, as it is rehearsed: read the cheaper way."""
+    """A table, or a chunk of one, as the dry run reads it: the cheaper way."""
 
     table: TablePlan
     comparison: Comparison
-    piece: Chunk = WHOLE_TABLE
+    chunk: Chunk = WHOLE_TABLE
 
     @cached_property
     def guards(self) -> tuple[ScanColumn, ...]:
-        """Lanes that are 1 where a value would be taken for what it is not."""
+        """Scan columns that are 1 where a value would be taken for what it is not."""
         return tuple(_guards(self.table))
 
     @cached_property
     def scan_columns(self) -> tuple[ScanColumn, ...]:
         """All that is read. What two readings have in common is read once."""
-        return tuple(dict.fromkeys(self._wanted))
+        return tuple(dict.fromkeys(self._needed))
 
     @cached_property
-    def _wanted(self) -> tuple[ScanColumn, ...]:
-        carried = (lane for column in self.table.compared for lane in column.scan_columns)
+    def _needed(self) -> tuple[ScanColumn, ...]:
+        carried = (scan_column for column in self.table.compared for scan_column in column.scan_columns)
         return (*self.guards, *carried, *self.comparison.scan_columns)
 
     @cached_property
     def dry_run_key(self) -> Hashable:
         """What two parts have in common that can be read, converted and digested as one."""
-        places = {lane: place for place, lane in enumerate(self.scan_columns)}
-        read = tuple(lane.storage for lane in self.scan_columns), tuple(places[lane] for lane in self._wanted)
+        places = {scan_column: place for place, scan_column in enumerate(self.scan_columns)}
+        read = (
+            tuple(scan_column.storage for scan_column in self.scan_columns),
+            tuple(places[scan_column] for scan_column in self._needed),
+        )
         return self.comparison.digest_key, self.table.conversion_key, len(self.guards), read
 
 
@@ -75,23 +78,30 @@ def dry_run(
     session: ScanSession, tables: Sequence[tuple[TablePlan, Profile]], batch_bytes: int
 ) -> list[KnownDigest | None]:
     """
-    Rehearse tables that are one piece each, as ``prepare`` and ``dry_run_grouped`` do.
+    Try tables that are one chunk each, as ``prepare`` and ``dry_run_grouped`` do.
 
     Those that are alike go together: SQLite's driver, Arrow and DuckDB take longer to begin than to go through a small
     table.
     """
     comparisons = [prepare(session, table, profile, batch_bytes) for table, profile in tables]
-    parts = [DryRunPart(table.fast, one) for (table, _), one in zip(tables, comparisons, strict=True) if one]
-    digests = iter(map_grouped(parts, lambda part: part.dry_run_key, lambda some: dry_run_grouped(session, some)))
-    return [KnownDigest(one, digested) if one and (digested := next(digests)) else None for one in comparisons]
+    parts = [
+        DryRunPart(table.fast, comparison)
+        for (table, _), comparison in zip(tables, comparisons, strict=True)
+        if comparison
+    ]
+    digests = iter(map_grouped(parts, lambda part: part.dry_run_key, lambda group: dry_run_grouped(session, group)))
+    return [
+        KnownDigest(comparison, digested) if comparison and (digested := next(digests)) else None
+        for comparison in comparisons
+    ]
 
 
 def dry_run_grouped(session: ScanSession, parts: Sequence[DryRunPart]) -> list[Digest | None]:
     """
-    Return for each of some parts that are alike the digest of its rows if every value can be carried.
+    Return for each of these parts, which are alike, the digest of its rows if every value can be carried.
 
-    None if something needs a closer look. Blocks while the parts are scanned. That one is damaged is for the closer
-    look to say.
+    None stands for a part that needs a diagnosis; the diagnosis also says that a part is damaged. Blocks while the
+    parts are scanned.
     """
     if len(parts) > 1 and sum(len(part.scan_columns) for part in parts) <= MOST_TOGETHER:
         suspects: set[int] = set()
@@ -102,19 +112,19 @@ def dry_run_grouped(session: ScanSession, parts: Sequence[DryRunPart]) -> list[D
 
 
 def _one_by_one(session: ScanSession, parts: Sequence[DryRunPart]) -> list[Digest | None]:
-    """Do the same with one scan a part, so that it is known which of them something is the matter with."""
+    """Do the same with a scan for each part, which shows the parts that need a diagnosis."""
     suspects: set[int] = set()
     found = _digested(parts, _marked(session, parts, suspects))
     if found is None:
         # A value that DuckDB reads otherwise than the copier does: for that table the full forms see to it.
-        return [one for part in parts for one in _one_by_one(session, [part])] if len(parts) > 1 else [None]
+        return [found for part in parts for found in _one_by_one(session, [part])] if len(parts) > 1 else [None]
     return [None if number in suspects else digested for number, digested in enumerate(found)]
 
 
 def _digested(parts: Sequence[DryRunPart], rows: Iterator[list[pa.Array]]) -> list[Digest] | None:
     """Return the digest of each part whose ``rows`` come, marked with its number; None where DuckDB can't read them."""
     [first, *others] = parts
-    columns = [(f"c{i}", lane.arrow_type) for i, lane in enumerate(first.comparison.scan_columns)]
+    columns = [(f"c{i}", scan_column.arrow_type) for i, scan_column in enumerate(first.comparison.scan_columns)]
     schema = pa.schema([("part", pa.int64()), *columns])
     reader = pa.RecordBatchReader.from_batches(schema, (pa.record_batch(row, schema=schema) for row in rows))
     try:
@@ -137,7 +147,7 @@ def _marked(session: ScanSession, parts: Sequence[DryRunPart], suspects: set[int
     """Yield the rows to digest, part after part; of a part with a suspect value no more come."""
     for number, part in enumerate(parts):
         look, source, comparison = _BatchCheck(part), part.table.source, part.comparison
-        where = part.piece.where(source)
+        where = part.chunk.where(source)
         request = ScanRequest(source, part.scan_columns, comparison.profile, comparison.batch_bytes, where)
         try:
             for batch in scan(session, request):
@@ -161,7 +171,7 @@ def _marked_together(session: ScanSession, parts: Sequence[DryRunPart], suspects
 
 
 class _BatchCheck:
-    """A look at the batches of one part, or of several that are alike, on their way to the digest."""
+    """Checks the batches of one part, or of several that are alike, on their way to the digest."""
 
     def __init__(self, part: DryRunPart) -> None:
         self._part = part
@@ -175,7 +185,7 @@ class _BatchCheck:
         if any(pc.max(arrays[guard]).as_py() for guard in self._part.guards):
             raise _SuspectError("a value is not what it would be taken for")
         _carry(self._part.table, arrays, self._losses)
-        return [arrays[lane] for lane in self._part.comparison.scan_columns]
+        return [arrays[scan_column] for scan_column in self._part.comparison.scan_columns]
 
 
 def _guards(table: TablePlan) -> Iterator[ScanColumn]:
@@ -191,7 +201,7 @@ _IN_ONE_GUARD = 300
 def _carry(table: TablePlan, arrays: Arrays, losses: Mapping[ColumnPlan, LossDetector]) -> None:
     """Convert the columns of a batch; raises for a value that can't be carried whole, and for a missing one."""
     for column in table.compared:
-        converted = column.convert([arrays[lane] for lane in column.scan_columns])
+        converted = column.convert([arrays[scan_column] for scan_column in column.scan_columns])
         if column.target.not_null and converted.null_count:
             raise _SuspectError("a value is missing")
         if column in losses and losses[column].rows(arrays[column.scan_columns[0]]):

@@ -85,7 +85,7 @@ def refusal(occupied: Sequence[OccupiedTable]) -> RowsInTheWay:
     return RowsInTheWay(
         f"the target already holds rows that this job did not put there: {', '.join(map(str, occupied))}",
         next_step="Use an empty database, or remove the rows yourself if they are not needed.",
-        tables={str(one.table): one.rows for one in occupied},
+        tables={str(table.table): table.rows for table in occupied},
     )
 
 
@@ -93,7 +93,7 @@ def _compare(
     source: Source, address: TargetAddress, comparison: Comparison, example_options: ExampleOptions
 ) -> OccupiedTable:
     with ReadOnlySession(address) as session:
-        there = digest.of_target(session, comparison)
+        held = digest.of_target(session, comparison)
     examples: list[Difference] = []
 
     def sink(difference: Difference) -> None:
@@ -102,11 +102,11 @@ def _compare(
             examples.append(difference)
 
     # In these buckets are all rows of the target, and few of a large source's.
-    buckets = [bucket for bucket, _, _ in there.buckets] or [0]
+    buckets = [bucket for bucket, _, _ in held.buckets] or [0]
     options = replace(example_options, count=0)  # the sink collects the examples
     found = differences.find_differences(Databases(source, address), comparison, buckets, options, sink)
     unexpected = found.rows[Kind.EXTRA] + found.rows[Kind.DIFFERENT]
-    return OccupiedTable(comparison.target.name, there.rows, unexpected, tuple(examples))
+    return OccupiedTable(comparison.target.name, held.rows, unexpected, tuple(examples))
 
 
 async def occupied_tables(target: Target, pending: list[TablePlan], allowed: KnownRows) -> dict[TablePlan, int]:

@@ -90,8 +90,8 @@ def _measured(session: ScanSession, tables: Sequence[TablePlan]) -> dict[TableNa
 
 def _sizes(table: TablePlan) -> list[str]:
     """Return SQL for the number of rows, the bytes of all, and those of the widest."""
-    both = zip(table.columns, table.fast.columns, strict=True)
-    widths = [width for column, fast in both if (width := _width(column, fast))]
+    pairs = zip(table.columns, table.fast.columns, strict=True)
+    widths = [width for column, fast in pairs if (width := _width(column, fast))]
     fixed = _FIXED_BYTES * (len(table.columns) - len(widths))
     width = added_up([*widths, str(fixed)])
     sums = [f"CAST(sum({width}) AS INTEGER)", f"max({width})"] if widths else [f"count(*) * {fixed}", str(fixed)]
@@ -236,8 +236,8 @@ def _width(column: ColumnPlan, fast: ColumnPlan) -> str | None:
     ``octet_length`` of text and BLOBs reads the record's header alone. Of a number it would spell the digits.
     """
     value = column.source_expression
-    if not {StorageClass.TEXT, StorageClass.BLOB} & {lane.storage for lane in column.scan_columns}:
+    if not {StorageClass.TEXT, StorageClass.BLOB} & {scan_column.storage for scan_column in column.scan_columns}:
         return None
-    if any(lane.storage is StorageClass.REAL for lane in fast.scan_columns):
+    if any(scan_column.storage is StorageClass.REAL for scan_column in fast.scan_columns):
         return f"iif({value} >= '', octet_length({value}), {_FIXED_BYTES})"
     return f"coalesce(octet_length({value}), 0)"

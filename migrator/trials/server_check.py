@@ -94,7 +94,7 @@ async def refused_by_server(
         try:
             offences = await try_rows(bench.target, reading, trial)
         except UntriedError as error:
-            names = dict.fromkeys(one.name or one.kind.value for one in trial.constraints)
+            names = dict.fromkeys(constraint.name or constraint.kind.value for constraint in trial.constraints)
             untried += [Untried(table.name, name, str(error)) for name in names if name not in judged.unstable]
             continue
         findings += await asyncio.to_thread(reading.call, _findings, bench, table, offences)
@@ -118,17 +118,19 @@ def _looked_at(
     plain = table.fast if profile.fast else table
     fed = {column.target.name: column for column in plain.columns if column.source.name not in known}
     lost = {column.target.name for column in table.compared if column.source.name in known}
-    matter = [_over_all(one, fed) for one in judged.constraints if _matters(one, bench, lost)]
+    matter = [_over_all(constraint, fed) for constraint in judged.constraints if _matters(constraint, bench, lost)]
     if not profile.rows:
-        matter = [one for one in matter if one.kind is Kind.REFERENCING]
-    parts = {one.relation for one in judged.partitions}
-    if judged.key and not any(one.kind is Kind.PARTITION for one in matter):  # its key has been refused
+        matter = [constraint for constraint in matter if constraint.kind is Kind.REFERENCING]
+    parts = {partition.relation for partition in judged.partitions}
+    if judged.key and not any(constraint.kind is Kind.PARTITION for constraint in matter):  # its key has been refused
         judged = replace(judged, key=None, partitions=())
-        matter = [one for one in matter if one.relation not in parts]
+        matter = [constraint for constraint in matter if constraint.relation not in parts]
     simple = {
-        one: broken
-        for one in matter
-        if one.kind is Kind.CHECK and one.relation not in parts and (broken := broken_when(one.definition, fed))
+        constraint: broken
+        for constraint in matter
+        if constraint.kind is Kind.CHECK
+        and constraint.relation not in parts
+        and (broken := broken_when(constraint.definition, fed))
     }
     builder = FindingBuilder(session, table.source, bench.example_options)
     counts = count_matching(session, table.source, list(simple.values())) if simple else []
@@ -152,26 +154,36 @@ class _Shown:
     """Its columns whose values can all be sent, by the target's names."""
 
 
-def _trials(session: ScanSession, bench: Bench, one_table: _Shown, matter: list[Constraint]) -> list[Trial]:
-    table, profile, fed = one_table.table, one_table.profile, one_table.fed
+def _trials(session: ScanSession, bench: Bench, shown: _Shown, matter: list[Constraint]) -> list[Trial]:
+    table, profile, fed = shown.table, shown.profile, shown.fed
 
     def trial(constraints: Sequence[Constraint], where: str) -> Iterator[Trial]:
-        routed = [one for one in matter if one.kind is Kind.PARTITION and one not in constraints]
+        routed = [
+            constraint for constraint in matter if constraint.kind is Kind.PARTITION and constraint not in constraints
+        ]
         tried = (*constraints, *routed)
-        names = {name for one in tried for name in one.columns}
+        names = {name for constraint in tried for name in constraint.columns}
         columns = tuple(column for name, column in fed.items() if name in names)
         if columns:
-            shown = replace(table, columns=(*columns, _row_column(table)), computed=())
+            shown_table = replace(table, columns=(*columns, _row_column(table)), computed=())
             statement = bench.unmade.get(table.name, "")
-            yield Trial(shown, profile, one_table.judged, tried, where, bench.batch_bytes, _MOST_NAMED, statement)
+            yield Trial(shown_table, profile, shown.judged, tried, where, bench.batch_bytes, _MOST_NAMED, statement)
 
-    trials = list(trial(full, "")) if (full := [one for one in matter if one.most_bytes is None]) else []
+    trials = (
+        list(trial(full, ""))
+        if (full := [constraint for constraint in matter if constraint.most_bytes is None])
+        else []
+    )
     matter.append(Constraint(Kind.ROW, "", "", "", tuple(fed), _MOST_ROW_BYTES))
-    sized = [(one, long) for one in matter if one.most_bytes is not None and (long := _too_long(one, fed, profile))]
+    sized = [
+        (constraint, long)
+        for constraint in matter
+        if constraint.most_bytes is not None and (long := _too_long(constraint, fed, profile))
+    ]
     counts = count_matching(session, table.source, [long for _, long in sized]) if sized else []
     found = [both for both, rows in zip(sized, counts, strict=True) if rows]
     if found:
-        trials += trial([one for one, _ in found], " OR ".join(f"({long})" for _, long in found))
+        trials += trial([constraint for constraint, _ in found], " OR ".join(f"({long})" for _, long in found))
     if (
         bench.encoding != "UTF8"
         and (beyond := _beyond_ascii(fed.values()))
@@ -182,25 +194,27 @@ def _trials(session: ScanSession, bench: Bench, one_table: _Shown, matter: list[
     return trials
 
 
-def _over_all(one: Constraint, fed: Collection[str]) -> Constraint:
+def _over_all(constraint: Constraint, fed: Collection[str]) -> Constraint:
     """Return the constraint as one of all columns, if the catalogs name none: it may be about the whole row."""
-    about_rows = one.kind in {Kind.CHECK, Kind.EXCLUSION, Kind.INDEX, Kind.UNIQUE}
-    return replace(one, columns=tuple(fed)) if about_rows and not one.columns else one
+    about_rows = constraint.kind in {Kind.CHECK, Kind.EXCLUSION, Kind.INDEX, Kind.UNIQUE}
+    return replace(constraint, columns=tuple(fed)) if about_rows and not constraint.columns else constraint
 
 
-def _matters(one: Constraint, bench: Bench, lost: set[str]) -> bool:
-    if one.kind in {Kind.FOREIGN, Kind.REFERENCING} and one.relation in bench.planned:
+def _matters(constraint: Constraint, bench: Bench, lost: set[str]) -> bool:
+    if constraint.kind in {Kind.FOREIGN, Kind.REFERENCING} and constraint.relation in bench.planned:
         return False  # both ends' rows come from the source, and `keys` has looked at them
-    return not lost & set(one.columns)
+    return not lost & set(constraint.columns)
 
 
-def _too_long(one: Constraint, fed: Mapping[str, ColumnPlan], profile: Profile) -> str | None:
+def _too_long(constraint: Constraint, fed: Mapping[str, ColumnPlan], profile: Profile) -> str | None:
     """Return a condition, in SQLite's SQL, for rows that may be too long for an index; None if there can't be any."""
-    most = one.most_bytes or 0
-    padding = sum(fed[name].target.length or 0 for name in one.columns if name in fed and _is_padded(fed[name].target))
+    most = constraint.most_bytes or 0
+    padding = sum(
+        fed[name].target.length or 0 for name in constraint.columns if name in fed and _is_padded(fed[name].target)
+    )
     if profile.widest_row_bytes + padding <= most:
         return None
-    widths = [f"coalesce(octet_length({fed[name].source_expression}), 0)" for name in one.columns if name in fed]
+    widths = [f"coalesce(octet_length({fed[name].source_expression}), 0)" for name in constraint.columns if name in fed]
     return f"({' + '.join(widths)} + {padding} > {most})" if widths else None
 
 
@@ -250,32 +264,32 @@ def _column(table: TablePlan, offence: Offence) -> ColumnPlan:
 
 def _problem(table: TablePlan, offence: Offence, bench: Bench, condition: str) -> Problem:
     """Return why rows are refused: by what the constraint demands, or since it fails for them."""
-    constraint, said = offence.constraint, offence.said
+    constraint, message = offence.constraint, offence.message
     if constraint is None and offence.code is ProblemCode.NOT_IN_ENCODING:
         reason = f"has a character that {bench.encoding}, the target's encoding, doesn't have"
         return Problem(ProblemCode.NOT_IN_ENCODING, reason, condition)
     if constraint is None:
-        return Problem(ProblemCode.SERVER_REJECTS_ROW, f"makes PostgreSQL refuse the row: {said}", condition)
+        return Problem(ProblemCode.SERVER_REJECTS_ROW, f"makes PostgreSQL refuse the row: {message}", condition)
     name, columns, demand = constraint.name, ", ".join(constraint.columns), constraint.definition
     code = offence.code if offence.code in _BY_MESSAGE else _BY_KIND.get(constraint.kind, ProblemCode.CONSTRAINT_FAILS)
     reason = {
         ProblemCode.DUPLICATE_KEY: f"is there more than once, and {name} of the target is unique:{demand}",
         ProblemCode.INDEX_ENTRY_TOO_LONG: (
-            f"is too long for index {name} of the target ({columns}): {said.split(' for index ')[0]}"
+            f"is too long for index {name} of the target ({columns}): {message.split(' for index ')[0]}"
         ),
         ProblemCode.EXCLUDED_BY_OTHER_ROW: (
             f"can't stand beside another row's, by {constraint.kind} {name} of the target: {demand}"
         ),
         ProblemCode.CHECK_VIOLATED: f"breaks {constraint.kind} {name} of the target: {demand}",
         ProblemCode.NO_PARTITION: f"finds no partition of {table.name} that takes it ({columns})",
-        ProblemCode.ROW_TOO_WIDE: f"makes a row that is wider than a page of the target: {said}",
+        ProblemCode.ROW_TOO_WIDE: f"makes a row that is wider than a page of the target: {message}",
         ProblemCode.ORPHAN: (
             f"refers to a row of {constraint.relation} in the target that isn't there, and {name} wants it"
         ),
         ProblemCode.STILL_REFERENCED: (
             f"is missing for rows of {constraint.relation} in the target, which refer to it by {name}"
         ),
-    }.get(code, f"can't pass {constraint.kind} {name} of the target ({columns}): {said}")
+    }.get(code, f"can't pass {constraint.kind} {name} of the target ({columns}): {message}")
     return Problem(code, reason, condition)
 
 

@@ -48,7 +48,7 @@ class Offence:
     """What the server named, if it did."""
     code: ProblemCode
     """What the server's error is about."""
-    said: str
+    message: str
     """The server's message, without values."""
     rows: dict[str, None] = field(default_factory=dict)
     at_least: bool = False
@@ -68,13 +68,13 @@ async def try_rows(target: Target, reading: BlockingConnection[ScanSession], tri
     """
     async with target.connect() as connection:
         table = await _made(connection, trial)
-        court = _Court(connection, trial, table, target.address.stall_timeout_seconds)
+        row_trial = _RowTrial(connection, trial, table, target.address.stall_timeout_seconds)
         async for batch in prefetch(_batches(reading, trial)):
-            if court.closed:
+            if row_trial.closed:
                 break
-            await court.hear(batch)
-        await court.compare()
-        return list(court.offences.values())
+            await row_trial.try_batch(batch)
+        await row_trial.compare()
+        return list(row_trial.offences.values())
 
 
 async def _made(connection: AsyncConnection, trial: Trial) -> TrialTable:
@@ -104,7 +104,7 @@ def _batches(reading: BlockingConnection[ScanSession], trial: Trial) -> Iterator
             yield table.convert(batch)
 
 
-class _Court:
+class _RowTrial:
     """Tries rows, and gathers what is refused."""
 
     def __init__(self, connection: AsyncConnection, trial: Trial, table: TrialTable, stall_seconds: float) -> None:
@@ -112,9 +112,9 @@ class _Court:
         self._trial = trial
         self._table = table
         self._stall_seconds = stall_seconds
-        self._learnt: dict[str, Constraint | None] = {}
+        self._causes: dict[str, Constraint | None] = {}
         """What errors were due to that didn't say so."""
-        self._keeps = any(one.spans_rows for one in trial.constraints)
+        self._keeps = any(constraint.spans_rows for constraint in trial.constraints)
         """Whether rows are kept for those that come after."""
         self.offences: dict[tuple[str, str | None, str], Offence] = {}
         self.closed = False
@@ -122,7 +122,7 @@ class _Court:
 
     # Rows -----------------------------------------------------------------------------------------------------------
 
-    async def hear(self, batch: pa.RecordBatch) -> None:
+    async def try_batch(self, batch: pa.RecordBatch) -> None:
         """Try a batch, and find the rows that are refused."""
         parts = deque([batch])
         while parts and not self.closed:
@@ -140,7 +140,7 @@ class _Court:
                 parts.extendleft([part.slice(middle), part.slice(0, middle)])
             else:  # the row comes once more, by itself, so that it is sure to be the one
                 around = [part.slice(at + 1), part.slice(at, 1), part.slice(0, at)]
-                parts.extendleft(one for one in around if len(one))
+                parts.extendleft(rows for rows in around if len(rows))
         if not self._keeps:
             await self._connection.exec_driver_sql(f"TRUNCATE {self._table.place.trial.quoted}")
 
@@ -170,8 +170,8 @@ class _Court:
     def _encoded(self, rows: pa.RecordBatch) -> bytes:
         columns = self._trial.table.columns
         builders = [
-            column.active_family.encoder(one) if column.active_family.encoder else None
-            for column, one in zip(columns, rows.schema, strict=True)
+            column.active_family.encoder(field) if column.active_family.encoder else None
+            for column, field in zip(columns, rows.schema, strict=True)
         ]
         encoder = encoder_for(self._trial.table.form, rows.schema, builders)
         return encoder.start() + encoder.rows(rows) + encoder.end()
@@ -179,11 +179,11 @@ class _Court:
     # Findings -------------------------------------------------------------------------------------------------------
 
     async def _note(self, row: pa.RecordBatch, error: asyncpg.PostgresError) -> None:
-        code, said = code_of(error), message_of(error)
-        constraint = self._constraint(row, error) or await self._guilty(row, said)
+        code, message = code_of(error), message_of(error)
+        constraint = self._constraint(row, error) or await self._guilty(row, message)
         context = _COLUMN.search(getattr(error, "context", None) or "")
         column = getattr(error, "column_name", None) or (context[1] if context else None)
-        offence = self._offence(constraint, None if constraint else column, code, said)
+        offence = self._offence(constraint, None if constraint else column, code, message)
         beside: list[str] = []
         if constraint and constraint.spans_rows and len(offence.rows) < _BESIDE:
             beside = await self._beside(row, constraint)
@@ -191,12 +191,14 @@ class _Court:
             offence.rows[key] = None
         if len(offence.rows) >= self._trial.most:
             offence.at_least = True
-            await self._spare(constraint)
+            await self._set_aside(constraint)
 
-    def _offence(self, constraint: Constraint | None, column: str | None, code: ProblemCode, said: str = "") -> Offence:
+    def _offence(
+        self, constraint: Constraint | None, column: str | None, code: ProblemCode, message: str = ""
+    ) -> Offence:
         is_known = constraint and code not in {ProblemCode.CONSTRAINT_FAILS, ProblemCode.NOT_IN_ENCODING}
-        place = (constraint.relation + constraint.name if constraint else "", column, "" if is_known else said)
-        return self.offences.setdefault(place, Offence(constraint, column, code, said))
+        place = (constraint.relation + constraint.name if constraint else "", column, "" if is_known else message)
+        return self.offences.setdefault(place, Offence(constraint, column, code, message))
 
     def _constraint(self, row: pa.RecordBatch, error: asyncpg.PostgresError) -> Constraint | None:
         """Return what refused the row, as far as the server says, or its size."""
@@ -211,8 +213,12 @@ class _Court:
                 return self._of_kind(Kind.ROW)
             case ProblemCode.INDEX_ENTRY_TOO_LONG:  # one that doesn't say of which index
                 return max(
-                    (one for one in self._trial.constraints if one.kind in {Kind.INDEX, Kind.UNIQUE}),
-                    key=lambda one: sum(_bytes_of(row, name) for name in one.columns),
+                    (
+                        constraint
+                        for constraint in self._trial.constraints
+                        if constraint.kind in {Kind.INDEX, Kind.UNIQUE}
+                    ),
+                    key=lambda constraint: sum(_bytes_of(row, name) for name in constraint.columns),
                     default=None,
                 )
         return None
@@ -222,35 +228,35 @@ class _Court:
 
     async def _guilty(self, row: pa.RecordBatch, words: str) -> Constraint | None:
         """Return the constraint without which the server takes a row of whose error it doesn't say where it arose."""
-        if words in self._learnt:
-            return self._learnt[words]
-        found = next((one for one in self._trial.constraints if one.kind is Kind.GENERATED), None)
-        for name, one in self._table.by_name.items():
-            if one.kind is Kind.PARTITION:
+        if words in self._causes:
+            return self._causes[words]
+        found = next((constraint for constraint in self._trial.constraints if constraint.kind is Kind.GENERATED), None)
+        for name, constraint in self._table.by_name.items():
+            if constraint.kind is Kind.PARTITION:
                 continue
             save = await self._connection.begin_nested()
-            await self._table.remove(name, one)
+            await self._table.remove(name, constraint)
             taken = await self._refused(row) is None
             await save.rollback()
             if taken:
-                found = one
+                found = constraint
                 break
-        self._learnt[words] = found
+        self._causes[words] = found
         return found
 
     async def _beside(self, row: pa.RecordBatch, constraint: Constraint) -> list[str]:
         """Return the keys of rows that ``row`` can't stand beside."""
-        one_row = self._table.place.one
+        one_row = self._table.place.single_row
         if await self._refused(row, one_row):
             return []
-        name = next(name for name, one in self._table.by_name.items() if one is constraint)
+        name = next(name for name, other in self._table.by_name.items() if other is constraint)
         found = await self._connection.execute(text(_PARTS), {"index": self._table.place.named(name)})
         parts = found.all()
         if not parts:
             return []
-        listed = ", ".join(f"({one.expression}){one.collation} AS e{n}" for n, one in enumerate(parts))
+        listed = ", ".join(f"({part.expression}){part.collation} AS e{n}" for n, part in enumerate(parts))
         where = f" WHERE {parts[0].predicate}" if parts[0].predicate else ""
-        met = " AND ".join(f"a.e{n} {one.operator} b.e{n}" for n, one in enumerate(parts))
+        met = " AND ".join(f"a.e{n} {part.operator} b.e{n}" for n, part in enumerate(parts))
         relation = self._table.relation(constraint)
         keys = await self._connection.exec_driver_sql(
             f"SELECT a.row FROM (SELECT {quote_postgres(ROW)} AS row, {listed} FROM {relation}{where}) a, "
@@ -259,9 +265,9 @@ class _Court:
         await self._connection.exec_driver_sql(f"TRUNCATE {one_row.quoted}")
         return [str(key) for key in keys.scalars()]
 
-    async def _spare(self, constraint: Constraint | None) -> None:
+    async def _set_aside(self, constraint: Constraint | None) -> None:
         """Take away what has refused enough rows, so that the rest can be judged by the others."""
-        name = next((name for name, one in self._table.by_name.items() if one is constraint), None)
+        name = next((name for name, other in self._table.by_name.items() if other is constraint), None)
         if constraint is None or name is None or self._table.relations:
             self.closed = True
         else:
@@ -270,21 +276,21 @@ class _Court:
     async def compare(self) -> None:
         """Hold the rows against those of tables that stay as they are: foreign keys."""
         most = self._trial.most
-        for one in self._trial.constraints:
-            if one.kind is Kind.FOREIGN:
+        for constraint in self._trial.constraints:
+            if constraint.kind is Kind.FOREIGN:
                 found = await self._connection.exec_driver_sql(
                     f"SELECT t.{quote_postgres(ROW)} FROM {self._table.place.trial.quoted} t "
-                    f"WHERE {one.definition} LIMIT {most}"
+                    f"WHERE {constraint.definition} LIMIT {most}"
                 )
                 if keys := [str(key) for key in found.scalars()]:
-                    offence = self._offence(one, None, ProblemCode.ORPHAN)
+                    offence = self._offence(constraint, None, ProblemCode.ORPHAN)
                     offence.rows, offence.at_least = dict.fromkeys(keys), len(keys) == most
-            elif one.kind is Kind.REFERENCING:
+            elif constraint.kind is Kind.REFERENCING:
                 found = await self._connection.exec_driver_sql(
-                    f"SELECT count(*) FROM {one.relation} c WHERE {self._table.definition(one)}"
+                    f"SELECT count(*) FROM {constraint.relation} c WHERE {self._table.definition(constraint)}"
                 )
                 if count := int(found.scalar_one()):
-                    self._offence(one, None, ProblemCode.STILL_REFERENCED).referencing_rows = count
+                    self._offence(constraint, None, ProblemCode.STILL_REFERENCED).referencing_rows = count
 
 
 _ABOUT_ROWS = frozenset({"22", "23", "54", "2F", "0A", "P0", "XX", "42", "21"})

@@ -37,7 +37,7 @@ class Place:
         return TableName(self.schema, "trial")
 
     @property
-    def one(self) -> TableName:
+    def single_row(self) -> TableName:
         """A table for a single row, without constraints."""
         return TableName(self.schema, "trial_row")
 
@@ -80,18 +80,20 @@ class TrialTable:
         self.place = place
         self.by_name: dict[str, Constraint] = {}
         """Constraints by the names that they have in the trial."""
-        self.relations = {one.relation: place.named(f"trial_{n}") for n, one in enumerate(trial.judged.partitions)}
+        self.relations = {
+            partition.relation: place.named(f"trial_{n}") for n, partition in enumerate(trial.judged.partitions)
+        }
         """Of the partitions, by their originals."""
 
     async def make(self) -> None:
         """Make the table, with its partitions, constraints and indexes."""
         trial, judged = self._trial, self._trial.judged
-        kept = {name for one in trial.constraints for name in one.columns}
+        kept = {name for constraint in trial.constraints for name in constraint.columns}
         kept.update(
             name
-            for one in judged.constraints
-            if one.kind is Kind.GENERATED and one.name in kept
-            for name in one.columns
+            for constraint in judged.constraints
+            if constraint.kind is Kind.GENERATED and constraint.name in kept
+            for name in constraint.columns
         )
         if self.place.made_by:
             await self._do(self.place.made_by)
@@ -105,11 +107,11 @@ class TrialTable:
             await self._drop_others(own, kept)
             parent = self.relations.get(partition.parent, self.place.trial.quoted)
             await self._do(f"ALTER TABLE {parent} ATTACH PARTITION {own} {partition.bound}")
-        for one in trial.constraints:
-            await self._add(one)
-        if any(one.kind in {Kind.EXCLUSION, Kind.UNIQUE} for one in trial.constraints):
+        for constraint in trial.constraints:
+            await self._add(constraint)
+        if any(constraint.kind in {Kind.EXCLUSION, Kind.UNIQUE} for constraint in trial.constraints):
             like = f"(LIKE {self.place.trial.quoted} INCLUDING DEFAULTS INCLUDING GENERATED)"
-            await self._do(f"CREATE TABLE {self.place.one.quoted} {like}")
+            await self._do(f"CREATE TABLE {self.place.single_row.quoted} {like}")
 
     async def _root(self) -> str:
         """Return the table that the trial is like, made now if it doesn't exist yet."""
@@ -154,7 +156,7 @@ class TrialTable:
             ),
             {"relation": root},
         )
-        for n, name in enumerate(one for one in found.scalars() if one in kept - fed):
+        for n, name in enumerate(column for column in found.scalars() if column in kept - fed):
             sequence = self.place.named(f"trial_sequence_{n}")
             await self._do(f"CREATE SEQUENCE {sequence}")
             await self._do(
@@ -162,20 +164,20 @@ class TrialTable:
                 f"SET DEFAULT pg_catalog.nextval({quote_literal(sequence)})"
             )
 
-    async def _add(self, one: Constraint) -> None:
-        relation = self.relation(one)
-        name = one.name if one.name not in self.by_name else f"{one.name[:50]} {len(self.by_name)}"
-        match one.kind:
+    async def _add(self, constraint: Constraint) -> None:
+        relation = self.relation(constraint)
+        name = constraint.name if constraint.name not in self.by_name else f"{constraint.name[:50]} {len(self.by_name)}"
+        match constraint.kind:
             case Kind.CHECK | Kind.EXCLUSION:
-                await self._do(f"ALTER TABLE {relation} ADD CONSTRAINT {quote_postgres(name)} {one.definition}")
+                await self._do(f"ALTER TABLE {relation} ADD CONSTRAINT {quote_postgres(name)} {constraint.definition}")
             case Kind.INDEX:
-                definition = one.definition.replace(" NULLS NOT DISTINCT", "")
+                definition = constraint.definition.replace(" NULLS NOT DISTINCT", "")
                 await self._do(f"CREATE INDEX {quote_postgres(name)} ON {relation}{definition}")
             case Kind.UNIQUE:
-                await self._do(f"CREATE UNIQUE INDEX {quote_postgres(name)} ON {relation}{one.definition}")
+                await self._do(f"CREATE UNIQUE INDEX {quote_postgres(name)} ON {relation}{constraint.definition}")
             case _:
                 return
-        self.by_name[name] = one
+        self.by_name[name] = constraint
 
     async def remove(self, name: str, constraint: Constraint) -> None:
         """Take a constraint away."""

@@ -32,21 +32,29 @@ class Untried:
         return pattern(f"{self.table.name}.{self.name}")
 
 
-def untried_refusal(found: Iterable[Untried], allowed: Sequence[str]) -> NotTried | None:
-    """Return the error for all that was ``found`` and no pattern of ``allowed`` names; what one names is logged."""
-    left = []
-    for one in found:
-        if any(fnmatchcase(one.handle.casefold(), name.casefold()) for name in allowed):
-            log.warning(Event.CONSTRAINT_UNTRIED, table=str(one.table), constraints=[one.name], reason=one.reason)
+def untried_refusal(untried: Iterable[Untried], allowed: Sequence[str]) -> NotTried | None:
+    """Return the error for all that no pattern of ``allowed`` names, or None; what a pattern names is logged."""
+    refused = []
+    for constraint in untried:
+        if any(fnmatchcase(constraint.handle.casefold(), name.casefold()) for name in allowed):
+            log.warning(
+                Event.CONSTRAINT_UNTRIED,
+                table=str(constraint.table),
+                constraints=[constraint.name],
+                reason=constraint.reason,
+            )
         else:
-            left.append(one)
-    if not left:
+            refused.append(constraint)
+    if not refused:
         return None
-    handles = ",".join(dict.fromkeys(one.handle for one in left))
-    listed = "; ".join(f"{one.name} of {one.table}: {one.reason}" for one in left)
+    handles = ",".join(dict.fromkeys(constraint.handle for constraint in refused))
+    listed = "; ".join(f"{constraint.name} of {constraint.table}: {constraint.reason}" for constraint in refused)
     return NotTried(
         f"what the target demands of rows could not be tried: {listed}",
         next_step=f"Remove the reason, or add --untried '{handles}' to go on without; the copy stops at a row that is "
         "refused then.",
-        untried=[{"table": str(one.table), "constraint": one.name, "reason": one.reason} for one in left],
+        untried=[
+            {"table": str(constraint.table), "constraint": constraint.name, "reason": constraint.reason}
+            for constraint in refused
+        ],
     )
