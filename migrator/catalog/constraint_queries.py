@@ -1,4 +1,4 @@
-"""The questions to the catalogs about what PostgreSQL judges rows by; each takes the ``schema``."""
+"""Holds the catalog queries for the constraints by which PostgreSQL judges rows; each takes the ``schema``."""
 
 _TREE = """
 WITH tree AS (

@@ -1,7 +1,7 @@
 """
-What of the target only PostgreSQL can judge: CHECKs, exclusion constraints, partitions, expressions, index sizes.
+Finds what only PostgreSQL can judge rows by: CHECKs, exclusion constraints, partitions, expressions, index sizes.
 
-The catalogs say which of a table's constraints and indexes these are, and which columns they are about. ``trial_load``
+The catalogs tell which of a table's constraints and indexes these are, and on which columns they depend. ``trial_load``
 then shows these columns to PostgreSQL before anything is written.
 """
 
@@ -195,7 +195,7 @@ _SAME_SPELLING = frozenset(
         "oid",
     )
 )
-"""Types whose equal values ``keys`` and ``folding`` know for equal."""
+"""Types whose equal values ``key_violations`` and ``server_equality`` recognise."""
 
 _TEXTS = frozenset({"text", "varchar", "bpchar", "name", "citext", "bytea"})
 

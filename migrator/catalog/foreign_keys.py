@@ -1,4 +1,4 @@
-"""The foreign keys from and to some tables of the target, those of partitions included, and who may take them away."""
+"""Reads the foreign keys from and to tables of the target and their partitions, and who may drop them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """
-What a schema is besides its rows: columns and defaults, constraints, indexes, triggers, sequences, as the catalogs say.
+Describes a schema without its rows: columns and defaults, constraints, indexes, triggers, sequences.
 
-The job takes keys and indexes away for the load, silences triggers and moves sequences. So it writes down how all of
-that was when the schema stood, and verification compares.
+For the load, the job takes keys and indexes away, disables triggers and moves sequences. So it records how they were
+before, and verification compares.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ async def describe(connection: AsyncConnection, schema: str) -> Catalog:
 
 
 async def of_tables(connection: AsyncConnection, catalog: Mapping[str, str], tables: Iterable[TableName]) -> Catalog:
-    """Return the lines of ``catalog`` about constraints and indexes of ``tables``. To be called after ``describe``."""
+    """Return the lines of ``catalog`` about constraints and indexes of ``tables``. Call it after ``describe``."""
     names = {"tables": [table.quoted for table in tables]}
     spelled = await connection.execute(text("SELECT to_regclass(unnest(CAST(:tables AS text[])))::text"), names)
     endings = tuple(f" of {name}" for name in spelled.scalars())
@@ -40,7 +40,7 @@ async def of_tables(connection: AsyncConnection, catalog: Mapping[str, str], tab
 
 
 async def about(connection: AsyncConnection, catalog: Mapping[str, str], tables: Iterable[TableName]) -> Catalog:
-    """Return the lines of ``catalog`` about ``tables`` and what is theirs. To be called after ``describe``."""
+    """Return the lines of ``catalog`` about ``tables`` and what is theirs. Call it after ``describe``."""
     names = {"tables": [table.quoted for table in tables]}
     spelled = await connection.execute(text("SELECT to_regclass(unnest(CAST(:tables AS text[])))::text"), names)
     known = {name for name in spelled.scalars() if name is not None}

@@ -1,9 +1,8 @@
 """
-The target's unique and foreign keys, and the source's rows that would break them.
+Reads the target's unique and foreign keys from the catalogs.
 
-They are built after the load, by PostgreSQL, which stops at the first row in the way. Here all such rows are found
-before anything is written, in SQLite, with PostgreSQL's idea of which values are equal: 1, 1.0 and '1' are one number,
-two spellings are one uuid, and ``citext`` doesn't see case.
+PostgreSQL builds them after the load, and stops at the first row in the way. ``preflight/key_violations.py`` finds all
+such rows in the source before anything is written.
 """
 
 from collections import defaultdict
@@ -24,7 +23,7 @@ class UniqueKey:
     nulls_distinct: bool
 
     def words(self) -> str:
-        """Say why a value mustn't be there twice."""
+        """Return in words why a value must not occur twice."""
         return f"and {self.name} of the target is unique ({', '.join(self.columns)})"
 
 

@@ -1,9 +1,9 @@
 """
-Whether the target reads amounts of ``money`` as they were written.
+Refuses a target that doesn't read amounts of ``money`` as the job writes them.
 
-What is stored is a whole number of the smallest coin, and how many of these make one is a setting of whoever reads it:
-two digits after the point in most countries, none in Japan, three in Kuwait (PostgreSQL, "Monetary Types"). The job
-writes and compares by two.
+PostgreSQL stores a whole number of the smallest coin. The reader's locale decides how many of these make one unit: two
+digits after the point in most countries, none in Japan, three in Kuwait (PostgreSQL, "Monetary Types"). The job writes
+and compares with two.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from migrator.names import TableName
 from migrator.target.database import Target
 
 _DIGITS: Final = 2
-"""After the point, in the locale ``C``, which every session of the job's has (``session_settings``)."""
+"""Digits after the point in the locale ``C``, which every session of the job has (``sessions/settings.py``)."""
 
 
 async def refuse_other_money(target: Target, columns: Mapping[TableName, Sequence[str]]) -> None:

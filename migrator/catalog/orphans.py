@@ -1,4 +1,4 @@
-"""Which rows keep a foreign key from coming back: those that refer to a row that isn't there, by their own keys."""
+"""Finds the rows that keep a foreign key from being restored: rows that refer to a row that doesn't exist."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -28,8 +28,8 @@ async def orphans_of(connection: AsyncConnection, table: TableName, name: str, s
         parent = [f"p.{quote_postgres(column)}" for column in row.referred_columns]
         shown = list(row.key or row.columns)
         values = ", ".join(f"CAST(c.{quote_postgres(column)} AS text)" for column in shown)
-        refers = " AND ".join(f"{one} IS NOT NULL" for one in child)
-        meets = " AND ".join(f"{one} = {other}" for one, other in zip(child, parent, strict=True))
+        refers = " AND ".join(f"{column} IS NOT NULL" for column in child)
+        meets = " AND ".join(f"{column} = {referred}" for column, referred in zip(child, parent, strict=True))
         found = await connection.exec_driver_sql(
             f"SELECT count(*) OVER () AS orphans, {values} FROM {table.quoted} c "
             f"WHERE {refers} AND NOT EXISTS (SELECT FROM {row.referred} p WHERE {meets}) LIMIT {SHOWN}"

@@ -1,4 +1,4 @@
-"""Row-level security that holds for the owner too: it hides rows from the job, and lets nobody use COPY."""
+"""Refuses tables whose row-level security holds for the owner too: it hides rows from the job and forbids COPY."""
 
 from collections.abc import Sequence
 

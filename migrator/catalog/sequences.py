@@ -1,4 +1,4 @@
-"""Which sequences feed which columns, and where they stand: one answer for the stage that moves them and for verify."""
+"""Finds which sequences feed which columns, and where each stands, for stages ``sequences`` and ``verify``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Standing:
         """
         counts_up = self.feed.increment > 0
         known = [self.extreme, max(self.feed.least, min(self.feed.most, mark)) if mark and counts_up else None]
-        furthest = (max if counts_up else min)((one for one in known if one is not None), default=None)
+        furthest = (max if counts_up else min)((value for value in known if value is not None), default=None)
         if furthest is None or (self.next_value - furthest) * self.feed.increment > 0:
             return None
         return furthest

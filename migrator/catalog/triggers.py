@@ -1,4 +1,4 @@
-"""The target's own triggers, which must not touch the rows that a migration brings."""
+"""Disables the target's own triggers during the load, since they must not change the rows that are copied."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager

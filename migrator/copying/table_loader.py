@@ -193,7 +193,7 @@ async def _load_chunks(context: CopyContext, load: TableLoad) -> list[CopyStats]
                 await connection.exec_driver_sql(f"TRUNCATE {await _listed(connection, [name])}")
             await run.hold(connection)
             await _write_terms(context, connection, [load])
-            await loads.write_pieces(connection, run, name, begun.left)
+            await loads.write_chunks(connection, run, name, begun.left)
         # Who switches a trigger off locks the table until the end of its transaction.
         at_once = 1 if await has_triggers(connection, name) else max(1, len(begun.left))
     turn = asyncio.Semaphore(at_once)

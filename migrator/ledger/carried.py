@@ -1,4 +1,4 @@
-"""What a table of the source was like, and what the operator had decided about it, when its rows were brought."""
+"""Reads and writes what a source table was like, and which rules held for it, when its rows were copied."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,30 +15,30 @@ from migrator.names import TableName
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The source's side of a table's way; two runs with equal terms read the same values out of equal rows."""
+    """What decides how a source table is read: two runs with equal terms read the same values from equal rows."""
 
     source: str
     """The table's name in the source."""
     columns: Mapping[str, str]
     """The declared type of each column."""
     rules: Mapping[str, Mapping[str, Any]]
-    """What is decided about each column of which something is decided."""
+    """The rules about columns, by column; a column without a rule has no entry."""
     rename: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return them for the ledger."""
+        """Return the terms as the ledger keeps them."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, given: Mapping[str, Any]) -> Self:
-        """Return what ``to_json`` made of them."""
-        return cls(**given)
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        """Return the terms from what ``to_json`` returned."""
+        return cls(**fields)
 
     def other_rules(self, now: "Terms", *, but_excluded: bool = False) -> list[str]:
         """
-        Return in words what is decided otherwise ``now``, about columns that there were before.
+        Return in words which rules differ ``now`` for columns that existed before.
 
-        With ``but_excluded`` a column that is left out now doesn't count.
+        With ``but_excluded`` a column that is excluded now doesn't count.
         """
         found = [
             f"{self.source}.{name} ({_words(self.rules.get(name))} then, {_words(now.rules.get(name))} now)"
@@ -87,24 +87,25 @@ class Carried:
 
 
 async def write(connection: AsyncConnection, migration: Migration, tables: Mapping[TableName, Carried]) -> None:
-    """Write under which terms tables are begun; belongs into the transaction that begins them."""
+    """Write under which terms tables are begun. Belongs into the transaction that begins them."""
     lines = [
-        _of(migration, name) | {"terms": one.terms.to_json()} | _columns(one.recorded) for name, one in tables.items()
+        _of(migration, name) | {"terms": table.terms.to_json()} | _columns(table.recorded)
+        for name, table in tables.items()
     ]
     if not lines:
         return
     line = insert(carried)
-    again = {name: line.excluded[name] for name in ("terms", *_RECORDED)}
-    await connection.execute(line.on_conflict_do_update(constraint=carried.primary_key, set_=again), lines)
+    replaced = {name: line.excluded[name] for name in ("terms", *_RECORDED)}
+    await connection.execute(line.on_conflict_do_update(constraint=carried.primary_key, set_=replaced), lines)
     await connection.execute(sa.text(_RELATIONS), {"migration": migration.name, "names": [n.quoted for n in tables]})
 
 
 async def record(connection: AsyncConnection, migration: Migration, tables: Mapping[TableName, Recorded]) -> None:
     """Write the digests of tables that were begun."""
     lines = [
-        {"its_schema": name.schema, "its_table": name.name, **{f"its_{key}": value for key, value in found.items()}}
-        for name, one in tables.items()
-        for found in (_columns(one),)
+        {"its_schema": name.schema, "its_table": name.name, **{f"its_{key}": value for key, value in columns.items()}}
+        for name, recorded in tables.items()
+        for columns in (_columns(recorded),)
     ]
     if not lines:
         return
@@ -117,7 +118,7 @@ async def record(connection: AsyncConnection, migration: Migration, tables: Mapp
 
 
 async def read(connection: AsyncConnection, migration: Migration) -> dict[TableName, Carried]:
-    """Return what is known of the tables that the migration has begun."""
+    """Return the tables that the migration has begun."""
     found = (await connection.execute(migration.lines(carried))).all()
     return {
         TableName(row.schema_name, row.table_name): Carried(

@@ -1,7 +1,7 @@
 """
-Which migration a target table belongs to: one that another migration has is neither loaded nor emptied.
+Records which migration a target table belongs to. A migration neither loads nor empties a table of another.
 
-A table is claimed before its first key is taken away, so that two jobs that begin together can't both do so.
+A table is claimed before its first key is taken away, so that two jobs that begin together can't both take it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -23,9 +23,9 @@ _SHOWN = 5
 
 async def claim(run: RunLedger, tables: Collection[TableName]) -> None:
     """
-    Write down that the tables are this migration's, and give up those that it no longer plans and has never begun.
+    Claim the tables for this migration, and give up those that it no longer plans and has never begun.
 
-    Raises TargetRefused if another migration has some of them; then none is claimed. Raises GaveUp if another run has
+    Raises TargetRefused if another migration has one of them; then none is claimed. Raises GaveUp if another run has
     taken over.
     """
     ordered = sorted(tables)  # two that claim the same ones would deadlock otherwise
@@ -39,14 +39,14 @@ async def claim(run: RunLedger, tables: Collection[TableName]) -> None:
 async def of_others(
     connection: AsyncConnection, migration: Migration, tables: Sequence[TableName] | None = None
 ) -> dict[TableName, str]:
-    """Return the tables that other migrations have, each with the name of its migration; of ``tables``, if given."""
+    """Return the tables of other migrations, each with its migration's name; only those of ``tables``, if given."""
     bound = {"migration": migration.name, "all": tables is None, **_names(tables or ())}
     found = await connection.execute(text(_OF_OTHERS), bound)
     return {TableName(row.schema_name, row.table_name): row.migration for row in found}
 
 
 def refuse_those_of_others(found: dict[TableName, str]) -> None:
-    """Raise TargetRefused if there are such tables."""
+    """Raise TargetRefused if there are any tables of other migrations."""
     if not found:
         return
     listed = [f"{table} (of {owner!r})" for table, owner in sorted(found.items())]
@@ -61,7 +61,7 @@ def refuse_those_of_others(found: dict[TableName, str]) -> None:
 
 
 async def release(connection: AsyncConnection, migration: Migration) -> None:
-    """Forget what the migration has claimed."""
+    """Give up all tables that the migration has claimed."""
     await connection.execute(
         text("DELETE FROM migrator.claims WHERE migration = :migration"), {"migration": migration.name}
     )
@@ -109,7 +109,7 @@ WHERE c.migration = :migration
 
 
 async def taken_by_others(connection: AsyncConnection, migration: Migration) -> Catalog:
-    """Return how the foreign keys were that other migrations have taken away, as the catalog calls them."""
+    """Return the foreign keys that other migrations have taken away: definitions by their names in the catalog."""
     found = await connection.execute(text(_TAKEN), {"migration": migration.name})
     return {row.name: row.definition for row in found if row.definition is not None}
 
@@ -118,24 +118,24 @@ async def changes(
     connection: AsyncConnection, migration: Migration, before: Mapping[str, str], after: Mapping[str, str]
 ) -> list[str]:
     """
-    Return in words what has changed of what is this migration's, or nobody's.
+    Return in words what has changed of the things that belong to this migration or to none.
 
-    To be called after ``catalog.describe``. Where others work in the schema, a table that is new may be theirs although
-    they haven't claimed it yet.
+    Call it after ``inventory.describe``. Where other migrations work in the schema, a new table may belong to one of
+    them although it hasn't been claimed yet.
     """
     others = await of_others(connection, migration)
     taken = set((await connection.execute(text(_TAKEN), {"migration": migration.name})).scalars())
     if not others and not taken and await _is_alone(connection, migration):
         return inventory.changes(before, after)
-    theirs = await inventory.about(connection, {**before, **after}, others)
-    own = {name: line for name, line in before.items() if name not in theirs and name not in taken}
+    foreign = await inventory.about(connection, {**before, **after}, others)
+    own = {name: line for name, line in before.items() if name not in foreign and name not in taken}
     known = {name.removeprefix("table ") for name in own if name.startswith("table ")}
     return inventory.changes(
         own,
         {
             name: line
             for name, line in after.items()
-            if name in own or (name not in theirs and inventory.is_about_one_of(name, known))
+            if name in own or (name not in foreign and inventory.is_about_one_of(name, known))
         },
     )
 
@@ -150,7 +150,7 @@ SELECT EXISTS (
     WHERE m.name <> own.name AND m.target_schema = own.target_schema)
 """
 
-# The name that ``catalog.describe`` gives a constraint. A key comes back by its one ALTER TABLE statement.
+# The name that ``inventory.describe`` gives a constraint. A key comes back by its one ALTER TABLE statement.
 _TAKEN = """
 SELECT k.name, s.value ->> k.name AS definition
 FROM migrator.parked p

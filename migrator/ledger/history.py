@@ -1,4 +1,4 @@
-"""Whether a migration is complete, as the ledger has it."""
+"""Knows from the ledger whether a migration is complete, and whether a source is the one that it began with."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ from migrator.target.database import Target
 
 
 async def is_complete(target: Target, migration: Migration) -> bool:
-    """Return whether everything was migrated under this name, and verified."""
+    """Return whether everything was migrated under this name and verified."""
     async with target.connect() as connection:
         if not await schema.exists(connection):
             return False
@@ -29,7 +29,7 @@ async def is_complete(target: Target, migration: Migration) -> bool:
 
 async def write_fingerprint(run: RunLedger, fingerprint: Fingerprint) -> None:
     """
-    Write that a file holds what was migrated, though it isn't the file that it was.
+    Write the fingerprint of a file that holds what was migrated, although the file has changed.
 
     Raises GaveUp if the migration has been taken back meanwhile.
     """
@@ -41,9 +41,9 @@ async def write_fingerprint(run: RunLedger, fingerprint: Fingerprint) -> None:
 
 async def make_ready(target: Target, migration: Migration) -> None:
     """
-    Write that nothing is left to do and the application may start; where that is known, nothing is written.
+    Write that nothing remains to be done and the application may start. Writes nothing if the ledger has that already.
 
-    Raises GaveUp if somebody has taken the migration back meanwhile: the tables are empty then.
+    Raises GaveUp if the migration has been taken back meanwhile: its tables are empty then.
     """
     async with target.transaction() as connection:
         if not await state.recall(connection, migration, state.COMPLETED):
@@ -53,7 +53,7 @@ async def make_ready(target: Target, migration: Migration) -> None:
 
 
 async def upgrade_has_begun(connection: AsyncConnection, migration: Migration) -> bool:
-    """Return whether the application's migrations have gone on, from the revision that the rows were brought at."""
+    """Return whether the application's migrations have gone beyond the revision at which the rows were copied."""
     lines = sa.select(schema.stages.c.stage).join(schema.runs, schema.runs.c.id == schema.stages.c.run_id)
     begun = lines.where(schema.stages.c.stage == "upgrade")
     if not migration.unnamed:
@@ -62,7 +62,7 @@ async def upgrade_has_begun(connection: AsyncConnection, migration: Migration) -
 
 
 async def reopen(connection: AsyncConnection, migration: Migration) -> None:
-    """Forget that the migration is complete; belongs into the transaction of the run that goes on with it."""
+    """Forget that the migration is complete. Belongs into the transaction of the run that continues it."""
     facts = schema.state.c.name.in_([state.COMPLETED, schema.LEFT_OUT, state.READY])
     await connection.execute(schema.state.delete().where(schema.state.c.migration == migration.name, facts))
 
@@ -76,7 +76,7 @@ def _taken_back() -> GaveUp:
 
 async def complete(run: RunLedger, before: Fingerprint, after: Fingerprint, left_out: Sequence[str]) -> None:
     """
-    Write that all is there and verified, but for the source's tables ``left_out`` by the operator.
+    Write that all tables are copied and verified, except the source's tables ``left_out`` by the operator.
 
     Raises SourceChanged if the source is another than when the run began, GaveUp if another run has taken over.
     """
@@ -94,7 +94,7 @@ async def complete(run: RunLedger, before: Fingerprint, after: Fingerprint, left
 
 @dataclass(frozen=True, slots=True)
 class SourceIdentity:
-    """A source as an operator knows it: where it lies, what it holds, and in which state."""
+    """A source as an operator knows it: its path, its tables, and its state."""
 
     path: str
     tables: tuple[str, ...]
@@ -122,11 +122,11 @@ async def read_identity(connection: AsyncConnection, migration: Migration) -> So
         if known is not None:
             return SourceIdentity(known["path"], tuple(known["tables"]), Fingerprint(**known["fingerprint"]))
     runs = migration.lines(schema.runs).with_only_columns(schema.runs.c.settings["source_url"].astext)
-    given = await connection.scalar(runs.order_by(_HAS_BROUGHT.desc(), schema.runs.c.started_at.desc()).limit(1))
+    url = await connection.scalar(runs.order_by(_HAS_BROUGHT.desc(), schema.runs.c.started_at.desc()).limit(1))
     fingerprint = await state.recall(connection, migration, state.SOURCE)
-    if given is None or fingerprint is None:
+    if url is None or fingerprint is None:
         return None
-    return SourceIdentity(str(path_of(given).absolute()), (), Fingerprint(**fingerprint))
+    return SourceIdentity(str(path_of(url).absolute()), (), Fingerprint(**fingerprint))
 
 
 _HAS_BROUGHT = sa.or_(
@@ -135,7 +135,7 @@ _HAS_BROUGHT = sa.or_(
         for lines in (schema.tables, schema.chunks)
     )
 )
-"""Whether a run has brought rows: one that has just begun, or was refused, tells nothing of whose they are."""
+"""Whether a run has copied rows: a run that has just begun, or was refused, doesn't tell whose the rows are."""
 
 
 async def write_identity(connection: AsyncConnection, migration: Migration, source: SourceIdentity) -> None:
@@ -168,10 +168,10 @@ def changes_of_file(
     An earlier version kept sizes and counters alone, which another file may share. Where these are equal the path has
     to tell; raises TargetRefused for a file at another one.
     """
-    words = before.differences(now.fingerprint)
-    if not words and before.file is None:
+    changes = before.differences(now.fingerprint)
+    if not changes and before.file is None:
         refuse_another(migration, known, now)
-    return words
+    return changes
 
 
 def refuse_another(
@@ -189,7 +189,7 @@ def is_another(known: SourceIdentity, now: SourceIdentity, *, certain: bool = Tr
     At the same path it is the same database, changed since, unless they have no table in common. At another path it is
     another one: SQLite gives its files no identity, and a tenant's file has the schema of every other tenant's.
     """
-    strangers = bool(known.tables) and not set(known.tables) & set(now.tables)
+    unrelated = bool(known.tables) and not set(known.tables) & set(now.tables)
     if known.path == now.path:
-        return strangers
-    return strangers or certain or known.fingerprint.schema_digest != now.fingerprint.schema_digest
+        return unrelated
+    return unrelated or certain or known.fingerprint.schema_digest != now.fingerprint.schema_digest

@@ -1,7 +1,7 @@
 """
-What the ledger says of rows: which tables have theirs, which pieces of a table are there, and which are still to come.
+Reads and writes which rows are in the target: which tables are copied, which chunks of a table, and which remain.
 
-A piece's line is filled in the transaction that brings its rows: both are there afterwards, or neither.
+A chunk's line is filled in the transaction that copies its rows: afterwards both are there, or neither.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,56 +42,56 @@ class CopiedTable:
 
 @dataclass(frozen=True, slots=True)
 class CopyStats:
-    """What came over with one piece, or with several: ``seconds`` are the sum of theirs."""
+    """The rows, bytes and seconds of one chunk, or the sums of several."""
 
     rows: int = 0
     bytes: int = 0
     seconds: float = 0.0
 
     def __add__(self, other: "CopyStats") -> "CopyStats":
-        """Count two together."""
+        """Return the sums of both."""
         return CopyStats(self.rows + other.rows, self.bytes + other.bytes, self.seconds + other.seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class CopyProgress:
-    """How far a table has come that was begun."""
+    """How far a table is copied that was begun."""
 
     chunks: int = 0
-    """Pieces that are in the target."""
+    """The number of chunks that are in the target."""
     brought: CopyStats = CopyStats()
     left: Mapping[int, Chunk] = field(default_factory=dict)
-    """Pieces still to come, by their position."""
+    """The chunks that remain, by their position."""
 
 
-async def write_pieces(
-    connection: AsyncConnection, run: RunLedger, table: TableName, pieces: Mapping[int, Chunk]
+async def write_chunks(
+    connection: AsyncConnection, run: RunLedger, table: TableName, planned: Mapping[int, Chunk]
 ) -> None:
-    """Write which pieces a table will come in; belongs into the transaction that empties it."""
+    """Write in which chunks a table will be copied. Belongs into the transaction that empties the table."""
     lines = [
         _of(run.migration, table)
-        | {"position": position, "run_id": run.run_id, "after": piece.after, "last": piece.last}
-        for position, piece in pieces.items()
+        | {"position": position, "run_id": run.run_id, "after": chunk.after, "last": chunk.last}
+        for position, chunk in planned.items()
     ]
     await connection.execute(chunks.insert(), lines)
 
 
 async def write_chunk(
-    connection: AsyncConnection, run: RunLedger, table: TableName, position: int, brought: CopyStats
+    connection: AsyncConnection, run: RunLedger, table: TableName, position: int, stats: CopyStats
 ) -> None:
     """
-    Write that a piece's rows are there; belongs into the transaction that brings them.
+    Write that a chunk's rows are copied. Belongs into the transaction that copies them.
 
-    Raises GaveUp if they are there already: another run has brought them.
+    Raises GaveUp if they are in the target already: another run has copied them.
     """
-    own = _its_own(chunks, run.migration, table)
-    line = chunks.update().where(*own, chunks.c.position == position, chunks.c.copied_at.is_(None))
+    conditions = _matches(chunks, run.migration, table)
+    line = chunks.update().where(*conditions, chunks.c.position == position, chunks.c.copied_at.is_(None))
     written = await connection.execute(
         line.values(
             run_id=run.run_id,
-            rows=brought.rows,
-            bytes=brought.bytes,
-            seconds=brought.seconds,
+            rows=stats.rows,
+            bytes=stats.bytes,
+            seconds=stats.seconds,
             transaction=_own_transaction,
             copied_at=now,
         )
@@ -104,7 +104,7 @@ async def write_chunk(
 
 
 async def begun(connection: AsyncConnection, migration: Migration) -> dict[TableName, CopyProgress]:
-    """Return how far each table is that the migration has begun, also those that are complete."""
+    """Return how far each table is copied that the migration has begun. Complete tables are among them."""
     found = (await connection.execute(migration.lines(chunks).order_by(chunks.c.position))).all()
     lines: dict[TableName, list[sa.Row[Any]]] = {}
     for row in found:
@@ -113,34 +113,34 @@ async def begun(connection: AsyncConnection, migration: Migration) -> dict[Table
 
 
 def _begun(lines: Sequence[sa.Row[Any]]) -> CopyProgress:
-    there = [line for line in lines if line.copied_at is not None]
-    left = {line.position: Chunk(line.after, line.last) for line in lines if line.copied_at is None}
-    brought = sum((CopyStats(line.rows, line.bytes, line.seconds) for line in there), CopyStats())
-    return CopyProgress(len(there), brought, left)
+    copied = [line for line in lines if line.copied_at is not None]
+    remaining = {line.position: Chunk(line.after, line.last) for line in lines if line.copied_at is None}
+    stats = sum((CopyStats(line.rows, line.bytes, line.seconds) for line in copied), CopyStats())
+    return CopyProgress(len(copied), stats, remaining)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedRows:
-    """What was brought into a table, and by which transactions."""
+    """How many rows were copied into a table, and by which transactions."""
 
     rows: int
     transactions: tuple[int, ...]
 
 
 async def loaded(connection: AsyncConnection, migration: Migration) -> dict[TableName, LoadedRows]:
-    """Return what the migration has brought into each table that was begun, complete or not."""
+    """Return what the migration has copied into each table that was begun, complete or not."""
     found = (await connection.execute(migration.lines(chunks))).all()
-    gather_or_cancel: dict[TableName, LoadedRows] = {}
+    rows_of: dict[TableName, LoadedRows] = {}
     for row in found:
         name = TableName(row.schema_name, row.table_name)
-        so_far = gather_or_cancel.get(name, LoadedRows(0, ()))
+        so_far = rows_of.get(name, LoadedRows(0, ()))
         own = () if row.transaction is None else (row.transaction,)
-        gather_or_cancel[name] = LoadedRows(so_far.rows + (row.rows or 0), so_far.transactions + own)
-    return gather_or_cancel
+        rows_of[name] = LoadedRows(so_far.rows + (row.rows or 0), so_far.transactions + own)
+    return rows_of
 
 
 async def forget(connection: AsyncConnection, migration: Migration, names: Sequence[TableName]) -> None:
-    """Remove the lines about tables that were emptied, and that the migration was begun with a source or completed."""
+    """Remove the lines about tables that were emptied, and the facts that name the source and the completion."""
     await forget_rows(connection, migration, names)
     begun = state.c.name.in_([SOURCE, COMPLETED, LEFT_OUT, READY])
     await connection.execute(state.delete().where(state.c.migration == migration.name, begun))
@@ -151,7 +151,7 @@ async def forget_rows(connection: AsyncConnection, migration: Migration, names: 
     bound = {"schemas": [name.schema for name in names], "names": [name.name for name in names]}
     if not names:
         return
-    # Whoever has seen what a table was seeded with, it is gone.
+    # Seeds belong to no one migration: whichever has written them, the rows are gone.
     await connection.execute(sa.text(_FORGET.format(table="seeded", whose="")), bound)
     for table in ("chunks", "tables", "carried"):
         of_migration = _FORGET.format(table=table, whose="l.migration = :migration AND")
@@ -165,23 +165,24 @@ WHERE {whose} (l.schema_name, l.table_name) = (t.schema_name, t.table_name)
 """
 
 
-async def write_whole(connection: AsyncConnection, run: RunLedger, brought: Mapping[TableName, CopyStats]) -> None:
-    """Write that tables are there which came in one piece; belongs into the transaction that brings them."""
+async def write_whole(connection: AsyncConnection, run: RunLedger, stats: Mapping[TableName, CopyStats]) -> None:
+    """Write that whole tables are copied. Belongs into the transaction that copies them."""
     lines = [
-        _of(run.migration, name) | {"position": 0, "run_id": run.run_id} | asdict(one) for name, one in brought.items()
+        _of(run.migration, name) | {"position": 0, "run_id": run.run_id} | asdict(copied)
+        for name, copied in stats.items()
     ]
     await connection.execute(chunks.insert().values(transaction=_own_transaction, copied_at=now), lines)
-    await write_copied(connection, run, brought)
+    await write_copied(connection, run, stats)
 
 
-async def write_copied(connection: AsyncConnection, run: RunLedger, brought: Mapping[TableName, CopyStats]) -> None:
-    """Write that all rows of tables are there."""
-    lines = [_of(run.migration, name) | {"run_id": run.run_id} | asdict(one) for name, one in brought.items()]
+async def write_copied(connection: AsyncConnection, run: RunLedger, stats: Mapping[TableName, CopyStats]) -> None:
+    """Write that all rows of the tables are in the target."""
+    lines = [_of(run.migration, name) | {"run_id": run.run_id} | asdict(copied) for name, copied in stats.items()]
     await connection.execute(tables.insert(), lines)
 
 
 async def write_verified(connection: AsyncConnection, migration: Migration, digests: Mapping[TableName, str]) -> None:
-    """Write that tables were compared and found equal, with the digest both sides had."""
+    """Write that tables were compared and are equal, with the digest that both sides have."""
     line = tables.update().where(
         tables.c.migration == migration.name,
         tables.c.schema_name == sa.bindparam("its_schema"),
@@ -193,7 +194,7 @@ async def write_verified(connection: AsyncConnection, migration: Migration, dige
 
 
 async def copied(connection: AsyncConnection, migration: Migration) -> dict[TableName, CopiedTable]:
-    """Return the tables whose rows the migration has brought, also in earlier runs."""
+    """Return the tables that the migration has copied, also in earlier runs."""
     found = (await connection.execute(migration.lines(tables))).all()
     return {
         name: CopiedTable(name, row.run_id, row.rows, row.bytes, row.seconds, row.digest)
@@ -204,7 +205,7 @@ async def copied(connection: AsyncConnection, migration: Migration) -> dict[Tabl
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """What a table was seeded with."""
+    """The rows with which a table was seeded."""
 
     rows: int
     content: str | None
@@ -222,7 +223,7 @@ async def seeds(connection: AsyncConnection) -> dict[TableName, Seed]:
     """
     Return the rows that the schema's own migrations put into tables of a schema that was empty.
 
-    Whichever migration of rows was there to see it: of two into one schema the first has the tables of both made.
+    They are those of all migrations: where two go into one schema, the first has the tables of both made.
     """
     found = (await connection.execute(sa.select(seeded))).all()
     return {TableName(row.schema_name, row.table_name): Seed(row.rows, row.content) for row in found}
@@ -233,13 +234,13 @@ def _of(migration: Migration, table: TableName) -> dict[str, object]:
     return {"migration": migration.name, "schema_name": table.schema, "table_name": table.name}
 
 
-def _its_own(lines: sa.Table, migration: Migration, table: TableName) -> tuple[sa.ColumnElement[bool], ...]:
+def _matches(lines: sa.Table, migration: Migration, table: TableName) -> tuple[sa.ColumnElement[bool], ...]:
     of_migration = lines.c.migration == migration.name
     return of_migration, lines.c.schema_name == table.schema, lines.c.table_name == table.name
 
 
 async def seeds_in(connection: AsyncConnection, tables: Sequence[TableName]) -> dict[TableName, Seed]:
-    """Return what those of the tables hold that hold anything. Reads their rows."""
+    """Return the content of those tables that hold any row. Reads their rows."""
     counts = await row_counts(connection, tables)
     named = await own_rows(connection, list(counts))
     seeds: dict[TableName, Seed] = {}
@@ -250,7 +251,7 @@ async def seeds_in(connection: AsyncConnection, tables: Sequence[TableName]) -> 
 
 
 async def untouched(connection: AsyncConnection, seeds: Mapping[TableName, Seed]) -> dict[TableName, int]:
-    """Return the rows of those tables that hold what they were seeded with, and nothing else."""
+    """Return the number of rows of those tables that hold their seeds and nothing else."""
     now = await seeds_in(connection, [name for name, seed in seeds.items() if seed.content is not None])
     return {name: seed.rows for name, seed in now.items() if seed == seeds[name]}
 
@@ -280,7 +281,7 @@ async def known_rows(target: Target, migration: Migration) -> KnownRows:
     async with target.connect() as connection:
         if not await schema.exists(connection):
             return KnownRows(frozenset(), {})
-        partial_rows = {name: so_far.brought.rows for name, so_far in (await begun(connection, migration)).items()}
+        partial_rows = {name: progress.brought.rows for name, progress in (await begun(connection, migration)).items()}
         if await takeover.is_unnamed(connection):
             seeded = {}  # an earlier version kept only their number; the rows are compared with the source's
         else:

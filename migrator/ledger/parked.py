@@ -1,4 +1,4 @@
-"""What is parked: keys and indexes are taken away, and written down before they go; ``restore`` brings them back."""
+"""Takes keys and indexes away, and records each before it is dropped; stage ``restore`` brings them back."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -25,7 +25,7 @@ class Entry:
 
 
 async def take_foreign_keys(run: RunLedger, tables: Sequence[TableName], room: LockRoom) -> int:
-    """Take away the foreign keys from and to the tables, some in a transaction, and return how many those were."""
+    """Take away the foreign keys from and to the tables, a few in each transaction, and return their number."""
     async with qualifying(run.target) as connection:
         keys = await keys_of(connection, tables)
     entries = [Entry(Taken(key.table, FOREIGN_KEY, key.name, key.restore), key.drop) for key in keys]
@@ -57,7 +57,7 @@ FOREIGN_KEY = "foreign key"
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """The same, as the ledger has it."""
+    """A parked key or index, as the ledger has it."""
 
     id: int
     table: TableName
@@ -67,7 +67,7 @@ class Parked:
 
 
 async def write_parked(connection: AsyncConnection, migration: Migration, taken: "Taken") -> None:
-    """Write what is taken away; belongs into the transaction that takes it."""
+    """Write what is taken away. Belongs into the transaction that takes it."""
     values = {
         "migration": migration.name,
         "schema_name": taken.table.schema,
@@ -80,9 +80,9 @@ async def write_parked(connection: AsyncConnection, migration: Migration, taken:
 
 
 async def still_parked(connection: AsyncConnection, migration: Migration) -> list[Parked]:
-    """Return what the migration has taken away and isn't back, in the order in which it was taken."""
-    left = migration.lines(parked).where(parked.c.restored_at.is_(None)).order_by(parked.c.id)
-    found = await connection.execute(left)
+    """Return what the migration has taken away and not restored, in the order in which it was taken."""
+    remaining = migration.lines(parked).where(parked.c.restored_at.is_(None)).order_by(parked.c.id)
+    found = await connection.execute(remaining)
     return [
         Parked(row.id, TableName(row.schema_name, row.table_name), row.kind, row.name, tuple(row.statements))
         for row in found
@@ -90,5 +90,5 @@ async def still_parked(connection: AsyncConnection, migration: Migration) -> lis
 
 
 async def write_restored(connection: AsyncConnection, entry: Parked) -> None:
-    """Write that something is back; belongs into the transaction that brings it."""
+    """Write that an entry is restored. Belongs into the transaction that restores it."""
     await connection.execute(parked.update().where(parked.c.id == entry.id).values(restored_at=now))

@@ -1,7 +1,7 @@
 """
-Whether the application may start, as the ledger tells it: for an init container, or whatever else waits for the job.
+Tells from the ledger whether the application may start: for an init container, or whatever else waits for the job.
 
-It asks the target alone, needs no more than a role that may read the ledger, and writes nothing.
+It asks only the target, needs only a role that may read the ledger, and writes nothing.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from migrator.runtime.retry import is_transient, short_message
 from migrator.target.database import Target
 
 PAUSE_SECONDS: Final = 2.0
-"""A look costs the server one connection; nobody minds starting two seconds later after a migration."""
+"""A look costs the server one connection, and two seconds more don't matter after a migration."""
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ class Readiness:
 
 async def readiness(target: Target, wanted: Wanted) -> Readiness:
     """
-    Say whether a migration into this target is complete, verified, and brought to the newest schema.
+    Return whether a migration into this target is complete, verified, and brought to the newest schema.
 
     Raises MissingPrivilege if the role may not read the ledger, and whatever the driver raises.
     """
@@ -46,8 +46,8 @@ async def readiness(target: Target, wanted: Wanted) -> Readiness:
         migration = await registry.chosen(connection, wanted)
         if migration is None:
             # It may begin yet: another tenant's has. But a name that was mistyped would be waited for in vain.
-            strange = await registry.unknown(connection, wanted)
-            return Readiness(ready=False, reason=strange or "no migration has begun here")
+            unknown = await registry.unknown(connection, wanted)
+            return Readiness(ready=False, reason=unknown or "no migration has begun here")
         if await ledger_state.recall(connection, migration, ledger_state.READY):
             return Readiness(ready=True, reason="migrated and verified")
         verified = await ledger_state.completed_at(connection, migration) is not None
@@ -101,7 +101,7 @@ async def until_ready(
 
 
 class _Changes:
-    """Logs what is waited for, whenever that changes; an hour of equal lines would hide the one that differs."""
+    """Logs the reason for waiting whenever it changes; an hour of equal lines would hide the one that differs."""
 
     def __init__(self) -> None:
         self._last = ""

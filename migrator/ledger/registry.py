@@ -1,4 +1,4 @@
-"""Which migrations the ledger knows, and which of them a command means."""
+"""Finds the migrations that the ledger knows, and the one that a command means."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,29 +64,29 @@ async def chosen(connection: AsyncConnection, wanted: Wanted) -> Migration | Non
     found = await _candidates(connection, wanted)
     if len(found) > 1:
         raise ConfigurationError(
-            f"the ledger knows several migrations: {', '.join(repr(one.name) for one in found)}",
+            f"the ledger knows several migrations: {', '.join(repr(candidate.name) for candidate in found)}",
             next_step="Name one of them with --migration NAME, or MIGRATOR_MIGRATION.",
-            migrations=[one.name for one in found],
+            migrations=[candidate.name for candidate in found],
         )
     return found[0].migration if found else None
 
 
 async def left_open(connection: AsyncConnection, wanted: Wanted) -> list[Known]:
-    """Return the migrations between which the settings leave it open which one is meant; none if they don't."""
+    """Return the migrations that the settings may mean, if these are several; otherwise none."""
     found = await _candidates(connection, wanted)
     return found if len(found) > 1 else []
 
 
 async def _candidates(connection: AsyncConnection, wanted: Wanted) -> list[Known]:
     """Return the migrations that may be meant: where one is named, that one alone."""
-    there = await known(connection)
+    existing = await known(connection)
     if wanted.name is not None:
-        return [one for one in there if one.name == wanted.name]
+        return [candidate for candidate in existing if candidate.name == wanted.name]
     if wanted.schema is not None:
-        return _into(there, wanted.schema)
-    if len(there) > 1:
-        return _into(there, await current_schema(connection)) or there
-    return there
+        return _into(existing, wanted.schema)
+    if len(existing) > 1:
+        return _into(existing, await current_schema(connection)) or existing
+    return existing
 
 
 async def to_change(connection: AsyncConnection, wanted: Wanted) -> Migration:
@@ -108,19 +108,19 @@ async def to_change(connection: AsyncConnection, wanted: Wanted) -> Migration:
 
 
 async def unknown(connection: AsyncConnection, wanted: Wanted) -> str | None:
-    """Return in words that the ledger has migrations, and none is the one that is meant; None if that isn't so."""
-    there = await known(connection)
-    if not there or await _candidates(connection, wanted):
+    """Return in words that the ledger knows migrations but not the one that is meant; None if it knows that or none."""
+    existing = await known(connection)
+    if not existing or await _candidates(connection, wanted):
         return None
     meant = repr(wanted.name) if wanted.name is not None else f"into the schema {wanted.schema!r}"
-    return f"the ledger knows no migration {meant}, but {', '.join(repr(one.name) for one in there)}"
+    return f"the ledger knows no migration {meant}, but {', '.join(repr(migration.name) for migration in existing)}"
 
 
 async def adopt(target: Target) -> None:
     """
     Bring a ledger of an earlier version up to date, where there is one.
 
-    In a transaction of its own, which waits for nobody's rows: others who begin just now wait for it.
+    It uses a transaction of its own, which waits for no rows: other runs that begin meanwhile wait for it.
     """
     async with target.connect() as connection:
         unnamed = await takeover.is_unnamed(connection)
@@ -129,14 +129,14 @@ async def adopt(target: Target) -> None:
             await ledger_schema.create(connection)
 
 
-def _into(there: Sequence[Known], schema: str | None) -> list[Known]:
-    """Return the migration that is named after the schema; where there is none, all that go into it."""
-    named = [one for one in there if one.name == one.target_schema == schema]
-    return named or [one for one in there if one.target_schema == schema]
+def _into(existing: Sequence[Known], schema: str | None) -> list[Known]:
+    """Return the migration that is named after the schema, or else all migrations that go into it."""
+    named = [migration for migration in existing if migration.name == migration.target_schema == schema]
+    return named or [migration for migration in existing if migration.target_schema == schema]
 
 
 async def current_schema(connection: AsyncConnection) -> str | None:
-    """Return the first schema on the search_path that is there."""
+    """Return the first schema on the search_path that exists."""
     found: str | None = await connection.scalar(sa.text("SELECT current_schema()::text"))
     return found
 
@@ -157,8 +157,8 @@ async def settle_schema(connection: AsyncConnection, migration: Migration, schem
     known = await connection.scalar(sa.select(columns.target_schema).where(columns.name == migration.name))
     if known == schema:
         return
-    brought = {*await loads.begun(connection, migration), *await loads.copied(connection, migration)}
-    if any(name.schema == known for name in brought):
+    begun = {*await loads.begun(connection, migration), *await loads.copied(connection, migration)}
+    if any(name.schema == known for name in begun):
         raise TargetRefused(
             f"the migration {migration.name!r} has copied rows into the schema {known!r}, and is now to go into "
             f"{schema!r}",

@@ -1,4 +1,4 @@
-"""Advisory locks of the target: waited for as long as allowed, and whoever holds one is named."""
+"""Takes advisory locks of the target: it waits as long as allowed, and names the session that holds one."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,7 +20,7 @@ _LOCK_NOT_AVAILABLE = "55P03"
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An advisory lock: its number, what it is of, and whether several may hold it together."""
+    """An advisory lock: its number, what it protects, and whether several sessions may share it."""
 
     number: int
     of: str
@@ -28,33 +28,33 @@ class Key:
 
 
 @asynccontextmanager
-async def holding(target: Target, wanted: Key, timeout_seconds: float) -> AsyncIterator[None]:
-    """Hold a lock while the block runs, in a session of its own; waits and raises as ``acquire`` does."""
+async def holding(target: Target, key: Key, timeout_seconds: float) -> AsyncIterator[None]:
+    """Hold a lock while the block runs, in a separate session. Waits and raises as ``acquire`` does."""
     async with target.autocommit() as connection:
-        await acquire(connection, wanted, timeout_seconds)
+        await acquire(connection, key, timeout_seconds)
         yield
 
 
-async def acquire(connection: AsyncConnection, wanted: Key, timeout_seconds: float) -> None:
+async def acquire(connection: AsyncConnection, key: Key, timeout_seconds: float) -> None:
     """
     Take a lock, which the session holds until it ends (PostgreSQL, "Advisory Locks").
 
-    Waits at most the timeout for another job; raises GaveUp naming who holds it.
+    Waits at most ``timeout_seconds`` for another job. Raises GaveUp, which names the session that holds the lock.
     """
-    key, mode = {"key": wanted.number}, "_shared" if wanted.shared else ""
-    if await connection.scalar(text(f"SELECT pg_try_advisory_lock{mode}(:key)"), key):
+    bound, mode = {"key": key.number}, "_shared" if key.shared else ""
+    if await connection.scalar(text(f"SELECT pg_try_advisory_lock{mode}(:key)"), bound):
         return
-    log.info(Event.LOCK_WAITING, holder=await connection.scalar(text(_HOLDER), key), of=wanted.of)
+    log.info(Event.LOCK_WAITING, holder=await connection.scalar(text(_HOLDER), bound), of=key.of)
     limit = f"{max(1, round(timeout_seconds * 1000))}ms"
     await connection.execute(text("SELECT set_config('lock_timeout', :limit, false)"), {"limit": limit})
     try:
-        await connection.execute(text(f"SELECT pg_advisory_lock{mode}(:key)"), key)
+        await connection.execute(text(f"SELECT pg_advisory_lock{mode}(:key)"), bound)
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
             raise
-        holder = await connection.scalar(text(_HOLDER), key)
+        holder = await connection.scalar(text(_HOLDER), bound)
         raise GaveUp(
-            f"another job holds the lock of the {wanted.of}: {holder or 'it has just gone'}",
+            f"another job holds the lock of the {key.of}: {holder or 'it has just gone'}",
             next_step="Wait for it to end and run again; `migrator status` shows how far it is.",
             holder=holder,
         ) from error

@@ -1,5 +1,5 @@
 """
-The PostgreSQL end: how it describes itself, through its sessions.
+The target database: reads from the catalogs which tables it has and what decides how values are carried.
 
 The catalogs are asked in one query a subject, with values bound, because reflection leaves out what decides how a value
 is carried (type modifiers, identity, domains, enum labels).
@@ -21,20 +21,20 @@ from migrator.target.schema import TargetColumn, TargetDatabase, TargetTable
 
 
 class Target(Connections):
-    """A PostgreSQL database: the ways into it, and what it holds."""
+    """The target: a PostgreSQL database, its sessions, and its description."""
 
-    async def schema_of_application(self, connection: AsyncConnection, wanted: str | None) -> str:
+    async def schema_of_application(self, connection: AsyncConnection, requested: str | None) -> str:
         """
-        Return the schema whose tables are filled: the one that is ``wanted``, or the first on the search path.
+        Return the schema whose tables are filled: the ``requested`` one, or the first on the search path.
 
         Raises ConfigurationError if there is no such schema, or it is the job's own or the server's.
         """
         found = await connection.scalar(
-            text("SELECT nspname FROM pg_namespace WHERE nspname = coalesce(:wanted, current_schema())"),
-            {"wanted": wanted},
+            text("SELECT nspname FROM pg_namespace WHERE nspname = coalesce(:requested, current_schema())"),
+            {"requested": requested},
         )
         if found is None:
-            what = f"schema {wanted!r}" if wanted else "any schema of the role's search_path"
+            what = f"schema {requested!r}" if requested else "any schema of the role's search_path"
             raise ConfigurationError(
                 f"the target has no {what}", next_step="Create it, or name another one with --target-schema."
             )
@@ -69,9 +69,9 @@ class Target(Connections):
 
 async def own_rows(connection: AsyncConnection, tables: Sequence[TableName]) -> dict[TableName, str]:
     """
-    Return how a statement names each table so that it means the table's own rows; one that isn't there is left out.
+    Return for each table the words of a statement that mean its own rows. A table that doesn't exist is left out.
 
-    The name alone also means the tables that inherit from it, whose rows are somebody else's (PostgreSQL,
+    The name alone also means the tables that inherit from it, whose rows are not the table's own (PostgreSQL,
     "Inheritance"). Partitions are the table's own, and ONLY would leave them out.
     """
     names = {"names": [name.quoted for name in tables]}
@@ -84,7 +84,7 @@ async def own_rows(connection: AsyncConnection, tables: Sequence[TableName]) -> 
 
 
 async def row_counts(connection: AsyncConnection, tables: Sequence[TableName]) -> dict[TableName, int]:
-    """Return the own rows of those tables that hold any; an empty one is not scanned, one that isn't there left out."""
+    """Return the number of own rows of those tables that hold any. Empty tables are not scanned."""
     counts: dict[TableName, int] = {}
     named = await own_rows(connection, tables)
     groups = list((await lock_room(connection, list(named))).few(list(named)))

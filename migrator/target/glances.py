@@ -1,7 +1,7 @@
 """
-Looks at tables and lets go of them: a transaction locks every table and index that it looks at, until its end.
+Looks at tables without keeping their locks: a transaction locks every table and index that it reads, until its end.
 
-What a savepoint has locked is free again when that is rolled back (PostgreSQL, "Explicit Locking").
+A rollback to a savepoint frees the locks that were taken after it (PostgreSQL, "Explicit Locking").
 """
 
 from collections.abc import AsyncIterator
@@ -12,18 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 @asynccontextmanager
 async def glance(connection: AsyncConnection) -> AsyncIterator[None]:
-    """Let go of what the block locks, at its end; what it writes is taken back. One can't be inside of another."""
+    """Free at its end what the block locks, and take back what it writes. Blocks can't be nested."""
     await connection.exec_driver_sql("SAVEPOINT glance")
     try:
         yield
     except BaseException:
-        with suppress(Exception):  # what the block raised is what comes out
-            await _let_go(connection)
+        with suppress(Exception):  # the error of the block is the one to raise
+            await _free(connection)
         raise
-    await _let_go(connection)
+    await _free(connection)
 
 
-async def _let_go(connection: AsyncConnection) -> None:
+async def _free(connection: AsyncConnection) -> None:
     await connection.exec_driver_sql("ROLLBACK TO SAVEPOINT glance")
-    # Or what comes next would be written by a part of the transaction, which has a number of its own.
+    # Otherwise the following writes belong to a subtransaction, which has a number of its own.
     await connection.exec_driver_sql("RELEASE SAVEPOINT glance")

@@ -1,9 +1,9 @@
 """
-How many locks the server has room for, and how many tables a transaction may touch so that all of the job's fit.
+Computes how many locks the server has room for, and how many tables a transaction may touch so that all locks fit.
 
-All sessions share it: ``max_locks_per_transaction`` for each of ``max_connections`` and
-``max_prepared_transactions`` (PostgreSQL, "Lock Management"). Who reads or fills a table locks its indexes too, and all
-of its partitions; who empties it also what is stored out of line.
+All sessions share the room: ``max_locks_per_transaction`` for each of ``max_connections`` and
+``max_prepared_transactions`` (PostgreSQL, "Lock Management"). Reading or filling a table also locks its indexes and all
+of its partitions; emptying it also locks its out-of-line storage.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,11 +35,11 @@ _SPARE = 1.25
 
 @dataclass(frozen=True, slots=True)
 class LockRoom:
-    """What there is room for, and what of it each table takes."""
+    """The number of locks that there is room for, and the number that each table takes."""
 
     locks: int
     sessions: int
-    """That share the room."""
+    """The sessions that share the room."""
     needed: Mapping[TableName, int]
     """Locks of a transaction that touches a table in whatever way."""
 
@@ -55,10 +55,10 @@ class LockRoom:
         """Return whether one transaction may touch all of the tables."""
         return len(next(self.few(names), ())) == len(names)
 
-    def jobs(self, wanted: int) -> int:
-        """Return how many sessions a stage may have, ``wanted`` at most, for the largest tables to fit side by side."""
+    def jobs(self, requested: int) -> int:
+        """Return how many sessions a stage may have, at most ``requested``, so that the largest tables fit together."""
         largest = sorted(self.needed.values(), reverse=True)
-        return next((jobs for jobs in range(wanted, 1, -1) if sum(largest[: jobs * _STAGES]) <= self.locks), 1)
+        return next((jobs for jobs in range(requested, 1, -1) if sum(largest[: jobs * _STAGES]) <= self.locks), 1)
 
     def _share(self, jobs: int) -> int:
         return self.locks // _OF_JOB // (jobs * _STAGES)
@@ -80,7 +80,7 @@ class LockRoom:
 
 
 async def lock_room(connection: AsyncConnection, tables: Sequence[TableName] = ()) -> LockRoom:
-    """Return what there is room for; asks the catalogs, and locks none of the tables."""
+    """Return the room for locks. Asks the catalogs, and locks none of the tables."""
     locks, sessions = (await connection.execute(text(_ROOM))).one()
     bound = {"tables": [table.quoted for table in tables]}
     needed = (await connection.execute(text(_NEEDED), bound)).all() if tables else ()

@@ -1,9 +1,4 @@
-"""
-The PostgreSQL end: how it describes itself, through its sessions.
-
-The catalogs are asked in one query a subject, with values bound, because reflection leaves out what decides how a value
-is carried (type modifiers, identity, domains, enum labels).
-"""
+"""Describes the tables and columns of the target, with all that decides how a value is carried."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,7 +7,7 @@ from migrator.names import TableName, quote_postgres
 
 
 class CopyFormat(StrEnum):
-    """The two forms in which COPY takes rows (PostgreSQL, "COPY")."""
+    """The two formats in which COPY takes rows (PostgreSQL, "COPY")."""
 
     BINARY = "binary"
     TEXT = "text"
@@ -36,7 +31,7 @@ class TargetColumn:
     modifier: int = -1
     domain: bool = False
     deterministic: bool = True
-    """Whether its collation tells apart all that differs in a byte."""
+    """Whether its collation distinguishes all texts that differ in a byte."""
 
     @property
     def quoted(self) -> str:
@@ -45,7 +40,7 @@ class TargetColumn:
 
     @property
     def fills_itself(self) -> bool:
-        """Whether PostgreSQL finds a value for a row that brings none."""
+        """Whether PostgreSQL fills the column of a row that has no value for it."""
         return self.has_default or bool(self.identity) or self.generated
 
     @property

@@ -1,7 +1,7 @@
 """
-Says of texts whether they are values of a column and arrive as what they say, before anything is written.
+Asks PostgreSQL whether texts are values of a column and keep their meaning, before anything is written.
 
-That is for types that only PostgreSQL can read, and for domains, whose CHECKs are its own.
+This is for types that only PostgreSQL can read, and for domains, whose CHECKs only PostgreSQL can try.
 """
 
 import json
@@ -22,7 +22,7 @@ from migrator.target.schema import TargetColumn
 from migrator.target.spelling import NoValue, Spelling, TypeOfColumn, is_about_values
 
 AT_ONCE = 5_000
-"""Different texts in one question."""
+"""The number of different texts in one question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class Question:
 
     column: TargetColumn
     exactly: bool
-    """Whether each has to mean what the server makes of it; otherwise it only has to be taken."""
+    """Whether each text must mean what the server makes of it; otherwise the server only has to accept it."""
     most: int
-    """After so many texts that can't be carried no more are looked for."""
+    """The search ends after so many texts that can't be carried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Rejection:
 
 
 class ServerTypes:
-    """Answers for the columns of one table, in a session that can only read. It connects when it is first asked."""
+    """Judges texts for the columns of one table, in a read-only session that connects with the first question."""
 
     def __init__(
         self, address: TargetAddress, table: TableName, columns: Mapping[str, TypeOfColumn] | None = None
@@ -71,8 +71,8 @@ class ServerTypes:
         found: dict[int, Rejection] = {}
         for start in range(0, len(texts), AT_ONCE):
             if len(found) < question.most:
-                some = texts[start : start + AT_ONCE]
-                found |= {start + place: rejection for place, rejection in self._rejections(question, some).items()}
+                part = texts[start : start + AT_ONCE]
+                found |= {start + place: rejection for place, rejection in self._rejections(question, part).items()}
         return found
 
     def _rejections(self, question: Question, texts: pa.Array) -> Mapping[int, Rejection]:
@@ -103,7 +103,7 @@ class ServerTypes:
         """
         if column.type_name != "citext":
             spelled = self._spelling.of(column.name, texts, 1)
-            folded = [one for one in spelled if isinstance(one, str)]
+            folded = [text for text in spelled if isinstance(text, str)]
             return folded if len(folded) == len(texts) else texts
         # citext folds by the database's own collation, whatever the column's is (PostgreSQL, "citext", Limitations).
         try:
@@ -118,14 +118,14 @@ class ServerTypes:
 _LOWER = "SELECT lower(v) FROM json_array_elements_text($1::json) WITH ORDINALITY AS given(v, place) ORDER BY place"
 
 TEXTS_AT_ONCE = 5_000
-"""Different texts in one question."""
+"""The number of different texts in one question."""
 
 CHANGED = " (which PostgreSQL changes)"
 """Behind a text that would equal what the server has although it says something else."""
 
 
 class CanonicalText:
-    """Answers for the columns of one table. It connects when it is first asked."""
+    """Gives the canonical text of values of one table's columns. It connects with the first question."""
 
     def __init__(self, address: TargetAddress, table: TableName) -> None:
         self._spelling = Spelling(address, table)

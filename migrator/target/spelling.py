@@ -1,8 +1,8 @@
 """
-How PostgreSQL writes the texts of a column, asked in a session that can only read.
+Asks PostgreSQL, in a read-only session, how it writes the texts of a column.
 
-A text is read by the input functions of the column's own type, length and precision included, and a domain's CHECKs are
-tried. Nothing here says whether the answer means what the text did: that is for ``meaning``.
+The input functions of the column's own type read the text, with its length and precision, and a domain's CHECKs are
+tried. Whether the answer means what the text did is for ``meaning`` to decide.
 """
 
 import json
@@ -44,7 +44,7 @@ class NoValue:
 
 
 class Spelling:
-    """Asks about the columns of one table. It connects when it is first asked."""
+    """Asks about the columns of one table. It connects with the first question."""
 
     def __init__(
         self, address: TargetAddress, table: TableName, columns: Mapping[str, TypeOfColumn] | None = None
@@ -85,13 +85,13 @@ class Spelling:
         refused = 0
         waiting = [texts]
         while waiting and (most is None or refused < most):
-            some = waiting.pop()
-            answer = self._ask(column, some)
+            part = waiting.pop()
+            answer = self._ask(column, part)
             if isinstance(answer, list):
                 spelled += answer
-            elif len(some) > 1:
-                middle = len(some) // 2
-                waiting += [some[middle:], some[:middle]]
+            elif len(part) > 1:
+                middle = len(part) // 2
+                waiting += [part[middle:], part[:middle]]
             else:
                 spelled.append(answer)
                 refused += 1
@@ -112,7 +112,7 @@ class Spelling:
                 raise
             if isinstance(error, adbc.Error) and not is_about_values(error):
                 raise
-            return NoValue(_said(error, texts[0]))
+            return NoValue(message_without_text(error, texts[0]))
         return found
 
 
@@ -133,7 +133,7 @@ Also what functions say that judge or read a value: the CHECK of a domain may ra
 """
 
 
-def _said(error: Exception, text: str) -> str:
+def message_without_text(error: Exception, text: str) -> str:
     """
     Return the server's words without what they quote of the ``text``, which may not be shown.
 

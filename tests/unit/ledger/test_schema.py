@@ -49,7 +49,7 @@ PIECES = {0: Chunk(None, "1"), 1: Chunk("1", "2"), 2: Chunk("2", None)}
 
 async def _cut(target: Target, run: RunLedger) -> None:
     async with target.transaction() as connection:
-        await loads.write_pieces(connection, run, TABLE, PIECES)
+        await loads.write_chunks(connection, run, TABLE, PIECES)
 
 
 async def _write_chunk(target: Target, run: RunLedger, position: int) -> None:
@@ -95,7 +95,7 @@ async def test_how_far_a_table_is(target: Target) -> None:
     await _cut(target, run)
     await _write_chunk(target, run, 2)
     await _write_chunk(target, run, 0)
-    with pytest.raises(GaveUp, match="piece 2 of"):
+    with pytest.raises(GaveUp, match="chunk 2 of"):
         await _write_chunk(target, run, 2)
     async with target.connect() as connection:
         assert await loads.begun(connection, MIGRATION) == {

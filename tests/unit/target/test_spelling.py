@@ -7,7 +7,7 @@ from fix_postgres import Database
 
 from migrator.names import TableName
 from migrator.sessions.url import from_url
-from migrator.target.spelling import NoValue, Spelling, _said
+from migrator.target.spelling import NoValue, Spelling, message_without_text
 
 VALUE = 'my "secret"\nERROR: of two lines'
 WORDS = {
@@ -32,7 +32,7 @@ def test_words_of_any_language(language: str) -> None:
         sqlstate="22P02",
         details=[("PG_DIAG_MESSAGE_PRIMARY", message.encode())],
     )
-    assert _said(error, VALUE) == told
+    assert message_without_text(error, VALUE) == told
 
 
 @pytest.mark.parametrize(
