@@ -26,7 +26,6 @@ from migrator.runtime.limits import ExampleOptions, Limits
 from migrator.runtime.progress import Progress
 from migrator.runtime.retry import RetryLimits, retry_policy
 from migrator.runtime.stage_runner import StageRunner
-from migrator.schema.alembic import alembic_project
 from migrator.schema.options import SchemaOptions
 from migrator.sessions.watchdog import give_up_all
 from migrator.source.database import Source
@@ -210,6 +209,8 @@ def check_configuration(settings: Settings) -> None:
     """Raise ConfigurationError for what would only be noticed after waiting."""
     Rules.load(settings.rules, settings.exclude, settings.leave_out)
     if settings.schema_mode == "alembic":
+        from migrator.schema.alembic import alembic_project  # noqa: PLC0415 - `status` does without Alembic
+
         alembic_project(settings.alembic_config).head()
     if settings.init_sql is not None and not settings.init_sql.is_file():
         raise ConfigurationError(
@@ -258,6 +259,8 @@ async def one_at_a_schema(target: Target, settings: Settings) -> AsyncIterator[N
 async def upgrade_schema(settings: Settings, target: Target) -> None:
     """Bring the application's schema to its newest revision, one job at a time."""
     async with one_at_a_schema(target, settings):
+        from migrator.schema.alembic import alembic_project  # noqa: PLC0415 - as above
+
         await upgrade(target, alembic_project(settings.alembic_config))
 
 

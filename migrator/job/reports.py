@@ -14,17 +14,17 @@ from rich.table import Table
 from rich.text import Text
 
 from migrator.errors import MigratorError, Mismatch
-from migrator.findings.finding import Finding
 from migrator.ledger.loads import CopiedTable
 from migrator.ledger.runs import RunLine, StageLine
 from migrator.names import TableName
-from migrator.planning.plan import Plan
 from migrator.runtime.stage_runner import StageRunner, StageTiming
 from migrator.source.schema import Skipped
-from migrator.verification.compare_table import TableResult
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what loads Arrow and DuckDB, which `status` does without
+    from migrator.findings.finding import Finding
+    from migrator.planning.plan import Plan
     from migrator.preflight.table_check import TableCheck
+    from migrator.verification.compare_table import TableResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ class CheckReport:
     """The outcome of ``check``."""
 
     surveys: "tuple[TableCheck, ...]"
-    findings: tuple[Finding, ...]
+    findings: "tuple[Finding, ...]"
     skipped: tuple[Skipped, ...]
     failure: MigratorError | None = field(default=None, compare=False)
     against_target: bool = True
@@ -278,7 +278,11 @@ class Status:
 
 
 def report_of(
-    plan: Plan, verdicts: list[TableResult], copied: Mapping[TableName, CopiedTable], runner: StageRunner, headline: str
+    plan: "Plan",
+    verdicts: "list[TableResult]",
+    copied: Mapping[TableName, CopiedTable],
+    runner: StageRunner,
+    headline: str,
 ) -> Report:
     """Return the report on verified tables."""
     lines = tuple(

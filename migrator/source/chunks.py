@@ -1,10 +1,13 @@
 """Splits a large table into chunks. Each chunk is read, committed and compared by itself, several at a time."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from migrator.source.scan import ScanSession
 from migrator.source.schema import SourceTable
 from migrator.source.size import Profile
+
+if TYPE_CHECKING:
+    from migrator.source.scan import ScanSession  # loads Arrow, which `status` does without
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def chunk_size(profile: Profile, total_weight: int, jobs: int, chunk_bytes: int)
     return min(chunk_bytes, max(_LEAST_BYTES, profile.bytes // (_CHUNKS_A_WORKER * jobs)))
 
 
-def split_into_chunks(session: ScanSession, table: SourceTable, profile: Profile, size: int) -> tuple[Chunk, ...]:
+def split_into_chunks(session: "ScanSession", table: SourceTable, profile: Profile, size: int) -> tuple[Chunk, ...]:
     """
     Return a table's chunks of about ``size`` bytes each, in the order of its key.
 
@@ -68,7 +71,7 @@ def split_into_chunks(session: ScanSession, table: SourceTable, profile: Profile
     return (*chunks, Chunk(after))
 
 
-def _last_key(session: ScanSession, table: SourceTable, after: str | None, rows: int) -> str | None:
+def _last_key(session: "ScanSession", table: SourceTable, after: str | None, rows: int) -> str | None:
     """Return the key of the last of so many rows after a key; None if there are not so many."""
     key = key_of(table)
     literals = " || ', ' || ".join(f"quote({part})" for part in key)

@@ -400,3 +400,10 @@ def test_the_module_is_the_command() -> None:
     """``python -m migrator`` does the same."""
     done = subprocess.run([sys.executable, "-m", "migrator", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"migrator {__version__}\n"
+
+
+def test_status_does_without_the_drivers_of_the_bulk_way() -> None:
+    """Gates call `status` again and again: it loads no Arrow, DuckDB or Alembic, which take longer than its answer."""
+    code = "import sys; import migrator.job.status; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"pyarrow", "duckdb", "alembic", "pgpq", "adbc_driver_postgresql"} & set(loaded) == set()
