@@ -1,5 +1,5 @@
 """
-Which row of the source it was that the target refused in the copy.
+Finds the source row that the target refused in a copy.
 
 What preflight could not judge is met there: a CHECK by a function that isn't immutable, say. The server says which row
 of the COPY it was by its number, and shows its values, which don't belong in a log. So the row's key is looked up here.
@@ -48,7 +48,7 @@ def check_violation_error(source: Source, table: TablePlan, where: str, error: a
         what = f"violates {_KINDS.get(error.sqlstate or '', 'the')} constraint {constraint!r} of {table.name}"
     else:
         at = f", column {column}" if column else ""
-        what = f"is refused by {table.name}{at}: {_said(error)}"
+        what = f"is refused by {table.name}{at}: {_server_message(error)}"
     facts = {"key": key, "constraint": constraint, "column": column}
     return TargetRefused(
         f"{row} {what}",
@@ -64,7 +64,7 @@ def _context(error: asyncpg.PostgresError) -> str:
     return getattr(error, "context", None) or ""
 
 
-def _said(error: asyncpg.PostgresError) -> str:
+def _server_message(error: asyncpg.PostgresError) -> str:
     """Return the server's words without the value in them."""
     return str(error).partition("\n")[0].partition(': "')[0]
 

@@ -1,4 +1,4 @@
-"""A table's rows as COPY data: scanned, converted and encoded, a record batch at a time."""
+"""Turns a table's rows into COPY data: scans, converts and encodes them, a record batch at a time."""
 
 from collections.abc import Iterator, Sequence
 

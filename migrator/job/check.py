@@ -1,4 +1,4 @@
-"""The commands that only look, ``check`` and ``verify``: they write nothing that lasts, and take no lock."""
+"""Runs ``migrator check``: can the source be carried into the target? Writes nothing that lasts, and takes no lock."""
 
 from dataclasses import replace
 from functools import partial
@@ -93,9 +93,9 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
                 occupied, {one.profile.table: one.profile for one in surveys}
             ),
         )
-    findings = [finding for one in surveys for finding in one.findings]
+    findings = [finding for survey in surveys for finding in survey.findings]
     failure = _refusal_of(findings) or no_ledger or taken or other or (refusal(strangers) if strangers else None)
-    failure = failure or untried_refusal((one for survey in surveys for one in survey.untried), settings.untried)
+    failure = failure or untried_refusal((entry for survey in surveys for entry in survey.untried), settings.untried)
     return CheckReport(tuple(surveys), tuple(findings), plan.skipped, failure)
 
 
@@ -143,7 +143,7 @@ async def _check_alone(settings: Settings) -> CheckReport:
             "preflight",
             lambda: check_source(source, contents.tables, jobs=settings.jobs, batch_bytes=settings.batch_bytes),
         )
-    findings = tuple(finding for one in surveys for finding in one.findings)
+    findings = tuple(finding for survey in surveys for finding in survey.findings)
     return CheckReport(tuple(surveys), findings, contents.skipped, against_target=False)
 
 

@@ -1,5 +1,5 @@
 """
-A run that finds its migration complete: what it looks at, and what stands in nobody's way any more.
+Decides what a run does that finds its migration complete.
 
 The rows may be the application's by now, and nothing is copied. Left in place the job starts again with each release
 of the application, when the source may be archived and the schema ahead of the image's scripts. What can't be looked

@@ -1,7 +1,7 @@
 """
-What the job and the smaller commands have in common: both ends opened, and stages called with what the settings say.
+Opens both databases, and turns settings into the values that stages are called with.
 
-Every function here takes settings and ends, and leaves the order of things to ``job.py``.
+The order of the stages is decided by ``job.run`` and ``job.migrate``, not here.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -49,7 +49,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Obstacles:
-    """What is wrong with what a run needs, as far as it shows before anybody waits for the server."""
+    """What is wrong with the configuration and the source, as far as it shows before the job waits for the server."""
 
     configuration: Exception | None
     source: Exception | None

@@ -1,5 +1,5 @@
 """
-Tables whose rows the server has lost: UNLOGGED ones, which PostgreSQL empties when it recovers from a crash.
+Finds tables whose rows the server has lost: UNLOGGED ones, which PostgreSQL empties when it recovers from a crash.
 
 The ledger is logged, and says still that their rows were brought. So they are looked at wherever success is told
 (PostgreSQL, "CREATE TABLE", UNLOGGED).

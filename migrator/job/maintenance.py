@@ -1,10 +1,4 @@
-"""
-The job: a target that is held, a source that stands still, and the move between them; and the smaller commands.
-
-    wait → lock → init_sql → move: schema → preflight → park → copy → restore → sequences → analyze → verify → upgrade
-
-Whatever raises ends the run; the ledger knows how far it came.
-"""
+"""Runs ``migrator repair`` and ``migrator reset``, which copy nothing."""
 
 from uuid import UUID
 

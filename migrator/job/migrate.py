@@ -1,8 +1,8 @@
 """
-The move: the job's stages from ``schema`` to ``upgrade``, in order.
+Goes through the job's stages from ``schema`` to ``upgrade``, in order.
 
-What reads and sends values is imported from here on, so that a run with nothing left to do is over before it would have
-been loaded.
+The modules that read and send values are imported here and not before, so that a run with nothing left to do ends
+without loading them.
 """
 
 import asyncio

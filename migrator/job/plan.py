@@ -1,4 +1,4 @@
-"""What moving and examining have in common: both ends paired, compared and reported on, as the settings say."""
+"""Describes both databases and pairs their tables, as the settings say."""
 
 from collections.abc import Mapping
 

@@ -1,5 +1,5 @@
 """
-One run's entries in the ledger: when it and its stages begin and end, and how.
+Writes one run's lines into the ledger: when it and its stages begin and end, and how.
 
 Stages of the job run through here, so that ``migrator status`` in another terminal shows where a run is.
 """

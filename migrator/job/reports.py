@@ -1,4 +1,4 @@
-"""What a command has to say when it is done: for people as a table, for programs as JSON."""
+"""Holds what a command reports when it is done: for people as a table, for programs as JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field

@@ -1,5 +1,5 @@
 """
-Whether a run may go on from what earlier ones have left: their rows must be there, source and settings the same.
+Decides whether a run may go on from earlier ones: their rows must be present, source and settings the same.
 
 Settled before anything else is done: a run under other settings would leave behind what the earlier one has begun.
 """

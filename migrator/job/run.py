@@ -1,9 +1,9 @@
 """
-The job: a target that is held, a source that stands still, and the move between them; and the smaller commands.
+Runs ``migrator run``: locks the target, pins the source, and goes through all stages.
 
     wait → lock → init_sql → move: schema → preflight → park → copy → restore → sequences → analyze → verify → upgrade
 
-Whatever raises ends the run; the ledger knows how far it came.
+An error ends the run; the ledger knows how far it came.
 """
 
 from contextlib import AsyncExitStack

@@ -1,5 +1,5 @@
 """
-Whether a source still holds the rows that were brought: looked up in the source alone, table by table.
+Finds the tables of a source that no longer hold the rows that were copied; reads the source alone.
 
 A file whose counters have changed need not hold other rows: VACUUM, a checkpoint and a new index change the file. So
 the digests that the ledger keeps are made again, by the same recipe.
@@ -61,39 +61,41 @@ async def changes_of(reading: Reading, brought: Sequence[Carried]) -> list[Table
 
     Reads every one of them that is still there, ``jobs`` at a time. Raises SourceUnreadable.
     """
-    there = {table.name: table for table in reading.contents.tables}
-    async with blocking_pool(reading.jobs, partial(BlockingConnection, reading.source.session)) as crew:
-        found = await gather_or_cancel(_change(crew, reading, one, there.get(one.terms.source)) for one in brought)
+    tables = {table.name: table for table in reading.contents.tables}
+    async with blocking_pool(reading.jobs, partial(BlockingConnection, reading.source.session)) as workers:
+        found = await gather_or_cancel(
+            _change(workers, reading, table, tables.get(table.terms.source)) for table in brought
+        )
     return [change for change in found if change]
 
 
 async def new_tables(reading: Reading, names: Sequence[str]) -> list[TableChange]:
     """Return a change for each of these tables of the source, of which none was brought."""
-    there = {table.name: table for table in reading.contents.tables}
-    async with blocking_pool(reading.jobs, partial(BlockingConnection, reading.source.session)) as crew:
-        rows = await gather_or_cancel(call_in_worker(crew, _rows, there[name]) for name in names)
+    tables = {table.name: table for table in reading.contents.tables}
+    async with blocking_pool(reading.jobs, partial(BlockingConnection, reading.source.session)) as workers:
+        rows = await gather_or_cancel(call_in_worker(workers, _rows, tables[name]) for name in names)
     return [TableChange(name, "the table is new", 0, count) for name, count in zip(names, rows, strict=True)]
 
 
 async def _change(
-    crew: WorkerPool[BlockingConnection[ScanSession]], reading: Reading, brought: Carried, table: SourceTable | None
+    workers: WorkerPool[BlockingConnection[ScanSession]], reading: Reading, brought: Carried, table: SourceTable | None
 ) -> TableChange | None:
     terms, recorded = brought.terms, brought.recorded
     before = recorded.rows if recorded else None
     if table is None:
         return TableChange(terms.source, "the table is gone", before)
     if columns := terms.other_columns(terms_of(table, reading.rules)):
-        return TableChange(terms.source, ", ".join(columns), before, await call_in_worker(crew, _rows, table))
+        return TableChange(terms.source, ", ".join(columns), before, await call_in_worker(workers, _rows, table))
     if recorded is None or recorded.recipe["reader"] != reader():
         what = "the digest of what was brought is missing or of another version, so nobody can tell whether it changed"
-        return TableChange(terms.source, what, before, await call_in_worker(crew, _rows, table))
+        return TableChange(terms.source, what, before, await call_in_worker(workers, _rows, table))
     recipe = Recipe.from_json(recorded.recipe)
     try:
-        rows, digest = await call_in_worker(crew, _digest, recipe, table, reading.batch_bytes)
+        rows, digest = await call_in_worker(workers, _digest, recipe, table, reading.batch_bytes)
     except (SourceUnreadable, duckdb.Error):
         # A value of another kind than there were. That the file can't be read at all the count finds too.
         return TableChange(
-            terms.source, "with values of another kind", before, await call_in_worker(crew, _rows, table)
+            terms.source, "with values of another kind", before, await call_in_worker(workers, _rows, table)
         )
     if digest == recorded.digest:
         return None

@@ -1,10 +1,4 @@
-"""
-The job: a target that is held, a source that stands still, and the move between them; and the smaller commands.
-
-    wait → lock → init_sql → move: schema → preflight → park → copy → restore → sequences → analyze → verify → upgrade
-
-Whatever raises ends the run; the ledger knows how far it came.
-"""
+"""Runs ``migrator status``: says what the ledger knows of past runs."""
 
 from migrator.config.settings import Settings
 from migrator.job.context import open_target, runner_of, wait_for

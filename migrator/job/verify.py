@@ -1,4 +1,4 @@
-"""What moving and examining have in common: both ends paired, compared and reported on, as the settings say."""
+"""Runs ``migrator verify``: compares every value of both sides. Writes nothing, and takes no lock."""
 
 from dataclasses import replace
 

@@ -1,1 +1,1 @@
-"""The stages of the job: one public function a file, of its name. None imports another; ``job.py`` calls them."""
+"""The stages of the job, one public function of the file's name in each. None imports another; ``job`` calls them."""

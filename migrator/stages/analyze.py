@@ -1,4 +1,4 @@
-"""Stage ``analyze``: fresh statistics for every filled table, for the plans of the application's first queries."""
+"""Stage ``analyze`` gathers statistics of every filled table, for the plans of the application's first queries."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from migrator.target.database import Target
 async def analyze(target: Target, ready: ReplayQueue[TableName], jobs: int) -> None:
     """Run ANALYZE on each table as it comes, in ``jobs`` sessions; those that come together share a statement."""
 
-    async def compare_existing_rows(crew: WorkerPool[AsyncConnection], tables: Sequence[TableName]) -> None:
-        async with crew.worker() as connection:
+    async def analyze_group(workers: WorkerPool[AsyncConnection], tables: Sequence[TableName]) -> None:
+        async with workers.worker() as connection:
             await connection.exec_driver_sql(f"ANALYZE {', '.join(table.quoted for table in tables)}")
 
-    async with WorkerPool(jobs, target.autocommit) as crew, asyncio.TaskGroup() as group:
+    async with WorkerPool(jobs, target.autocommit) as workers, asyncio.TaskGroup() as group:
         async for tables in ready.batches():
             parts = max(jobs, -(-len(tables) // MAX_GROUP_TABLES))
             for part in range(min(parts, len(tables))):
-                group.create_task(compare_existing_rows(crew, tables[part::parts]))
+                group.create_task(analyze_group(workers, tables[part::parts]))

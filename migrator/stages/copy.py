@@ -1,7 +1,7 @@
 """
-Stage ``copy``: the source's rows go into the target's tables.
+Stage ``copy`` loads the source's rows into the target's tables.
 
-The stage decides which tables are loaded, in which order and which together; ``copying.table_loader`` loads them.
+It decides which tables are loaded, in which order and which together; ``copying.table_loader`` loads them.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,5 @@
 """
-Stage ``init_sql``: runs the script that prepares the target for the application.
+Stage ``init_sql`` runs the script that prepares the target for the application.
 
 The script (``scripts/database/init-postgres.sql``, or the operator's own) reads the names it works with from settings
 of the session, so the same text runs under psql and here. What it must be able to stand is being run on every start.

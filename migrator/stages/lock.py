@@ -1,5 +1,5 @@
 """
-Stage ``lock``: one job at a time on a migration.
+Stage ``lock`` lets one job at a time work on a migration.
 
 An advisory lock of the session (PostgreSQL, "Advisory Locks"): it dies with its connection, so a killed job leaves
 nothing that a person would have to clear.
@@ -47,7 +47,7 @@ class Lock:
         if await self.is_held():
             return
         await self.release()
-        await self._target.terminate_abandoned()  # the lock may be held by the session that we have lost
+        await self._target.terminate_abandoned()  # the lock may be held by the session that this job has lost
         connection = await self._session.enter_async_context(self._target.autocommit())
         await _acquire(connection, self._migration, self._timeout_seconds)
         self._connection = connection

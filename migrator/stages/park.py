@@ -1,7 +1,8 @@
 """
-Stage ``park``: foreign keys and indexes are taken away for the load, and written down before they go.
+Stage ``park`` drops foreign keys and indexes for the load, and writes them into the ledger first.
 
-Loading into bare tables takes a quarter of the time, and foreign keys could not hold while tables fill in any order.
+Loading into tables without them takes a quarter of the time, and foreign keys could not hold while tables fill in any
+order.
 Each table's entries are dropped in the transaction that writes them into the ledger, so at no instant is something gone
 that the ledger doesn't know. Stage ``restore`` brings them back, in this run or the next.
 """

@@ -1,7 +1,7 @@
 """
-Stage ``preflight``: can every value be carried, and is the target ready? Nothing has been written when it says no.
+Stage ``preflight`` checks whether every value can be carried and the target is ready, before any row is written.
 
-It looks at everything before it speaks: all problems of all tables in one answer.
+It checks all tables before it answers, so that one answer names all problems.
 """
 
 from collections.abc import Awaitable, Callable, Sequence

@@ -1,5 +1,5 @@
 """
-Stage ``reset``: takes back what this job loaded, so that a rehearsal can be repeated or another source begun.
+Stage ``reset`` empties the tables that this job filled, so that a rehearsal can be repeated or another source begun.
 
 Only tables that the ledger says it filled, and only if nobody has touched them since: a row's ``xmin`` tells which
 transaction wrote it (PostgreSQL, "System Columns"), and the ledger knows the transactions of its own.

@@ -1,5 +1,5 @@
 """
-Stage ``restore``: what ``park`` took away comes back, with its exact definition: keys first, foreign keys last.
+Stage ``restore`` makes what ``park`` dropped again, with its exact definition: keys first, foreign keys last.
 
 Every entry comes back in the transaction that says so in the ledger. What can't come back (an orphan, a duplicate) is
 reported, after everything else has been tried, and stays in the ledger for the next run.
@@ -48,10 +48,10 @@ async def restore(
     foreign_keys = _by_table(entry for entry in entries if entry.kind == FOREIGN_KEY)
     failures: list[str] = []
     planned: set[TableName] = set()
-    async with WorkerPool(jobs, target.connect, is_open) as crew:
+    async with WorkerPool(jobs, target.connect, is_open) as workers:
 
         async def bring_back(table: TableName, entries: Sequence[Parked]) -> None:
-            failed = await _bring_back(crew, entries, run) if entries else []
+            failed = await _bring_back(workers, entries, run) if entries else []
             failures.extend(failed)
             if done and table in planned and not failed:
                 await done.add(table)
@@ -60,11 +60,11 @@ async def restore(
             async for table in copied or ReplayQueue.of(keys):
                 planned.add(table)
                 group.create_task(bring_back(table, keys.pop(table, ())))
-            for table, left in keys.items():  # of another plan's tables
-                group.create_task(bring_back(table, left))
+            for table, remaining in keys.items():  # of another plan's tables
+                group.create_task(bring_back(table, remaining))
         # One after the other: each locks two tables, and two that do so in turn would deadlock.
-        for left in foreign_keys.values():
-            failures += await _bring_back(crew, left, run)
+        for remaining in foreign_keys.values():
+            failures += await _bring_back(workers, remaining, run)
     if failures:
         raise TargetRefused(
             f"{len(failures)} of {len(entries)} keys and indexes could not be restored: {'; '.join(failures)}",
@@ -82,17 +82,18 @@ def _by_table(entries: Iterable[Parked]) -> dict[TableName, list[Parked]]:
     return by_table
 
 
-async def _bring_back(crew: WorkerPool[AsyncConnection], entries: Sequence[Parked], run: RunLedger) -> list[str]:
+async def _bring_back(workers: WorkerPool[AsyncConnection], entries: Sequence[Parked], run: RunLedger) -> list[str]:
     """Bring back entries of one table, one after the other: two ALTER TABLEs would only wait for each other."""
-    async with crew.worker() as connection:
-        return [failure for entry in entries if (failure := await _one(connection, entry, run))]
+    async with workers.worker() as connection:
+        return [failure for entry in entries if (failure := await _restore_entry(connection, entry, run))]
 
 
 _NOT_ABOUT_ROWS = frozenset({"25", "53", "57", "58"})
 """Classes of SQLSTATEs that no row is to blame for: read-only, out of room or memory, an intervention, the system."""
 
 
-async def _one(connection: AsyncConnection, entry: Parked, run: RunLedger) -> str | None:
+async def _restore_entry(connection: AsyncConnection, entry: Parked, run: RunLedger) -> str | None:
+    """Restore one entry with its ledger line in one transaction; return in words why it can't be restored, or None."""
     try:
         async with in_transaction(connection):
             await connection.execute(
@@ -107,13 +108,13 @@ async def _one(connection: AsyncConnection, entry: Parked, run: RunLedger) -> st
     except DBAPIError as error:
         if is_transient(error) or (sqlstate_of(error) or "")[:2] in _NOT_ABOUT_ROWS:
             raise
-        said = getattr(error.orig, "__cause__", None) or error.orig
-        detail = getattr(said, "detail", None)
-        first = str(said).partition("\nDETAIL:")[0]
-        told = f"{entry.kind} {entry.name!r} of {entry.table}: {first}" + (f" ({detail})" if detail else "")
+        refusal = getattr(error.orig, "__cause__", None) or error.orig
+        detail = getattr(refusal, "detail", None)
+        first = str(refusal).partition("\nDETAIL:")[0]
+        message = f"{entry.kind} {entry.name!r} of {entry.table}: {first}" + (f" ({detail})" if detail else "")
         # The rows have the keys that they have in the source.
         rows = entry.kind == FOREIGN_KEY and await orphans_of(connection, entry.table, entry.name, entry.statements[0])
-        return f"{told}; {rows}" if rows else told
+        return f"{message}; {rows}" if rows else message
     return None
 
 

@@ -1,5 +1,5 @@
 """
-Stage ``schema``: the target's tables come to be, as the application makes them; or after the source's own tables.
+Stage ``schema`` makes the target's tables: as the application makes them, or after the source's own tables.
 
 When the source is stamped with a revision of the application's Alembic project, the target is brought to that same
 revision: rows meet the tables they were written for. Stage ``upgrade`` goes on to the newest afterwards.

@@ -1,5 +1,5 @@
 """
-Stage ``sequences``: every sequence that feeds a filled column is set beyond what the column holds.
+Stage ``sequences`` sets every sequence that feeds a filled column beyond what the column holds.
 
 SQLite's AUTOINCREMENT promises never to give a key twice, also after the rows are gone, and keeps its high-water mark
 in ``sqlite_sequence`` (SQLite, "SQLite Autoincrement"). So the mark counts too, not only the largest value there is.

@@ -1,7 +1,7 @@
 """
-Stage ``verify``: every value of every row, at both ends, compared by code that had no part in the copying.
+Stage ``verify`` compares every value of every row on both sides, by code that had no part in the copying.
 
-It writes nothing but the ledger's note that a table was found equal, and that only when the job asks for it.
+It writes nothing but the ledger's line that a table is equal, and that only for the run that has copied the rows.
 """
 
 import asyncio

@@ -1,5 +1,5 @@
 """
-Stage ``wait``: until the target is a server that lets us in and answers.
+Stage ``wait`` waits until the target is a server that accepts the login and answers.
 
 An open port proves little: the postgres image listens on its socket while it initialises, and a server that recovers
 accepts connections to refuse them. So this logs in with the configured credentials and asks for something.
@@ -51,22 +51,22 @@ async def wait(
 
     Waited for: refused, reset or unreachable connections, names that don't resolve, a server that is starting up or
     full, silence. Raises ConfigurationError at once for a wrong password, an unknown database or no agreement on TLS,
-    TargetRefused for a server that is too old or, if the job is going ``to_write``, a replica, and GaveUp when patience
-    ends; each names host, port and the settings that say so. No connection stays open.
+    TargetRefused for a server that is too old or, if the job is going ``to_write``, a replica, and GaveUp when the time
+    is over; each names host, port and the settings that say so. No connection stays open.
     """
     if address.channel_binding == "require":
         reason = "asyncpg knows no channel binding: it is required where libpq connects, and not elsewhere"
         log.warning(Event.WARNING_SETTING, variable="channel_binding", reason=reason)
     began = time.monotonic()
-    told = False
+    warned = False
 
     async def ask() -> ServerFacts:
-        nonlocal told
+        nonlocal warned
         try:
             return await _ask(address)
         except Exception as error:
-            if not told and is_transient(error):
-                told = True
+            if not warned and is_transient(error):
+                warned = True
                 limit = {} if seconds is None else {"seconds": seconds}
                 log.warning(Event.SERVER_WAITING, server=address.server(), setting=address.origin, **limit)
             raise
