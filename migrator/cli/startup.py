@@ -15,8 +15,9 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run the command that the process was started with, and leave with its exit code."""
-    # Modules are made of objects that stay. Looking them over for garbage while there are more and more of them is a
-    # sixth of the time that imports take; `cli` switches this on again when they are done.
+    # The objects of modules stay, so garbage collection finds nothing while they are imported. Without it the imports
+    # of `--help` take 0.27 s of CPU in place of 0.29, those of a run 1.05 in place of 1.07 (least of 8). `cli` switches
+    # it on again when the imports are done. Plainly: leave these lines out.
     gc.disable()
     keep_small()
     _import_structlog()
@@ -26,7 +27,11 @@ def main() -> NoReturn:
 
 
 def _import_structlog() -> None:
-    """Import structlog as it is where rich isn't installed: rich's tracebacks, unused here, take thrice as long."""
+    """
+    Import structlog as if rich weren't installed: structlog would import rich's tracebacks, which nothing here uses.
+
+    That is 0.06 s of CPU in place of 0.12 (least of 8), in each command. Plainly: ``import structlog``.
+    """
     sys.modules["rich"] = None  # type: ignore[assignment] # "not to be had", in the import system's words
     try:
         import structlog  # noqa: F401, PLC0415 - for its effect, and not before
