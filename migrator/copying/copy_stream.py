@@ -17,16 +17,16 @@ from migrator.types import ConversionError
 
 
 def copy_data(
-    session: ScanSession, table: TablePlan, profile: Profile, piece: Chunk, batch_bytes: int
+    session: ScanSession, table: TablePlan, profile: Profile, chunk: Chunk, batch_bytes: int
 ) -> Iterator[tuple[int, bytes]]:
     """
-    Yield (rows, their COPY data) for a piece of a table; the form's header and end come with 0 rows.
+    Yield (rows, their COPY data) for a chunk of a table; the form's header and end come with 0 rows.
 
     Blocks while it reads. Raises SourceUnreadable, and ConversionError for what preflight would have named.
     """
     table = _as_surveyed(table, profile)
     encoder: Encoder | None = None
-    request = ScanRequest(table.source, table.scan_columns, profile, batch_bytes, piece.where(table.source))
+    request = ScanRequest(table.source, table.scan_columns, profile, batch_bytes, chunk.where(table.source))
     for batch in scan(session, request):
         converted = table.convert(batch)
         if encoder is None:
@@ -50,8 +50,8 @@ def copy_data_of_small(
     """
     return map_grouped(
         tables,
-        lambda one: _as_surveyed(*one).conversion_key,
-        lambda some: _together(session, some) or [_whole(session, *one, batch_bytes) for one in some],
+        lambda table: _as_surveyed(*table).conversion_key,
+        lambda group: _together(session, group) or [_whole(session, *table, batch_bytes) for table in group],
     )
 
 
@@ -82,7 +82,7 @@ def _out_of_one_scan(session: ScanSession, plans: Sequence[TablePlan], rows: int
             parts[place].append(converted.slice(start, end - start))
             start = end
     schema = first.convert(_no_rows(first)).schema
-    return [(sum(map(len, some)), _encoded(first, schema, some)) for some in parts]
+    return [(sum(map(len, batches)), _encoded(first, schema, batches)) for batches in parts]
 
 
 def _encoded(table: TablePlan, schema: pa.Schema, batches: Sequence[pa.RecordBatch]) -> bytes:

@@ -27,7 +27,6 @@ from migrator.planning.rules import Rules
 from migrator.planning.table_terms import terms_under
 from migrator.runtime.retry import is_transient
 from migrator.runtime.stage_runner import StageRunner
-from migrator.schema.alembic import alembic_project
 from migrator.source.file import Fingerprint, stamp
 from migrator.stages.reset import touched_since
 from migrator.target.database import own_rows
@@ -238,6 +237,8 @@ async def _upgrade(settings: Settings, run: RunLedger, runner: StageRunner, obst
         return [unseen("the configuration", obstacles.configuration)]
     if settings.schema_mode != "alembic":
         return []
+    from migrator.schema.alembic import alembic_project  # noqa: PLC0415 - other modes do without Alembic
+
     project = alembic_project(settings.alembic_config)
     try:
         strange = await project.strange_revisions(run.target)

@@ -31,19 +31,19 @@ async def _status(target: Target, wanted: Wanted) -> Status:
     async with target.connect() as connection:
         several = await registry.left_open(connection, wanted)
         if several:
-            found = [(one.name, await state.completed_at(connection, one.migration)) for one in several]
+            found = [(known.name, await state.completed_at(connection, known.migration)) for known in several]
             return Status((), (), (), (), None, several=tuple(found))
         migration = await registry.chosen(connection, wanted)
         if migration is None:
-            strange = await registry.unknown(connection, wanted)
-            return Status((), (), (), (), None, unknown=strange)
+            unknown = await registry.unknown(connection, wanted)
+            return Status((), (), (), (), None, unknown=unknown)
         runs = await ledger_runs.last_runs(connection, migration, limit=5)
         parked = await ledger_parked.still_parked(connection, migration)
         return Status(
             tuple(runs),
             tuple(await ledger_runs.stages_of(connection, runs[0].id)) if runs else (),
             tuple((await loads.copied(connection, migration)).values()),
-            tuple(f"{one.kind} {one.name} of {one.table}" for one in parked),
+            tuple(f"{entry.kind} {entry.name} of {entry.table}" for entry in parked),
             await state.completed_at(connection, migration),
             migration=migration.name,
         )

@@ -56,15 +56,15 @@ async def sequences(context: StageContext) -> Sequences:
         fed = [(table, feed) for table, feeds in found.items() for feed in feeds]
         room = await lock_room(connection, list(found))
         left = await strays(connection, plan.schema, [feed for _, feed in fed])
-    told = [_worn_out(table, feed, marks.get((table, feed.column))) for table, feed in fed]
-    told += [_stray(sequence) for sequence in left]
+    warnings = [_worn_out(table, feed, marks.get((table, feed.column))) for table, feed in fed]
+    warnings += [_stray(sequence) for sequence in left]
     for few in room.few(list(found)):
         async with target.transaction() as connection:
             for table in few:
                 for feed in found[table]:
                     state = await _advance(connection, table, feed, marks.get((table, feed.column)))
                     moved += [state] if state else []
-    return Sequences(tuple(moved), tuple(line for line in told if line))
+    return Sequences(tuple(moved), tuple(line for line in warnings if line))
 
 
 def _stray(sequence: str) -> str:
