@@ -29,6 +29,7 @@ from migrator.source.batches import ScanRequest, scan
 from migrator.source.scan import ScanSession
 from migrator.target.copy_in import CopyTarget, copy_in
 from migrator.target.database import Target
+from migrator.trials.server_errors import code_of, message_of
 from migrator.trials.trial_table import ROW, Trial, TrialTable, places
 from migrator.types import ProblemCode
 
@@ -304,25 +305,6 @@ _INDEX = re.compile(r'index "(.+)"')
 
 _RECODED = "22P05"
 
-_CODES = (
-    ("no partition of relation", ProblemCode.NO_PARTITION),
-    ("row is too big", ProblemCode.ROW_TOO_WIDE),
-    ("index row", ProblemCode.INDEX_ENTRY_TOO_LONG),
-    ("duplicate key", ProblemCode.DUPLICATE_KEY),
-    ("violates exclusion", ProblemCode.EXCLUDED_BY_OTHER_ROW),
-    ("conflicting key", ProblemCode.EXCLUDED_BY_OTHER_ROW),
-    ("violates check", ProblemCode.CHECK_VIOLATED),
-    ("in encoding", ProblemCode.NOT_IN_ENCODING),
-    ("violates", ProblemCode.SERVER_REJECTS_ROW),
-)
-"""The server's messages by a part of each: one SQLSTATE stands for several of them, 54000 for two and 23514 for two."""
-
-
-def code_of(error: asyncpg.PostgresError) -> ProblemCode:
-    """Return what the server's error is about; CONSTRAINT_FAILS if it doesn't say whether a row breaks a constraint."""
-    message = message_of(error)
-    return next((code for words, code in _CODES if words in message), ProblemCode.CONSTRAINT_FAILS)
-
 
 def _line(error: asyncpg.PostgresError) -> int | None:
     # Text is recoded before it is cut into lines.
@@ -337,11 +319,6 @@ def _bytes_of(row: pa.RecordBatch, name: str) -> int:
     if not (pa.types.is_string(value.type) or pa.types.is_binary(value.type) or pa.types.is_large_string(value.type)):
         return 8
     return pc.binary_length(value)[0].as_py() or 0
-
-
-def message_of(error: asyncpg.PostgresError) -> str:
-    """Return the server's message without the value in it, which may not be shown."""
-    return str(error).partition("\n")[0].partition(': "')[0]
 
 
 # The operator of a unique index is the equality of its operator class; NULLs that aren't distinct are found by it too.
