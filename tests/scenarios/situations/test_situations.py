@@ -378,3 +378,11 @@ def test_every_end_is_true(first: int, server: Server, warm: Zygote) -> None:
                 warm.clear()
     if failures:
         pytest.fail("\n\n".join(failures), pytrace=False)
+
+
+def test_what_is_referred_to_has_a_key() -> None:
+    """No drawn target has a foreign key to a table that is missing or has no key: PostgreSQL makes none."""
+    for situation in map(draw, range(401, 601)):
+        kind, broken = situation.broken or ("", "")
+        parents = {table.parent for table in situation.tables}
+        assert kind not in {"no table", "check"} or broken not in parents, str(situation)
