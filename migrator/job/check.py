@@ -65,7 +65,6 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         await runner("wait", lambda: wait_for(target, settings, to_write=False))
         contents = await source.describe()
         refuse_nothing(settings, source, contents)
-        no_ledger = await runner.retry("ledger", lambda: _ledger_refusal(target))
         migration = await runner.retry("migration", lambda: migration_of(target, settings))
         unmade = await runner("schema", lambda: _unmade(settings, source, contents, target, migration))
         plan = await runner.retry("plan", lambda: _plan(settings, contents, target, unmade))
@@ -76,7 +75,9 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         allowed = await runner.retry("history", lambda: known_rows(target, migration))
         pending = [table for table in plan.tables if table.name not in {*allowed.loaded, *unmade.statements}]
         refuse_not_owned(pending)
-        # Who may look at the rest is seen here.
+        # A role that only reads may look at a migration that has nothing left to carry.
+        carries = bool(pending or unmade.statements)
+        no_ledger = await runner.retry("ledger", lambda: _ledger_refusal(target)) if carries else None
         occupied = await runner.retry("occupied", lambda: occupied_tables(target, pending, allowed))
         example_options = example_options_of(settings)
         surveys = await runner(
@@ -87,14 +88,14 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
                 unmade,
             ),
         )
-        strangers = await runner.retry(
-            "strangers",
+        existing_rows = await runner.retry(
+            "existing rows",
             lambda: RowComparison(source, target, settings.batch_bytes, example_options).unexpected_rows(
                 occupied, {one.profile.table: one.profile for one in surveys}
             ),
         )
     findings = [finding for survey in surveys for finding in survey.findings]
-    failure = _refusal_of(findings) or no_ledger or taken or other or (refusal(strangers) if strangers else None)
+    failure = _refusal_of(findings) or no_ledger or taken or other or (refusal(existing_rows) if existing_rows else None)
     failure = failure or untried_refusal((entry for survey in surveys for entry in survey.untried), settings.untried)
     return CheckReport(tuple(surveys), tuple(findings), plan.skipped, failure)
 
