@@ -12,21 +12,21 @@ from migrator.planning.plan import TablePlan
 from migrator.source.batches import ScanRequest, scan
 from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import MOST_TOGETHER, ScanSession
-from migrator.source.size import Profile
+from migrator.source.size import TableSize
 from migrator.types import ConversionError
 
 
 def copy_data(
-    session: ScanSession, table: TablePlan, profile: Profile, chunk: Chunk, batch_bytes: int
+    session: ScanSession, table: TablePlan, table_size: TableSize, chunk: Chunk, batch_bytes: int
 ) -> Iterator[tuple[int, bytes]]:
     """
     Yield (rows, their COPY data) for a chunk of a table; the form's header and end come with 0 rows.
 
     Blocks while it reads. Raises SourceUnreadable, and ConversionError for what preflight would have named.
     """
-    table = _as_surveyed(table, profile)
+    table = _as_surveyed(table, table_size)
     encoder: Encoder | None = None
-    request = ScanRequest(table.source, table.scan_columns, profile, batch_bytes, chunk.where(table.source))
+    request = ScanRequest(table.source, table.scan_columns, table_size, batch_bytes, chunk.where(table.source))
     for batch in scan(session, request):
         converted = table.convert(batch)
         if encoder is None:
@@ -40,7 +40,7 @@ def copy_data(
 
 
 def copy_data_of_small(
-    session: ScanSession, tables: Sequence[tuple[TablePlan, Profile]], batch_bytes: int
+    session: ScanSession, tables: Sequence[tuple[TablePlan, TableSize]], batch_bytes: int
 ) -> list[tuple[int, bytes]]:
     """
     Return (rows, their COPY data) for each of some small tables, header and end included.
@@ -55,18 +55,18 @@ def copy_data_of_small(
     )
 
 
-def _whole(session: ScanSession, table: TablePlan, profile: Profile, batch_bytes: int) -> tuple[int, bytes]:
-    parts = list(copy_data(session, table, profile, WHOLE_TABLE, batch_bytes))
+def _whole(session: ScanSession, table: TablePlan, table_size: TableSize, batch_bytes: int) -> tuple[int, bytes]:
+    parts = list(copy_data(session, table, table_size, WHOLE_TABLE, batch_bytes))
     return sum(rows for rows, _ in parts), b"".join(chunk for _, chunk in parts)
 
 
-def _together(session: ScanSession, tables: Sequence[tuple[TablePlan, Profile]]) -> list[tuple[int, bytes]] | None:
+def _together(session: ScanSession, tables: Sequence[tuple[TablePlan, TableSize]]) -> list[tuple[int, bytes]] | None:
     """Return the same for tables that are converted alike, out of one scan; None if they have to be read one by one."""
-    plans = [_as_surveyed(table, profile) for table, profile in tables]
+    plans = [_as_surveyed(table, table_size) for table, table_size in tables]
     if len(plans) == 1 or sum(len(plan.scan_columns) for plan in plans) > MOST_TOGETHER:
         return None
     try:
-        return _out_of_one_scan(session, plans, sum(profile.rows for _, profile in tables))
+        return _out_of_one_scan(session, plans, sum(table_size.rows for _, table_size in tables))
     except (SourceUnreadable, ConversionError, pa.ArrowInvalid):
         return None  # read one by one, the table at fault is the one that is named
 
@@ -90,8 +90,8 @@ def _encoded(table: TablePlan, schema: pa.Schema, batches: Sequence[pa.RecordBat
     return b"".join([encoder.start(), *map(encoder.rows, batches), encoder.end()])
 
 
-def _as_surveyed(table: TablePlan, profile: Profile) -> TablePlan:
-    return table.fast if profile.fast else table
+def _as_surveyed(table: TablePlan, table_size: TableSize) -> TablePlan:
+    return table.fast if table_size.fast else table
 
 
 def _encoder(table: TablePlan, schema: pa.Schema) -> Encoder:

@@ -36,7 +36,7 @@ from migrator.sessions.connections import in_transaction, is_open
 from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
-from migrator.source.size import Profile
+from migrator.source.size import TableSize
 from migrator.target.copy_in import CopyTarget, copy_in
 from migrator.target.database import Target, own_rows, row_counts
 from migrator.verification.digest import KnownDigest
@@ -48,7 +48,7 @@ class TableLoad:
     """One table to be loaded: its plan, what preflight found out about it, and how far it has come."""
 
     table: TablePlan
-    profile: Profile
+    table_size: TableSize
     chunks: tuple[Chunk, ...]
     known_digest: KnownDigest | None
     """The digest of the source's rows, where preflight has made it."""
@@ -65,9 +65,9 @@ class TableLoad:
         """Whether all its rows are loaded in one transaction."""
         return self.begun is None and len(self.chunks) == 1
 
-    def size_if_whole(self) -> Profile | None:
+    def size_if_whole(self) -> TableSize | None:
         """Return its size if it may share a transaction with others."""
-        return self.profile if self.is_whole else None
+        return self.table_size if self.is_whole else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ async def _load_whole(context: CopyContext, group: Sequence[TableLoad]) -> list[
     async with _transaction(context) as worker:
         occupied = await _lock_and_check(context, worker.connection, group)
         # TRUNCATE gives a table a new file, which takes the server longer than a few rows do.
-        emptied = [load.name for load in group if load.name in occupied or not is_small(load.profile)]
+        emptied = [load.name for load in group if load.name in occupied or not is_small(load.table_size)]
         async with triggers_disabled(worker.connection, names):
             if emptied:
                 await worker.connection.exec_driver_sql(f"TRUNCATE {await _listed(worker.connection, emptied)}")
@@ -261,9 +261,9 @@ async def _whole_tables(
     context: CopyContext, worker: CopyWorker, group: Sequence[TableLoad]
 ) -> list[AsyncIterator[tuple[int, bytes]]]:
     """Return the COPY data of whole tables: small ones, which share a transaction, are read together and at once."""
-    if not is_small(group[0].profile):
+    if not is_small(group[0].table_size):
         return [_read(context, worker, load, WHOLE_TABLE) for load in group]
-    tables = [(load.table, load.profile) for load in group]
+    tables = [(load.table, load.table_size) for load in group]
     data = await asyncio.to_thread(worker.reading.call, copy_data_of_small, tables, context.limits.batch_bytes)
     return [_single_part(rows, part) for rows, part in data]
 
@@ -273,7 +273,7 @@ def _read(context: CopyContext, worker: CopyWorker, load: TableLoad, chunk: Chun
 
     def read() -> Iterator[tuple[int, bytes]]:
         with worker.reading.borrow() as session:
-            yield from copy_data(session, load.table, load.profile, chunk, context.limits.batch_bytes)
+            yield from copy_data(session, load.table, load.table_size, chunk, context.limits.batch_bytes)
 
     return prefetch(read())
 
@@ -307,7 +307,7 @@ async def _listed(connection: AsyncConnection, names: Sequence[TableName]) -> st
 
 def _refuse_other_number(load: TableLoad, stats: CopyStats) -> None:
     """Raise SourceChanged if more or less rows came than preflight has counted."""
-    name, surveyed = load.table.source.name, load.profile.rows
+    name, surveyed = load.table.source.name, load.table_size.rows
     if stats.rows != surveyed:
         raise SourceChanged(
             f"table {name!r} had {surveyed} rows in preflight and {stats.rows} now",

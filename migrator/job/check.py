@@ -80,7 +80,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         no_ledger = await runner.retry("ledger", lambda: _ledger_refusal(target)) if carries else None
         occupied = await runner.retry("occupied", lambda: occupied_tables(target, pending, allowed))
         example_options = example_options_of(settings)
-        surveys = await runner(
+        table_checks = await runner(
             "preflight",
             lambda: check_tables(
                 CheckContext(source, target, plan, limits_of(settings), example_options, progress),
@@ -91,13 +91,17 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         existing_rows = await runner.retry(
             "existing rows",
             lambda: RowComparison(source, target, settings.batch_bytes, example_options).unexpected_rows(
-                occupied, {one.profile.table: one.profile for one in surveys}
+                occupied, {one.table_size.table: one.table_size for one in table_checks}
             ),
         )
-    findings = [finding for survey in surveys for finding in survey.findings]
-    failure = _refusal_of(findings) or no_ledger or taken or other or (refusal(existing_rows) if existing_rows else None)
-    failure = failure or untried_refusal((entry for survey in surveys for entry in survey.untried), settings.untried)
-    return CheckReport(tuple(surveys), tuple(findings), plan.skipped, failure)
+    findings = [finding for table_check in table_checks for finding in table_check.findings]
+    failure = (
+        _refusal_of(findings) or no_ledger or taken or other or (refusal(existing_rows) if existing_rows else None)
+    )
+    failure = failure or untried_refusal(
+        (entry for table_check in table_checks for entry in table_check.untried), settings.untried
+    )
+    return CheckReport(tuple(table_checks), tuple(findings), plan.skipped, failure)
 
 
 async def _unmade(
@@ -140,12 +144,12 @@ async def _check_alone(settings: Settings) -> CheckReport:
     async with open_source(settings) as source:
         contents = await source.describe()
         refuse_nothing(settings, source, contents)
-        surveys = await runner_of(settings, None)(
+        table_checks = await runner_of(settings, None)(
             "preflight",
             lambda: check_source(source, contents.tables, jobs=settings.jobs, batch_bytes=settings.batch_bytes),
         )
-    findings = tuple(finding for survey in surveys for finding in survey.findings)
-    return CheckReport(tuple(surveys), findings, contents.skipped, against_target=False)
+    findings = tuple(finding for table_check in table_checks for finding in table_check.findings)
+    return CheckReport(tuple(table_checks), findings, contents.skipped, against_target=False)
 
 
 async def migration_of(target: Target, settings: Settings) -> Migration:

@@ -82,7 +82,7 @@ async def move(
             await (checks_under_way.pop() if checks_under_way else check_intact(source, tables))  # anew in a second try
 
         checks = await stage("preflight", lambda: _preflight(context, ledger, check_source_file, settings.untried))
-    rows = {name: check.profile.rows for name, check in checks.items()}
+    rows = {name: check.table_size.rows for name, check in checks.items()}
     await stage("park", lambda: park(plan, rows, ledger))
     progress.begin("copy", {str(name): count for name, count in rows.items()})
     try:
@@ -211,5 +211,5 @@ def _what_was_decided(plan: Plan, checks: Collection[TableCheck]) -> tuple[str, 
     return (
         *(change.line() for check in checks for change in check.changes),
         *assumed,
-        *(f"WARNING: {notice.line()}" for check in checks for notice in check.remarks),
+        *(f"WARNING: {notice.line()}" for check in checks for notice in check.notices),
     )

@@ -169,7 +169,7 @@ def _cell(value: str | None) -> str:
 class CheckReport:
     """The outcome of ``check``."""
 
-    surveys: "tuple[TableCheck, ...]"
+    table_checks: "tuple[TableCheck, ...]"
     findings: "tuple[Finding, ...]"
     skipped: tuple[Skipped, ...]
     failure: MigratorError | None = field(default=None, compare=False)
@@ -178,9 +178,12 @@ class CheckReport:
     def to_json(self) -> dict[str, Any]:
         """Give the report for programs."""
         tables = [
-            asdict(survey.profile)
-            | {"table": str(survey.profile.table), "changes": [asdict(change) for change in survey.changes]}
-            for survey in self.surveys
+            asdict(table_check.table_size)
+            | {
+                "table": str(table_check.table_size.table),
+                "changes": [asdict(change) for change in table_check.changes],
+            }
+            for table_check in self.table_checks
         ]
         return {
             "tables": tables,
@@ -191,18 +194,18 @@ class CheckReport:
 
     def render(self, console: Console) -> None:
         """Print the report for people."""
-        rows = sum(survey.profile.rows for survey in self.surveys)
-        size = decimal(sum(survey.profile.bytes for survey in self.surveys))
+        rows = sum(table_check.table_size.rows for table_check in self.table_checks)
+        size = decimal(sum(table_check.table_size.bytes for table_check in self.table_checks))
         for skipped in self.skipped:
             console.print(f"not copied: {skipped.name} ({skipped.reason})", markup=False)
-        for change in (change for survey in self.surveys for change in survey.changes):
+        for change in (change for table_check in self.table_checks for change in table_check.changes):
             console.print(change.line(), markup=False)
         for finding in self.findings:
             console.print(finding.line() if finding.refuses else f"worth knowing: {finding.line()}", markup=False)
             for line in finding.settled_by.splitlines():
                 console.print(f"    settled by: {line}", markup=False)
         verdict = self._verdict()
-        counts = f"{_counted(len(self.surveys), 'table')}, {_counted(rows, 'row')}, {size}"
+        counts = f"{_counted(len(self.table_checks), 'table')}, {_counted(rows, 'row')}, {size}"
         console.print(f"{counts}{verdict}", style="bold", markup=False)
 
     def _verdict(self) -> str:

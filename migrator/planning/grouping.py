@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from migrator.source.size import Profile
+from migrator.source.size import TableSize
 
 T = TypeVar("T")
 
@@ -19,13 +19,13 @@ MAX_GROUP_TABLES = 64
 """The most tables of a group. A transaction may have room for fewer (``lock_room.py``)."""
 
 
-def is_small(profile: Profile) -> bool:
+def is_small(table_size: TableSize) -> bool:
     """Return whether a table of this size is grouped with others."""
-    return profile.weight <= SMALL_BYTES
+    return table_size.weight <= SMALL_BYTES
 
 
 def group_small_tables(
-    tables: Iterable[T], size_of: Callable[[T], Profile | None], most_bytes: int
+    tables: Iterable[T], size_of: Callable[[T], TableSize | None], most_bytes: int
 ) -> Iterator[list[T]]:
     """
     Yield the tables in their order: small ones in groups of at most ``most_bytes``, the others alone.

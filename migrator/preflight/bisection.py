@@ -17,7 +17,7 @@ from migrator.findings.examples import key_scan_column
 from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.source.batches import ScanRequest, scan
 from migrator.source.scan import ScanColumn, ScanSession
-from migrator.source.size import Profile
+from migrator.source.size import TableSize
 from migrator.target.server_types import Question, ServerTypes
 from migrator.types import ConversionError, LossDetector, Problem, ProblemCode, TypeFamily
 
@@ -62,7 +62,7 @@ class Bisection:
 
     session: ScanSession
     table: TablePlan
-    profile: Profile
+    table_size: TableSize
     server_types: ServerTypes
     batch_bytes: int
 
@@ -74,13 +74,13 @@ class Bisection:
         of the ``known`` conditions of their column are refused already, and are not looked at again.
         """
         trials = [_trial(column, known.get(column, ())) for column in self.table.compared if _is_tried(column)]
-        if not trials or not self.profile.rows:
+        if not trials or not self.table_size.rows:
             return {}, Counter()
         key = key_scan_column(self.table.source)
         scan_columns = [key, *(scan_column for trial in trials for scan_column in trial.scan_columns)]
         bad_rows: BadRows = {trial.column: {} for trial in trials}
         lost: Lost = Counter()
-        request = ScanRequest(self.table.source, scan_columns, self.profile, self.batch_bytes)
+        request = ScanRequest(self.table.source, scan_columns, self.table_size, self.batch_bytes)
         for batch in scan(self.session, request):
             read = batch.columns  # made anew each time one asks
             at = 1

@@ -29,7 +29,7 @@ from migrator.source.database import Source
 from migrator.source.integrity import check_intact
 from migrator.source.scan import ScanSession
 from migrator.source.schema import SourceTable
-from migrator.source.size import Profile
+from migrator.source.size import TableSize
 from migrator.target.database import Target
 from migrator.target.server_types import ServerTypes
 from migrator.trials.server_check import Bench, bench_of, refused_by_server
@@ -72,10 +72,10 @@ async def check_tables(
         sizes = await measured(sessions, plan.tables, limits)
         await intact()
         checker = _PlanChecker(context, sessions, sizes, keys, bench, unmade)
-        largest_first = sorted(plan.tables, key=lambda table: -sizes[table.name].profile.weight)
+        largest_first = sorted(plan.tables, key=lambda table: -sizes[table.name].table_size.weight)
         groups = group_small_tables(largest_first, checker.profile_if_whole, limits.chunk_bytes)
         checks = await gather_or_cancel(checker.check_group(group) for group in groups)
-    by_name = {check.profile.table: check for group in checks for check in group}
+    by_name = {check.table_size.table: check for group in checks for check in group}
     return [by_name[table.name] for table in plan.tables]
 
 
@@ -90,26 +90,26 @@ class _PlanChecker:
     bench: Bench
     unmade: Unmade
 
-    def profile_if_whole(self, table: TablePlan) -> Profile | None:
+    def profile_if_whole(self, table: TablePlan) -> TableSize | None:
         """Return the size of a table that is read in one chunk, None for a larger one."""
         size = self.sizes[table.name]
-        return size.profile if size.is_whole else None
+        return size.table_size if size.is_whole else None
 
     async def check_group(self, group: Sequence[TablePlan]) -> list[TableCheck]:
         """Check tables that are read together, or one that has chunks."""
         first = self.sizes[group[0].name]
         if first.is_whole:
-            profiles = [(table, self.sizes[table.name].profile) for table in group]
-            checks = await call_in_worker(self.sessions, self._check_together, profiles)
+            table_sizes = [(table, self.sizes[table.name].table_size) for table in group]
+            checks = await call_in_worker(self.sessions, self._check_together, table_sizes)
         else:
             checks = [await self._check_in_chunks(group[0], first)]
         checks = [await self._check_at_server(table, check) for table, check in zip(group, checks, strict=True)]
         for check in checks:
-            self.context.progress.advance(str(check.profile.table), check.profile.rows, check.profile.bytes)
+            self.context.progress.advance(str(check.table_size.table), check.table_size.rows, check.table_size.bytes)
         return checks
 
     def _check(
-        self, session: ScanSession, table: TablePlan, profile: Profile, known_digest: KnownDigest | None
+        self, session: ScanSession, table: TablePlan, table_size: TableSize, known_digest: KnownDigest | None
     ) -> TableCheck:
         context, types = self.context, self.unmade.types.get(table.name)
         with ServerTypes(context.target.address, table.name, types) as server_types:
@@ -118,25 +118,25 @@ class _PlanChecker:
             checker = TableChecker(
                 session, tables, table, keys, server_types, context.limits.batch_bytes, context.example_options
             )
-            return checker.check(profile, known_digest)
+            return checker.check(table_size, known_digest)
 
-    def _check_together(self, session: ScanSession, group: Sequence[tuple[TablePlan, Profile]]) -> list[TableCheck]:
+    def _check_together(self, session: ScanSession, group: Sequence[tuple[TablePlan, TableSize]]) -> list[TableCheck]:
         digests = dry_run(session, group, self.context.limits.batch_bytes)
         return [self._check(session, *table, digest) for table, digest in zip(group, digests, strict=True)]
 
     async def _check_in_chunks(self, table: TablePlan, size: TableCheck) -> TableCheck:
-        profile, batch_bytes = size.profile, self.context.limits.batch_bytes
-        comparison = await call_in_worker(self.sessions, prepare, table, profile, batch_bytes)
-        known_digest = await _dry_run(self.sessions, table, comparison, size.pieces) if comparison else None
-        check = await call_in_worker(self.sessions, self._check, table, profile, known_digest)
-        return replace(check, pieces=size.pieces)
+        table_size, batch_bytes = size.table_size, self.context.limits.batch_bytes
+        comparison = await call_in_worker(self.sessions, prepare, table, table_size, batch_bytes)
+        known_digest = await _dry_run(self.sessions, table, comparison, size.chunks) if comparison else None
+        check = await call_in_worker(self.sessions, self._check, table, table_size, known_digest)
+        return replace(check, chunks=size.chunks)
 
     async def _check_at_server(self, table: TablePlan, check: TableCheck) -> TableCheck:
-        if not self.bench.has_to_judge(check.profile):
+        if not self.bench.has_to_judge(check.table_size):
             return check
         known = {finding.column for finding in check.findings if finding.refuses}
         async with self.sessions.worker() as session:
-            refused, untried = await refused_by_server(session, self.bench, table, check.profile, known)
+            refused, untried = await refused_by_server(session, self.bench, table, check.table_size, known)
         return replace(check, findings=(*check.findings, *refused), untried=tuple(untried))
 
 
@@ -147,20 +147,22 @@ async def measured(
     together = max(1, min(MAX_GROUP_TABLES, len(tables) // _GROUPS))
     groups = [tables[start : start + together] for start in range(0, len(tables), together)]
     measurements = await gather_or_cancel(call_in_worker(sessions, measure_tables, group) for group in groups)
-    profiles = [profile for group in measurements for profile in group]
-    total = sum(profile.weight for profile in profiles)
+    table_sizes = [table_size for group in measurements for table_size in group]
+    total = sum(table_size.weight for table_size in table_sizes)
 
-    async def with_chunks(table: TablePlan, profile: Profile) -> TableCheck:
-        size = chunk_size(profile, total, limits.jobs, limits.chunk_bytes)
+    async def with_chunks(table: TablePlan, table_size: TableSize) -> TableCheck:
+        size = chunk_size(table_size, total, limits.jobs, limits.chunk_bytes)
         chunks = (
             (WHOLE_TABLE,)
-            if profile.bytes <= size
-            else await call_in_worker(sessions, split_into_chunks, table.source, profile, size)
+            if table_size.bytes <= size
+            else await call_in_worker(sessions, split_into_chunks, table.source, table_size, size)
         )
-        return TableCheck(profile, (), pieces=chunks)
+        return TableCheck(table_size, (), chunks=chunks)
 
-    sizes = await gather_or_cancel(with_chunks(table, profile) for table, profile in zip(tables, profiles, strict=True))
-    return {size.profile.table: size for size in sizes}
+    sizes = await gather_or_cancel(
+        with_chunks(table, table_size) for table, table_size in zip(tables, table_sizes, strict=True)
+    )
+    return {size.table_size.table: size for size in sizes}
 
 
 _GROUPS = 32

@@ -19,7 +19,7 @@ from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.source.batches import ScanRequest, scan
 from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import MOST_TOGETHER, ScanColumn, ScanSession, StorageClass
-from migrator.source.size import Profile
+from migrator.source.size import TableSize
 from migrator.types import ConversionError, LossDetector
 from migrator.verification import digest
 from migrator.verification.comparison import Comparison, in_fast_form
@@ -28,7 +28,7 @@ from migrator.verification.digest import Digest, KnownDigest
 Arrays = Mapping[ScanColumn, pa.Array]
 
 
-def prepare(session: ScanSession, table: TablePlan, profile: Profile, batch_bytes: int) -> Comparison | None:
+def prepare(session: ScanSession, table: TablePlan, table_size: TableSize, batch_bytes: int) -> Comparison | None:
     """
     Return how the source's rows will be compared on the way; None if only PostgreSQL can say what may go in.
 
@@ -37,7 +37,7 @@ def prepare(session: ScanSession, table: TablePlan, profile: Profile, batch_byte
     if any(column.asks_server for column in table.compared):
         return None
     pairs = table.fast.pairs
-    return in_fast_form(session, Comparison(table.source, table.target, pairs, profile, batch_bytes))
+    return in_fast_form(session, Comparison(table.source, table.target, pairs, table_size, batch_bytes))
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class DryRunPart:
 
 
 def dry_run(
-    session: ScanSession, tables: Sequence[tuple[TablePlan, Profile]], batch_bytes: int
+    session: ScanSession, tables: Sequence[tuple[TablePlan, TableSize]], batch_bytes: int
 ) -> list[KnownDigest | None]:
     """
     Try tables that are one chunk each, as ``prepare`` and ``dry_run_grouped`` do.
@@ -83,7 +83,7 @@ def dry_run(
     Those that are alike go together: SQLite's driver, Arrow and DuckDB take longer to begin than to go through a small
     table.
     """
-    comparisons = [prepare(session, table, profile, batch_bytes) for table, profile in tables]
+    comparisons = [prepare(session, table, table_size, batch_bytes) for table, table_size in tables]
     parts = [
         DryRunPart(table.fast, comparison)
         for (table, _), comparison in zip(tables, comparisons, strict=True)
@@ -148,7 +148,7 @@ def _marked(session: ScanSession, parts: Sequence[DryRunPart], suspects: set[int
     for number, part in enumerate(parts):
         look, source, comparison = _BatchCheck(part), part.table.source, part.comparison
         where = part.chunk.where(source)
-        request = ScanRequest(source, part.scan_columns, comparison.profile, comparison.batch_bytes, where)
+        request = ScanRequest(source, part.scan_columns, comparison.table_size, comparison.batch_bytes, where)
         try:
             for batch in scan(session, request):
                 yield [pa.repeat(pa.scalar(number, pa.int64()), len(batch)), *look(batch.columns)]
@@ -159,7 +159,7 @@ def _marked(session: ScanSession, parts: Sequence[DryRunPart], suspects: set[int
 def _marked_together(session: ScanSession, parts: Sequence[DryRunPart], suspects: set[int]) -> Iterator[list[pa.Array]]:
     """Yield the same rows out of one scan; after a suspect value of any part no more come."""
     look = _BatchCheck(parts[0])
-    rows = sum(part.comparison.profile.rows for part in parts)
+    rows = sum(part.comparison.table_size.rows for part in parts)
     try:
         for batch in session.scan_together(
             [(part.table.source, part.scan_columns) for part in parts], batch_rows=rows + 1

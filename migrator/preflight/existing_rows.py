@@ -19,7 +19,7 @@ from migrator.runtime.limits import ExampleOptions
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadOnlySession
 from migrator.source.database import Source
-from migrator.source.size import Profile
+from migrator.source.size import TableSize
 from migrator.target.database import Target, row_counts
 from migrator.target.lock_room import lock_room
 from migrator.verification import differences, digest
@@ -55,7 +55,7 @@ class RowComparison:
     batch_bytes: int
     example_options: ExampleOptions
 
-    async def compare(self, table: TablePlan, rows: int, profile: Profile) -> OccupiedTable:
+    async def compare(self, table: TablePlan, rows: int, table_size: TableSize) -> OccupiedTable:
         """
         Compare the rows of a target table, of which there are ``rows``, with the source's.
 
@@ -63,14 +63,14 @@ class RowComparison:
         """
         if not can_compare(table, rows):
             return OccupiedTable(table.name, rows, unexpected=rows)
-        comparison = Comparison(table.source, table.target, table.pairs, profile, self.batch_bytes)
+        comparison = Comparison(table.source, table.target, table.pairs, table_size, self.batch_bytes)
         return await asyncio.to_thread(_compare, self.source, self.target.address, comparison, self.example_options)
 
     async def unexpected_rows(
-        self, occupied: Mapping[TablePlan, int], profiles: Mapping[TableName, Profile]
+        self, occupied: Mapping[TablePlan, int], table_sizes: Mapping[TableName, TableSize]
     ) -> list[OccupiedTable]:
         """Return what stands in the way in ``occupied`` tables: rows that the source doesn't hold too."""
-        compared = [await self.compare(table, rows, profiles[table.name]) for table, rows in occupied.items()]
+        compared = [await self.compare(table, rows, table_sizes[table.name]) for table, rows in occupied.items()]
         return [table for table in compared if table.unexpected]
 
 

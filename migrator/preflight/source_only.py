@@ -21,7 +21,7 @@ from migrator.source.aggregates import added_up, answers
 from migrator.source.batches import ScanRequest, scan
 from migrator.source.scan import ScanColumn, ScanSession, StorageClass
 from migrator.source.schema import SourceColumn, SourceTable
-from migrator.source.size import Profile
+from migrator.source.size import TableSize
 from migrator.types import ProblemCode, Severity
 
 log = structlog.get_logger()
@@ -47,13 +47,13 @@ def check_source_table(session: ScanSession, table: SourceTable, batch_bytes: in
     ]
     table = replace(table, columns=tuple(column for column in table.columns if not column.missing))
     counted = _counted(session, table)
-    profile = Profile(TableName(SCHEMA, table.name), counted["rows"], counted["bytes"], counted["widest"])
+    table_size = TableSize(TableName(SCHEMA, table.name), counted["rows"], counted["bytes"], counted["widest"])
     findings = [
         finding for i, column in enumerate(table.columns) for finding in _storage_notices(table, column, i, counted)
     ]
     texts = [column for i, column in enumerate(table.columns) if counted[f"text_{i}"]]
-    findings += _broken_text(session, table, texts, profile, batch_bytes) if texts else ()
-    return TableCheck(profile, (*unreadable, *findings, *_orphans(session, table)))
+    findings += _broken_text(session, table, texts, table_size, batch_bytes) if texts else ()
+    return TableCheck(table_size, (*unreadable, *findings, *_orphans(session, table)))
 
 
 def _notice(table: SourceTable, column: str, rows: int, code: ProblemCode, reason: str) -> Finding:
@@ -85,7 +85,7 @@ def _storage_notices(table: SourceTable, column: SourceColumn, at: int, counted:
 
 
 def _broken_text(
-    session: ScanSession, table: SourceTable, columns: list[SourceColumn], profile: Profile, batch_bytes: int
+    session: ScanSession, table: SourceTable, columns: list[SourceColumn], table_size: TableSize, batch_bytes: int
 ) -> list[Finding]:
     scan_columns = [
         ScanColumn(f"CASE typeof({column.quoted}) WHEN 'text' THEN {column.quoted} END", StorageClass.TEXT)
@@ -93,7 +93,7 @@ def _broken_text(
     ]
     nul = dict.fromkeys(columns, 0)
     broken: set[SourceColumn] = set()
-    for batch in scan(session, ScanRequest(table, scan_columns, profile, batch_bytes)):
+    for batch in scan(session, ScanRequest(table, scan_columns, table_size, batch_bytes)):
         for column, text in zip(columns, batch.columns, strict=True):
             nul[column] += pc.sum(pc.match_substring(text, "\x00")).as_py() or 0
             if not _is_sound(text):

@@ -27,7 +27,7 @@ from migrator.runtime.limits import ExampleOptions
 from migrator.source.aggregates import added_up, answers_of_each, count_matching
 from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import ScanSession, StorageClass
-from migrator.source.size import Profile
+from migrator.source.size import TableSize
 from migrator.target.server_types import ServerTypes
 from migrator.trials.untried import Untried
 from migrator.types import Problem, ProblemCode
@@ -40,11 +40,11 @@ _FIXED_BYTES = 8
 class TableCheck:
     """What was found out about one table."""
 
-    profile: Profile
+    table_size: TableSize
     findings: tuple[Finding, ...]
-    rehearsed: KnownDigest | None = None
+    known_digest: KnownDigest | None = None
     """The quick pass, where the table came through it."""
-    pieces: tuple[Chunk, ...] = (WHOLE_TABLE,)
+    chunks: tuple[Chunk, ...] = (WHOLE_TABLE,)
     """In which it is read and brought."""
     changes: tuple[Change, ...] = ()
     """What rules make of its values."""
@@ -52,17 +52,17 @@ class TableCheck:
     """What the target demands of its rows, and could not be tried."""
 
     @property
-    def remarks(self) -> tuple[Finding, ...]:
+    def notices(self) -> tuple[Finding, ...]:
         """Return the findings that are worth knowing and refuse nothing."""
         return tuple(finding for finding in self.findings if not finding.refuses)
 
     @property
     def is_whole(self) -> bool:
         """Whether it is read and brought in one piece."""
-        return len(self.pieces) == 1
+        return len(self.chunks) == 1
 
 
-def measure_tables(session: ScanSession, tables: Sequence[TablePlan]) -> list[Profile]:
+def measure_tables(session: ScanSession, tables: Sequence[TablePlan]) -> list[TableSize]:
     """
     Return the size of each table, which SQLite adds up without reading long values.
 
@@ -71,19 +71,19 @@ def measure_tables(session: ScanSession, tables: Sequence[TablePlan]) -> list[Pr
     ruled = [table for table in tables if any(column.rule.expression for column in table.compared)]
     for table in ruled:
         _check_expressions(session, table)
-    profiles = _measured(session, [table for table in tables if table not in ruled])
+    table_sizes = _measured(session, [table for table in tables if table not in ruled])
     for table in ruled:  # by itself, so that what SQLite says is known to be about its rules
         with _blaming_rules(table):
-            profiles |= _measured(session, [table])
-    return [profiles[table.name] for table in tables]
+            table_sizes |= _measured(session, [table])
+    return [table_sizes[table.name] for table in tables]
 
 
-def _measured(session: ScanSession, tables: Sequence[TablePlan]) -> dict[TableName, Profile]:
+def _measured(session: ScanSession, tables: Sequence[TablePlan]) -> dict[TableName, TableSize]:
     if not tables:
         return {}
     sizes = answers_of_each(session, [(table.source, _sizes(table)) for table in tables])
     return {
-        table.name: Profile(table.name, rows, size or 0, widest or 0)
+        table.name: TableSize(table.name, rows, size or 0, widest or 0)
         for table, (rows, size, widest) in zip(tables, sizes, strict=True)
     }
 
@@ -127,7 +127,7 @@ class TableChecker:
     batch_bytes: int
     example_options: ExampleOptions
 
-    def check(self, profile: Profile, known_digest: KnownDigest | None) -> TableCheck:
+    def check(self, table_size: TableSize, known_digest: KnownDigest | None) -> TableCheck:
         """
         Return what was found out about the table.
 
@@ -139,14 +139,14 @@ class TableChecker:
         with _blaming_rules(table):
             builder = FindingBuilder(self.session, table.source, self.example_options)
             if known_digest is None:
-                bisection = Bisection(self.session, table, profile, self.server_types, self.batch_bytes)
+                bisection = Bisection(self.session, table, table_size, self.server_types, self.batch_bytes)
                 diagnosis = diagnose(bisection, builder)
             else:
                 diagnosis = NOTHING
-            against_keys = (*self._violations(builder), *self._server_duplicates(builder)) if profile.rows else ()
+            against_keys = (*self._violations(builder), *self._server_duplicates(builder)) if table_size.rows else ()
             findings = (*diagnosis.findings, *against_keys, *_notices(builder, table))
             changes = (*_changes(self.session, table), *diagnosis.changes)
-            measured = replace(profile, fast=known_digest is not None)
+            measured = replace(table_size, fast=known_digest is not None)
             return TableCheck(measured, findings, known_digest, changes=changes)
 
     def _violations(self, builder: FindingBuilder) -> Iterator[Finding]:

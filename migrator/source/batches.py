@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from migrator.source.scan import ScanColumn, ScanSession
 from migrator.source.schema import SourceTable
-from migrator.source.size import Profile
+from migrator.source.size import TableSize
 
 MOST_ROWS = 65_536
 """Per batch, however narrow: more gained nothing and made the first rows arrive later."""
@@ -28,19 +28,19 @@ class _Range:
     count: int
 
 
-def rows_per_batch(profile: Profile, batch_bytes: int) -> int:
+def rows_per_batch(table_size: TableSize, batch_bytes: int) -> int:
     """Return a number of rows that stays within ``SKEW`` times ``batch_bytes``, whichever rows come together."""
-    if not profile.rows:
+    if not table_size.rows:
         return 1
-    usual = batch_bytes // max(profile.bytes // profile.rows, 1)
-    at_worst = SKEW * batch_bytes // max(profile.widest_row_bytes, 1)
+    usual = batch_bytes // max(table_size.bytes // table_size.rows, 1)
+    at_worst = SKEW * batch_bytes // max(table_size.widest_row_bytes, 1)
     return max(1, min(usual, at_worst, MOST_ROWS))
 
 
-def is_skewed(profile: Profile, batch_bytes: int) -> bool:
+def is_skewed(table_size: TableSize, batch_bytes: int) -> bool:
     """Return whether a few wide rows would make every batch small."""
-    usual = min(batch_bytes * profile.rows // max(profile.bytes, 1), MOST_ROWS)
-    return rows_per_batch(profile, batch_bytes) * 8 < usual
+    usual = min(batch_bytes * table_size.rows // max(table_size.bytes, 1), MOST_ROWS)
+    return rows_per_batch(table_size, batch_bytes) * 8 < usual
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class ScanRequest:
 
     table: SourceTable
     columns: Sequence[ScanColumn]
-    size: Profile
+    size: TableSize
     batch_bytes: int
     where: str = ""
     """A condition in SQL; empty for all rows."""

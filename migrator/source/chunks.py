@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migrator.source.schema import SourceTable
-from migrator.source.size import Profile
+from migrator.source.size import TableSize
 
 if TYPE_CHECKING:
     from migrator.source.scan import ScanSession  # loads Arrow, which `status` does without
@@ -42,26 +42,28 @@ _LEAST_BYTES = 16 << 20
 """Below this size the fixed cost of a chunk (the start of a scan, the end of a transaction) begins to show."""
 
 
-def chunk_size(profile: Profile, total_weight: int, jobs: int, chunk_bytes: int) -> int:
+def chunk_size(table_size: TableSize, total_weight: int, jobs: int, chunk_bytes: int) -> int:
     """
     Return the size of a table's chunks in bytes: ``chunk_bytes``, or less for a table that all workers would wait for.
 
     ``total_weight`` is the weight of all tables together, which ``jobs`` workers share.
     """
-    if jobs == 1 or profile.weight * jobs <= total_weight:
+    if jobs == 1 or table_size.weight * jobs <= total_weight:
         return chunk_bytes
-    return min(chunk_bytes, max(_LEAST_BYTES, profile.bytes // (_CHUNKS_A_WORKER * jobs)))
+    return min(chunk_bytes, max(_LEAST_BYTES, table_size.bytes // (_CHUNKS_A_WORKER * jobs)))
 
 
-def split_into_chunks(session: "ScanSession", table: SourceTable, profile: Profile, size: int) -> tuple[Chunk, ...]:
+def split_into_chunks(
+    session: "ScanSession", table: SourceTable, table_size: TableSize, size: int
+) -> tuple[Chunk, ...]:
     """
     Return a table's chunks of about ``size`` bytes each, in the order of its key.
 
     SQLite walks over the keys once and keeps none of them in memory. A table without a key to walk along (a column took
     each of the rowid's names) is one chunk. Blocks; raises SourceUnreadable.
     """
-    rows = max(1, size * profile.rows // max(profile.bytes, 1))
-    if rows >= profile.rows or not key_of(table):
+    rows = max(1, size * table_size.rows // max(table_size.bytes, 1))
+    if rows >= table_size.rows or not key_of(table):
         return (WHOLE_TABLE,)
     chunks: list[Chunk] = []
     after: str | None = None

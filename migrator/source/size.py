@@ -6,7 +6,7 @@ from migrator.names import TableName
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class TableSize:
     """The size of a table, in rows and bytes."""
 
     table: TableName

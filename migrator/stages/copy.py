@@ -57,7 +57,7 @@ async def copy(
         seeded = await loads.seeds(connection)
         room = await lock_room(connection, list(checks))
     pending = {
-        table.name: TableLoad(table, check.profile, check.pieces, check.rehearsed, begun.get(table.name))
+        table.name: TableLoad(table, check.table_size, check.chunks, check.known_digest, begun.get(table.name))
         for table in plan.tables
         if table.name not in copied and (check := checks.get(table.name))
     }
@@ -67,7 +67,7 @@ async def copy(
     check_existing = _ExistingRows(context, seeded)
     async with copy_workers(overlap.slots, context.source, context.target) as workers:
         loading = CopyContext(context.source, ledger, limits, terms, context.progress, workers, check_existing)
-        largest_first = sorted(pending.values(), key=lambda load: -load.profile.weight)
+        largest_first = sorted(pending.values(), key=lambda load: -load.table_size.weight)
         await gather_or_cancel(
             _fill(loading, [pending[name] for name in names], overlap.copied)
             for group in group_small_tables(largest_first, TableLoad.size_if_whole, limits.chunk_bytes)
@@ -104,7 +104,7 @@ class _ExistingRows:
         options = ExampleOptions(count=1, mask_values=True)
         comparison = RowComparison(context.source, context.target, context.limits.batch_bytes, options)
         existing = [
-            await comparison.compare(load.table, rows, load.profile)
+            await comparison.compare(load.table, rows, load.table_size)
             for load, rows in occupied
             if rows != seeded.get(load.name)
         ]

@@ -48,10 +48,10 @@ async def preflight(
     for notice in (finding for finding in findings if not finding.refuses):
         log.warning(Event.VALUES_REMARKED, message=notice.line(), **notice.to_json())
     refuse(findings)
-    by_table = {check.profile.table: check for check in checks}
-    profiles = {name: check.profile for name, check in by_table.items()}
+    by_table = {check.table_size.table: check for check in checks}
+    table_sizes = {name: check.table_size for name, check in by_table.items()}
     comparison = RowComparison(source, target, context.limits.batch_bytes, context.example_options)
-    if unexpected := await comparison.unexpected_rows(occupied, profiles):
+    if unexpected := await comparison.unexpected_rows(occupied, table_sizes):
         raise refusal(unexpected)
     if refused := untried_refusal((entry for check in checks for entry in check.untried), untried):
         raise refused

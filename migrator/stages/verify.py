@@ -93,11 +93,11 @@ async def verify(
             async def compare_tables(names: Sequence[TableName]) -> list[TableResult]:
                 comparisons = [_comparison(by_name[name], known[name], limits.batch_bytes) for name in names]
                 if len(names) > 1:
-                    digests = [digest for name in names if (digest := known[name].rehearsed)]
+                    digests = [digest for name in names if (digest := known[name].known_digest)]
                     results = await compare_group(comparing, list(zip(comparisons, digests, strict=True)))
                 else:
                     check = known[names[0]]
-                    results = [await compare(comparing, comparisons[0], check.pieces, check.rehearsed)]
+                    results = [await compare(comparing, comparisons[0], check.chunks, check.known_digest)]
                 for result in results:
                     context.progress.advance(str(result.table), result.source.rows)
                 return results
@@ -119,7 +119,7 @@ async def verify(
 
 
 def _comparison(table: TablePlan, check: TableCheck, batch_bytes: int) -> Comparison:
-    return Comparison(table.source, table.target, table.pairs, check.profile, batch_bytes)
+    return Comparison(table.source, table.target, table.pairs, check.table_size, batch_bytes)
 
 
 def _grouped(
@@ -128,11 +128,11 @@ def _grouped(
     """Yield what is compared together: small tables of one shape whose digests are known, and all others alone."""
     alike: dict[DigestKey | TableName, list[TableName]] = defaultdict(list)
     for name in names:
-        digest = known[name].rehearsed
-        together = digest is not None and known[name].is_whole and is_small(known[name].profile)
+        digest = known[name].known_digest
+        together = digest is not None and known[name].is_whole and is_small(known[name].table_size)
         alike[digest.comparison.digest_key if digest and together else name].append(name)
     for tables in alike.values():
-        yield from group_small_tables(tables, lambda name: known[name].profile, most_bytes)
+        yield from group_small_tables(tables, lambda name: known[name].table_size, most_bytes)
 
 
 @contextmanager

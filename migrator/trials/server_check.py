@@ -22,7 +22,7 @@ from migrator.planning.rules import ColumnRule
 from migrator.runtime.limits import ExampleOptions
 from migrator.source.aggregates import count_matching
 from migrator.source.scan import ScanSession
-from migrator.source.size import Profile
+from migrator.source.size import TableSize
 from migrator.target.database import Target
 from migrator.target.schema import TargetColumn
 from migrator.trials.simple_checks import broken_when
@@ -53,9 +53,11 @@ class Bench:
     unmade: Mapping[TableName, str] = field(default_factory=dict)
     """Statements that make the tables that don't exist yet."""
 
-    def has_to_judge(self, profile: Profile) -> bool:
+    def has_to_judge(self, table_size: TableSize) -> bool:
         """Return whether there may be something about a table that only PostgreSQL can judge."""
-        return profile.table in self.judged or self.encoding != "UTF8" or profile.widest_row_bytes > _MOST_ROW_BYTES
+        return (
+            table_size.table in self.judged or self.encoding != "UTF8" or table_size.widest_row_bytes > _MOST_ROW_BYTES
+        )
 
 
 async def bench_of(target: Target, plan: Plan, batch_bytes: int, example_options: ExampleOptions) -> Bench:
@@ -79,7 +81,11 @@ async def _spelled(connection: AsyncConnection, names: Sequence[TableName]) -> f
 
 
 async def refused_by_server(
-    reading: BlockingConnection[ScanSession], bench: Bench, table: TablePlan, profile: Profile, known: Collection[str]
+    reading: BlockingConnection[ScanSession],
+    bench: Bench,
+    table: TablePlan,
+    table_size: TableSize,
+    known: Collection[str],
 ) -> tuple[list[Finding], list[Untried]]:
     """
     Return what PostgreSQL would refuse of a table's rows, as far as nobody else can know; and what can't be tried.
@@ -88,8 +94,8 @@ async def refused_by_server(
     scanning and sending raise.
     """
     judged = bench.judged.get(table.name, Judged())
-    untried = [Untried(table.name, name, _UNSTABLE) for name in judged.unstable if profile.rows]
-    findings, trials = await asyncio.to_thread(reading.call, _looked_at, bench, table, profile, frozenset(known))
+    untried = [Untried(table.name, name, _UNSTABLE) for name in judged.unstable if table_size.rows]
+    findings, trials = await asyncio.to_thread(reading.call, _looked_at, bench, table, table_size, frozenset(known))
     for trial in trials:
         try:
             offences = await try_rows(bench.target, reading, trial)
@@ -111,15 +117,15 @@ _UNSTABLE = (
 
 
 def _looked_at(
-    session: ScanSession, bench: Bench, table: TablePlan, profile: Profile, known: frozenset[str]
+    session: ScanSession, bench: Bench, table: TablePlan, table_size: TableSize, known: frozenset[str]
 ) -> tuple[list[Finding], list[Trial]]:
     """Return what SQLite can say, and what has to be tried at the server."""
     judged = bench.judged.get(table.name, Judged())
-    plain = table.fast if profile.fast else table
+    plain = table.fast if table_size.fast else table
     fed = {column.target.name: column for column in plain.columns if column.source.name not in known}
     lost = {column.target.name for column in table.compared if column.source.name in known}
     matter = [_over_all(constraint, fed) for constraint in judged.constraints if _matters(constraint, bench, lost)]
-    if not profile.rows:
+    if not table_size.rows:
         matter = [constraint for constraint in matter if constraint.kind is Kind.REFERENCING]
     parts = {partition.relation for partition in judged.partitions}
     if judged.key and not any(constraint.kind is Kind.PARTITION for constraint in matter):  # its key has been refused
@@ -140,7 +146,7 @@ def _looked_at(
         if rows and (violation := Offence(constraint, None, ProblemCode.CHECK_VIOLATED, ""))
     ]
     rest = [constraint for constraint in matter if constraint not in simple]
-    return findings, _trials(session, bench, _Shown(plain, profile, judged, fed), rest)
+    return findings, _trials(session, bench, _Shown(plain, table_size, judged, fed), rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +154,14 @@ class _Shown:
     """A table as it would be shown to the server."""
 
     table: TablePlan
-    profile: Profile
+    table_size: TableSize
     judged: Judged
     fed: Mapping[str, ColumnPlan]
     """Its columns whose values can all be sent, by the target's names."""
 
 
 def _trials(session: ScanSession, bench: Bench, shown: _Shown, matter: list[Constraint]) -> list[Trial]:
-    table, profile, fed = shown.table, shown.profile, shown.fed
+    table, table_size, fed = shown.table, shown.table_size, shown.fed
 
     def trial(constraints: Sequence[Constraint], where: str) -> Iterator[Trial]:
         routed = [
@@ -167,7 +173,7 @@ def _trials(session: ScanSession, bench: Bench, shown: _Shown, matter: list[Cons
         if columns:
             shown_table = replace(table, columns=(*columns, _row_column(table)), computed=())
             statement = bench.unmade.get(table.name, "")
-            yield Trial(shown_table, profile, shown.judged, tried, where, bench.batch_bytes, _MOST_NAMED, statement)
+            yield Trial(shown_table, table_size, shown.judged, tried, where, bench.batch_bytes, _MOST_NAMED, statement)
 
     trials = (
         list(trial(full, ""))
@@ -178,7 +184,7 @@ def _trials(session: ScanSession, bench: Bench, shown: _Shown, matter: list[Cons
     sized = [
         (constraint, long)
         for constraint in matter
-        if constraint.most_bytes is not None and (long := _too_long(constraint, fed, profile))
+        if constraint.most_bytes is not None and (long := _too_long(constraint, fed, table_size))
     ]
     counts = count_matching(session, table.source, [long for _, long in sized]) if sized else []
     found = [both for both, rows in zip(sized, counts, strict=True) if rows]
@@ -206,13 +212,13 @@ def _matters(constraint: Constraint, bench: Bench, lost: set[str]) -> bool:
     return not lost & set(constraint.columns)
 
 
-def _too_long(constraint: Constraint, fed: Mapping[str, ColumnPlan], profile: Profile) -> str | None:
+def _too_long(constraint: Constraint, fed: Mapping[str, ColumnPlan], table_size: TableSize) -> str | None:
     """Return a condition, in SQLite's SQL, for rows that may be too long for an index; None if there can't be any."""
     most = constraint.most_bytes or 0
     padding = sum(
         fed[name].target.length or 0 for name in constraint.columns if name in fed and _is_padded(fed[name].target)
     )
-    if profile.widest_row_bytes + padding <= most:
+    if table_size.widest_row_bytes + padding <= most:
         return None
     widths = [f"coalesce(octet_length({fed[name].source_expression}), 0)" for name in constraint.columns if name in fed]
     return f"({' + '.join(widths)} + {padding} > {most})" if widths else None

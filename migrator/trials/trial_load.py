@@ -100,7 +100,7 @@ def _batches(reading: BlockingConnection[ScanSession], trial: Trial) -> Iterator
     """Yield the rows as they would be sent. Blocks while it reads."""
     table = trial.table
     with reading.borrow() as session:
-        request = ScanRequest(table.source, table.scan_columns, trial.profile, trial.batch_bytes, trial.where)
+        request = ScanRequest(table.source, table.scan_columns, trial.table_size, trial.batch_bytes, trial.where)
         for batch in scan(session, request):
             yield table.convert(batch)
 

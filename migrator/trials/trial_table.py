@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator.catalog.constraints import Constraint, Judged, Kind
 from migrator.names import TableName, quote_literal, quote_postgres
 from migrator.planning.plan import TablePlan
-from migrator.source.size import Profile
+from migrator.source.size import TableSize
 
 ROW = "migrator row"
 """The column of the rows' own keys."""
@@ -59,7 +59,7 @@ class Trial:
 
     table: TablePlan
     """With the columns that are needed, and with ``ROW`` as its last."""
-    profile: Profile
+    table_size: TableSize
     judged: Judged
     constraints: tuple[Constraint, ...]
     where: str

@@ -168,7 +168,7 @@ async def _recorded(context: CompareContext, comparison: Comparison, chunks: Seq
     # The server has spelled some of the values, and may be another version in a later run. So their text is digested
     # as it is stored.
     recipe = Recipe.of(comparison)
-    size = Size(comparison.profile, comparison.batch_bytes)
+    size = Size(comparison.table_size, comparison.batch_bytes)
 
     def of_chunk(session: ScanSession, chunk: Chunk) -> Digest:
         with _timed(context, comparison):

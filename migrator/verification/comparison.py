@@ -20,7 +20,7 @@ from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.database import Source
 from migrator.source.scan import ScanColumn, ScanSession
 from migrator.source.schema import SourceTable
-from migrator.source.size import Profile
+from migrator.source.size import TableSize
 from migrator.target.schema import TargetTable
 from migrator.target.server_types import CanonicalText
 from migrator.verification.canonical import (
@@ -58,7 +58,7 @@ class Comparison:
     source: SourceTable
     target: TargetTable
     pairs: tuple[ColumnPair, ...]
-    profile: Profile
+    table_size: TableSize
     batch_bytes: int
     fast: bool = False
     """Whether the fast forms are compared: rows with equal ones are equal, and rows with different ones may be."""
@@ -98,7 +98,7 @@ class Comparison:
     @property
     def buckets(self) -> int:
         """The number of parts in which the rows are digested. Only parts that differ are searched row by row."""
-        return _BUCKETS if self.profile.rows > _FEW_ROWS else 1
+        return _BUCKETS if self.table_size.rows > _FEW_ROWS else 1
 
     @cached_property
     def key(self) -> tuple[int, ...]:
@@ -167,7 +167,7 @@ def source_rows(
     schema = pa.schema([(f"c{place}", column.arrow_type) for place, column in enumerate(scan_columns)])
     with CanonicalText(address, comparison.target.name) as canonical_text:
         where = chunk.where(comparison.source)
-        request = ScanRequest(comparison.source, scan_columns, comparison.profile, comparison.batch_bytes, where)
+        request = ScanRequest(comparison.source, scan_columns, comparison.table_size, comparison.batch_bytes, where)
         normalised = (_normalised(batch.columns, comparison, canonical_text) for batch in scan(session, request))
         with stream(schema, (pa.record_batch(arrays, schema=schema) for arrays in normalised)) as reader:
             yield reader

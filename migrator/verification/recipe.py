@@ -21,7 +21,7 @@ from migrator.source.batches import ScanRequest, scan
 from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import ScanColumn, ScanSession, StorageClass
 from migrator.source.schema import SourceTable
-from migrator.source.size import Profile
+from migrator.source.size import TableSize
 from migrator.verification import digest as verification_digest
 from migrator.verification.canonical import macros
 from migrator.verification.comparison import Comparison, stream
@@ -69,7 +69,7 @@ class Recipe:
         """
         schema = pa.schema([(f"c{place}", column.arrow_type) for place, column in enumerate(self.scan_columns)])
         where = chunk.where(table)
-        batches = scan(session, ScanRequest(table, self.scan_columns, size.profile, size.batch_bytes, where))
+        batches = scan(session, ScanRequest(table, self.scan_columns, size.table_size, size.batch_bytes, where))
         rows = (pa.record_batch(batch.columns, schema=schema) for batch in batches)
         hashes = verification_digest.hashes_of(self.forms, self.key, self.buckets)
         with stream(schema, rows) as reader:
@@ -85,7 +85,7 @@ def recorded(comparison: Comparison, digest: Digest) -> Recorded:
 class Size:
     """The size of a table, and the size of the batches in which it is read."""
 
-    profile: Profile
+    table_size: TableSize
     batch_bytes: int
 
 
@@ -94,7 +94,7 @@ def size_of(session: ScanSession, table: SourceTable, batch_bytes: int) -> Size:
     width = added_up([f"coalesce(octet_length({column.quoted}), 0)" for column in table.columns if not column.missing])
     questions = ["count(*)", f"CAST(sum({width}) AS INTEGER)", f"max({width})"]
     rows, size, widest = answers(session, table, questions)
-    return Size(Profile(TableName("main", table.name), rows, size or 0, widest or 0), batch_bytes)
+    return Size(TableSize(TableName("main", table.name), rows, size or 0, widest or 0), batch_bytes)
 
 
 @cache

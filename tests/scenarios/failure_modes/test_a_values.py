@@ -74,7 +74,7 @@ async def test_a04_a05_the_evidence_of_a_unit(  # noqa: PLR0913, PLR0917 - a cas
     await database.execute("CREATE TABLE t (id int PRIMARY KEY, v timestamptz)")
     moving = move(rules=ruled(tmp_path, f'epoch = "{unit}"'))
     line = f't.v: 2 values rewritten by rule (epoch = "{unit}"), which lie in the years {years}'
-    [survey] = (await moving.check()).surveys
+    [survey] = (await moving.check()).table_checks
     assert [change.line() for change in survey.changes] == [line]
     assert line in (await moving.run()).notes
 

@@ -19,7 +19,7 @@ from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.table_check import measure_tables
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
-from migrator.source.size import Profile
+from migrator.source.size import TableSize
 from migrator.target.database import Target
 
 pytestmark = pytest.mark.one_server
@@ -53,10 +53,10 @@ async def plan(make_sqlite: MakeSqlite, database: Database) -> AsyncIterator[tup
     await source.close()
 
 
-def surveyed(session: ScanSession, plan: Plan, *, fast: bool) -> list[tuple[TablePlan, Profile]]:
+def surveyed(session: ScanSession, plan: Plan, *, fast: bool) -> list[tuple[TablePlan, TableSize]]:
     """Return the tables, each with its size, and whether it is known to hold nothing unusual."""
-    profiles = measure_tables(session, plan.tables)
-    return [(table, replace(one, fast=fast)) for table, one in zip(plan.tables, profiles, strict=True)]
+    table_sizes = measure_tables(session, plan.tables)
+    return [(table, replace(one, fast=fast)) for table, one in zip(plan.tables, table_sizes, strict=True)]
 
 
 @pytest.mark.parametrize("fast", [True, False])

@@ -214,7 +214,7 @@ async def test_rewritten_values_are_counted(
     )
     await database.execute("CREATE TABLE t (id int PRIMARY KEY, a timestamptz, b text, c timestamptz)")
     path = rules('[columns."t.?"]\nepoch = "s"\nempty_as_null = true\ntimezone = "Europe/Berlin"\n')
-    found = (await move(rules=path).check()).surveys[0].changes
+    found = (await move(rules=path).check()).table_checks[0].changes
     assert [(change.column, change.rows) for change in found] == [("a", 1), ("b", 1), ("c", 1)]
     assert found[0].rule == 'empty_as_null = true, epoch = "s", timezone = "Europe/Berlin"'
 

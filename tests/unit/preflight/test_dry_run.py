@@ -100,11 +100,11 @@ def columns(table: TablePlan) -> Iterator[tuple[str, TablePlan]]:
 
 def look(session: ScanSession, target: Target, table: TablePlan, *, quickly: bool = True) -> TableCheck:
     """Check a table, after the dry run or without it."""
-    [profile], example_options = measure_tables(session, [table]), ExampleOptions(3, mask_values=False)
-    [known_digest] = dry_run(session, [(table, profile)], BATCH_BYTES) if quickly else [None]
+    [table_size], example_options = measure_tables(session, [table]), ExampleOptions(3, mask_values=False)
+    [known_digest] = dry_run(session, [(table, table_size)], BATCH_BYTES) if quickly else [None]
     with ServerTypes(target.address, table.name) as server_types:
         checker = TableChecker(session, {table.name: table}, table, Keys(), server_types, BATCH_BYTES, example_options)
-        return checker.check(profile, known_digest)
+        return checker.check(table_size, known_digest)
 
 
 @pytest.mark.parametrize("place", ["first", "last"])
@@ -121,7 +121,7 @@ async def test_nothing_comes_through_that_the_closer_look_refuses(
         fill(source.path, stray, place)
         with source.session() as session:
             quick = [(declared, alone, look(session, target, alone)) for declared, alone in columns(table)]
-            sound = [(declared, alone) for declared, alone, found in quick if found.rehearsed is not None]
+            sound = [(declared, alone) for declared, alone, found in quick if found.known_digest is not None]
             for declared, alone in sound:
                 assert not look(session, target, alone, quickly=False).findings, (declared, stray)
             came_through += sound
@@ -180,7 +180,7 @@ async def test_what_only_the_comparison_can_not_read(
     monkeypatch.setattr(digest, "of_source_rows", fail)
     with source.session() as session:
         found = look(session, target, table)
-    assert (found.rehearsed, found.findings) == (None, ())
+    assert (found.known_digest, found.findings) == (None, ())
 
 
 @pytest.mark.parametrize("strange", [None, b"no text"])

@@ -31,7 +31,7 @@ async def test_what_is_remarkable(remarkable: Path) -> None:
     await source.close()
     with source.session() as session:
         found = check_source_table(session, table, 1 << 20)
-    assert found.profile.rows == 2
+    assert found.table_size.rows == 2
     notice = Severity.NOTICE
     mixed, reason = ProblemCode.MIXED_STORAGE_CLASSES, "is of several kinds: 1 INTEGER, 1 TEXT"
     assert set(found.findings) == {

@@ -12,30 +12,30 @@ from migrator.source.batches import MOST_ROWS, SKEW, ScanRequest, is_skewed, row
 from migrator.source.database import Source
 from migrator.source.scan import ScanColumn, StorageClass
 from migrator.source.schema import SourceTable
-from migrator.source.size import Profile
+from migrator.source.size import TableSize
 
 NAME = TableName("public", "t")
 BUDGET = 1 << 20
 LANES = (ScanColumn("id", StorageClass.INTEGER), ScanColumn("body", StorageClass.BLOB))
 
 
-def profile(rows: int, size: int, widest: int) -> Profile:
+def table_size(rows: int, size: int, widest: int) -> TableSize:
     """Return a profile."""
-    return Profile(NAME, rows, size, widest)
+    return TableSize(NAME, rows, size, widest)
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        (profile(0, 0, 0), 1),
-        (profile(10_000_000, 80_000_000, 8), MOST_ROWS),
-        (profile(1000, 1_024_000, 1024), 1024),
-        (profile(10, 50 << 20, 5 << 20), 1),
-        (profile(1000, 1_000_000 + (3 << 20), 3 << 20), SKEW * BUDGET // (3 << 20)),
+        (table_size(0, 0, 0), 1),
+        (table_size(10_000_000, 80_000_000, 8), MOST_ROWS),
+        (table_size(1000, 1_024_000, 1024), 1024),
+        (table_size(10, 50 << 20, 5 << 20), 1),
+        (table_size(1000, 1_000_000 + (3 << 20), 3 << 20), SKEW * BUDGET // (3 << 20)),
     ],
     ids=["empty", "narrow", "even", "wider than the budget", "one wide row"],
 )
-def test_rows_per_batch(given: Profile, expected: int) -> None:
+def test_rows_per_batch(given: TableSize, expected: int) -> None:
     """The usual row fills the budget, and rows as wide as the widest stay within a few budgets."""
     assert rows_per_batch(given, BUDGET) == expected
 
@@ -48,7 +48,7 @@ async def table_of(path: Path) -> tuple[Source, SourceTable]:
     return source, table
 
 
-async def sizes(path: Path, scan_columns: Sequence[ScanColumn], budget: int) -> tuple[list[int], list[int], Profile]:
+async def sizes(path: Path, scan_columns: Sequence[ScanColumn], budget: int) -> tuple[list[int], list[int], TableSize]:
     """Return the bytes of every batch, all ids in the order they came, and the table's profile."""
     source, table = await table_of(path)
     with source.session() as session:
@@ -56,7 +56,7 @@ async def sizes(path: Path, scan_columns: Sequence[ScanColumn], budget: int) -> 
             "SELECT count(*) AS n, coalesce(sum(8 + octet_length(body)), 0) AS s, "
             "coalesce(max(8 + octet_length(body)), 0) AS w FROM t"
         )
-        seen = profile(found["n"], found["s"], found["w"])
+        seen = table_size(found["n"], found["s"], found["w"])
         batches = list(scan(session, ScanRequest(table, scan_columns, seen, budget)))
     ids = [row for batch in batches for row in batch.column(0).to_pylist()]
     return [sum(map(len, (body for body in batch.column(1).to_pylist() if body))) for batch in batches], ids, seen

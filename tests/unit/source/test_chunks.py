@@ -9,7 +9,7 @@ from fix_sqlite import MakeSqlite
 from migrator.names import TableName
 from migrator.source.chunks import WHOLE_TABLE, chunk_size, split_into_chunks
 from migrator.source.database import Source
-from migrator.source.size import Profile
+from migrator.source.size import TableSize
 
 ROWS = 1000
 FILL = f"WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS}) INSERT INTO t"
@@ -33,9 +33,9 @@ async def test_every_row_is_in_one_piece(make_sqlite: MakeSqlite, script: str) -
     path = make_sqlite(script)
     source = Source(path)
     [table] = (await source.describe()).tables
-    profile = Profile(TableName("public", "t"), ROWS, ROWS * 10, 10)
+    table_size = TableSize(TableName("public", "t"), ROWS, ROWS * 10, 10)
     with source.session() as session:
-        pieces = split_into_chunks(session, table, profile, 900)
+        pieces = split_into_chunks(session, table, table_size, 900)
     await source.close()
     assert len(pieces) > 10
     assert len(set(pieces)) == len(pieces)
@@ -59,7 +59,7 @@ async def test_a_table_that_is_one_piece(make_sqlite: MakeSqlite, script: str) -
     source = Source(make_sqlite(script))
     [table] = (await source.describe()).tables
     with source.session() as session:
-        pieces = split_into_chunks(session, table, Profile(TableName("public", "t"), 1, 10_000, 10), 1)
+        pieces = split_into_chunks(session, table, TableSize(TableName("public", "t"), 1, 10_000, 10), 1)
     await source.close()
     assert pieces == (WHOLE_TABLE,)
     assert not WHOLE_TABLE.where(table)
@@ -79,5 +79,5 @@ async def test_a_table_that_is_one_piece(make_sqlite: MakeSqlite, script: str) -
 )
 def test_how_large_pieces_are(size: int, total: int, jobs: int, expected: int) -> None:
     """As large as is asked for, but smaller where a table is so large that other hands would wait for its own."""
-    profile = Profile(TableName("public", "t"), 0, size, 1)
-    assert chunk_size(profile, total, jobs, 256 << 20) == expected
+    table_size = TableSize(TableName("public", "t"), 0, size, 1)
+    assert chunk_size(table_size, total, jobs, 256 << 20) == expected

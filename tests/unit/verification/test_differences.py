@@ -61,9 +61,9 @@ async def ends(database: Database, path: Path) -> CompareContext:
         await source.close()
         await target.close()
     with source.session() as session:
-        [profile] = measure_tables(session, [table])
+        [table_size] = measure_tables(session, [table])
     pairs = tuple(ColumnPair(column.source_expression, column.target) for column in table.columns)
-    return CompareContext(source, settings.target, Comparison(table.source, table.target, pairs, profile, 1 << 20))
+    return CompareContext(source, settings.target, Comparison(table.source, table.target, pairs, table_size, 1 << 20))
 
 
 def fill(path: Path, declared: str, rows: Iterable[Sequence[object]]) -> Path:
