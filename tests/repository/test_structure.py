@@ -38,7 +38,7 @@ ALL_BLOCKS = frozenset({"errors", "events", "names"})
 ROW_OF = {package: at for at, row in enumerate(ROWS) for package in row}
 MOST_MODULES = 14
 MOST_FILES_AT_THE_TOP = 6
-MOST_LINES = 360
+MOST_LINES = 350
 
 
 def package_of(module: str) -> str:
