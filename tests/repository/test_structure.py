@@ -33,7 +33,7 @@ ROWS: tuple[frozenset[str], ...] = (
     frozenset({"concurrency", "runtime", "sql", "meaning"}),
 )
 """Packages from top to bottom. A package imports from the rows below its own, never from its own row or above."""
-ALL_BLOCKS = frozenset({"errors", "events", "names"})
+IMPORTED_BY_ALL = frozenset({"errors", "events", "names"})
 """Modules at the top of the package that every package may import; ``migrator`` itself holds the version."""
 ROW_OF = {package: at for at, row in enumerate(ROWS) for package in row}
 MOST_MODULES = 14
@@ -83,7 +83,7 @@ def test_imports_have_no_cycle() -> None:
 def test_a_package_imports_from_lower_rows_only(name: str) -> None:
     """Neither a row above nor a neighbour in the same row is imported."""
     own = package_of(name)
-    others = {other: package_of(other) for other in IMPORTS[name] if package_of(other) not in ALL_BLOCKS | {own, ""}}
+    others = {other: package_of(other) for other in IMPORTS[name] if package_of(other) not in IMPORTED_BY_ALL | {own, ""}}
     assert {other for other, package in others.items() if ROW_OF.get(package, -1) <= ROW_OF[own]} == set()
 
 
