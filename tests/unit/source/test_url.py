@@ -46,10 +46,10 @@ def test_a_percent_sign_in_a_name_that_exists(tmp_path: Path) -> None:
 
 
 def test_a_percent_sign_that_may_mean_two_files(tmp_path: Path) -> None:
-    """Both readings are there: neither is taken, and the path itself decides."""
+    """Both readings exist: neither is taken, and the path itself decides."""
     for name in ("d%41.db", "dA.db"):
         (tmp_path / name).touch()
-    with pytest.raises(ConfigurationError, match="both are there"):
+    with pytest.raises(ConfigurationError, match="both exist"):
         path_of(f"sqlite:///{tmp_path / 'd%41.db'}")
     assert path_of(str(tmp_path / "d%41.db")) == tmp_path / "d%41.db"
 
