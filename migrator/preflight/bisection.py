@@ -1,8 +1,8 @@
 """
-The second pass of a diagnosis: the copier's own conversion over a whole table, without sending anything.
+The second pass of a diagnosis: runs the copier's own conversion over a whole table and sends nothing.
 
-What converts here converts in the copy. What only PostgreSQL can read is shown to it. A batch that is refused is
-halved, down to the rows that are to blame.
+A value that converts here also converts in the copy. Values of types that only PostgreSQL can read are sent to it for a
+judgement. A record batch that is refused is halved until the refused rows are known.
 """
 
 from collections import Counter
@@ -22,18 +22,18 @@ from migrator.target.server_types import Question, ServerTypes
 from migrator.types import ConversionError, LossDetector, Problem, ProblemCode, TypeFamily
 
 ROWS_NAMED = 10_000
-"""Bad rows of one column that are counted; a column with more is past looking at one by one."""
+"""The largest number of bad rows that is counted for a column; nobody looks at more of them row by row."""
 
 BadRows = dict[ColumnPlan, dict[Problem, list[str]]]
-"""Keys of rows, by column and problem."""
+"""The keys of bad rows, by column and problem."""
 
 Lost = Counter[ColumnPlan]
-"""How many values of a column are kept in part, as a rule has it."""
+"""The number of values of each column that lose a part because a rule allows it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """A column, the family that is tried on it, and how it is read for that."""
+    """A column, the family whose conversion is tried on it, and the scan columns that this conversion reads."""
 
     column: ColumnPlan
     family: TypeFamily
@@ -41,11 +41,11 @@ class _Trial:
     losses: LossDetector | None
 
     def find_losses(self, arrays: Sequence[pa.Array]) -> list[tuple[int, Problem]]:
-        """Return the places of values that PostgreSQL would keep a part of, each with the problem."""
+        """Return the positions of values that PostgreSQL would shorten or round, each with the problem."""
         return self.losses.rows(arrays[0]) if self.losses else []
 
     def problem(self, arrays: Sequence[pa.Array]) -> Problem | None:
-        """Return why these values can't all be carried, or None."""
+        """Return why at least one of these values can't be carried, or None."""
         target = self.column.target
         try:
             self.family.convert(arrays, target)
@@ -58,7 +58,7 @@ class _Trial:
 
 @dataclass(frozen=True, slots=True)
 class Bisection:
-    """Looks for the rows of a table that can't be carried."""
+    """Finds the rows of a table that can't be carried."""
 
     session: ScanSession
     table: TablePlan
@@ -68,10 +68,11 @@ class Bisection:
 
     def find_bad_rows(self, known: Mapping[ColumnPlan, Sequence[str]]) -> tuple[BadRows, Lost]:
         """
-        Return the keys of rows that can't be carried, at most ``ROWS_NAMED`` a column, as ``key_scan_column`` has them.
+        Return the keys of rows that can't be carried, and the number of values that lose a part as a rule allows it.
 
-        The counts beside them are of values that lose something because a rule says that they may. Values that meet one
-        of the ``known`` conditions of their column are refused already, and are not looked at again.
+        The keys have the form of ``key_scan_column``; each column gets at most ``ROWS_NAMED`` of them. ``known`` holds
+        conditions for each column: values that meet one of them are refused already and are not tried again. Blocks
+        while the table is scanned. Raises SourceUnreadable.
         """
         trials = [_trial(column, known.get(column, ())) for column in self.table.compared if _is_tried(column)]
         if not trials or not self.table_size.rows:
@@ -82,39 +83,39 @@ class Bisection:
         lost: Lost = Counter()
         request = ScanRequest(self.table.source, scan_columns, self.table_size, self.batch_bytes)
         for batch in scan(self.session, request):
-            read = batch.columns  # made anew each time one asks
-            at = 1
+            arrays_of_batch = batch.columns  # each access to the property makes a new list
+            position = 1
             for trial in trials:
-                arrays = read[at : at + len(trial.scan_columns)]
-                at += len(trial.scan_columns)
+                arrays = arrays_of_batch[position : position + len(trial.scan_columns)]
+                position += len(trial.scan_columns)
                 problems = bad_rows[trial.column]
-                room = ROWS_NAMED - sum(map(len, problems.values()))
+                remaining = ROWS_NAMED - sum(map(len, problems.values()))
                 losses = trial.find_losses(arrays)
                 if trial.column.may_lose:
                     lost[trial.column] += len(losses)
                     losses = []
-                refused = list(islice(_bisect(_rejection(trial, arrays), 0, len(batch)), room))
-                rejected = self._rejected(trial, arrays, {row for row, _ in refused}, room - len(refused))
-                for row, problem in islice(chain(refused, rejected, losses), room):
+                refused = list(islice(_bisect(_rejection(trial, arrays), 0, len(batch)), remaining))
+                rejected = self._rejected(trial, arrays, {row for row, _ in refused}, remaining - len(refused))
+                for row, problem in islice(chain(refused, rejected, losses), remaining):
                     problems.setdefault(problem, []).append(str(batch.column(0)[row].as_py()))
         return bad_rows, lost
 
     def _rejected(
-        self, trial: _Trial, arrays: Sequence[pa.Array], refused: set[int], room: int
+        self, trial: _Trial, arrays: Sequence[pa.Array], refused: set[int], remaining: int
     ) -> Iterator[tuple[int, Problem]]:
-        """Yield the rows, ``refused`` ones left out, that PostgreSQL rejects or would make others of."""
-        if not trial.column.asks_server or room <= 0:
+        """Yield the rows whose values PostgreSQL rejects or would change; skips the rows in ``refused``."""
+        if not trial.column.asks_server or remaining <= 0:
             return
         rows = pa.array((row for row in range(len(arrays[0])) if row not in refused), pa.int64())
-        rest = arrays if not refused else [array.take(rows) for array in arrays]
-        converted = pc.cast(trial.family.convert(rest, trial.column.target), pa.string())
+        not_refused = arrays if not refused else [array.take(rows) for array in arrays]
+        converted = pc.cast(trial.family.convert(not_refused, trial.column.target), pa.string())
         distinct = converted.dictionary_encode()
-        question = Question(trial.column.target, trial.column.family.asks_server, room)
+        question = Question(trial.column.target, trial.column.family.asks_server, remaining)
         rejections = self.server_types.rejections(question, distinct.dictionary)
         if not rejections:
             return
-        for row, place in zip(rows.to_pylist(), distinct.indices.to_pylist(), strict=True):
-            if rejection := rejections.get(place):
+        for row, position in zip(rows.to_pylist(), distinct.indices.to_pylist(), strict=True):
+            if rejection := rejections.get(position):
                 changes = rejection.changes
                 code = ProblemCode.SERVER_CHANGES_VALUE if changes else ProblemCode.SERVER_REJECTS_VALUE
                 yield row, Problem(code, rejection.reason)
@@ -128,20 +129,20 @@ def _trial(column: ColumnPlan, known: Sequence[str]) -> _Trial:
     family, expression = column.active_family, column.source_expression
     if column.asks_server:
         family = family.as_text or family
-    if known:  # a value of a wrong storage class would stop the scan
-        either = " OR ".join(f"({condition})" for condition in known)
-        expression = f"(CASE WHEN {either} THEN NULL ELSE {expression} END)"
+    if known:  # a value of the wrong storage class would stop the scan
+        any_known = " OR ".join(f"({condition})" for condition in known)
+        expression = f"(CASE WHEN {any_known} THEN NULL ELSE {expression} END)"
     return _Trial(
         column, family, family.scan_columns(expression, column.target), family.losses() if family.losses else None
     )
 
 
 Rejection = Callable[[int, int], Problem | None]
-"""Says why the rows from the first number up to the second can't all be carried."""
+"""A function that returns why rows can't all be carried, or None; takes the first row and the row after the last."""
 
 
 def _bisect(rejection: Rejection, start: int, stop: int) -> Iterator[tuple[int, Problem]]:
-    """Yield the rows that are to blame, each with the problem."""
+    """Yield the rows that can't be carried, each with the problem."""
     problem = rejection(start, stop)
     if problem is None:
         return

@@ -1,7 +1,8 @@
 """
-Checks the whole source: every table, several at a time, and the chunks of a large one side by side.
+Checks every table of the source in a worker pool; the chunks of a large table are checked in parallel.
 
-It reads both ends and writes nothing that lasts; ``preflight`` and ``migrator check`` decide what follows.
+The check reads both databases and writes nothing that lasts. ``preflight`` and ``migrator check`` decide what follows
+from its result.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -43,7 +44,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class CheckContext:
-    """What a check of all tables works with."""
+    """The databases, the plan and the limits for a check of all tables."""
 
     source: Source
     target: Target
@@ -57,10 +58,11 @@ async def check_tables(
     context: CheckContext, intact: Callable[[], Awaitable[None]], unmade: Unmade | None = None
 ) -> list[TableCheck]:
     """
-    Check the planned tables, ``limits.jobs`` at a time and the largest first; the chunks of a large one side by side.
+    Check the planned tables and return the results in the plan's order.
 
-    ``unmade`` are those of the plan that don't exist yet. ``intact`` checks the file itself. Raises what it raises:
-    SourceUnreadable if the file is damaged.
+    At most ``limits.jobs`` tables or chunks are read at the same time, and the largest table comes first. ``unmade``
+    describes the planned tables that don't exist in the target yet. ``intact`` checks the source file itself and raises
+    SourceUnreadable if it is damaged; this function raises the same error.
     """
     unmade = unmade or Unmade()
     target, plan, limits = context.target, context.plan, context.limits
@@ -81,7 +83,7 @@ async def check_tables(
 
 @dataclass(frozen=True, slots=True)
 class _PlanChecker:
-    """Checks the tables of a plan, a group of small ones or a large one at a time."""
+    """Checks the tables of a plan; each call checks a group of small tables or one large table."""
 
     context: CheckContext
     sessions: WorkerPool[BlockingConnection[ScanSession]]
@@ -91,18 +93,18 @@ class _PlanChecker:
     unmade: Unmade
 
     def profile_if_whole(self, table: TablePlan) -> TableSize | None:
-        """Return the size of a table that is read in one chunk, None for a larger one."""
+        """Return the size of a table that is read in one chunk; None for a table with several chunks."""
         size = self.sizes[table.name]
         return size.table_size if size.is_whole else None
 
     async def check_group(self, group: Sequence[TablePlan]) -> list[TableCheck]:
-        """Check tables that are read together, or one that has chunks."""
-        first = self.sizes[group[0].name]
-        if first.is_whole:
+        """Check a group of tables that are read together, or a single table with several chunks."""
+        first_size = self.sizes[group[0].name]
+        if first_size.is_whole:
             table_sizes = [(table, self.sizes[table.name].table_size) for table in group]
             checks = await call_in_worker(self.sessions, self._check_together, table_sizes)
         else:
-            checks = [await self._check_in_chunks(group[0], first)]
+            checks = [await self._check_in_chunks(group[0], first_size)]
         checks = [await self._check_at_server(table, check) for table, check in zip(group, checks, strict=True)]
         for check in checks:
             self.context.progress.advance(str(check.table_size.table), check.table_size.rows, check.table_size.bytes)
@@ -124,12 +126,12 @@ class _PlanChecker:
         digests = dry_run(session, group, self.context.limits.batch_bytes)
         return [self._check(session, *table, digest) for table, digest in zip(group, digests, strict=True)]
 
-    async def _check_in_chunks(self, table: TablePlan, size: TableCheck) -> TableCheck:
-        table_size, batch_bytes = size.table_size, self.context.limits.batch_bytes
+    async def _check_in_chunks(self, table: TablePlan, measured_check: TableCheck) -> TableCheck:
+        table_size, batch_bytes = measured_check.table_size, self.context.limits.batch_bytes
         comparison = await call_in_worker(self.sessions, prepare, table, table_size, batch_bytes)
-        known_digest = await _dry_run(self.sessions, table, comparison, size.chunks) if comparison else None
+        known_digest = await _dry_run(self.sessions, table, comparison, measured_check.chunks) if comparison else None
         check = await call_in_worker(self.sessions, self._check, table, table_size, known_digest)
-        return replace(check, chunks=size.chunks)
+        return replace(check, chunks=measured_check.chunks)
 
     async def _check_at_server(self, table: TablePlan, check: TableCheck) -> TableCheck:
         if not self.bench.has_to_judge(check.table_size):
@@ -143,9 +145,9 @@ class _PlanChecker:
 async def measured(
     sessions: WorkerPool[BlockingConnection[ScanSession]], tables: Sequence[TablePlan], limits: Limits
 ) -> dict[TableName, TableCheck]:
-    """Return of each table what can be known without looking at its values: its size, and its chunks."""
-    together = max(1, min(MAX_GROUP_TABLES, len(tables) // _GROUPS))
-    groups = [tables[start : start + together] for start in range(0, len(tables), together)]
+    """Return a check of each table without findings: it holds only the table's size and its chunks."""
+    group_size = max(1, min(MAX_GROUP_TABLES, len(tables) // _GROUPS))
+    groups = [tables[start : start + group_size] for start in range(0, len(tables), group_size)]
     measurements = await gather_or_cancel(call_in_worker(sessions, measure_tables, group) for group in groups)
     table_sizes = [table_size for group in measurements for table_size in group]
     total = sum(table_size.weight for table_size in table_sizes)
@@ -166,7 +168,8 @@ async def measured(
 
 
 _GROUPS = 32
-"""In which many tables are measured; of fewer, one with a large table would leave the other workers without work."""
+"""The number of groups in which tables are measured. With fewer groups, the group with a large table would be measured
+last, and the other workers would have no work."""
 
 
 async def _dry_run(
@@ -175,16 +178,16 @@ async def _dry_run(
     comparison: Comparison,
     chunks: Sequence[Chunk],
 ) -> KnownDigest | None:
-    """Try a table chunk by chunk; after the first that needs a diagnosis no further one is begun."""
+    """Dry-run a table chunk by chunk; start no further chunk after the first that needs a diagnosis."""
     is_suspect = False
 
     async def try_chunk(chunk: Chunk) -> Digest | None:
         nonlocal is_suspect
         if is_suspect:
             return None
-        [found] = await call_in_worker(sessions, dry_run_grouped, [DryRunPart(table.fast, comparison, chunk)])
-        is_suspect = is_suspect or found is None
-        return found
+        [digest_of_chunk] = await call_in_worker(sessions, dry_run_grouped, [DryRunPart(table.fast, comparison, chunk)])
+        is_suspect = is_suspect or digest_of_chunk is None
+        return digest_of_chunk
 
     digests = await gather_or_cancel(try_chunk(chunk) for chunk in chunks)
     return None if is_suspect else KnownDigest(comparison, digest.total(part for part in digests if part))
@@ -193,7 +196,11 @@ async def _dry_run(
 async def check_source(
     source: Source, tables: Sequence[SourceTable], *, jobs: int, batch_bytes: int
 ) -> list[TableCheck]:
-    """Check the source by itself, ``jobs`` tables at a time; raises SourceUnreadable if the file is damaged."""
+    """
+    Check the source without a target, at most ``jobs`` tables at the same time, and return a check of each table.
+
+    ``batch_bytes`` is the size of a record batch. Raises SourceUnreadable if the file is damaged.
+    """
     await check_intact(source, [table.name for table in tables])
     async with blocking_pool(jobs, partial(BlockingConnection, source.session)) as sessions:
         return await gather_or_cancel(
@@ -202,7 +209,7 @@ async def check_source(
 
 
 def refuse(findings: list[Finding]) -> None:
-    """Raise ValuesRefused if any finding stands in the way; each is an event of its own before that."""
+    """Log every finding that refuses as an event, then raise ValuesRefused if there is any."""
     findings = [finding for finding in findings if finding.refuses]
     for finding in findings:
         log.error(Event.VALUES_REFUSED, message=finding.line(), **finding.to_json())

@@ -1,9 +1,10 @@
 """
-The diagnosis of a table with something unusual: which values, in how many rows, and why.
+Diagnoses a table that did not pass the dry run: finds which values can't be carried, in how many rows, and why.
 
-Two passes, both over columns and not over Python objects. The first is one statement of aggregates inside SQLite:
-storage classes, ranges, missing values. The second (``bisection``) tries the copier's own conversion over the columns
-whose content it reads, down to the rows that are to blame; only these are looked at one by one.
+The diagnosis has two passes. Both work on whole columns and not on Python objects. The first pass is one statement of
+aggregates inside SQLite: storage classes, ranges, missing values. The second pass (``bisection``) tries the copier's
+own conversion on the columns whose content the conversion reads, until the refused rows are known. Only these rows are
+looked at one by one.
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from migrator.types import Problem, ProblemCode
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What was found: problems, and what rules make of values that only a conversion can tell of."""
+    """The findings, and those changes by rules that only a conversion can show."""
 
     findings: tuple[Finding, ...] = ()
     changes: tuple[Change, ...] = ()
@@ -29,7 +30,12 @@ NOTHING = Diagnosis()
 
 
 def diagnose(bisection: Bisection, builder: FindingBuilder) -> Diagnosis:
-    """Find every problem of a table. Blocks while it is scanned, twice at most; raises SourceUnreadable."""
+    """
+    Return every problem of a table, and the values that lose a part because a rule allows it.
+
+    ``bisection`` names the table, and ``builder`` makes the findings. Blocks while the table is scanned, at most twice.
+    Raises SourceUnreadable.
+    """
     table = bisection.table
     checks = [(column, problem) for column in table.compared for problem in _problems(column)]
     counts = count_matching(builder.session, table.source, [problem.condition for _, problem in checks])
@@ -44,7 +50,7 @@ def diagnose(bisection: Bisection, builder: FindingBuilder) -> Diagnosis:
 
 
 def change(table: TablePlan, column: ColumnPlan, rows: int) -> Change:
-    """Return what a column's rule does to ``rows`` values."""
+    """Return the change that a column's rule makes to ``rows`` values."""
     return Change(table.source.name, column.source.name, rows, column.rule.words())
 
 

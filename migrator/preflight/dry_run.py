@@ -1,8 +1,8 @@
 """
-The dry run takes the copier's way over a whole table and sends nothing: the quick pass of preflight.
+The dry run converts a whole table as the copier does and sends nothing. It is the quick pass of preflight.
 
-Every value of a table that passes can be carried. The rows are read once: on their way they also pass verification's
-digest, which has no part in the conversion and gets what SQLite gave.
+If a table passes, all of its values can be carried. The rows are read only once: the same scan also feeds the digest
+for verification. The digest does not depend on the conversion, since it gets the values as SQLite returned them.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -30,9 +30,10 @@ Arrays = Mapping[ScanColumn, pa.Array]
 
 def prepare(session: ScanSession, table: TablePlan, table_size: TableSize, batch_bytes: int) -> Comparison | None:
     """
-    Return how the source's rows will be compared on the way; None if only PostgreSQL can say what may go in.
+    Return how the source's rows are compared with the target's; None if only PostgreSQL can judge some column.
 
-    Blocks while the source is asked what its JSON is like; raises SourceUnreadable.
+    ``batch_bytes`` is the size of a record batch. Blocks while SQLite examines the table's JSON values. Raises
+    SourceUnreadable.
     """
     if any(column.asks_server for column in table.compared):
         return None
@@ -42,7 +43,7 @@ def prepare(session: ScanSession, table: TablePlan, table_size: TableSize, batch
 
 @dataclass(frozen=True)
 class DryRunPart:
-    """A table, or a chunk of one, as the dry run reads it: the cheaper way."""
+    """A table, or a chunk of a table, that the dry run reads in the fast form."""
 
     table: TablePlan
     comparison: Comparison
@@ -50,12 +51,12 @@ class DryRunPart:
 
     @cached_property
     def guards(self) -> tuple[ScanColumn, ...]:
-        """Scan columns that are 1 where a value would be taken for what it is not."""
+        """Scan columns that are 1 for a row with a value that the conversion would misread without an error."""
         return tuple(_guards(self.table))
 
     @cached_property
     def scan_columns(self) -> tuple[ScanColumn, ...]:
-        """All that is read. What two readings have in common is read once."""
+        """All columns of the scan; a column that conversion and digest both need is read once."""
         return tuple(dict.fromkeys(self._needed))
 
     @cached_property
@@ -65,11 +66,11 @@ class DryRunPart:
 
     @cached_property
     def dry_run_key(self) -> Hashable:
-        """What two parts have in common that can be read, converted and digested as one."""
-        places = {scan_column: place for place, scan_column in enumerate(self.scan_columns)}
+        """A key that is equal for two parts if they can be read, converted and digested together."""
+        positions = {scan_column: position for position, scan_column in enumerate(self.scan_columns)}
         read = (
             tuple(scan_column.storage for scan_column in self.scan_columns),
-            tuple(places[scan_column] for scan_column in self._needed),
+            tuple(positions[scan_column] for scan_column in self._needed),
         )
         return self.comparison.digest_key, self.table.conversion_key, len(self.guards), read
 
@@ -78,10 +79,11 @@ def dry_run(
     session: ScanSession, tables: Sequence[tuple[TablePlan, TableSize]], batch_bytes: int
 ) -> list[KnownDigest | None]:
     """
-    Try tables that are one chunk each, as ``prepare`` and ``dry_run_grouped`` do.
+    Dry-run tables that have one chunk each. Return a digest for each table, or None if it needs a diagnosis.
 
-    Those that are alike go together: SQLite's driver, Arrow and DuckDB take longer to begin than to go through a small
-    table.
+    Tables with the same ``dry_run_key`` are read together, since SQLite's driver, Arrow and DuckDB take longer to start
+    than to process a small table. ``batch_bytes`` is the size of a record batch. Blocks while the tables are scanned.
+    Raises SourceUnreadable if SQLite can't examine a table's JSON values.
     """
     comparisons = [prepare(session, table, table_size, batch_bytes) for table, table_size in tables]
     parts = [
@@ -98,31 +100,31 @@ def dry_run(
 
 def dry_run_grouped(session: ScanSession, parts: Sequence[DryRunPart]) -> list[Digest | None]:
     """
-    Return for each of these parts, which are alike, the digest of its rows if every value can be carried.
+    Return for each part the digest of its rows if every value can be carried, and None if the part needs a diagnosis.
 
-    None stands for a part that needs a diagnosis; the diagnosis also says that a part is damaged. Blocks while the
-    parts are scanned.
+    All ``parts`` have the same ``dry_run_key``. A damaged part also gives None: the diagnosis then raises the error.
+    Blocks while the parts are scanned.
     """
     if len(parts) > 1 and sum(len(part.scan_columns) for part in parts) <= MOST_TOGETHER:
         suspects: set[int] = set()
-        found = _digested(parts, _marked_together(session, parts, suspects))
-        if found is not None and not suspects:
-            return list(found)
+        digests = _digested(parts, _marked_together(session, parts, suspects))
+        if digests is not None and not suspects:
+            return list(digests)
     return _one_by_one(session, parts)
 
 
 def _one_by_one(session: ScanSession, parts: Sequence[DryRunPart]) -> list[Digest | None]:
-    """Do the same with a scan for each part, which shows the parts that need a diagnosis."""
+    """Digest the parts with one scan for each, which shows the parts that need a diagnosis."""
     suspects: set[int] = set()
-    found = _digested(parts, _marked(session, parts, suspects))
-    if found is None:
-        # A value that DuckDB reads otherwise than the copier does: for that table the full forms see to it.
-        return [found for part in parts for found in _one_by_one(session, [part])] if len(parts) > 1 else [None]
-    return [None if number in suspects else digested for number, digested in enumerate(found)]
+    digests = _digested(parts, _marked(session, parts, suspects))
+    if digests is None:
+        # DuckDB reads some value differently than the copier does: that table is diagnosed, and compared in full forms.
+        return [digests for part in parts for digests in _one_by_one(session, [part])] if len(parts) > 1 else [None]
+    return [None if number in suspects else digested for number, digested in enumerate(digests)]
 
 
 def _digested(parts: Sequence[DryRunPart], rows: Iterator[list[pa.Array]]) -> list[Digest] | None:
-    """Return the digest of each part whose ``rows`` come, marked with its number; None where DuckDB can't read them."""
+    """Return the digest of each part from ``rows``, which carry the part's number; None if DuckDB can't read them."""
     [first, *others] = parts
     columns = [(f"c{i}", scan_column.arrow_type) for i, scan_column in enumerate(first.comparison.scan_columns)]
     schema = pa.schema([("part", pa.int64()), *columns])
@@ -130,48 +132,48 @@ def _digested(parts: Sequence[DryRunPart], rows: Iterator[list[pa.Array]]) -> li
     try:
         if not others:
             return [digest.of_source_rows(reader, first.comparison)]
-        found = digest.of_parts(reader, first.comparison)
+        digests = digest.of_parts(reader, first.comparison)
     except duckdb.Error:
         return None
-    return [found.get(number, digest.EMPTY) for number in range(len(parts))]
+    return [digests.get(number, digest.EMPTY) for number in range(len(parts))]
 
 
 class _SuspectError(Exception):
-    """A value that diagnosis has to look at."""
+    """A value needs the diagnosis."""
 
 
 _SIGNS = (_SuspectError, ConversionError, pa.ArrowInvalid, UnicodeDecodeError, SourceUnreadable)
 
 
 def _marked(session: ScanSession, parts: Sequence[DryRunPart], suspects: set[int]) -> Iterator[list[pa.Array]]:
-    """Yield the rows to digest, part after part; of a part with a suspect value no more come."""
+    """Yield the rows to digest, part after part; stop reading a part at its first suspect value."""
     for number, part in enumerate(parts):
-        look, source, comparison = _BatchCheck(part), part.table.source, part.comparison
+        check_batch, source, comparison = _BatchCheck(part), part.table.source, part.comparison
         where = part.chunk.where(source)
         request = ScanRequest(source, part.scan_columns, comparison.table_size, comparison.batch_bytes, where)
         try:
             for batch in scan(session, request):
-                yield [pa.repeat(pa.scalar(number, pa.int64()), len(batch)), *look(batch.columns)]
+                yield [pa.repeat(pa.scalar(number, pa.int64()), len(batch)), *check_batch(batch.columns)]
         except _SIGNS:
             suspects.add(number)
 
 
 def _marked_together(session: ScanSession, parts: Sequence[DryRunPart], suspects: set[int]) -> Iterator[list[pa.Array]]:
-    """Yield the same rows out of one scan; after a suspect value of any part no more come."""
-    look = _BatchCheck(parts[0])
+    """Yield the rows of all parts from one scan; stop at the first suspect value of any part."""
+    check_batch = _BatchCheck(parts[0])
     rows = sum(part.comparison.table_size.rows for part in parts)
     try:
         for batch in session.scan_together(
             [(part.table.source, part.scan_columns) for part in parts], batch_rows=rows + 1
         ):
-            [*arrays, places] = batch.columns
-            yield [places, *look(arrays)]
+            [*arrays, part_numbers] = batch.columns
+            yield [part_numbers, *check_batch(arrays)]
     except _SIGNS:
         suspects |= set(range(len(parts)))
 
 
 class _BatchCheck:
-    """Checks the batches of one part, or of several that are alike, on their way to the digest."""
+    """Checks record batches before they are digested; serves all parts with the same ``dry_run_key``."""
 
     def __init__(self, part: DryRunPart) -> None:
         self._part = part
@@ -180,7 +182,7 @@ class _BatchCheck:
         }
 
     def __call__(self, read: Sequence[pa.Array]) -> list[pa.Array]:
-        """Return the arrays to digest; raises one of ``_SIGNS`` if a value of the batch can't be carried."""
+        """Return the arrays to digest; raise one of ``_SIGNS`` if a value of the batch can't be carried."""
         arrays = dict(zip(self._part.scan_columns, read, strict=True))
         if any(pc.max(arrays[guard]).as_py() for guard in self._part.guards):
             raise _SuspectError("a value is not what it would be taken for")
@@ -189,17 +191,17 @@ class _BatchCheck:
 
 
 def _guards(table: TablePlan) -> Iterator[ScanColumn]:
-    hidden = [f"({refusal.condition})" for column in table.compared for refusal in column.problems]
-    for start in range(0, len(hidden), _IN_ONE_GUARD):
-        yield ScanColumn(" OR ".join(hidden[start : start + _IN_ONE_GUARD]), StorageClass.INTEGER)
+    conditions = [f"({refusal.condition})" for column in table.compared for refusal in column.problems]
+    for start in range(0, len(conditions), _IN_ONE_GUARD):
+        yield ScanColumn(" OR ".join(conditions[start : start + _IN_ONE_GUARD]), StorageClass.INTEGER)
 
 
 _IN_ONE_GUARD = 300
-"""Conditions; SQLite takes an expression of 1,000 levels ("Implementation Limits")."""
+"""The number of conditions in one guard; SQLite allows 1,000 levels in an expression ("Implementation Limits")."""
 
 
 def _carry(table: TablePlan, arrays: Arrays, losses: Mapping[ColumnPlan, LossDetector]) -> None:
-    """Convert the columns of a batch; raises for a value that can't be carried whole, and for a missing one."""
+    """Convert the columns of a batch; raise if a value can't be carried whole, or is missing in a NOT NULL column."""
     for column in table.compared:
         converted = column.convert([arrays[scan_column] for scan_column in column.scan_columns])
         if column.target.not_null and converted.null_count:

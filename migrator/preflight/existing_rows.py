@@ -1,8 +1,9 @@
 """
-Tells whose the rows are that a target table holds although the job has brought it none.
+Compares existing rows of target tables, which this job did not write, with the source's rows.
 
-An application seeds its tables when it first starts: a version, a default account. Where the source holds the very same
-rows nothing is lost by loading the table anew; any other row is somebody's, and the job refuses.
+An application writes some rows when it first starts: a version, a default account. If the source holds exactly the same
+rows, nothing is lost when the job loads the table again. If a table has any other existing row, the job refuses, since
+somebody may need that row.
 """
 
 import asyncio
@@ -27,28 +28,29 @@ from migrator.verification.comparison import Comparison, Databases
 from migrator.verification.differences import Difference, Kind
 
 MOST_COMPARED = 1000
-"""What an application seeds is less. A table with more rows is in use, and is refused without comparing them."""
+"""The largest number of existing rows that are compared. An application seeds fewer; a table with more rows is in use,
+and the job refuses it without a comparison."""
 
 
 @dataclass(frozen=True, slots=True)
 class OccupiedTable:
-    """A target table with rows that the ledger doesn't know of."""
+    """A target table with existing rows, which the ledger doesn't know."""
 
     table: TableName
     rows: int
     unexpected: int
-    """How many of them the source doesn't hold; all, where they can't be compared."""
+    """The number of existing rows that the source doesn't hold; all of them if they can't be compared."""
     examples: tuple[Difference, ...] = ()
 
     def __str__(self) -> str:
-        """Say how many rows there are, and show some that the source doesn't hold."""
+        """Return the table's name with the number of its rows, and some rows that the source doesn't hold."""
         shown = "; ".join(example.line() for example in self.examples)
         return f"{self.table} ({self.rows})" + (f", where {shown}" if shown else "")
 
 
 @dataclass(frozen=True, slots=True)
 class RowComparison:
-    """Compares rows that target tables hold already with the source's."""
+    """Compares the existing rows of target tables with the source's rows."""
 
     source: Source
     target: Target
@@ -57,9 +59,10 @@ class RowComparison:
 
     async def compare(self, table: TablePlan, rows: int, table_size: TableSize) -> OccupiedTable:
         """
-        Compare the rows of a target table, of which there are ``rows``, with the source's.
+        Compare the existing rows of a target table with the source's rows.
 
-        Reads both sides, the target through a connection of its own. Raises SourceUnreadable.
+        ``rows`` is the number of existing rows, and ``table_size`` the size of the source table. Reads both databases,
+        with a separate connection to the target. Raises SourceUnreadable.
         """
         if not can_compare(table, rows):
             return OccupiedTable(table.name, rows, unexpected=rows)
@@ -69,15 +72,19 @@ class RowComparison:
     async def unexpected_rows(
         self, occupied: Mapping[TablePlan, int], table_sizes: Mapping[TableName, TableSize]
     ) -> list[OccupiedTable]:
-        """Return what stands in the way in ``occupied`` tables: rows that the source doesn't hold too."""
+        """
+        Return the ``occupied`` tables that hold rows which the source doesn't hold.
+
+        ``occupied`` gives the number of existing rows of each table. Raises SourceUnreadable.
+        """
         compared = [await self.compare(table, rows, table_sizes[table.name]) for table, rows in occupied.items()]
         return [table for table in compared if table.unexpected]
 
 
 def can_compare(table: TablePlan, rows: int) -> bool:
-    """Return whether the rows may turn out to be the source's: they are few, and it has values for all columns."""
-    fed = {column.target.name for column in table.columns}
-    return rows <= MOST_COMPARED and all(column.generated or column.name in fed for column in table.target.columns)
+    """Return whether the rows can be compared: they are few, and the source has values for all columns."""
+    filled = {column.target.name for column in table.columns}
+    return rows <= MOST_COMPARED and all(column.generated or column.name in filled for column in table.target.columns)
 
 
 def refusal(occupied: Sequence[OccupiedTable]) -> RowsInTheWay:
@@ -93,28 +100,29 @@ def _compare(
     source: Source, address: TargetAddress, comparison: Comparison, example_options: ExampleOptions
 ) -> OccupiedTable:
     with ReadOnlySession(address) as session:
-        held = digest.of_target(session, comparison)
+        target_digest = digest.of_target(session, comparison)
     examples: list[Difference] = []
 
     def sink(difference: Difference) -> None:
-        # What only the source has is what the job is about to bring.
+        # A row that only the source has is no obstacle: the job is about to copy it.
         if difference.kind is not Kind.MISSING and len(examples) < example_options.count:
             examples.append(difference)
 
-    # In these buckets are all rows of the target, and few of a large source's.
-    buckets = [bucket for bucket, _, _ in held.buckets] or [0]
+    # These buckets contain all rows of the target, and only few rows of a large source table.
+    buckets = [bucket for bucket, _, _ in target_digest.buckets] or [0]
     options = replace(example_options, count=0)  # the sink collects the examples
-    found = differences.find_differences(Databases(source, address), comparison, buckets, options, sink)
-    unexpected = found.rows[Kind.EXTRA] + found.rows[Kind.DIFFERENT]
-    return OccupiedTable(comparison.target.name, held.rows, unexpected, tuple(examples))
+    result = differences.find_differences(Databases(source, address), comparison, buckets, options, sink)
+    unexpected = result.rows[Kind.EXTRA] + result.rows[Kind.DIFFERENT]
+    return OccupiedTable(comparison.target.name, target_digest.rows, unexpected, tuple(examples))
 
 
 async def occupied_tables(target: Target, pending: list[TablePlan], allowed: KnownRows) -> dict[TablePlan, int]:
     """
-    Return the pending tables that hold rows the ledger doesn't know of, each with their number.
+    Return the ``pending`` tables that have existing rows, each with the number of its rows.
 
-    Raises MissingPrivilege if policies hide rows of them from the role, or keys of others refer to them, and
-    TargetRefused if the server has no room for the locks of one of them.
+    ``allowed`` holds the rows that the ledger knows. Raises MissingPrivilege if policies hide rows of a pending table
+    from the role, or if foreign keys of other owners' tables refer to it. Raises TargetRefused if the server has no
+    room for the locks of a pending table.
     """
     async with target.connect() as connection:
         names = [table.name for table in pending]
@@ -128,21 +136,22 @@ async def occupied_tables(target: Target, pending: list[TablePlan], allowed: Kno
 
 
 def refuse_not_owned(pending: Iterable[TablePlan]) -> None:
-    """Raise MissingPrivilege if the role doesn't own a table that is to be filled."""
-    foreign = sorted(str(table.name) for table in pending if not table.target.owned)
-    if foreign:
+    """Raise MissingPrivilege if the role doesn't own all ``pending`` tables."""
+    not_owned = sorted(str(table.name) for table in pending if not table.target.owned)
+    if not_owned:
         raise MissingPrivilege(
-            f"the target's role doesn't own {', '.join(foreign)}, so it can't take keys away for the load",
+            f"the target's role doesn't own {', '.join(not_owned)}, so it can't take keys away for the load",
             next_step="Run as the owner, or GRANT the owning role to this one.",
-            tables=foreign,
+            tables=not_owned,
         )
 
 
 async def check_target(target: Target, pending: list[TablePlan], allowed: KnownRows) -> dict[TablePlan, int]:
     """
-    Return the pending tables that hold rows which may be the source's own, each with their number.
+    Return the ``pending`` tables whose existing rows have to be compared with the source, each with their number.
 
-    Raises MissingPrivilege or RowsInTheWay if a pending table can't take the source's rows whatever these are.
+    ``allowed`` holds the rows that the ledger knows. Raises MissingPrivilege, TargetRefused or RowsInTheWay if a
+    pending table can't take the source's rows, whatever these rows are.
     """
     refuse_not_owned(pending)
     occupied = await occupied_tables(target, pending, allowed)

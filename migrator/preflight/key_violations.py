@@ -1,9 +1,9 @@
 """
-The target's unique and foreign keys, and the source's rows that would break them.
+Finds the source's rows that would break a unique key or a foreign key of the target.
 
-They are built after the load, by PostgreSQL, which stops at the first row in the way. Here all such rows are found
-before anything is written, in SQLite, with PostgreSQL's idea of which values are equal: 1, 1.0 and '1' are one number,
-two spellings are one uuid, and ``citext`` doesn't see case.
+PostgreSQL builds these keys after the load and stops at the first row that breaks a key. This module finds all of these
+rows before anything is written. It searches in SQLite, but compares values as PostgreSQL does: 1, 1.0 and '1' are the
+same number, two spellings can be the same uuid, and ``citext`` ignores case.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,24 +20,25 @@ from migrator.types import Problem, ProblemCode
 
 @dataclass(frozen=True, slots=True)
 class KeyViolation:
-    """Rows of a table that a key of the target won't take."""
+    """The rows of a table that a key of the target refuses."""
 
     column: ColumnPlan
-    """The key's first column, by which the violation is known."""
+    """The key's first column, which names the violation."""
     problem: Problem
-    """With the condition in SQLite's SQL that is true for the rows."""
+    """The problem; its condition, in SQLite's SQL, is true for the rows."""
 
 
 def key_violations(
     tables: Mapping[TableName, TablePlan], table: TablePlan, keys: Keys, session: ScanSession
 ) -> Iterator[KeyViolation]:
     """
-    Yield what to look for in a table, whose ``keys`` refer to others of the planned ``tables``.
+    Yield the possible violations of a table's ``keys``, each with the condition that finds its rows.
 
-    Keys that SQLite has enforced itself, with the same idea of equality, are left out.
+    ``tables`` are all planned tables, since a foreign key refers to another table. Keys that SQLite has enforced
+    itself, with the same equality of values, are skipped. ``session`` is used to read which keys SQLite enforces.
     """
     for key, columns in unique_columns(table, keys):
-        # Digits beyond a double's only PostgreSQL can compare: it is shown them (`trial_load`).
+        # Only PostgreSQL can compare digits beyond the precision of a double: `trial_load` sends it these keys.
         if all(column.target.type_name != "numeric" for column in columns) and not enforced_on(session, table, columns):
             yield _duplicates(table, columns, key)
     for reference in keys.foreign:
@@ -57,7 +58,7 @@ def _duplicates(table: TablePlan, columns: Sequence[ColumnPlan], key: UniqueKey)
         f"{present} AND ({listed}) IN "
         f"(SELECT {listed} FROM {table.source.origin} WHERE {present} GROUP BY {listed} HAVING count(*) > 1)"
     )
-    if not key.nulls_distinct:  # IN knows no NULL
+    if not key.nulls_distinct:  # IN never matches a NULL
         joined = " || '|' || ".join(f"quote({form})" for form in compared)
         condition = f"{joined} IN (SELECT {joined} FROM {table.source.origin} GROUP BY {joined} HAVING count(*) > 1)"
     reason = f"is there more than once, {key.words()}"
@@ -69,7 +70,7 @@ def _orphans(
 ) -> KeyViolation:
     compared = [equality_key(column) for column in children]
     present = " AND ".join(f"{form} IS NOT NULL" for form in compared)
-    # A key that is the rowid is never NULL. Without a WHERE SQLite looks it up in the table, and makes no list of it.
+    # A key that is the rowid is never NULL. Without a WHERE, SQLite searches the table itself and builds no list.
     missing = [equality_key(column) for column in parents if column.source != parent.source.rowid_alias]
     where = f" WHERE {' AND '.join(f'{form} IS NOT NULL' for form in missing)}" if missing else ""
     condition = (
@@ -84,7 +85,7 @@ def _orphans(
 
 
 def equality_key(column: ColumnPlan) -> str:  # noqa: PLR0911 - a table, read from the top
-    """Return SQL whose values are equal in SQLite, byte by byte, where the column's are in PostgreSQL."""
+    """Return SQL for values that are equal in SQLite, byte by byte, if the column's values are equal in PostgreSQL."""
     expression = column.source_expression
     match column.target.type_name:
         case "citext":
@@ -92,7 +93,7 @@ def equality_key(column: ColumnPlan) -> str:  # noqa: PLR0911 - a table, read fr
         case "bpchar":
             return f"rtrim(CAST({expression} AS TEXT), ' ') COLLATE BINARY"
         case "numeric":
-            # Exact for integers of 64 bits; other digits as a double, which is enough to find what to look at.
+            # Exact for integers of 64 bits. Other numbers are compared as doubles, which is enough to find candidates.
             number = "CASE typeof(n) WHEN 'text' THEN CAST(n AS NUMERIC) ELSE n END"
             return f"(SELECT {number} FROM (SELECT {expression} AS n))"
         case "uuid":
@@ -104,16 +105,17 @@ def equality_key(column: ColumnPlan) -> str:  # noqa: PLR0911 - a table, read fr
         case "text" | "varchar" | "name":
             return f"CAST({expression} AS TEXT) COLLATE BINARY"
         case "int2" | "int4" | "int8" | "bool":
-            return expression  # numbers, which know no collation; bare, so that SQLite may use an index
+            return expression  # numbers have no collation; without COLLATE, SQLite can use an index
         case _:
             return f"{expression} COLLATE BINARY"
 
 
 def _moment(expression: str) -> str:
     """
-    Return SQL for the moment that a text means: seconds, and a fraction without zeros that say nothing.
+    Return SQL for the moment that a text means: whole seconds, and a fraction without trailing zeros.
 
-    SQLite rounds fractions, so it gets the text without. What it can't read stays as it is, and meets only itself.
+    SQLite rounds fractions, so it gets the text without its fraction. A text that SQLite can't read as a moment stays
+    as it is, and is equal only to the same text.
     """
     return (
         "(SELECT coalesce(strftime('%s', whole) || '.' || rtrim(digits, '0'), given) COLLATE BINARY FROM ("

@@ -1,8 +1,9 @@
 """
-Checks the source by itself: what ``migrator check --source-only`` says of it without a target.
+Checks the source without a target, for ``migrator check --source-only``.
 
-Nothing here refuses: only the target's column decides whether a value can be carried. Here is what is worth knowing
-before there is one: columns of several storage classes, text that PostgreSQL can't hold, keys without a value, orphans.
+All findings of this check are notices and refuse nothing, since only the target's column decides whether a value can be
+carried. The notices are about columns of several storage classes, text that PostgreSQL can't hold, primary keys without
+a value, and orphans.
 """
 
 from collections.abc import Iterator
@@ -27,13 +28,17 @@ from migrator.types import ProblemCode, Severity
 log = structlog.get_logger()
 
 SCHEMA = "main"
-"""What SQLite calls the file's own schema."""
+"""SQLite's name for the schema of the file itself."""
 
 _CLASSES = (StorageClass.INTEGER, StorageClass.REAL, StorageClass.TEXT, StorageClass.BLOB)
 
 
 def check_source_table(session: ScanSession, table: SourceTable, batch_bytes: int) -> TableCheck:
-    """Return a table's size and notices about it. Blocks while it is scanned; raises SourceUnreadable."""
+    """
+    Return a table's size and the notices about it.
+
+    ``batch_bytes`` is the size of a record batch. Blocks while the table is scanned. Raises SourceUnreadable.
+    """
     unreadable = [
         _notice(
             table,
@@ -72,13 +77,15 @@ def _counted(session: ScanSession, table: SourceTable) -> dict[str, int]:
     return dict(zip(questions, counts, strict=True))
 
 
-def _storage_notices(table: SourceTable, column: SourceColumn, at: int, counted: dict[str, int]) -> Iterator[Finding]:
-    held = {storage: counted[f"{storage}_{at}"] for storage in _CLASSES if counted[f"{storage}_{at}"]}
-    if len(held) > 1:
-        listed = ", ".join(f"{rows} {storage.upper()}" for storage, rows in held.items())
+def _storage_notices(
+    table: SourceTable, column: SourceColumn, position: int, counted: dict[str, int]
+) -> Iterator[Finding]:
+    rows_of = {storage: counted[f"{storage}_{position}"] for storage in _CLASSES if counted[f"{storage}_{position}"]}
+    if len(rows_of) > 1:
+        listed = ", ".join(f"{rows} {storage.upper()}" for storage, rows in rows_of.items())
         reason = f"is of several kinds: {listed}"
-        yield _notice(table, column.name, sum(held.values()), ProblemCode.MIXED_STORAGE_CLASSES, reason)
-    missing = counted[f"null_{at}"]
+        yield _notice(table, column.name, sum(rows_of.values()), ProblemCode.MIXED_STORAGE_CLASSES, reason)
+    missing = counted[f"null_{position}"]
     if column.key_position and missing:
         reason = "is missing in the primary key"
         yield _notice(table, column.name, missing, ProblemCode.MISSING_IN_PRIMARY_KEY, reason)
@@ -121,7 +128,7 @@ def _is_sound(text: pa.Array) -> bool:
 
 
 def _orphans(session: ScanSession, table: SourceTable) -> Iterator[Finding]:
-    """SQLite, "PRAGMA foreign_key_check": rows that refer to none, which SQLite accepts unless told otherwise."""
+    """Yield a notice for each foreign key with orphans; SQLite accepts them by default ("PRAGMA foreign_key_check")."""
     literal = "'" + table.name.replace("'", "''") + "'"
     try:
         rows = session.ask(

@@ -1,9 +1,9 @@
 """
-Checks a source table before anything is written: its size, and every value that PostgreSQL would refuse or change.
+Checks a source table before anything is written: measures it and finds values that PostgreSQL would refuse or change.
 
-Most tables hold nothing unusual and pass the ``dry_run``: one scan, the copier's own conversion, no question about a
-single value. Where the dry run meets something unusual ``diagnosis`` says what. Then comes a question for each key of
-the target, and one for each rule and each notice.
+Most tables hold nothing unusual and pass the ``dry_run``: one scan with the copier's own conversion, without a query
+about single values. If a table does not pass, ``diagnosis`` finds the reasons. Then the check runs a query for each key
+of the target, for each rule and for each notice.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,41 +38,42 @@ _FIXED_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class TableCheck:
-    """What was found out about one table."""
+    """The result of the check of one table."""
 
     table_size: TableSize
     findings: tuple[Finding, ...]
     known_digest: KnownDigest | None = None
-    """The quick pass, where the table came through it."""
+    """The digest of the dry run; None if the table did not pass it."""
     chunks: tuple[Chunk, ...] = (WHOLE_TABLE,)
-    """In which it is read and brought."""
+    """The chunks in which the table is read and copied."""
     changes: tuple[Change, ...] = ()
-    """What rules make of its values."""
+    """The changes that rules make to the table's values."""
     untried: tuple[Untried, ...] = ()
-    """What the target demands of its rows, and could not be tried."""
+    """The target's constraints and indexes that could not be tried on the rows."""
 
     @property
     def notices(self) -> tuple[Finding, ...]:
-        """Return the findings that are worth knowing and refuse nothing."""
+        """Return the findings that refuse nothing."""
         return tuple(finding for finding in self.findings if not finding.refuses)
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is read and brought in one piece."""
+        """Whether the table is read and copied in one chunk."""
         return len(self.chunks) == 1
 
 
 def measure_tables(session: ScanSession, tables: Sequence[TablePlan]) -> list[TableSize]:
     """
-    Return the size of each table, which SQLite adds up without reading long values.
+    Return the size of each table. SQLite computes it without reading long values.
 
-    Raises ConfigurationError for an expression of a rule that is none over a row of its table.
+    Blocks while the tables are scanned. Raises ConfigurationError if the expression of a rule is not valid SQL over a
+    row of its table or fails for a row, and SourceUnreadable.
     """
     ruled = [table for table in tables if any(column.rule.expression for column in table.compared)]
     for table in ruled:
         _check_expressions(session, table)
     table_sizes = _measured(session, [table for table in tables if table not in ruled])
-    for table in ruled:  # by itself, so that what SQLite says is known to be about its rules
+    for table in ruled:  # separately, so that an error of SQLite is known to be about this table's rules
         with _blaming_rules(table):
             table_sizes |= _measured(session, [table])
     return [table_sizes[table.name] for table in tables]
@@ -89,7 +90,7 @@ def _measured(session: ScanSession, tables: Sequence[TablePlan]) -> dict[TableNa
 
 
 def _sizes(table: TablePlan) -> list[str]:
-    """Return SQL for the number of rows, the bytes of all, and those of the widest."""
+    """Return SQL for the number of rows, the bytes of all rows, and the bytes of the widest row."""
     pairs = zip(table.columns, table.fast.columns, strict=True)
     widths = [width for column, fast in pairs if (width := _width(column, fast))]
     fixed = _FIXED_BYTES * (len(table.columns) - len(widths))
@@ -104,7 +105,7 @@ def _check_expressions(session: ScanSession, table: TablePlan) -> None:
             continue
         name = f"{table.source.name}.{column.source.name}"
         try:
-            # In a WHERE, where SQLite takes nothing that makes one row of many.
+            # Inside a WHERE, since SQLite refuses aggregates there: they would make one row of many.
             session.ask(f"EXPLAIN SELECT 1 FROM {table.source.origin} WHERE (({expression}\n)) IS NULL")
         except SourceUnreadable as error:
             raise ConfigurationError(
@@ -116,11 +117,11 @@ def _check_expressions(session: ScanSession, table: TablePlan) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TableChecker:
-    """Checks one table of a plan; made once for each table."""
+    """Checks one table of a plan."""
 
     session: ScanSession
     tables: Mapping[TableName, TablePlan]
-    """All planned tables, which the keys of this one may refer to."""
+    """All planned tables, since foreign keys of the checked table may refer to them."""
     table: TablePlan
     keys: Keys
     server_types: ServerTypes
@@ -129,11 +130,11 @@ class TableChecker:
 
     def check(self, table_size: TableSize, known_digest: KnownDigest | None) -> TableCheck:
         """
-        Return what was found out about the table.
+        Return the findings and changes of the table.
 
-        ``known_digest`` is the result of the dry run over all its chunks, None where that met something unusual.
-        Blocks while the table is scanned. Raises SourceUnreadable, and ConfigurationError if an expression of a rule
-        fails for one of its rows.
+        ``known_digest`` is the result of the dry run over all chunks of the table; None if the table did not pass.
+        Blocks while the table is scanned. Raises SourceUnreadable, and ConfigurationError if the expression of a rule
+        fails for a row.
         """
         table = self.table
         with _blaming_rules(table):
@@ -150,14 +151,14 @@ class TableChecker:
             return TableCheck(measured, findings, known_digest, changes=changes)
 
     def _violations(self, builder: FindingBuilder) -> Iterator[Finding]:
-        """Yield what the target's keys would not take."""
+        """Yield a finding for each key of the target that some rows would break."""
         for violation in key_violations(self.tables, self.table, self.keys, self.session):
             [rows] = count_matching(self.session, self.table.source, [violation.problem.condition])
             if rows:
                 yield builder.build(violation.column, rows, violation.problem)
 
     def _server_duplicates(self, builder: FindingBuilder) -> Iterator[Finding]:
-        """Yield keys that only PostgreSQL takes for one."""
+        """Yield a finding for each unique key with values that are equal only in PostgreSQL."""
         for key, columns in unique_columns(self.table, self.keys):
             if rows := server_duplicates(self.session, self.table, columns, self.server_types):
                 condition = is_row(self.table.source, rows[: self.example_options.count] or rows[:1])
@@ -168,7 +169,7 @@ class TableChecker:
 
 @contextmanager
 def _blaming_rules(table: TablePlan) -> Iterator[None]:
-    """Turn an error of SQLite in a rule's expression into one about the rule, not about the file."""
+    """Raise ConfigurationError in place of an error of SQLite that a rule's expression has caused."""
     names = [f"{table.source.name}.{column.source.name}" for column in table.compared if column.rule.expression]
     try:
         yield
@@ -184,11 +185,11 @@ def _blaming_rules(table: TablePlan) -> Iterator[None]:
 
 
 _ABOUT_THE_FILE = ("disk image", "not a database", "I/O", "unable to open", "locked", "typed")
-"""Words in SQLite's messages about a file; its other messages are about a statement."""
+"""Words in SQLite's messages about a file. SQLite's other messages are about a statement."""
 
 
 def _changes(session: ScanSession, table: TablePlan) -> Iterator[Change]:
-    """Yield what rules make of the table's values."""
+    """Yield the changes that rules make to the table's values."""
     ruled = [(column, condition) for column in table.compared if (condition := _rewrites(column))]
     counts = count_matching(session, table.source, [condition for _, condition in ruled])
     for (column, condition), rows in zip(ruled, counts, strict=True):
@@ -197,19 +198,19 @@ def _changes(session: ScanSession, table: TablePlan) -> Iterator[Change]:
 
 
 def _years(session: ScanSession, table: TablePlan, column: ColumnPlan, condition: str) -> str:
-    """Return the first and the last year of what a rule made of numbers: seconds taken for milliseconds lie in 1970."""
+    """Return the first and last year of moments that a rule makes from numbers: a wrong unit shows as 1970."""
     if not (column.rule.epoch or column.rule.julian) or column.target.type_name not in MOMENTS:
         return ""
     year = f"substr({column.source_expression}, 1, 4)"
-    [found] = session.ask(
+    [years] = session.ask(
         f"SELECT min({year}) AS first, max({year}) AS last FROM {table.source.origin} "
         f"WHERE ({condition}) AND typeof({column.source_expression}) = 'text'"
     )
-    return f"{found['first']} to {found['last']}" if found["first"] else ""
+    return f"{years['first']} to {years['last']}" if years["first"] else ""
 
 
 def _notices(builder: FindingBuilder, table: TablePlan) -> Iterator[Finding]:
-    """Yield what is worth knowing. It ends up in the log of a run that goes well, where values don't belong."""
+    """Yield notices with masked values, since the log of a successful run shows them and must not contain values."""
     known = [(column, problem) for column in table.compared for problem in notices(table, column)]
     counts = count_matching(builder.session, table.source, [problem.condition for _, problem in known])
     masking = replace(builder, example_options=replace(builder.example_options, mask_values=True))
@@ -219,7 +220,7 @@ def _notices(builder: FindingBuilder, table: TablePlan) -> Iterator[Finding]:
 
 
 def _rewrites(column: ColumnPlan) -> str | None:
-    """Return the condition under which a rule makes another value of what is stored; None without such a rule."""
+    """Return the condition under which a rule changes the stored value; None if no rule changes the column's values."""
     stored = column.source.quoted
     conditions = []
     if column.is_rewritten:
@@ -231,9 +232,9 @@ def _rewrites(column: ColumnPlan) -> str | None:
 
 def _width(column: ColumnPlan, fast: ColumnPlan) -> str | None:
     """
-    Return SQL for the bytes of a value; None where all are of one width.
+    Return SQL for the number of bytes of a value; None if all values of the column have the same width.
 
-    ``octet_length`` of text and BLOBs reads the record's header alone. Of a number it would spell the digits.
+    ``octet_length`` of a TEXT or BLOB value reads only the record's header. For a number it would write out the digits.
     """
     value = column.source_expression
     if not {StorageClass.TEXT, StorageClass.BLOB} & {scan_column.storage for scan_column in column.scan_columns}:
