@@ -1,8 +1,8 @@
 """
-Asks SQLite for aggregates over all rows of a table, as many as a wide table needs.
+Asks SQLite for any number of aggregates over all rows of a table, also where the table has very many columns.
 
-A statement has at most 2,000 result columns, and an expression at most 1,000 levels (SQLite, "Implementation Limits"),
-which a table of 1,500 columns exceeds in both ways.
+A statement has at most 2,000 result columns, and an expression has at most 1,000 levels (SQLite, "Implementation
+Limits"). A table of 1,500 columns exceeds both limits.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _AT_ONCE = 500
 
 
 def added_up(terms: Sequence[str]) -> str:
-    """Return SQL for the sum of the terms, halved again and again: an even tree is a low one."""
+    """Return SQL for the sum of the terms. The terms are halved again and again, which keeps the expression flat."""
     if len(terms) <= 1:
         return terms[0] if terms else "0"
     middle = len(terms) // 2
@@ -24,25 +24,26 @@ def added_up(terms: Sequence[str]) -> str:
 
 
 _LONGEST = 500_000
-"""Characters of one statement that asks about several tables; a megabyte is the most."""
+"""Characters of one statement that asks about several tables. SQLite accepts at most a megabyte."""
 
 
 def answers_of_each(session: ScanSession, tables: Sequence[tuple[SourceTable, Sequence[str]]]) -> list[list[Any]]:
     """
-    Return the values of as many aggregates over the rows of each table, in as few statements as will do.
+    Return for each table the values of its aggregates, and use as few statements as possible.
 
-    Of at most 500 tables, since a statement has no more SELECTs. Raises what asking raises.
+    ``tables`` has each table with its aggregates in SQL, and at most 500 tables, because a statement has at most 500
+    SELECTs. Raises what ``ScanSession.ask`` raises.
     """
-    found: list[list[Any]] = []
+    answers_by_table: list[list[Any]] = []
     selects: list[str] = []
     for place, (table, questions) in enumerate(tables):
         selected = ", ".join(f"{question} AS a{i}" for i, question in enumerate(questions))
         select = f"SELECT {place} AS place, {selected} FROM {table.origin}"
         if selects and sum(map(len, selects)) + len(select) > _LONGEST:
-            found += _by_place(session, selects)
+            answers_by_table += _by_place(session, selects)
             selects = []
         selects.append(select)
-    return found + _by_place(session, selects) if selects else found
+    return answers_by_table + _by_place(session, selects) if selects else answers_by_table
 
 
 def _by_place(session: ScanSession, selects: Sequence[str]) -> list[list[Any]]:
@@ -51,20 +52,29 @@ def _by_place(session: ScanSession, selects: Sequence[str]) -> list[list[Any]]:
 
 
 def answers(session: ScanSession, table: SourceTable, questions: Sequence[str]) -> list[Any]:
-    """Return the value of each aggregate over the table's rows; raises what asking raises."""
-    found: list[Any] = []
+    """
+    Return the value of each aggregate over the table's rows.
+
+    ``questions`` are the aggregates in SQL. Raises what ``ScanSession.ask`` raises.
+    """
+    values: list[Any] = []
     for start in range(0, len(questions), _AT_ONCE):
         selected = ", ".join(
             f"{question} AS a{i}" for i, question in enumerate(questions[start : start + _AT_ONCE], start)
         )
         [row] = session.ask(f"SELECT {selected} FROM {table.origin}")
-        found += row.values()
-    return found
+        values += row.values()
+    return values
 
 
 def count_matching(session: ScanSession, table: SourceTable, conditions: Sequence[str]) -> list[int]:
-    """Return for each of the conditions, in SQLite's SQL, how many rows meet it. One scan; none without a condition."""
-    if len(conditions) == 1:  # SQLite counts what it has chosen for a quarter of what adding up costs
+    """
+    Return for each condition how many of the table's rows meet it.
+
+    ``conditions`` are in SQLite's SQL. The table is scanned once for every 500 conditions; without conditions it isn't
+    scanned. Raises what ``ScanSession.ask`` raises.
+    """
+    if len(conditions) == 1:  # to count the rows that a WHERE selects costs a quarter of what a sum over all rows costs
         [row] = session.ask(f"SELECT count(*) AS rows FROM {table.origin} WHERE {conditions[0]}")
         return [int(row["rows"])]
     sums = [f"sum({condition})" for condition in conditions]

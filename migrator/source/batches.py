@@ -1,8 +1,8 @@
 """
-Cuts a table into batches, by bytes and not only by rows: memory doesn't depend on how wide the rows are.
+Cuts a table into record batches by bytes, not only by rows, so that memory use doesn't depend on the width of the rows.
 
-The driver counts rows. Where all rows are of about one width, a number of rows is a number of bytes. Where a few rows
-are far wider than the rest, SQLite adds up the widths and returns the ranges of rowids that make a batch each.
+The driver counts rows. If all rows have about the same width, a number of rows corresponds to a number of bytes. If a
+few rows are far wider than the others, SQLite adds up the widths and returns ranges of rowids, one for each batch.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,10 +15,10 @@ from migrator.source.schema import SourceTable
 from migrator.source.size import TableSize
 
 MOST_ROWS = 65_536
-"""Per batch, however narrow: more gained nothing and made the first rows arrive later."""
+"""Rows in a batch, even if they are narrow. In measurements, more rows gained nothing and delayed the first rows."""
 
 SKEW = 4
-"""How many times its share of memory a batch may take if all its rows were as wide as the widest."""
+"""A batch may take this many times its share of memory, if all its rows are as wide as the table's widest row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class _Range:
 
 
 def rows_per_batch(table_size: TableSize, batch_bytes: int) -> int:
-    """Return a number of rows that stays within ``SKEW`` times ``batch_bytes``, whichever rows come together."""
+    """Return a number of rows for each batch. Any rows of that number stay within ``SKEW`` times ``batch_bytes``."""
     if not table_size.rows:
         return 1
     usual = batch_bytes // max(table_size.bytes // table_size.rows, 1)
@@ -56,7 +56,7 @@ class ScanRequest:
 
 
 def scan(session: ScanSession, request: ScanRequest) -> Iterator[pa.RecordBatch]:
-    """Yield the requested rows in batches; blocks while it reads, and raises what ``ScanSession.scan`` raises."""
+    """Yield the requested rows in record batches. Blocks while it reads; raises what ``ScanSession.scan`` raises."""
     table, columns = request.table, request.columns
     if table.rowid is None or not is_skewed(request.size, request.batch_bytes):
         batch_rows = rows_per_batch(request.size, request.batch_bytes)
@@ -79,4 +79,4 @@ def _ranges(session: ScanSession, request: ScanRequest, rowid: str) -> list[_Ran
         f"FROM {table.origin}{condition} WINDOW w AS (ORDER BY {rowid} ROWS UNBOUNDED PRECEDING)"
         f") GROUP BY by_bytes, by_rows ORDER BY 1"
     )
-    return [_Range(found["first"], found["last"], found["rows"]) for found in ranges]
+    return [_Range(row["first"], row["last"], row["rows"]) for row in ranges]

@@ -12,15 +12,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A run of rows in the order of the table's key, its bounds written as SQL literals. Without bounds, all rows."""
+    """
+    Consecutive rows in the order of the table's key.
+
+    The bounds are keys, written as SQL literals. A chunk without bounds holds all rows.
+    """
 
     after: str | None = None
-    """The key of the row before the first."""
+    """The key of the row before the chunk's first row."""
     last: str | None = None
-    """The key of the last row."""
+    """The key of the chunk's last row."""
 
     def where(self, table: SourceTable) -> str:
-        """Return the condition in SQLite's SQL; empty for the whole table."""
+        """Return the condition in SQLite's SQL that selects the chunk's rows; empty for the whole table."""
         row = f"({', '.join(key_of(table))})"
         begin = f"{row} > ({self.after})" if self.after is not None else ""
         end = f"{row} <= ({self.last})" if self.last is not None else ""
@@ -31,12 +35,12 @@ WHOLE_TABLE = Chunk()
 
 
 def key_of(table: SourceTable) -> list[str]:
-    """Return the key that a table is walked along: its rowid, or the columns of its key; empty if it has neither."""
+    """Return the key by which a table is read in order: its rowid, or its key's columns; empty if it has neither."""
     return [table.rowid] if table.rowid else [column.quoted for column in table.key]
 
 
 _CHUNKS_A_WORKER = 4
-"""Chunks for each worker, where all would wait for one table: the last worker ends soon after the first."""
+"""Chunks for each worker in a table that all workers would wait for. So the last worker ends soon after the first."""
 
 _LEAST_BYTES = 16 << 20
 """Below this size the fixed cost of a chunk (the start of a scan, the end of a transaction) begins to show."""
@@ -44,9 +48,10 @@ _LEAST_BYTES = 16 << 20
 
 def chunk_size(table_size: TableSize, total_weight: int, jobs: int, chunk_bytes: int) -> int:
     """
-    Return the size of a table's chunks in bytes: ``chunk_bytes``, or less for a table that all workers would wait for.
+    Return the size of a table's chunks in bytes.
 
-    ``total_weight`` is the weight of all tables together, which ``jobs`` workers share.
+    The size is ``chunk_bytes``, or less if all workers would wait for this table. ``total_weight`` is the weight of all
+    tables together, which ``jobs`` workers share.
     """
     if jobs == 1 or table_size.weight * jobs <= total_weight:
         return chunk_bytes
@@ -59,8 +64,8 @@ def split_into_chunks(
     """
     Return a table's chunks of about ``size`` bytes each, in the order of its key.
 
-    SQLite walks over the keys once and keeps none of them in memory. A table without a key to walk along (a column took
-    each of the rowid's names) is one chunk. Blocks; raises SourceUnreadable.
+    SQLite reads the keys once, in order, and keeps none of them in memory. A table is one chunk if it has no key and
+    its columns have taken each name of the rowid. Blocks; raises SourceUnreadable.
     """
     rows = max(1, size * table_size.rows // max(table_size.bytes, 1))
     if rows >= table_size.rows or not key_of(table):
@@ -74,7 +79,7 @@ def split_into_chunks(
 
 
 def _last_key(session: "ScanSession", table: SourceTable, after: str | None, rows: int) -> str | None:
-    """Return the key of the last of so many rows after a key; None if there are not so many."""
+    """Return the key of the last of the next ``rows`` rows after a key; None if fewer rows follow."""
     key = key_of(table)
     literals = " || ', ' || ".join(f"quote({part})" for part in key)
     begin = f" WHERE {Chunk(after).where(table)}" if after is not None else ""

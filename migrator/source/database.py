@@ -1,7 +1,7 @@
 """
-Opens the source for reading only: describes it, and opens sessions for scans.
+Opens the source for reading only, describes it, and opens sessions for scans.
 
-Two libraries read the file. SQLAlchemy over aiosqlite asks the small questions (schema, PRAGMAs). The ADBC driver does
+Two libraries read the file. SQLAlchemy with aiosqlite runs the small queries (schema, PRAGMAs). The ADBC driver runs
 the scans.
 """
 
@@ -37,13 +37,13 @@ class Source:
     """A SQLite database file, opened for reading only."""
 
     def __init__(self, path: Path, stamp: Stamp | None = None) -> None:
-        """``stamp`` is that of the file of which this one is a copy."""
+        """Take the database file at ``path``. If it is a copy, ``stamp`` is the stamp of the original file."""
         self.path = path
         self.uri = uri_of(path)
         self._stamp = stamp
         self._scratch: TemporaryDirectory[str] | None = None
         self._attach = ""
-        # Not through a URL of SQLAlchemy's: what it takes apart, and what it decodes, would be another path.
+        # SQLAlchemy's URL isn't used: it would split and decode the path, and the result may be another path.
         self._engine = create_async_engine("sqlite+aiosqlite://", creator=self._open, poolclass=AsyncAdaptedQueuePool)
 
     def _open(self) -> DBAPIConnection:
@@ -52,7 +52,7 @@ class Source:
         return connection
 
     async def close(self) -> None:
-        """Close the connections of the small questions; scans close their own."""
+        """Close the connections of the small queries. Sessions for scans close their own connections."""
         await self._engine.dispose()
         if self._scratch is not None:
             self._scratch.cleanup()
@@ -60,9 +60,10 @@ class Source:
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
         """
-        Open a connection for the small questions.
+        Open a connection for the small queries.
 
-        Raises SourceUnreadable if SQLite can't open or read the file; that it is busy comes as it is, to be retried.
+        Raises SourceUnreadable if SQLite can't open or read the file. If the file is busy, the driver's error is raised
+        unchanged, so that the caller can retry.
         """
         try:
             async with self._engine.connect() as connection:
@@ -70,7 +71,7 @@ class Source:
                     await connection.exec_driver_sql(self._attach)
                 yield connection
         except (DBAPIError, sqlite3.Error) as error:
-            # What the block has raised comes through here too: an error of the target is none of ours.
+            # Errors that the block has raised arrive here too, and an error of the target must not be changed.
             if is_transient(error) or not isinstance(getattr(error, "orig", error), sqlite3.Error):
                 raise
             raise unreadable(self.path, error) from error
@@ -78,13 +79,14 @@ class Source:
     @asynccontextmanager
     async def pinned(self) -> AsyncIterator["Watch"]:
         """
-        Hold a read transaction while the block runs, and watch for writers.
+        Hold a read transaction while the block runs, and yield a watch that notices writers.
 
-        A database with a rollback journal takes no commits while somebody reads, so its writers are told that it is
-        locked. One in WAL mode takes them; the watch notices (SQLite, "Isolation In SQLite").
+        A database with a rollback journal accepts no commits while somebody reads: its writers get the error that it is
+        locked. A database in WAL mode accepts commits, and the watch notices them (SQLite, "Isolation In SQLite").
         """
         async with self.connect() as pin, self.connect() as watch:
-            # Read off before the lock is taken: who closes a file gives up his process's locks on it (fcntl, POSIX).
+            # The stamp is read before the lock is taken: when a process closes a file, it loses all its locks on that
+            # file (fcntl, POSIX).
             before = stamp(self.path)
             await pin.exec_driver_sql("BEGIN")
             await pin.execute(text("SELECT count(*) FROM sqlite_schema"))
@@ -92,17 +94,17 @@ class Source:
 
     async def describe(self) -> SourceDatabase:
         """
-        Return the ordinary tables of the file, and what is left out with the reason.
+        Return the ordinary tables of the file, and what isn't copied, with the reason.
 
-        Rows that the driver of the scans can't get at are put into scratch space on the way.
+        If the driver of the scans can't read the rows of a table, these rows are copied into scratch space first.
         """
         async with self.connect() as connection:
-            found = await source_schema.describe(connection)
-        return await asyncio.to_thread(self._made_readable, found) if readability.is_doubtful(found) else found
+            database = await source_schema.describe(connection)
+        return await asyncio.to_thread(self._made_readable, database) if readability.is_doubtful(database) else database
 
-    def _made_readable(self, found: SourceDatabase) -> SourceDatabase:
+    def _made_readable(self, described: SourceDatabase) -> SourceDatabase:
         with self.session() as session:
-            database = readability.looked_at(session, found)
+            database = readability.looked_at(session, described)
             stuck = readability.without_order(session, database)
             if not stuck:
                 return database
@@ -113,7 +115,7 @@ class Source:
         return replace(database, tables=tuple(moved.get(table.name, table) for table in database.tables))
 
     async def fingerprint(self) -> Fingerprint:
-        """Return what tells this file, as it is now, from another."""
+        """Return the fingerprint, which tells this file, as it is now, from another file or an earlier state."""
         async with self.connect() as connection:
             schema = await connection.scalar(text(_SCHEMA_TEXT))
         digest = hashlib.sha256(str(schema).encode(errors="surrogatepass")).hexdigest()
@@ -121,8 +123,8 @@ class Source:
 
     @contextmanager
     def session(self) -> Iterator["ScanSession"]:
-        """Open one connection for scans, in one read transaction: its scans all see the same moment."""
-        # Not before somebody scans: a run with nothing left to do is over before the drivers would have been loaded.
+        """Open one connection for scans, in one read transaction. All its scans see the same moment."""
+        # The drivers are loaded only for a scan: a run with nothing left to do ends sooner than they would be loaded.
         import adbc_driver_sqlite.dbapi as adbc  # noqa: PLC0415
 
         from migrator.source.scan import ScanSession  # noqa: PLC0415
@@ -141,12 +143,12 @@ class Source:
 
 
 async def _has_schema(connection: AsyncConnection) -> bool:
-    attached = await connection.exec_driver_sql("PRAGMA database_list")
-    return any(row.name == readability.SCHEMA for row in attached)
+    databases = await connection.exec_driver_sql("PRAGMA database_list")
+    return any(row.name == readability.SCHEMA for row in databases)
 
 
 class Watch:
-    """Notices commits of others to the file since it began."""
+    """Notices commits that other programs have made to the file since the watch began."""
 
     def __init__(self, path: Path, connection: AsyncConnection, version: int, before: Stamp) -> None:
         self._path = path
@@ -159,9 +161,8 @@ class Watch:
         """
         Raise SourceChanged if somebody has committed to the file.
 
-        The version also counts when SQLite has made the index of a write-ahead log anew, as happens where two copies
-        of SQLite, that of Python and that of the driver, read a file in one process. Then the file and its log are as
-        they were.
+        The version also grows when SQLite has rebuilt the index of a write-ahead log. This happens if two copies of
+        SQLite (Python's and the driver's) read a file in one process. Then the file and its log are unchanged.
         """
         async with self._in_turn:
             version = await _data_version(self._connection)
@@ -182,7 +183,8 @@ async def _data_version(watch: AsyncConnection) -> int:
     """
     Return a number that changes when another connection commits to the file.
 
-    It means something only on one connection, which is in no transaction when asked (SQLite, "PRAGMA data_version").
+    Numbers may be compared only if they come from the same connection, outside a transaction (SQLite, "PRAGMA
+    data_version").
     """
     version = await watch.scalar(text("PRAGMA data_version"))
     await watch.rollback()

@@ -1,7 +1,8 @@
 """
-Reads what a SQLite file declares beside names and types: defaults, keys, indexes, CHECKs, foreign keys.
+Reads the defaults, keys, indexes, CHECKs and foreign keys that a SQLite file declares.
 
-PRAGMAs return most of it. The rest is in the text of the definitions (``sql/definitions.py``).
+PRAGMAs return most of these declarations. The others are read from the text of the definitions
+(``sql/definitions.py``).
 """
 
 from collections import defaultdict
@@ -18,7 +19,7 @@ from migrator.sql.lexing import Unreadable, fold
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """What an index is on: a column, or else an expression, whose text is empty where it can't be read."""
+    """One part of an index: a column or an expression. The expression's text is empty if it can't be read."""
 
     column: str | None
     expression: str = ""
@@ -28,18 +29,18 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index, or what is made by one: a UNIQUE constraint and a primary key have no name of their own."""
+    """An index, a UNIQUE constraint or a primary key. Only an index has a name."""
 
     name: str | None
     terms: tuple[Term, ...]
     unique: bool
     where: str | None = None
-    """SQL that says which rows are in it; None for all, empty where that can't be read from the definition."""
+    """The SQL condition of a partial index; None if all rows are in the index, empty if it can't be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """A foreign key. Without ``referred`` columns it means the other table's primary key."""
+    """A foreign key. Without ``referred`` columns it refers to the other table's primary key."""
 
     columns: tuple[str, ...]
     table: str
@@ -60,29 +61,29 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class TableDeclarations:
-    """What is declared of one table."""
+    """The declarations of one table."""
 
     defaults: Mapping[str, str] = field(default_factory=dict)
-    """SQL by column, as it stands in the definition."""
+    """The SQL of each column's default, as it stands in the definition."""
     indexes: tuple[Index, ...] = ()
     primary_key: Index | None = None
-    """None for the rowid's alias, too, which has no index."""
+    """None if there is no primary key, and for an alias of the rowid, which has no index."""
     foreign_keys: tuple[ForeignKey, ...] = ()
     checks: tuple[Check, ...] = ()
     triggers: tuple[str, ...] = ()
     generated: Mapping[str, str] = field(default_factory=dict)
     """The expressions of generated columns, by their folded names."""
     collations: Mapping[str, str] = field(default_factory=dict)
-    """In capitals, by the folded names of the columns that have one."""
+    """The collations in capital letters, by the folded names of the columns that have a collation."""
     conflicts: tuple[str, ...] = ()
-    """What is done when a key is broken, where that isn't an error: ``UNIQUE ON CONFLICT REPLACE``."""
+    """Conflict clauses, by which a broken key isn't an error: ``UNIQUE ON CONFLICT REPLACE``."""
     unreadable: str = ""
     """Why the definition's text could not be read; empty if it could."""
 
 
 async def read_declarations(connection: AsyncConnection, tables: Sequence[str]) -> dict[str, TableDeclarations]:
-    """Return what is declared of each table."""
-    found = {
+    """Return the declarations of each table, by the table's name."""
+    rows_by_kind = {
         name: _by_table((await connection.execute(text(query))).all())
         for name, query in (
             ("defaults", _DEFAULTS),
@@ -92,7 +93,7 @@ async def read_declarations(connection: AsyncConnection, tables: Sequence[str]) 
             ("definitions", _DEFINITIONS),
         )
     }
-    return {name: _of_table({kind: rows[fold(name)] for kind, rows in found.items()}) for name in tables}
+    return {name: _of_table({kind: rows[fold(name)] for kind, rows in rows_by_kind.items()}) for name in tables}
 
 
 def _of_table(rows: Mapping[str, Sequence[Row[Any]]]) -> TableDeclarations:
@@ -108,20 +109,20 @@ def _of_table(rows: Mapping[str, Sequence[Row[Any]]]) -> TableDeclarations:
         tuple(index for origin, index in indexes if origin != "pk"),
         next((index for origin, index in indexes if origin == "pk"), None),
         tuple(_foreign_keys(rows["references"], written)),
-        tuple(Check(one.name, one.inner) for one in written if one.words == "CHECK"),
+        tuple(Check(clause.name, clause.inner) for clause in written if clause.words == "CHECK"),
         tuple(row.trigger_name for row in rows["triggers"]),
-        {fold(one.column): one.inner for one in written if one.words == "GENERATED" and one.column},
-        {fold(one.column): one.inner for one in written if one.words == "COLLATE" and one.column},
-        tuple(f"{one.words} ON CONFLICT {one.conflict}" for one in written if one.conflict),
+        {fold(clause.column): clause.inner for clause in written if clause.words == "GENERATED" and clause.column},
+        {fold(clause.column): clause.inner for clause in written if clause.words == "COLLATE" and clause.column},
+        tuple(f"{clause.words} ON CONFLICT {clause.conflict}" for clause in written if clause.conflict),
         unreadable,
     )
 
 
 def _by_table(rows: Sequence[Row[Any]]) -> dict[str, list[Row[Any]]]:
-    found: dict[str, list[Row[Any]]] = defaultdict(list)
+    by_table: dict[str, list[Row[Any]]] = defaultdict(list)
     for row in rows:
-        found[fold(row.table_name)].append(row)
-    return found
+        by_table[fold(row.table_name)].append(row)
+    return by_table
 
 
 def _indexes(rows: Sequence[Row[Any]]) -> Iterator[tuple[str, Index]]:
@@ -149,7 +150,7 @@ def _index_text(sql: str | None) -> IndexText | None:
 
 
 def _foreign_keys(rows: Sequence[Row[Any]], written: Sequence[Clause]) -> Iterator[ForeignKey]:
-    deferred = {foreign_key_columns(one) for one in written if one.words == "FOREIGN KEY" and one.deferred}
+    deferred = {foreign_key_columns(clause) for clause in written if clause.words == "FOREIGN KEY" and clause.deferred}
     keys: dict[int, list[Row[Any]]] = defaultdict(list)
     for row in rows:
         keys[row.id].append(row)

@@ -1,7 +1,7 @@
 """
-Looks at the source as a file: whether it can be read, what tells it from another, what SQLite's errors mean.
+Checks the source as a file: whether it can be read, whether it has changed, and what SQLite's errors mean.
 
-This is done before any library opens the file, because opening a file that doesn't exist would create it.
+The check comes before any library opens the file, because a library would create a file that doesn't exist.
 """
 
 import os
@@ -21,7 +21,7 @@ HEADER = b"SQLite format 3\x00"
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """The parts of a fingerprint that are read off the file, without SQLite."""
+    """The parts of a fingerprint that are read from the file without SQLite."""
 
     size_bytes: int
     change_counter: int
@@ -29,26 +29,26 @@ class Stamp:
     wal_commit: str | None = None
     """The last commit that the write-ahead log holds; empty if it holds none."""
     file: str | None = None
-    """Which file it is, and when it was last written to: another one may be moved to its place."""
+    """The file's inode and the time of its last write: another file may have been moved to this path."""
     touched: str | None = None
-    """When anything about the file was last changed, also its rights or its links; nobody can set that back."""
+    """The time when anything about the file last changed, also its permissions or links. Nobody can set it back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint(Stamp):
     """
-    Enough of a file to notice that it is another one, without reading it whole.
+    Facts about a file that tell it from another file or an earlier state, without reading the whole file.
 
-    The change counter grows with every transaction that reaches a file with a rollback journal. In WAL mode it need not
-    (SQLite, "Database File Format", 1.3.7), and so the log's last commit counts, and the time of the file. That two
-    fingerprints are equal proves that the content is; that they differ doesn't prove that it does: a reader that ends a
-    log, or a copy of the file, has changed no row.
+    With a rollback journal, the change counter grows with every transaction that reaches the file. In WAL mode it may
+    stay the same (SQLite, "Database File Format", 1.3.7), so the log's last commit and the file's time count too. Equal
+    fingerprints prove that the content is equal. Different fingerprints don't prove that the content differs: a reader
+    that ends a log, or somebody who copies the file, changes no row.
     """
 
     schema_digest: str = ""
 
     def differences(self, other: "Fingerprint", *, but: Collection[str] = ()) -> list[str]:
-        """Return in words what ``other`` has different, ``but`` for these fields; what isn't known is no difference."""
+        """Return, in words, the fields that differ in ``other``, without the fields ``but``; None equals any value."""
         pairs = {field.name: (getattr(self, field.name), getattr(other, field.name)) for field in fields(self)}
         return [
             f"{name.replace('_', ' ')} was {before}, is {after}"
@@ -57,36 +57,37 @@ class Fingerprint(Stamp):
         ]
 
     def stamp_differences(self, now: Stamp) -> list[str]:
-        """Return, in words, what is different ``now`` of what is read off the file."""
+        """Return, in words, the fields of the stamp that differ ``now``."""
         return self.differences(Fingerprint(**asdict(now), schema_digest=self.schema_digest))
 
 
 TOUCHED = ("touched",)
-"""What may differ although nobody has written: somebody changed a file's rights, or made a link to it."""
+"""Fields that may differ although nobody has written: somebody changed the file's permissions, or linked to it."""
 
 
 def stamp(path: Path) -> Stamp:
-    """Return a file's stamp, without SQLite: also where SQLite can't open it."""
+    """Return a file's stamp. SQLite isn't used, so this also works if SQLite can't open the file; raises OSError."""
     log = beside(path, "-wal")
     with path.open("rb") as file:
         header = file.read(100)
-        found = os.fstat(file.fileno())
+        status = os.fstat(file.fileno())
     return Stamp(
-        found.st_size,
+        status.st_size,
         int.from_bytes(header[24:28], "big"),
         log.stat().st_size if log.exists() else 0,
         last_commit(log),
-        f"inode {found.st_ino} of {found.st_mtime_ns}",
-        str(found.st_ctime_ns),
+        f"inode {status.st_ino} of {status.st_mtime_ns}",
+        str(status.st_ctime_ns),
     )
 
 
 def uri_of(path: Path) -> str:
     """
-    Return the URI by which SQLite opens a file for reading only, and never makes one.
+    Return the URI by which SQLite opens a file for reading only, and never creates a file.
 
-    Every byte that means something in a URI is escaped; a path need not be UTF-8. The empty authority keeps a path with
-    two slashes in front from being read as one (SQLite, "Uniform Resource Identifiers", 3.1).
+    Every byte that has a meaning in a URI is escaped; a path need not be UTF-8. Without the empty authority, SQLite
+    would read the start of a path with two leading slashes as an authority (SQLite, "Uniform Resource Identifiers",
+    3.1).
     """
     return f"file://{quote(os.fsencode(path.absolute()))}?mode=ro"
 
@@ -97,20 +98,20 @@ def open_file(path: Path) -> sqlite3.Connection:
 
 
 def beside(path: Path, suffix: str) -> Path:
-    """Return the helper that SQLite keeps beside a file: ``-wal`` or ``-journal``. It follows links, as SQLite does."""
+    """Return the path of SQLite's helper file, ``-wal`` or ``-journal``. Links are followed, as SQLite follows them."""
     return Path(os.path.realpath(path) + suffix)
 
 
 JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
-"""The first bytes of a rollback journal in use; zeroed, it is none any more (SQLite, "Database File Format", 3)."""
+"""The first bytes of a rollback journal in use. Zeroed bytes end its use (SQLite, "Database File Format", 3)."""
 
 
 def has_journal(path: Path) -> bool:
     """
-    Return whether a rollback journal lies beside the file that SQLite would roll back, if nobody is writing just now.
+    Return whether a rollback journal lies beside the file that SQLite would roll back, unless somebody writes just now.
 
-    One that is empty or has its header zeroed is left over from a transaction that has ended (SQLite, "Atomic Commit In
-    SQLite", 4.2).
+    An empty journal, or a journal with a zeroed header, remains from a transaction that has ended (SQLite, "Atomic
+    Commit In SQLite", 4.2).
     """
     try:
         with beside(path, "-journal").open("rb") as file:
@@ -121,7 +122,9 @@ def has_journal(path: Path) -> bool:
 
 def check_file(path: Path) -> None:
     """
-    Check that ``path`` is a SQLite database that can be read, before any library opens (and so might create) it.
+    Check that ``path`` is a SQLite database that can be read.
+
+    Call this before any library opens the file, because a library might create it.
 
     Raises SourceUnreadable with the reason and the operator's next step.
     """
@@ -136,7 +139,7 @@ def _file_problem(path: Path) -> tuple[str, str]:
             return "does not exist", "Check the path, and that the volume is mounted; the job never creates a source."
         if path.is_dir():
             return "is a directory", "Name the database file inside it."
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, for ever
+        if not stat.S_ISREG(path.stat().st_mode):  # to read from a pipe might never end
             return "is no regular file", "Name the database file; a copy of it, if it comes out of a pipe."
         with path.open("rb") as file:
             header = file.read(100)
@@ -145,7 +148,7 @@ def _file_problem(path: Path) -> tuple[str, str]:
     except OSError as error:
         return f"can't be read ({error.strerror})", "Check the path and the volume."
     problem = _header_problem(header, path.stat().st_size)
-    # What an interrupted transaction has done to the file's size, its journal undoes.
+    # If an interrupted transaction has changed the file's size, its journal restores the size.
     return ("", "") if "truncated" in problem[0] and has_journal(path) else problem
 
 
@@ -167,7 +170,7 @@ def _header_problem(header: bytes, size: int) -> tuple[str, str]:
 
 
 def unreadable(path: Path, error: BaseException, **facts: object) -> SourceUnreadable:
-    """Return the error for what SQLite reported about the file, with the next step."""
+    """Return the SourceUnreadable for an error that SQLite reported about the file, with the operator's next step."""
     reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
     driver_message = reason.rpartition("query: ")[2]
     step = "Check the file with `sqlite3 FILE 'PRAGMA integrity_check'`, or restore it from a backup."
@@ -194,15 +197,15 @@ _HEADER = Struct(">8I")
 """Magic, version, page size, number of the checkpoint, two salts, two checksums ("Database File Format", 4.1)."""
 
 _FRAME = Struct(">6I")
-"""Page, size of the database after a commit or 0, the two salts, two checksums of the log up to here."""
+"""Page, size of the database after a commit or 0, the two salts, two checksums of the log up to this frame."""
 
 
 def last_commit(log: Path) -> str:
     """
-    Return which commit is the log's last: the salts, its frame, and the checksums of all that the log holds up to it.
+    Return a text that identifies the log's last commit: its salts, its frame's number, and the checksums up to it.
 
-    Two logs that give the same text hold the same. Empty if there is no log, or none with a commit; blocks while one
-    header a page is read.
+    Two logs with the same text have the same content. The text is empty if there is no log, or a log without commits.
+    Blocks while it reads one header for each page.
     """
     try:
         with log.open("rb") as file:
@@ -214,11 +217,11 @@ def last_commit(log: Path) -> str:
             number = 0
             while len(frame := file.read(_FRAME.size)) == _FRAME.size:
                 number += 1
-                _, commits, *its_salts, one, two = _FRAME.unpack(frame)
-                if its_salts != salts:  # left over from before the log was begun anew
+                _, commits, *frame_salts, first_checksum, second_checksum = _FRAME.unpack(frame)
+                if frame_salts != salts:  # the frame remains from before the log was restarted
                     break
                 if commits:
-                    last = f"{salts[0]:08x}{salts[1]:08x}.{number}.{one:08x}{two:08x}"
+                    last = f"{salts[0]:08x}{salts[1]:08x}.{number}.{first_checksum:08x}{second_checksum:08x}"
                 file.seek(page_bytes, 1)
             return last
     except FileNotFoundError:

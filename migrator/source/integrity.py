@@ -1,9 +1,9 @@
 """
-Checks whether the file is damaged where it is read: its b-trees, by SQLite's own check.
+Checks, with SQLite's own check, whether the b-trees of the tables that are read are damaged.
 
-Newer versions of that check look into virtual tables as well, and none goes without the application's own collations
-and functions. A full-text index that lags behind its table, an index whose order nobody knows here, or a damaged table
-that is left out, is no damage of the rows that are read: it is logged, and the job goes on.
+Newer versions of SQLite's check also look into virtual tables, and every version needs the application's own collations
+and functions. Some complaints don't concern rows that are read: a full-text index that lags behind its table, an index
+in an unknown order, or a damaged table that isn't copied. These complaints are logged, and the job goes on.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _MOST_LINES = 1_000
 _SHOWN_LINES = 5
 
 _MALFORMED = "database disk image is malformed"
-"""Said in place of an answer where a page is so that the check itself can't go on."""
+"""The error that SQLite raises if a page is so damaged that the check itself can't go on."""
 
 _MISSING = re.compile(
     r"(?:no such collation sequence|(?:no such|unknown) function): (?P<name>.+?)(?:\(\))?$", re.MULTILINE
@@ -37,9 +37,9 @@ _MISSING = re.compile(
 
 async def check_intact(source: Source, tables: Collection[str]) -> None:
     """
-    Raise SourceUnreadable unless SQLite finds the structure of the file sound (SQLite, "PRAGMA quick_check").
+    Raise SourceUnreadable if SQLite finds the structure of the file damaged (SQLite, "PRAGMA quick_check").
 
-    ``tables`` are those that are read. What is wrong with anything else is logged.
+    ``tables`` are the tables that are read. Damage anywhere else is logged only.
     """
     await asyncio.to_thread(_check_intact, source, tables)
 
@@ -50,56 +50,58 @@ def _check_intact(source: Source, tables: Collection[str]) -> None:
         if not lines:
             return
         elsewhere: set[str] = set()
-        rest: dict[str, None] = {}
+        relevant: dict[str, None] = {}
         for name in _names(session):
-            found = _complaints(source, session, f"({quote_sqlite(name)})")
+            complaints = _complaints(source, session, f"({quote_sqlite(name)})")
             if name in tables:
-                rest |= found
-            elif found:
-                elsewhere |= found.keys()
-                log.warning(Event.SOURCE_READ_AROUND, table=name, reason=next(iter(found)))
-    rest |= {line: None for line in lines if line not in elsewhere and not (elsewhere and _UNREACHED.fullmatch(line))}
-    if rest:
+                relevant |= complaints
+            elif complaints:
+                elsewhere |= complaints.keys()
+                log.warning(Event.SOURCE_READ_AROUND, table=name, reason=next(iter(complaints)))
+    relevant |= {
+        line: None for line in lines if line not in elsewhere and not (elsewhere and _UNREACHED.fullmatch(line))
+    }
+    if relevant:
         raise SourceUnreadable(
-            f"source {str(source.path)!r} is damaged: {'; '.join(list(rest)[:_SHOWN_LINES])}",
+            f"source {str(source.path)!r} is damaged: {'; '.join(list(relevant)[:_SHOWN_LINES])}",
             next_step="Restore it from a backup, or recover what can be recovered with `sqlite3 FILE .recover`.",
             source=str(source.path),
         )
 
 
 _UNREACHED = re.compile(r"Page \d+: never used")
-"""What follows from damage further up in a tree."""
+"""A complaint that is only a consequence of damage further up in a tree."""
 
 
 def _names(session: ScanSession) -> list[str]:
-    found = session.ask("SELECT name FROM sqlite_schema WHERE type = 'table'")
-    return [str(row["name"]) for row in found]
+    rows = session.ask("SELECT name FROM sqlite_schema WHERE type = 'table'")
+    return [str(row["name"]) for row in rows]
 
 
-def _complaints(source: Source, session: ScanSession, what: str) -> dict[str, None]:
-    """Return what SQLite has against the file, or a table of it, line by line; nothing if it is sound."""
+def _complaints(source: Source, session: ScanSession, argument: str) -> dict[str, None]:
+    """Return SQLite's complaints about the file or a table, line by line; ``argument`` is the PRAGMA's argument."""
     try:
-        # By the driver's own SQLite: Python's may be of a version that finds fault with tables WITHOUT ROWID (3.40).
-        session.ask("PRAGMA ignore_check_constraints = on")  # these are about values, and the target has its own
-        return _lines(str(row["quick_check"]) for row in session.ask(f"PRAGMA quick_check{what}"))
+        # The driver's own SQLite checks: Python's may be version 3.40, which complains about tables WITHOUT ROWID.
+        session.ask("PRAGMA ignore_check_constraints = on")  # CHECKs are about values; the target has its own CHECKs
+        return _lines(str(row["quick_check"]) for row in session.ask(f"PRAGMA quick_check{argument}"))
     except SourceUnreadable as error:
         if _MALFORMED in str(error):
             return {_MALFORMED: None}
         if _MISSING.search(str(error.__cause__)) is None:
             raise
-    # The driver has no way to be given a collation or a function.
+    # The driver offers no way to register a collation or a function, but Python's SQLite does.
     try:
         with closing(open_file(source.path)) as connection:
-            found = _with_stand_ins(connection, f"PRAGMA quick_check{what}")
+            complaints = _with_stand_ins(connection, f"PRAGMA quick_check{argument}")
     except sqlite3.Error as error:
         if _MALFORMED in str(error):
             return {_MALFORMED: None}
         raise unreadable(source.path, error) from error
-    return {line: None for line in found if not line.startswith("NULL value in ")}
+    return {line: None for line in complaints if not line.startswith("NULL value in ")}
 
 
 def _with_stand_ins(connection: sqlite3.Connection, statement: str) -> dict[str, None]:
-    """Ask with something in the place of each collation and function that SQLite misses; the order doesn't matter."""
+    """Run the check with substitutes for the collations and functions that SQLite misses; the order doesn't matter."""
     connection.execute("PRAGMA ignore_check_constraints = on")
     while True:
         try:
@@ -109,7 +111,7 @@ def _with_stand_ins(connection: sqlite3.Connection, statement: str) -> dict[str,
             if missing is None:
                 raise
             if "collation" in missing[0]:
-                connection.create_collation(missing["name"], lambda one, other: (one > other) - (one < other))
+                connection.create_collation(missing["name"], lambda left, right: (left > right) - (left < right))
             else:
                 connection.create_function(missing["name"], -1, lambda *_: None, deterministic=True)
 

@@ -1,9 +1,10 @@
 """
-Finds what SQLite can't read without the application: columns that call its functions, keys in its collations.
+Finds columns and tables that SQLite can't read without the application's own functions and collations.
 
-A column that SQLite computes when it is read needs its function. A table WITHOUT ROWID whose key has a collation of the
-application's can't even be walked through by the driver, which has no way to be given one. Python's SQLite has, so it
-puts the rows of such a table into a file of their own, in scratch space, where no order is wanted.
+SQLite needs the application's function for a column that it computes while reading. SQLite needs the application's
+collation to read a table WITHOUT ROWID whose key uses it. The driver offers no way to register a collation; Python's
+SQLite does. So Python's SQLite copies the rows of that table into a separate file in scratch space, where no order is
+needed.
 """
 
 import re
@@ -23,18 +24,18 @@ if TYPE_CHECKING:
     from migrator.source.scan import ScanSession
 
 SCHEMA = "readable"
-"""What the file in scratch space is called in statements."""
+"""The schema name of the file in scratch space, as statements use it."""
 
 _FUNCTION = re.compile(r"(?:no such|unknown) function: (?P<name>.+?)(?:\(\))?$", re.MULTILINE)
 
 
 def is_doubtful(database: SourceDatabase) -> bool:
-    """Return whether there is a table that may not be readable."""
+    """Return whether the database has a table that may be unreadable."""
     return any(table.key_index or any(column.generated for column in table.columns) for table in database.tables)
 
 
 def looked_at(session: "ScanSession", database: SourceDatabase) -> SourceDatabase:
-    """Return what the file holds, with the function that each unreadable column misses. Blocks."""
+    """Return the description of the file, completed by the function that each unreadable column misses. Blocks."""
     tables = [
         replace(table, columns=tuple(_looked_at(session, table, column) for column in table.columns))
         if any(column.generated for column in table.columns)
@@ -58,7 +59,7 @@ def _looked_at(session: "ScanSession", table: SourceTable, column: SourceColumn)
 
 
 def without_order(session: "ScanSession", database: SourceDatabase) -> list[SourceTable]:
-    """Return the tables that the driver can't walk through, since their key has a collation that it doesn't know."""
+    """Return the tables that the driver can't read, because their key has a collation that it doesn't know."""
     return [table for table in database.tables if table.key_index and not _can_walk(session, table)]
 
 
@@ -74,14 +75,15 @@ def _can_walk(session: "ScanSession", table: SourceTable) -> bool:
 
 def put_into(file: Path, path: Path, session: "ScanSession", tables: Sequence[SourceTable]) -> list[SourceTable]:
     """
-    Put the rows of ``tables`` of the source at ``path`` into a new ``file``, and return the tables as they are there.
+    Copy the rows of ``tables`` of the source at ``path`` into a new ``file``, and return the tables of the new file.
 
-    Blocks; takes as much room as the rows. Raises SourceUnreadable.
+    Blocks; the file takes as much space as the rows. Raises SourceUnreadable.
     """
     try:
         with closing(open_file(path)) as connection:
-            for name in _collations(session, tables):  # before the schema is read: it stands for what is there then
-                connection.create_collation(name, lambda one, other: (one > other) - (one < other))
+            # SQLite uses only collations that exist when it reads the schema, so they are registered first.
+            for name in _collations(session, tables):
+                connection.create_collation(name, lambda left, right: (left > right) - (left < right))
             connection.execute("ATTACH ? AS " + SCHEMA, (uri_of(file).replace("?mode=ro", "?mode=rwc"),))
             moved = [replace(table, schema=SCHEMA, rowid=_rowid(table), key_index=None) for table in tables]
             for old, new in zip(tables, moved, strict=True):
@@ -102,11 +104,11 @@ def _rowid(table: SourceTable) -> str | None:
 
 
 def _type(column: SourceColumn) -> str:
-    """Return the declared type as one name: it has the same affinity, and no size that SQLite would have to read."""
+    """Return the declared type, quoted as one name. The affinity is the same, and SQLite need not parse a size."""
     return quote_sqlite(column.declared_type) if column.declared_type else ""
 
 
 def _collations(session: "ScanSession", tables: Sequence[SourceTable]) -> set[str]:
     literals = ["'" + (table.key_index or "").replace("'", "''") + "'" for table in tables]
-    found = [row for name in literals for row in session.ask(f"SELECT coll FROM pragma_index_xinfo({name})")]
-    return {str(row["coll"]) for row in found} - {"BINARY", "NOCASE", "RTRIM"}
+    rows = [row for name in literals for row in session.ask(f"SELECT coll FROM pragma_index_xinfo({name})")]
+    return {str(row["coll"]) for row in rows} - {"BINARY", "NOCASE", "RTRIM"}

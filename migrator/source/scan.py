@@ -1,7 +1,7 @@
 """
-Scans the source: yields rows as record batches, one array a column.
+Scans the source: yields rows as record batches, with one array for each column.
 
-The ADBC driver steps the statement in C and appends to Arrow arrays, so no Python object per value exists.
+The ADBC driver steps through the statement in C and appends to Arrow arrays, so no Python object is made for a value.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from migrator.source.schema import SourceTable
 
 
 class StorageClass(StrEnum):
-    """What ``typeof()`` says of a stored value (SQLite, "Datatypes In SQLite", 2)."""
+    """The answer of ``typeof()`` for a stored value (SQLite, "Datatypes In SQLite", 2)."""
 
     NULL = "null"
     INTEGER = "integer"
@@ -29,7 +29,7 @@ class StorageClass(StrEnum):
     BLOB = "blob"
 
 
-# The typed row that goes first in every scan, and what the driver makes of it.
+# The typed row that goes first in every scan, and the Arrow types that the driver derives from it.
 _TYPED_LITERAL = {
     StorageClass.INTEGER: "0",
     StorageClass.REAL: "0.0",
@@ -45,10 +45,10 @@ _ARROW_TYPE = {
 }
 
 _MOST_SCAN_COLUMNS = 1_900
-"""Of one statement, which has at most 2,000 result columns (SQLite, "Implementation Limits")."""
+"""Columns of one statement, which has at most 2,000 result columns (SQLite, "Implementation Limits")."""
 
 MOST_TOGETHER = 4_000
-"""Lanes of several tables in one statement: it is parsed as a whole, and a megabyte long at most."""
+"""Columns of several tables in one statement. SQLite parses the statement as a whole, at most a megabyte of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +60,23 @@ class ScanColumn:
 
     @property
     def arrow_type(self) -> pa.DataType:
-        """What the driver makes of it."""
+        """The Arrow type that the driver gives the column."""
         return _ARROW_TYPE[self.storage]
 
 
 class ScanSession:
-    """Scans over one connection of the ADBC driver; to be used by one thread at a time."""
+    """Runs scans on one connection of the ADBC driver. Only one thread at a time may use it."""
 
     def __init__(self, path: Path, connection: Any) -> None:  # noqa: ANN401 - the driver ships no types
         self._path = path
         self._connection = connection
 
     def ask(self, statement: str) -> list[dict[str, Any]]:
-        """Return the rows of a statement with a small answer: aggregates, PRAGMAs, a handful of examples."""
+        """
+        Return the rows of a statement with a small answer: aggregates, PRAGMAs, a few examples.
+
+        Raises SourceUnreadable; if the file is busy, raises the driver's error, so that the caller can retry.
+        """
         with self._connection.cursor() as cursor:
             try:
                 cursor.execute(statement)
@@ -87,15 +91,16 @@ class ScanSession:
         self, table: SourceTable, scan_columns: Sequence[ScanColumn], *, batch_rows: int, where: str = ""
     ) -> Iterator[pa.RecordBatch]:
         """
-        Yield the table's rows as record batches of at most ``batch_rows`` rows, one array a column, in scan order.
+        Yield the table's rows as record batches of at most ``batch_rows`` rows, with one array for each scan column.
 
-        Raises SourceUnreadable for a damaged file, and for a value whose storage class isn't its column's: preflight
-        has counted the classes, so another one means that the file changed.
+        ``where`` is a condition in SQL; empty for all rows. Raises SourceUnreadable for a damaged file, and for a value
+        whose storage class isn't the storage class of its column: preflight has counted the classes, so the file has
+        changed.
         """
         if len(scan_columns) <= _MOST_SCAN_COLUMNS:
             yield from self._scan(table, scan_columns, batch_rows, where)
             return
-        # Side by side, in the order of the table.
+        # A wide table is read by several statements in parallel. All return the rows in the table's order.
         parts = [
             scan_columns[start : start + _MOST_SCAN_COLUMNS]
             for start in range(0, len(scan_columns), _MOST_SCAN_COLUMNS)
@@ -116,11 +121,11 @@ class ScanSession:
         self, tables: Sequence[tuple[SourceTable, Sequence[ScanColumn]]], *, batch_rows: int
     ) -> Iterator[pa.RecordBatch]:
         """
-        Yield the rows of several tables, table after table, as ``scan`` yields those of one.
+        Yield the rows of several tables, table after table, as ``scan`` yields the rows of one table.
 
-        The columns of all tables have the same storage classes, one by one; together they are at most
-        ``MOST_TOGETHER``. A last column has the place of the row's table in ``tables``. Raises what ``scan`` raises,
-        naming all of the tables.
+        All tables must have the same storage classes, column by column, and together at most ``MOST_TOGETHER`` columns.
+        An additional last column holds the position of the row's table in ``tables``. Raises what ``scan`` raises; the
+        error names all of the tables.
         """
         numbered = [
             ([*scan_columns, ScanColumn(str(place), StorageClass.INTEGER)], table)
@@ -133,8 +138,8 @@ class ScanSession:
     def _run(
         self, named: str, scan_columns: Sequence[ScanColumn], selects: Sequence[str], batch_rows: int
     ) -> Iterator[pa.RecordBatch]:
-        # One typed row goes first: the driver takes a column's type from its first batch, where a leading run of NULLs
-        # would become int64 and a later string an error. `_without_typed_row` takes it out again.
+        # One typed row goes first, because the driver takes a column's type from the first batch. If that batch held
+        # only NULLs, the type would be int64, and a later string an error. `_without_typed_row` removes the row again.
         typed = ", ".join(f"{_TYPED_LITERAL[column.storage]} AS c{i}" for i, column in enumerate(scan_columns))
         statement = " UNION ALL ".join([f"SELECT {typed}", *selects])
         with self._connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Describes what a SQLite file holds: its tables and columns, and what of it isn't copied, with the reason."""
+"""Describes the tables and columns of a SQLite file, and lists what isn't copied, with the reason."""
 
 from collections import defaultdict
 from collections.abc import Container, Sequence
@@ -14,11 +14,11 @@ from migrator.names import quote_sqlite
 from migrator.source.virtual_tables import VirtualTable, owner_of, virtual_table
 
 BOOKKEEPING = frozenset({"alembic_version"})
-"""Tables that say how far a schema is; each side keeps its own."""
+"""Tables that record the version of a schema. Source and target each keep their own."""
 
 
 class Affinity(StrEnum):
-    """What a column makes of values that are put into it (SQLite, "Datatypes In SQLite", 3.1)."""
+    """The storage class that a column prefers for its values (SQLite, "Datatypes In SQLite", 3.1)."""
 
     INTEGER = "integer"
     TEXT = "text"
@@ -27,7 +27,7 @@ class Affinity(StrEnum):
     NUMERIC = "numeric"
 
 
-# The first line of which the declared type has a word; with none of them a column is NUMERIC.
+# The first line with a word that the declared type contains decides. If no line fits, the column is NUMERIC.
 _AFFINITIES = (
     (Affinity.INTEGER, ("INT",)),
     (Affinity.TEXT, ("CHAR", "CLOB", "TEXT")),
@@ -44,14 +44,14 @@ class SourceColumn:
     declared_type: str
     not_null: bool
     key_position: int
-    """1 for the first column of the primary key, 0 for none."""
+    """1 for the first column of the primary key; 0 if the column isn't part of the key."""
     generated: bool
     ignores_case: bool = False
-    """Whether its collation is NOCASE, or another that takes a and A for one letter."""
+    """Whether the column's collation is NOCASE, or another collation to which a and A are equal."""
     missing: str = ""
-    """The function that it is computed by and that only the application has: then it can't be read."""
+    """The function that computes the column, if only the application has this function: the column can't be read."""
     utf16: bool = False
-    """Whether the file keeps its text in UTF-16 (SQLite, "PRAGMA encoding")."""
+    """Whether the file stores text in UTF-16 (SQLite, "PRAGMA encoding")."""
 
     @property
     def quoted(self) -> str:
@@ -60,7 +60,7 @@ class SourceColumn:
 
     @property
     def affinity(self) -> Affinity:
-        """What the declared type makes of values."""
+        """The affinity that follows from the declared type."""
         declared = self.declared_type.upper()
         if not declared:
             return Affinity.BLOB
@@ -75,11 +75,11 @@ class SourceTable:
     name: str
     columns: tuple[SourceColumn, ...]
     rowid: str | None
-    """What the table's rowid is called in SQL; None for WITHOUT ROWID tables, or where columns took all three names."""
+    """The SQL name of the table's rowid; None for WITHOUT ROWID tables, or if columns have taken all three names."""
     key_index: str | None = None
-    """What SQLite calls the b-tree of a WITHOUT ROWID table, which is its primary key; None for other tables."""
+    """SQLite's name for the b-tree of a WITHOUT ROWID table, which is its primary key; None for other tables."""
     schema: str = ""
-    """Where its rows were put, if they couldn't be read where they were (``readability``)."""
+    """The schema in scratch space with the table's rows, if they can't be read in the source (``readability``)."""
 
     @property
     def quoted(self) -> str:
@@ -89,10 +89,10 @@ class SourceTable:
     @property
     def origin(self) -> str:
         """
-        The table as it stands in a FROM: its own rows, never those of an index that has all that is asked for.
+        The table as it stands in a FROM clause that reads the table itself, never an index that has all the columns.
 
-        An index may hold old values, and what the application reads by key is the table. NOT INDEXED has no effect on
-        a table WITHOUT ROWID, whose b-tree is called an index itself (SQLite, "The INDEXED BY Clause").
+        An index may hold old values, while the application reads the table when it looks up a key. NOT INDEXED has no
+        effect on a table WITHOUT ROWID, because its b-tree is itself an index (SQLite, "The INDEXED BY Clause").
         """
         how = f"INDEXED BY {quote_sqlite(self.key_index)}" if self.key_index else "NOT INDEXED"
         return f"{self.quoted} {how}"
@@ -112,24 +112,24 @@ class SourceTable:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Something in the source that is not copied, and why."""
+    """A table, view or index of the source that isn't copied, and the reason."""
 
     name: str
     reason: str
     rows: int | None = 0
-    """Rows of its own, which no table that is copied holds; None where nobody can tell without its module."""
+    """The number of its rows that no copied table holds; None if that is unknown without the virtual table's module."""
     over: str = ""
-    """The table of whose rows it is an index, where it keeps what it has indexed."""
+    """The table that it indexes, if it is a full-text index that keeps the indexed text."""
 
     @property
     def may_lose(self) -> bool:
-        """Whether rows are lost that nothing else holds, or nobody can tell."""
+        """Whether rows are lost, or may be lost, that no copied table holds."""
         return self.rows != 0 and not self.over
 
 
 @dataclass(frozen=True, slots=True)
 class SourceDatabase:
-    """What a source holds."""
+    """The tables of a source, what isn't copied, and the revisions of its schema."""
 
     tables: tuple[SourceTable, ...]
     skipped: tuple[Skipped, ...]
@@ -137,7 +137,7 @@ class SourceDatabase:
 
 
 async def describe(connection: AsyncConnection) -> SourceDatabase:
-    """Return the ordinary tables of the file, and what is left out with the reason."""
+    """Return the ordinary tables of the file, and what isn't copied, with the reason."""
     listed = (await connection.execute(text(_TABLES))).all()
     columns: dict[str, list[Row[Any]]] = defaultdict(list)
     for row in (await connection.execute(text(_COLUMNS))).all():
@@ -165,7 +165,7 @@ async def describe(connection: AsyncConnection) -> SourceDatabase:
     return SourceDatabase(tuple(tables), tuple(skipped), revisions)
 
 
-# Only with the word COLLATE in its definition a table has columns that aren't compared byte by byte.
+# A table has columns that aren't compared byte by byte only if its definition contains the word COLLATE.
 _TABLES = """
 SELECT l.name, l.type, l.wr, s.sql LIKE '%collate%' AS collates, s.sql
 FROM pragma_table_list l LEFT JOIN sqlite_schema s ON s.name = l.name AND s.type = 'table'
@@ -183,12 +183,12 @@ SELECT l.name, i.name AS key_index FROM pragma_table_list l, pragma_index_list(l
 WHERE l.schema = 'main' AND l.type IN ('table', 'shadow') AND l.wr AND i.origin = 'pk'
 """
 
-# What table_xinfo says in `hidden` (SQLite, "PRAGMA table_xinfo"): 2 and 3 are generated columns.
+# The values of `hidden` in table_xinfo for generated columns (SQLite, "PRAGMA table_xinfo").
 _GENERATED = (2, 3)
 
 
 def _left_out(name: str, kind: str, definition: str, virtual: Sequence[VirtualTable]) -> str | None:
-    """Return why a table isn't copied; empty for what needs no mention, None for one that is copied."""
+    """Return why a table isn't copied; empty if the reader need not know, None for a table that is copied."""
     if name in {"sqlite_schema", "sqlite_temp_schema", "sqlite_sequence"}:
         return ""  # the schema itself, and the counters that the sequences stage reads
     if name.startswith("sqlite_"):
@@ -197,12 +197,12 @@ def _left_out(name: str, kind: str, definition: str, virtual: Sequence[VirtualTa
         return "bookkeeping of migrations: each side keeps its own"
     if kind == "view":
         return "a view"
-    # Not by what SQLite says, to which whatever has such a name is storage.
+    # SQLite's own answer isn't used: SQLite judges by the name alone, and calls every table of that name storage.
     return "the storage of a virtual table" if owner_of(name, definition, virtual) else None
 
 
 async def _virtual(connection: AsyncConnection, table: VirtualTable, tables: Sequence[SourceTable]) -> Skipped:
-    """Return a virtual table as what it is: one that holds no row that another table doesn't hold, or one that does."""
+    """Return a virtual table as skipped, with the number of its rows that may be in no copied table."""
     if table.refers:
         return Skipped(table.name, "a virtual table")
     if table.content is None:
@@ -220,9 +220,9 @@ async def _virtual(connection: AsyncConnection, table: VirtualTable, tables: Seq
 
 async def _indexes(connection: AsyncConnection, index: VirtualTable, table: SourceTable) -> bool:
     """
-    Return whether a full-text index that keeps its text has it from ``table``, although it may lag behind.
+    Return whether a full-text index that keeps its text has the text from ``table``, even if the index lags behind.
 
-    It has columns of the same names, and each of its rows is one of the table's, by the number or by what it says.
+    The index has columns of the same names, and each of its rows is in the table, by its number or by its values.
     """
     named = {column.name.casefold(): column for column in table.columns}
     fed = [named[name.casefold()] for name in index.indexed if name.casefold() in named]
@@ -233,12 +233,12 @@ async def _indexes(connection: AsyncConnection, index: VirtualTable, table: Sour
     if len(described) <= len(fed):
         return False
     number, *kept = [quote_sqlite(row.name) for row in described][: len(fed) + 1]
-    found = await connection.exec_driver_sql(
+    result = await connection.exec_driver_sql(
         f"SELECT EXISTS (SELECT {', '.join(kept)} FROM {content} NOT INDEXED "
         f"WHERE {number} NOT IN (SELECT {table.rowid} FROM {table.origin}) "
         f"EXCEPT SELECT {', '.join(column.quoted for column in fed)} FROM {table.origin})"
     )
-    return not found.scalar_one()
+    return not result.scalar_one()
 
 
 def _table(
@@ -257,10 +257,11 @@ def _table(
 
 async def _ignoring_case(connection: AsyncConnection, table: str, rows: Sequence[Row[Any]]) -> set[str]:
     """
-    Return the columns to which a and A are equal.
+    Return the columns whose collation treats a and A as equal.
 
-    No PRAGMA has a column's collation. But a subquery's column has that of its first SELECT, here one without rows
-    (SQLite, "Datatypes In SQLite", 7.1). A collation of the application's own is unknown here, and is left out.
+    No PRAGMA returns a column's collation. But a column of a subquery has the collation of the subquery's first SELECT,
+    and that SELECT may have no rows (SQLite, "Datatypes In SQLite", 7.1). A collation that only the application has is
+    unknown to SQLite: its column isn't returned.
     """
     columns = [row.name for row in rows]
     names = [quote_sqlite(column) for column in columns]
@@ -274,8 +275,8 @@ async def _ignoring_case(connection: AsyncConnection, table: str, rows: Sequence
     except OperationalError as error:
         if "collation" not in str(error) and "no query solution" not in str(error):
             raise
-        found = [await _ignoring_case(connection, table, [row]) for row in rows if len(rows) > 1]
-        return set().union(*found)
+        groups = [await _ignoring_case(connection, table, [row]) for row in rows if len(rows) > 1]
+        return set().union(*groups)
 
 
 async def _alembic_revisions(connection: AsyncConnection, tables: set[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Holds the size of a table. Batches, chunks and the order of work depend on it."""
+"""Holds the size of a table. Record batches, chunks and the order of work depend on it."""
 
 from dataclasses import dataclass
 

@@ -1,8 +1,8 @@
 """
-Copies the source into scratch space, for an application that goes on writing, or a mount that SQLite can't open.
+Copies the source into scratch space, if the application goes on writing, or SQLite can't open the file on its mount.
 
-The copy is made by SQLite's online backup: one moment of the database, with what only its write-ahead log holds. Where
-a transaction was interrupted, its rollback journal is copied too, and SQLite rolls it back in the copy.
+SQLite's online backup makes the copy. It has the database of one moment, with the rows that are only in the write-ahead
+log. If a transaction was interrupted, its rollback journal is copied too, and SQLite rolls it back in the copy.
 """
 
 import asyncio
@@ -22,9 +22,10 @@ from migrator.source.file import JOURNAL_MAGIC, beside, has_journal, open_file, 
 @asynccontextmanager
 async def snapshot_of(path: Path) -> AsyncIterator[Source]:
     """
-    Give a source that is a copy of the file at ``path``; it takes as much room under TMPDIR, and is gone at the end.
+    Yield a source that is a copy of the file at ``path``. The copy is deleted when the block ends.
 
-    It is known by the original's stamp from just before the copy. Raises SourceUnreadable; OSError if there is no room.
+    The copy takes as much space under TMPDIR as the file. Its stamp is the original's stamp from just before the copy.
+    Raises SourceUnreadable; SourceChanged if somebody writes while files are copied; OSError if there is no space.
     """
     with TemporaryDirectory(prefix="migrator-") as folder:
         copy = Path(folder) / path.name
@@ -48,10 +49,11 @@ async def snapshot_of(path: Path) -> AsyncIterator[Source]:
 
 def _back_up(path: Path, copy: Path) -> bool:
     """
-    Return whether SQLite could open the file.
+    Copy the file with SQLite's backup, and return whether SQLite could open it.
 
-    One in WAL mode needs a folder to write to, or its helpers in it. One whose last transaction was interrupted has to
-    be written to before it can be read (SQLite, "Result Codes": SQLITE_READONLY_ROLLBACK).
+    For a file in WAL mode SQLite needs a folder that it may write to, or the helper files in that folder. A file whose
+    last transaction was interrupted must be written to before it can be read (SQLite, "Result Codes":
+    SQLITE_READONLY_ROLLBACK).
     """
     try:
         with closing(open_file(path)) as original, closing(sqlite3.connect(copy)) as target:
@@ -65,7 +67,7 @@ def _back_up(path: Path, copy: Path) -> bool:
 
 
 def _seen(path: Path) -> list[tuple[int, int] | None]:
-    """Return what changes when somebody writes to one of the files: its size and its time; None for one not there."""
+    """Return each file's size and time, which change when somebody writes to it; None for a file that doesn't exist."""
     files = (path, beside(path, "-wal"), beside(path, "-journal"))
     facts = [file.stat() if file.exists() else None for file in files]
     return [(fact.st_size, fact.st_mtime_ns) if fact else None for fact in facts]
@@ -82,10 +84,10 @@ def _copy_files(path: Path, copy: Path) -> None:
 
 def _roll_back(path: Path, copy: Path) -> None:
     """
-    Let SQLite roll back in the copy what was interrupted in the original.
+    Let SQLite roll back, in the copy, the transaction that was interrupted in the original.
 
-    A journal that belongs to a transaction over several files counts only while the file that joins them is there
-    (SQLite, "Atomic Commit In SQLite", 5.5); without it nobody can tell whether the transaction was committed.
+    The journal of a transaction over several files is valid only while their super-journal exists (SQLite, "Atomic
+    Commit In SQLite", 5.5). Without the super-journal nobody can know whether the transaction was committed.
     """
     if not has_journal(copy):
         return
@@ -109,9 +111,9 @@ def _roll_back(path: Path, copy: Path) -> None:
 
 def _super_journal(copy: Path) -> Path | None:
     """
-    Return the file that a journal's end names, if it does: name, length, checksum, and the magic number again.
+    Return the super-journal that is named at the end of a journal; None if the journal names none.
 
-    SQLite, pager.c, ``readSuperJournal``.
+    The end consists of name, length, checksum, and the magic number again (SQLite, pager.c, ``readSuperJournal``).
     """
     with beside(copy, "-journal").open("rb") as file:
         size = file.seek(0, os.SEEK_END)
@@ -127,7 +129,7 @@ def _super_journal(copy: Path) -> Path | None:
 
 
 def _forget_super_journal(copy: Path) -> None:
-    """Make the copy's journal one by itself: SQLite would remove the other file, which is the application's."""
+    """Remove the super-journal's name from the copy's journal; else SQLite would delete the application's file."""
     with beside(copy, "-journal").open("r+b") as file:
         file.seek(-len(JOURNAL_MAGIC), os.SEEK_END)
         file.write(bytes(len(JOURNAL_MAGIC)))

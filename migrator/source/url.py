@@ -1,4 +1,4 @@
-"""Reads the source's address: a file's path as it is, or a URL as SQLAlchemy writes it."""
+"""Reads the source's address: the plain path of a file, or a URL in SQLAlchemy's form."""
 
 import os
 import re
@@ -17,9 +17,9 @@ _OPTIONS: Final = re.compile(r"\w+=[^&/]*(?:&\w+=[^&/]*)*")
 
 def names_a_file(text: str) -> str:
     """
-    Return the text if it names a file. Raises ValueError otherwise, and quotes no more than the scheme.
+    Return the text if it names a file. Raises ValueError otherwise.
 
-    The target's URL, with its password, lands here by mistake.
+    The message quotes only the scheme: an operator may give the target's URL, with its password, by mistake.
     """
     url = _URL.fullmatch(text)
     if url and url[1].lower() not in SCHEMES:
@@ -33,10 +33,10 @@ def names_a_file(text: str) -> str:
 
 def path_of(text: str) -> Path:
     """
-    Return the file that the text names. It is not opened, and may be missing.
+    Return the file that the text names. The file isn't opened, and may be missing.
 
-    A path is taken as it is, whatever is in it; ``~`` means the home directory unless a file of that name is there.
-    Raises ConfigurationError for a URL that means one file with its percent signs decoded and another one without.
+    A path is used unchanged, with all its characters; ``~`` means the home directory unless a file of that name exists.
+    Raises ConfigurationError for a URL that means one file with its percent signs decoded, and another file without.
     """
     url = _URL.fullmatch(text)
     if not url:
@@ -47,7 +47,7 @@ def path_of(text: str) -> Path:
         named, options = body, ""
     if named.startswith("file:") and parse_qs(options).get("uri", ["false"])[-1].lower() in {"true", "1", "yes", "on"}:
         return _decoded(re.sub(r"^file:(?://(?:localhost)?(?=/))?", "", named))
-    # SQLAlchemy decodes %20 since 2.1 and took it literally before: the one that is there is the one meant.
+    # SQLAlchemy decodes %20 since 2.1 and took it literally before. The URL means the file that exists.
     meant = [path for path in dict.fromkeys([Path(named), _decoded(named)]) if _is_there(path)]
     if len(meant) > 1 and not meant[0].samefile(meant[1]):
         raise ConfigurationError(
@@ -66,12 +66,12 @@ def _decoded(path: str) -> Path:
 def _is_there(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # in a folder that may not be looked into: that is said when the file is to be read
+    except OSError:  # the folder can't be searched; the error is reported when the file is read
         return False
 
 
 def _at_home(text: str) -> Path:
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # of a user who isn't known here
+    except RuntimeError:  # this machine doesn't know the user after the ~
         return Path(text)

@@ -1,9 +1,9 @@
 """
-Tells which tables are the storage of a virtual table, and which virtual tables hold rows of their own.
+Decides which tables are the storage of a virtual table, and which virtual tables hold rows of their own.
 
-SQLite calls every table a shadow table that is named like one (``PRAGMA table_list``), also where it belongs to the
-application: ``posts_content`` to which a full-text index ``posts`` refers. What is storage is told by the module that
-made it and by the arguments it was given.
+SQLite recognises a shadow table by its name alone (``PRAGMA table_list``). So it also counts a table of the
+application: ``posts_content``, to which a full-text index ``posts`` refers. The virtual table's module and the module's
+arguments decide which tables really are storage.
 """
 
 import re
@@ -18,28 +18,28 @@ _TOKEN = re.compile(
 )
 
 _NO_ROWS = frozenset({"fts4aux", "fts3tokenize", "fts5vocab", "dbstat", "sqlite_dbpage", "unionvtab", "swarmvtab"})
-"""Modules that show what is stored elsewhere."""
+"""Modules whose virtual tables only show values that are stored elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class VirtualTable:
-    """A virtual table, as its definition says it."""
+    """A virtual table, as its definition describes it."""
 
     name: str
     module: str
     options: Mapping[str, str] = field(default_factory=dict)
     """Arguments of the form ``name = value``, with quotes taken off."""
     columns: tuple[str, ...] = ()
-    """The names that the other arguments begin with."""
+    """The first word of each other argument, which is a column's name."""
 
     @property
     def storage(self) -> frozenset[str]:
-        """The names, in small letters, of the tables that its module has made to keep its rows in."""
+        """The names, in small letters, of the tables in which the module keeps the virtual table's rows."""
         return frozenset(f"{self.name}_{part}".casefold() for part in self._parts())
 
     @property
     def content(self) -> str | None:
-        """The table that holds a row for each of its own rows; None if it has none of its own, or nobody can tell."""
+        """The table with one row for each of the virtual table's own rows; None if it has no own rows or is unknown."""
         match self.module:
             case "fts3":
                 return f"{self.name}_content"
@@ -52,22 +52,27 @@ class VirtualTable:
 
     @property
     def refers(self) -> bool:
-        """Whether it holds no row of its own: it shows those of other tables, or keeps an index over them."""
+        """Whether the virtual table has no rows of its own: it shows other tables' rows, or is an index over them."""
         return self.module in _NO_ROWS or (self.module in {"fts4", "fts5"} and self.content is None)
 
     @property
     def indexed(self) -> tuple[str, ...]:
-        """The columns of a full-text index that keeps them all as they are; none for what is no such index."""
+        """The columns of a full-text index that stores the text of all its columns unchanged; else empty."""
         keeps_all = self.module in {"fts3", "fts4", "fts5"} and not {"content", "compress"} & self.options.keys()
         return self.columns if keeps_all else ()
 
     @property
     def _keeps_some(self) -> bool:
-        """Whether it keeps some columns, having no table to refer to (SQLite, "FTS5", 4.4.4)."""
+        """Whether a full-text index without a table of content stores some of its columns (SQLite, "FTS5", 4.4.4)."""
         return self.options.get("content") == "" and self.options.get("contentless_unindexed", "0") not in {"0", ""}
 
     def _parts(self) -> Iterator[str]:
-        """SQLite, fts3.c ``fts3CreateTables``; fts5_storage.c ``sqlite3Fts5StorageOpen``; rtree.c ``rtreeSqlInit``."""
+        """
+        Yield the second half of each storage table's name.
+
+        Sources: SQLite, fts3.c ``fts3CreateTables``; fts5_storage.c ``sqlite3Fts5StorageOpen``; rtree.c
+        ``rtreeSqlInit``.
+        """
         match self.module:
             case "fts3" | "fts4":
                 yield from ("segments", "segdir")
@@ -90,11 +95,16 @@ class VirtualTable:
 
 
 _STAT_OF_FTS3 = re.compile(r"""CREATE TABLE ['"].*_stat['"]\(id INTEGER PRIMARY KEY, value BLOB\)""", re.DOTALL)
-"""An fts3 table gets one when it is first merged step by step (SQLite, fts3.c ``sqlite3Fts3CreateStatTable``)."""
+"""The definition of the ``_stat`` table, which an fts3 table gets at its first incremental merge (SQLite, fts3.c
+``sqlite3Fts3CreateStatTable``)."""
 
 
 def owner_of(table: str, definition: str, virtual: Sequence[VirtualTable]) -> VirtualTable | None:
-    """Return the virtual table whose storage a table is, which its definition may decide; None if it is of no one's."""
+    """
+    Return the virtual table that keeps its rows in ``table``; None if the table is no virtual table's storage.
+
+    ``definition`` is the table's SQL. It decides if the table is named like the ``_stat`` table of an fts3 table.
+    """
     name = table.casefold()
     for owner in virtual:
         if name in owner.storage:
@@ -105,7 +115,7 @@ def owner_of(table: str, definition: str, virtual: Sequence[VirtualTable]) -> Vi
 
 
 def virtual_table(name: str, definition: str) -> VirtualTable:
-    """Read the definition that ``sqlite_schema`` has: ``CREATE VIRTUAL TABLE name USING module(argument, ...)``."""
+    """Read a definition from ``sqlite_schema``: ``CREATE VIRTUAL TABLE name USING module(argument, ...)``."""
     tokens = list(_tokens(definition))
     at = next((i for i, token in enumerate(tokens) if i > 2 and token.casefold() == "using"), len(tokens))  # noqa: PLR2004 - CREATE VIRTUAL TABLE, and a name that may be "using"
     module = _unquoted(tokens[at + 1]) if at + 1 < len(tokens) else ""
@@ -114,7 +124,7 @@ def virtual_table(name: str, definition: str) -> VirtualTable:
     for argument in _arguments(tokens[at + 3 : -1]):
         if len(argument) > 1 and argument[1] == "=":
             options[_unquoted(argument[0]).casefold()] = " ".join(map(_unquoted, argument[2:]))
-        elif argument and argument[0].casefold() != "tokenize":  # of fts3: `tokenize porter`
+        elif argument and argument[0].casefold() != "tokenize":  # fts3 has `tokenize porter`, without a sign
             columns.append(_unquoted(argument[0]))
     return VirtualTable(name, module.casefold(), options, tuple(columns))
 
@@ -124,7 +134,7 @@ def _tokens(sql: str) -> Iterator[str]:
 
 
 def _arguments(tokens: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the arguments, each as its tokens; commas in parentheses part nothing."""
+    """Yield the tokens of each argument. Commas inside parentheses don't separate arguments."""
     depth = 0
     argument: list[str] = []
     for token in tokens:
