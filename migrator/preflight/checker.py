@@ -168,8 +168,8 @@ async def measured(
 
 
 _GROUPS = 32
-"""The number of groups in which tables are measured. With fewer groups, the group with a large table would be measured
-last, and the other workers would have no work."""
+"""The number of groups in which tables are measured. With fewer groups, the other workers would have no work
+while one worker measures the group with a large table."""
 
 
 async def _dry_run(

@@ -1,1 +1,1 @@
-"""Shows rows to PostgreSQL before anything is written: constraints and indexes that only it can judge."""
+"""Tries rows on PostgreSQL before anything is written: for constraints and indexes that only PostgreSQL can judge."""

@@ -1,8 +1,9 @@
 """
-The part of preflight that PostgreSQL itself has to judge: which rows its constraints, indexes and encoding refuse.
+Finds the rows that the target's constraints, indexes and encoding refuse, where only PostgreSQL itself can judge.
 
-Which of them can matter for a table is read from the catalogs and from the sizes of the source's values; most tables
-have none. The columns that the rest is about are shown to PostgreSQL (``trial_load``).
+The catalogs and the sizes of the source's values show which constraints and indexes can matter for a table; for most
+tables there are none. For the others, ``trial_load`` sends PostgreSQL the columns that these constraints and indexes
+are about.
 """
 
 import asyncio
@@ -32,36 +33,41 @@ from migrator.trials.untried import Untried
 from migrator.types import Problem, ProblemCode, family_of
 
 _MOST_NAMED = 1_000
-"""Rows of a table that are named for one constraint."""
+"""The largest number of rows of a table that are named for one constraint."""
 
 _MOST_ROW_BYTES = 2**27
-"""Of a row that is sure to be taken: a document has at most 256 MB as jsonb, and a line of COPY 1 GB, half of it if it
-is digits of a bytea (src/include/utils/jsonb.h: JENTRY_OFFLENMASK; src/include/utils/memutils.h: MaxAllocSize)."""
+"""The largest size of a row that PostgreSQL certainly accepts. A jsonb document has at most 256 MB, and a line of COPY
+at most 1 GB, which is half as many bytes of a bytea, since COPY gets two digits for each byte
+(src/include/utils/jsonb.h: JENTRY_OFFLENMASK; src/include/utils/memutils.h: MaxAllocSize)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What the target's tables are judged by, and how rows are read and shown."""
+    """The constraints and the encoding by which the target judges rows, and options for reading and showing rows."""
 
     target: Target
     judged: dict[TableName, Judged]
     encoding: str
     planned: frozenset[str]
-    """The tables whose rows come from the source."""
+    """The tables whose rows come from the source, spelled as in the catalogs' definitions."""
     batch_bytes: int
     example_options: ExampleOptions
     unmade: Mapping[TableName, str] = field(default_factory=dict)
-    """Statements that make the tables that don't exist yet."""
+    """The statements that make the tables that don't exist yet."""
 
     def has_to_judge(self, table_size: TableSize) -> bool:
-        """Return whether there may be something about a table that only PostgreSQL can judge."""
+        """Return whether a table may have rows that only PostgreSQL can judge."""
         return (
             table_size.table in self.judged or self.encoding != "UTF8" or table_size.widest_row_bytes > _MOST_ROW_BYTES
         )
 
 
 async def bench_of(target: Target, plan: Plan, batch_bytes: int, example_options: ExampleOptions) -> Bench:
-    """Return what the planned tables are judged by; asks the catalogs."""
+    """
+    Return the constraints and the encoding by which the target judges the planned tables; reads the catalogs.
+
+    ``batch_bytes`` is the size of a record batch.
+    """
     async with target.connect() as connection:
         judged = await judged_of(connection, plan.schema)
         encoding = str(await connection.scalar(text("SELECT pg_catalog.current_setting('server_encoding')")))
@@ -70,14 +76,14 @@ async def bench_of(target: Target, plan: Plan, batch_bytes: int, example_options
 
 
 async def _spelled(connection: AsyncConnection, names: Sequence[TableName]) -> frozenset[str]:
-    """Return names as the catalogs' definitions have them: quoted where that is needed."""
-    found = await connection.execute(
+    """Return table names as the catalogs' definitions spell them: quoted where necessary."""
+    spelled = await connection.execute(
         text(
             "SELECT format('%I.%I', s, t) FROM unnest(CAST(:schemas AS text[]), CAST(:tables AS text[])) AS name(s, t)"
         ),
         {"schemas": [name.schema for name in names], "tables": [name.name for name in names]},
     )
-    return frozenset(found.scalars())
+    return frozenset(spelled.scalars())
 
 
 async def refused_by_server(
@@ -88,10 +94,11 @@ async def refused_by_server(
     known: Collection[str],
 ) -> tuple[list[Finding], list[Untried]]:
     """
-    Return what PostgreSQL would refuse of a table's rows, as far as nobody else can know; and what can't be tried.
+    Return findings about rows that PostgreSQL would refuse, and the constraints and indexes that can't be tried.
 
-    ``known`` are the source's columns that have values which are refused anyway: these aren't tried. Raises what
-    scanning and sending raise.
+    The findings are only about rules that nothing but PostgreSQL can judge. ``known`` names the source's columns with
+    values that are refused anyway; these columns aren't tried. Raises SourceUnreadable, and the errors of the
+    connection to PostgreSQL.
     """
     judged = bench.judged.get(table.name, Judged())
     untried = [Untried(table.name, name, _UNSTABLE) for name in judged.unstable if table_size.rows]
@@ -119,21 +126,22 @@ _UNSTABLE = (
 def _looked_at(
     session: ScanSession, bench: Bench, table: TablePlan, table_size: TableSize, known: frozenset[str]
 ) -> tuple[list[Finding], list[Trial]]:
-    """Return what SQLite can say, and what has to be tried at the server."""
+    """Return the findings that SQLite can answer, and the trials that need the server."""
     judged = bench.judged.get(table.name, Judged())
     plain = table.fast if table_size.fast else table
     fed = {column.target.name: column for column in plain.columns if column.source.name not in known}
     lost = {column.target.name for column in table.compared if column.source.name in known}
-    matter = [_over_all(constraint, fed) for constraint in judged.constraints if _matters(constraint, bench, lost)]
+    relevant = [_over_all(constraint, fed) for constraint in judged.constraints if _matters(constraint, bench, lost)]
     if not table_size.rows:
-        matter = [constraint for constraint in matter if constraint.kind is Kind.REFERENCING]
+        relevant = [constraint for constraint in relevant if constraint.kind is Kind.REFERENCING]
     parts = {partition.relation for partition in judged.partitions}
-    if judged.key and not any(constraint.kind is Kind.PARTITION for constraint in matter):  # its key has been refused
+    # Without a partition constraint, values of the partition key have been refused: no row can be routed.
+    if judged.key and not any(constraint.kind is Kind.PARTITION for constraint in relevant):
         judged = replace(judged, key=None, partitions=())
-        matter = [constraint for constraint in matter if constraint.relation not in parts]
+        relevant = [constraint for constraint in relevant if constraint.relation not in parts]
     simple = {
         constraint: broken
-        for constraint in matter
+        for constraint in relevant
         if constraint.kind is Kind.CHECK
         and constraint.relation not in parts
         and (broken := broken_when(constraint.definition, fed))
@@ -145,27 +153,27 @@ def _looked_at(
         for (constraint, condition), rows in zip(simple.items(), counts, strict=True)
         if rows and (violation := Offence(constraint, None, ProblemCode.CHECK_VIOLATED, ""))
     ]
-    rest = [constraint for constraint in matter if constraint not in simple]
-    return findings, _trials(session, bench, _Shown(plain, table_size, judged, fed), rest)
+    for_server = [constraint for constraint in relevant if constraint not in simple]
+    return findings, _trials(session, bench, _Shown(plain, table_size, judged, fed), for_server)
 
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A table as it would be shown to the server."""
+    """A table whose rows can be tried on the server."""
 
     table: TablePlan
     table_size: TableSize
     judged: Judged
     fed: Mapping[str, ColumnPlan]
-    """Its columns whose values can all be sent, by the target's names."""
+    """The columns whose values can all be sent, by the target's names."""
 
 
-def _trials(session: ScanSession, bench: Bench, shown: _Shown, matter: list[Constraint]) -> list[Trial]:
+def _trials(session: ScanSession, bench: Bench, shown: _Shown, relevant: list[Constraint]) -> list[Trial]:
     table, table_size, fed = shown.table, shown.table_size, shown.fed
 
     def trial(constraints: Sequence[Constraint], where: str) -> Iterator[Trial]:
         routed = [
-            constraint for constraint in matter if constraint.kind is Kind.PARTITION and constraint not in constraints
+            constraint for constraint in relevant if constraint.kind is Kind.PARTITION and constraint not in constraints
         ]
         tried = (*constraints, *routed)
         names = {name for constraint in tried for name in constraint.columns}
@@ -177,19 +185,19 @@ def _trials(session: ScanSession, bench: Bench, shown: _Shown, matter: list[Cons
 
     trials = (
         list(trial(full, ""))
-        if (full := [constraint for constraint in matter if constraint.most_bytes is None])
+        if (full := [constraint for constraint in relevant if constraint.most_bytes is None])
         else []
     )
-    matter.append(Constraint(Kind.ROW, "", "", "", tuple(fed), _MOST_ROW_BYTES))
+    relevant.append(Constraint(Kind.ROW, "", "", "", tuple(fed), _MOST_ROW_BYTES))
     sized = [
         (constraint, long)
-        for constraint in matter
+        for constraint in relevant
         if constraint.most_bytes is not None and (long := _too_long(constraint, fed, table_size))
     ]
     counts = count_matching(session, table.source, [long for _, long in sized]) if sized else []
-    found = [both for both, rows in zip(sized, counts, strict=True) if rows]
-    if found:
-        trials += trial([constraint for constraint, _ in found], " OR ".join(f"({long})" for _, long in found))
+    met = [pair for pair, rows in zip(sized, counts, strict=True) if rows]
+    if met:
+        trials += trial([constraint for constraint, _ in met], " OR ".join(f"({long})" for _, long in met))
     if (
         bench.encoding != "UTF8"
         and (beyond := _beyond_ascii(fed.values()))
@@ -201,27 +209,27 @@ def _trials(session: ScanSession, bench: Bench, shown: _Shown, matter: list[Cons
 
 
 def _over_all(constraint: Constraint, fed: Collection[str]) -> Constraint:
-    """Return the constraint as one of all columns, if the catalogs name none: it may be about the whole row."""
+    """Return the constraint with all columns if the catalogs name none, since it may be about the whole row."""
     about_rows = constraint.kind in {Kind.CHECK, Kind.EXCLUSION, Kind.INDEX, Kind.UNIQUE}
     return replace(constraint, columns=tuple(fed)) if about_rows and not constraint.columns else constraint
 
 
 def _matters(constraint: Constraint, bench: Bench, lost: set[str]) -> bool:
     if constraint.kind in {Kind.FOREIGN, Kind.REFERENCING} and constraint.relation in bench.planned:
-        return False  # both ends' rows come from the source, and `keys` has looked at them
+        return False  # the rows of both tables come from the source, and `key_violations` has checked them
     return not lost & set(constraint.columns)
 
 
 def _too_long(constraint: Constraint, fed: Mapping[str, ColumnPlan], table_size: TableSize) -> str | None:
-    """Return a condition, in SQLite's SQL, for rows that may be too long for an index; None if there can't be any."""
-    most = constraint.most_bytes or 0
+    """Return a condition, in SQLite's SQL, for rows that may be too long for an index; None if no row can be."""
+    most_bytes = constraint.most_bytes or 0
     padding = sum(
         fed[name].target.length or 0 for name in constraint.columns if name in fed and _is_padded(fed[name].target)
     )
-    if table_size.widest_row_bytes + padding <= most:
+    if table_size.widest_row_bytes + padding <= most_bytes:
         return None
     widths = [f"coalesce(octet_length({fed[name].source_expression}), 0)" for name in constraint.columns if name in fed]
-    return f"({' + '.join(widths)} + {padding} > {most})" if widths else None
+    return f"({' + '.join(widths)} + {padding} > {most_bytes})" if widths else None
 
 
 def _is_padded(column: TargetColumn) -> bool:
@@ -229,7 +237,7 @@ def _is_padded(column: TargetColumn) -> bool:
 
 
 def _beyond_ascii(columns: Collection[ColumnPlan]) -> str:
-    """Return a condition for rows with text that isn't plain ASCII, or that is JSON which may spell such text."""
+    """Return a condition for rows with text beyond ASCII, or with JSON that may contain such text as an escape."""
     conditions = []
     for column in columns:
         value = column.source_expression
@@ -254,22 +262,22 @@ def _findings(session: ScanSession, bench: Bench, table: TablePlan, offences: Se
     findings = []
     for offence in offences:
         column, rows = _column(table, offence), list(offence.rows)
-        shown = rows[: bench.example_options.count]
-        problem = _problem(table, offence, bench, is_row(table.source, shown) if shown else "false")
+        example_rows = rows[: bench.example_options.count]
+        problem = _problem(table, offence, bench, is_row(table.source, example_rows) if example_rows else "false")
         number = offence.referencing_rows or len(rows)
         findings.append(builder.build(column, number, problem, at_least=offence.at_least))
     return findings
 
 
 def _column(table: TablePlan, offence: Offence) -> ColumnPlan:
-    """Return the column by which an offence is known."""
+    """Return the column that names an offence in a finding."""
     by_name = {column.target.name: column for column in table.compared}
     names = (offence.column or "", *(offence.constraint.columns if offence.constraint else ()))
     return next((by_name[name] for name in names if name in by_name), table.compared[0])
 
 
 def _problem(table: TablePlan, offence: Offence, bench: Bench, condition: str) -> Problem:
-    """Return why rows are refused: by what the constraint demands, or since it fails for them."""
+    """Return why rows are refused: they break the constraint, or the constraint fails with an error for them."""
     constraint, message = offence.constraint, offence.message
     if constraint is None and offence.code is ProblemCode.NOT_IN_ENCODING:
         reason = f"has a character that {bench.encoding}, the target's encoding, doesn't have"
@@ -307,7 +315,7 @@ _BY_MESSAGE = frozenset(
         ProblemCode.CHECK_VIOLATED,
     }
 )
-"""What the server's message says by itself, whatever the constraint's kind is."""
+"""The codes that the server's message determines, whatever the constraint's kind is."""
 
 _BY_KIND = {
     Kind.PARTITION: ProblemCode.NO_PARTITION,

@@ -1,4 +1,4 @@
-"""Says what an error of the server about a row means, as a code."""
+"""Translates an error of the server about a row into a problem code."""
 
 import asyncpg
 
@@ -15,15 +15,15 @@ _CODES = (
     ("in encoding", ProblemCode.NOT_IN_ENCODING),
     ("violates", ProblemCode.SERVER_REJECTS_ROW),
 )
-"""The server's messages by a part of each: one SQLSTATE stands for several of them, 54000 for two and 23514 for two."""
+"""Words of the server's messages, each with its code. A SQLSTATE is not enough: 54000 and 23514 stand for two each."""
 
 
 def code_of(error: asyncpg.PostgresError) -> ProblemCode:
-    """Return what the server's error is about; CONSTRAINT_FAILS if it doesn't say whether a row breaks a constraint."""
+    """Return the code of the server's error; CONSTRAINT_FAILS if it doesn't say that a row breaks a constraint."""
     message = message_of(error)
     return next((code for words, code in _CODES if words in message), ProblemCode.CONSTRAINT_FAILS)
 
 
 def message_of(error: asyncpg.PostgresError) -> str:
-    """Return the server's message without the value in it, which may not be shown."""
+    """Return the server's message without the value in it, since values must not be shown."""
     return str(error).partition("\n")[0].partition(': "')[0]

@@ -1,9 +1,9 @@
 """
-Shows rows to PostgreSQL before anything is written: they go into a temporary table made like the target's.
+Tries rows on PostgreSQL before anything is written: loads them into a temporary table that resembles the target's.
 
-That table has the constraints and indexes that only PostgreSQL can judge by, and the columns these are about. It exists
-in one transaction, which is rolled back: nothing of it lasts. Rows come by the copier's own way, a batch at a time; a
-batch that is refused is halved, down to the rows to blame.
+This trial table has the constraints and indexes that only PostgreSQL can judge, and the columns that they are about. It
+exists in one transaction, which is rolled back, so nothing lasts. Rows are sent with the copier's own conversion, one
+record batch at a time. A batch that is refused is halved until the refused rows are known.
 """
 
 import asyncio
@@ -34,38 +34,39 @@ from migrator.trials.trial_table import ROW, Trial, TrialTable, places
 from migrator.types import ProblemCode
 
 _BY_LINE = 64
-"""Rows of a batch from which on the line that the server names is believed, instead of trying halves."""
+"""The largest batch for which the line number in the server's message is used. Larger batches are halved instead."""
 
 _BESIDE = 20
-"""Rows of one constraint whose counterparts are looked for."""
+"""The number of refused rows of one constraint for which the conflicting rows are looked up."""
 
 
 @dataclass(slots=True)
 class Offence:
-    """Rows that are refused for one reason."""
+    """Rows that PostgreSQL refuses for the same reason."""
 
     constraint: Constraint | None
     column: str | None
-    """What the server named, if it did."""
+    """The column that the server named, if it named one."""
     code: ProblemCode
-    """What the server's error is about."""
+    """The problem code of the server's error."""
     message: str
     """The server's message, without values."""
     rows: dict[str, None] = field(default_factory=dict)
     at_least: bool = False
     referencing_rows: int = 0
-    """Rows of another table of the target that it is about, where it is about none of the source's."""
+    """The number of rows in another table of the target, if the offence is about those and not about source rows."""
 
 
 class UntriedError(Exception):
-    """The trial table can't be made: no privilege, a standby, out of locks, an event trigger, an unusual definition."""
+    """The trial table can't be made: no privilege, a standby, no locks left, event triggers, unusual definitions."""
 
 
 async def try_rows(target: Target, reading: BlockingConnection[ScanSession], trial: Trial) -> list[Offence]:
     """
-    Return what PostgreSQL refuses of the rows, and for which reasons.
+    Return the rows that PostgreSQL refuses, grouped by reason.
 
-    Nothing of it lasts. Raises UntriedError if the trial table can't be made, and what scanning and sending raise.
+    The trial is rolled back, so nothing lasts in the target. Raises UntriedError if the trial table can't be made,
+    SourceUnreadable, and the errors of the connection to PostgreSQL.
     """
     async with target.connect() as connection:
         table = await _made(connection, trial)
@@ -79,17 +80,17 @@ async def try_rows(target: Target, reading: BlockingConnection[ScanSession], tri
 
 
 async def _made(connection: AsyncConnection, trial: Trial) -> TrialTable:
-    """Make the trial table where the role may; raises UntriedError with what stands in the way at the first place."""
+    """Make the trial table in the first place that works; raise UntriedError with the first error if no place works."""
     first: DBAPIError | None = None
     for place in places():
         table = TrialTable(connection, trial, place)
-        save = await connection.begin_nested()
+        savepoint = await connection.begin_nested()
         try:
             await table.make()
         except DBAPIError as error:
             if is_transient(error) or connection.closed:
                 raise
-            await save.rollback()
+            await savepoint.rollback()
             first = first or error
         else:
             return table
@@ -97,7 +98,7 @@ async def _made(connection: AsyncConnection, trial: Trial) -> TrialTable:
 
 
 def _batches(reading: BlockingConnection[ScanSession], trial: Trial) -> Iterator[pa.RecordBatch]:
-    """Yield the rows as they would be sent. Blocks while it reads."""
+    """Yield record batches, converted as the copier sends them. Blocks while it reads."""
     table = trial.table
     with reading.borrow() as session:
         request = ScanRequest(table.source, table.scan_columns, trial.table_size, trial.batch_bytes, trial.where)
@@ -106,7 +107,7 @@ def _batches(reading: BlockingConnection[ScanSession], trial: Trial) -> Iterator
 
 
 class _RowTrial:
-    """Tries rows, and gathers what is refused."""
+    """Tries rows, and collects the refused ones as offences."""
 
     def __init__(self, connection: AsyncConnection, trial: Trial, table: TrialTable, stall_seconds: float) -> None:
         self._connection = connection
@@ -114,17 +115,17 @@ class _RowTrial:
         self._table = table
         self._stall_seconds = stall_seconds
         self._causes: dict[str, Constraint | None] = {}
-        """What errors were due to that didn't say so."""
+        """The constraints behind errors that name no constraint, by the server's message."""
         self._keeps = any(constraint.spans_rows for constraint in trial.constraints)
-        """Whether rows are kept for those that come after."""
+        """Whether tried rows stay in the table, since later rows are judged together with them."""
         self.offences: dict[tuple[str, str | None, str], Offence] = {}
         self.closed = False
-        """Whether nothing more can be learnt."""
+        """Whether further rows would show nothing new."""
 
     # Rows -----------------------------------------------------------------------------------------------------------
 
     async def try_batch(self, batch: pa.RecordBatch) -> None:
-        """Try a batch, and find the rows that are refused."""
+        """Try a record batch and note the rows that are refused; raises the errors of the connection to PostgreSQL."""
         parts = deque([batch])
         while parts and not self.closed:
             part = parts.popleft()
@@ -135,24 +136,24 @@ class _RowTrial:
                 await self._note(part, error)
                 continue
             line = _line(error) if len(part) <= _BY_LINE else None
-            at = line - 1 if line is not None and line <= len(part) else None
-            if at is None:
+            position = line - 1 if line is not None and line <= len(part) else None
+            if position is None:
                 middle = len(part) // 2
                 parts.extendleft([part.slice(middle), part.slice(0, middle)])
-            else:  # the row comes once more, by itself, so that it is sure to be the one
-                around = [part.slice(at + 1), part.slice(at, 1), part.slice(0, at)]
+            else:  # the row is sent again, alone, to make sure that it is the refused row
+                around = [part.slice(position + 1), part.slice(position, 1), part.slice(0, position)]
                 parts.extendleft(rows for rows in around if len(rows))
         if not self._keeps:
             await self._connection.exec_driver_sql(f"TRUNCATE {self._table.place.trial.quoted}")
 
     async def _refused(self, rows: pa.RecordBatch, into: TableName | None = None) -> asyncpg.PostgresError | None:
-        """Send rows, and return the server's error if it refuses them."""
+        """Send rows; return the server's error if it refuses them, otherwise None."""
         data = await asyncio.to_thread(self._encoded, rows)
 
         async def once() -> AsyncIterator[bytes]:
             yield data
 
-        save = await self._connection.begin_nested()
+        savepoint = await self._connection.begin_nested()
         try:
             await copy_in(
                 self._connection,
@@ -163,9 +164,9 @@ class _RowTrial:
         except asyncpg.PostgresError as error:
             if (error.sqlstate or "")[:2] not in _ABOUT_ROWS:
                 raise
-            await save.rollback()
+            await savepoint.rollback()
             return error
-        await save.commit()
+        await savepoint.commit()
         return None
 
     def _encoded(self, rows: pa.RecordBatch) -> bytes:
@@ -185,10 +186,10 @@ class _RowTrial:
         context = _COLUMN.search(getattr(error, "context", None) or "")
         column = getattr(error, "column_name", None) or (context[1] if context else None)
         offence = self._offence(constraint, None if constraint else column, code, message)
-        beside: list[str] = []
+        conflicting: list[str] = []
         if constraint and constraint.spans_rows and len(offence.rows) < _BESIDE:
-            beside = await self._beside(row, constraint)
-        for key in (*beside, str(row.column(row.num_columns - 1)[0].as_py())):
+            conflicting = await self._beside(row, constraint)
+        for key in (*conflicting, str(row.column(row.num_columns - 1)[0].as_py())):
             offence.rows[key] = None
         if len(offence.rows) >= self._trial.most:
             offence.at_least = True
@@ -198,11 +199,11 @@ class _RowTrial:
         self, constraint: Constraint | None, column: str | None, code: ProblemCode, message: str = ""
     ) -> Offence:
         is_known = constraint and code not in {ProblemCode.CONSTRAINT_FAILS, ProblemCode.NOT_IN_ENCODING}
-        place = (constraint.relation + constraint.name if constraint else "", column, "" if is_known else message)
-        return self.offences.setdefault(place, Offence(constraint, column, code, message))
+        reason = (constraint.relation + constraint.name if constraint else "", column, "" if is_known else message)
+        return self.offences.setdefault(reason, Offence(constraint, column, code, message))
 
     def _constraint(self, row: pa.RecordBatch, error: asyncpg.PostgresError) -> Constraint | None:
-        """Return what refused the row, as far as the server says, or its size."""
+        """Return the constraint that refused the row, from the server's error or from the sizes of the row's values."""
         index = _INDEX.search(str(error))
         name = getattr(error, "constraint_name", None) or (index[1] if index else "")
         if name in self._table.by_name:
@@ -212,7 +213,7 @@ class _RowTrial:
                 return self._of_kind(Kind.PARTITION)
             case ProblemCode.ROW_TOO_WIDE:
                 return self._of_kind(Kind.ROW)
-            case ProblemCode.INDEX_ENTRY_TOO_LONG:  # one that doesn't say of which index
+            case ProblemCode.INDEX_ENTRY_TOO_LONG:  # the message doesn't name the index
                 return max(
                     (
                         constraint
@@ -227,32 +228,32 @@ class _RowTrial:
     def _of_kind(self, kind: Kind) -> Constraint | None:
         return next((constraint for constraint in self._trial.constraints if constraint.kind is kind), None)
 
-    async def _guilty(self, row: pa.RecordBatch, words: str) -> Constraint | None:
-        """Return the constraint without which the server takes a row of whose error it doesn't say where it arose."""
-        if words in self._causes:
-            return self._causes[words]
-        found = next((constraint for constraint in self._trial.constraints if constraint.kind is Kind.GENERATED), None)
+    async def _guilty(self, row: pa.RecordBatch, message: str) -> Constraint | None:
+        """Return the constraint whose removal lets the server accept the row, for an error that names no constraint."""
+        if message in self._causes:
+            return self._causes[message]
+        cause = next((constraint for constraint in self._trial.constraints if constraint.kind is Kind.GENERATED), None)
         for name, constraint in self._table.by_name.items():
             if constraint.kind is Kind.PARTITION:
                 continue
-            save = await self._connection.begin_nested()
+            savepoint = await self._connection.begin_nested()
             await self._table.remove(name, constraint)
-            taken = await self._refused(row) is None
-            await save.rollback()
-            if taken:
-                found = constraint
+            is_accepted = await self._refused(row) is None
+            await savepoint.rollback()
+            if is_accepted:
+                cause = constraint
                 break
-        self._causes[words] = found
-        return found
+        self._causes[message] = cause
+        return cause
 
     async def _beside(self, row: pa.RecordBatch, constraint: Constraint) -> list[str]:
-        """Return the keys of rows that ``row`` can't stand beside."""
+        """Return the keys of at most three rows that conflict with ``row``."""
         one_row = self._table.place.single_row
         if await self._refused(row, one_row):
             return []
         name = next(name for name, other in self._table.by_name.items() if other is constraint)
-        found = await self._connection.execute(text(_PARTS), {"index": self._table.place.named(name)})
-        parts = found.all()
+        result = await self._connection.execute(text(_PARTS), {"index": self._table.place.named(name)})
+        parts = result.all()
         if not parts:
             return []
         listed = ", ".join(f"({part.expression}){part.collation} AS e{n}" for n, part in enumerate(parts))
@@ -267,7 +268,7 @@ class _RowTrial:
         return [str(key) for key in keys.scalars()]
 
     async def _set_aside(self, constraint: Constraint | None) -> None:
-        """Take away what has refused enough rows, so that the rest can be judged by the others."""
+        """Remove a constraint that has refused enough rows, so that the other constraints can judge the next rows."""
         name = next((name for name, other in self._table.by_name.items() if other is constraint), None)
         if constraint is None or name is None or self._table.relations:
             self.closed = True
@@ -275,27 +276,27 @@ class _RowTrial:
             await self._table.remove(name, constraint)
 
     async def compare(self) -> None:
-        """Hold the rows against those of tables that stay as they are: foreign keys."""
-        most = self._trial.most
+        """Check foreign keys between the tried rows and tables that the job doesn't fill."""
+        limit = self._trial.most
         for constraint in self._trial.constraints:
             if constraint.kind is Kind.FOREIGN:
-                found = await self._connection.exec_driver_sql(
+                result = await self._connection.exec_driver_sql(
                     f"SELECT t.{quote_postgres(ROW)} FROM {self._table.place.trial.quoted} t "
-                    f"WHERE {constraint.definition} LIMIT {most}"
+                    f"WHERE {constraint.definition} LIMIT {limit}"
                 )
-                if keys := [str(key) for key in found.scalars()]:
+                if keys := [str(key) for key in result.scalars()]:
                     offence = self._offence(constraint, None, ProblemCode.ORPHAN)
-                    offence.rows, offence.at_least = dict.fromkeys(keys), len(keys) == most
+                    offence.rows, offence.at_least = dict.fromkeys(keys), len(keys) == limit
             elif constraint.kind is Kind.REFERENCING:
-                found = await self._connection.exec_driver_sql(
+                result = await self._connection.exec_driver_sql(
                     f"SELECT count(*) FROM {constraint.relation} c WHERE {self._table.definition(constraint)}"
                 )
-                if count := int(found.scalar_one()):
+                if count := int(result.scalar_one()):
                     self._offence(constraint, None, ProblemCode.STILL_REFERENCED).referencing_rows = count
 
 
 _ABOUT_ROWS = frozenset({"22", "23", "54", "2F", "0A", "P0", "XX", "42", "21"})
-"""Classes of SQLSTATEs that speak of a row: data, integrity, a limit; and what functions of an expression raise."""
+"""Classes of SQLSTATEs for errors about a row: data, integrity, limits, and errors of functions in an expression."""
 
 _LINE = re.compile(r"^COPY .*, line (\d+)", re.MULTILINE)
 
@@ -307,9 +308,9 @@ _RECODED = "22P05"
 
 
 def _line(error: asyncpg.PostgresError) -> int | None:
-    # Text is recoded before it is cut into lines.
-    found = _LINE.search(getattr(error, "context", None) or "")
-    return int(found[1]) if found and error.sqlstate != _RECODED else None
+    # The server recodes text before it splits the text into lines, so the line number of such an error is not usable.
+    match = _LINE.search(getattr(error, "context", None) or "")
+    return int(match[1]) if match and error.sqlstate != _RECODED else None
 
 
 def _bytes_of(row: pa.RecordBatch, name: str) -> int:
@@ -321,7 +322,7 @@ def _bytes_of(row: pa.RecordBatch, name: str) -> int:
     return pc.binary_length(value)[0].as_py() or 0
 
 
-# The operator of a unique index is the equality of its operator class; NULLs that aren't distinct are found by it too.
+# A unique index has no exclusion operator: IS NOT DISTINCT FROM stands for its equality and also finds equal NULLs.
 _PARTS = """
 SELECT pg_get_indexdef(x.indexrelid, place::int, true) AS expression, pg_get_expr(x.indpred, x.indrelid) AS predicate,
        coalesce((SELECT format(' COLLATE %I.%I', n.nspname, l.collname) FROM pg_collation l

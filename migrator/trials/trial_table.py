@@ -1,8 +1,8 @@
 """
-The table on which rows are tried: a temporary one, like the target's, in a transaction that is rolled back.
+Makes the trial table, on which rows are tried: a temporary table like the target's, in a transaction that rolls back.
 
-It has the columns that are needed, the partitions, and the constraints and indexes that the trial is about. Where the
-role may not make temporary tables it is made in a schema of its own, which is rolled back with it.
+The trial table has the necessary columns, the partitions, and the constraints and indexes that the trial is about. If
+the role may not make temporary tables, the trial table gets a separate schema, which is rolled back as well.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from migrator.planning.plan import TablePlan
 from migrator.source.size import TableSize
 
 ROW = "migrator row"
-"""The column of the rows' own keys."""
+"""The trial table's column with the key of each source row."""
 
 _TEMPORARY = "pg_temp"
 
@@ -29,11 +29,11 @@ class Place:
 
     schema: str
     made_by: str = ""
-    """The statement that makes the schema, if it isn't there."""
+    """The statement that makes the schema; empty if the schema exists."""
 
     @property
     def trial(self) -> TableName:
-        """The table that the rows go into."""
+        """The table into which the rows are loaded."""
         return TableName(self.schema, "trial")
 
     @property
@@ -42,33 +42,34 @@ class Place:
         return TableName(self.schema, "trial_row")
 
     def named(self, name: str) -> str:
-        """Return how a statement names something that is made there."""
+        """Return the quoted name, for SQL, of an object in this schema."""
         return TableName(self.schema, name).quoted
 
 
 def places() -> Iterator[Place]:
-    """Yield where a trial may be made, the best first."""
+    """Yield the places in which a trial table can be made, the best place first."""
     yield Place(_TEMPORARY)
-    own = f"migrator trial {uuid4().hex}"
-    yield Place(own, f"CREATE SCHEMA {quote_postgres(own)}")
+    new_schema = f"migrator trial {uuid4().hex}"
+    yield Place(new_schema, f"CREATE SCHEMA {quote_postgres(new_schema)}")
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What is shown to PostgreSQL of one table."""
+    """The rows, columns and constraints of one table that are tried on PostgreSQL."""
 
     table: TablePlan
-    """With the columns that are needed, and with ``ROW`` as its last."""
+    """The plan with only the necessary columns, and with ``ROW`` as the last column."""
     table_size: TableSize
     judged: Judged
     constraints: tuple[Constraint, ...]
     where: str
-    """Which rows; all, if empty."""
+    """A condition for the rows to try; empty for all rows."""
     batch_bytes: int
     most: int
-    """Rows that are named for one constraint; with more it is taken away, so that others get their turn."""
+    """The largest number of rows that are named for one constraint. Then the constraint is removed, so that the other
+    constraints can judge the next rows."""
     unmade: str = ""
-    """The statement that makes the table, if it doesn't exist yet."""
+    """The statement that makes the target's table if it doesn't exist yet; otherwise empty."""
 
 
 class TrialTable:
@@ -79,14 +80,14 @@ class TrialTable:
         self._trial = trial
         self.place = place
         self.by_name: dict[str, Constraint] = {}
-        """Constraints by the names that they have in the trial."""
+        """Constraints by their names in the trial."""
         self.relations = {
             partition.relation: place.named(f"trial_{n}") for n, partition in enumerate(trial.judged.partitions)
         }
-        """Of the partitions, by their originals."""
+        """The trial's partitions, by the names of the target's partitions."""
 
     async def make(self) -> None:
-        """Make the table, with its partitions, constraints and indexes."""
+        """Make the table, with its partitions, constraints and indexes. Raises DBAPIError if the server refuses."""
         trial, judged = self._trial, self._trial.judged
         kept = {name for constraint in trial.constraints for name in constraint.columns}
         kept.update(
@@ -102,11 +103,11 @@ class TrialTable:
         await self._drop_others(self.place.trial.quoted, kept)
         await self._feed_others(root, kept)
         for partition in judged.partitions if self.relations else ():
-            own = self.relations[partition.relation]
-            await self._make_one(partition.relation, own, partition.key, "EXCLUDING IDENTITY")
-            await self._drop_others(own, kept)
+            trial_partition = self.relations[partition.relation]
+            await self._make_one(partition.relation, trial_partition, partition.key, "EXCLUDING IDENTITY")
+            await self._drop_others(trial_partition, kept)
             parent = self.relations.get(partition.parent, self.place.trial.quoted)
-            await self._do(f"ALTER TABLE {parent} ATTACH PARTITION {own} {partition.bound}")
+            await self._do(f"ALTER TABLE {parent} ATTACH PARTITION {trial_partition} {partition.bound}")
         for constraint in trial.constraints:
             await self._add(constraint)
         if any(constraint.kind in {Kind.EXCLUSION, Kind.UNIQUE} for constraint in trial.constraints):
@@ -114,7 +115,7 @@ class TrialTable:
             await self._do(f"CREATE TABLE {self.place.single_row.quoted} {like}")
 
     async def _root(self) -> str:
-        """Return the table that the trial is like, made now if it doesn't exist yet."""
+        """Return the table whose structure the trial copies; make a model of it if it doesn't exist yet."""
         root = self._trial.table.name
         if not self._trial.unmade:
             return root.quoted
@@ -123,14 +124,14 @@ class TrialTable:
         return model
 
     async def _make_one(self, like: str, name: str, key: str | None, excluding: str) -> None:
-        # Without what has a name of its own: that is added one by one, where it is needed.
+        # Objects with names (indexes, constraints) are not copied here: `_add` makes only those that the trial needs.
         parts = "INCLUDING ALL EXCLUDING INDEXES EXCLUDING CONSTRAINTS EXCLUDING COMMENTS EXCLUDING STATISTICS"
         by = f" PARTITION BY {key}" if key else ""
         await self._do(f"CREATE TABLE {name} (LIKE {like} {parts} {excluding}){by}")
         await self._do(f"ALTER TABLE {name} ADD COLUMN {quote_postgres(ROW)} text")
 
     async def _drop_others(self, relation: str, kept: set[str]) -> None:
-        found = await self._connection.execute(
+        result = await self._connection.execute(
             text(
                 "SELECT attname FROM pg_catalog.pg_attribute "
                 "WHERE attrelid = CAST(:relation AS regclass) AND attnum > 0 AND NOT attisdropped"
@@ -139,16 +140,16 @@ class TrialTable:
         )
         drops = [
             f"DROP COLUMN IF EXISTS {quote_postgres(name)} CASCADE"
-            for name in found.scalars()
+            for name in result.scalars()
             if name not in kept | {ROW}
         ]
         if drops:
             await self._do(f"ALTER TABLE {relation} {', '.join(drops)}")
 
     async def _feed_others(self, root: str, kept: set[str]) -> None:
-        """Give columns that the source doesn't feed a sequence of the trial's own: nextval isn't rolled back."""
-        fed = {column.target.name for column in self._trial.table.columns}
-        found = await self._connection.execute(
+        """Give columns without source values a sequence that belongs to the trial, since nextval isn't rolled back."""
+        filled = {column.target.name for column in self._trial.table.columns}
+        result = await self._connection.execute(
             text(
                 "SELECT a.attname FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_attrdef d "
                 "ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE a.attrelid = CAST(:relation AS regclass) "
@@ -156,7 +157,7 @@ class TrialTable:
             ),
             {"relation": root},
         )
-        for n, name in enumerate(column for column in found.scalars() if column in kept - fed):
+        for n, name in enumerate(column for column in result.scalars() if column in kept - filled):
             sequence = self.place.named(f"trial_sequence_{n}")
             await self._do(f"CREATE SEQUENCE {sequence}")
             await self._do(
@@ -180,7 +181,7 @@ class TrialTable:
         self.by_name[name] = constraint
 
     async def remove(self, name: str, constraint: Constraint) -> None:
-        """Take a constraint away."""
+        """Remove a constraint or index from the trial table; ``name`` is its name in the trial."""
         relation = self.relation(constraint)
         if constraint.kind in {Kind.CHECK, Kind.EXCLUSION}:
             await self._do(f"ALTER TABLE {relation} DROP CONSTRAINT {quote_postgres(name)}")
@@ -188,7 +189,7 @@ class TrialTable:
             await self._do(f"DROP INDEX {self.place.named(name)}")
 
     def relation(self, constraint: Constraint) -> str:
-        """Return the table of the trial that has the constraint."""
+        """Return the trial's table or partition that has the constraint."""
         return self.relations.get(constraint.relation, self.place.trial.quoted)
 
     def definition(self, constraint: Constraint) -> str:

@@ -1,4 +1,4 @@
-"""What is known of tables that don't exist yet."""
+"""Holds what the job knows about target tables that don't exist yet."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from migrator.target.spelling import TypeOfColumn
 
 @dataclass(slots=True)
 class Unmade:
-    """What is known of tables that don't exist yet."""
+    """The definitions, statements, keys and types of target tables that don't exist yet."""
 
     tables: list[TargetTable] = field(default_factory=list)
     statements: dict[TableName, str] = field(default_factory=dict)
@@ -21,8 +21,8 @@ class Unmade:
     keys: dict[TableName, Keys] = field(default_factory=dict)
     judged: dict[TableName, Judged] = field(default_factory=dict)
     types: dict[TableName, Mapping[str, TypeOfColumn]] = field(default_factory=dict)
-    """Of the columns of tables with a type that only PostgreSQL can read."""
+    """The column types of those tables that have a type which only PostgreSQL can read."""
     left_out: list[LeftOut] = field(default_factory=list)
-    """What the server doesn't put there."""
+    """Constraints and indexes that the server refuses to make."""
     obstacles: list[Obstacle] = field(default_factory=list)
-    """Tables that the server doesn't make."""
+    """Reasons why the server refuses to make a table."""

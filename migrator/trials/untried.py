@@ -1,7 +1,8 @@
 """
-What the target demands of rows and nobody could try beforehand: rows may be refused by it when they are copied.
+Refuses the run if a constraint or index of the target could not be tried before the copy.
 
-The job doesn't begin then, unless the operator has named it.
+Such a constraint may refuse rows while they are copied. So the job doesn't begin unless the operator has named the
+constraint with ``--untried``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,21 +20,25 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Untried:
-    """A constraint, an index or the like by which no row could be judged."""
+    """A constraint, an index or a similar object that could not be tried on any row."""
 
     table: TableName
     name: str
-    """Of the constraint; where it has none, what it is."""
+    """The name of the constraint; the kind of the constraint if it has no name."""
     reason: str
 
     @property
     def handle(self) -> str:
-        """What the operator calls it: ``orders.positive``."""
+        """The name by which the operator allows it: ``orders.positive``."""
         return pattern(f"{self.table.name}.{self.name}")
 
 
 def untried_refusal(untried: Iterable[Untried], allowed: Sequence[str]) -> NotTried | None:
-    """Return the error for all that no pattern of ``allowed`` names, or None; what a pattern names is logged."""
+    """
+    Return the error that names the ``untried`` constraints which no pattern in ``allowed`` matches; None without any.
+
+    Logs every constraint that a pattern matches as a warning.
+    """
     refused = []
     for constraint in untried:
         if any(fnmatchcase(constraint.handle.casefold(), name.casefold()) for name in allowed):
