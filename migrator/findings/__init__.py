@@ -1,1 +1,1 @@
-"""What is found out about values: findings, examples, notices, and the remedies that settle them."""
+"""Describes the values of the source that need attention: findings, examples, notices, and remedies."""

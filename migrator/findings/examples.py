@@ -1,7 +1,7 @@
 """
-Makes findings, each with examples: the rows' keys, and the values around the place where they go wrong.
+Makes findings with examples: the keys of the rows, and the part of each value around the place of its problem.
 
-An operator finds byte 70,000 of a document only if told.
+An operator can find a wrong byte at position 70,000 of a document only if the message names the position.
 """
 
 import json
@@ -20,13 +20,13 @@ from migrator.sql.utf8 import utf8_bytes
 from migrator.types import Problem, ProblemCode
 
 SEARCHED_BYTES: Final = 1 << 20
-"""Values that are longer aren't searched."""
+"""The largest size of a value that is searched for the place of its problem."""
 
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|NaN|-?Infinity', re.DOTALL)
 
 
 def error_offset(code: ProblemCode, value: bytes) -> int | None:
-    """Return the offset in bytes at which a value with this problem goes wrong; None if nothing is found."""
+    """Return the offset in bytes of the place where a value has this problem; None if the place isn't found."""
     search = _SEARCHES.get(code)
     return search(value) if search else None
 
@@ -49,12 +49,12 @@ def _first_invalid_json(value: bytes) -> int | None:
         tokens = (token for token in _TOKENS.finditer(text) if not token[0].startswith('"'))
         return next((len(text[: token.start()].encode()) for token in tokens), None)
     except RecursionError:
-        pass  # it is valid as far as can be seen
+        pass  # nested too deeply for Python's parser, which found no error before
     return None
 
 
 class _NotANumberError(ValueError):
-    """A constant that Python's json reads and JSON doesn't have: NaN, Infinity."""
+    """The value has a constant that Python's json accepts and JSON doesn't have: NaN, Infinity."""
 
 
 def _refuse_constant(_name: str) -> NoReturn:
@@ -73,14 +73,19 @@ _NO_KEY = "'?'"
 
 @dataclass(frozen=True, slots=True)
 class FindingBuilder:
-    """Makes findings about one table, with examples."""
+    """Makes findings with examples for one table."""
 
     session: ScanSession
     table: SourceTable
     example_options: ExampleOptions
 
     def build(self, column: ColumnPlan, rows: int, problem: Problem, *, at_least: bool = False) -> Finding:
-        """Return the finding that ``rows`` values of a column meet the problem's condition, with some of them."""
+        """
+        Return a finding about a problem of a column, with examples.
+
+        ``rows`` is the number of values that meet the problem's condition; with ``at_least`` there may be more of them.
+        Reads the examples from the source. Raises SourceUnreadable.
+        """
         return Finding(
             self.table.name,
             column.source.name,
@@ -97,11 +102,11 @@ class FindingBuilder:
         table, value = self.table, column.source.quoted
         key = _named_key(table) or (f"'rowid ' || {table.rowid}" if table.rowid else _NO_KEY)
         read_bytes = SEARCHED_BYTES if problem.code in _SEARCHES else _SHOWN_BYTES
-        # Of an enum's column each wrong value is shown once, with the first row that has it: they are few, and repeat.
+        # An enum's column has few different wrong values, so each is shown once, with the first row that has it.
         each_once = f" GROUP BY {value} COLLATE BINARY" if column.target.enum_labels else ""
         first = f"min({table.rowid}), " if each_once and table.rowid else ""
         rows = self.session.ask(
-            # As hexadecimal digits, since what is wrong with the value may be its encoding.
+            # The values are read as hexadecimal digits, since their encoding may be the problem.
             f"SELECT {first}hex(substr({utf8_bytes(key)}, 1, 200)) AS key, typeof({value}) AS storage, "
             f"coalesce(octet_length({utf8_bytes(value)}), 0) AS size, "
             f"coalesce(hex(substr({utf8_bytes(value)}, 1, {read_bytes})), '') AS head "
@@ -114,7 +119,7 @@ class FindingBuilder:
 
 
 def key_scan_column(table: SourceTable) -> ScanColumn:
-    """Return the scan's column of what tells a table's rows apart; ``is_row`` finds them by it."""
+    """Return the scan column that identifies a table's rows; ``is_row`` finds rows by its values."""
     if table.rowid is not None:
         return ScanColumn(f"CAST({table.rowid} AS TEXT)", StorageClass.TEXT)
     return ScanColumn(_quoted_key(table) or _NO_KEY, StorageClass.TEXT)
@@ -122,18 +127,20 @@ def key_scan_column(table: SourceTable) -> ScanColumn:
 
 def _quoted_key(table: SourceTable) -> str:
     """
-    Return SQL for the values of the primary key as literals: the form in which a key is shown and found again.
+    Return SQL for the values of the primary key as literals. Keys are shown and found again in this form.
 
-    Empty without a key. A table may have neither that nor a name for its rowid: then its rows can't be told apart.
+    The SQL is empty if the table has no primary key. If the rowid has no usable name either, the table's rows can't be
+    identified.
     """
     return " || ', ' || ".join(f"quote({column.quoted})" for column in table.key)
 
 
 def _named_key(table: SourceTable) -> str:
     """
-    Return SQL for the key as it is shown: a NULL in it doesn't name the row, so the rowid stands behind it.
+    Return SQL for the primary key as it is shown: if the key contains a NULL, the rowid follows to identify the row.
 
-    Empty without a key. Only tables that have a rowid may have such keys (SQLite, "WITHOUT ROWID", 2).
+    The SQL is empty if the table has no primary key. Only tables with a rowid may have a NULL in their primary key
+    (SQLite, "WITHOUT ROWID", 2).
     """
     quoted = _quoted_key(table)
     if not quoted or table.rowid is None:
@@ -143,7 +150,7 @@ def _named_key(table: SourceTable) -> str:
 
 
 def is_row(table: SourceTable, keys: Sequence[str]) -> str:
-    """Return a condition that is true for the rows whose key, as ``key_scan_column`` gives it, is one of ``keys``."""
+    """Return an SQL condition that is true for the rows with these ``keys``, in the form of ``key_scan_column``."""
     if table.rowid is not None:
         return f"{table.rowid} IN ({', '.join(keys)})"
     literals = ", ".join("'" + key.replace("'", "''") + "'" for key in keys)
@@ -151,22 +158,22 @@ def is_row(table: SourceTable, keys: Sequence[str]) -> str:
 
 
 def _shown(row: dict[str, object], code: ProblemCode, *, mask_values: bool) -> str:
-    """Return the value, or what can be seen of it around the place where it goes wrong, and where that is."""
+    """Return the value, or its part around the place of the problem, together with the offset of that place."""
     storage, size, head = str(row["storage"]), int(str(row["size"])), _bytes(row["head"])
     if storage == StorageClass.NULL:
         return "NULL"
     offset = error_offset(code, head) if size <= SEARCHED_BYTES else None
-    place = f", at byte {offset}" if offset is not None else ""
+    offset_note = f", at byte {offset}" if offset is not None else ""
     if mask_values:
-        return f"{storage} of {size} bytes{place}"
+        return f"{storage} of {size} bytes{offset_note}"
     start = max(0, offset - _SHOWN_BYTES // 2) if offset is not None and size > _SHOWN_BYTES else 0
-    part = head[start : start + _SHOWN_BYTES]
+    excerpt_bytes = head[start : start + _SHOWN_BYTES]
     if storage == StorageClass.BLOB:
-        shown = f"x'{part.hex()}'"
+        shown = f"x'{excerpt_bytes.hex()}'"
     else:
-        shown = repr(_text(part)) if storage == StorageClass.TEXT else _text(part)
+        shown = repr(_text(excerpt_bytes)) if storage == StorageClass.TEXT else _text(excerpt_bytes)
     excerpt = f"{'…' * (start > 0)}{shown}{'…' * (start + _SHOWN_BYTES < size)}"
-    details = f"{size} bytes{place}" if size > _SHOWN_BYTES else place.removeprefix(", ")
+    details = f"{size} bytes{offset_note}" if size > _SHOWN_BYTES else offset_note.removeprefix(", ")
     return f"{excerpt} ({details})" if details else excerpt
 
 

@@ -1,4 +1,4 @@
-"""What preflight finds out about the values of the source: which can't be carried, and what rules change."""
+"""Describes the results of preflight for the source's values: findings, their examples, and changes by rules."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from migrator.types import ProblemCode, Severity
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Values that a rule turns into others."""
+    """Values of a column that a rule changes."""
 
     table: str
     column: str
     rows: int
     rule: str
-    """What the rule sets, as it stands in the file."""
+    """The settings of the rule, as written in ``migrator.toml``."""
     years: str = ""
-    """In which they lie, where numbers became moments: a wrong unit shows there."""
+    """The years of the new values, if numbers became moments. Unlikely years show that a rule has the wrong unit."""
 
     def line(self) -> str:
         """Return the change as one line for a person."""
@@ -28,34 +28,34 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row in which a problem shows."""
+    """One row that has the problem of a finding."""
 
     key: str
     """The primary key's values, or the rowid, as SQL literals."""
     value: str
-    """The value, shortened; or what it is like, where values are masked."""
+    """The value, shortened; if values are masked, only its storage class, size and place of the problem."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about the values of a column: mostly a reason why they can't be carried as they are."""
+    """A problem of a column's values, mostly a reason why the values can't be carried as they are."""
 
     table: str
     column: str
     rows: int
     code: ProblemCode
     reason: str
-    """What is wrong in words; they are for people, the code is for programs."""
+    """The problem in words, for people; the code is for programs."""
     examples: tuple[Example, ...] = ()
     at_least: bool = False
-    """Whether there are more rows than were counted."""
+    """Whether there may be more rows than were counted."""
     settled_by: str = ""
-    """The lines of a rule that carry these values all the same, or what else settles it."""
+    """The lines of a rule with which these values can be carried, or another remedy in words."""
     severity: Severity = Severity.ERROR
 
     @property
     def refuses(self) -> bool:
-        """Whether it stands in the way; otherwise it is worth knowing."""
+        """Whether the job refuses to copy because of this finding; otherwise it is a notice."""
         return self.severity is Severity.ERROR
 
     def line(self) -> str:
@@ -65,7 +65,7 @@ class Finding:
         return f"{self.table}.{self.column}: {rows} where the value {self.reason}" + (f" ({shown})" if shown else "")
 
     def to_json(self) -> dict[str, Any]:
-        """Return the finding for the log and the report."""
+        """Return the finding as JSON values for the log and the report."""
         examples = [{"key": example.key, "value": example.value} for example in self.examples]
         return {
             "table": self.table,
@@ -81,5 +81,5 @@ class Finding:
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """Return one line that names every column with a problem."""
+    """Return one line with all findings."""
     return "; ".join(finding.line() for finding in findings)

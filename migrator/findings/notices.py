@@ -1,8 +1,9 @@
 """
-What is worth knowing about values that arrive as they are, or would: none of it stands in the way.
+Finds notices: facts about values that can be carried as they are. A notice refuses nothing.
 
-SQLite's own idea of a column's type may have damaged a value long before this job came, and nobody has told the
-operator. And a column that doesn't see case in SQLite may do so in PostgreSQL, where it then takes a second ``Ada``.
+SQLite's affinity of a column may have damaged a value long before the migration, without any message to the operator.
+A column that ignores case in SQLite may distinguish case in PostgreSQL, where a unique key then accepts ``ada`` beside
+``Ada``.
 """
 
 from collections.abc import Iterator
@@ -16,18 +17,18 @@ _TEXTS = frozenset({"text", "varchar", "bpchar", "name", "citext"})
 _CASE_SENSITIVE = _TEXTS - {"citext"}
 
 _DIGITS_OF_A_REAL = 15
-"""Decimals of so many digits survive a double (SQLite, "Floating Point Numbers")."""
+"""The number of decimal digits that a double always preserves (SQLite, "Floating Point Numbers")."""
 
 
 def notices(table: TablePlan, column: ColumnPlan) -> Iterator[Problem]:
-    """Yield what one should know of values that arrive as they are, each with a condition that is true for them."""
+    """Yield the notices about a column as problems; the SQL condition of each is true for the values it is about."""
     yield from _damage(column)
     if column.source.ignores_case and column.target.type_name in _CASE_SENSITIVE and column.target.deterministic:
         yield from _case(table, column)
 
 
 def _damage(column: ColumnPlan) -> Iterator[Problem]:
-    """SQLite, "Datatypes In SQLite", 3: text that looks like a number becomes one where the declared type says so."""
+    """Yield notices about text that SQLite may have turned into numbers by affinity ("Datatypes In SQLite", 3)."""
     stored, declared = column.source.quoted, column.source.declared_type
     if column.source.affinity is not Affinity.NUMERIC:
         return

@@ -1,8 +1,8 @@
 """
-Says which rules of ``migrator.toml`` settle a finding: lines that work as they are when they are pasted there.
+Finds the remedy of a finding: lines of a rule that the operator can paste into ``migrator.toml`` without changes.
 
-A remedy is found by the problem's code and, where it depends on that, the type of the target's column. Of the lines of
-a remedy the operator takes one; behind a ``#`` stands when it is the right one.
+The problem's code determines the remedy, for some codes together with the type of the target's column. A remedy has one
+or more lines, and the operator chooses one of them. The comment after ``#`` says in which case a line is the right one.
 """
 
 import json
@@ -20,23 +20,23 @@ from migrator.types import ProblemCode
 
 @dataclass(frozen=True, slots=True)
 class RuleLine:
-    """A line of a rule; the rules themselves are described in docs/types.md."""
+    """One line of a rule. docs/types.md describes the rules."""
 
     name: str
     value: str | bool | list[Stored]
-    """In it COLUMN stands for the source's column."""
+    """The value of the setting; the word COLUMN stands for the name of the source's column."""
     when: str = ""
-    """In which case the line is the right one, or what it does."""
+    """A comment: the case in which the line is right, or the effect of the line."""
 
     def line(self, column: ColumnPlan) -> str:
-        """Return the line as it stands in the file, for a column of the source."""
+        """Return the line in the syntax of ``migrator.toml`` for a column of the source."""
         value = self.value.replace("COLUMN", column.source.quoted) if isinstance(self.value, str) else self.value
         is_literal = isinstance(value, str) and '"' in value and "'" not in value and value.isprintable()
         spelled = f"'{value}'" if is_literal else json.dumps(value, ensure_ascii=False)
         return f"{self.name} = {spelled}" + (f"  # {self.when}" if self.when else "")
 
     def has_meaning(self, column: TargetColumn) -> bool:
-        """Return whether the rule says something about columns of this type."""
+        """Return whether the rule can be used for columns of this type."""
         try:
             check_meaning(ColumnRule.model_validate({self.name: self.value}), self.name, column)
         except ConfigurationError:
@@ -98,12 +98,12 @@ NO_RULE: Final[Mapping[ProblemCode, str]] = {
     ),
     ProblemCode.DIFFERS_IN_CASE_ONLY: "none: nothing has to be settled unless the target is to ignore case too",
 }
-"""Problems that no rule settles, each with what does."""
+"""Problems that no rule settles, each with another remedy in words."""
 
 WITHOUT_REMEDY: Final = frozenset(
     {ProblemCode.MIXED_STORAGE_CLASSES, ProblemCode.MISSING_IN_PRIMARY_KEY, ProblemCode.UNREADABLE_COLUMN}
 )
-"""Notices about the source by itself: what settles them depends on the target, which isn't known then."""
+"""Notices from a check without a target: their remedy depends on the target, which isn't known in that check."""
 
 RULES: Final[Mapping[ProblemCode, tuple[RuleLine, ...]]] = {
     ProblemCode.WRONG_STORAGE_CLASS: _ANY_RULE,
@@ -151,18 +151,18 @@ RULES_BY_TYPE: Final[Mapping[tuple[ProblemCode, str], tuple[RuleLine, ...]]] = {
     **dict.fromkeys(((ProblemCode.WRONG_STORAGE_CLASS, name) for name in ("int2", "int4", "int8")), _AS_INTEGER),
     **dict.fromkeys(((ProblemCode.WRONG_STORAGE_CLASS, name) for name in ("float4", "float8")), _AS_DOUBLE),
     **dict.fromkeys(((ProblemCode.INEXACT, name) for name in ("timestamp", "timestamptz")), _TIMESTAMPS),
-    # Not date(COLUMN), which would make the day of the migration of the word now.
+    # Not date(COLUMN), since it would turn the word "now" into the day of the migration.
     (ProblemCode.INEXACT, "date"): (RuleLine("expression", "substr(COLUMN, 1, 10)", "for moments"), _NULL),
     (ProblemCode.INEXACT, "numeric"): (RuleLine("round", value=True, when="for finer digits"), _NULL),
 }
-"""Problems whose rule depends on the type of the target's column."""
+"""The rules for problems whose remedy depends on the type of the target's column."""
 
 
 def remedy(code: ProblemCode, column: ColumnPlan) -> str:
     """
-    Return what carries values into ``column`` that have a problem: lines of a rule, or a sentence after "none: ".
+    Return the remedy for values of ``column`` with a problem: lines of a rule, or a sentence that begins with "none: ".
 
-    A rule that the column has already isn't proposed once more.
+    If the column already has a rule that turns numbers into moments, the remedy does not propose this rule again.
     """
     if code in NO_RULE:
         return NO_RULE[code]
@@ -174,6 +174,6 @@ def remedy(code: ProblemCode, column: ColumnPlan) -> str:
         )
     rules = RULES_BY_TYPE.get((code, target.type_name), RULES[code])
     if target.type_name == "numeric" and target.precision is None and code is ProblemCode.INEXACT:
-        rules = _ANY_RULE  # it has nothing to round to
+        rules = _ANY_RULE  # a numeric without a precision has no scale to round to
     lines = [rule for rule in rules if rule.has_meaning(target)] or _ANY_RULE
     return "\n".join(line.line(column) for line in lines)
