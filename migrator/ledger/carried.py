@@ -1,4 +1,4 @@
-"""Reads and writes what a source table was like, and which rules held for it, when its rows were copied."""
+"""Reads and writes the state of each source table, and its rules, at the time when its rows were copied."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ from migrator.names import TableName
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What decides how a source table is read: two runs with equal terms read the same values from equal rows."""
+    """The facts that decide how a source table is read. Two runs with equal terms read equal values from equal rows."""
 
     source: str
     """The table's name in the source."""
@@ -24,42 +24,44 @@ class Terms:
     rules: Mapping[str, Mapping[str, Any]]
     """The rules about columns, by column; a column without a rule has no entry."""
     rename: str | None = None
+    """The table's name in the target, if a rule gives it another name than in the source."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the terms as the ledger keeps them."""
+        """Return the terms as JSON values, as the ledger stores them."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
-        """Return the terms from what ``to_json`` returned."""
+        """Return the terms that ``to_json`` has turned into ``fields``."""
         return cls(**fields)
 
     def other_rules(self, now: "Terms", *, but_excluded: bool = False) -> list[str]:
         """
-        Return in words which rules differ ``now`` for columns that existed before.
+        Return one description for each rule that differs between these terms and the terms ``now``.
 
-        With ``but_excluded`` a column that is excluded now doesn't count.
+        Only columns that exist in both terms are compared. With ``but_excluded``, a column that is excluded now is not
+        compared either.
         """
-        found = [
+        differing = [
             f"{self.source}.{name} ({_words(self.rules.get(name))} then, {_words(now.rules.get(name))} now)"
             for name in self.columns
             if name in now.columns and self.rules.get(name) != now.rules.get(name)
             if not (but_excluded and now.rules.get(name, {}).get("exclude"))
         ]
         if self.rename != now.rename:
-            found.append(f"{self.source} (renamed to {self.rename!r} then, {now.rename!r} now)")
-        return found
+            differing.append(f"{self.source} (renamed to {self.rename!r} then, {now.rename!r} now)")
+        return differing
 
     def other_columns(self, now: "Terms") -> list[str]:
-        """Return in words which columns are new, gone, or declared otherwise ``now``."""
+        """Return one description for each column that is new, is gone, or has another declared type ``now``."""
         gone = [f"column {name} is gone" for name in self.columns if name not in now.columns]
         new = [f"column {name} is new" for name in now.columns if name not in self.columns]
-        other = [
+        redeclared = [
             f"column {name} was {declared or 'untyped'}, is {now.columns[name] or 'untyped'}"
             for name, declared in self.columns.items()
             if name in now.columns and now.columns[name] != declared
         ]
-        return [*gone, *new, *other]
+        return [*gone, *new, *redeclared]
 
 
 def _words(rule: Mapping[str, Any] | None) -> str:
@@ -68,7 +70,7 @@ def _words(rule: Mapping[str, Any] | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The digest of a source's table, and the recipe by which it can be made again (``recipe.Recipe``, as JSON)."""
+    """The digest of a source table, and the recipe with which it can be computed again (``recipe.Recipe``, as JSON)."""
 
     recipe: Mapping[str, Any]
     digest: str
@@ -77,17 +79,17 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """A table that was begun, complete or not."""
+    """A table whose copy has begun; the copy may be complete or not."""
 
     terms: Terms
     recorded: Recorded | None = None
-    """None where no digest is known yet that can be made again."""
+    """None while no digest is known that can be computed again."""
     relation: int | None = None
     """The target table's oid."""
 
 
 async def write(connection: AsyncConnection, migration: Migration, tables: Mapping[TableName, Carried]) -> None:
-    """Write under which terms tables are begun. Belongs into the transaction that begins them."""
+    """Write the terms of tables whose copy begins. Call it in the transaction that begins the copy."""
     lines = [
         _of(migration, name) | {"terms": table.terms.to_json()} | _columns(table.recorded)
         for name, table in tables.items()
@@ -101,7 +103,7 @@ async def write(connection: AsyncConnection, migration: Migration, tables: Mappi
 
 
 async def record(connection: AsyncConnection, migration: Migration, tables: Mapping[TableName, Recorded]) -> None:
-    """Write the digests of tables that were begun."""
+    """Write the digests of tables whose copy has begun."""
     lines = [
         {"its_schema": name.schema, "its_table": name.name, **{f"its_{key}": value for key, value in columns.items()}}
         for name, recorded in tables.items()
@@ -118,15 +120,15 @@ async def record(connection: AsyncConnection, migration: Migration, tables: Mapp
 
 
 async def read(connection: AsyncConnection, migration: Migration) -> dict[TableName, Carried]:
-    """Return the tables that the migration has begun."""
-    found = (await connection.execute(migration.lines(carried))).all()
+    """Return the tables whose copy the migration has begun."""
+    lines = (await connection.execute(migration.lines(carried))).all()
     return {
         TableName(row.schema_name, row.table_name): Carried(
             Terms.from_json(row.terms),
             None if row.recipe is None else Recorded(row.recipe, row.digest, row.rows),
             row.relation,
         )
-        for row in found
+        for row in lines
     }
 
 

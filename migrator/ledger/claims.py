@@ -1,7 +1,7 @@
 """
-Records which migration a target table belongs to. A migration neither loads nor empties a table of another.
+Records which migration a target table belongs to. A migration never loads or empties the table of another migration.
 
-A table is claimed before its first key is taken away, so that two jobs that begin together can't both take it.
+A table is claimed before its first key is parked. So two jobs that begin at the same time can't both use it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -18,17 +18,18 @@ from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
 
 _SHOWN = 5
-"""Tables that a message names."""
+"""The number of tables that a message names."""
 
 
 async def claim(run: RunLedger, tables: Collection[TableName]) -> None:
     """
-    Claim the tables for this migration, and give up those that it no longer plans and has never begun.
+    Claim the tables for this migration.
 
-    Raises TargetRefused if another migration has one of them; then none is claimed. Raises GaveUp if another run has
-    taken over.
+    Its claims on tables that it no longer plans, and that it has never begun to copy, are given up. Raises
+    TargetRefused if one of the tables belongs to another migration; then no table is claimed. Raises GaveUp if another
+    run has taken over.
     """
-    ordered = sorted(tables)  # two that claim the same ones would deadlock otherwise
+    ordered = sorted(tables)  # otherwise two jobs that claim the same tables could deadlock
     bound = {"migration": run.migration.name, **_names(ordered)}
     async with run.transaction() as connection:
         await connection.execute(text(_CLAIM), bound)
@@ -39,14 +40,14 @@ async def claim(run: RunLedger, tables: Collection[TableName]) -> None:
 async def of_others(
     connection: AsyncConnection, migration: Migration, tables: Sequence[TableName] | None = None
 ) -> dict[TableName, str]:
-    """Return the tables of other migrations, each with its migration's name; only those of ``tables``, if given."""
+    """Return the tables of other migrations, each with its migration's name. ``tables`` limits the search, if given."""
     bound = {"migration": migration.name, "all": tables is None, **_names(tables or ())}
-    found = await connection.execute(text(_OF_OTHERS), bound)
-    return {TableName(row.schema_name, row.table_name): row.migration for row in found}
+    lines = await connection.execute(text(_OF_OTHERS), bound)
+    return {TableName(row.schema_name, row.table_name): row.migration for row in lines}
 
 
 def refuse_those_of_others(found: dict[TableName, str]) -> None:
-    """Raise TargetRefused if there are any tables of other migrations."""
+    """Raise TargetRefused if ``found``, the result of ``of_others``, is not empty."""
     if not found:
         return
     listed = [f"{table} (of {owner!r})" for table, owner in sorted(found.items())]
@@ -79,7 +80,7 @@ SELECT CAST(:migration AS text), t.schema_name, t.table_name FROM {_TABLES}
 ON CONFLICT DO NOTHING
 """
 
-# A line about rows counts too: it is older than claims are.
+# A line about rows counts too: earlier versions wrote such lines, but no claims.
 _OF_OTHERS = f"""
 SELECT DISTINCT ON (o.schema_name, o.table_name) o.schema_name, o.table_name, o.migration
 FROM (
@@ -109,26 +110,26 @@ WHERE c.migration = :migration
 
 
 async def taken_by_others(connection: AsyncConnection, migration: Migration) -> Catalog:
-    """Return the foreign keys that other migrations have taken away: definitions by their names in the catalog."""
-    found = await connection.execute(text(_TAKEN), {"migration": migration.name})
-    return {row.name: row.definition for row in found if row.definition is not None}
+    """Return the foreign keys that other migrations have parked, as definitions by their names in the catalog."""
+    lines = await connection.execute(text(_TAKEN), {"migration": migration.name})
+    return {row.name: row.definition for row in lines if row.definition is not None}
 
 
 async def changes(
     connection: AsyncConnection, migration: Migration, before: Mapping[str, str], after: Mapping[str, str]
 ) -> list[str]:
     """
-    Return in words what has changed of the things that belong to this migration or to none.
+    Return one description for each change between ``before`` and ``after``, except changes of other migrations.
 
-    Call it after ``inventory.describe``. Where other migrations work in the schema, a new table may belong to one of
-    them although it hasn't been claimed yet.
+    Both mappings come from ``inventory.describe``. If other migrations work in the same schema, new tables are not
+    reported: a new table may belong to one of these migrations, although it isn't claimed yet.
     """
     others = await of_others(connection, migration)
-    taken = set((await connection.execute(text(_TAKEN), {"migration": migration.name})).scalars())
-    if not others and not taken and await _is_alone(connection, migration):
+    parked = set((await connection.execute(text(_TAKEN), {"migration": migration.name})).scalars())
+    if not others and not parked and await _is_alone(connection, migration):
         return inventory.changes(before, after)
     foreign = await inventory.about(connection, {**before, **after}, others)
-    own = {name: line for name, line in before.items() if name not in foreign and name not in taken}
+    own = {name: line for name, line in before.items() if name not in foreign and name not in parked}
     known = {name.removeprefix("table ") for name in own if name.startswith("table ")}
     return inventory.changes(
         own,
@@ -150,7 +151,7 @@ SELECT EXISTS (
     WHERE m.name <> own.name AND m.target_schema = own.target_schema)
 """
 
-# The name that ``inventory.describe`` gives a constraint. A key comes back by its one ALTER TABLE statement.
+# The name that ``inventory.describe`` gives to a constraint. One ALTER TABLE statement restores a foreign key.
 _TAKEN = """
 SELECT k.name, s.value ->> k.name AS definition
 FROM migrator.parked p

@@ -1,4 +1,4 @@
-"""Knows from the ledger whether a migration is complete, and whether a source is the one that it began with."""
+"""Tells from the ledger whether a migration is complete, and whether a source is the file that it began with."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ from migrator.target.database import Target
 
 
 async def is_complete(target: Target, migration: Migration) -> bool:
-    """Return whether everything was migrated under this name and verified."""
+    """Return whether the migration has copied and verified all rows."""
     async with target.connect() as connection:
         if not await schema.exists(connection):
             return False
@@ -29,9 +29,9 @@ async def is_complete(target: Target, migration: Migration) -> bool:
 
 async def write_fingerprint(run: RunLedger, fingerprint: Fingerprint) -> None:
     """
-    Write the fingerprint of a file that holds what was migrated, although the file has changed.
+    Write the new fingerprint of a source file that has changed but still holds the migrated rows.
 
-    Raises GaveUp if the migration has been taken back meanwhile.
+    Raises GaveUp if another command has reset the migration meanwhile.
     """
     async with run.target.transaction() as connection:
         if not await state.recall(connection, run.migration, state.COMPLETED):
@@ -41,9 +41,10 @@ async def write_fingerprint(run: RunLedger, fingerprint: Fingerprint) -> None:
 
 async def make_ready(target: Target, migration: Migration) -> None:
     """
-    Write that nothing remains to be done and the application may start. Writes nothing if the ledger has that already.
+    Write that nothing remains to be done and the application may start.
 
-    Raises GaveUp if the migration has been taken back meanwhile: its tables are empty then.
+    Writes nothing if the ledger has this fact already. Raises GaveUp if another command has reset the migration
+    meanwhile: then its tables are empty.
     """
     async with target.transaction() as connection:
         if not await state.recall(connection, migration, state.COMPLETED):
@@ -53,7 +54,7 @@ async def make_ready(target: Target, migration: Migration) -> None:
 
 
 async def upgrade_has_begun(connection: AsyncConnection, migration: Migration) -> bool:
-    """Return whether the application's migrations have gone beyond the revision at which the rows were copied."""
+    """Return whether a run has begun the stage ``upgrade``, which goes beyond the revision of the copied rows."""
     lines = sa.select(schema.stages.c.stage).join(schema.runs, schema.runs.c.id == schema.stages.c.run_id)
     begun = lines.where(schema.stages.c.stage == "upgrade")
     if not migration.unnamed:
@@ -62,7 +63,7 @@ async def upgrade_has_begun(connection: AsyncConnection, migration: Migration) -
 
 
 async def reopen(connection: AsyncConnection, migration: Migration) -> None:
-    """Forget that the migration is complete. Belongs into the transaction of the run that continues it."""
+    """Delete the facts that the migration is complete. Call it in the transaction of the run that continues it."""
     facts = schema.state.c.name.in_([state.COMPLETED, schema.LEFT_OUT, state.READY])
     await connection.execute(schema.state.delete().where(schema.state.c.migration == migration.name, facts))
 
@@ -76,9 +77,11 @@ def _taken_back() -> GaveUp:
 
 async def complete(run: RunLedger, before: Fingerprint, after: Fingerprint, left_out: Sequence[str]) -> None:
     """
-    Write that all tables are copied and verified, except the source's tables ``left_out`` by the operator.
+    Write that all tables are copied and verified.
 
-    Raises SourceChanged if the source is another than when the run began, GaveUp if another run has taken over.
+    ``left_out`` names the source tables that the operator has excluded. ``before`` and ``after`` are the fingerprints
+    of the source at the start and at the end of the run. Raises SourceChanged if they differ, and GaveUp if another run
+    has taken over.
     """
     if changes := before.differences(after, but=TOUCHED):
         raise SourceChanged(
@@ -94,28 +97,28 @@ async def complete(run: RunLedger, before: Fingerprint, after: Fingerprint, left
 
 @dataclass(frozen=True, slots=True)
 class SourceIdentity:
-    """A source as an operator knows it: its path, its tables, and its state."""
+    """A source in terms that an operator knows: its path, its tables, and its fingerprint."""
 
     path: str
     tables: tuple[str, ...]
-    """Empty where the ledger is of an earlier version, which kept no names."""
+    """The names of its tables; empty in a ledger of an earlier version, which stored no names."""
     fingerprint: Fingerprint
 
     def __str__(self) -> str:
-        """Say which file it is."""
+        """Return the path, the size and the number of tables, for a message."""
         tables = f", {len(self.tables)} tables" if self.tables else ""
         return f"{self.path!r} ({decimal(self.fingerprint.size_bytes)}{tables})"
 
 
 async def identity_of(path: Path, source: Source) -> SourceIdentity:
-    """Return the identity of a source that the operator knows by ``path``; raises SourceUnreadable."""
+    """Return the identity of a source whose file is at ``path``. Raises SourceUnreadable."""
     tables = tuple(table.name for table in (await source.describe()).tables)
-    spelled = str(path).encode(errors="backslashreplace").decode()  # a path need not be UTF-8, and what is kept must be
+    spelled = str(path).encode(errors="backslashreplace").decode()  # the ledger stores UTF-8, a path need not be
     return SourceIdentity(spelled, tables, await source.fingerprint())
 
 
 async def read_identity(connection: AsyncConnection, migration: Migration) -> SourceIdentity | None:
-    """Return the source of a migration, as far as it is known; an earlier version kept its path with each run."""
+    """Return the source of a migration, or None if it is unknown. An earlier version stored the path with each run."""
     columns = schema.migrations.c
     if not migration.unnamed:
         known = await connection.scalar(sa.select(columns.source).where(columns.name == migration.name))
@@ -135,17 +138,17 @@ _HAS_BROUGHT = sa.or_(
         for lines in (schema.tables, schema.chunks)
     )
 )
-"""Whether a run has copied rows: a run that has just begun, or was refused, doesn't tell whose the rows are."""
+"""Whether a run has copied rows. A run that has only begun, or was refused, doesn't tell which source was copied."""
 
 
 async def write_identity(connection: AsyncConnection, migration: Migration, source: SourceIdentity) -> None:
-    """Write which source the migration is of."""
+    """Write the identity of the migration's source."""
     line = schema.migrations.update().where(schema.migrations.c.name == migration.name)
     await connection.execute(line.values(source=asdict(source)))
 
 
 def refusal(migration: Migration, known: SourceIdentity, now: SourceIdentity) -> MigratorError:
-    """Return the error that says which source the migration is of, and how to give this one a name of its own."""
+    """Return the error for a source that is not the migration's; its next step says how to name a new migration."""
     own = Path(now.path).stem or "other"
     own = f"{own}-2" if own == migration.name else own
     return TargetRefused(
@@ -163,10 +166,10 @@ def changes_of_file(
     migration: Migration, known: SourceIdentity | None, before: Fingerprint, now: SourceIdentity
 ) -> list[str]:
     """
-    Return in words what of the source's file is different from what it was ``before``; nothing if it is that file.
+    Return one description for each difference between the source's file ``now`` and its fingerprint ``before``.
 
-    An earlier version kept sizes and counters alone, which another file may share. Where these are equal the path has
-    to tell; raises TargetRefused for a file at another one.
+    The list is empty if the file is the same. An earlier version stored only sizes and counters, and these may be equal
+    in another file. Then the path decides: raises TargetRefused for a file at another path.
     """
     changes = before.differences(now.fingerprint)
     if not changes and before.file is None:
@@ -177,17 +180,18 @@ def changes_of_file(
 def refuse_another(
     migration: Migration, known: SourceIdentity | None, now: SourceIdentity, *, certain: bool = True
 ) -> None:
-    """Raise TargetRefused if ``now`` is another source than the migration's, as ``is_another`` has it."""
+    """Raise TargetRefused if ``is_another`` says that ``now`` is not the migration's source."""
     if known is not None and is_another(known, now, certain=certain):
         raise refusal(migration, known, now)
 
 
 def is_another(known: SourceIdentity, now: SourceIdentity, *, certain: bool = True) -> bool:
     """
-    Return whether a file is another database, not the known one as it is by now; ``certain``: its rows do differ.
+    Return whether the file ``now`` is another database than the known one, and not only a later state of it.
 
-    At the same path it is the same database, changed since, unless they have no table in common. At another path it is
-    another one: SQLite gives its files no identity, and a tenant's file has the schema of every other tenant's.
+    ``certain`` says that the rows are known to differ. A file at the same path is the same database, with changes,
+    unless the two have no table in common. A file at another path is another database: SQLite gives its files no
+    identity, and the files of all tenants have the same schema.
     """
     unrelated = bool(known.tables) and not set(known.tables) & set(now.tables)
     if known.path == now.path:

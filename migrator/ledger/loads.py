@@ -1,7 +1,7 @@
 """
-Reads and writes which rows are in the target: which tables are copied, which chunks of a table, and which remain.
+Reads and writes which rows are in the target: copied tables, copied chunks, and remaining chunks.
 
-A chunk's line is filled in the transaction that copies its rows: afterwards both are there, or neither.
+The transaction that copies a chunk's rows also fills the chunk's line. So the line and the rows always agree.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,17 +49,18 @@ class CopyStats:
     seconds: float = 0.0
 
     def __add__(self, other: "CopyStats") -> "CopyStats":
-        """Return the sums of both."""
+        """Return the sums of rows, bytes and seconds."""
         return CopyStats(self.rows + other.rows, self.bytes + other.bytes, self.seconds + other.seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class CopyProgress:
-    """How far a table is copied that was begun."""
+    """How far a table is copied whose copy has begun."""
 
     chunks: int = 0
     """The number of chunks that are in the target."""
     brought: CopyStats = CopyStats()
+    """The sums over these chunks."""
     left: Mapping[int, Chunk] = field(default_factory=dict)
     """The chunks that remain, by their position."""
 
@@ -67,7 +68,7 @@ class CopyProgress:
 async def write_chunks(
     connection: AsyncConnection, run: RunLedger, table: TableName, planned: Mapping[int, Chunk]
 ) -> None:
-    """Write in which chunks a table will be copied. Belongs into the transaction that empties the table."""
+    """Write the chunks in which a table will be copied. Call it in the transaction that empties the table."""
     lines = [
         _of(run.migration, table)
         | {"position": position, "run_id": run.run_id, "after": chunk.after, "last": chunk.last}
@@ -80,9 +81,9 @@ async def write_chunk(
     connection: AsyncConnection, run: RunLedger, table: TableName, position: int, stats: CopyStats
 ) -> None:
     """
-    Write that a chunk's rows are copied. Belongs into the transaction that copies them.
+    Write that a chunk's rows are copied. Call it in the transaction that copies them.
 
-    Raises GaveUp if they are in the target already: another run has copied them.
+    Raises GaveUp if the rows are in the target already because another run has copied them.
     """
     conditions = _matches(chunks, run.migration, table)
     line = chunks.update().where(*conditions, chunks.c.position == position, chunks.c.copied_at.is_(None))
@@ -104,10 +105,10 @@ async def write_chunk(
 
 
 async def begun(connection: AsyncConnection, migration: Migration) -> dict[TableName, CopyProgress]:
-    """Return how far each table is copied that the migration has begun. Complete tables are among them."""
-    found = (await connection.execute(migration.lines(chunks).order_by(chunks.c.position))).all()
+    """Return the progress of each table whose copy the migration has begun, complete tables included."""
+    chunk_lines = (await connection.execute(migration.lines(chunks).order_by(chunks.c.position))).all()
     lines: dict[TableName, list[sa.Row[Any]]] = {}
-    for row in found:
+    for row in chunk_lines:
         lines.setdefault(TableName(row.schema_name, row.table_name), []).append(row)
     return {name: _begun(rows) for name, rows in lines.items()}
 
@@ -128,10 +129,10 @@ class LoadedRows:
 
 
 async def loaded(connection: AsyncConnection, migration: Migration) -> dict[TableName, LoadedRows]:
-    """Return what the migration has copied into each table that was begun, complete or not."""
-    found = (await connection.execute(migration.lines(chunks))).all()
+    """Return the rows that the migration has copied into each table, whether the table is complete or not."""
+    lines = (await connection.execute(migration.lines(chunks))).all()
     rows_of: dict[TableName, LoadedRows] = {}
-    for row in found:
+    for row in lines:
         name = TableName(row.schema_name, row.table_name)
         so_far = rows_of.get(name, LoadedRows(0, ()))
         own = () if row.transaction is None else (row.transaction,)
@@ -140,18 +141,18 @@ async def loaded(connection: AsyncConnection, migration: Migration) -> dict[Tabl
 
 
 async def forget(connection: AsyncConnection, migration: Migration, names: Sequence[TableName]) -> None:
-    """Remove the lines about tables that were emptied, and the facts that name the source and the completion."""
+    """Delete the lines about tables that were emptied, and the facts about the source and the completion."""
     await forget_rows(connection, migration, names)
-    begun = state.c.name.in_([SOURCE, COMPLETED, LEFT_OUT, READY])
-    await connection.execute(state.delete().where(state.c.migration == migration.name, begun))
+    facts = state.c.name.in_([SOURCE, COMPLETED, LEFT_OUT, READY])
+    await connection.execute(state.delete().where(state.c.migration == migration.name, facts))
 
 
 async def forget_rows(connection: AsyncConnection, migration: Migration, names: Sequence[TableName]) -> None:
-    """Remove the lines about tables whose rows are gone, so that they count as not begun."""
+    """Delete the lines about tables whose rows are gone. Such tables count as not begun."""
     bound = {"schemas": [name.schema for name in names], "names": [name.name for name in names]}
     if not names:
         return
-    # Seeds belong to no one migration: whichever has written them, the rows are gone.
+    # Seeded rows belong to no single migration: they are gone, whichever migration has recorded them.
     await connection.execute(sa.text(_FORGET.format(table="seeded", whose="")), bound)
     for table in ("chunks", "tables", "carried"):
         of_migration = _FORGET.format(table=table, whose="l.migration = :migration AND")
@@ -166,7 +167,7 @@ WHERE {whose} (l.schema_name, l.table_name) = (t.schema_name, t.table_name)
 
 
 async def write_whole(connection: AsyncConnection, run: RunLedger, stats: Mapping[TableName, CopyStats]) -> None:
-    """Write that whole tables are copied. Belongs into the transaction that copies them."""
+    """Write that whole tables are copied. Call it in the transaction that copies them."""
     lines = [
         _of(run.migration, name) | {"position": 0, "run_id": run.run_id} | asdict(copied)
         for name, copied in stats.items()
@@ -182,7 +183,7 @@ async def write_copied(connection: AsyncConnection, run: RunLedger, stats: Mappi
 
 
 async def write_verified(connection: AsyncConnection, migration: Migration, digests: Mapping[TableName, str]) -> None:
-    """Write that tables were compared and are equal, with the digest that both sides have."""
+    """Write that tables were compared and are equal, with the digest that both databases gave."""
     line = tables.update().where(
         tables.c.migration == migration.name,
         tables.c.schema_name == sa.bindparam("its_schema"),
@@ -195,25 +196,25 @@ async def write_verified(connection: AsyncConnection, migration: Migration, dige
 
 async def copied(connection: AsyncConnection, migration: Migration) -> dict[TableName, CopiedTable]:
     """Return the tables that the migration has copied, also in earlier runs."""
-    found = (await connection.execute(migration.lines(tables))).all()
+    lines = (await connection.execute(migration.lines(tables))).all()
     return {
         name: CopiedTable(name, row.run_id, row.rows, row.bytes, row.seconds, row.digest)
-        for row in found
+        for row in lines
         for name in (TableName(row.schema_name, row.table_name),)
     }
 
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """The rows with which a table was seeded."""
+    """The seeded rows of one table."""
 
     rows: int
     content: str | None
-    """Stands for all values of all rows; None in a ledger of an earlier version, which kept only their number."""
+    """A hash of all values; None in a ledger of an earlier version, which stored only the number of rows."""
 
 
 async def write_seeded(connection: AsyncConnection, migration: Migration, seeds: Mapping[TableName, Seed]) -> None:
-    """Write which rows the schema's own migrations put into each table."""
+    """Write which rows the application's migrations have put into each table."""
     if seeds:
         lines = [_of(migration, table) | asdict(seed) for table, seed in seeds.items()]
         await connection.execute(insert(seeded).on_conflict_do_nothing(), lines)
@@ -221,16 +222,17 @@ async def write_seeded(connection: AsyncConnection, migration: Migration, seeds:
 
 async def seeds(connection: AsyncConnection) -> dict[TableName, Seed]:
     """
-    Return the rows that the schema's own migrations put into tables of a schema that was empty.
+    Return the rows that the application's migrations have put into tables of an empty schema.
 
-    They are those of all migrations: where two go into one schema, the first has the tables of both made.
+    The result holds the seeded rows of all migrations in the ledger: if two of them go into one schema, the first one
+    creates the tables of both.
     """
-    found = (await connection.execute(sa.select(seeded))).all()
-    return {TableName(row.schema_name, row.table_name): Seed(row.rows, row.content) for row in found}
+    lines = (await connection.execute(sa.select(seeded))).all()
+    return {TableName(row.schema_name, row.table_name): Seed(row.rows, row.content) for row in lines}
 
 
 def _of(migration: Migration, table: TableName) -> dict[str, object]:
-    """Return the columns that say of which migration and table a line is."""
+    """Return the columns that assign a line to a migration and a table."""
     return {"migration": migration.name, "schema_name": table.schema, "table_name": table.name}
 
 
@@ -240,7 +242,7 @@ def _matches(lines: sa.Table, migration: Migration, table: TableName) -> tuple[s
 
 
 async def seeds_in(connection: AsyncConnection, tables: Sequence[TableName]) -> dict[TableName, Seed]:
-    """Return the content of those tables that hold any row. Reads their rows."""
+    """Return the number and the hash of the rows of each table that is not empty. Reads all its rows."""
     counts = await row_counts(connection, tables)
     named = await own_rows(connection, list(counts))
     seeds: dict[TableName, Seed] = {}
@@ -251,39 +253,39 @@ async def seeds_in(connection: AsyncConnection, tables: Sequence[TableName]) -> 
 
 
 async def untouched(connection: AsyncConnection, seeds: Mapping[TableName, Seed]) -> dict[TableName, int]:
-    """Return the number of rows of those tables that hold their seeds and nothing else."""
-    now = await seeds_in(connection, [name for name, seed in seeds.items() if seed.content is not None])
-    return {name: seed.rows for name, seed in now.items() if seed == seeds[name]}
+    """Return the number of rows of each table that holds exactly its seeded rows."""
+    present = await seeds_in(connection, [name for name, seed in seeds.items() if seed.content is not None])
+    return {name: seed.rows for name, seed in present.items() if seed == seeds[name]}
 
 
 async def _content(connection: AsyncConnection, rows: str) -> str:
-    # A sum, since it doesn't depend on the order of rows. The seed of the hash is spelled as what it is: a function of
-    # the application's by the same name, which takes an int, would be the better match for a plain 0.
-    found = await connection.exec_driver_sql(
+    # A sum doesn't depend on the order of the rows. The hash's seed is cast to bigint: for a plain 0, PostgreSQL would
+    # prefer a function of the application with the same name and an int parameter.
+    result = await connection.exec_driver_sql(
         "SELECT coalesce(pg_catalog.sum(pg_catalog.hashtextextended(CAST(ROW(one.*) AS text), CAST(0 AS bigint))), 0)"
         f"::text FROM {rows} AS one"
     )
-    return str(found.scalar())
+    return str(result.scalar())
 
 
 @dataclass(frozen=True, slots=True)
 class KnownRows:
-    """Rows that may be in the target: those that the ledger knows about."""
+    """Rows that may be in the target because the ledger knows them."""
 
     loaded: frozenset[TableName]
-    """Tables that this migration has filled already."""
+    """Tables that this migration has copied completely."""
     seeded: Mapping[TableName, int]
-    """Rows that the schema's migrations put into a database that was empty."""
+    """The number of seeded rows, or of rows copied so far, for each table."""
 
 
 async def known_rows(target: Target, migration: Migration) -> KnownRows:
-    """Return what the ledger knows to be in the target."""
+    """Return the rows that may be in the target according to the ledger."""
     async with target.connect() as connection:
         if not await schema.exists(connection):
             return KnownRows(frozenset(), {})
         partial_rows = {name: progress.brought.rows for name, progress in (await begun(connection, migration)).items()}
         if await takeover.is_unnamed(connection):
-            seeded = {}  # an earlier version kept only their number; the rows are compared with the source's
+            seeded = {}  # an earlier version stored only their number; the rows are compared with the source's
         else:
             seeded = await untouched(connection, await seeds(connection))
         return KnownRows(frozenset(await copied(connection, migration)), seeded | partial_rows)

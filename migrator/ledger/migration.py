@@ -1,8 +1,8 @@
 """
-The identity of a migration: the name under which the ledger keeps its lines, and the locks that follow from it.
+Defines the identity of a migration: its name in the ledger, and the keys of its advisory locks.
 
-Several migrations live side by side in one database: a tenant a schema, or several files of one application into one
-schema. Each has a name of its own.
+One database can hold several migrations: one schema for each tenant, or several files of one application in one schema.
+Each migration has its own name.
 """
 
 import hashlib
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 LONGEST_NAME: Final = 200
-"""In characters. A schema's name, which is the default, has at most 63 bytes."""
+"""The longest name of a migration, in characters. The default is a schema's name, which has at most 63 bytes."""
 
 
 def usable_name(name: str) -> str:
-    """Return the name of a migration as it was given; raises ValueError, with the reason, if it can't be one."""
+    """Return ``name`` if it can be a migration's name. Raises ValueError with the reason if it can't."""
     if not name.strip():
         raise ValueError("a migration's name can't be blank")
     if len(name) > LONGEST_NAME:
@@ -29,15 +29,15 @@ def usable_name(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """Which lines of the ledger are meant."""
+    """A migration, which selects its lines in the ledger."""
 
     name: str
     unnamed: bool = False
-    """True in a ledger of an earlier version, which has no names: all its lines are this migration's."""
+    """True for a ledger of an earlier version. It has no names, so all its lines belong to this migration."""
 
     def lines(self, table: "sa.Table") -> "sa.Select[Any]":
-        """Return a SELECT of this migration's lines of a ledger table, without the column that names it."""
-        import sqlalchemy as sa  # noqa: PLC0415 - --help knows migrations' names, and waits for no library
+        """Return a SELECT of this migration's lines of a ledger table, without the column ``migration``."""
+        import sqlalchemy as sa  # noqa: PLC0415 - --help imports this module and must be quick
 
         chosen = sa.select(*(column for column in table.c if column.name != "migration"))
         return chosen if self.unnamed else chosen.where(table.c.migration == self.name)
@@ -50,14 +50,14 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the settings say about which migration is meant."""
+    """The settings that name a migration: its own name, the schema of its tables, both, or none."""
 
     name: str | None = None
     schema: str | None = None
 
 
 def schema_lock_key(schema: str) -> int:
-    """Return the key of the advisory lock under which the tables of a schema are made or upgraded."""
+    """Return the key of the advisory lock that a job holds while it creates or upgrades the tables of a schema."""
     return _key(f"schema {schema}")
 
 
@@ -66,4 +66,4 @@ def _key(text: str) -> int:
 
 
 SETUP_LOCK_KEY: Final = _key("setup")
-"""Held for a moment by whoever makes the ledger, or runs the operator's script: one in a database at a time."""
+"""The key of the lock for creating the ledger and for the operator's script: one job at a time in a database."""

@@ -1,4 +1,4 @@
-"""Takes keys and indexes away, and records each before it is dropped; stage ``restore`` brings them back."""
+"""Parks keys and indexes: records each in the ledger, then drops it. The stage ``restore`` restores them."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -18,14 +18,14 @@ from migrator.target.lock_room import LockRoom
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something that can be taken away, and what brings it back."""
+    """A key or an index that can be parked, with the statement that drops it."""
 
     taken: Taken
     drop: str
 
 
 async def take_foreign_keys(run: RunLedger, tables: Sequence[TableName], room: LockRoom) -> int:
-    """Take away the foreign keys from and to the tables, a few in each transaction, and return their number."""
+    """Park the foreign keys from and to the tables, a few in each transaction. Return their number."""
     async with qualifying(run.target) as connection:
         keys = await keys_of(connection, tables)
     entries = [Entry(Taken(key.table, FOREIGN_KEY, key.name, key.restore), key.drop) for key in keys]
@@ -37,14 +37,14 @@ async def take_foreign_keys(run: RunLedger, tables: Sequence[TableName], room: L
 
 @asynccontextmanager
 async def qualifying(target: Target) -> AsyncIterator[AsyncConnection]:
-    """Open a transaction in which PostgreSQL writes every name in a definition with its schema."""
+    """Open a transaction in which PostgreSQL qualifies every name in a definition with its schema."""
     async with target.transaction() as connection:
         await connection.execute(text("SELECT set_config('search_path', '', true)"))
         yield connection
 
 
 async def take(connection: AsyncConnection, entries: Sequence[Entry], run: RunLedger) -> None:
-    """Drop the entries and write them down, in the connection's transaction; raises GaveUp if another run took over."""
+    """Record and drop the entries in the connection's transaction. Raises GaveUp if another run has taken over."""
     await run.hold(connection)
     for entry in entries:
         await write_parked(connection, run.migration, entry.taken)
@@ -52,12 +52,12 @@ async def take(connection: AsyncConnection, entries: Sequence[Entry], run: RunLe
 
 
 FOREIGN_KEY = "foreign key"
-"""The kind of parked entry that needs all the others back first."""
+"""The kind of a parked foreign key. It is restored after all other kinds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A parked key or index, as the ledger has it."""
+    """A parked key or index, as it stands in the ledger."""
 
     id: int
     table: TableName
@@ -67,7 +67,7 @@ class Parked:
 
 
 async def write_parked(connection: AsyncConnection, migration: Migration, taken: "Taken") -> None:
-    """Write what is taken away. Belongs into the transaction that takes it."""
+    """Record a parked key or index. Call it in the transaction that drops it."""
     values = {
         "migration": migration.name,
         "schema_name": taken.table.schema,
@@ -80,15 +80,15 @@ async def write_parked(connection: AsyncConnection, migration: Migration, taken:
 
 
 async def still_parked(connection: AsyncConnection, migration: Migration) -> list[Parked]:
-    """Return what the migration has taken away and not restored, in the order in which it was taken."""
+    """Return the keys and indexes that the migration has parked and not restored, in the order of parking."""
     remaining = migration.lines(parked).where(parked.c.restored_at.is_(None)).order_by(parked.c.id)
-    found = await connection.execute(remaining)
+    rows = await connection.execute(remaining)
     return [
         Parked(row.id, TableName(row.schema_name, row.table_name), row.kind, row.name, tuple(row.statements))
-        for row in found
+        for row in rows
     ]
 
 
 async def write_restored(connection: AsyncConnection, entry: Parked) -> None:
-    """Write that an entry is restored. Belongs into the transaction that restores it."""
+    """Record that an entry is restored. Call it in the transaction that restores it."""
     await connection.execute(parked.update().where(parked.c.id == entry.id).values(restored_at=now))

@@ -1,7 +1,7 @@
 """
-Tells from the ledger whether the application may start: for an init container, or whatever else waits for the job.
+Tells from the ledger whether the application may start. An init container uses it to wait for the job.
 
-It asks only the target, needs only a role that may read the ledger, and writes nothing.
+It reads only the target, needs only a role that may read the ledger, and writes nothing.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ from migrator.runtime.retry import is_transient, short_message
 from migrator.target.database import Target
 
 PAUSE_SECONDS: Final = 2.0
-"""A look costs the server one connection, and two seconds more don't matter after a migration."""
+"""The pause between two reads. Each read costs the server one connection, and two seconds don't matter here."""
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether the application may start, and if not, what it waits for, in a few words."""
+    """Whether the application may start, and the reason in a few words."""
 
     ready: bool
     reason: str
@@ -38,14 +38,15 @@ class Readiness:
 
 async def readiness(target: Target, wanted: Wanted) -> Readiness:
     """
-    Return whether a migration into this target is complete, verified, and brought to the newest schema.
+    Return whether the migration is complete, verified, and upgraded to the newest schema.
 
-    Raises MissingPrivilege if the role may not read the ledger, and whatever the driver raises.
+    Raises MissingPrivilege if the role may not read the ledger. Errors of the driver pass through.
     """
     async with target.connect() as connection:
         migration = await registry.chosen(connection, wanted)
         if migration is None:
-            # It may begin yet: another tenant's has. But a name that was mistyped would be waited for in vain.
+            # The migration may begin later, also if another tenant's exists. A mistyped name would never become ready,
+            # so the reason names the migrations that exist.
             unknown = await registry.unknown(connection, wanted)
             return Readiness(ready=False, reason=unknown or "no migration has begun here")
         if await ledger_state.recall(connection, migration, ledger_state.READY):
@@ -75,9 +76,10 @@ async def until_ready(
     """
     Return when the application may start, at most ``seconds`` from now.
 
-    Waited for: a server that is starting or away, a ledger that isn't there yet, a run that goes on, and the next run
-    after one that failed, since only an operator knows whether there will be one. Raises GaveUp when the time is over,
-    saying what was seen last; ConfigurationError or MissingPrivilege at once for what no waiting heals.
+    It waits while the server is starting or away, while no ledger exists, and while a run goes on. It also waits after
+    a failed run, since only an operator knows whether there will be another run. Between two reads it pauses
+    ``pause_seconds``. Raises GaveUp with the last reason when the time is over. Raises ConfigurationError or
+    MissingPrivilege at once, since waiting doesn't help there.
     """
     policy = AsyncRetrying(
         retry=retry_if_result(lambda seen: not seen.ready) | retry_if_exception(is_transient),
@@ -87,7 +89,7 @@ async def until_ready(
         retry_error_callback=_give_up,
         sleep=sleep,
     )
-    # A server may take the connection and then fall silent.
+    # A server may accept the connection and then never answer.
     longest = 2 * target.address.connect_timeout_seconds
 
     async def look() -> Readiness:
@@ -101,7 +103,7 @@ async def until_ready(
 
 
 class _Changes:
-    """Logs the reason for waiting whenever it changes; an hour of equal lines would hide the one that differs."""
+    """Logs the reason for waiting only when it changes. Otherwise many equal lines would hide the different line."""
 
     def __init__(self) -> None:
         self._last = ""

@@ -1,4 +1,4 @@
-"""Finds the migrations that the ledger knows, and the one that a command means."""
+"""Finds the migrations that the ledger knows, and the migration that a command refers to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,67 +18,69 @@ from migrator.target.database import Target
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A migration as the ledger has it."""
+    """A migration that the ledger knows."""
 
     migration: Migration
     target_schema: str
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The migration's name."""
         return self.migration.name
 
 
 async def known(connection: AsyncConnection) -> list[Known]:
-    """Return the migrations that the ledger knows; none where there is no ledger."""
+    """Return the migrations that the ledger knows. The list is empty if there is no ledger."""
     if not await ledger_schema.exists(connection):
         return []
     if await takeover.is_unnamed(connection):
         schema = await takeover.schema_of_unnamed(connection)
         return [Known(Migration(schema, unnamed=True), schema)]
     columns = ledger_schema.migrations.c
-    found = await connection.execute(sa.select(columns.name, columns.target_schema).order_by(columns.name))
-    return [Known(Migration(row.name), row.target_schema) for row in found]
+    rows = await connection.execute(sa.select(columns.name, columns.target_schema).order_by(columns.name))
+    return [Known(Migration(row.name), row.target_schema) for row in rows]
 
 
 async def of_run(connection: AsyncConnection, wanted: Wanted) -> Migration:
     """
-    Return the migration that ``run`` begins or goes on with.
+    Return the migration that the command ``run`` begins or continues.
 
-    Without a name it is the one that the ledger knows for the schema, or a new one with the schema's name.
+    Without a name in the settings, it is the migration that the ledger knows for the schema, or a new migration with
+    the schema's name.
     """
     if wanted.name is not None:
         return Migration(wanted.name)
     schema = wanted.schema or await current_schema(connection) or "public"
-    found = _into(await known(connection), schema)
-    return Migration(found[0].name if len(found) == 1 else schema)
+    existing = _into(await known(connection), schema)
+    return Migration(existing[0].name if len(existing) == 1 else schema)
 
 
 async def chosen(connection: AsyncConnection, wanted: Wanted) -> Migration | None:
     """
-    Return the migration that a command without a source means, or None if the ledger knows none of that name.
+    Return the migration that a command without a source refers to, or None if the ledger doesn't know it.
 
-    Without a name it is the one of the schema; without a schema the only one there is, or that of the first schema on
-    the search_path. Raises ConfigurationError if that leaves several.
+    A name in the settings decides. Without a name, the schema in the settings decides. Without a schema, it is the only
+    migration in the ledger, or the migration into the first schema on the search_path. Raises ConfigurationError if
+    several migrations remain.
     """
-    found = await _candidates(connection, wanted)
-    if len(found) > 1:
+    candidates = await _candidates(connection, wanted)
+    if len(candidates) > 1:
         raise ConfigurationError(
-            f"the ledger knows several migrations: {', '.join(repr(candidate.name) for candidate in found)}",
+            f"the ledger knows several migrations: {', '.join(repr(candidate.name) for candidate in candidates)}",
             next_step="Name one of them with --migration NAME, or MIGRATOR_MIGRATION.",
-            migrations=[candidate.name for candidate in found],
+            migrations=[candidate.name for candidate in candidates],
         )
-    return found[0].migration if found else None
+    return candidates[0].migration if candidates else None
 
 
 async def left_open(connection: AsyncConnection, wanted: Wanted) -> list[Known]:
-    """Return the migrations that the settings may mean, if these are several; otherwise none."""
-    found = await _candidates(connection, wanted)
-    return found if len(found) > 1 else []
+    """Return the migrations that the settings may refer to, if there are several. Otherwise return an empty list."""
+    candidates = await _candidates(connection, wanted)
+    return candidates if len(candidates) > 1 else []
 
 
 async def _candidates(connection: AsyncConnection, wanted: Wanted) -> list[Known]:
-    """Return the migrations that may be meant: where one is named, that one alone."""
+    """Return the migrations that the settings may refer to. If they name a migration, return only that migration."""
     existing = await known(connection)
     if wanted.name is not None:
         return [candidate for candidate in existing if candidate.name == wanted.name]
@@ -91,24 +93,24 @@ async def _candidates(connection: AsyncConnection, wanted: Wanted) -> list[Known
 
 async def to_change(connection: AsyncConnection, wanted: Wanted) -> Migration:
     """
-    Return the migration that ``repair`` or ``reset`` means.
+    Return the migration that ``repair`` or ``reset`` refers to.
 
-    Where the ledger knows none at all there is nothing to change, and any name will do. Raises ConfigurationError if
-    it knows others, and as ``chosen`` does.
+    If the ledger knows no migration at all, there is nothing to change, and the name doesn't matter. Raises
+    ConfigurationError if the ledger knows only other migrations, and in the cases in which ``chosen`` raises it.
     """
-    found = await chosen(connection, wanted)
-    if found is not None:
-        return Migration(found.name)  # to be named by the first transaction that writes
-    if (strange := await unknown(connection, wanted)) is not None:
+    migration = await chosen(connection, wanted)
+    if migration is not None:
+        return Migration(migration.name)  # a ledger without names gets them from the first transaction that writes
+    if (message := await unknown(connection, wanted)) is not None:
         raise ConfigurationError(
-            strange,
+            message,
             next_step="Name one of these with --migration NAME, or MIGRATOR_MIGRATION.",
         )
     return await of_run(connection, wanted)
 
 
 async def unknown(connection: AsyncConnection, wanted: Wanted) -> str | None:
-    """Return in words that the ledger knows migrations but not the one that is meant; None if it knows that or none."""
+    """Return a message if the ledger knows migrations, but not the one in the settings. Return None otherwise."""
     existing = await known(connection)
     if not existing or await _candidates(connection, wanted):
         return None
@@ -118,9 +120,9 @@ async def unknown(connection: AsyncConnection, wanted: Wanted) -> str | None:
 
 async def adopt(target: Target) -> None:
     """
-    Bring a ledger of an earlier version up to date, where there is one.
+    Bring a ledger of an earlier version up to date, if there is one.
 
-    It uses a transaction of its own, which waits for no rows: other runs that begin meanwhile wait for it.
+    It uses its own short transaction, which copies no rows, because other runs that begin meanwhile wait for it.
     """
     async with target.connect() as connection:
         unnamed = await takeover.is_unnamed(connection)
@@ -130,28 +132,28 @@ async def adopt(target: Target) -> None:
 
 
 def _into(existing: Sequence[Known], schema: str | None) -> list[Known]:
-    """Return the migration that is named after the schema, or else all migrations that go into it."""
+    """Return the migration that has the schema's name, or else all migrations that go into the schema."""
     named = [migration for migration in existing if migration.name == migration.target_schema == schema]
     return named or [migration for migration in existing if migration.target_schema == schema]
 
 
 async def current_schema(connection: AsyncConnection) -> str | None:
     """Return the first schema on the search_path that exists."""
-    found: str | None = await connection.scalar(sa.text("SELECT current_schema()::text"))
-    return found
+    schema: str | None = await connection.scalar(sa.text("SELECT current_schema()::text"))
+    return schema
 
 
 async def register(connection: AsyncConnection, run: RunLedger, schema: str, version: str) -> None:
-    """Write the line of a migration where it has none; ``schema`` is that of its tables, as far as it is known."""
+    """Write the line of a migration if it has none. ``schema`` is the schema of its tables, as far as it is known."""
     line = {"name": run.migration.name, "target_schema": schema, "version": version}
     await connection.execute(insert(ledger_schema.migrations).values(line).on_conflict_do_nothing())
 
 
 async def settle_schema(connection: AsyncConnection, migration: Migration, schema: str) -> None:
     """
-    Write into which schema the migration goes, now that it is there.
+    Write the schema that the migration goes into. Call it when the schema exists.
 
-    Raises TargetRefused if the migration has brought rows into another one.
+    Raises TargetRefused if the migration has copied rows into another schema.
     """
     columns = ledger_schema.migrations.c
     known = await connection.scalar(sa.select(columns.target_schema).where(columns.name == migration.name))

@@ -1,4 +1,4 @@
-"""A run's access to the ledger: a run writes only while the migration is its own to write."""
+"""Gives a run access to the ledger. A run may write only while it owns the migration."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,27 +13,27 @@ from migrator.ledger.migration import Migration
 from migrator.target.database import Target
 
 _OWNER = "owner"
-"""The fact that names the run that may write."""
+"""The name of the fact that holds the id of the owner."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunLedger:
-    """The ledger as one run of one migration writes it."""
+    """The ledger for one run of one migration."""
 
     target: Target
     migration: Migration
     run_id: UUID
 
     async def take_over(self, connection: AsyncConnection) -> None:
-        """Record that this run is the one that may write. Waits until another run has committed what it is writing."""
+        """Make this run the owner. Waits until another run has committed or rolled back its open transaction."""
         await state.remember(connection, self.migration, _OWNER, str(self.run_id))
 
     async def hold(self, connection: AsyncConnection) -> None:
         """
         Hold the right to write until the transaction ends. Raises GaveUp if another run has taken over.
 
-        The advisory lock lives and dies with one connection. If that is lost while other connections still work, a
-        second job may begin. The ownership line then keeps the first job from writing.
+        The advisory lock ends with its connection. If that connection is lost while the job's other connections still
+        work, a second job may begin. Then the owner's line in the ledger keeps the first job from writing.
         """
         line = state.fact(self.migration, _OWNER).with_only_columns(state.VALUE).with_for_update(read=True)
         owner = await connection.scalar(line)

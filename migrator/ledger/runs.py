@@ -18,17 +18,17 @@ from migrator.source.file import Fingerprint
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """What is known of a run when it starts."""
+    """The facts about a run that are known when it starts."""
 
     version: str
     source: Fingerprint
     settings: Mapping[str, Any]
-    """The settings of the run; they hold no secret."""
+    """The settings of the run, without secrets."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunLine:
-    """A run as the ledger has it."""
+    """A line of the ledger about a run."""
 
     id: UUID
     version: str
@@ -40,7 +40,7 @@ class RunLine:
 
 @dataclass(frozen=True, slots=True)
 class StageLine:
-    """A stage of a run as the ledger has it."""
+    """A line of the ledger about a stage of a run."""
 
     stage: str
     started_at: datetime
@@ -48,7 +48,7 @@ class StageLine:
 
 
 async def begin_run(connection: AsyncConnection, run: RunLedger, info: RunInfo) -> None:
-    """Write the line of a run that starts. The line may exist already, by a try whose answer was lost."""
+    """Write the line of a run that starts. Does nothing if the line exists, from a try whose answer was lost."""
     values = {"id": run.run_id, "version": info.version, "source": asdict(info.source), "settings": dict(info.settings)}
     line = insert(runs).values(values | {"migration": run.migration.name})
     await connection.execute(line.on_conflict_do_nothing())
@@ -76,12 +76,12 @@ async def end_stage(connection: AsyncConnection, run: RunLedger, stage: str) -> 
 async def last_runs(connection: AsyncConnection, migration: Migration, limit: int) -> list[RunLine]:
     """Return the newest runs of the migration, the newest first."""
     newest = migration.lines(runs).order_by(runs.c.started_at.desc()).limit(limit)
-    found = (await connection.execute(newest)).all()
-    return [RunLine(r.id, r.version, r.started_at, r.ended_at, r.exit_code, r.message) for r in found]
+    lines = (await connection.execute(newest)).all()
+    return [RunLine(r.id, r.version, r.started_at, r.ended_at, r.exit_code, r.message) for r in lines]
 
 
 async def stages_of(connection: AsyncConnection, run_id: UUID) -> list[StageLine]:
     """Return the stages of a run in the order in which they began."""
     chosen = sa.select(stages).where(stages.c.run_id == run_id).order_by(stages.c.started_at)
-    found = (await connection.execute(chosen)).all()
-    return [StageLine(row.stage, row.started_at, row.ended_at) for row in found]
+    lines = (await connection.execute(chosen)).all()
+    return [StageLine(row.stage, row.started_at, row.ended_at) for row in lines]

@@ -1,8 +1,8 @@
 """
-The job's memory: schema ``migrator`` in the target itself.
+Defines the ledger's tables, in the schema ``migrator`` of the target.
 
-What was done is written in the transaction that did it, so the ledger is true whenever somebody looks. It is read by
-``status`` and by the next run, which goes on from here.
+Each step is recorded in the transaction that does it, so the ledger is always true. The command ``status`` reads the
+ledger, and the next run reads it to continue the work.
 """
 
 from dataclasses import dataclass
@@ -151,9 +151,9 @@ state = sa.Table(
 )
 
 LEFT_OUT = "left_out"
-"""Tables of the source that the operator had excluded when the migration was completed."""
+"""The source tables that were excluded when the migration was completed."""
 
-# Only where it is missing: a second role that runs the job may have no right to grant.
+# Grants only if the privilege is missing: a second role that runs the job may have no right to grant.
 _MAY_NOT_READ = sa.text(
     f"SELECT true FROM pg_roles WHERE rolname = :role AND NOT has_schema_privilege(oid, '{LEDGER_SCHEMA}', 'USAGE')"
 )
@@ -161,7 +161,7 @@ _MAY_NOT_READ = sa.text(
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A key or an index that is to be taken away, and how it comes back."""
+    """A key or an index that is to be parked, with the statements that restore it."""
 
     table: TableName
     kind: str
@@ -170,16 +170,16 @@ class Taken:
 
 
 async def exists(connection: AsyncConnection) -> bool:
-    """Return whether a job has ever written its ledger here."""
+    """Return whether the database has a ledger."""
     return bool(await connection.scalar(sa.text("SELECT to_regclass('migrator.state') IS NOT NULL")))
 
 
 async def create(connection: AsyncConnection, reader: str | None = None) -> None:
     """
-    Make the ledger's schema and tables where they are missing; let the role ``reader`` read them, if it exists.
+    Create the ledger's schema and tables if they are missing, and let the role ``reader`` read them, if it exists.
 
-    A ledger of an earlier version is brought up to date. One transaction at a time does so in a database: the first
-    runs of two migrations may begin together. Raises TargetRefused as ``takeover.take_over`` does.
+    A ledger of an earlier version is brought up to date. Only one transaction at a time does this in a database, since
+    the first runs of two migrations may begin at the same time. Raises TargetRefused as ``takeover.take_over`` does.
     """
     await connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": SETUP_LOCK_KEY})
     if not await connection.scalar(sa.text("SELECT to_regnamespace('migrator') IS NOT NULL")):
@@ -196,9 +196,9 @@ async def create(connection: AsyncConnection, reader: str | None = None) -> None
 
 async def check_privileges(connection: AsyncConnection) -> None:
     """
-    Raise MissingPrivilege, naming what to grant, if the role may neither use the ledger's schema nor create it.
+    Raise MissingPrivilege if the role may neither use the ledger's schema nor create it. The error names the GRANT.
 
-    Asks the catalogs and writes nothing. Preflight checks that the role owns the application's tables.
+    It reads the catalogs and writes nothing. Preflight checks that the role owns the application's tables.
     """
     database, role, suffices = (await connection.execute(text(_PRIVILEGES), {"schema": LEDGER_SCHEMA})).one()
     if suffices:

@@ -1,4 +1,4 @@
-"""Reads and writes the ledger's facts about a migration as a whole: its source, its owner, whether it is complete."""
+"""Reads and writes the ledger's facts about a whole migration: its source, its owner, and its completion."""
 
 from datetime import datetime
 from typing import Any
@@ -11,23 +11,23 @@ from migrator.ledger.migration import Migration
 from migrator.ledger.schema import now, state
 
 SOURCE = "source"
-"""The fingerprint of the file whose rows are copied."""
+"""The name of the fact that holds the fingerprint of the source file."""
 
 COMPLETED = "completed"
-"""Written when every row is verified."""
+"""The name of the fact that every row is copied and verified."""
 
 READY = "ready"
-"""Written when nothing is left to do: rows verified, newest schema reached."""
+"""The name of the fact that nothing remains to be done: all rows are verified, and the schema is the newest."""
 
 
 VALUE = state.c.value
 
 
 async def remember(connection: AsyncConnection, migration: Migration, name: str, value: object) -> None:
-    """Write a fact about the migration, in place of what was known under that name."""
+    """Write a fact about the migration. It replaces the fact of the same name."""
     line = insert(state).values(migration=migration.name, name=name, value=value)
-    again = line.on_conflict_do_update(constraint=state.primary_key, set_={"value": value, "written_at": now})
-    await connection.execute(again)
+    upsert = line.on_conflict_do_update(constraint=state.primary_key, set_={"value": value, "written_at": now})
+    await connection.execute(upsert)
 
 
 async def recall(connection: AsyncConnection, migration: Migration, name: str) -> Any:  # noqa: ANN401 - JSON
@@ -36,12 +36,12 @@ async def recall(connection: AsyncConnection, migration: Migration, name: str) -
 
 
 async def completed_at(connection: AsyncConnection, migration: Migration) -> datetime | None:
-    """Return when the migration was found complete, or None."""
+    """Return the time at which the migration was completed, or None if it isn't complete."""
     completed = fact(migration, COMPLETED).with_only_columns(state.c.written_at)
     moment: datetime | None = await connection.scalar(completed)
     return moment
 
 
 def fact(migration: Migration, name: str) -> sa.Select[Any]:
-    """Return a SELECT of the line of a fact."""
+    """Return a SELECT of the line that holds a fact."""
     return migration.lines(state).where(state.c.name == name)

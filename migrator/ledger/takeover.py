@@ -1,7 +1,7 @@
 """
-A ledger that an earlier version made: it knew one migration, which had no name.
+Brings a ledger of an earlier version up to date: such a ledger knows one migration, which has no name.
 
-It is brought up to date in the transaction that first writes to it. Until then it can be read.
+The first transaction that writes to the ledger does this. Until then the ledger can be read as it is.
 """
 
 from sqlalchemy import text
@@ -16,19 +16,19 @@ _KEYS = {
     "seeded": "schema_name, table_name",
     "state": "name",
 }
-"""Tables whose key begins with the migration, and what follows it there."""
+"""Tables whose primary key begins with the migration, with the columns that follow it in the key."""
 
 
 async def is_unnamed(connection: AsyncConnection) -> bool:
-    """Return whether there is a ledger, and it is of a version that knew one migration only."""
+    """Return whether there is a ledger, and an earlier version made it, which knew only one migration."""
     return bool(await connection.scalar(text(_IS_UNNAMED)))
 
 
 async def schema_of_unnamed(connection: AsyncConnection) -> str:
     """
-    Return the schema that the lines of such a ledger are about: the name that its migration gets.
+    Return the schema that the lines of such a ledger name. The migration gets the schema's name.
 
-    Raises TargetRefused if the lines name several schemas: then nothing tells which of them was completed.
+    Raises TargetRefused if the lines name several schemas, because the ledger doesn't tell which of them is complete.
     """
     schemas = (await connection.execute(text(_SCHEMAS))).scalars().all()
     if len(schemas) > 1:
@@ -42,7 +42,7 @@ async def schema_of_unnamed(connection: AsyncConnection) -> str:
 
 
 async def take_over(connection: AsyncConnection) -> None:
-    """Give the ledger's lines the name of their migration. Raises TargetRefused as ``schema_of_unnamed`` does."""
+    """Add the migration's name to every line of the ledger. Raises TargetRefused as ``schema_of_unnamed`` does."""
     schema = await schema_of_unnamed(connection)
     name = quote_literal(schema)
     for table in (*_KEYS, "runs", "parked"):
@@ -63,7 +63,7 @@ async def take_over(connection: AsyncConnection) -> None:
 
 
 async def let_readers_read(connection: AsyncConnection) -> None:
-    """Let every role that may read the ledger's facts read its other tables too."""
+    """Let every role that may read the ledger's table ``state`` read its other tables too."""
     await connection.exec_driver_sql(_LET_READERS_READ_ALL)
 
 
@@ -72,7 +72,7 @@ SELECT to_regclass('migrator.state') IS NOT NULL AND NOT EXISTS (
     SELECT FROM pg_attribute WHERE attrelid = to_regclass('migrator.state') AND attname = 'migration')
 """
 
-# The foreign keys that were taken away may be those of tables elsewhere that point to the migration's.
+# Parked foreign keys don't count: they may belong to tables of other schemas that refer to the migration's tables.
 _SCHEMAS = """
 SELECT schema_name FROM migrator.tables UNION SELECT schema_name FROM migrator.chunks
 UNION SELECT schema_name FROM migrator.seeded
@@ -108,7 +108,7 @@ SELECT :schema, :schema, coalesce((SELECT version FROM migrator.runs ORDER BY st
        coalesce((SELECT min(started_at) FROM migrator.runs), clock_timestamp())
 """
 
-# Who reads the facts reads the other tables too: one that is made later, by a newer version, would be closed to them.
+# Without this, a role that may read the ledger could not read a table that a newer version has added.
 _LET_READERS_READ_ALL = """
 DO $$
 DECLARE reader text; lines regclass;
