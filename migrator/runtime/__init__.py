@@ -1,1 +1,1 @@
-"""What surrounds the work: stages, retries, logs, progress, limits."""
+"""Supports all stages: running them, retries, logs, progress, limits, private files."""

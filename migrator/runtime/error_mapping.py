@@ -1,4 +1,4 @@
-"""Maps errors of drivers, the server and the system to errors of the job, with words for an operator."""
+"""Maps errors of drivers, the server and the system to the job's own errors, with a message for the operator."""
 
 import asyncio
 import errno
@@ -111,11 +111,11 @@ _ANY_STATE = _Explanation(
 
 def to_migrator_error(error: BaseException) -> MigratorError | None:
     """
-    Return an error of the job's tree for an error that a driver, the server or the system has raised.
+    Return the job's own error (a MigratorError) for an error that a driver, the server or the system has raised.
 
-    An error of the tree is returned as it is. A transient error becomes GaveUp: the caller has stopped retrying. For a
-    task group, the gravest error counts: the first that isn't transient. None means that no rule knows the error. Then
-    it is a bug, and should reach ``cli/main.py`` as it is. Messages hold no DETAIL, which quotes rows.
+    A MigratorError is returned as it is. A transient error becomes GaveUp, because the caller has stopped retrying. For
+    a task group, the first error that isn't transient decides. None means that no rule knows the error: it is a bug,
+    and should reach ``cli/main.py`` unchanged. Messages hold no DETAIL, because DETAIL quotes rows.
     """
     if isinstance(error, MigratorError):
         return error
@@ -149,7 +149,7 @@ def _is_worth_another_try(error: BaseException) -> bool:
 
 
 def _about_locks(error: BaseException) -> _Explanation | None:
-    """Explain a full lock table, which has the SQLSTATE of memory."""
+    """Explain a full lock table, for which the server sends the SQLSTATE of a lack of memory."""
     if sqlstate_of(error) == _OUT_OF_MEMORY and "shared memory" in short_message(error):
         return _LOCKS
     return None
@@ -162,8 +162,8 @@ def _from_server(error: BaseException) -> _Explanation | None:
     return _BY_STATE.get(state) or _BY_STATE.get(state[:2]) or _ANY_STATE
 
 
-def _from_system(error: BaseException) -> _Explanation | None:  # noqa: PLR0911 - a table, read from the top
-    """Explain what happened on this side: TLS, files, the SQLite library, the drivers themselves."""
+def _from_system(error: BaseException) -> _Explanation | None:  # noqa: PLR0911 - the first match decides
+    """Explain an error on the client's side: of TLS, a file, the SQLite library, or a driver."""
     for link in chain(error):
         text = str(link).lower()
         if isinstance(link, ssl.SSLError) or "rejected ssl upgrade" in text or "server does not support ssl" in text:

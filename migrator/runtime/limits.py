@@ -1,25 +1,25 @@
-"""How much a run does and holds at a time, which bounds its memory whatever the tables hold; how much it shows."""
+"""Defines limits of a run: how much data it processes at a time, which bounds its memory, and how much it shows."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a run does at a time: the operator's choice, the same for all stages."""
+    """The amount of work that a run does at a time. The operator chooses it for all stages."""
 
     jobs: int
-    """Tables, or chunks of one, at a time."""
+    """The number of tables or chunks that are processed at the same time."""
     batch_bytes: int
-    """Bytes of a record batch. Each of the ``jobs`` holds a few batches."""
+    """The size of a record batch. Each of the ``jobs`` holds a few batches in memory."""
     chunk_bytes: int
-    """Bytes of a chunk of a large table, and of the small tables that share a transaction."""
+    """The size of a chunk of a large table, and of a group of small tables that share a transaction."""
     stall_seconds: float
-    """The longest time that the server may take for a part of a COPY, or for its answer."""
+    """The longest time that the server may take to accept a part of a COPY, or to answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExampleOptions:
-    """How examples are shown: how many for a problem, and whether their values are masked."""
+    """The number of examples that are shown for each problem, and whether their values are masked."""
 
     count: int
     mask_values: bool

@@ -1,8 +1,8 @@
 """
-Writes the log: one event a line on stderr, JSON for programs or coloured text for people, without secrets.
+Writes the log to stderr: one event per line, as JSON for programs or as coloured text for people, without secrets.
 
-structlog is the only way out. What libraries log through ``logging`` (Alembic, SQLAlchemy, asyncio) and ``warnings``
-goes the same way and gets the same fields and the same redaction. ``events.py`` lists the events.
+All lines go through structlog. Messages that libraries send through ``logging`` (Alembic, SQLAlchemy, asyncio) or
+``warnings`` get the same fields and the same redaction. ``events.py`` lists the events.
 """
 
 import logging.config
@@ -23,7 +23,7 @@ Level = Literal["debug", "info", "warning", "error"]
 
 Form = Literal["json", "console"]
 
-# Fields whose values are ours and from a closed list: a password such as "copy" must not mask a stage.
+# The job itself chooses these values, so they are not redacted: a password such as "copy" must not mask a stage.
 OWN_FIELDS: Final = frozenset({"timestamp", "level", "run_id", "stage"})
 
 OWN_EVENTS: Final = frozenset(event.value for event in Event)
@@ -33,11 +33,12 @@ FIRST_FIELDS: Final = ("timestamp", "level", "event", "run_id", "stage", "table"
 
 def configure(level: Level, form: Form, secrets: Iterable[str] = ()) -> None:
     """
-    Set up the log of the process; a later call replaces an earlier one.
+    Set up the log of the process. A later call replaces an earlier one.
 
-    Lines go to whatever ``sys.stderr`` is at that moment, so that progress bars can print them above themselves.
-    ``level`` is the least level shown; only with ``debug`` do exceptions bring their tracebacks. Libraries never get
-    below ``warning``, the steps of Alembic excepted: SQLAlchemy and aiosqlite put rows into their debug lines.
+    Each line goes to the object that ``sys.stderr`` is at that moment, so that progress bars can print lines above
+    themselves. ``level`` is the lowest level that is shown. Tracebacks are shown only with ``debug``. Libraries log
+    only warnings and errors, because SQLAlchemy and aiosqlite put rows into their debug lines; only Alembic's upgrade
+    steps are logged at a lower level. ``form`` chooses JSON or text, and every value in ``secrets`` is masked.
     """
     lowest = logging.getLevelNamesMapping()[level.upper()]
     first: list[Processor] = [
@@ -64,16 +65,17 @@ def configure(level: Level, form: Form, secrets: Iterable[str] = ()) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    logging.getLogger("alembic.runtime.migration").setLevel(lowest)  # "Running upgrade …", and no more of Alembic
+    logging.getLogger("alembic.runtime.migration").setLevel(lowest)  # "Running upgrade …"; no other logger of Alembic
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """
-    Keep this set-up while code runs that would replace it: most ``env.py`` call ``logging.config.fileConfig``.
+    Protect the set-up of the log while the application's code runs. Most ``env.py`` call ``logging.config.fileConfig``.
 
-    Its handlers would write to stderr past the redaction, and it switches off the loggers that exist. What such code
-    prints becomes lines of the log for the same reason; and stdout is for the report.
+    The handlers of such a call would write to stderr without redaction, and the call disables the existing loggers. So
+    it is ignored. Text that the code prints becomes lines of the log, to be redacted too and to keep stdout for the
+    report.
     """
 
     def ignore(*_arguments: object, **_keywords: object) -> None:
@@ -91,7 +93,7 @@ def undisturbed() -> Iterator[None]:
 
 
 class _Printed(TextIOBase):
-    """Stands in for stdout or stderr: each line that is printed is an event."""
+    """Replaces stdout or stderr. Each printed line becomes an event."""
 
     def __init__(self, name: str, beneath: TextIO) -> None:
         self._name = name
@@ -114,10 +116,10 @@ class _Printed(TextIOBase):
 
 
 class _Stderr:
-    """Writes to the ``sys.stderr`` of the moment, one whole line at a time."""
+    """Writes whole lines to the object that ``sys.stderr`` is at that moment."""
 
     def msg(self, message: str) -> None:
-        with suppress(BrokenPipeError, ValueError):  # stderr is closed, which is no reason to fail a migration
+        with suppress(BrokenPipeError, ValueError):  # a closed stderr must not fail a migration
             stream = sys.stderr.beneath if isinstance(sys.stderr, _Printed) else sys.stderr
             stream.write(message + "\n")
             stream.flush()
@@ -131,7 +133,7 @@ class _Handler(logging.Handler):
 
 
 class _Redaction:
-    """Takes every secret out of every value, nested or in the text of an exception."""
+    """Masks every secret in every value, also in nested values and in the text of an exception."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._clean = redactor(secrets)
@@ -145,7 +147,7 @@ def _is_own(name: str, value: object) -> bool:
 
 
 def _from_library(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Move free text out of ``event``, which holds fixed words only. A warning's second line is its source code."""
+    """Move a library's text from ``event`` to ``message``. The second line of a warning is source code and is cut."""
     record: logging.LogRecord = event["_record"]
     text = str(event["event"])
     message = text.partition("\n")[0] if record.name == "py.warnings" else text
@@ -153,7 +155,7 @@ def _from_library(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
 
 
 def _without_traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Keep of an exception what fits a line."""
+    """Replace an exception by its type and message, without the traceback."""
     trace: Any = event.pop("exc_info", None)
     error = trace[1] if isinstance(trace, tuple) else trace if isinstance(trace, BaseException) else sys.exception()
     if trace and error is not None:
@@ -169,7 +171,7 @@ def _renderer(form: Form) -> Processor:
     if form == "json":
         return structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
     colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")  # https://no-color.org
-    # The default formatter would print local variables, past the redaction.
+    # The default formatter would print local variables without redaction.
     return structlog.dev.ConsoleRenderer(
         colors=colours, sort_keys=False, exception_formatter=structlog.dev.plain_traceback
     )

@@ -1,8 +1,9 @@
 """
-Files that the job writes for its operator: readable by nobody else, never through a link, and whole or not at all.
+Writes private files for the operator: only their owner can read them, links are not followed, writes are atomic.
 
-They hold rows' values and what a server said. The content goes into a new file beside the one that is named, and takes
-its name when it is complete: a reader never sees half of it, and a link or a file of somebody else is never written to.
+The files hold values of rows and messages of the server. The content goes into a new file in the same folder. When the
+content is complete, the new file gets the requested name. So a reader never sees half of the content, and the job never
+writes to a link or to another user's file.
 """
 
 import errno
@@ -21,14 +22,14 @@ _MODE: Final = 0o600
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _STANDARD: Final = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
-"""Names of what the process has open already, with the descriptor."""
+"""Names of the standard streams, with their descriptors."""
 
 
 def check_writable(path: Path) -> None:
     """
-    Make sure that a private file of that name can be written; nothing stays behind.
+    Check that a private file can be written at ``path``. The check leaves no file behind.
 
-    Raises ConfigurationError if the name is taken by a link or by a folder, or if its folder takes no new file.
+    Raises ConfigurationError if ``path`` is a link or a folder, or if no file can be created in its folder.
     """
     if str(path) in _STANDARD:
         return
@@ -48,9 +49,9 @@ def check_writable(path: Path) -> None:
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[str]]:
     """
-    Give a text file to write to, which takes the place of ``path`` at the block's end; after an error nothing changes.
+    Open a text file that replaces ``path`` at the end of the block. After an error in the block, ``path`` is unchanged.
 
-    What is no file of a file system (a pipe, a terminal) is written to as it is. Raises OSError.
+    A pipe or a terminal is written to directly. Raises OSError.
     """
     if (number := _STANDARD.get(str(path))) is not None:
         with os.fdopen(os.dup(number), "w", encoding="utf-8") as stream:
@@ -69,7 +70,7 @@ def whole_file(path: Path) -> Iterator[IO[str]]:
 
 
 def is_file(path: Path) -> bool:
-    """Return whether the name is that of a file in a file system, or of none yet: neither a link nor a pipe."""
+    """Return whether ``path`` is a regular file, or doesn't exist yet. A link, a pipe or a folder is none."""
     try:
         return str(path) not in _STANDARD and _is_regular_or_new(path)
     except OSError:
@@ -78,14 +79,15 @@ def is_file(path: Path) -> bool:
 
 def write_in_place(path: Path, text: str) -> None:
     """
-    Replace what a file holds, without a new file: Kubernetes mounts a termination message, which can't be renamed over.
+    Replace the content of a file without making a new file.
 
-    A file that isn't there is made, for its owner alone. No link is followed. Raises OSError.
+    Kubernetes mounts the file of the termination message, and a mounted file can't be replaced by renaming. A missing
+    file is created with access for its owner only. Links are not followed. Raises OSError.
     """
     if (number := _STANDARD.get(str(path))) is not None:
         descriptor = os.dup(number)
     else:
-        # Opened without waiting for a reader, should it be a pipe.
+        # If the path is a pipe, O_NONBLOCK opens it without waiting for a reader.
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         descriptor = os.open(path, flags, _MODE)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -95,7 +97,7 @@ def write_in_place(path: Path, text: str) -> None:
 
 
 def _is_regular_or_new(path: Path) -> bool:
-    """Say whether it is a file of a file system, or none yet. Raises OSError if it is a link or a folder."""
+    """Return whether ``path`` is a regular file or doesn't exist yet. Raises OSError if it is a link or a folder."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -109,7 +111,7 @@ def _is_regular_or_new(path: Path) -> bool:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """Give a name of our own in the same folder; what has it is gone afterwards."""
+    """Yield a new random path in the same folder, and delete a file that is still there at the end of the block."""
     beside = path.with_name(f".{path.name[:100]}.{token_hex(8)}")
     try:
         yield beside
@@ -122,13 +124,13 @@ def _replace(beside: Path, path: Path) -> None:
     try:
         beside.replace(path)
     except OSError as error:
-        if error.errno != errno.EBUSY:  # a file that is mounted by itself
+        if error.errno != errno.EBUSY:  # EBUSY: the file itself is a mount point
             raise
         write_in_place(path, beside.read_text(encoding="utf-8"))
         return
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with suppress(OSError):  # some file systems can't
+        with suppress(OSError):  # some file systems can't sync a folder
             os.fsync(folder)
     finally:
         os.close(folder)

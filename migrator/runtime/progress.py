@@ -1,20 +1,20 @@
-"""The progress that stages report, and a receiver that shows nothing: for a terminal that shows the log alone."""
+"""Defines how stages report progress, and a receiver that shows nothing, for runs that show only the log."""
 
 from collections.abc import Mapping
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Receives what a stage reports while it works. A stage that has nothing to count never calls it."""
+    """Receives the progress of a stage. A stage that has nothing to count never calls it."""
 
     def begin(self, stage: str, rows: Mapping[str, int]) -> None:
-        """Start counting; ``rows`` holds the number of rows to come for each table. Ends the count before it."""
+        """Start a new count. ``rows`` holds the number of rows for each table. A count that is under way ends."""
 
-    def advance(self, table: str, rows: int, bytes: int = 0) -> None:  # noqa: A002 - the word of log and ledger
-        """Count ``rows`` more of a table as done, ``bytes`` of data. May be called from any thread."""
+    def advance(self, table: str, rows: int, bytes: int = 0) -> None:  # noqa: A002 - the name in log and ledger
+        """Count ``rows`` more rows of a table, with ``bytes`` bytes of data. May be called from any thread."""
 
     def finish(self) -> None:
-        """Stop counting and clear the screen of it. May be called when nothing was begun."""
+        """Stop counting and remove the progress from the screen. May be called when no count is under way."""
 
 
 class NoProgress:
@@ -23,7 +23,7 @@ class NoProgress:
     def begin(self, stage: str, rows: Mapping[str, int]) -> None:
         """Do nothing."""
 
-    def advance(self, table: str, rows: int, bytes: int = 0) -> None:  # noqa: A002 - the word of log and ledger
+    def advance(self, table: str, rows: int, bytes: int = 0) -> None:  # noqa: A002 - the name in log and ledger
         """Do nothing."""
 
     def finish(self) -> None:

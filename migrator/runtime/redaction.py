@@ -1,7 +1,7 @@
 """
-Removes secrets from output: every spelling of each secret, in every string, at every depth.
+Masks secrets in output: every spelling of each secret, in every string, at every depth.
 
-Only this module knows how a secret may look after it went through a URL, a repr, JSON or an INI file.
+Only this module knows the spellings of a secret in a URL, a repr, JSON or an INI file.
 """
 
 import json
@@ -12,8 +12,9 @@ from urllib.parse import quote, quote_plus, unquote
 
 MASK: Final = "***"
 
-# What follows is a password whoever it belongs to: in a URL, up to the last "@" of the word; in libpq's connection
-# strings (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING), and in a URL's query.
+# These patterns find a password even if it is not among the known secrets: in a URL, up to the last "@" of the word; in
+# libpq's connection strings (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING); and in the
+# query of a URL.
 _IN_URL: Final = re.compile(r"(?P<before>\b[a-zA-Z][\w+.-]*://[^\s:/@\"']*:)[^\s\"']+(?=@)")
 
 _IN_PARAMETERS: Final = re.compile(
@@ -24,12 +25,12 @@ _WHOLE_URL: Final = re.compile(r"[a-zA-Z][\w+.-]*://(?:[^\s:/@]*(?::(?P<password
 
 _PASSWORD_PARAMETER: Final = re.compile(r"[?&](?:ssl)?password=([^&]+)")
 
-# Names of fields are ours, and short: a password that is a common word must not tear a report apart.
+# Field names of a report are short plain words. They are kept, also if a password is the same common word.
 _PLAIN_WORD: Final = re.compile(r"[a-z_]{1,32}")
 
 
 def spellings(secret: str) -> Iterator[str]:
-    """Yield a secret as it may stand in a URL, a repr, a JSON document or an INI file. Nothing for an empty one."""
+    """Yield every spelling of a secret in a URL, a repr, a JSON document or an INI file; none for an empty secret."""
     if not secret:
         return
     plain = {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
@@ -41,22 +42,22 @@ def spellings(secret: str) -> Iterator[str]:
 
 
 def password_of(url: str) -> Iterator[str]:
-    """Yield the passwords that a URL holds, as it spells them and decoded. Nothing for other text."""
+    """Yield the passwords in a URL, each as it is spelled there and decoded. Yields nothing for other text."""
     if (match := _WHOLE_URL.fullmatch(url.strip())) is not None:
-        found = (match["password"], *_PASSWORD_PARAMETER.findall(match["rest"]))
-        yield from (spelled for part in found if part for spelled in (part, unquote(part)))
+        passwords = (match["password"], *_PASSWORD_PARAMETER.findall(match["rest"]))
+        yield from (spelled for part in passwords if part for spelled in (part, unquote(part)))
 
 
 def redactor(secrets: Iterable[str]) -> Callable[[Any], Any]:
     """
     Return a function that returns its argument with every secret replaced by ``***``.
 
-    It also replaces passwords in URLs and connection strings, whosever they are. It keeps keys of mappings that are
-    plain words. It searches strings, and goes through mappings and sequences. It turns anything else that is no number,
-    bool or None into text first, so that an exception or a URL object can't carry a secret past.
+    It also replaces all passwords in URLs and connection strings. It searches strings, mappings and sequences. Keys of
+    mappings that are plain words stay as they are. Numbers, bool and None stay as they are too. Any other value becomes
+    text first, so that a secret in an exception or in a URL object is found.
     """
-    # The longest first: one may be a part of another. A pattern of a hundred such texts takes longer to compile than
-    # a short run takes to look for all of them.
+    # The longest text comes first, because a text may be a part of another text. One regular expression for a hundred
+    # texts would take longer to compile than a short run takes to search for all of them.
     texts = sorted({text for secret in secrets for text in spellings(secret)}, key=len, reverse=True)
 
     def masked(output: str) -> str:
@@ -83,5 +84,5 @@ def redactor(secrets: Iterable[str]) -> Callable[[Any], Any]:
 
 
 def _key(key: object) -> str | None:
-    """Return a mapping's key that is a plain word as it is."""
+    """Return the key if it is a plain word, otherwise None."""
     return key if isinstance(key, str) and _PLAIN_WORD.fullmatch(key) else None

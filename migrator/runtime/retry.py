@@ -1,9 +1,9 @@
 """
 Decides which errors are transient, and how often and how long the job tries again.
 
-A refusal is never retried, since it would be refused again: wrong password, unknown database, no privilege, full disk,
-read-only server. ``error_mapping`` explains those. The codes are those of the PostgreSQL manual, appendix "PostgreSQL
-Error Codes". Retries are limited in time and in number, and each pause is logged.
+A refusal is never retried, since the server would refuse again: wrong password, unknown database, no privilege, full
+disk, read-only server. ``error_mapping`` explains these errors. The codes come from the PostgreSQL manual, appendix
+"PostgreSQL Error Codes". Retries are limited in time and in number, and each pause is logged.
 """
 
 import asyncio
@@ -69,7 +69,8 @@ TRANSIENT_ERRNOS: Final = frozenset(
     }
 )
 
-# No SQLSTATE tells these apart, only words do: libpq's (always English in the ADBC wheel), PgBouncer's under 08P01.
+# These errors have no SQLSTATE of their own, so their text decides: libpq's messages (always English in the ADBC
+# wheel), and PgBouncer's messages under 08P01.
 TRANSIENT_WORDS: Final = (
     "connection refused",
     "connection reset",
@@ -101,19 +102,19 @@ TRANSIENT_WORDS: Final = (
 
 CLOSED_WORDS: Final = ("connection is closed", "connection was closed", "connection has been released")
 
-# What asyncpg says of a statement on a session that the server has ended meanwhile: it is still reading the reason.
+# asyncpg's message for a statement on a session that the server has just ended: it is still reading the reason.
 CUT_WORDS: Final = ("another operation (2) is in progress",)
 
-# A TLS peer that goes away without a word. Every other TLS failure is a matter of configuration.
+# A TLS peer that closes the connection without notice. Every other TLS failure is an error of the configuration.
 TLS_CUT_WORDS: Final = ("eof occurred", "unexpected eof", "close_notify")
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 
-SHORTEST_PAUSE_SECONDS: Final = 0.1  # full jitter alone may draw nearly nothing, and hammer a server that comes up
+SHORTEST_PAUSE_SECONDS: Final = 0.1  # full jitter alone may give a pause near 0, too many tries for a starting server
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and what it was made from: SQLAlchemy's ``orig``, then explicit causes."""
+    """Yield the error, then the errors that caused it: SQLAlchemy's ``orig`` and explicit causes."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -127,14 +128,14 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def first_of(error: BaseException) -> BaseException:
-    """Return the first error of a task group, and any other error as it is: that there was a group tells nothing."""
+    """Return the first error of a task group. Return any other error as it is."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
 def sqlstate_of(error: BaseException) -> str | None:
-    """Return the SQLSTATE that the server sent, from whichever driver's error in the chain holds it."""
+    """Return the SQLSTATE that the server sent, from the first error in the chain that holds one, or None."""
     for link in chain(error):
         state = getattr(link, "sqlstate", None)
         if isinstance(state, str) and state:
@@ -144,9 +145,9 @@ def sqlstate_of(error: BaseException) -> str | None:
 
 def short_message(error: BaseException) -> str:
     """
-    Return one line for a person: the first line of the driver's message, without SQLAlchemy's wrapping, SQL, or DETAIL.
+    Return one line for people: the first line of the driver's message, without SQLAlchemy's wrapping, SQL, or DETAIL.
 
-    DETAIL is left out because it quotes rows.
+    DETAIL is omitted because it quotes rows.
     """
     error = first_of(error)
     cause = next((link for link in chain(error) if not type(link).__module__.startswith("sqlalchemy.")), error)
@@ -160,7 +161,7 @@ def is_transient(error: BaseException) -> bool:
     """
     Return whether the same attempt may succeed a little later.
 
-    A group of errors is transient if each of them is. An error of the job's own tree never is.
+    A group of errors is transient if each of its errors is transient. A MigratorError is never transient.
     """
     if isinstance(error, BaseExceptionGroup):
         return all(is_transient(member) for member in error.exceptions)
@@ -171,8 +172,8 @@ def is_transient(error: BaseException) -> bool:
     return False
 
 
-def _is_transient_link(error: BaseException) -> bool | None:  # noqa: PLR0911 - a table, read from the top
-    """Return whether one link of the chain is transient, or None if it doesn't tell."""
+def _is_transient_link(error: BaseException) -> bool | None:  # noqa: PLR0911 - the first match decides
+    """Return whether one error of the chain is transient, or None if that can't be decided from it."""
     state = getattr(error, "sqlstate", None)
     text = str(error).lower()
     if isinstance(error, MigratorError):
@@ -180,7 +181,7 @@ def _is_transient_link(error: BaseException) -> bool | None:  # noqa: PLR0911 - 
     if isinstance(state, str) and state:
         return state in TRANSIENT_STATES or (state == "08P01" and _has(text, TRANSIENT_WORDS))
     if isinstance(error, asyncpg.exceptions.TargetServerAttributeNotMatched):
-        return True  # a failover under way: for a moment no host takes writes
+        return True  # during a failover no host accepts writes for a moment
     if isinstance(error, asyncpg.InterfaceError):
         return _has(text, CLOSED_WORDS)
     if isinstance(error, asyncpg.InternalClientError):
@@ -204,8 +205,8 @@ def _is_transient_network_error(error: OSError, text: str) -> bool:
     if isinstance(error, ConnectionError):
         return "rejected ssl upgrade" not in text
     if error.errno == errno.ENOENT:
-        return error.filename is None  # the server's Unix socket, not made yet; a missing file has a name
-    # asyncio joins the errors of all addresses of a name into one without a number.
+        return error.filename is None  # a Unix socket that the server hasn't made yet; a missing file has a name
+    # If a host name has several addresses, asyncio joins their errors into one error without an errno.
     return error.errno in TRANSIENT_ERRNOS or (error.errno is None and "connect call failed" in text)
 
 
@@ -218,12 +219,12 @@ Sleep = Callable[[float], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class RetryLimits:
-    """How often and for how long something is tried."""
+    """The limits for the tries of one piece of work."""
 
     attempts: int | None = None
-    """The number of tries, or None for any number."""
+    """The largest number of tries, or None for no limit."""
     seconds: float = float("inf")
-    """The time for all tries and the pauses between them."""
+    """The time for all tries and the pauses between them, in seconds."""
     longest_pause: float = 30
     """The longest pause between two tries, in seconds."""
 
@@ -232,9 +233,9 @@ def retry_policy(what: str, limits: RetryLimits, *, sleep: Sleep = asyncio.sleep
     """
     Make a retry policy: random exponential pauses, until the next try would exceed one of the ``limits``.
 
-    Use a new policy for each thing that is tried. ``what`` names it in the error. An error that isn't transient passes
-    through at once and unchanged. At the limit the policy raises GaveUp from the last error. It doesn't interrupt a try
-    that is under way.
+    Use a new policy for each piece of work. ``what`` names the work in the error, and ``sleep`` makes the pauses. An
+    error that isn't transient passes through at once and unchanged. At the limit, the policy raises GaveUp from the
+    last error. It doesn't interrupt a try that is under way.
     """
     pauses = wait_random_exponential(
         multiplier=FIRST_PAUSE_SECONDS, min=SHORTEST_PAUSE_SECONDS, max=limits.longest_pause
@@ -242,7 +243,7 @@ def retry_policy(what: str, limits: RetryLimits, *, sleep: Sleep = asyncio.sleep
     return AsyncRetrying(
         retry=retry_if_exception(is_transient),
         wait=pauses,
-        # stop_after_delay could outlive the deadline of the Kubernetes job by one pause.
+        # stop_after_delay could exceed the deadline of the Kubernetes job by one pause.
         stop=stop_before_delay(limits.seconds)
         | (stop_after_attempt(limits.attempts) if limits.attempts else stop_never),
         before_sleep=_log_pause,

@@ -1,4 +1,4 @@
-"""Runs stages: logs when each begins and ends, retries transient failures, and maps every other to one clear error."""
+"""Runs stages: logs the start and the end, retries transient failures, and maps other failures to one clear error."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -18,20 +18,20 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class StageTiming:
-    """How long a stage took, with its pauses, and how often it was tried."""
+    """The time that a stage took, with its pauses, and the number of its tries."""
 
     stage: str
     began: float
-    """Seconds after the first stage of the run; stages may overlap."""
+    """The start of the stage, in seconds after the start of the run's first stage. Stages may overlap."""
     seconds: float
     attempts: int
 
 
 class Around(Protocol):
-    """Wraps every try: it can watch the server's answers while the try lasts, for example."""
+    """Wraps every try of a stage, for example to watch that the server answers."""
 
     def __call__(self, work: Callable[[], Awaitable[T]], /) -> Awaitable[T]:
-        """Do the work and return what it returns. If it raises a transient error, the work is tried again."""
+        """Do the work and return its result. If this raises a transient error, the work is tried again."""
 
 
 def _nothing(work: Callable[[], Awaitable[T]]) -> Awaitable[T]:
@@ -40,10 +40,10 @@ def _nothing(work: Callable[[], Awaitable[T]]) -> Awaitable[T]:
 
 class StageRunner:
     """
-    Call it with a stage's name and the stage's work.
+    Runs a stage when it is called with the stage's name and the stage's work.
 
-    The name is bound as ``stage`` to every log line meanwhile. ``timings`` lists the stages that succeeded, in the
-    order in which they ended.
+    While the stage runs, every log line gets its name as the field ``stage``. ``timings`` lists the stages that
+    succeeded, in the order of their ends.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class StageRunner:
         clock: Callable[[], float] = time.monotonic,
         around: Around = _nothing,
     ) -> None:
-        """``retry_policy`` makes a retry policy for a stage of the given name; ``clock`` counts seconds."""
+        """``retry_policy`` makes the policy for a named stage, ``clock`` counts seconds, ``around`` wraps every try."""
         self.timings: list[StageTiming] = []
         self._first_began: float | None = None
         self._retry_policy = retry_policy
@@ -61,9 +61,9 @@ class StageRunner:
 
     async def __call__(self, stage: str, action: Callable[[], Awaitable[T]]) -> T:
         """
-        Run a stage and return what it returns. ``action`` is called once for each try, so it must be repeatable.
+        Run a stage and return its result. ``action`` is called once for each try, so it must be repeatable.
 
-        Raises an error of the tree with the stage among its facts, or an error that no rule maps, unchanged.
+        Raises a MigratorError that has the stage among its facts. An error that no rule maps is raised unchanged.
         """
         began = self._clock()
         if self._first_began is None:
@@ -95,7 +95,7 @@ class StageRunner:
         return result
 
     async def retry(self, what: str, action: Callable[[], Awaitable[T]]) -> T:
-        """Do work that belongs to no stage, with the same retries. It logs no start or end, and has no timing."""
+        """Do work that belongs to no stage, with the same retries. It has no timing, and its start isn't logged."""
 
         async def attempt() -> T:
             return await self._around(action)
