@@ -139,7 +139,7 @@ async def _changes(left: _Left, reading: Reading, *, sure: bool, elsewhere: bool
     changes += [TableChange(name, "nobody can tell whether it is the same") for name in unknown]
     for name, so_far in begun.items() if sure else ():
         table = tables.get(brought[name].terms.source) if name in brought else None
-        # VACUUM gives rows other rowids where no column is the rowid (SQLite, "VACUUM"), and pieces are cut along it.
+        # VACUUM gives rows other rowids where no column is the rowid (SQLite, "VACUUM"), and chunks are cut along it.
         if so_far.left and table is not None and table.rowid is not None and table.rowid_alias is None:
             changes.append(TableChange(table.name, "it is half there, and its rows may have moved in the file"))
     return changes

@@ -111,7 +111,7 @@ chunks = sa.Table(
     sa.Column("seconds", sa.Double),
     sa.Column("transaction", sa.BigInteger, comment="which brought the rows: their xmin, with an epoch"),
     sa.Column("copied_at", _moment),
-    comment="one line a piece of a table, filled in together with its rows; a small table is one piece",
+    comment="one line a chunk of a table, filled in together with its rows; a small table is one chunk",
 )
 
 seeded = sa.Table(

@@ -83,7 +83,9 @@ def test_imports_have_no_cycle() -> None:
 def test_a_package_imports_from_lower_rows_only(name: str) -> None:
     """Neither a row above nor a neighbour in the same row is imported."""
     own = package_of(name)
-    others = {other: package_of(other) for other in IMPORTS[name] if package_of(other) not in IMPORTED_BY_ALL | {own, ""}}
+    others = {
+        other: package_of(other) for other in IMPORTS[name] if package_of(other) not in IMPORTED_BY_ALL | {own, ""}
+    }
     assert {other for other, package in others.items() if ROW_OF.get(package, -1) <= ROW_OF[own]} == set()
 
 

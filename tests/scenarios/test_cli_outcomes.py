@@ -94,7 +94,7 @@ SOURCES = [
 
 
 @pytest.mark.parametrize(("make", "words"), SOURCES, ids=[make.__name__.strip("_") for make, _ in SOURCES])
-async def test_sources_that_can_not_be_read(  # noqa: PLR0913, PLR0917 - a case and its fixtures
+async def test_sources_that_can_not_be_read(
     make: Callable[[Path, Path], None], words: str, dryad_sample: Path, database: Database, sqlite_file: Path, cli: Cli
 ) -> None:
     """Exit 3, with the file's name and what is wrong with it; the file is neither made nor changed."""

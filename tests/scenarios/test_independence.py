@@ -166,7 +166,7 @@ def erring(monkeypatch: pytest.MonkeyPatch) -> Changed:
 
     monkeypatch.setattr(ColumnPlan, "convert", convert)
     # A bug is put into the column of its name, so that columns of one type aren't converted as one.
-    monkeypatch.setattr(ColumnPlan, "conversion", property(lambda self: self.target.name))
+    monkeypatch.setattr(ColumnPlan, "conversion_key", property(lambda self: self.target.name))
     return changed
 
 

@@ -95,7 +95,7 @@ def flags(source: Path) -> tuple[str, ...]:
 
 
 @pytest.mark.one_server
-async def test_optuna_goes_on_with_postgres(  # noqa: PLR0913, PLR0917 - both databases, and the ways into them
+async def test_optuna_goes_on_with_postgres(
     filled: Path, optuna: Optuna, storage: str, database: Database, cli: Cli, tmp_path: Path
 ) -> None:
     """

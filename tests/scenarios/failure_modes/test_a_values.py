@@ -66,7 +66,7 @@ async def test_a04_a05_epochs_with_a_rule(carry: Carry, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("unit", "years"), [("s", "2023 to 2024"), ("ms", "1970 to 1970"), ("us", "1970 to 1970")])
-async def test_a04_a05_the_evidence_of_a_unit(  # noqa: PLR0913, PLR0917 - a case and its fixtures
+async def test_a04_a05_the_evidence_of_a_unit(
     move: MakeMove, database: Database, make_sqlite: MakeSqlite, tmp_path: Path, unit: str, years: str
 ) -> None:
     """Check and the report name the years of the moments, so that a wrong unit is seen."""

@@ -18,7 +18,7 @@ FAULTS: tuple[Fault, ...] = ("reset", "black hole", "slow drip", "reset", "deaf"
 
 @pytest.mark.one_server
 @pytest.mark.parametrize("seed", range(CUTS))
-async def test_the_network_fails_while_rows_are_sent(  # noqa: PLR0913, PLR0917 - both ends, and what is between
+async def test_the_network_fails_while_rows_are_sent(
     seed: int, database: Database, kinds_file: Path, undisturbed: Undisturbed, warm: Zygote, proxies: list[Proxy]
 ) -> None:
     """A reset, a black hole, a drip, a server that falls silent: each is met and retried, and nothing shows of it."""

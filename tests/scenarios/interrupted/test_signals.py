@@ -137,7 +137,7 @@ async def finishes_alone(database: Database, holder: asyncpg.Connection) -> None
             await asyncio.sleep(0.01)
 
 
-async def test_init_sql(  # noqa: PLR0913, PLR0917 - both ends, and how it is stopped
+async def test_init_sql(
     number: signal.Signals, code: int, database: Database, make_sqlite: MakeSqlite, tmp_path: Path, warm: Zygote
 ) -> None:
     """A statement of the operator's takes long; what the script had done before is rolled back."""
@@ -156,7 +156,7 @@ async def test_init_sql(  # noqa: PLR0913, PLR0917 - both ends, and how it is st
     assert await contents(database, "t") == ROWS
 
 
-async def test_schema_by_command(  # noqa: PLR0913, PLR0917 - both ends, and how it is stopped
+async def test_schema_by_command(
     number: signal.Signals, code: int, database: Database, make_sqlite: MakeSqlite, tmp_path: Path, warm: Zygote
 ) -> None:
     """The command ends with the job, and goes through the next time."""
@@ -187,7 +187,7 @@ async def test_schema_by_command(  # noqa: PLR0913, PLR0917 - both ends, and how
 
 
 @pytest.mark.parametrize("stage", ["schema", "upgrade"])
-async def test_a_migration_of_the_applications(  # noqa: PLR0913, PLR0917 - both ends, and how it is stopped
+async def test_a_migration_of_the_applications(
     stage: str,
     number: signal.Signals,
     code: int,
@@ -210,7 +210,7 @@ async def test_a_migration_of_the_applications(  # noqa: PLR0913, PLR0917 - both
 
 
 @pytest.mark.parametrize("stage", ["preflight", "park", "copy", "restore", "sequences", "analyze", "verify"])
-async def test_between_schema_and_upgrade(  # noqa: PLR0913, PLR0917 - both ends, and how it is stopped
+async def test_between_schema_and_upgrade(
     stage: str, number: signal.Signals, code: int, database: Database, make_sqlite: MakeSqlite, warm: Zygote
 ) -> None:
     """The server computes, or waits for somebody's lock, in the stage that is meant: schema and rows are right."""

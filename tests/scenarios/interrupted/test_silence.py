@@ -62,7 +62,7 @@ CASES: list[tuple[str, Fault]] = [
 
 
 @pytest.mark.parametrize(("moment", "fault"), CASES, ids=[f"{moment}, {fault}" for moment, fault in CASES])
-async def test_a_run(  # noqa: PLR0913, PLR0917 - both ends, what is between, and what happens there
+async def test_a_run(
     moment: str, fault: Fault, database: Database, undisturbed: Undisturbed, command: Command, proxy: Proxy
 ) -> None:
     """Whatever the run is about to ask, it notices, tries again, and all is there in the end."""

@@ -268,7 +268,7 @@ async def test_an_expression_that_is_none(
         ("bigint", "abs(-9223372036854775808)", "integer overflow"),
     ],
 )
-async def test_an_expression_that_fails_for_a_row(  # noqa: PLR0913, PLR0917 - a case and its fixtures
+async def test_an_expression_that_fails_for_a_row(
     move: MakeMove,
     database: Database,
     make_sqlite: MakeSqlite,
