@@ -1,1 +1,1 @@
-"""What PostgreSQL's catalogs say of a schema: keys, constraints, sequences, triggers."""
+"""Reads PostgreSQL's catalogs about a schema: keys, constraints, sequences, triggers."""

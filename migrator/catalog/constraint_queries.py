@@ -1,4 +1,4 @@
-"""Holds the catalog queries for the constraints by which PostgreSQL judges rows; each takes the ``schema``."""
+"""Holds the catalog queries for the constraints by which PostgreSQL judges rows. Each query takes the ``schema``."""
 
 _TREE = """
 WITH tree AS (
@@ -15,7 +15,8 @@ WITH tree AS (
 
 _RELATION = "(SELECT format('%I.%I', s.nspname, r.relname) FROM pg_class r JOIN pg_namespace s ON s.oid = r.relnamespace WHERE r.oid = {})"  # noqa: E501
 
-# What an expression depends on is in pg_depend, a line a column; of an index's plain columns that isn't for sure.
+# pg_depend has a line for each column that an expression depends on. It may lack the plain columns of an index, so the
+# queries add those themselves.
 _DEPENDS = """
 ARRAY(SELECT a.attname::text FROM pg_attribute a
       WHERE a.attrelid = tree.relid AND a.attnum > 0 AND (a.attnum = ANY ({plain}) OR EXISTS (
@@ -43,7 +44,8 @@ WHERE k.contype IN ('c', 'x') AND (tree.level = 0 OR (k.coninhcount = 0 AND k.co
 ORDER BY tree.root, tree.level, k.conname
 """
 
-# The definition without what goes before USING: pg_get_indexdef writes it of these parts (ruleutils.c).
+# The definition is returned without the words before USING. pg_get_indexdef writes these words from the parts that are
+# named in the query (ruleutils.c), so their length is known.
 INDEXES = f"""
 {_TREE}
 SELECT tree.root, i.relname AS name, {_RELATION.format("tree.relid")} AS relation, m.amname AS method,
@@ -65,7 +67,7 @@ JOIN pg_class i ON i.oid = x.indexrelid
 JOIN pg_am m ON m.oid = i.relam
 WHERE NOT x.indisexclusion AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = i.oid)
 ORDER BY tree.root, tree.level, i.relname
-""".format(  # domains are followed one step, which is as deep as they mostly go
+""".format(  # domains are followed one step only, because a domain over a domain is rare
     columns="""
     FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS part(attnum, place)
     JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = part.attnum
@@ -74,8 +76,8 @@ ORDER BY tree.root, tree.level, i.relname
     WHERE true"""
 )
 
-# Whatever can be moved out of a row leaves a pointer of 18 bytes; what is no longer than that isn't moved (PostgreSQL,
-# "TOAST"). Together with a header and the alignment a value takes 28 bytes at most, unless its storage is plain.
+# A value that PostgreSQL moves out of a row leaves a pointer of 18 bytes, and a value of at most 18 bytes isn't moved
+# (PostgreSQL, "TOAST"). With a header and the alignment, a value takes at most 28 bytes, unless its storage is plain.
 WIDE = f"""
 {_TREE}
 SELECT tree.root, '' AS name, {_RELATION.format("tree.relid")} AS relation, 'row' AS kind, '' AS definition,
@@ -98,7 +100,8 @@ WHERE tree.level = 0
 ORDER BY tree.root, a.attname
 """
 
-# Columns in an expression of the key aren't told apart from the others: then all of the table's are needed.
+# The catalogs don't say which columns an expression in the partition key uses. So with an expression, the query returns
+# all columns of the table.
 PARTITIONS = f"""
 {_TREE}
 SELECT tree.root, {_RELATION.format("tree.relid")} AS relation, {_RELATION.format("tree.parent")} AS parent,
@@ -113,9 +116,10 @@ WHERE EXISTS (SELECT FROM pg_partitioned_table p WHERE p.partrelid = tree.root_o
 ORDER BY tree.root, tree.level, c.relname
 """
 
-# Of a foreign key the definition is a condition: over ``t``, the rows on trial, where the parent is another's; over
-# ``c``, the child's rows in the target, where the parent is on trial. The operators are the key's own. Neither end of a
-# key means the rows of tables that inherit (PostgreSQL, "Inheritance": Caveats), and those of partitions are its own.
+# The definition of a foreign key is a condition that is true for rows that break the key. If the child's rows are on
+# trial, the condition is over them, ``t``. If the parent's rows are on trial, it is over ``c``, the child's rows in the
+# target. The comparison uses the operators of the key itself. On both sides of a key, rows of inheriting tables don't
+# count (PostgreSQL, "Inheritance": Caveats), and rows of partitions do count.
 FOREIGN = f"""
 WITH keys AS (
     SELECT k.conrelid, k.confrelid,

@@ -1,8 +1,8 @@
 """
-Finds what only PostgreSQL can judge rows by: CHECKs, exclusion constraints, partitions, expressions, index sizes.
+Finds the constraints that only PostgreSQL can check: CHECKs, exclusions, partitions, expressions, index sizes.
 
-The catalogs tell which of a table's constraints and indexes these are, and on which columns they depend. ``trial_load``
-then shows these columns to PostgreSQL before anything is written.
+The catalogs list these constraints and indexes for each table, and the columns on which they depend. ``trial_load``
+then lets PostgreSQL judge the values of these columns before anything is written.
 """
 
 import re
@@ -19,7 +19,7 @@ from migrator.names import TableName
 
 
 class Kind(StrEnum):
-    """What a constraint is."""
+    """The kind of a constraint."""
 
     CHECK = "check constraint"
     EXCLUSION = "exclusion constraint"
@@ -35,22 +35,22 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """One thing that PostgreSQL judges rows by."""
+    """A constraint, an index or another property of a table by which PostgreSQL judges rows."""
 
     kind: Kind
     name: str
     relation: str
-    """The table that has it, quoted and with its schema: the table itself, or a partition."""
+    """The table or partition that has the constraint, quoted and with its schema."""
     definition: str
-    """What follows ADD CONSTRAINT or ``ON table``; for a foreign key a query, see ``FOREIGN``."""
+    """The SQL after ADD CONSTRAINT or ``ON table``; for a foreign key a condition, see ``FOREIGN``."""
     columns: tuple[str, ...]
-    """All that it depends on."""
+    """All columns that the constraint depends on."""
     most_bytes: int | None = None
-    """Rows whose ``columns`` have fewer bytes in the source pass for sure; None if every row has to be judged."""
+    """A row passes for sure if its ``columns`` have fewer bytes in the source; None if every row must be judged."""
 
     @property
     def spans_rows(self) -> bool:
-        """Whether it compares rows with each other, or with those of another table."""
+        """Whether the constraint compares rows with each other, or with rows of another table."""
         return self.kind in {Kind.EXCLUSION, Kind.UNIQUE, Kind.FOREIGN, Kind.REFERENCING}
 
 
@@ -61,22 +61,22 @@ class Partition:
     relation: str
     parent: str
     bound: str
-    """FOR VALUES …"""
+    """The clause FOR VALUES …"""
     key: str | None
-    """PARTITION BY …, if it is partitioned itself."""
+    """The clause PARTITION BY …, if the partition is itself partitioned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What one table's rows are judged by."""
+    """The constraints and partitions by which PostgreSQL judges the rows of one table."""
 
     constraints: tuple[Constraint, ...] = ()
     key: str | None = None
-    """PARTITION BY …, if it is partitioned."""
+    """The clause PARTITION BY …, if the table is partitioned."""
     partitions: tuple[Partition, ...] = ()
-    """From the top down."""
+    """The partitions, each after its parent."""
     unstable: tuple[str, ...] = field(default=())
-    """CHECKs by more than a row's values: other rows, the time, the table itself. What passes now may fail later."""
+    """CHECKs that depend on more than a row's values (other rows, the time, the table), so rows may fail later."""
 
 
 NOTHING = Judged()
@@ -84,7 +84,7 @@ NOTHING = Judged()
 
 async def judged_of(connection: AsyncConnection, schema: str) -> dict[TableName, Judged]:
     """
-    Return what those tables of ``schema`` are judged by that only PostgreSQL can judge.
+    Return the constraints that only PostgreSQL can check, for the tables of ``schema`` that have them.
 
     Leaves the transaction with an empty search_path, so that every name in a definition has its schema.
     """
@@ -99,8 +99,8 @@ async def judged_of(connection: AsyncConnection, schema: str) -> dict[TableName,
         if by_table or any(_may_read_rows(source) for source in row.unstable) or _VOLATILE.search(row.definition):
             unstable[row.root].append(row.name)
     for row in (await connection.execute(text(INDEXES), bound)).all():
-        if found := _of_index(row):
-            constraints[row.root].append(found)
+        if constraint := _of_index(row):
+            constraints[row.root].append(constraint)
     for query in (GENERATED, FOREIGN, WIDE):
         for row in (await connection.execute(text(query), bound)).all():
             constraints[row.root].append(_constraint(Kind(row.kind), row, row.definition))
@@ -125,16 +125,16 @@ def _constraint(kind: Kind, row: Row[Any], definition: str, most_bytes: int | No
 
 
 def _bare(definition: str) -> str:
-    """Return a constraint's definition without what it may be spared or put off by."""
+    """Return a constraint's definition without the words that limit or delay its check."""
     return re.sub(r"( NOT VALID| NO INHERIT| INITIALLY DEFERRED| DEFERRABLE)+$", "", definition)
 
 
 def _may_read_rows(source: str) -> bool:
     """
-    Return whether a function of the application's own may answer by more than its arguments and the time.
+    Return whether the result of an application's function may depend on more than its arguments and the time.
 
-    ``source`` is the body of one in SQL or PL/pgSQL, and empty for any other. It may call no function but those of
-    PostgreSQL that do nothing of the kind (PostgreSQL, "Function Volatility Categories").
+    ``source`` is the body of a function in SQL or PL/pgSQL, and empty for any other language. The answer is true if the
+    body calls a function outside ``_OF_ARGUMENTS`` (PostgreSQL, "Function Volatility Categories").
     """
     bare = re.sub(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", "''", source, flags=re.DOTALL).casefold()
     called = {name.rpartition(".")[2] for name in re.findall(r"([\w.\"]+)\s*\(", bare)}
@@ -142,16 +142,16 @@ def _may_read_rows(source: str) -> bool:
 
 
 def _without_literals(definition: str) -> str:
-    """Return a definition of the catalogs' with nothing in its string literals."""
+    """Return a definition from the catalogs with empty string literals."""
     return re.sub(r"'(?:[^']|'')*'", "''", definition)
 
 
 _TABLE_ITSELF = re.compile(r"\b(tableoid|current_query)\b")
-"""By which a CHECK tells the table from the one of the trial, so that no trial can answer for it (PostgreSQL, "System
-Columns")."""
+"""Names by which a CHECK can distinguish the table from the trial's copy, so that the trial can't decide the CHECK
+(PostgreSQL, "System Columns")."""
 
 _VOLATILE = re.compile(r"\b(random|gen_random_uuid|clock_timestamp|timeofday|nextval|txid_current|pg_\w+)\(")
-"""PostgreSQL's own functions that answer otherwise each time; the catalogs don't say what uses those."""
+"""PostgreSQL's own functions with a different answer each time. The catalogs don't record which CHECKs use them."""
 
 _READS = re.compile(r"\b(from|execute|perform|exists|insert|update|delete|table|call|query|with|into)\b")
 
@@ -164,7 +164,7 @@ _OF_ARGUMENTS = frozenset(
         *("if", "and", "or", "not", "in", "when", "then", "else", "return", "any", "all", "select", "elsif", "case"),
     )
 )
-"""Functions, and words before a bracket."""
+"""Functions whose answer depends only on arguments and time, and keywords that may stand before a parenthesis."""
 
 # Indexes ----------------------------------------------------------------------------------------------------------
 
@@ -200,23 +200,25 @@ _SAME_SPELLING = frozenset(
 _TEXTS = frozenset({"text", "varchar", "bpchar", "name", "citext", "bytea"})
 
 _SIZED = frozenset({"btree", "gist", "spgist", "gin", "brin"})
-"""Kinds of index that have the values in them, in at most a third of a page, or a page."""
+"""Kinds of index that store the values themselves, each value in at most a third of a page, or a page."""
 
 _MOST_BYTES = 2_000
-"""Below, a key fits: the least limit is 2,704 bytes (src/include/access/nbtree.h: BTMaxItemSize), headers included."""
+"""A shorter key always fits. The lowest limit is 2,704 bytes with headers (src/include/access/nbtree.h:
+BTMaxItemSize)."""
 
 _MOST_BYTES_FOLDED = 800
-"""The same where an expression may make letters longer: three bytes of one (Unicode, SpecialCasing)."""
+"""The same limit, if an expression may make letters longer: one byte may become three (Unicode, SpecialCasing)."""
 
 _MOST_BYTES_OF_LEXEMES = 250_000
-"""The same of text that becomes a tsvector, which has at most a megabyte (PostgreSQL, "Text Search Limitations")."""
+"""The same limit for text that becomes a tsvector, which has at most a megabyte (PostgreSQL, "Text Search
+Limitations")."""
 
 _OTHER_TYPES = 10
-"""How many bytes PostgreSQL may need for one of the source's text, where a type isn't text: digits in jsonb."""
+"""The bytes that PostgreSQL may need for one byte of the source's text, if the type isn't text: digits in jsonb."""
 
 
 def _of_index(row: Row[Any]) -> Constraint | None:
-    """Return an index as far as only PostgreSQL can judge by it; None if any row will do, or others look at it."""
+    """Return an index by which only PostgreSQL can judge; None if every row fits, or ``key_violations`` judges it."""
     spread = row.unique and (
         row.expressions is not None
         or row.predicate is not None
@@ -235,13 +237,13 @@ def _of_index(row: Row[Any]) -> Constraint | None:
 
 
 _TOTAL = frozenset({"lower", "upper", "coalesce", "md5", "length", "btrim", "to_tsvector", "and", "or", "not", "in"})
-"""Functions, and words before a bracket, that have an answer for every value."""
+"""Functions that have an answer for every value, and keywords that may stand before a parenthesis."""
 
 _TOTAL_CASTS = frozenset({"text", "character varying", "character", "regconfig", "text[]", "character varying[]"})
 
 
 def _is_total(expression: str | None) -> bool:
-    """Return whether an index's expression has a value for every row, as far as that can be seen from its words."""
+    """Return whether an index's expression has a value for every row, judged by its words; false if in doubt."""
     if expression is None:
         return True
     bare = _without_literals(expression)

@@ -1,4 +1,4 @@
-"""Reads the foreign keys from and to tables of the target and their partitions, and who may drop them."""
+"""Reads the foreign keys of, and to, the target's tables and partitions, and whether the role may drop them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,33 +15,33 @@ class ForeignKey:
     """A foreign key of one table to another."""
 
     table: TableName
-    """Whose it is: one of those asked about, a partition of one, or a table that refers to one."""
+    """The table that has the key: a requested table, its partition, or a table that refers to either."""
     name: str
     definition: str
-    """What follows ADD CONSTRAINT; names have no schema where the session's search path finds them."""
+    """The SQL after ADD CONSTRAINT. A name has no schema if the session's search path finds it."""
     comment: str | None
     columns: tuple[str, ...]
     parent: TableName
-    """What it refers to."""
+    """The table that the key refers to."""
     is_outside: bool
-    """Whether its table is none of those asked about, and no partition of one."""
+    """Whether the key's table is neither a requested table nor a partition of a requested table."""
     is_ours: bool
-    """Whether the role owns its table, or is a member of the role that does."""
+    """Whether the role owns the key's table, or is a member of the role that owns it."""
     leads_to_ours: bool
-    """Whether the role owns what it refers to."""
+    """Whether the role owns the table that the key refers to, or is a member of the role that owns it."""
 
     def __str__(self) -> str:
-        """Name it and both tables."""
+        """Return the key's name and both tables, for messages."""
         return f"{self.name} of {self.table} (to {self.parent})"
 
     @property
     def drop(self) -> str:
-        """The statement that takes it away."""
+        """The statement that drops the key."""
         return f"ALTER TABLE {self.table.quoted} DROP CONSTRAINT {quote_postgres(self.name)}"
 
     @property
     def restore(self) -> tuple[str, ...]:
-        """The statements that bring it back."""
+        """The statements that restore the key and its comment."""
         name, table = quote_postgres(self.name), self.table.quoted
         statements = [f"ALTER TABLE {table} ADD CONSTRAINT {name} {self.definition}"]
         if self.comment is not None:
@@ -51,11 +51,12 @@ class ForeignKey:
 
 async def keys_of(connection: AsyncConnection, tables: Sequence[TableName]) -> list[ForeignKey]:
     """
-    Return the foreign keys from and to ``tables`` and their partitions, of which the job knows only the parent's name.
+    Return the foreign keys of, and to, ``tables`` and their partitions. Partitions need not be in ``tables``.
 
-    Of a key that a partitioned table has, or refers to, the one at the top is meant: its parts go and come with it.
+    If a partitioned table has a key, or a key refers to it, only the key of the partitioned table itself is returned:
+    the keys of its partitions are dropped and restored together with it.
     """
-    found = await connection.execute(text(_KEYS), {"tables": [table.quoted for table in tables]})
+    rows = await connection.execute(text(_KEYS), {"tables": [table.quoted for table in tables]})
     return [
         ForeignKey(
             TableName(row.schema_name, row.table_name),
@@ -68,16 +69,16 @@ async def keys_of(connection: AsyncConnection, tables: Sequence[TableName]) -> l
             is_ours=row.is_ours,
             leads_to_ours=row.leads_to_ours,
         )
-        for row in found
+        for row in rows
     ]
 
 
 async def refuse_those_of_others(connection: AsyncConnection, tables: Sequence[TableName]) -> None:
     """
-    Raise MissingPrivilege, naming them, if tables that the role doesn't own refer to ``tables`` that it does own.
+    Raise MissingPrivilege if tables that the role doesn't own refer to ``tables`` that the role owns.
 
-    A key can be dropped only by who owns its table, and TRUNCATE takes no table that another one's key refers to
-    (PostgreSQL, "ALTER TABLE", "TRUNCATE").
+    The error names the foreign keys. Only the owner of a table can drop its key, and TRUNCATE refuses a table that a
+    key of another table refers to (PostgreSQL, "ALTER TABLE", "TRUNCATE").
     """
     held = [key for key in await keys_of(connection, tables) if key.leads_to_ours and not key.is_ours]
     if held:

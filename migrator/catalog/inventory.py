@@ -1,8 +1,8 @@
 """
 Describes a schema without its rows: columns and defaults, constraints, indexes, triggers, sequences.
 
-For the load, the job takes keys and indexes away, disables triggers and moves sequences. So it records how they were
-before, and verification compares.
+For the load, the job parks keys and indexes, disables triggers and sets sequences. So the job records the schema
+before the load, and verify compares.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,12 +17,12 @@ from migrator.target.glances import glance
 from migrator.target.lock_room import lock_room
 
 Catalog = dict[str, str]
-"""A line for each thing, by what it is called: ``index users_email_key of public.users`` → its definition."""
+"""The definition of each object of a schema, by the object's name: ``index users_email_key of public.users``."""
 
 
 async def describe(connection: AsyncConnection, schema: str) -> Catalog:
     """
-    Return what the catalogs say about the tables of ``schema``.
+    Return the catalog of ``schema``.
 
     Leaves the transaction with an empty search_path, so that every name in a definition has its schema.
     """
@@ -40,7 +40,7 @@ async def of_tables(connection: AsyncConnection, catalog: Mapping[str, str], tab
 
 
 async def about(connection: AsyncConnection, catalog: Mapping[str, str], tables: Iterable[TableName]) -> Catalog:
-    """Return the lines of ``catalog`` about ``tables`` and what is theirs. Call it after ``describe``."""
+    """Return the lines of ``catalog`` about ``tables``, their parts and their sequences. Call it after ``describe``."""
     names = {"tables": [table.quoted for table in tables]}
     spelled = await connection.execute(text("SELECT to_regclass(unnest(CAST(:tables AS text[])))::text"), names)
     known = {name for name in spelled.scalars() if name is not None}
@@ -54,20 +54,20 @@ async def about(connection: AsyncConnection, catalog: Mapping[str, str], tables:
 
 
 def is_about_one_of(name: str, tables: Collection[str]) -> bool:
-    """Return whether a line of that name is about one of the tables, which are spelled as the catalogs spell them."""
-    kind, _, what = name.partition(" ")
+    """Return whether a line of this name is about one of the tables, which are spelled as the catalogs spell them."""
+    kind, _, label = name.partition(" ")
     match kind:
         case "table":
-            return what in tables
+            return label in tables
         case "column":
-            return any(what[:at] in tables for at, sign in enumerate(what) if sign == ".")
+            return any(label[:at] in tables for at, sign in enumerate(label) if sign == ".")
         case "constraint" | "index" | "trigger":
-            return any(what[at + 4 :] in tables for at in range(len(what)) if what.startswith(" of ", at))
+            return any(label[at + 4 :] in tables for at in range(len(label)) if label.startswith(" of ", at))
     return False
 
 
 def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Return in words what of ``before`` is gone or different, and what is new."""
+    """Return, in words, each line of ``before`` that is missing or different in ``after``, and each new line."""
     gone = [f"{name} is missing" for name in before if name not in after]
     new = [f"{name} is new" for name in after if name not in before]
     other = [
@@ -80,17 +80,17 @@ def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """A sequence whose next value is not beyond what its column holds."""
+    """A sequence whose next value its column already has, or has passed."""
 
     sequence: str
     table: TableName
     column: str
     next_value: int
     passed: int
-    """The largest value that was given, or the smallest where the sequence counts down."""
+    """The largest value in use, or the smallest value if the sequence counts down."""
 
     def __str__(self) -> str:
-        """Say it to a person."""
+        """Return the sentence for messages."""
         return f"sequence {self.sequence} gives {self.next_value} next, {self.table}.{self.column} has {self.passed}"
 
 
@@ -98,22 +98,23 @@ async def sequences_behind(
     connection: AsyncConnection, tables: Sequence[TableName], marks: Mapping[tuple[TableName, str], int]
 ) -> list[Behind]:
     """
-    Return the sequences that would give a value that a column they feed already has, or has passed.
+    Return the sequences whose next value is a value that their column already has, or has passed.
 
-    ``marks`` are the highest keys that were ever given, by table and column, although their rows may be gone. What lies
-    outside a sequence's own limits it can't reach. Leaves the transaction with an empty search_path.
+    ``marks`` holds the highest key that was ever used, by table and column, even if its row is deleted. Values outside
+    a sequence's own limits don't count, because the sequence can't reach them. Leaves the transaction with an empty
+    search_path.
     """
     await _qualify_names(connection)
     behind = []
     feeds = await sequences_of(connection, tables)
-    for looked_at in (await lock_room(connection, list(feeds))).few(list(feeds)):
+    for group in (await lock_room(connection, list(feeds))).few(list(feeds)):
         async with glance(connection):
-            for table in looked_at:
+            for table in group:
                 for feed in feeds[table]:
-                    now = await standing(connection, table, feed)
-                    passed = now.passed(marks.get((table, feed.column)))
+                    position = await standing(connection, table, feed)
+                    passed = position.passed(marks.get((table, feed.column)))
                     if passed is not None:
-                        behind.append(Behind(feed.sequence, table, feed.column, now.next_value, passed))
+                        behind.append(Behind(feed.sequence, table, feed.column, position.next_value, passed))
     return behind
 
 

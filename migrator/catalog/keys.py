@@ -1,8 +1,8 @@
 """
 Reads the target's unique and foreign keys from the catalogs.
 
-PostgreSQL builds them after the load, and stops at the first row in the way. ``preflight/key_violations.py`` finds all
-such rows in the source before anything is written.
+PostgreSQL builds the keys after the load, and stops at the first row that breaks a key. ``preflight/key_violations.py``
+finds all rows that break keys, in the source, before anything is written.
 """
 
 from collections import defaultdict
@@ -23,20 +23,20 @@ class UniqueKey:
     nulls_distinct: bool
 
     def words(self) -> str:
-        """Return in words why a value must not occur twice."""
+        """Return, in words, why a value must not occur twice."""
         return f"and {self.name} of the target is unique ({', '.join(self.columns)})"
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """A foreign key; its columns and those of ``parent`` go together in order."""
+    """A foreign key. Each of its ``columns`` refers to the column at the same position in ``parent_columns``."""
 
     name: str
     columns: tuple[str, ...]
     parent: TableName
     parent_columns: tuple[str, ...]
     whole: bool = False
-    """MATCH FULL: either all of its columns are NULL, or none is."""
+    """Whether the key is MATCH FULL: either all of its columns are NULL, or none is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ WHERE n.nspname = :schema AND x.indisunique AND x.indpred IS NULL AND x.indexprs
 ORDER BY c.relname, i.relname
 """
 
-# One that isn't validated comes back as it was: nobody looks for its parents.
+# A key that isn't validated is left out: it is restored as NOT VALID, and PostgreSQL doesn't look for parents.
 _FOREIGN = """
 SELECT c.relname, k.conname AS name, k.confmatchtype = 'f' AS whole, p.relname AS parent, pn.nspname AS parent_schema,
        ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS part(attnum, place)
@@ -80,9 +80,9 @@ ORDER BY c.relname, k.conname
 
 async def keys_of(connection: AsyncConnection, schema: str) -> dict[TableName, Keys]:
     """
-    Return the keys of those tables of ``schema`` that have any.
+    Return the keys of the tables of ``schema``, for each table that has keys.
 
-    Partial indexes and those of expressions are left to PostgreSQL.
+    Partial indexes and indexes of expressions are not included, because only PostgreSQL can judge by them.
     """
     server = int(str(await connection.scalar(text("SELECT current_setting('server_version_num')"))))
     # NULLS NOT DISTINCT came with version 15.

@@ -1,9 +1,9 @@
 """
-Refuses a target that doesn't read amounts of ``money`` as the job writes them.
+Refuses a target that reads amounts of type ``money`` differently from how the job writes them.
 
-PostgreSQL stores a whole number of the smallest coin. The reader's locale decides how many of these make one unit: two
-digits after the point in most countries, none in Japan, three in Kuwait (PostgreSQL, "Monetary Types"). The job writes
-and compares with two.
+PostgreSQL stores an amount as a whole number of the smallest coins. The reader's locale decides how many coins make one
+unit: there are two digits after the point in most countries, none in Japan, three in Kuwait (PostgreSQL, "Monetary
+Types"). The job writes and compares with two digits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,23 +21,24 @@ _DIGITS: Final = 2
 
 async def refuse_other_money(target: Target, columns: Mapping[TableName, Sequence[str]]) -> None:
     """
-    Raise TargetRefused if some of these columns hold money, and the database's own locale has other coins.
+    Raise TargetRefused if some of ``columns`` hold money, and the database's own locale doesn't have two digits.
 
-    A column of an array, a composite, a range or a domain over ``money`` holds money too.
+    A column of an array, a composite, a range or a domain over ``money`` holds money too. ``columns`` has the names of
+    the columns by table.
     """
-    given = [(table, column) for table, names in columns.items() for column in names]
-    bound = {"tables": [table.quoted for table, _ in given], "columns": [column for _, column in given]}
+    requested = [(table, column) for table, names in columns.items() for column in names]
+    bound = {"tables": [table.quoted for table, _ in requested], "columns": [column for _, column in requested]}
     async with target.transaction() as connection:
-        found = (await connection.execute(text(_HOLDING_MONEY), bound)).all()
-        if not found:
+        rows = (await connection.execute(text(_HOLDING_MONEY), bound)).all()
+        if not rows:
             return
         locale = await connection.scalar(text("SELECT reset_val FROM pg_settings WHERE name = 'lc_monetary'"))
         await connection.execute(text("SELECT set_config('lc_monetary', :locale, true)"), {"locale": locale})
         digits = await connection.scalar(text("SELECT scale(CAST(CAST(1 AS money) AS numeric))"))
     if digits == _DIGITS:
         return
-    listed = [f"{given[row.place - 1][0]}.{row.column_name}" for row in found]
-    excluded = " ".join(f"--exclude '{given[row.place - 1][0].name}.{row.column_name}'" for row in found)
+    listed = [f"{requested[row.place - 1][0]}.{row.column_name}" for row in rows]
+    excluded = " ".join(f"--exclude '{requested[row.place - 1][0].name}.{row.column_name}'" for row in rows)
     raise TargetRefused(
         f"columns of type money, in a database whose lc_monetary is {locale!r} with {digits} digits after the point, "
         f"would hold other amounts than were written: {', '.join(listed)}",

@@ -1,4 +1,4 @@
-"""Finds the rows that keep a foreign key from being restored: rows that refer to a row that doesn't exist."""
+"""Finds orphans, which prevent a foreign key from being restored: rows that refer to a row that doesn't exist."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,15 +10,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator.names import TableName, quote_postgres
 
 SHOWN: Final = 5
-"""Rows that a message names."""
+"""The most rows that a message names."""
 
 
 async def orphans_of(connection: AsyncConnection, table: TableName, name: str, statement: str) -> str:
     """
-    Return in words which rows of ``table`` break the foreign key that ``statement`` adds, and how many there are.
+    Return, in words, the number of orphans in ``table`` and their keys, for the foreign key ``name``.
 
-    The key is added without a look at the rows, so that the catalogs know its columns, and taken back again. Returns
-    nothing where the server can't do that, or no such row is left. Begins a transaction of its own.
+    ``statement`` is the statement that adds the key. The key is added NOT VALID, without a check of the rows, so that
+    the catalogs have its columns; then the transaction is rolled back. Returns an empty text if the server can't do
+    that, or no orphan is left. Begins its own transaction.
     """
     transaction = await connection.begin()
     try:
@@ -30,12 +31,12 @@ async def orphans_of(connection: AsyncConnection, table: TableName, name: str, s
         values = ", ".join(f"CAST(c.{quote_postgres(column)} AS text)" for column in shown)
         refers = " AND ".join(f"{column} IS NOT NULL" for column in child)
         meets = " AND ".join(f"{column} = {referred}" for column, referred in zip(child, parent, strict=True))
-        found = await connection.exec_driver_sql(
+        result = await connection.exec_driver_sql(
             f"SELECT count(*) OVER () AS orphans, {values} FROM {table.quoted} c "
             f"WHERE {refers} AND NOT EXISTS (SELECT FROM {row.referred} p WHERE {meets}) LIMIT {SHOWN}"
         )
-        rows = found.all()
-    except DBAPIError:  # of a partitioned table, say: it is the first error that is told
+        rows = result.all()
+    except DBAPIError:  # a partitioned table, for example, may refuse NOT VALID; the first error is what is reported
         return ""
     finally:
         await transaction.rollback()

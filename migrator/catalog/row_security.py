@@ -1,4 +1,4 @@
-"""Refuses tables whose row-level security holds for the owner too: it hides rows from the job and forbids COPY."""
+"""Refuses tables whose row-level security applies to the job's role, because it hides rows and forbids COPY."""
 
 from collections.abc import Sequence
 
@@ -11,22 +11,23 @@ from migrator.names import TableName, quote_postgres
 
 async def refuse_forced(connection: AsyncConnection, tables: Sequence[TableName]) -> None:
     """
-    Raise MissingPrivilege, naming them, if policies hold for this role on any of ``tables`` or their partitions.
+    Raise MissingPrivilege, which names the tables, if row-level security applies to this role on any of ``tables``.
 
-    An owner is free of them unless the table FORCEs them; so is a role with BYPASSRLS (PostgreSQL, "Row Security
-    Policies"). A partition's own count only where it is read or filled by its own name, which the job never does.
+    Policies don't apply to the table's owner, unless the table FORCEs them, nor to a role with BYPASSRLS (PostgreSQL,
+    "Row Security Policies"). A partition's own policies apply only if a statement names the partition, and the job
+    never reads or fills a partition by its own name.
     """
     names = [table.quoted for table in tables]
-    found = (await connection.execute(text(_HOLDING), {"tables": names})).all()
-    if not found:
+    rows = (await connection.execute(text(_HOLDING), {"tables": names})).all()
+    if not rows:
         return
-    held = [tables[row.place - 1] for row in found]
+    held = [tables[row.place - 1] for row in rows]
     listed = ", ".join(map(str, held))
     statements = "; ".join(f"ALTER TABLE {table.quoted} NO FORCE ROW LEVEL SECURITY" for table in held)
     raise MissingPrivilege(
-        f"row-level security is forced on {listed}: the role {found[0].role} sees and writes only what policies let it",
+        f"row-level security is forced on {listed}: the role {rows[0].role} sees and writes only what policies let it",
         next_step=f"Run {statements}; migrate; then the same with FORCE in place of NO FORCE. "
-        f"Or have a superuser run ALTER ROLE {quote_postgres(found[0].role)} BYPASSRLS for the migration.",
+        f"Or have a superuser run ALTER ROLE {quote_postgres(rows[0].role)} BYPASSRLS for the migration.",
         tables=[str(table) for table in held],
     )
 

@@ -1,4 +1,4 @@
-"""Finds which sequences feed which columns, and where each stands, for stages ``sequences`` and ``verify``."""
+"""Finds the sequences that feed columns, and their next values, for the stages ``sequences`` and ``verify``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class OwnedSequence:
     """A sequence, the column of whole numbers that gets its values, and the sequence's own limits."""
 
     sequence: str
-    """As ``regclass`` spells it under the session's search_path."""
+    """The name of the sequence, as ``regclass`` spells it under the session's search_path."""
     column: str
     increment: int
     least: int
@@ -23,20 +23,20 @@ class OwnedSequence:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a sequence stands, and the furthest value that its column holds within the sequence's limits."""
+    """The next value of a sequence, and the furthest value that its column holds within the sequence's limits."""
 
     feed: OwnedSequence
     next_value: int
-    """What ``nextval`` gives next, were there no limits: beyond them the sequence gives nothing, or begins anew."""
+    """The next value of ``nextval`` without regard to limits. Beyond a limit, nextval fails or starts again."""
     extreme: int | None
-    """None if the column holds no value that the sequence could give."""
+    """The furthest value in the column; None if the column holds no value that the sequence could give."""
 
     def passed(self, mark: int | None) -> int | None:
         """
-        Return the furthest value that was ever given, if the sequence would still give it, or one before it.
+        Return the furthest value that was ever used, if the sequence has not passed it yet; else None.
 
-        ``mark`` is the highest key that SQLite gave; a sequence that can't go so far has to be at its end. SQLite never
-        counts down.
+        ``mark`` is the highest key that SQLite has used. A mark outside the sequence's limits counts as the nearest
+        limit. For a sequence that counts down ``mark`` doesn't count, because SQLite never counts down.
         """
         counts_up = self.feed.increment > 0
         known = [self.extreme, max(self.feed.least, min(self.feed.most, mark)) if mark and counts_up else None]
@@ -49,7 +49,7 @@ class Standing:
 async def sequences_of(
     connection: AsyncConnection, tables: Sequence[TableName]
 ) -> dict[TableName, list[OwnedSequence]]:
-    """Return the sequences that feed number columns of those ``tables`` that have any, in the order of their names."""
+    """Return the sequences that feed number columns, ordered by name, for each of ``tables`` that has sequences."""
     rows = (await connection.execute(text(_FEEDS), {"tables": [table.quoted for table in tables]})).all()
     feeds: dict[TableName, list[OwnedSequence]] = {}
     for place, *feed in rows:
@@ -59,33 +59,34 @@ async def sequences_of(
 
 async def standing(connection: AsyncConnection, table: TableName, feed: OwnedSequence) -> Standing:
     """
-    Return where a sequence stands.
+    Return the sequence's next value, and the furthest value in its column.
 
-    ``is_called`` counts: after ``ALTER SEQUENCE … RESTART`` a sequence gives its ``last_value`` itself (PostgreSQL,
-    "Sequence Manipulation Functions"). And a sequence at its end has a next value that no bigint holds.
+    ``is_called`` decides the next value: after ``ALTER SEQUENCE … RESTART``, ``nextval`` returns ``last_value`` itself
+    (PostgreSQL, "Sequence Manipulation Functions"). The next value is computed here and not in SQL, because a sequence
+    at its end may have a next value that doesn't fit into a bigint.
     """
     extreme = "max" if feed.increment > 0 else "min"
     column = quote_postgres(feed.column)
-    found = await connection.exec_driver_sql(
+    result = await connection.exec_driver_sql(
         f"SELECT q.last_value, q.is_called, (SELECT trunc({extreme}({column})::numeric)::bigint FROM {table.quoted} "
         f"WHERE {column} BETWEEN $1::bigint AND $2::bigint) AS extreme FROM {feed.sequence} q",
         (feed.least, feed.most),
     )
-    row = found.one()
+    row = result.one()
     following = row.last_value + (feed.increment if row.is_called else 0)
     return Standing(feed, following, row.extreme)
 
 
 async def strays(connection: AsyncConnection, schema: str, feeds: Sequence[OwnedSequence]) -> list[str]:
-    """Return the sequences of ``schema`` that are none of those in ``feeds``, as ``regclass`` spells them."""
-    given = {"schema": schema, "known": [feed.sequence for feed in feeds]}
-    return list((await connection.scalars(text(_STRAYS), given)).all())
+    """Return the sequences of ``schema`` that feed no column and aren't in ``feeds``, as ``regclass`` spells them."""
+    bound = {"schema": schema, "known": [feed.sequence for feed in feeds]}
+    return list((await connection.scalars(text(_STRAYS), bound)).all())
 
 
-# A sequence feeds a column because the column owns it (serial, identity), because the column's default calls it, or, if
-# it is neither owned nor called by any default, because of its name: ``role_id_seq`` is what PostgreSQL calls the
-# sequence of a serial column ``role.id``, and ``role_seq`` is what Hibernate and others call that of a table's key.
-# Applications that take their keys from a sequence themselves keep to these names.
+# A sequence feeds a column if the column owns it (serial, identity), or if the column's default calls it. A sequence
+# that no column owns and no default calls feeds a column if its name fits: PostgreSQL names the sequence of a serial
+# column ``role.id`` ``role_id_seq``, and Hibernate and others name the sequence of a table's key ``role_seq``.
+# Applications that take keys from a sequence themselves use these names.
 _FEEDS = """
 WITH RECURSIVE numbers(oid) AS (
     SELECT unnest(ARRAY['int2', 'int4', 'int8', 'numeric']::regtype[])::oid
@@ -131,7 +132,8 @@ WHERE a.atttypid IN (SELECT oid FROM numbers)
 ORDER BY 1, 2, 3
 """
 
-# Sequences of extensions are none of an application's; those of tables that aren't in the plan are none of the job's.
+# Sequences of extensions don't belong to the application, and sequences of tables outside the plan don't concern the
+# job. Neither kind is returned.
 _STRAYS = """
 SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'S' AND n.nspname = :schema AND c.oid::regclass::text <> ALL (CAST(:known AS text[]))

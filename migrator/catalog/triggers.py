@@ -1,4 +1,4 @@
-"""Disables the target's own triggers during the load, since they must not change the rows that are copied."""
+"""Disables the target's own triggers during the load, because they must not change the rows that are copied."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -15,21 +15,22 @@ async def triggers_disabled(connection: AsyncConnection, tables: Sequence[TableN
     """
     Disable the triggers of the tables, and of all their partitions, while the block runs, inside the transaction.
 
-    They would rewrite or add to rows that must arrive as they are (an ``updated_at``, an audit trail). An owner may do
-    this to ordinary triggers; those of constraints stay (PostgreSQL, "ALTER TABLE": DISABLE TRIGGER). A row goes
-    through the triggers of the partition that takes it: those that the parent has passed on, each of which may be on
-    or off by itself, and the partition's own. So every table's are switched alone, and come back as they were.
+    Triggers would change rows that must arrive unchanged (an ``updated_at``), or add rows (an audit trail). A table's
+    owner may disable ordinary triggers; triggers of constraints stay enabled (PostgreSQL, "ALTER TABLE": DISABLE
+    TRIGGER). A row fires the triggers of the partition that receives it: the partition's own, and triggers from the
+    parent, each of which may be enabled or disabled in this partition alone. So the triggers of every table are
+    disabled separately, and afterwards each gets its earlier state.
     """
-    found = await _enabled(connection, tables)
-    for table in found:
+    with_triggers = await _enabled(connection, tables)
+    for table in with_triggers:
         await _alter(connection, table, ["DISABLE"] * len(table.triggers))
     yield
-    for table in found:
+    for table in with_triggers:
         await _alter(connection, table, [_BACK[state] for state in table.states])
 
 
 async def has_triggers(connection: AsyncConnection, table: TableName) -> bool:
-    """Return whether the table, or a partition of it, has a trigger of its own that is not switched off."""
+    """Return whether the table, or one of its partitions, has an ordinary trigger that is not disabled."""
     return bool(await _enabled(connection, [table]))
 
 
@@ -46,7 +47,8 @@ async def _alter(connection: AsyncConnection, table: Row[Any], ways: Sequence[st
     await connection.exec_driver_sql(f"ALTER TABLE {table.only} {name} {', '.join(switches)}")
 
 
-# Before PostgreSQL 15 what a parent has passed on counts as internal, and is switched with the parent's.
+# Before PostgreSQL 15, the catalogs count a trigger from the parent as internal, and ALTER TABLE switches it together
+# with the parent's trigger.
 _ENABLED = """
 WITH RECURSIVE tree AS (
     SELECT CAST(name AS regclass)::oid AS oid FROM unnest(CAST(:tables AS text[])) AS listed(name)
