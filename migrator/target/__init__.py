@@ -1,1 +1,1 @@
-"""The PostgreSQL database."""
+"""The target: the PostgreSQL database."""

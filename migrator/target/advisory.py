@@ -1,4 +1,4 @@
-"""Takes advisory locks of the target: it waits as long as allowed, and names the session that holds one."""
+"""Takes advisory locks in the target, waits for them with a time limit, and names the session that holds one."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,7 +29,7 @@ class Key:
 
 @asynccontextmanager
 async def holding(target: Target, key: Key, timeout_seconds: float) -> AsyncIterator[None]:
-    """Hold a lock while the block runs, in a separate session. Waits and raises as ``acquire`` does."""
+    """Hold a lock in a separate session while the block runs. Waits and raises as ``acquire`` does."""
     async with target.autocommit() as connection:
         await acquire(connection, key, timeout_seconds)
         yield
@@ -37,9 +37,10 @@ async def holding(target: Target, key: Key, timeout_seconds: float) -> AsyncIter
 
 async def acquire(connection: AsyncConnection, key: Key, timeout_seconds: float) -> None:
     """
-    Take a lock, which the session holds until it ends (PostgreSQL, "Advisory Locks").
+    Take a lock. The session holds the lock until the session ends (PostgreSQL, "Advisory Locks").
 
-    Waits at most ``timeout_seconds`` for another job. Raises GaveUp, which names the session that holds the lock.
+    Waits at most ``timeout_seconds`` for another job. After that raises GaveUp, which names the session that holds the
+    lock.
     """
     bound, mode = {"key": key.number}, "_shared" if key.shared else ""
     if await connection.scalar(text(f"SELECT pg_try_advisory_lock{mode}(:key)"), bound):
@@ -61,7 +62,7 @@ async def acquire(connection: AsyncConnection, key: Key, timeout_seconds: float)
     await connection.execute(text("SELECT set_config('lock_timeout', '0', false)"))
 
 
-# A bigint key shows in pg_locks as two halves (PostgreSQL, "pg_locks").
+# pg_locks shows a bigint key as two halves (PostgreSQL, "pg_locks").
 _HOLDER = """
 SELECT format('%s from %s since %s (server process %s)', coalesce(nullif(a.application_name, ''), 'unnamed'),
               coalesce(host(a.client_addr), 'the server itself'), a.backend_start, a.pid)

@@ -1,4 +1,4 @@
-"""Sends rows by COPY through the asyncpg connection beneath SQLAlchemy's, in its transaction and with a time limit."""
+"""Sends rows by COPY, in the transaction of a SQLAlchemy connection, through the asyncpg connection inside it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -15,13 +15,13 @@ from migrator.target.schema import CopyFormat
 
 @dataclass(frozen=True, slots=True)
 class CopyTarget:
-    """Where COPY writes, and how."""
+    """The table and columns that COPY fills, and the format of the rows."""
 
     table: TableName
     columns: Sequence[str]
     format: CopyFormat
     freeze: bool = False
-    """Whether rows are written frozen; needs the table's TRUNCATE in the same transaction (PostgreSQL, "COPY")."""
+    """Whether rows are written frozen. Requires the table's TRUNCATE in the same transaction (PostgreSQL, "COPY")."""
 
 
 async def copy_in(
@@ -32,7 +32,8 @@ async def copy_in(
 
     ``connection`` must be in a transaction that a statement has begun. ``data`` may be cut anywhere. Raises what
     ``data`` and asyncpg raise, and TimeoutError if the server needs longer than ``stall_seconds`` to accept a part of
-    the data, or to answer at the end. The session is lost with the transaction, except where the server refused rows.
+    the data, or to answer at the end. After an error the session is closed and its transaction lost, unless the server
+    has refused the rows.
     """
     driver = await driver_of(connection)
     loop = asyncio.get_running_loop()
@@ -47,8 +48,8 @@ async def copy_in(
         limit.reschedule(loop.time() + stall_seconds)
 
     def lost(_driver: object) -> None:
-        # asyncpg waits for a full buffer to drain, and doesn't notice there that the connection is closed.
-        with suppress(RuntimeError):  # the timeout may be over by now
+        # While asyncpg waits for a full buffer to be sent, it doesn't notice that the connection is closed.
+        with suppress(RuntimeError):  # the timeout's block may have ended already
             limit.reschedule(loop.time())
 
     try:
@@ -70,8 +71,8 @@ async def copy_in(
     except asyncpg.PostgresError:
         raise  # the server has ended this COPY, and the session is usable
     except BaseException:
-        # asyncpg has asked the server to cancel and waits for its answer before the session does anything else, a
-        # ROLLBACK too; where the server had refused the rows already there is nothing to cancel, and none comes.
+        # asyncpg has asked the server to cancel the COPY. Before the next statement, even a ROLLBACK, asyncpg waits for
+        # the server's answer. If the server has already refused the rows, nothing is cancelled and no answer comes.
         driver.terminate()
         raise
     finally:

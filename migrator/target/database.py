@@ -1,8 +1,8 @@
 """
-The target database: reads from the catalogs which tables it has and what decides how values are carried.
+Reads the target's tables from the catalogs, with every property that decides how values are carried.
 
-The catalogs are asked in one query a subject, with values bound, because reflection leaves out what decides how a value
-is carried (type modifiers, identity, domains, enum labels).
+There is one query for each subject, with bound values. SQLAlchemy's reflection isn't used, because it leaves out some
+of these properties (type modifiers, identity, domains, enum labels).
 """
 
 from collections.abc import Sequence
@@ -25,28 +25,28 @@ class Target(Connections):
 
     async def schema_of_application(self, connection: AsyncConnection, requested: str | None) -> str:
         """
-        Return the schema whose tables are filled: the ``requested`` one, or the first on the search path.
+        Return the schema whose tables are filled: the ``requested`` schema, or the first schema on the search path.
 
-        Raises ConfigurationError if there is no such schema, or it is the job's own or the server's.
+        Raises ConfigurationError if the schema doesn't exist, or belongs to the job itself or the server.
         """
-        found = await connection.scalar(
+        schema = await connection.scalar(
             text("SELECT nspname FROM pg_namespace WHERE nspname = coalesce(:requested, current_schema())"),
             {"requested": requested},
         )
-        if found is None:
-            what = f"schema {requested!r}" if requested else "any schema of the role's search_path"
+        if schema is None:
+            missing = f"schema {requested!r}" if requested else "any schema of the role's search_path"
             raise ConfigurationError(
-                f"the target has no {what}", next_step="Create it, or name another one with --target-schema."
+                f"the target has no {missing}", next_step="Create it, or name another one with --target-schema."
             )
-        if holds_no_application(found):
+        if holds_no_application(schema):
             raise ConfigurationError(
-                f"the schema {found!r} holds no application's tables: it is the job's own, or the server's",
+                f"the schema {schema!r} holds no application's tables: it is the job's own, or the server's",
                 next_step="Name the application's schema with --target-schema.",
             )
-        return str(found)
+        return str(schema)
 
     async def describe(self, connection: AsyncConnection, schema: str) -> TargetDatabase:
-        """Return the tables of ``schema`` that can take rows, with everything that decides how a value is carried."""
+        """Return the tables of ``schema`` that can take rows, with all properties that decide how values are carried."""
         bound = {"schema": schema}
         labels = _grouped((await connection.execute(text(_ENUM_LABELS))).all())
         columns = _grouped((await connection.execute(text(_COLUMNS), bound)).all())
@@ -69,10 +69,11 @@ class Target(Connections):
 
 async def own_rows(connection: AsyncConnection, tables: Sequence[TableName]) -> dict[TableName, str]:
     """
-    Return for each table the words of a statement that mean its own rows. A table that doesn't exist is left out.
+    Return for each table how a statement names it so that exactly its own rows are meant.
 
-    The name alone also means the tables that inherit from it, whose rows are not the table's own (PostgreSQL,
-    "Inheritance"). Partitions are the table's own, and ONLY would leave them out.
+    A table that doesn't exist is left out. The name alone also includes the tables that inherit from the table, whose
+    rows are not its own (PostgreSQL, "Inheritance"), so ONLY stands before the name. The rows of partitions are the
+    table's own, and ONLY would exclude them, so a partitioned table has no ONLY.
     """
     names = {"names": [name.quoted for name in tables]}
     kinds = {row.place: row.relkind for row in await connection.execute(text(_KINDS), names)}
@@ -84,18 +85,18 @@ async def own_rows(connection: AsyncConnection, tables: Sequence[TableName]) -> 
 
 
 async def row_counts(connection: AsyncConnection, tables: Sequence[TableName]) -> dict[TableName, int]:
-    """Return the number of own rows of those tables that hold any. Empty tables are not scanned."""
+    """Return the number of each table's own rows. Empty tables are left out, and are not scanned."""
     counts: dict[TableName, int] = {}
-    named = await own_rows(connection, tables)
-    groups = list((await lock_room(connection, list(named))).few(list(named)))
-    for asked in groups:
+    spelled = await own_rows(connection, tables)
+    groups = list((await lock_room(connection, list(spelled))).few(list(spelled)))
+    for group in groups:
         async with glance(connection) if len(groups) > 1 else nullcontext():
             union = " UNION ALL ".join(
-                f"SELECT {place} WHERE EXISTS (SELECT FROM {named[name]})" for place, name in enumerate(asked)
+                f"SELECT {place} WHERE EXISTS (SELECT FROM {spelled[name]})" for place, name in enumerate(group)
             )
             for (place,) in (await connection.exec_driver_sql(union)).all():
-                count = await connection.exec_driver_sql(f"SELECT count(*) FROM {named[asked[place]]}")
-                counts[asked[place]] = count.scalar_one()
+                count = await connection.exec_driver_sql(f"SELECT count(*) FROM {spelled[group[place]]}")
+                counts[group[place]] = count.scalar_one()
     return counts
 
 
@@ -135,8 +136,8 @@ WHERE n.nspname = :schema AND c.relkind IN ('r', 'p') AND NOT c.relispartition
 ORDER BY c.relname
 """
 
-# A domain over a domain is followed down to the type at the bottom; the first modifier on the way is what holds. A type
-# of the application's that is named like one of PostgreSQL's isn't that one, so its schema goes before its name.
+# A domain over a domain is followed to the base type; the first modifier on the way applies. A type of the application
+# may have the same name as a type of PostgreSQL. To distinguish them, its schema stands before its name.
 _COLUMNS = """
 WITH RECURSIVE base(oid, at, modifier, not_null) AS (
     SELECT oid, oid, -1, false FROM pg_type

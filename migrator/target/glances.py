@@ -1,7 +1,8 @@
 """
-Looks at tables without keeping their locks: a transaction locks every table and index that it reads, until its end.
+Reads tables inside a transaction without keeping their locks.
 
-A rollback to a savepoint frees the locks that were taken after it (PostgreSQL, "Explicit Locking").
+A transaction keeps the lock of every table and index that it reads until it ends. But a rollback to a savepoint frees
+the locks that were taken after the savepoint (PostgreSQL, "Explicit Locking").
 """
 
 from collections.abc import AsyncIterator
@@ -12,12 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 @asynccontextmanager
 async def glance(connection: AsyncConnection) -> AsyncIterator[None]:
-    """Free at its end what the block locks, and take back what it writes. Blocks can't be nested."""
+    """Free the block's locks and undo its writes when the block ends. Blocks can't be nested."""
     await connection.exec_driver_sql("SAVEPOINT glance")
     try:
         yield
     except BaseException:
-        with suppress(Exception):  # the error of the block is the one to raise
+        with suppress(Exception):  # the block's own error is raised, and no second error may hide it
             await _free(connection)
         raise
     await _free(connection)
@@ -25,5 +26,5 @@ async def glance(connection: AsyncConnection) -> AsyncIterator[None]:
 
 async def _free(connection: AsyncConnection) -> None:
     await connection.exec_driver_sql("ROLLBACK TO SAVEPOINT glance")
-    # Otherwise the following writes belong to a subtransaction, which has a number of its own.
+    # Without the RELEASE, the following writes would belong to a subtransaction, which has its own number.
     await connection.exec_driver_sql("RELEASE SAVEPOINT glance")

@@ -1,9 +1,9 @@
 """
 Computes how many locks the server has room for, and how many tables a transaction may touch so that all locks fit.
 
-All sessions share the room: ``max_locks_per_transaction`` for each of ``max_connections`` and
-``max_prepared_transactions`` (PostgreSQL, "Lock Management"). Reading or filling a table also locks its indexes and all
-of its partitions; emptying it also locks its out-of-line storage.
+All sessions share this room. It is ``max_locks_per_transaction``, multiplied by the sum of ``max_connections`` and
+``max_prepared_transactions`` (PostgreSQL, "Lock Management"). A statement that reads or fills a table also locks its
+indexes and all of its partitions. A statement that empties a table also locks its out-of-line storage.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,44 +19,44 @@ from migrator.names import TableName
 T = TypeVar("T")
 
 AT_ONCE = 50
-"""Tables, sequences or keys in a transaction, or in a part of one, however much room there is."""
+"""The most tables, sequences or keys in a transaction, or in a part of it, even if there is room for more locks."""
 
 PER_STATEMENT = 8
-"""Locks of a statement that makes or takes away a table, an index or a foreign key, with all that hangs on it."""
+"""Locks of a statement that creates or drops a table, an index or a foreign key, with all dependent objects."""
 
 _OF_JOB = 2
-"""The job keeps to half of the room: other sessions need locks too."""
+"""The job uses at most half of the room (the divisor is 2), because other sessions need locks too."""
 
 _STAGES = 3
-"""Stages at the same time, each in as many sessions as there are jobs; copy and verify share theirs."""
+"""Stages that run at the same time, each with as many sessions as there are jobs. Copy and verify share sessions."""
 
 _SPARE = 1.25
 
 
 @dataclass(frozen=True, slots=True)
 class LockRoom:
-    """The number of locks that there is room for, and the number that each table takes."""
+    """The number of locks that the server has room for, and the number of locks that each table needs."""
 
     locks: int
     sessions: int
     """The sessions that share the room."""
     needed: Mapping[TableName, int]
-    """Locks of a transaction that touches a table in whatever way."""
+    """The most locks that a transaction takes for each table."""
 
     def few(self, names: Sequence[TableName], jobs: int = 1) -> Iterator[Sequence[TableName]]:
-        """Yield the tables in their order, as many at a time as ``jobs`` sessions may touch in one transaction each."""
+        """Yield groups of tables, in order. Each of ``jobs`` sessions may use one group in a transaction."""
         return packed(names, lambda name: self.needed.get(name, 1), self._share(jobs))
 
     def few_statements(self, things: Sequence[T]) -> Iterator[Sequence[T]]:
-        """Yield things that take a statement each, as many at a time as one transaction may hold."""
+        """Yield groups of things, in order. One transaction may run one statement for each thing of a group."""
         return packed(things, lambda _: PER_STATEMENT, self._share(1))
 
     def fits(self, names: Sequence[TableName]) -> bool:
-        """Return whether one transaction may touch all of the tables."""
+        """Return whether one transaction may use all of the tables."""
         return len(next(self.few(names), ())) == len(names)
 
     def jobs(self, requested: int) -> int:
-        """Return how many sessions a stage may have, at most ``requested``, so that the largest tables fit together."""
+        """Return how many sessions a stage may have, at most ``requested``, if all use the largest tables at once."""
         largest = sorted(self.needed.values(), reverse=True)
         return next((jobs for jobs in range(requested, 1, -1) if sum(largest[: jobs * _STAGES]) <= self.locks), 1)
 
@@ -64,7 +64,7 @@ class LockRoom:
         return self.locks // _OF_JOB // (jobs * _STAGES)
 
     def refuse_too_large(self) -> None:
-        """Raise TargetRefused for tables that take more locks each than there are."""
+        """Raise TargetRefused if a table alone needs more locks than the server has room for."""
         large = {name: locks for name, locks in self.needed.items() if locks > self.locks}
         if not large:
             return
@@ -80,7 +80,7 @@ class LockRoom:
 
 
 async def lock_room(connection: AsyncConnection, tables: Sequence[TableName] = ()) -> LockRoom:
-    """Return the room for locks. Asks the catalogs, and locks none of the tables."""
+    """Return the room for locks, and the locks that ``tables`` need. Reads the catalogs, and locks no table."""
     locks, sessions = (await connection.execute(text(_ROOM))).one()
     bound = {"tables": [table.quoted for table in tables]}
     needed = (await connection.execute(text(_NEEDED), bound)).all() if tables else ()
@@ -88,7 +88,12 @@ async def lock_room(connection: AsyncConnection, tables: Sequence[TableName] = (
 
 
 def packed(things: Sequence[T], weight: Callable[[T], int], most: int) -> Iterator[Sequence[T]]:
-    """Yield the things in their order, so many at a time that their weights don't exceed ``most``; one at least."""
+    """
+    Yield groups of ``things``, in order. Each group has at least one thing, and at most ``AT_ONCE``.
+
+    The sum of the weights in a group is at most ``most``, unless the group has only one thing. ``weight`` returns the
+    weight of a thing.
+    """
     start, total = 0, 0
     for place, thing in enumerate(things):
         total += weight(thing)

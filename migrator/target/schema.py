@@ -1,4 +1,4 @@
-"""Describes the tables and columns of the target, with all that decides how a value is carried."""
+"""Describes the tables and columns of the target, with every property that decides how a value is carried."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +15,7 @@ class CopyFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TargetColumn:
-    """A column as the catalogs describe it; for a domain, the facts of the type that it is over."""
+    """A column as the catalogs describe it. For a domain, the properties are those of its base type."""
 
     name: str
     type_name: str
@@ -40,30 +40,31 @@ class TargetColumn:
 
     @property
     def fills_itself(self) -> bool:
-        """Whether PostgreSQL fills the column of a row that has no value for it."""
+        """Whether PostgreSQL fills the column if a row has no value for it."""
         return self.has_default or bool(self.identity) or self.generated
 
     @property
     def length(self) -> int | None:
-        """The n of varchar(n) and char(n) in characters; None where there is no limit."""
+        """The n of varchar(n) and char(n) in characters; None if there is no limit."""
         return self.modifier - _HEADER if self.type_name in {"varchar", "bpchar"} and self.modifier >= _HEADER else None
 
     @property
     def precision(self) -> int | None:
-        """The p of numeric(p, s), in digits; None for bare numeric."""
+        """The p of numeric(p, s), in digits; None for numeric without limits."""
         return (self.modifier - _HEADER) >> 16 if self._is_bounded_numeric() else None
 
     @property
     def scale(self) -> int | None:
-        """The s of numeric(p, s), in digits, negative for numeric(2, -3); None for bare numeric."""
-        # Eleven bits with a sign, since PostgreSQL 15 (src/backend/utils/adt/numeric.c: numeric_typmod_scale).
+        """The s of numeric(p, s), in digits, negative for numeric(2, -3); None for numeric without limits."""
+        # The scale has eleven bits with a sign since PostgreSQL 15 (src/backend/utils/adt/numeric.c:
+        # numeric_typmod_scale).
         return (((self.modifier - _HEADER) & 0x7FF) ^ 1024) - 1024 if self._is_bounded_numeric() else None
 
     def _is_bounded_numeric(self) -> bool:
         return self.type_name == "numeric" and self.modifier >= _HEADER
 
 
-_HEADER = 4  # VARHDRSZ, which type modifiers of varchar, bpchar and numeric count in
+_HEADER = 4  # VARHDRSZ, which is included in the type modifiers of varchar, bpchar and numeric
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +77,12 @@ class TargetTable:
     """The primary key's columns in the key's order; empty if there is none."""
     partitioned: bool
     owned: bool
-    """Whether the job's role owns it, directly or as a member of the owning role."""
+    """Whether the job's role owns the table, or is a member of the role that owns it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetDatabase:
-    """What a schema of the target holds."""
+    """The tables of one schema of the target."""
 
     schema: str
     tables: tuple[TargetTable, ...]

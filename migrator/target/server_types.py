@@ -1,7 +1,7 @@
 """
-Asks PostgreSQL whether texts are values of a column and keep their meaning, before anything is written.
+Asks PostgreSQL, before anything is written, whether texts are values of a column and keep their meaning.
 
-This is for types that only PostgreSQL can read, and for domains, whose CHECKs only PostgreSQL can try.
+This is for types that only PostgreSQL can read, and for domains, whose CHECKs only PostgreSQL can evaluate.
 """
 
 import json
@@ -22,90 +22,91 @@ from migrator.target.schema import TargetColumn
 from migrator.target.spelling import NoValue, Spelling, TypeOfColumn, is_about_values
 
 AT_ONCE = 5_000
-"""The number of different texts in one question."""
+"""The number of different texts in one query."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked about the texts of a column."""
+    """A question to the server about the texts of a column."""
 
     column: TargetColumn
     exactly: bool
-    """Whether each text must mean what the server makes of it; otherwise the server only has to accept it."""
+    """Whether each text must mean the same as the server's spelling; otherwise the server only has to accept it."""
     most: int
-    """The search ends after so many texts that can't be carried."""
+    """The number of texts that can't be carried after which the search ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a text can't be carried as it is."""
+    """The reason why a text can't be carried unchanged."""
 
     reason: str
     changes: bool
-    """Whether the server takes the text and makes another value of it; otherwise it refuses the text."""
+    """Whether the server accepts the text as a different value; otherwise the server refuses the text."""
 
 
 class ServerTypes:
-    """Judges texts for the columns of one table, in a read-only session that connects with the first question."""
+    """Judges texts for the columns of one table, in a read-only session. It connects at the first question."""
 
     def __init__(
         self, address: TargetAddress, table: TableName, columns: Mapping[str, TypeOfColumn] | None = None
     ) -> None:
-        """Take the types of the columns where they are known, as they are of a table that doesn't exist yet."""
+        """Take the table; ``columns`` has the types of its columns if the table doesn't exist yet."""
         self._spelling = Spelling(address, table, columns)
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Return the object itself. No connection is opened yet."""
         return self
 
     def __exit__(self, *_details: object) -> None:
-        """Close the session, if there is one."""
+        """Close the session, if it was opened."""
         self._spelling.close()
 
     def rejections(self, question: Question, texts: pa.Array) -> Mapping[int, Rejection]:
         """
-        Return the places in ``texts`` of those that can't be carried as they are, each with the reason.
+        Return a rejection for each text that can't be carried unchanged, by the text's position in ``texts``.
 
         Raises what the ADBC driver raises if the server is lost.
         """
-        found: dict[int, Rejection] = {}
+        rejected: dict[int, Rejection] = {}
         for start in range(0, len(texts), AT_ONCE):
-            if len(found) < question.most:
+            if len(rejected) < question.most:
                 part = texts[start : start + AT_ONCE]
-                found |= {start + place: rejection for place, rejection in self._rejections(question, part).items()}
-        return found
+                rejected |= {start + place: rejection for place, rejection in self._rejections(question, part).items()}
+        return rejected
 
     def _rejections(self, question: Question, texts: pa.Array) -> Mapping[int, Rejection]:
         name, declared = question.column.name, question.column.declared
         answers = self._spelling.of(name, texts.to_pylist(), question.most)
-        found = {
+        refused = {
             place: Rejection(f"can't become {declared}: {answer.reason}", changes=False)
             for place, answer in enumerate(answers)
             if isinstance(answer, NoValue)
         }
         if not question.exactly:
-            return found
+            return refused
         shape = self._spelling.type_of(name).shape
         spelled = pa.array([None if isinstance(answer, NoValue) else answer for answer in answers], pa.string())
         doubtful = pc.indices_nonzero(pc.invert(surely_same(shape, texts[: len(answers)], spelled))).to_pylist()
         same = comparer(shape)
-        return found | {
+        return refused | {
             place: Rejection(rejection_reason(shape, declared), changes=True)
             for place in doubtful
-            if place not in found and not same(texts[place].as_py(), str(answers[place]))
+            if place not in refused and not same(texts[place].as_py(), str(answers[place]))
         }
 
     def server_spelling(self, column: TargetColumn, texts: Sequence[str]) -> Sequence[str]:
         """
-        Return ``texts`` in the one spelling that equal values of ``column`` have; as they are, if some are no values.
+        Return ``texts`` in the server's spelling, in which equal values of ``column`` are equal texts.
 
-        Raises what the ADBC driver raises if the server is lost.
+        If a text is no value of the column, all texts are returned unchanged. Raises what the ADBC driver raises if the
+        server is lost.
         """
         if column.type_name != "citext":
             spelled = self._spelling.of(column.name, texts, 1)
             folded = [text for text in spelled if isinstance(text, str)]
             return folded if len(folded) == len(texts) else texts
-        # citext folds by the database's own collation, whatever the column's is (PostgreSQL, "citext", Limitations).
+        # citext folds by the database's collation and ignores the column's (PostgreSQL, "citext", Limitations).
         try:
             rows = self._spelling.session.rows(_LOWER, [json.dumps(texts)])
         except adbc.Error as error:
@@ -118,32 +119,32 @@ class ServerTypes:
 _LOWER = "SELECT lower(v) FROM json_array_elements_text($1::json) WITH ORDINALITY AS given(v, place) ORDER BY place"
 
 TEXTS_AT_ONCE = 5_000
-"""The number of different texts in one question."""
+"""The number of different texts in one query."""
 
 CHANGED = " (which PostgreSQL changes)"
-"""Behind a text that would equal what the server has although it says something else."""
+"""The mark after a text that is equal to the server's text but has another meaning."""
 
 
 class CanonicalText:
-    """Gives the canonical text of values of one table's columns. It connects with the first question."""
+    """Computes the canonical form of texts for the columns of one table. It connects at the first question."""
 
     def __init__(self, address: TargetAddress, table: TableName) -> None:
         self._spelling = Spelling(address, table)
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Return the object itself. No connection is opened yet."""
         return self
 
     def __exit__(self, *_details: object) -> None:
-        """Close the session, if there is one."""
+        """Close the session, if it was opened."""
         self._spelling.close()
 
     def of(self, column: str, text: pa.Array) -> pa.Array:
         """
-        Return ``text`` as the column writes the value that it spells.
+        Return each text of ``text`` in the spelling that PostgreSQL gives its value in ``column``.
 
-        What the type doesn't take, or takes for something else, comes back as it is or marked, and so equals nothing
-        that the column can hold. Raises what the ADBC driver raises if the server is lost.
+        A text that the type refuses, or reads as a different value, is returned unchanged or marked. So it equals no
+        value that the column can hold. Raises what the ADBC driver raises if the server is lost.
         """
         different = text.dictionary_encode()
         spelled: list[str] = []
@@ -159,8 +160,8 @@ class CanonicalText:
         spelled = pa.array([None if isinstance(answer, NoValue) else answer for answer in answers], pa.string())
         sure = surely_same(shape, pa.array(stated, pa.string()), spelled).to_pylist()
         return [
-            answer if isinstance(answer, str) and (is_sure or same(given, answer)) else _unequal(text, answer)
-            for text, given, answer, is_sure in zip(texts, stated, answers, sure, strict=True)
+            answer if isinstance(answer, str) and (is_sure or same(rewritten, answer)) else _unequal(text, answer)
+            for text, rewritten, answer, is_sure in zip(texts, stated, answers, sure, strict=True)
         ]
 
 

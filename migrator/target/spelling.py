@@ -1,8 +1,8 @@
 """
 Asks PostgreSQL, in a read-only session, how it writes the texts of a column.
 
-The input functions of the column's own type read the text, with its length and precision, and a domain's CHECKs are
-tried. Whether the answer means what the text did is for ``meaning`` to decide.
+The input functions of the column's own type read the text, with the type's length and precision, and evaluate a
+domain's CHECKs. The package ``meaning`` decides whether the answer has the same meaning as the text.
 """
 
 import json
@@ -23,33 +23,33 @@ from migrator.sessions.reader import ReadOnlySession
 
 @dataclass(frozen=True, slots=True)
 class TypeOfColumn:
-    """What the catalogs say of a column's type."""
+    """The type of a column, as the catalogs describe it."""
 
     declared: str
-    """As PostgreSQL writes it, length and precision included."""
+    """The type as PostgreSQL writes it, with length and precision."""
     shape: Shape
 
 
 def columns_of(types: Iterable[Iterable[Any]], columns: Iterable[Iterable[Any]]) -> dict[str, TypeOfColumn]:
     """Return the types of a table's columns from the answers to ``types_statement`` and ``columns_statement``."""
-    made = shapes(TypeRow(*row) for row in types)
-    return {name: TypeOfColumn(declared, made[number]) for name, declared, number in columns}
+    shape_of = shapes(TypeRow(*row) for row in types)
+    return {name: TypeOfColumn(declared, shape_of[number]) for name, declared, number in columns}
 
 
 @dataclass(frozen=True, slots=True)
 class NoValue:
-    """Why a text is no value of the column: the server's words, without the value, which may not be shown."""
+    """The server's reason why a text is no value of the column, without the value, which may not be shown."""
 
     reason: str
 
 
 class Spelling:
-    """Asks about the columns of one table. It connects with the first question."""
+    """Asks PostgreSQL how it spells texts in the columns of one table. It connects at the first question."""
 
     def __init__(
         self, address: TargetAddress, table: TableName, columns: Mapping[str, TypeOfColumn] | None = None
     ) -> None:
-        """Take the types of the columns where they are known, as they are of a table that doesn't exist yet."""
+        """Take the table; ``columns`` has the types of its columns if the table doesn't exist yet."""
         self._address = address
         self._table = table
         self._opened = ExitStack()
@@ -57,12 +57,12 @@ class Spelling:
         self._columns = columns
 
     def close(self) -> None:
-        """Close the session, if there is one."""
+        """Close the session, if it was opened."""
         self._opened.close()
 
     @property
     def session(self) -> ReadOnlySession:
-        """The session, opened now if it isn't yet; raises what the ADBC driver raises."""
+        """The session, which is opened at the first use. Raises what the ADBC driver raises."""
         if self._session is None:
             self._session = self._opened.enter_context(ReadOnlySession(self._address))
             if self._columns is None:
@@ -71,15 +71,15 @@ class Spelling:
         return self._session
 
     def type_of(self, column: str) -> TypeOfColumn:
-        """Return what the catalogs say of the type of ``column``."""
-        self.session  # noqa: B018 - what it opens, it asks
+        """Return the type of ``column``, as the catalogs describe it."""
+        self.session  # noqa: B018 - to open the session also reads the types
         return (self._columns or {})[column]
 
     def of(self, column: str, texts: Sequence[str], most: int | None = None) -> list[str | NoValue]:
         """
-        Return each text as the type of ``column`` writes it; after ``most`` texts that are no values, no more.
+        Return each text as the type of ``column`` writes it, or the reason why the text is no value.
 
-        Raises what the ADBC driver raises if the server is lost.
+        The list ends after ``most`` texts that are no values. Raises what the ADBC driver raises if the server is lost.
         """
         spelled: list[str | NoValue] = []
         refused = 0
@@ -98,7 +98,7 @@ class Spelling:
         return spelled
 
     def _ask(self, column: str, texts: Sequence[str]) -> list[str | NoValue] | NoValue:
-        """Return all spellings, or why at least one of the texts is no value."""
+        """Return the spellings of all texts, or the reason why at least one of the texts is no value."""
         if not texts:
             return []
         statement = (
@@ -106,18 +106,18 @@ class Spelling:
             "FROM json_array_elements_text($1::json) WITH ORDINALITY AS given(v, place) ORDER BY place"
         )
         try:
-            found: list[str | NoValue] = self.session.table(statement, (json.dumps(texts),))["spelled"].to_pylist()
+            spelled: list[str | NoValue] = self.session.table(statement, (json.dumps(texts),))["spelled"].to_pylist()
         except (adbc.Error, UnicodeError) as error:
-            if is_transient(error):  # it says nothing about the texts
+            if is_transient(error):  # a lost connection, for example, says nothing about the texts
                 raise
             if isinstance(error, adbc.Error) and not is_about_values(error):
                 raise
             return NoValue(message_without_text(error, texts[0]))
-        return found
+        return spelled
 
 
 def is_about_values(error: adbc.Error) -> bool:
-    """Return whether the server's error speaks of a value that it was given, not of the session or of a privilege."""
+    """Return whether the server's error is about a value that it received, not about the session or a privilege."""
     state = error.sqlstate or ""
     return state != _PRIVILEGE and bool({state, state[:2]} & _ABOUT_VALUES)
 
@@ -126,19 +126,19 @@ _PRIVILEGE = "42501"
 
 _ABOUT_VALUES = frozenset({"21", "22", "23", "0A", "2F", "3F", "42", "54", "P0", "XX000"})
 """
-SQLSTATEs, and classes of them, that speak of a value: data exception, integrity (a domain's), not supported, limit.
+SQLSTATEs and their classes that are about a value: data exception, integrity (a domain's), not supported, limit.
 
-Also what functions say that judge or read a value: the CHECK of a domain may raise an error of its own, a table that a
-``regclass`` names may not be there, and input functions of extensions speak of a syntax error.
+Functions that judge or read a value raise some of them: the CHECK of a domain may raise its own error, a table that a
+``regclass`` names may not exist, and input functions of extensions report a syntax error.
 """
 
 
 def message_without_text(error: Exception, text: str) -> str:
     """
-    Return the server's words without what they quote of the ``text``, which may not be shown.
+    Return the server's message without its quotations of ``text``, which may not be shown.
 
-    The words may be of any language: a role that is no superuser can't choose it (PostgreSQL, "lc_messages"), and each
-    has its own quotation marks.
+    The message may be in any language, because only a superuser can choose the language (PostgreSQL, "lc_messages").
+    Each language has its own quotation marks.
     """
     words = _message(error)
     if text:
@@ -148,7 +148,7 @@ def message_without_text(error: Exception, text: str) -> str:
 
 
 def _message(error: Exception) -> str:
-    """Return the server's message as its own field has it, or all that the driver says where there is none."""
+    """Return the message from the server's own field, or the driver's whole message if that field is missing."""
     fields = dict(getattr(error, "details", None) or ())
     message = fields.get("PG_DIAG_MESSAGE_PRIMARY", fields.get(b"PG_DIAG_MESSAGE_PRIMARY"))
     return message.decode(errors="replace") if isinstance(message, bytes) else str(message or error).strip()
