@@ -1,4 +1,4 @@
-"""Type families: how the values of a SQLite column become a PostgreSQL type, exactly or not at all."""
+"""Holds the type families: each converts the values of a column to one PostgreSQL type, exactly or not at all."""
 
 from migrator.target.schema import TargetColumn
 from migrator.types.blobs import BLOBS
@@ -26,7 +26,7 @@ _FAMILIES = {
 
 def family_of(column: TargetColumn, zone: str | None = None) -> TypeFamily:
     """
-    Return the family that carries values into ``column``; a domain is carried as its base type.
+    Return the family that carries values into ``column``. A domain is treated as its base type.
 
     ``zone`` is the time zone of text without an offset that goes to timestamptz; the default is UTC.
     """

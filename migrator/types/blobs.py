@@ -1,4 +1,4 @@
-"""bytea. BLOBs go byte for byte; text found in such a column goes as its bytes."""
+"""bytea. BLOBs are sent byte for byte; text in a source column is sent as its bytes."""
 
 import pgpq.encoders
 
@@ -10,7 +10,7 @@ from migrator.types.problem import Problem
 
 
 def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse numbers, which have no one form as bytes."""
+    """Refuse numbers: a number can be written as bytes in several ways."""
     return (stored_as(expression, StorageClass.BLOB, StorageClass.TEXT),)
 
 
@@ -24,7 +24,7 @@ BLOBS = TypeFamily(
     as_text=TypeFamily(
         "blobs",
         frozenset(),
-        # PostgreSQL, "bytea Hex Format". SQLite writes the digits, since Arrow has no such kernel.
+        # PostgreSQL, "bytea Hex Format". SQLite writes the hexadecimal digits, since Arrow has no function for that.
         scan_columns=one_column(
             StorageClass.TEXT, f"CASE WHEN {{0}} IS NOT NULL THEN '\\x' || hex({utf8_bytes('{0}')}) END"
         ),
@@ -37,7 +37,7 @@ BLOBS = TypeFamily(
         frozenset(),
         scan_columns=one_column(
             StorageClass.BLOB, f"iif({IS_UTF16}, {utf8_bytes('{0}')}, {{0}})"
-        ),  # gives the bytes of text too
+        ),  # reads the bytes of text too
         problems=problems_if_number,
         convert=only_array,
         encoder=pgpq.encoders.BinaryEncoderBuilder,

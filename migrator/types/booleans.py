@@ -1,4 +1,4 @@
-"""boolean. SQLite has none: applications store the integers 0 and 1. Spellings in text are for a rule to decide."""
+"""boolean. SQLite has no such type: applications store the integers 0 and 1. A rule says what text means."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +14,7 @@ from migrator.types.problem import ConversionError, Problem, ProblemCode
 
 
 def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse what is no integer, and integers that are neither 0 nor 1."""
+    """Refuse values that are not integers, and integers other than 0 and 1."""
     return (
         stored_as(expression, StorageClass.INTEGER),
         Problem(
@@ -26,7 +26,7 @@ def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
 
 
 def convert(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
-    """Return int64 as bool; raises ConversionError for anything but 0 and 1."""
+    """Return int64 as bool. Raises ConversionError for every number except 0 and 1."""
     limits = pc.min_max(arrays[0])
     if limits["min"].is_valid and not (limits["min"].as_py() >= 0 and limits["max"].as_py() <= 1):
         raise ConversionError(ProblemCode.NOT_BOOLEAN, "is neither 0 nor 1")

@@ -1,8 +1,8 @@
 """
-date, time, timestamp, timestamptz. SQLite has none; applications write ISO 8601 text, as SQLAlchemy does.
+date, time, timestamp, timestamptz. SQLite has no such types; applications write ISO 8601 text, as SQLAlchemy does.
 
-The text is parsed here, by Arrow, and goes out as a number: PostgreSQL's own parser would take ``now`` for the hour of
-the migration and roll ``24:00:00`` over to the next day.
+Arrow parses the text here, and a number is sent. PostgreSQL's own parser would read ``now`` as the time of the
+migration, and would read ``24:00:00`` as midnight of the next day.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from migrator.target.schema import TargetColumn
 from migrator.types.family import TypeFamily, one_column, problems_unless_text, stored_as
 from migrator.types.problem import ConversionError, Problem, ProblemCode
 
-# Scalars have explicit types: pyarrow takes longer to infer one's type than to compare a thousand rows with it.
+# The scalars have explicit types: pyarrow takes longer to infer a scalar's type than to compare a thousand rows.
 _DATE_LENGTH = pa.scalar(len("2024-02-29"), pa.int32())
 _HOURS_END = pa.scalar(len("2024-02-29 12"), pa.int32())
 _MIDNIGHT, _SOME_DAY, _SPACE = (pa.scalar(text, pa.string()) for text in ("00:00", "1970-01-01", " "))
@@ -26,7 +26,7 @@ _NO_MINUTES = "hours without minutes"
 _OFFSET = r"(Z|[+-]\d\d(:?\d\d)?)$"
 _FIRST = pa.scalar("0001-01-01").cast(pa.timestamp("us"))
 _LAST = pa.scalar("9999-12-31 23:59:59.999999").cast(pa.timestamp("us"))
-"""Years outside have no ISO 8601 form that both sides, and applications, read alike."""
+"""Other years have no ISO 8601 form that both databases and the applications read in the same way."""
 _MICROSECOND_DIGITS = 6
 
 
@@ -37,9 +37,10 @@ def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
 
 def convert(arrays: Sequence[pa.Array], column: TargetColumn, zone: str = "UTC") -> pa.Array:
     """
-    Return date32, time64 or timestamp in microseconds; Arrow raises for what is no such text.
+    Return date32, time64 in microseconds or timestamp in microseconds, according to the type of ``column``.
 
-    ``zone`` is the time zone of text without an offset, for timestamptz.
+    ``zone`` is the time zone of text without an offset, for timestamptz. Raises ``pa.ArrowInvalid`` for text that is
+    no date or time, and ConversionError for a value that the column can't hold exactly.
     """
     text = arrays[0]
     moments = _timestamptz(text, zone) if column.type_name == "timestamptz" else _PARSERS[column.type_name](text)
@@ -49,7 +50,8 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn, zone: str = "UTC")
 
 
 def _check_digits(moments: pa.Array, column: TargetColumn) -> None:
-    """Raise ConversionError for a fraction finer than the column's: PostgreSQL would round it ("Date/Time Types")."""
+    """Raise ConversionError for more digits of a second than the column keeps, which PostgreSQL would round off."""
+    # PostgreSQL, "Date/Time Types".
     step = pa.scalar(10 ** (_MICROSECOND_DIGITS - column.modifier), pa.int64())
     count = pc.cast(moments, pa.int64())
     if pc.all(pc.equal(pc.multiply(pc.divide(count, step), step), count)).as_py() is False:
@@ -66,8 +68,8 @@ def _date(text: pa.Array) -> pa.Array:
 
 def _time(text: pa.Array) -> pa.Array:
     _check_minutes(text, at=len("12"))
-    on_some_day = pc.cast(pc.binary_join_element_wise(_SOME_DAY, text, _SPACE), pa.timestamp("us"))
-    return pc.cast(on_some_day, pa.time64("us"))
+    with_date = pc.cast(pc.binary_join_element_wise(_SOME_DAY, text, _SPACE), pa.timestamp("us"))
+    return pc.cast(with_date, pa.time64("us"))
 
 
 def _timestamp(text: pa.Array) -> pa.Array:
@@ -83,14 +85,14 @@ def _timestamptz(text: pa.Array, zone: str) -> pa.Array:
     try:
         return _in_utc(_timestamp(text), zone)
     except pa.ArrowInvalid:
-        pass  # some have an offset, or are no such text at all
+        pass  # some texts have an offset, or are no timestamp at all
     only_date = pc.equal(pc.binary_length(text), _DATE_LENGTH)
     dated = pc.if_else(only_date, pc.binary_join_element_wise(text, _MIDNIGHT, _SPACE), text)
     _check_minutes(dated, at=_HOURS_END)
-    zoned = pc.match_substring_regex(dated, _OFFSET)
-    nothing = pa.scalar(None, pa.string())
-    naive = _in_utc(pc.cast(pc.if_else(zoned, nothing, dated), pa.timestamp("us")), zone)
-    instants = pc.coalesce(pc.cast(pc.if_else(zoned, dated, nothing), _INSTANT), naive)
+    has_offset = pc.match_substring_regex(dated, _OFFSET)
+    null = pa.scalar(None, pa.string())
+    local = _in_utc(pc.cast(pc.if_else(has_offset, null, dated), pa.timestamp("us")), zone)
+    instants = pc.coalesce(pc.cast(pc.if_else(has_offset, dated, null), _INSTANT), local)
     _check_years(pc.cast(instants, pa.timestamp("us")))
     return instants
 
@@ -107,7 +109,7 @@ def _in_utc(naive: pa.Array, zone: str) -> pa.Array:
 
 
 def _check_minutes(text: pa.Array, *, at: int) -> None:
-    """Raise where a text has hours without minutes: Arrow would take it, and its meaning is a guess."""
+    """Raise ArrowInvalid for a text with hours but no minutes: Arrow accepts it, but its meaning is only a guess."""
     if pc.all(pc.equal(pc.find_substring(text, ":"), pa.scalar(at, pa.int32()))).as_py() is False:
         raise pa.ArrowInvalid(_NO_MINUTES)
 
@@ -149,5 +151,5 @@ DATES_TIMES = replace(_DATES_TIMES, fast=replace(_DATES_TIMES, problems=problems
 
 def in_zone(zone: str) -> TypeFamily:
     """Return the family that reads text without an offset as a time in the time zone ``zone``."""
-    here = replace(_DATES_TIMES, convert=partial(convert, zone=zone))
-    return replace(here, fast=replace(here, problems=problems_unless_text))
+    family = replace(_DATES_TIMES, convert=partial(convert, zone=zone))
+    return replace(family, fast=replace(family, problems=problems_unless_text))

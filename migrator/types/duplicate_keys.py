@@ -1,10 +1,10 @@
 """
-Finds JSON documents in which an object has a key twice: ``jsonb`` keeps the last of them, and the others are lost.
+Finds JSON documents in which an object has a key twice: ``jsonb`` keeps only the key's last value and loses the others.
 
 Other parsers make a Python object of every value, or take as long as PostgreSQL itself. But the documents of a column
-look alike. So Python reads a few of them and makes a regular expression, which a valid document matches only if each of
-its objects has each key at most once. Arrow tries it on all documents of a batch; those that don't match are read one
-by one.
+look alike. So Python reads a few documents and makes a regular expression from them. A valid document matches this
+pattern only if each of its objects has each key at most once. Arrow tries the pattern on all documents of a record
+batch. Python reads the documents that don't match, each by itself.
 """
 
 import json
@@ -27,17 +27,17 @@ NESTED_TOO_DEEPLY: Final = Problem(
 )
 
 SAMPLE = 100
-"""The number of documents from which a pattern is learnt."""
+"""The number of documents from which a pattern is made."""
 
 _MOST_PATTERNS = 8
 
 _MOST_KEYS = 100
-"""The most keys of one pattern. RE2's automaton grows with their square, and RE2 falls back to a slow way at 8 MB."""
+"""The most keys of one pattern. RE2's automaton grows with their square, and RE2 uses a slow method above 8 MB."""
 
 _DEEPEST = 30
 
 _HOPELESS = 0.9
-"""If a larger part doesn't match, the documents have no form in common, and no more patterns are learnt."""
+"""If a larger part of the documents doesn't match, they have no form in common, and no more patterns are made."""
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
 
@@ -45,7 +45,7 @@ _SCALAR = r"[-+.0-9A-Za-z]+"
 
 
 class _Object(tuple[tuple[str, Any], ...]):
-    """An object as it is written: every key with its value, duplicates included."""
+    """An object as it is written: every key with its value, also keys that are there twice."""
 
     __slots__ = ()
 
@@ -54,29 +54,29 @@ read = json.JSONDecoder(object_pairs_hook=_Object, parse_int=str, parse_float=st
 
 
 class DuplicateKeyFinder:
-    """Searches the documents of one column, batch by batch, with the patterns learnt from earlier batches."""
+    """Searches the documents of one column, batch by batch, with the patterns made from earlier batches."""
 
     def __init__(self) -> None:
         self._patterns: list[str] = []
         self._learns = True
 
     def rows(self, documents: pa.Array) -> list[tuple[int, Problem]]:
-        """Return the places of ``documents``, all valid JSON, that would lose a key, each with the reason."""
-        unknown = _Unchecked(documents, pc.indices_nonzero(pc.is_valid(documents)))
+        """Return the places of documents that would lose a key, each with its problem. All ``documents`` are valid JSON."""
+        unchecked = _Unchecked(documents, pc.indices_nonzero(pc.is_valid(documents)))
         for pattern in self._patterns:
-            unknown = unknown.without(pattern)
-        found: list[tuple[int, Problem]] = []
-        while self._learns and len(unknown.places) > SAMPLE:
-            sample, unknown = unknown.split()
-            found += sample.read()
-            unknown = self._learn(sample, unknown)
-        return sorted(found + list(unknown.read()))
+            unchecked = unchecked.without(pattern)
+        losses: list[tuple[int, Problem]] = []
+        while self._learns and len(unchecked.places) > SAMPLE:
+            sample, unchecked = unchecked.split()
+            losses += sample.read()
+            unchecked = self._learn(sample, unchecked)
+        return sorted(losses + list(unchecked.read()))
 
-    def _learn(self, sample: "_Unchecked", unknown: "_Unchecked") -> "_Unchecked":
-        """Make a pattern of the sample and return the documents it doesn't match; stop learning if it matches few."""
+    def _learn(self, sample: "_Unchecked", unchecked: "_Unchecked") -> "_Unchecked":
+        """Make a pattern from the sample and return the documents that don't match it; stop if most don't match."""
         pattern = _pattern(sample)
-        remaining = unknown if pattern is None else unknown.without(pattern)
-        if pattern is None or len(remaining.places) > _HOPELESS * len(unknown.places):
+        remaining = unchecked if pattern is None else unchecked.without(pattern)
+        if pattern is None or len(remaining.places) > _HOPELESS * len(unchecked.places):
             self._learns = False
             return remaining
         self._patterns.append(pattern)
@@ -86,22 +86,22 @@ class DuplicateKeyFinder:
 
 @dataclass(frozen=True, slots=True)
 class _Unchecked:
-    """The documents of a batch, by their places, that are not checked yet."""
+    """The documents of a batch that are not checked yet, by their places."""
 
     documents: pa.Array
     places: pa.Array
 
     def without(self, pattern: str) -> Self:
-        """Return those that don't match."""
+        """Return the documents that don't match the pattern."""
         matching = pc.match_substring_regex(self._taken(), pattern)
         return type(self)(self.documents, self.places.filter(pc.invert(matching)))
 
     def _taken(self) -> pa.Array:
-        all_of_them = len(self.places) == len(self.documents)
-        return self.documents if all_of_them else self.documents.take(self.places)
+        takes_all = len(self.places) == len(self.documents)
+        return self.documents if takes_all else self.documents.take(self.places)
 
     def split(self) -> tuple[Self, Self]:
-        """Return a sample from all over, and the others."""
+        """Return a sample from the whole batch, and the other documents."""
         step = len(self.places) // SAMPLE
         place = pa.array(range(len(self.places)))
         chosen = pc.equal(pc.subtract(place, pc.multiply(pc.divide(place, step), step)), 0)
@@ -111,20 +111,20 @@ class _Unchecked:
         )
 
     def texts(self) -> Iterator[tuple[int, str]]:
-        """Yield each place with its document; invalid UTF-8, which is refused elsewhere, is replaced."""
+        """Yield each place with its document. Invalid UTF-8 is replaced here, since another check refuses it."""
         taken = self._taken().cast(pa.binary())
         for place, document in zip(self.places.to_pylist(), taken, strict=True):
             yield place, document.as_py().decode(errors="replace")
 
     def read(self) -> Iterator[tuple[int, Problem]]:
-        """Yield the places of documents that lose a key, each with the reason."""
+        """Yield the places of documents that would lose a key, each with its problem."""
         for place, document in self.texts():
             try:
                 if _has_duplicate_key(read(document)):
                     yield place, DUPLICATE_KEY
             except RecursionError:
                 yield place, NESTED_TOO_DEEPLY
-            except ValueError:  # no valid JSON, which is refused elsewhere
+            except ValueError:  # not valid JSON, which another check refuses
                 continue
 
 
@@ -136,23 +136,23 @@ def _has_duplicate_key(value: object) -> bool:
 
 @dataclass(slots=True)
 class _Node:
-    """What was found at one place of the documents: an object with these keys in this order, a list, or neither."""
+    """Holds what the documents have at one place: an object with these keys in this order, a list, or neither."""
 
     members: "dict[str, _Node]" = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
     items: "_Node | None" = None
 
     def learn(self, value: object, depth: int = 0) -> None:
-        """Add one more value. Values nested deeper than a limit are ignored, so their documents don't match."""
+        """Add a value. Values that are nested deeper than a limit are ignored, so their documents don't match."""
         if depth > _DEEPEST:
             return
         if isinstance(value, _Object):
-            at = 0
+            position = 0
             for key, member in value:
                 if key not in self.members:
                     self.members[key] = _Node()
-                    self.order.insert(at, key)
-                at = self.order.index(key) + 1
+                    self.order.insert(position, key)
+                position = self.order.index(key) + 1
                 self.members[key].learn(member, depth + 1)
         elif isinstance(value, list):
             self.items = self.items or _Node()
@@ -168,24 +168,25 @@ class _Node:
         """
         Return the regular expression of a value.
 
-        It may be loose about commas and numbers, since the documents are valid JSON. It is exact about tokens: strings
-        and brackets end where they do in JSON, so that an object is matched by the keys of one object.
+        The expression may be inexact about commas and numbers, since the documents are valid JSON. It is exact about
+        tokens: strings and brackets end where they end in JSON, so that keys of two objects never match as one object.
         """
         members = (
             rf'(?:\s*"{re.escape(key)}"\s*:\s*{self.members[key].pattern()}\s*,?)?'
             for key in self.order
             if key.isprintable() and not {'"', "\\"} & set(key)
         )
-        ways = [_STRING, _SCALAR, rf"\{{{''.join(members)}\s*\}}"]
+        alternatives = [_STRING, _SCALAR, rf"\{{{''.join(members)}\s*\}}"]
         if self.items:
-            ways.append(rf"\[(?:\s*{self.items.pattern()}\s*,?)*\s*\]")
-        return f"(?:{'|'.join(ways)})"
+            alternatives.append(rf"\[(?:\s*{self.items.pattern()}\s*,?)*\s*\]")
+        return f"(?:{'|'.join(alternatives)})"
 
 
 def _pattern(sample: _Unchecked) -> str | None:
-    """Return a pattern that documents like the sample's match; None if it would be too large."""
+    """Return a pattern that matches documents like those of the sample; None if it would be too large."""
     node = _Node()
-    for document in sorted((text for _, text in sample.texts()), key=len, reverse=True):  # the fullest has the order
+    # The longest document comes first: it shows the order of most keys.
+    for document in sorted((text for _, text in sample.texts()), key=len, reverse=True):
         try:
             node.learn(read(document))
         except (ValueError, RecursionError):

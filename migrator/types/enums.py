@@ -1,4 +1,4 @@
-"""Native enumerations. The source's text has to be one of the labels, letter for letter."""
+"""PostgreSQL's enumerations. The source's text has to be exactly one of the labels."""
 
 import pgpq.encoders
 
@@ -10,7 +10,7 @@ from migrator.types.problem import Problem, ProblemCode
 
 
 def problems(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse what is no text, and text that is none of the labels."""
+    """Refuse values that are not text, and text that is none of the labels."""
     labels = ", ".join(quote_literal(label) for label in column.enum_labels)
     shown = ", ".join(column.enum_labels)
     return (
@@ -25,7 +25,7 @@ def problems(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
 
 ENUMS = TypeFamily(
     "enums",
-    frozenset(),  # known by its kind, not by a name
+    frozenset(),  # chosen by the column's labels, not by a type name
     scan_columns=one_column(StorageClass.TEXT),
     problems=problems,
     convert=only_array,

@@ -3,14 +3,14 @@ Defines what a type family is: how values of a SQLite column become one PostgreS
 
 A new PostgreSQL type, in five steps:
 
-1. If a family carries such values already, add the type's ``pg_type.typname`` to its ``serves``. A type that no family
-   serves goes to ``others``: by COPY text, if PostgreSQL's answer to each text passes the comparison of ``meaning/``.
-   For such a type a reader in ``meaning/equality.py`` is all that is needed.
+1. If a family already carries values of this kind, add the type's ``pg_type.typname`` to its ``serves``. A type that
+   no family serves goes to ``others``: its values are sent as COPY text if PostgreSQL's answer to each text passes the
+   comparison of ``meaning/``. Such a type needs only a reader in ``meaning/equality.py``.
 2. Otherwise write a file with one family. ``scan_columns`` reads the column, ``problems`` finds stored values that
    PostgreSQL would refuse or change, each with its ``ProblemCode``. ``convert`` turns Arrow arrays into the array to
    send, and raises an error if a value would change. ``encoder`` returns pgpq's encoder, or None for COPY text.
-3. Add the family to ``_FAMILIES`` in ``types/__init__.py``. A type that is known by something else than its name (its
-   labels, its digits) gets a line in ``family_of``.
+3. Add the family to ``_FAMILIES`` in ``types/__init__.py``. A type that is known by its labels or its digits, and
+   not by its name, gets a line in ``family_of``.
 4. Add the type's canonical form to ``verification/canonical.py``, and share no code with ``convert``. A type without a
    form of its own is compared in PostgreSQL's spelling.
 5. Describe it in ``docs/types.md``, and write ``tests/unit/types/test_<file>.py``: values that arrive, and values that
@@ -35,22 +35,22 @@ class LossDetector(Protocol):
     """Searches the batches of one column for values of which PostgreSQL would keep only a part."""
 
     def rows(self, values: pa.Array) -> list[tuple[int, Problem]]:
-        """Return the places of such values in a batch, each with the problem."""
+        """Return the places of values in the batch ``values`` that would lose a part, each with its problem."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class TypeFamily:
     """
-    One family of types.
+    Holds all that the job needs to carry values into one group of PostgreSQL types.
 
     ``scan_columns(expression, column)`` returns the scan columns that read the SQL ``expression`` of a source column.
     ``problems(expression, column)`` returns the conditions that SQLite looks for in one pass.
     ``convert(arrays, column)`` takes one array for each scan column and returns the array to send. It raises
     ConversionError or ``pa.ArrowInvalid`` if a value would change.
-    ``encoder(field)`` returns the pgpq encoder of that array. It is None where the type has no binary form here; then
-    the whole table is sent as COPY text.
-    ``reads_content`` says that ``convert`` may refuse values that ``problems`` can't find, so preflight tries it.
+    ``encoder(field)`` returns the pgpq encoder of that array. It is None where pgpq has no binary form of the type;
+    then the whole table is sent as COPY text.
+    ``reads_content`` says that ``convert`` may refuse values that ``problems`` can't find, so preflight has to call it.
     """
 
     name: str
@@ -72,8 +72,8 @@ class TypeFamily:
     """
     The family for columns that hold nothing unusual: it reads values as they are stored, without their storage class.
 
-    Its ``problems`` cost next to nothing and find the values that such a reading would take for others; its ``convert``
-    refuses the rest. None where the ordinary reading is as cheap.
+    Its ``problems`` take almost no time, and find values that this way of reading would mistake for other values. Its
+    ``convert`` refuses all other unusual values. None where the ordinary way of reading is as fast.
     """
 
 
@@ -88,7 +88,7 @@ def one_column(storage: StorageClass, template: str = "{}") -> Callable[[str, Ta
 
 def text_and_real_columns(expression: str, _column: TargetColumn) -> tuple[ScanColumn, ...]:
     """
-    Return the scan columns of numbers: one reads what has exact digits as text, the other reads doubles as doubles.
+    Return the scan columns of numbers: the first reads values with exact digits as text, the second reads doubles.
 
     SQLite's own cast of a REAL to text keeps 15 digits (SQLite, "Floating Point Numbers"). Arrow writes a double as
     the shortest text that reads back as the same double.
@@ -108,8 +108,8 @@ def inexact_error(column: TargetColumn) -> ConversionError:
 
 def join_text_and_real(arrays: Sequence[pa.Array]) -> pa.Array:
     """Return the arrays of ``text_and_real_columns`` as one array of text."""
-    digits, *rest = arrays  # the fast family has no scan column for doubles
-    [doubles] = rest or [pa.nulls(len(digits))]
+    digits, *others = arrays  # the fast family has no scan column for doubles
+    [doubles] = others or [pa.nulls(len(digits))]
     if doubles.null_count == len(doubles):
         return digits
     return pc.coalesce(digits, pc.cast(doubles, pa.string()))
@@ -128,21 +128,21 @@ def _wrong_storage_class(names: str, condition: str) -> Problem:
 
 def problems_unless_text(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     """
-    Refuse what a scan column of text would take for text: numbers and BLOBs.
+    Refuse values that a scan column of text would read as text although they are numbers or BLOBs.
 
-    Numbers sort before every text and BLOBs after. Two comparisons cost a third of asking for the storage class
-    (SQLite, "Datatypes In SQLite", 4.1).
+    Numbers sort before every text, and BLOBs after every text (SQLite, "Datatypes In SQLite", 4.1). Two comparisons
+    take a third of the time that ``typeof`` takes.
     """
     return (_wrong_storage_class("TEXT", f"{expression} < '' OR {expression} >= x''"),)
 
 
 def no_problems(_expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse nothing: the driver fails at a value that is no number, and ``convert`` checks the numbers."""
+    """Return no problems: the driver fails at a value that is not a number, and ``convert`` checks the numbers."""
     return ()
 
 
 def problems_if_number(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse numbers, of which a scan column of BLOBs would take the digits. Any number is less than any text."""
+    """Refuse numbers: a scan column of BLOBs would read their digits. Every number sorts before every text."""
     return (_wrong_storage_class("BLOB or TEXT", f"{expression} < ''"),)
 
 
@@ -150,7 +150,7 @@ def check_integers_survive(doubles: pa.Array) -> None:
     """
     Raise ConversionError if a scan column of doubles may have changed an integer.
 
-    The driver doesn't tell which doubles were integers. Below 2**53 every integer is a double (IEEE 754), while
+    The driver doesn't say which doubles were integers. Below 2**53 every integer is a double (IEEE 754), while
     2**53 + 1 becomes 2**53, so only the size of the numbers is checked.
     """
     limits = pc.min_max(doubles)
@@ -173,8 +173,8 @@ def holds_nul(text: pa.Array) -> bool:
     """Return whether a string of ``text`` has a NUL character."""
     if not len(text):
         return False
-    # The C library searches all strings at once, ten times as fast as one by one. The bytes behind a missing value may
-    # have a NUL too, so a hit is confirmed string by string.
+    # The C library searches all strings at once, which is ten times as fast as a search in each string. The bytes of a
+    # missing value may have a NUL too, so after a hit each string is searched.
     _, offsets, characters = text.buffers()
     ends = pa.Array.from_buffers(pa.int32(), len(text) + 1, [None, offsets], offset=text.offset)
     start, stop = ends[0].as_py(), ends[-1].as_py()

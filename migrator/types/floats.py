@@ -1,4 +1,4 @@
-"""real, double precision. SQLite's REAL is a double; a ``real`` target takes it only if nothing is lost."""
+"""real, double precision. SQLite's REAL is a double; a ``real`` column takes it only if no digit is lost."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,13 +17,13 @@ _LARGEST_DOUBLE = 2**63 - 2**10
 
 
 def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse what is no number, and integers that no double holds."""
+    """Refuse values that are not numbers, and integers that no double holds exactly."""
     return (
         stored_as(expression, StorageClass.INTEGER, StorageClass.REAL),
         Problem(
             ProblemCode.INEXACT,
             "is an integer that no double holds exactly",
-            # SQLite casts larger doubles to its largest integer, which therefore would seem to survive.
+            # SQLite casts every larger double to its largest integer. So that integer would seem to survive the cast.
             f"typeof({expression}) = 'integer' AND (CAST(CAST({expression} AS REAL) AS INTEGER) <> {expression} "
             f"OR {expression} > {_LARGEST_DOUBLE})",
         ),
@@ -31,27 +31,27 @@ def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
 
 
 def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
-    """Return doubles, or float32 where the target is ``real``; raises ConversionError if one is changed by that."""
+    """Return doubles, or float32 where the target is ``real``. Raises ConversionError if float32 changes a value."""
     doubles = arrays[0]
     if column.type_name == "float8":
         return doubles
-    narrow = pc.cast(doubles, pa.float32(), safe=False)
-    survives = pc.or_(pc.equal(pc.cast(narrow, pa.float64()), doubles), pc.is_nan(doubles))
+    singles = pc.cast(doubles, pa.float32(), safe=False)
+    survives = pc.or_(pc.equal(pc.cast(singles, pa.float64()), doubles), pc.is_nan(doubles))
     if pc.all(survives).as_py() is False:
         raise ConversionError(ProblemCode.INEXACT, "loses digits in a 4-byte real")
-    return narrow
+    return singles
 
 
 def convert_fast(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
-    """Convert doubles as they are stored; raises ConversionError for numbers that may have been other integers."""
+    """Convert doubles as they are stored. Raises ConversionError for doubles that may have been other integers."""
     check_integers_survive(arrays[0])
     return convert(arrays, column)
 
 
 def encoder(field: pa.Field) -> object:
     """Return the encoder of the field's width."""
-    wide = field.type == pa.float64()
-    return (pgpq.encoders.Float64EncoderBuilder if wide else pgpq.encoders.Float32EncoderBuilder)(field)
+    is_double = field.type == pa.float64()
+    return (pgpq.encoders.Float64EncoderBuilder if is_double else pgpq.encoders.Float32EncoderBuilder)(field)
 
 
 _FLOATS = TypeFamily(

@@ -22,9 +22,9 @@ _ENCODERS = {
 
 
 def problems(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse what is no integer, and integers beyond the target's range (PostgreSQL, "Integer Types")."""
+    """Refuse values that are not integers, and integers beyond the target's range (PostgreSQL, "Integer Types")."""
     bits = _BITS[column.type_name]
-    if bits == 64:  # noqa: PLR2004 - SQLite's own width: nothing can be beyond it
+    if bits == 64:  # noqa: PLR2004 - SQLite's own width: no value is beyond it
         return (stored_as(expression, StorageClass.INTEGER),)
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     return (
@@ -38,7 +38,7 @@ def problems(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
 
 
 def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
-    """Return int64 as the target's width; Arrow raises for a value out of range."""
+    """Return integers of the target's width. Raises ``pa.ArrowInvalid`` for a value out of range."""
     return pc.cast(arrays[0], _ARROW[column.type_name])
 
 

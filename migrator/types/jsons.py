@@ -1,9 +1,9 @@
 r"""
-json, jsonb. SQLite keeps the text an application wrote, or a number where the column's affinity made one of it.
+json, jsonb. SQLite keeps the text that an application wrote, or a number if the column's affinity has converted it.
 
 ``json`` keeps every character; ``jsonb`` keeps the value, and refuses two things that are valid JSON: the escape
-``\u0000`` and half a surrogate pair (PostgreSQL, "JSON Types"). Of a duplicate key it keeps the last value:
-``duplicate_keys`` finds those.
+``\u0000`` and half a surrogate pair (PostgreSQL, "JSON Types"). If an object has a key twice, ``jsonb`` keeps only the
+last value: ``duplicate_keys`` finds these objects.
 """
 
 import json
@@ -33,15 +33,15 @@ from migrator.types.numerics import fits_unbounded
 from migrator.types.problem import ConversionError, Problem, ProblemCode
 
 _LARGEST_DOUBLE = "1.7976931348623157e308"
-"""Beyond it is only infinity, which JSON has no spelling for."""
+"""Only infinity is larger, and JSON can't spell infinity."""
 
 _SUSPICIOUS = r"\\u(0000|[dD][89a-fA-F])|[0-9][eE][+-]?[0-9]{5}"
 _MANY_DIGITS = r"[0-9.]{1000}"
-"""Of a number that may have more than PostgreSQL's numeric, in which jsonb keeps it."""
+"""Finds numbers that may have more digits than PostgreSQL's numeric, the type in which jsonb keeps numbers."""
 
 
 def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse BLOBs, and text that is no JSON (RFC 8259, which is what PostgreSQL reads too)."""
+    """Refuse BLOBs, and text that is not JSON as RFC 8259 defines it; PostgreSQL reads the same JSON."""
     return (
         stored_as(expression, StorageClass.TEXT, StorageClass.INTEGER, StorageClass.REAL),
         _invalid_json(
@@ -56,34 +56,34 @@ def _invalid_json(condition: str) -> Problem:
 
 
 def fast_problems(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse what isn't stored as text, and text that is no JSON."""
+    """Refuse values that aren't stored as text, and text that is not JSON."""
     return (*problems_unless_text(expression, column), _invalid_json(f"NOT json_valid({expression})"))
 
 
 def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
-    """Return the text; raises for invalid UTF-8 and NUL and, into jsonb, for the escapes it refuses."""
+    """Return the text. Raises ConversionError for invalid UTF-8, for NUL, and for what jsonb refuses or can't hold."""
     text = _joined(arrays)
     check_utf8(text)
     if holds_nul(text):
         raise ConversionError(
             ProblemCode.CONTAINS_NUL, "holds a NUL character, which JSON can't"
-        )  # SQLite's json_valid stops reading there
+        )  # SQLite's json_valid stops reading at the NUL
     if column.type_name == "jsonb":
         suspicious = text.filter(
             pc.or_(pc.match_substring_regex(text, _SUSPICIOUS), pc.match_substring_regex(text, _MANY_DIGITS))
         )
-        for document in suspicious.to_pylist():  # few: only those that spell such an escape or exponent
+        for document in suspicious.to_pylist():  # only the few that spell such an escape or exponent
             _check_document(document)
     return text
 
 
 def _joined(arrays: Sequence[pa.Array]) -> pa.Array:
-    """Return documents and numbers as text; a double as Python's json writes it, so that 1.0 doesn't become 1."""
-    documents, *rest = arrays  # the fast family has no scan column for doubles
-    [doubles] = rest or [pa.nulls(len(documents))]
+    """Return documents and numbers as text. Doubles are written as Python's json does, so that 1.0 doesn't become 1."""
+    documents, *others = arrays  # the fast family has no scan column for doubles
+    [doubles] = others or [pa.nulls(len(documents))]
     if doubles.null_count == len(doubles):
         return documents
-    spelled = [None if double is None else repr(double) for double in doubles.to_pylist()]  # affinity's few leftovers
+    spelled = [None if double is None else repr(double) for double in doubles.to_pylist()]  # the few that affinity made
     return pc.coalesce(documents, pa.array(spelled, pa.string()))
 
 
@@ -98,7 +98,7 @@ def _check_document(document: str) -> None:
 
 _EXPONENT = re.compile(r"[eE][+-]?([0-9]+)$")
 _DIGITS_OF_EXPONENTS = 6
-"""Of the largest that a number can have here; Python's decimals end soon beyond."""
+"""The most digits of an exponent that is read here; Python's decimals end soon above that."""
 
 
 def _check_number(text: str) -> float:

@@ -1,9 +1,10 @@
 """
-numeric. SQLite has no decimals: it keeps integers, doubles, or the text an application wrote.
+numeric. SQLite has no decimals: it keeps integers, doubles, or the text that an application wrote.
 
-A double stands for the shortest decimal that reads back as the same double, which is what the application saw. Up to 38
-digits go as Arrow's decimals. Wider and bare ``numeric`` have no Arrow type and go as text. The text is checked here
-first, since PostgreSQL would round to the column's scale without an error.
+A double stands for the shortest decimal that reads back as the same double: the application saw this decimal. Columns
+of up to 38 digits are sent as Arrow's decimals. A wider ``numeric``, or one without a precision, has no Arrow type. Its
+values are sent as text. This module checks the text first, since PostgreSQL would round to the column's scale without
+an error.
 """
 
 from collections.abc import Sequence
@@ -30,9 +31,9 @@ from migrator.types.family import (
 from migrator.types.problem import Problem
 
 ARROW_DIGITS = 38
-"""What a Decimal128 holds."""
+"""The digits that a Decimal128 holds."""
 
-# PostgreSQL, "Arbitrary Precision Numbers": what a numeric without limits of its own can hold.
+# PostgreSQL, "Arbitrary Precision Numbers": the digits of a numeric without a precision.
 _DIGITS_BEFORE_POINT, _DIGITS_AFTER_POINT = 131_072, 16_383
 
 _DIGITS_OF_A_DOUBLE = 15
@@ -46,19 +47,19 @@ _ONE_BY_ONE = r"[eE]|^.{1000}"
 
 
 def fits_arrow(column: TargetColumn) -> bool:
-    """Return whether every value of the column is a Decimal128 (PostgreSQL, "Arbitrary Precision Numbers")."""
+    """Return whether every value of the column fits a Decimal128 (PostgreSQL, "Arbitrary Precision Numbers")."""
     if column.precision is None or column.scale is None:
         return False
     return column.precision <= ARROW_DIGITS and 0 <= column.scale <= column.precision
 
 
 def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse BLOBs; whether digits fit is for ``convert`` to find."""
+    """Refuse BLOBs. ``convert`` finds numbers whose digits don't fit."""
     return (stored_as(expression, StorageClass.INTEGER, StorageClass.REAL, StorageClass.TEXT),)
 
 
 def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
-    """Return decimals of the target's precision and scale; raises ConversionError or ArrowInvalid for a lost digit."""
+    """Return decimals of the target's precision and scale. Raises ConversionError or ArrowInvalid for a lost digit."""
     text = join_text_and_real(arrays)
     decimals = pc.cast(text, pa.decimal128(column.precision, column.scale))
     # Where the multiplier or divisor overflows 128 bits, Arrow raises no error: a number with more than 38 places after
@@ -76,9 +77,9 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
 
 def convert_fast(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     """
-    Return decimals computed from doubles; raises ConversionError where the result isn't certain to be exact.
+    Return decimals computed from doubles. Raises ConversionError where the result isn't certain to be exact.
 
-    Up to 15 digits, every decimal is a double of its own (IEEE 754), and one exact division gives the double back.
+    Each decimal of up to 15 digits has a double of its own (IEEE 754), and one exact division gives the double back.
     """
     doubles = arrays[0]
     precision, scale = column.precision or 0, column.scale or 0
@@ -87,17 +88,17 @@ def convert_fast(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
         return convert([pc.cast(doubles, pa.string())], column)
     shift = pa.scalar(10.0**scale, pa.float64())
     units = pc.round(pc.multiply(doubles, shift))
-    few = pc.less(pc.abs(units), pa.scalar(10.0**precision, pa.float64()))
-    exact = pc.and_(pc.equal(pc.divide(units, shift), doubles), few)
+    fits = pc.less(pc.abs(units), pa.scalar(10.0**precision, pa.float64()))
+    exact = pc.and_(pc.equal(pc.divide(units, shift), doubles), fits)
     if pc.all(exact).as_py() is False:
         raise inexact_error(column)
     whole = pc.cast(pc.cast(units, pa.int64()), pa.decimal128(_DIGITS_OF_INT64, 0))
-    # The bits stay the same: a decimal's scale belongs to its type.
+    # The buffers are reused: the scale of a decimal is part of its type, not of its bits.
     return pa.Array.from_buffers(pa.decimal128(precision, scale), len(whole), whole.buffers(), offset=whole.offset)
 
 
 def convert_wide(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
-    """Return the numerals as text; raises ConversionError for other text, and for digits that the column can't hold."""
+    """Return the numerals as text. Raises ConversionError for other text, and for digits that the column can't hold."""
     text = join_text_and_real(arrays)
     check_utf8(text)
     if pc.all(pc.match_substring_regex(text, _NUMERAL)).as_py() is False:
@@ -114,7 +115,7 @@ def convert_wide(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
 
 
 def _fitting(column: TargetColumn) -> str | None:
-    """Return a pattern of numerals that certainly fit; None where the column's scale allows no simple one."""
+    """Return a pattern of numerals that certainly fit; None if the column's scale allows no simple pattern."""
     if column.precision is None or column.scale is None:
         return "."
     if not 0 <= column.scale <= column.precision:
@@ -136,9 +137,9 @@ def _fits(number: Decimal, column: TargetColumn) -> bool:
 
 def fits_unbounded(number: Decimal) -> bool:
     """
-    Return whether a ``numeric`` without limits of its own takes the number, spelled as it was given.
+    Return whether a ``numeric`` without a precision can hold the number.
 
-    It keeps zeros at the end of a fraction, so these count like any other digit.
+    It keeps zeros at the end of a fraction, so these zeros count as digits.
     """
     _, digits, exponent = number.as_tuple()
     places = int(exponent)

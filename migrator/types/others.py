@@ -1,7 +1,8 @@
 """
-Every other type: arrays, inet, ranges, tsvector, hstore, interval, money, … They have no binary encoder here.
+Every other type: arrays, inet, ranges, tsvector, hstore, interval, money, … There is no binary encoder for them.
 
-The table goes by COPY text, and PostgreSQL's own input function reads the value. Preflight asks it beforehand.
+The table is sent as COPY text, and PostgreSQL's own input function reads each value. Preflight has asked PostgreSQL
+about each value before.
 """
 
 from collections.abc import Sequence
@@ -24,17 +25,17 @@ _CENTS = r"^-?[0-9]+(\.[0-9]{0,2}0*)?$"
 
 
 def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse BLOBs: no type here has a text form that is arbitrary bytes."""
+    """Refuse BLOBs: none of these types has arbitrary bytes as its text form."""
     return (stored_as(expression, StorageClass.TEXT, StorageClass.INTEGER, StorageClass.REAL),)
 
 
 def interval_problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse numbers too: PostgreSQL would take them for seconds, which may be wrong."""
+    """Refuse numbers too: PostgreSQL would read them as seconds, which may be wrong."""
     return (stored_as(expression, StorageClass.TEXT),)
 
 
 def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
-    """Return the text; raises for invalid UTF-8 and NUL, and for what PostgreSQL would take and change."""
+    """Return the text. Raises ConversionError for invalid UTF-8, NUL, and text that PostgreSQL would change."""
     text = check_text((join_text_and_real(arrays),), column)
     if any(word in column.type_name for word in _TELL_TIME):
         if pc.any(pc.match_substring_regex(text, _CLOCK_WORDS)).as_py():
@@ -53,7 +54,7 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
 
 
 def _from_json(expression: str) -> str:
-    """Return SQL that writes a flat JSON list, as applications keep arrays in SQLite, as PostgreSQL's array literal."""
+    """Return SQL that writes a flat JSON list, the usual form of arrays in SQLite, as PostgreSQL's array literal."""
     quoted = "'\"' || replace(replace(item.atom, '\\', '\\\\'), '\"', '\\\"') || '\"'"
     item = (
         f"CASE item.type WHEN 'null' THEN 'NULL' WHEN 'text' THEN {quoted} ELSE given -> ('$[' || item.key || ']') END"
@@ -67,10 +68,11 @@ def _from_json(expression: str) -> str:
 
 
 def _from_moment(expression: str) -> str:
-    """Return SQL that writes SQLAlchemy's form of an interval, a time so long after 1970, as days and microseconds."""
+    """Return SQL that writes SQLAlchemy's interval, which is stored as a time after 1970, as days and microseconds."""
     form = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9].[0-9][0-9][0-9][0-9][0-9][0-9]"
     seconds = "unixepoch(substr(given, 1, 19))"
-    # SQLite takes the 31st of any month, and 24:00 (SQLite, "Date And Time Functions"): writing it back shows those.
+    # SQLite accepts the 31st of any month, and 24:00 (SQLite, "Date And Time Functions"). It writes these as another
+    # date, so the comparison finds them.
     is_one = f"datetime({seconds}, 'unixepoch') IS substr(given, 1, 19)"
     within_day = f"(({seconds} % 86400 + 86400) % 86400)"
     interval = (

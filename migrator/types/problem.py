@@ -1,8 +1,8 @@
 """
-What can be wrong with values: a code for programs, a reason in words, and how much it matters.
+Defines what can be wrong with values: a code for programs, a reason in words, and a severity.
 
-Remedies, the search for the place in a value and the report go by the code. The reason is for people, and may be worded
-anew without anything else changing.
+The remedies, the search for the place in a value, and the report use the code. The reason is for people: its words may
+change, and nothing else depends on them.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from enum import StrEnum
 
 
 class ProblemCode(StrEnum):
-    """Everything that preflight can find about values; the report's ``code``."""
+    """The codes of all problems that preflight can find; the report's ``code``."""
 
-    # The value and the type of the target's column.
+    # Problems of a value with the type of the target's column.
     WRONG_STORAGE_CLASS = "wrong_storage_class"
     OUT_OF_RANGE = "out_of_range"
     INEXACT = "inexact"
@@ -35,12 +35,12 @@ class ProblemCode(StrEnum):
     DUPLICATE_JSON_KEY = "duplicate_json_key"
     MISSING_VALUE = "missing_value"
 
-    # The row and the other rows.
+    # Problems of a row with other rows.
     DUPLICATE_KEY = "duplicate_key"
     ORPHAN = "orphan"
     STILL_REFERENCED = "still_referenced"
 
-    # What PostgreSQL says when it is shown the row.
+    # Problems that PostgreSQL itself finds in a row.
     SERVER_REJECTS_VALUE = "server_rejects_value"
     SERVER_CHANGES_VALUE = "server_changes_value"
     SERVER_REJECTS_ROW = "server_rejects_row"
@@ -52,7 +52,7 @@ class ProblemCode(StrEnum):
     NOT_IN_ENCODING = "not_in_encoding"
     ROW_TOO_WIDE = "row_too_wide"
 
-    # The source by itself.
+    # Problems of the source, whatever the target is.
     DAMAGED_BY_AFFINITY = "damaged_by_affinity"
     DIGITS_LOST_IN_SOURCE = "digits_lost_in_source"
     CASE_INSENSITIVE_IN_SOURCE = "case_insensitive_in_source"
@@ -66,7 +66,7 @@ class Severity(StrEnum):
     """How much a problem matters."""
 
     ERROR = "error"
-    """The values can't be carried as they are, and the job refuses."""
+    """The values can't be carried as they are, and the job refuses them."""
     NOTICE = "notice"
     """The values are carried; the operator should know of it."""
 
@@ -77,14 +77,14 @@ class Problem:
 
     code: ProblemCode
     reason: str
-    """What is wrong in words, as they follow "the value"; never the value itself."""
+    """What is wrong, in words that follow "the value"; they never contain the value."""
     condition: str = ""
-    """A condition in SQLite's SQL that is true for these values; empty where they are known by their rows."""
+    """A condition in SQLite's SQL that is true for these values; empty where the rows themselves are known."""
     severity: Severity = Severity.ERROR
 
 
 class ConversionError(ValueError):
-    """Some value of an array can't become the target's type exactly; the problem says why, without the value."""
+    """A value of an array can't become the target's type exactly; ``problem`` says why, without the value."""
 
     def __init__(self, code: ProblemCode, reason: str) -> None:
         super().__init__(reason)

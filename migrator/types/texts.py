@@ -16,12 +16,12 @@ from migrator.types.problem import ConversionError, Problem, ProblemCode
 
 
 def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse BLOBs, which may hold anything, and REALs, which have no one spelling."""
+    """Refuse BLOBs, which may hold any bytes, and REALs, which have several spellings."""
     return (stored_as(expression, StorageClass.TEXT, StorageClass.INTEGER),)
 
 
 def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
-    """Return the text as it is; raises for invalid UTF-8, for NUL, and for more characters than the target takes."""
+    """Return the text as it is. Raises ConversionError for invalid UTF-8, for NUL, and for text that is too long."""
     text = arrays[0]
     check_utf8(text)
     if holds_nul(text):
@@ -36,7 +36,7 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
 
 
 def encoder(field: pa.Field) -> object:
-    """Return the encoder that sends the bytes; char(n), citext and name take the same form."""
+    """Return the encoder that sends the bytes; char(n), citext and name have the same form."""
     return pgpq.encoders.StringEncoderBuilder(field)
 
 

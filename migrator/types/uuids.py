@@ -1,4 +1,4 @@
-"""uuid. SQLite holds it as 36 or 32 characters or as a 16-byte BLOB; all three arrive as the same ``uuid``."""
+"""uuid. Applications store a UUID as 36 or 32 characters or as a BLOB of 16 bytes; all arrive as the same ``uuid``."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,16 +17,16 @@ _AS_BYTES = "CASE typeof({0}) WHEN 'blob' THEN {0} ELSE unhex({0}, '-') END"
 
 
 def _hidden(expression: str) -> str:
-    """Return a condition for text with a NUL in it. The number of bytes alone doesn't tell for text in UTF-16."""
+    """Return a condition for text with a NUL in it. In UTF-16, the number of bytes alone doesn't show a NUL."""
     return f"octet_length({expression}) <> length({expression}) AND instr({expression}, char(0))"
 
 
 _NOT_BYTES = "x'00'"
-"""The fast family's bytes of a text that is no UUID: too few for one, so ``convert`` refuses them."""
+"""The bytes that the fast family reads for text that is no UUID: too few, so ``convert`` refuses them."""
 
 
 def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse numbers (UUIDs that NUMERIC affinity has eaten) and whatever isn't 128 bits."""
+    """Refuse numbers (UUIDs that NUMERIC affinity has converted) and values that aren't 128 bits."""
     return (
         Problem(
             ProblemCode.DAMAGED_BY_AFFINITY,
@@ -36,7 +36,7 @@ def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
         Problem(
             ProblemCode.NOT_UUID,
             "is not 32 hexadecimal digits",
-            # Text functions stop at a NUL, so text behind it is looked for.
+            # Text functions stop at a NUL, so a second condition finds text with a NUL.
             f"typeof({expression}) = 'text' AND (coalesce(length(unhex({expression}, '-')), 0) <> {_BYTES} "
             f"OR ({_hidden(expression)}))",
         ),
@@ -49,13 +49,13 @@ def problems(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
 
 
 def fast_problems(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse what isn't stored as text, and text with a NUL, at which SQLite's functions stop."""
+    """Refuse values that aren't stored as text, and text with a NUL, where SQLite's functions stop."""
     hidden = Problem(ProblemCode.NOT_UUID, "is not 32 hexadecimal digits", _hidden(expression))
     return (*problems_unless_text(expression, column), hidden)
 
 
 def convert(arrays: Sequence[pa.Array], _column: TargetColumn) -> pa.Array:
-    """Return the 16 bytes; raises ConversionError for another length."""
+    """Return the 16 bytes. Raises ConversionError for another length."""
     lengths = pc.min_max(pc.binary_length(arrays[0]))
     if lengths["min"].is_valid and not lengths["min"].as_py() == lengths["max"].as_py() == _BYTES:
         raise ConversionError(ProblemCode.NOT_UUID, "is not 128 bits")
