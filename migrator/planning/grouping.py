@@ -1,4 +1,4 @@
-"""Groups small tables: a transaction or a scan costs more to begin and to end than their rows, so a group shares it."""
+"""Groups small tables, since a transaction takes longer to begin and end than to move a small table's rows."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -11,12 +11,12 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 SMALL_BYTES = 256 * 1024
-"""Of a table up to this size the beginning and the end take longer than reading or sending its rows."""
+"""A scan or transaction takes longer to begin and end than to read or send the rows of a table up to this size."""
 
 _GROUP_BYTES = 4 * 1024 * 1024
 
 MAX_GROUP_TABLES = 64
-"""The most tables of a group. A transaction may have room for fewer (``lock_room.py``)."""
+"""The most tables of a group. The locks of a transaction may allow fewer (``lock_room.py``)."""
 
 
 def is_small(table_size: TableSize) -> bool:
@@ -28,9 +28,9 @@ def group_small_tables(
     tables: Iterable[T], size_of: Callable[[T], TableSize | None], most_bytes: int
 ) -> Iterator[list[T]]:
     """
-    Yield the tables in their order: small ones in groups of at most ``most_bytes``, the others alone.
+    Yield the tables in their order: small tables in groups of at most ``most_bytes``, the others each alone.
 
-    ``size_of`` returns the size of a table, or None for one that has to be alone.
+    ``size_of`` returns the size of a table, or None for a table that has to be alone.
     """
     group: list[T] = []
     weight = 0
@@ -49,7 +49,7 @@ def group_small_tables(
 
 
 def map_grouped(items: Sequence[T], key: Callable[[T], Hashable], work: Callable[[list[T]], Sequence[R]]) -> list[R]:
-    """Call ``work`` once for all items of one ``key``, and return the result of each in the order of ``items``."""
+    """Call ``work`` once for all items with the same ``key``, and return the results in the order of ``items``."""
     places: dict[Hashable, list[int]] = defaultdict(list)
     for place, item in enumerate(items):
         places[key(item)].append(place)

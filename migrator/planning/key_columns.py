@@ -18,7 +18,7 @@ def unique_columns(table: TablePlan, keys: Keys) -> Iterator[tuple[UniqueKey, li
 
 
 def columns_of(table: TablePlan, names: Sequence[str]) -> list[ColumnPlan]:
-    """Return the plans of the target columns ``names``; an empty list if the source doesn't fill them all."""
+    """Return the plans of the target columns ``names``, or an empty list if the source doesn't fill all of them."""
     by_name: Mapping[str, ColumnPlan] = {column.target.name: column for column in table.compared}
     return [by_name[name] for name in names] if all(name in by_name for name in names) else []
 

@@ -1,4 +1,4 @@
-"""Makes the plan: finds the match of every source table and column in the target, and refuses what has none."""
+"""Makes the plan: finds the match of every source table and column in the target, and refuses missing matches."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +18,9 @@ def make_plan(source: SourceDatabase, target: TargetDatabase, rules: Rules = NO_
     """
     Return the plan that copies every table and column of ``source`` that no rule excludes to its match in ``target``.
 
-    Raises NoMatch with all tables and columns that have none, TargetRefused for target columns that must have a value
-    and would get none, SourceUnreadable for columns that can't be read, and ConfigurationError for a rule that matches
-    nothing, or that has no meaning for the one column it names.
+    Raises NoMatch with all tables and columns that have no match, TargetRefused for target columns that must have a
+    value and would get none, SourceUnreadable for columns that can't be read, and ConfigurationError for a rule that
+    matches nothing, or that names a single column and has no meaning for its type.
     """
     by_name = {table.name.name: table for table in target.tables}
     matcher = _Matcher(rules, by_name)
@@ -40,7 +40,7 @@ def make_plan(source: SourceDatabase, target: TargetDatabase, rules: Rules = NO_
 
 @dataclass(frozen=True, slots=True)
 class _Matcher:
-    """Matches the source's tables and columns with the target's, and collects what can't be matched."""
+    """Matches the source's tables and columns with the target's, and collects those without a match."""
 
     rules: Rules
     target: Mapping[str, TargetTable]
@@ -50,7 +50,7 @@ class _Matcher:
     unfilled: list[str] = field(default_factory=list)
     """Columns of the target that must have a value and would get none."""
     columns: dict[ColumnPlan, ColumnPlan] = field(default_factory=dict)
-    """Column plans so far: many tables have an equal column, such as an id, and share one plan."""
+    """The column plans made so far. Many tables have an equal column, such as an id, and share its plan."""
 
     def plan_of(self, source: SourceTable) -> TablePlan | None:
         """Return the plan of a table; None if the target has no match for it."""
@@ -96,7 +96,7 @@ class _Matcher:
                 continue
             match = find_match(rule.rename or column.name, by_name)
             if column.missing and match is not None and by_name[match].generated:
-                continue  # the target computes it, and the source can't be read to compare it
+                continue  # the target computes the column, and the source's can't be read for a comparison
             if match is None:
                 self.unmatched.append(f"column {source.name}.{column.name}")
                 continue
@@ -107,7 +107,7 @@ class _Matcher:
 
 
 def _names(source: SourceDatabase) -> list[str]:
-    """Return every name that a rule may match; a rule may also name what is skipped anyway."""
+    """Return every name that a rule may match, also the names of tables that are skipped anyway."""
     tables = [table.name for table in source.tables] + [skipped.name for skipped in source.skipped]
     return tables + [f"{table.name}.{column.name}" for table in source.tables for column in table.columns]
 
@@ -131,10 +131,10 @@ def _refuse(schema: str, unmatched: list[str], unfilled: list[str]) -> None:
 def _refuse_shared_matches(plans: Sequence[TablePlan]) -> None:
     seen: dict[TableName, str] = {}
     for plan in plans:
-        other = seen.setdefault(plan.name, plan.source.name)
-        if other != plan.source.name:
+        first = seen.setdefault(plan.name, plan.source.name)
+        if first != plan.source.name:
             raise NoMatch(
-                f"source tables {other!r} and {plan.source.name!r} both map to target table {plan.name}",
+                f"source tables {first!r} and {plan.source.name!r} both map to target table {plan.name}",
                 next_step="Leave one of them out with --exclude.",
             )
         names = [column.target.name for column in plan.columns]

@@ -59,12 +59,12 @@ class ColumnPlan:
 
     @property
     def may_lose(self) -> bool:
-        """Whether a rule allows that PostgreSQL keeps a part of a value: the last of a document's equal keys."""
+        """Whether a rule allows PostgreSQL to keep only a part of a document: the last value of a duplicate key."""
         return self.rule.duplicate_keys == "last"
 
     @property
     def asks_server(self) -> bool:
-        """Whether only PostgreSQL can say if a value may go into the column."""
+        """Whether only PostgreSQL can tell if the column accepts a value."""
         return self.family.asks_server or self.target.domain
 
     @cached_property
@@ -97,7 +97,7 @@ class ColumnPlan:
 
     @cached_property
     def conversion_key(self) -> Hashable:
-        """What two columns have in common whose values can be converted together, as one array for a scan column."""
+        """A key. Columns with equal keys can be converted together, with one array for each scan column."""
         return self.active_family, replace(self.target, name=""), tuple(column.storage for column in self.scan_columns)
 
     def convert(self, arrays: Sequence[pa.Array]) -> pa.Array:
@@ -115,7 +115,7 @@ class TablePlan:
     """The columns that are sent."""
     form: CopyFormat
     computed: tuple[ColumnPlan, ...] = ()
-    """The columns that PostgreSQL computes itself, and that the source has too."""
+    """The columns that PostgreSQL computes itself and that the source also has."""
 
     @cached_property
     def compared(self) -> tuple[ColumnPlan, ...]:
@@ -124,7 +124,7 @@ class TablePlan:
 
     @property
     def name(self) -> TableName:
-        """The target's name, by which the ledger, the logs and the report know the table."""
+        """The name of the target's table. The ledger, the logs and the report use this name."""
         return self.target.name
 
     @cached_property
@@ -145,11 +145,11 @@ class TablePlan:
 
     @cached_property
     def conversion_key(self) -> Hashable:
-        """What two tables have in common whose rows can be converted and encoded together."""
+        """A key. Rows of tables with equal keys can be converted and encoded together."""
         return self.form, tuple(column.conversion_key for column in self.compared)
 
     def convert(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the batch to send, with one array for a target column; further columns of ``batch`` are left out."""
+        """Return the batch to send, with one array for each target column. Further columns of ``batch`` are ignored."""
         arrays: list[pa.Array] = []
         scanned = batch.columns  # pyarrow makes this list anew at each access
         start = 0
@@ -162,7 +162,7 @@ class TablePlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The tables that are copied, and what is skipped and why."""
+    """The tables that are copied, and the tables and columns that are skipped, each with the reason."""
 
     schema: str
     tables: tuple[TablePlan, ...]

@@ -1,8 +1,8 @@
 """
-Writes the SQL of a rule: an expression over the source's table that SQLite evaluates while it scans.
+Writes the SQL of a rule: an expression over the source's table that SQLite evaluates during a scan.
 
-The copier and the verifier both begin with this expression, and share nothing else. A value that a rule can't read is
-left as it is, and is then checked like any other.
+The copier and the verification both begin with this expression, and share no other code for values. A value that a rule
+can't read stays as it is, and is then checked like any other value.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ TEXTS = frozenset({"text", "varchar", "bpchar", "citext", "name", "json", "jsonb
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A field of a rule, the target types it has a meaning for (none means all), and its SQL."""
+    """A field of a rule, the target types for which it has a meaning (none means all), and its SQL."""
 
     name: str
     serves: frozenset[str]
@@ -32,8 +32,8 @@ def rewritten(quoted: str, rule: ColumnRule, column: TargetColumn) -> str:
     """
     Return the SQL that reads the source column ``quoted`` for the target ``column`` under the rule.
 
-    Without a rule that is the column itself. Fields for other types are ignored, since a pattern may match columns of
-    several types.
+    Without a rule, the SQL is the column itself. Fields of the rule for other types are ignored, since a pattern may
+    match columns of several types.
     """
     expression = quoted if rule.expression is None else f"({rule.expression})"
     for step in _set_steps(rule):
@@ -96,7 +96,7 @@ def _epoch(rule: ColumnRule, column: TargetColumn) -> str:
     """Write a count since 1970 as text; a count out of SQLite's range (years 0 to 9999) is left as it is."""
     unit = _PER_SECOND[rule.epoch or "s"]
     whole = _moment("CAST(given AS INTEGER)", unit, column)
-    # Only seconds have a fraction. Six digits of it are all that a double holds today.
+    # Only seconds have a fraction. For a time of today, a double holds six digits of the fraction.
     fraction = _moment("CAST(round(given * 1000000.0) AS INTEGER)", 10**6, column) if unit == 1 else "given"
     return (
         f"CASE WHEN typeof(given) = 'integer' OR ({_DIGITS}) THEN coalesce({whole}, given) "
@@ -108,25 +108,26 @@ _DIGITS = "typeof(given) = 'text' AND given GLOB '[0-9]*' AND given NOT GLOB '*[
 
 
 def _moment(count: str, unit: int, column: TargetColumn) -> str:
-    """Return SQL for the text of ``count`` units since 1970; NULL if that is out of range."""
+    """Return SQL for the text of ``count`` units since 1970; it gives NULL if the time is out of range."""
     # SQLite's % has the sign of the dividend, and seconds before 1970 have to be rounded down too.
-    rest = f"((({count}) % {unit} + {unit}) % {unit})"
-    seconds = f"((({count}) - {rest}) / {unit})"
-    nanoseconds = f"({rest} * {10**9 // unit})"
-    # Digits beyond microseconds are kept in the text, so that the value is refused.
+    remainder = f"((({count}) % {unit} + {unit}) % {unit})"
+    seconds = f"((({count}) - {remainder}) / {unit})"
+    nanoseconds = f"({remainder} * {10**9 // unit})"
+    # The text keeps digits beyond microseconds, so that the conversion refuses the value.
     fraction = (
         f"CASE WHEN {nanoseconds} % 1000 THEN printf('.%09d', {nanoseconds}) "
         f"ELSE printf('.%06d', {nanoseconds} / 1000) END"
     )
     time = f"(strftime(' %H:%M:%S', {seconds}, 'unixepoch') || {fraction})"
-    if column.type_name == "date":  # as above: a time of day that isn't midnight
+    if column.type_name == "date":
+        # The text keeps a time of day other than midnight, so that the conversion refuses it.
         time = f"replace({time}, ' 00:00:00.000000', '')"
     zone = " || '+00:00'" if column.type_name == "timestamptz" else ""
     return f"strftime('%Y-%m-%d', {seconds}, 'unixepoch') || {time}{zone}"
 
 
 def _julian(_rule: ColumnRule, column: TargetColumn) -> str:
-    """Write a Julian day as text, to the millisecond, which is all that a double holds."""
+    """Write a Julian day as text, to the millisecond, since a double holds no more digits."""
     moment = "strftime('%Y-%m-%d %H:%M:%f', given)"
     if column.type_name == "date":
         moment = f"replace({moment}, ' 00:00:00.000', '')"
@@ -138,8 +139,8 @@ def _go_time(_rule: ColumnRule, column: TargetColumn) -> str:
     """
     Write the text of Go's ``time.String()``, ``2026-02-17 05:20:54.5 +0000 UTC m=+0.1``, as ISO 8601.
 
-    The offset is kept; the zone's name and the monotonic clock (``m=``) are dropped. Any other text is left as it is,
-    and so refused.
+    The offset is kept; the zone's name and the monotonic clock (``m=``) are dropped. Any other text stays as it is, so
+    that the conversion refuses it.
     """
     digits = "[0-9][0-9]"
     moment = f"{digits * 2}-{digits}-{digits} {digits}:{digits}:{digits}"
@@ -152,7 +153,7 @@ def _go_time(_rule: ColumnRule, column: TargetColumn) -> str:
         f"AND {offset} GLOB '[-+]{digits * 2}'"
     )
     zone = f" || substr({offset}, 1, 3) || ':' || substr({offset}, 4)" if column.type_name == "timestamptz" else ""
-    # A column without time zones takes only times in UTC; how to write others is for another rule to decide.
+    # A column without time zones takes only times in UTC. The operator needs another rule for other times.
     in_utc = "" if zone else f" AND {offset} = '+0000'"
     return f"CASE WHEN {well_formed}{in_utc} THEN substr(given, 1, 19) || {fraction}{zone} ELSE given END"
 
@@ -165,26 +166,27 @@ def _nul_bytes(_rule: ColumnRule, _column: TargetColumn) -> str:
         "FROM piece WHERE instr(rest, x'00')) "
         "SELECT CAST(done || rest AS TEXT) FROM piece WHERE NOT instr(rest, x'00'))"
     )
-    # In UTF-16 no byte is a character. JSON writes NUL as an escape, which is unique once no \\ stands before another.
+    # In UTF-16, a byte is not a character. JSON writes NUL as an escape. After each \\ is replaced, no other text looks
+    # like that escape.
     without_pairs = r"replace(json_quote(given), '\\', '\u005c')"
     in_utf16 = rf"json_extract(replace({without_pairs}, '\u0000', ''), '$')"
-    found = f"iif({IS_UTF16}, {in_utf16}, {stripped})"
-    return f"CASE WHEN typeof(given) = 'text' AND NOT {_NO_NUL} THEN {found} ELSE given END"
+    without_nul = f"iif({IS_UTF16}, {in_utf16}, {stripped})"
+    return f"CASE WHEN typeof(given) = 'text' AND NOT {_NO_NUL} THEN {without_nul} ELSE given END"
 
 
 _BEYOND_ASCII = "'*[^' || char(1) || '-' || char(127) || ']*'"
 
-# Text functions stop at a NUL, and the rest of the value would be lost. Such values are left as they are.
+# Text functions stop at a NUL, and the rest of the value would be lost. So values with a NUL stay as they are.
 _NO_NUL = "(instr(given, char(0)) = 0)"
 
 
 def _invalid_utf8(rule: ColumnRule, _column: TargetColumn) -> str:
     """
-    Replace bytes that are no UTF-8 by U+FFFD, or read the whole value as Latin-1.
+    Replace bytes that are not UTF-8 by U+FFFD, or read the whole value as Latin-1.
 
     SQLite has no test for valid UTF-8. A character is valid if writing its code point again gives the same bytes.
     """
-    sound = (
+    repaired = (
         "(WITH RECURSIVE walk(at, one) AS (SELECT 1, substr(given, 1, 1) UNION ALL "
         "SELECT at + 1, substr(given, at + 1, 1) FROM walk WHERE one <> '') "
         "SELECT group_concat(char(unicode(one)), '') FROM walk WHERE one <> '')"
@@ -197,8 +199,8 @@ def _invalid_utf8(rule: ColumnRule, _column: TargetColumn) -> str:
     )
     return (
         f"CASE WHEN NOT {IS_UTF16} AND typeof(given) = 'text' AND given GLOB {_BEYOND_ASCII} AND {_NO_NUL} "
-        f"AND CAST({sound} AS BLOB) <> CAST(given AS BLOB) "
-        f"THEN {latin if rule.invalid_utf8 == 'latin-1' else sound} ELSE given END"
+        f"AND CAST({repaired} AS BLOB) <> CAST(given AS BLOB) "
+        f"THEN {latin if rule.invalid_utf8 == 'latin-1' else repaired} ELSE given END"
     )
 
 
@@ -217,7 +219,7 @@ def _truncate(_rule: ColumnRule, column: TargetColumn) -> str:
 
 
 def _round(_rule: ColumnRule, column: TargetColumn) -> str:
-    """Round a number to the column's scale, a double by its exact value; a text of more than 15 characters is left."""
+    """Round a number to the column's scale, a double by its exact value. Text of over 15 characters stays as it is."""
     if column.scale is None or column.scale < 0:
         return "given"
     numeral = (
@@ -246,8 +248,8 @@ _STEPS = (
     _Step("round", frozenset({"numeric"}), _round),
 )
 
-# SQLite has no table of time zones, so the copier and the verifier each apply them by themselves. It is PostgreSQL that
-# keeps only the last of duplicate keys.
+# These rules need no SQL. SQLite has no table of time zones, so the copier and the verification each apply the zone
+# themselves. PostgreSQL itself keeps only the last value of a duplicate key.
 _WITHOUT_SQL = (
     _Step("timezone", frozenset({"timestamptz"}), lambda _rule, _column: "given"),
     _Step("duplicate_keys", frozenset({"jsonb"}), lambda _rule, _column: "given"),

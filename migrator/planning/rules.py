@@ -1,5 +1,5 @@
 """
-Reads ``migrator.toml``, in which the operator decides what the source leaves open. The job decides nothing ambiguous.
+Reads ``migrator.toml``, in which the operator decides what the source leaves open. The job never guesses.
 
     [tables."legacy_users"]
     rename = "users"                 # or: exclude = true
@@ -11,7 +11,7 @@ Reads ``migrator.toml``, in which the operator decides what the source leaves op
     true = ["t", "yes"]
     false = ["f", "no"]
 
-If several patterns match a column, all of them apply. Where they disagree, the one later in the file wins.
+If several patterns match a column, all of them apply. Where they disagree, the later pattern in the file wins.
 """
 
 import json
@@ -77,7 +77,7 @@ class ColumnRule(_Rule):
     exclude: bool = False
 
     def words(self) -> str:
-        """Return what the rule sets, as it is written in the file."""
+        """Return the fields that the rule sets, as they are written in the file."""
         return ", ".join(f"{name} = {json.dumps(getattr(self, name))}" for name in sorted(self.model_fields_set))
 
     @property
@@ -86,7 +86,7 @@ class ColumnRule(_Rule):
         return bool(self.model_fields_set - {"type", "rename", "exclude"})
 
     def over(self, earlier: "ColumnRule") -> "ColumnRule":
-        """Return both rules merged; where they disagree, this one wins over the ``earlier`` one."""
+        """Return both rules merged. Where they disagree, this rule wins over the ``earlier`` rule."""
         return earlier.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
 
 
@@ -100,18 +100,18 @@ class _File(_Rule):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """All rules of a run. It records which patterns have matched something."""
+    """All rules of a run. The object records which patterns have matched a name."""
 
     tables: Mapping[str, TableRule] = field(default_factory=dict)
     columns: Mapping[str, ColumnRule] = field(default_factory=dict)
     leave_out: Sequence[str] = ()
-    """Parts that the job does not create, as ``table.name``; ``--leave-out``."""
+    """The parts that the job does not create, as ``table.name``, from ``--leave-out``."""
     _met: set[str] = field(default_factory=set, compare=False)
 
     @classmethod
     def load(cls, path: Path | None, exclude: Sequence[str] = (), leave_out: Sequence[str] = ()) -> Self:
         """
-        Read the file at ``path``, if one is given, and add the patterns of ``--exclude`` and ``--leave-out``.
+        Read the file at ``path``, unless it is None, and add the patterns of ``--exclude`` and ``--leave-out``.
 
         Raises ConfigurationError for a file that can't be read, and for keys and values that have no meaning.
         """
@@ -121,7 +121,7 @@ class Rules:
         return cls({**file.tables, **tables}, {**file.columns, **columns}, tuple(leave_out))
 
     def of_table(self, table: str) -> TableRule:
-        """Return the rule for a table: that of the last pattern that matches its name."""
+        """Return the rule for a table: the rule of the last pattern that matches its name."""
         matching = [rule for pattern, rule in self.tables.items() if self._match(pattern, table)]
         return matching[-1] if matching else TableRule()
 

@@ -1,4 +1,4 @@
-"""Decides what of the source is skipped besides the tables that a rule excludes, and refuses what would lose rows."""
+"""Decides which tables and columns of the source are skipped without a rule, and refuses to skip rows silently."""
 
 import shlex
 from collections.abc import Collection, Mapping
@@ -12,11 +12,11 @@ from migrator.target.schema import TargetTable
 
 def skipped_tables(source: SourceDatabase, rules: Rules, target: Collection[str]) -> list[Skipped]:
     """
-    Return the source's virtual tables and the like, which are not copied.
+    Return the source's tables that are not copied, such as virtual tables, each with the reason.
 
     ``target`` has the names of the target's tables. Raises NoMatch for virtual tables that no rule excludes and that
-    hold rows of their own, since these can't be read. An index over another table's rows is skipped without a rule,
-    unless the target has a table for it.
+    hold rows of their own, since these rows can't be read. A virtual table that is only an index of another table is
+    skipped without a rule, unless the target has a table for it.
     """
     skipped = [
         Skipped(table.name, "excluded") if table.rows != 0 and rules.of_table(table.name).exclude else table
@@ -38,7 +38,7 @@ def skipped_tables(source: SourceDatabase, rules: Rules, target: Collection[str]
 
 def skipped_columns(source: SourceDatabase, rules: Rules, target: Mapping[str, TargetTable]) -> list[Skipped]:
     """
-    Return the computed columns that can't be read here and are not needed, because the target computes them too.
+    Return the computed columns that can't be read here and that aren't needed, since the target computes them too.
 
     ``target`` has the target's tables by name. Raises SourceUnreadable for other columns that can't be read and that no
     rule excludes.

@@ -7,7 +7,7 @@ from migrator.names import TableName
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Something that the source declares for a table besides its columns."""
+    """A part of a table that the source declares besides the columns: a CHECK, a key or a default."""
 
     table: TableName
     what: str
@@ -15,12 +15,12 @@ class Part:
     handle: str
     """The name for ``--leave-out``: ``orders.positive``."""
     guards: bool
-    """Whether it refuses rows, or fills in a value where none may be missing."""
+    """Whether the part refuses rows, or fills in a value that must not be missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class AlterStatement:
-    """A part that is added to a table when all tables exist."""
+    """A statement that adds a part to a table after all tables exist."""
 
     part: Part
     statement: str
@@ -30,12 +30,12 @@ class AlterStatement:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A part that the source's table has and the target's will not have."""
+    """A part that the source's table has and that the target's table will not have."""
 
     part: Part
     reason: str
     is_named: bool = False
-    """Whether the operator has named the part, or something that it depends on."""
+    """Whether the operator has named the part, or another part that it depends on."""
 
     def line(self) -> str:
         """Return one line for a person."""
@@ -49,13 +49,13 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Something in a source table that PostgreSQL can't have, whichever parts are left out."""
+    """A property of a source table that PostgreSQL doesn't allow, whichever parts are left out."""
 
     table: str
-    """The source's name of the table."""
+    """The name of the source table."""
     what: str
     settled_by: str
-    """The rule that settles it, as it is written in the file of rules, or the flag."""
+    """The rule that settles the obstacle, as it is written in the file of rules, or the flag."""
 
     def line(self) -> str:
         """Return one line for a person."""

@@ -1,4 +1,4 @@
-"""Computes the terms on which a source table is copied: its columns, and the rules for them. The ledger keeps them."""
+"""Computes the terms of a source table, which the ledger keeps: the table's columns, and the rules for them."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from migrator.source.schema import SourceTable
 
 
 def terms_of(table: SourceTable, rules: Rules) -> Terms:
-    """Return the terms of a table as it is now, under these ``rules``."""
+    """Return the terms that a table has now under these ``rules``."""
     return _terms(table.name, {column.name: column.declared_type for column in table.columns}, rules)
 
 
@@ -18,7 +18,7 @@ def terms_under(terms: Terms, rules: Rules) -> Terms:
 
 
 def _terms(source: str, columns: Mapping[str, str], rules: Rules) -> Terms:
-    # The type that a rule names is for creating the table, which has happened by now.
+    # The field ``type`` of a rule only matters when the table is created, and the table exists by now.
     by_column = {
         name: rules.of_column(source, name).model_dump(mode="json", exclude_defaults=True, exclude={"type"})
         for name in columns
