@@ -1,12 +1,12 @@
 """
 Defines the canonical form of each target type, in which the values of both databases are compared.
 
-The copier converts with Arrow and this module casts with DuckDB, on purpose: a mistake in one of them shows as a
-difference. This package imports neither ``types`` nor ``copying``, and a test of the structure keeps it so.
+The copier converts with Arrow and this module casts with DuckDB, so that a mistake in one of them shows as a
+difference. This package imports neither ``types`` nor ``copying``; a test of the structure checks that.
 
 Two values have the same form if and only if they are the same value to PostgreSQL: 1.50 and 1.5 as ``numeric``, two
-spellings of one ``jsonb`` or ``uuid``, one instant at two offsets. All other differences stay differences: NULL and ''
-differ, so do 0.0 and -0.0, blanks, case, and the normal forms of Unicode.
+spellings of the same ``jsonb`` or ``uuid``, the same instant at two offsets. All other differences stay differences:
+NULL and '', 0.0 and -0.0, blanks, upper and lower case, and the normal forms of Unicode.
 
 The macros that compute the forms are in ``canonical.sql``.
 """
@@ -23,12 +23,12 @@ from migrator.sql.utf8 import IS_UTF16
 from migrator.target.schema import TargetColumn
 
 _CACHED_FORMS = 10_000
-"""Many tables have columns of one name and type."""
+"""The number of forms that are kept, since many tables have columns with the same name and type."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnPair:
-    """A column of the source, as SQL over its table, and the target column that must hold the same values."""
+    """A source column, as SQL over its table, and the target column that must hold the same values."""
 
     expression: str
     target: TargetColumn
@@ -40,25 +40,25 @@ class ColumnPair:
 
 @dataclass(frozen=True, slots=True)
 class CanonicalForm:
-    """How a column is read on both sides, and the DuckDB SQL that makes the compared form of what was read."""
+    """Holds the SQL that reads a column on both sides, and the DuckDB SQL that computes the form to compare."""
 
     scan_columns: tuple[ScanColumn, ...]
     from_source: str
-    """SQL over ``{0}``, ``{1}``: the scan columns."""
+    """DuckDB's SQL for the form of the source's value. ``{0}``, ``{1}`` are the scan columns."""
     select: str
-    """The expression that PostgreSQL is asked for."""
+    """The SQL expression by which PostgreSQL reads the value."""
     from_target: str
-    """SQL over ``{0}``: PostgreSQL's answer."""
+    """DuckDB's SQL for the form of the target's value. ``{0}`` is PostgreSQL's answer."""
     shown_source: str = "{0}::VARCHAR"
-    """SQL over the scan columns for the value as a person is shown it."""
+    """DuckDB's SQL for the source's value as it is shown to a person."""
     shown_target: str = "{0}::VARCHAR"
     by_server: bool = False
-    """Whether PostgreSQL itself has to bring the source's text to its normal form first."""
+    """Whether PostgreSQL itself has to bring the source's text to its own spelling first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a table in SQL over ``c0``, ``c1``, …: the form of every column, and its text as it is shown."""
+    """The SQL of one side of a table over ``c0``, ``c1``, …: the form of each column, and the text that is shown."""
 
     forms: tuple[str, ...]
     shown: tuple[str, ...]
@@ -94,18 +94,18 @@ def macros() -> str:
 
 @lru_cache(maxsize=_CACHED_FORMS)
 def canonical_form(pair: ColumnPair) -> CanonicalForm:  # noqa: C901, PLR0911, PLR0912 - a table, read from the top
-    """Return how the pair's values are read and compared, whatever the column holds."""
+    """Return the canonical form of the pair's values, for any values that the column may hold."""
     column, target = pair.expression, quote_postgres(pair.target.name)
     match "enum" if pair.target.enum_labels else pair.target.type_name:
         case "bool":
-            # Not cast to BOOLEAN: that would take every integer but 0 for true.
+            # A cast to BOOLEAN would read every integer except 0 as true.
             return _number(column, StorageClass.INTEGER, "{0}", f"{target}::int4", "{0}::BIGINT")
         case "int2" | "int4" | "int8":
             return _number(column, StorageClass.INTEGER, "{0}", f"{target}::int8", "{0}::BIGINT")
         case "float4" | "float8":
             return _number(column, StorageClass.REAL, "bits({0})", f"{target}::float8", "bits({0})")
         case "bytea":
-            # Text has its bytes in UTF-8; of a file in UTF-16 it is DuckDB that makes them, and not the copier's SQL.
+            # The bytes of text are its UTF-8. If the file is in UTF-16, DuckDB makes these bytes, not the copier's SQL.
             translated = f"{IS_UTF16} AND typeof({column}) = 'text'"
             blob = (
                 ScanColumn(f"CASE WHEN NOT ({translated}) THEN CAST({column} AS BLOB) END", StorageClass.BLOB),
@@ -141,11 +141,11 @@ def canonical_form(pair: ColumnPair) -> CanonicalForm:  # noqa: C901, PLR0911, P
 @lru_cache(maxsize=_CACHED_FORMS)
 def fast_form(pair: ColumnPair) -> CanonicalForm:  # noqa: PLR0911 - a table, read from the top
     """
-    Return how the pair's values are read where the column holds nothing unusual: as they are stored.
+    Return the fast form, for columns that hold nothing unusual: the pair's values are read as they are stored.
 
-    Two values with one fast form are one value, but one value may have two fast forms. Where fast forms differ,
-    ``canonical_form`` decides. A value of an unusual storage class stops the scan, or has a form that no target value
-    has.
+    Two values with the same fast form are the same value, but the same value may have two fast forms. Where fast forms
+    differ, ``canonical_form`` decides. A value of an unusual storage class stops the scan, or has a form that no target
+    value has.
     """
     column, target = pair.expression, pair.target
     full = replace(canonical_form(pair), shown_source="{0}", shown_target="{0}")  # fast forms are never shown
@@ -162,7 +162,7 @@ def fast_form(pair: ColumnPair) -> CanonicalForm:  # noqa: PLR0911 - a table, re
         case "uuid":
             return replace(full, scan_columns=text, from_source="uuid_text({0})", from_target="{0}")
         case "numeric" if 0 <= (target.scale or 0) <= (target.precision or _MANY) <= _DIGITS_OF_A_DOUBLE:
-            # Every decimal of 15 digits is a double of its own (IEEE 754).
+            # Each decimal of 15 digits has a double of its own (IEEE 754).
             return replace(
                 full, scan_columns=_as_stored(column, StorageClass.REAL), from_source="{0}", from_target="{0}::DOUBLE"
             )
@@ -203,15 +203,15 @@ def _text(column: str) -> tuple[ScanColumn, ...]:
 
 
 def _as_text(column: str) -> str:
-    """Return SQL for a value as text. A BLOB becomes SQLite's literal of it, since its bytes may be no text."""
+    """Return SQL for a value as text. A BLOB becomes a SQLite literal, since its bytes may not be text."""
     return f"CASE typeof({column}) WHEN 'blob' THEN quote({column}) ELSE CAST({column} AS TEXT) END"
 
 
 def _number(column: str, storage: StorageClass, form: str, target: str, target_form: str) -> CanonicalForm:
     """
-    Return the form of a column of numbers, with a second scan column for values that are no numbers.
+    Return the form of a column of numbers, with a second scan column for values that are not numbers.
 
-    Preflight refuses such values. But somebody may store one afterwards, and then it is a difference like any other.
+    Preflight refuses such values. But somebody may store one after preflight, and then the comparison has to find it.
     """
     classes = "'null', 'integer'" if storage is StorageClass.INTEGER else "'null', 'integer', 'real'"
     is_number = f"typeof({column}) IN ({classes})"

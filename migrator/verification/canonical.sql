@@ -1,25 +1,26 @@
 -- The canonical forms of values, as macros of DuckDB. Two values have the same form if and only if they are the same
--- value to PostgreSQL. canonical.py says which macro is for which type. A macro stands after those that it uses.
+-- value to PostgreSQL. canonical.py says which macro is for which type. A macro stands after the macros that it uses.
 --
--- The ledger keeps a hash of the statements, so that digests of another version are not compared with these. Comments
--- stand on lines of their own and do not change the hash.
+-- The ledger keeps a hash of these statements, so that digests of different versions are not compared. Comments stand
+-- on their own lines and do not change the hash.
 
--- A double. 0.0 and -0.0 hash alike, so the sign is a field of its own. All NaNs are one value, as in PostgreSQL.
+-- A double. 0.0 and -0.0 have the same hash, so the sign is a separate field. All NaNs are the same value, as in
+-- PostgreSQL.
 CREATE MACRO bits(number) AS struct_pack(number := number, negative := signbit(number));
 
--- A date or time as it was read. A text that can't be read gives NULL as well, so the form also says whether there was
--- a value.
+-- A date or time as it was read. A text that can't be read gives NULL too, so the form also says whether there was a
+-- value.
 CREATE MACRO moment(given, reading) AS struct_pack(given := given IS NULL, reading := reading);
 
--- Whether a text may be a date or time at all: `strptime` knows words too (infinity).
+-- Whether a text may be a date or time at all: `strptime` also reads words (infinity).
 CREATE MACRO starts_with_digit(given) AS given >= '0' AND given < ':';
 
--- A fraction of a second without the zeros after its sixth digit, which say nothing.
+-- A fraction of a second without the zeros after its sixth digit, which have no meaning.
 CREATE MACRO short_fraction(given) AS regexp_replace(given, '(\.\d{6})0+', '\1');
 
 -- A date and time without an offset. Only the spellings listed here are read: a cast would drop an offset or a
--- nanosecond, and roll 24:00 over to the next day. Each spelling is tried only where it is likely, because one that
--- doesn't fit costs as much as ten that do.
+-- nanosecond, and read 24:00 as the next day. Each spelling is tried only where it is likely, because a spelling that
+-- doesn't fit takes as much time as ten that fit.
 CREATE MACRO naive(given) AS (
     CASE WHEN contains(given, '.') THEN coalesce(try_strptime(given, '%Y-%m-%d %H:%M:%S.%f'),
                                                  try_strptime(short_fraction(given), '%Y-%m-%d %H:%M:%S.%f'))
@@ -35,7 +36,7 @@ CREATE MACRO zoned(given) AS (
 -- Whether a date and time ends with an offset. A date has two signs of minus before its 11th character.
 CREATE MACRO has_offset(given) AS contains(given, '+') OR contains(substr(given, 11), '-');
 
--- A date and time in the spelling that most applications write; NULL for any other.
+-- A date and time in the spelling that most applications write; NULL for any other spelling.
 CREATE MACRO usual_moment(given) AS (
     CASE WHEN strlen(given) BETWEEN 21 AND 26 THEN try_strptime(given, '%Y-%m-%d %H:%M:%S.%f')
          WHEN strlen(given) = 19 THEN try_strptime(given, '%Y-%m-%d %H:%M:%S') END);
@@ -50,25 +51,25 @@ CREATE MACRO time_of(given) AS CASE WHEN starts_with_digit(given) THEN naive('19
 CREATE MACRO timestamp_of(given) AS CASE WHEN starts_with_digit(given) THEN
     coalesce(usual_moment(given), naive(replace(given, 'T', ' '))) END;
 
--- Microseconds since 1970 in UTC. A text without an offset is a time on the clocks of `zone`.
+-- Microseconds since 1970 in UTC. A text without an offset is a local time of `zone`.
 CREATE MACRO instant(given, zone) AS epoch_us(
     CASE WHEN has_offset(given) THEN zoned(given)
          WHEN suffix(given, 'Z') THEN timezone('UTC', naive(rtrim(given, 'Z')))
          ELSE timezone(zone, naive(given)) END);
 
--- The same, with a blank or a `T` between date and time, and a quick way for the usual spelling in UTC.
+-- Like `instant`, but with a blank or a `T` between date and time, and faster for the usual spelling in UTC.
 CREATE MACRO timestamptz_of(given, zone) AS CASE WHEN starts_with_digit(given) THEN
     coalesce(if(zone = 'UTC', epoch_us(usual_moment(given)), NULL), instant(replace(given, 'T', ' '), zone)) END;
 
 -- A UUID as 32 digits in lower case.
 CREATE MACRO hex_form(digits) AS lower(replace(digits, '-', ''));
 
--- A UUID as PostgreSQL writes it; a text that is none stays as it is.
+-- A UUID as PostgreSQL writes it. A text that is no UUID stays as it is.
 CREATE MACRO uuid_text(given) AS (
     CASE WHEN strlen(given) = 36 THEN lower(given) ELSE coalesce(try_cast(given AS UUID)::VARCHAR, given) END);
 
--- A number's digits without the zeros, the sign and the exponent that say nothing. `list_transform([x], lambda y:
--- …)[1]` is how a macro computes a value once and uses it several times.
+-- A number's digits, without zeros, signs and exponents that have no meaning. With `list_transform([x], lambda y:
+-- …)[1]` a macro computes a value once and uses it several times.
 CREATE MACRO canonical(number) AS list_transform(list_transform(list_transform(
     [regexp_extract(number, '^([+-]?)(\d*)\.?(\d*)(?:[eE]([+-]?\d+))?$', ['sign', 'whole', 'fraction', 'exponent'])],
     lambda n: struct_pack(sign := n.sign, digits := n.whole || n.fraction,
@@ -87,20 +88,20 @@ CREATE MACRO without_zeros(number) AS (
          WHEN rtrim(rtrim(number, '0'), '.') = '-0' THEN '0'
          ELSE rtrim(rtrim(number, '0'), '.') END);
 
--- The one spelling of a decimal, for any text, with a short way for the usual one. An exponent of 7 digits, which no
--- `numeric` has, is left alone; so is a text that is no number.
+-- The canonical spelling of a decimal, for any text. The first case is a fast way for the usual spelling. A text stays
+-- as it is if it is no number, or if its exponent has 7 digits, which no `numeric` has.
 CREATE MACRO decimal_form(given) AS (
     CASE WHEN regexp_full_match(given, '-?(0|[1-9]\d*)(\.\d+)?') THEN without_zeros(given)
          WHEN regexp_full_match(given, '[+-]?(0+\.?0*|\.0+)([eE][+-]?\d+)?') THEN '0'
          WHEN regexp_full_match(given, '[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?0*\d{1,6})?') THEN canonical(given)
          ELSE given END);
 
--- The one spelling of a number in a document: 1e2 as 100, 1.50 as 1.5, -0 as 0.
+-- The canonical spelling of a number in a document: 1e2 as 100, 1.50 as 1.5, -0 as 0.
 CREATE MACRO plain_number(token) AS (
     CASE WHEN regexp_full_match(token, '-?0(\.0+)?([eE][+-]?\d+)?') THEN '0'
          WHEN regexp_full_match(token, '-?\d+(\.\d+)?([eE][+-]?0*\d{1,6})?') THEN canonical(token) ELSE token END);
 
--- All numbers of a document without its strings (`bare`) in their one spelling.
+-- A document without its strings (`bare`), with all numbers in their canonical spelling.
 CREATE MACRO plain_numbers(bare) AS (
     CASE WHEN regexp_matches(bare, '\d[eE]|-0')
            THEN array_to_string(list_transform(
@@ -108,23 +109,23 @@ CREATE MACRO plain_numbers(bare) AS (
                lambda token: plain_number(token)), '')
          ELSE regexp_replace(regexp_replace(bare, '(\.\d*[1-9])0+(\D|$)', '\1\2', 'g'), '\.0+(\D|$)', '\1', 'g') END);
 
--- The same, and each number of more digits than a double holds (15 of any decimal) as a marked string: DuckDB reads a
--- fraction as a double.
+-- Like `plain_numbers`, but each number with more digits than a double holds (15 of any decimal) becomes a marked
+-- string, because DuckDB reads a fraction as a double.
 CREATE MACRO exact_numbers(bare) AS regexp_replace(plain_numbers(bare), '-?\d[\d.]{15,}', '"\\u0001\0"', 'g');
 
 -- The strings of a document, in their order.
 CREATE MACRO strings(document) AS regexp_extract_all(document, '(?s)"[^"\\]*(?:\\.[^"\\]*)*"');
 
--- A document with empty strings in the place of its strings.
+-- A document in which each string is replaced by an empty string.
 CREATE MACRO without_strings(document) AS regexp_replace(document, '(?s)"[^"\\]*(?:\\.[^"\\]*)*"', '""', 'g');
 
--- Whether a document may have a number that isn't in its one spelling, or has more digits than a double holds. Digits
--- in a string count too, which costs time and nothing else.
+-- Whether a document may have a number that isn't in its canonical spelling, or has more digits than a double holds.
+-- Digits in a string count too; that only costs time.
 CREATE MACRO has_odd_numbers(document) AS regexp_matches(
     document, '(^|[\[,:\s])-?\d+(\.\d*0([,\]}\s]|$)|(\.\d+)?[eE])|-0([,\]}\s]|$)|\d[\d.]{15}');
 
--- A document with all numbers in their one spelling. The numbers are changed in the document without its strings, and
--- the strings are put back.
+-- A document with all numbers in their canonical spelling. The numbers are changed in the document without its strings;
+-- then the strings are put back.
 CREATE MACRO with_plain_numbers(document) AS (
     CASE WHEN has_odd_numbers(document)
            THEN array_to_string(list_transform(list_zip(
@@ -132,25 +133,25 @@ CREATE MACRO with_plain_numbers(document) AS (
                strings(document)), lambda parts: concat(parts[1], parts[2])), '')
          ELSE document END);
 
--- A document with sorted keys, the last of equal keys alone, and no escapes and blanks that say nothing.
+-- A document with sorted keys, with only the last of equal keys, and without escapes and blanks that have no meaning.
 CREATE MACRO sorted_keys(document) AS coalesce(try_cast(document AS JSON)::VARIANT::JSON::VARCHAR, trim(document));
 
--- The one spelling of a document: sorted keys, and numbers in their one spelling.
+-- The canonical form of a document: sorted keys, and numbers in their canonical spelling.
 CREATE MACRO json_form(given) AS list_transform(
     [with_plain_numbers(given)], lambda document: sorted_keys(document))[1];
 
--- The fast form of a document: keys are sorted, numbers stay as they are, since PostgreSQL changes only an exponent and
--- -0. Where a number has more digits than a double holds it is the full form, or two values might have one form.
+-- The fast form of a document: keys are sorted, and numbers stay as they are, since PostgreSQL changes only an exponent
+-- and -0. If a number has more digits than a double holds, the fast form is the canonical form, since otherwise two
+-- values might have the same form.
 CREATE MACRO json_quick_form(given) AS (
     CASE WHEN regexp_matches(given, '\d[\d.]{15}') THEN json_form(given) ELSE sorted_keys(given) END);
 
--- The fast form of a flat object whose keys are known: its `members`, in the order of the keys that are asked for.
--- Where there are other keys, or one twice, or objects within, or it is no object, the whole document goes in as well
--- (`rest`).
+-- The fast form of a flat object whose keys are known: its `members`, in the order of the known keys. The form also
+-- contains the whole document (`rest`) if it has other keys, a key twice, or objects within, or if it is no object.
 CREATE MACRO json_flat_form(given, members) AS struct_pack(members := members, rest :=
     CASE WHEN len(json_keys(given)) = list_aggregate(members, 'count') AND len(json_keys(given)) > 0
               AND NOT contains(substr(given, 2), '{') AND NOT regexp_matches(given, '\d[\d.]{15}')
            THEN NULL ELSE json_quick_form(given) END);
 
--- A document as a person is shown it: without the marks of `exact_numbers`.
+-- A document as it is shown to a person: without the marks of `exact_numbers`.
 CREATE MACRO json_shown(given) AS regexp_replace(json_form(given), '"\\u0001([^"]*)"', '\1', 'g');

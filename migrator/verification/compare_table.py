@@ -1,9 +1,9 @@
 """
 Compares one table, or a group of small tables, and returns the results.
 
-The fast forms are compared first; preflight may already know the source's digest in these. If they differ, both sides
-are read again in the canonical forms. If these differ too, the differing rows are looked for. A large table is read in
-chunks, several at a time on both sides.
+The fast forms are compared first; preflight may already know the source's digest in the fast forms. If the digests
+differ, both sides are read again in the canonical forms. If these digests differ too, the differing rows are searched.
+A large table is read in chunks, several at the same time on both sides.
 """
 
 import asyncio
@@ -47,19 +47,19 @@ class TableResult:
     source: Digest
     target: Digest
     found: TableDifferences | None
-    """The rows that differ; None where none do."""
+    """The rows that differ; None if all rows are equal."""
     seconds: float = 0.0
-    """The time that workers spent on the table, added up, without the time for which they waited."""
+    """The time in seconds that all workers together spent on the table, without the time that they waited."""
     recorded: Recorded | None = None
-    """The source's digest as the ledger keeps it; None where the sides differ, or no digest is kept."""
+    """The source's digest as the ledger keeps it; None if the sides differ, or if no digest is kept."""
 
     @property
     def equal(self) -> bool:
-        """Whether both sides hold the same rows, each as often."""
+        """Whether both sides hold the same rows, each row equally often."""
         return self.source == self.target
 
     def difference(self) -> str:
-        """Return in words how the sides differ."""
+        """Return a description of how the sides differ."""
         counts = f"{self.source.rows} rows in the source, {self.target.rows} in the target"
         if self.found is None:
             return f"{self.table}: {counts}"
@@ -67,21 +67,21 @@ class TableResult:
         return f"{self.table}: {counts}; {self.found.words()}{first}"
 
     def facts(self) -> dict[str, object]:
-        """Return the difference for the log and the report."""
-        found = self.found or TableDifferences()
+        """Return the differences as fields for the log and the report."""
+        differing = self.found or TableDifferences()
         return {
             "table": str(self.table),
             "source_rows": self.source.rows,
             "target_rows": self.target.rows,
-            "rows": {str(kind): count for kind, count in found.rows.items()},
-            "columns": dict(found.columns),
-            "examples": [example.to_json() for example in found.examples],
+            "rows": {str(kind): count for kind, count in differing.rows.items()},
+            "columns": dict(differing.columns),
+            "examples": [example.to_json() for example in differing.examples],
         }
 
 
 @dataclass(frozen=True, slots=True)
 class CompareContext:
-    """What the comparisons of all tables share."""
+    """Holds what the comparisons of all tables share: databases, worker pools and options."""
 
     source: Source
     address: TargetAddress
@@ -94,14 +94,15 @@ class CompareContext:
     keep: bool = False
     """Whether the digests are kept for later runs."""
     seconds: dict[TableName, float] = field(default_factory=lambda: defaultdict(float))
-    """The time that workers have spent on each table."""
+    """The time in seconds that workers have spent on each table."""
 
 
 async def compare_group(context: CompareContext, group: Sequence[tuple[Comparison, KnownDigest]]) -> list[TableResult]:
     """
-    Compare small tables with one digest key, whose sources preflight has digested, and return their results in order.
+    Compare a group of small tables and return their results in order.
 
-    The target's tables are read by one statement. Raises what ``compare`` raises.
+    The tables have the same digest key, and preflight has digested their sources. One statement reads all target
+    tables. Raises the errors of ``compare``.
     """
     target_digests: Sequence[Digest | None]
     fast = [known.comparison for _, known in group]
@@ -112,7 +113,7 @@ async def compare_group(context: CompareContext, group: Sequence[tuple[Compariso
             target_digests = await asyncio.to_thread(reader.call, digest.of_targets, fast)
             seconds = (time.monotonic() - started) / len(fast)
     except duckdb.Error:
-        target_digests = [None] * len(fast)  # some value has no fast form: ``compare`` finds out in which table
+        target_digests = [None] * len(fast)  # a value has no fast form; ``compare`` finds out in which table
     results = []
     for (comparison, known), target_digest in zip(group, target_digests, strict=True):
         context.seconds[comparison.target.name] += seconds
@@ -130,17 +131,17 @@ async def compare(
     """
     Compare a table that is read in these ``chunks`` and return the result.
 
-    ``known`` is the source's digest in the fast forms, if preflight has computed it. Raises SourceUnreadable, and what
-    reading the target raises.
+    ``known`` is the source's digest in the fast forms, or None if preflight hasn't computed it. Raises
+    SourceUnreadable, and the errors of reading the target.
     """
     table = comparison.target.name
-    fast = await _equal_digest(context, comparison, chunks, known)
-    if fast:
-        return await _equal(context, fast.comparison, chunks, fast.digest)
+    equal = await _equal_digest(context, comparison, chunks, known)
+    if equal:
+        return await _equal(context, equal.comparison, chunks, equal.digest)
     source_digest, target_digest = await _digests(context, comparison, chunks)
     if source_digest == target_digest:
         return await _equal(context, comparison, chunks, source_digest)
-    found = await asyncio.to_thread(
+    table_differences = await asyncio.to_thread(
         differences.find_differences,
         Databases(context.source, context.address),
         comparison,
@@ -148,13 +149,13 @@ async def compare(
         context.example_options,
         context.sink,
     )
-    result = TableResult(table, source_digest, target_digest, found, context.seconds[table])
+    result = TableResult(table, source_digest, target_digest, table_differences, context.seconds[table])
     log.error(Event.TABLE_DIFFERS, **result.facts())
     return result
 
 
 async def _equal(context: CompareContext, comparison: Comparison, chunks: Sequence[Chunk], both: Digest) -> TableResult:
-    """Log that a table's sides are equal, and return that result; ``both`` is the digest of either side."""
+    """Log that both sides of a table are equal, and return this result; ``both`` is their common digest."""
     table = comparison.target.name
     kept = await _recorded(context, comparison, chunks, both) if context.keep else None
     log.info(Event.TABLE_VERIFIED, table=str(table), rows=both.rows, seconds=round(context.seconds[table], 3))
@@ -162,11 +163,11 @@ async def _equal(context: CompareContext, comparison: Comparison, chunks: Sequen
 
 
 async def _recorded(context: CompareContext, comparison: Comparison, chunks: Sequence[Chunk], both: Digest) -> Recorded:
-    """Return what a later run needs to compute the source's digest again, and to compare it."""
+    """Return the digest with its recipe, so that a later run can compute the digest again and compare it."""
     if not comparison.by_server:
         return recorded(comparison, both)
-    # The server has spelled some of the values, and may be another version in a later run. So their text is digested
-    # as it is stored.
+    # The server has spelled some of the values, and a later run may meet another version of the server. So the text of
+    # these values is digested as it is stored.
     recipe = Recipe.of(comparison)
     size = Size(comparison.table_size, comparison.batch_bytes)
 
@@ -181,9 +182,9 @@ async def _recorded(context: CompareContext, comparison: Comparison, chunks: Seq
 async def _equal_digest(
     context: CompareContext, comparison: Comparison, chunks: Sequence[Chunk], known: KnownDigest | None
 ) -> KnownDigest | None:
-    """Return the digest that both sides have in the fast forms, with these; None if it isn't the same."""
+    """Return the digest that both sides have in the fast forms; None if their digests differ."""
     if comparison.by_server:
-        return None  # PostgreSQL's own spelling is needed, and there is no faster form
+        return None  # the comparison needs PostgreSQL's own spelling, and that has no faster form
     fast = known.comparison if known else await call_in_worker(context.sessions, in_fast_form, comparison)
     source_digest = target_digest = None
     try:
@@ -192,7 +193,7 @@ async def _equal_digest(
         else:
             source_digest, target_digest = await _digests(context, fast, chunks)
     except* (SourceUnreadable, duckdb.Error):
-        pass  # a value of another storage class; if a side can't be read at all, the canonical forms fail as well
+        pass  # a value has another storage class; if a side can't be read at all, the canonical forms fail too
     return KnownDigest(fast, source_digest) if source_digest is not None and source_digest == target_digest else None
 
 
@@ -227,7 +228,7 @@ async def _of_target(context: CompareContext, comparison: Comparison, parts: int
 
 @contextmanager
 def _timed(context: CompareContext, comparison: Comparison) -> Iterator[None]:
-    """Add the time that the block takes to the table's."""
+    """Add the time that the block takes to the time of the table."""
     started = time.monotonic()
     try:
         yield

@@ -1,7 +1,7 @@
 """
-Describes what is compared, and reads both sides as streams of Arrow batches.
+Describes a comparison, and reads both sides as streams of record batches.
 
-The copier's code has no part in this reading.
+The comparison uses its own code for reading, and none of the copier's.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,15 +37,15 @@ from migrator.verification.json_keys import usual_keys
 DigestKey = tuple[tuple[object, ...], ...]
 
 _BUCKETS = 1024
-"""Enough that only a small part of a table is searched for a difference, and few enough to cost nothing."""
+"""So many that only a small part of a table is searched for a difference, and so few that they cost no time."""
 
 _FEW_ROWS = 1_000
-"""Up to so many rows are one bucket: buckets of thousands of small tables would only take memory."""
+"""Tables with at most so many rows have one bucket, since buckets of thousands of small tables take memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Databases:
-    """Both databases: a source, and the address of its target."""
+    """Both databases: the source, and the address of its target."""
 
     source: Source
     target: TargetAddress
@@ -61,7 +61,7 @@ class Comparison:
     table_size: TableSize
     batch_bytes: int
     fast: bool = False
-    """Whether the fast forms are compared: rows with equal ones are equal, and rows with different ones may be."""
+    """Whether fast forms are compared. Rows with equal fast forms are equal. Other rows may be equal too."""
 
     @cached_property
     def forms(self) -> tuple[CanonicalForm, ...]:
@@ -85,30 +85,30 @@ class Comparison:
 
     @cached_property
     def digest_key(self) -> DigestKey:
-        """What two comparisons have in common whose rows can be digested by one statement."""
+        """A key. Rows of comparisons with equal keys can be digested by one statement."""
         types = tuple(pair.target.type_name for pair in self.pairs)
         storage = tuple(column.storage for column in self.scan_columns)
         return types, storage, self.source_side.forms, self.target_side.forms, self.key, (self.buckets,)
 
     @property
     def by_server(self) -> bool:
-        """Whether PostgreSQL has to bring some of the source's text to its normal form."""
+        """Whether PostgreSQL has to bring some of the source's text to its own spelling."""
         return any(form.by_server for form in self.forms)
 
     @property
     def buckets(self) -> int:
-        """The number of parts in which the rows are digested. Only parts that differ are searched row by row."""
+        """The number of buckets of the digest. Only buckets that differ are searched row by row."""
         return _BUCKETS if self.table_size.rows > _FEW_ROWS else 1
 
     @cached_property
     def key(self) -> tuple[int, ...]:
-        """The places in ``pairs`` of the target's primary key; empty if there is none, or not all of it is compared."""
+        """The places in ``pairs`` of the target's primary key; empty if there is none, or if part of it isn't compared."""
         places = {pair.target.name: place for place, pair in enumerate(self.pairs)}
         return tuple(places[name] for name in self.target.key) if set(self.target.key) <= set(places) else ()
 
 
 def in_fast_form(session: ScanSession, comparison: Comparison) -> Comparison:
-    """Return the comparison in the fast forms; the source is asked for its usual JSON keys. Raises SourceUnreadable."""
+    """Return the comparison in the fast forms, with the usual JSON keys of the source. Raises SourceUnreadable."""
     pairs = tuple(
         replace(pair, keys=usual_keys(session, comparison.source, pair.expression))
         if pair.target.type_name == "jsonb"
@@ -120,7 +120,7 @@ def in_fast_form(session: ScanSession, comparison: Comparison) -> Comparison:
 
 @dataclass(frozen=True, slots=True)
 class BlockRange:
-    """Consecutive blocks of the target's table; without bounds, all. Several ranges can be read at the same time."""
+    """Consecutive blocks of the target's table, by default all. Several ranges can be read at the same time."""
 
     first: int = 0
     end: int | None = None
@@ -128,7 +128,7 @@ class BlockRange:
 
     @property
     def condition(self) -> str:
-        """SQL that is true for the rows in these blocks (PostgreSQL, "System Columns": ctid); empty for all."""
+        """SQL that is true for the rows in these blocks (PostgreSQL, "System Columns": ctid); empty for all blocks."""
         start = f"ctid >= '({self.first},0)'" if self.first else ""
         end = f"ctid < '({self.end},0)'" if self.end is not None else ""
         return " AND ".join(part for part in (start, end) if part)
@@ -138,7 +138,7 @@ ALL_BLOCKS = BlockRange()
 
 
 def block_ranges(session: ReadOnlySession, table: TargetTable, parts: int) -> tuple[BlockRange, ...]:
-    """Return the table's blocks as ``parts`` ranges of one size, or fewer. Raises what the session raises."""
+    """Return the table's blocks as at most ``parts`` ranges of the same size. Raises the errors of the session."""
     if table.partitioned:
         return (ALL_BLOCKS,)
     [(blocks,)] = session.rows(_BLOCKS, (table.name.quoted,))
@@ -146,7 +146,7 @@ def block_ranges(session: ReadOnlySession, table: TargetTable, parts: int) -> tu
     return tuple(BlockRange(first, end) for first, end in zip([0, *ends], [*ends, None], strict=True))
 
 
-# Before 14 a condition on ctid is a filter: each part would read the whole table.
+# Before PostgreSQL 14, a condition on ctid is only a filter: each part would read the whole table.
 _BLOCKS = """
 SELECT CASE WHEN current_setting('server_version_num')::int >= 140000
             THEN pg_relation_size(CAST($1 AS text)::regclass) / current_setting('block_size')::int ELSE 0 END
@@ -158,10 +158,10 @@ def source_rows(
     session: ScanSession, address: TargetAddress, comparison: Comparison, chunk: Chunk = WHOLE_TABLE
 ) -> Iterator[pa.RecordBatchReader]:
     """
-    Open a stream of a chunk of the source's rows with a column ``c0``, ``c1``, … for each scan column.
+    Open a stream of a chunk of the source's rows, with a column (``c0``, ``c1``, …) for each scan column.
 
-    ``address`` is that of the target, which is asked for the normal form of types that only it can read. Raises
-    SourceUnreadable.
+    ``address`` is the address of the target, which is asked for its spelling of types that only PostgreSQL can read.
+    Raises SourceUnreadable.
     """
     scan_columns = comparison.scan_columns
     schema = pa.schema([(f"c{place}", column.arrow_type) for place, column in enumerate(scan_columns)])
@@ -174,7 +174,7 @@ def source_rows(
 
 
 def _normalised(arrays: Sequence[pa.Array], comparison: Comparison, canonical_text: CanonicalText) -> list[pa.Array]:
-    """Return the arrays of the scan columns with the texts that only PostgreSQL can read in its own spelling."""
+    """Return the arrays of the scan columns. Texts that only PostgreSQL can read are in PostgreSQL's spelling."""
     result: list[pa.Array] = []
     for pair, form in zip(comparison.pairs, comparison.forms, strict=True):
         of_column = list(arrays[len(result) : len(result) + len(form.scan_columns)])
@@ -191,9 +191,9 @@ def target_rows(
     session: ReadOnlySession, comparison: Comparison, blocks: BlockRange = ALL_BLOCKS
 ) -> Iterator[pa.RecordBatchReader]:
     """
-    Open a stream of the target's rows in these ``blocks`` with a column ``c0``, ``c1``, … for each form.
+    Open a stream of the target's rows in these ``blocks``, with a column (``c0``, ``c1``, …) for each form.
 
-    All rows are read in one read-only transaction. Raises what the session raises.
+    All rows are read in one read-only transaction. Raises the errors of the session.
     """
     condition = f" WHERE {blocks.condition}" if blocks.condition else ""
     statement = f"SELECT {_selected(comparison)} FROM {_origin(comparison)}{condition}"
@@ -204,7 +204,7 @@ def target_rows(
 @contextmanager
 def target_tables(session: ReadOnlySession, comparisons: Sequence[Comparison]) -> Iterator[pa.RecordBatchReader]:
     """
-    Open a stream of the rows of several tables with one digest key, with columns as in ``target_rows``.
+    Open a stream of the rows of several tables with the same digest key. It has the columns of ``target_rows``.
 
     A further column, ``part``, is the place of the row's table in ``comparisons``.
     """
@@ -221,7 +221,7 @@ def _selected(comparison: Comparison) -> str:
 
 
 def _origin(comparison: Comparison) -> str:
-    # ONLY leaves out rows of inheriting tables, which COPY did not fill. Rows of partitions are the table's own.
+    # ONLY leaves out rows of inheriting tables, which COPY did not fill. Rows of partitions belong to the table.
     table = comparison.target
     return table.name.quoted if table.partitioned else f"ONLY {table.name.quoted}"
 
@@ -235,9 +235,9 @@ def _read(session: ReadOnlySession, statement: str, batch_bytes: int) -> Iterato
 @contextmanager
 def stream(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatchReader]:
     """
-    Open a stream of ``batches`` for DuckDB. The block raises the error that stopped the batches, if one did.
+    Open a stream of ``batches`` for DuckDB. If an error stops the batches, the block raises that error.
 
-    DuckDB raises an error of its own instead, which doesn't tell whether a retry can help.
+    DuckDB alone would raise an error of its own, which doesn't say whether a retry can help.
     """
     failures: list[Exception] = []
 

@@ -1,8 +1,8 @@
 """
 Finds the rows that differ, and their differing columns, in tables whose digests differ.
 
-Both sides are read once more, and the rows of the differing buckets go into a DuckDB file, on disk and not in memory.
-There the rows are joined by their key; without a key, equal rows of both sides are counted.
+Both sides are read once more, and the rows of the differing buckets are stored in a DuckDB file, on disk and not in
+memory. DuckDB joins the rows of both sides by their key. Without a key, it counts the equal rows of each side.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ from migrator.verification.comparison import Comparison, Databases, source_rows,
 from migrator.verification.digest import hashes, opened
 
 MEMORY = "512MB"
-"""The memory that DuckDB may use for the rows of differing buckets; further rows stay on disk."""
+"""The memory that DuckDB may use for the rows of differing buckets. All other rows stay on disk."""
 
 SHOWN = 60
 """The most characters of a value that are shown."""
@@ -49,13 +49,13 @@ class Difference:
     kind: Kind
     table: str
     key: dict[str, str | None]
-    """The primary key's values as text, by column; of a table without a key the whole row's, shortened."""
+    """The values of the primary key as text, shortened, by column; in a table without a key, all values of the row."""
     column: str | None = None
     source: str | None = None
     """The value as text, shortened; None for NULL, or where a whole row differs."""
     target: str | None = None
     times: int = 1
-    """How many more of this row one side has; above 1 only where rows have no key."""
+    """How many more copies of this row one side has. Above 1 only in tables without a key."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the difference as it is written to the file of differences."""
@@ -74,7 +74,7 @@ class Difference:
 
 @dataclass(slots=True)
 class TableDifferences:
-    """The differences of one table: counts of rows by kind, counts of values by column, and some examples."""
+    """Holds the differences of one table: counts of rows by kind, counts of values by column, and some examples."""
 
     rows: Counter[Kind] = field(default_factory=Counter)
     columns: Counter[str] = field(default_factory=Counter)
@@ -96,12 +96,12 @@ def find_differences(
     sink: Callable[[Difference], None],
 ) -> TableDifferences:
     """
-    Hand every differing row and value in ``buckets`` to ``sink``, and return counts and the first few as examples.
+    Pass every differing row and value in ``buckets`` to ``sink``. Return counts, and the first differences as examples.
 
-    With ``example_options.mask_values`` they have no values. Blocks, and needs disk space for the rows of the buckets.
-    Raises what reading either side raises.
+    With ``example_options.mask_values``, the differences have no values. Blocks, and needs disk space for the rows of
+    the buckets. Raises the errors of reading either side.
     """
-    found = TableDifferences()
+    result = TableDifferences()
     with TemporaryDirectory(prefix="migrator-") as folder:
         config = {"memory_limit": MEMORY, "temp_directory": folder}
         with opened(str(Path(folder) / "rows.duckdb"), config) as duck:
@@ -113,15 +113,15 @@ def find_differences(
             for row in _rows(duck, comparison):
                 for difference in _of_row(comparison, row):
                     shown = _masked(comparison, difference) if example_options.mask_values else difference
-                    if len(found.examples) < example_options.count:
-                        found.examples.append(shown)
+                    if len(result.examples) < example_options.count:
+                        result.examples.append(shown)
                     sink(shown)
-                _count(found, row, comparison)
-    return found
+                _count(result, row, comparison)
+    return result
 
 
 def _selected(comparison: Comparison, side: Side, buckets: Sequence[int]) -> str:
-    """Return SQL for the rows of ``rows_read`` that are in the ``buckets``, with their hash and their key's forms."""
+    """Return SQL for the rows of ``rows_read`` in the ``buckets``, each with its hash and the forms of its key."""
     sql = hashes(side.forms, comparison)
     keys = "".join(f", {side.forms[place]} AS k{i}" for i, place in enumerate(comparison.key))
     numbers = ", ".join(map(str, buckets))
@@ -129,7 +129,7 @@ def _selected(comparison: Comparison, side: Side, buckets: Sequence[int]) -> str
 
 
 def _store(duck: duckdb.DuckDBPyConnection, table: str, reader: pa.RecordBatchReader, selected: str) -> None:
-    """Create a DuckDB ``table`` of the ``selected`` rows of ``reader``, which the SQL knows as ``rows_read``."""
+    """Create a DuckDB ``table`` from the SQL ``selected``, in which ``rows_read`` is the stream ``reader``."""
     duck.register("rows_read", reader)
     duck.execute(f"CREATE TABLE {table} AS {selected}")
     duck.unregister("rows_read")
@@ -143,7 +143,7 @@ def _rows(duck: duckdb.DuckDBPyConnection, comparison: Comparison) -> Iterator[d
 
 
 def _by_key(comparison: Comparison) -> str:
-    """Return SQL for the rows of either side whose counterpart, by key, is missing or different."""
+    """Return SQL for the rows of both sides whose row with the same key is missing or different on the other side."""
     source, target = source_side(comparison.forms, "s."), target_side(comparison.forms, "t.")
     cells = ", ".join(
         f"CASE WHEN {a} IS DISTINCT FROM {b} THEN struct_pack(place := {place}, "
@@ -163,7 +163,7 @@ def _by_key(comparison: Comparison) -> str:
 
 
 def _by_row(comparison: Comparison) -> str:
-    """Return SQL for the rows of which one side has more than the other."""
+    """Return SQL for the rows that one side has more often than the other side."""
 
     def counted(table: str, side: Side) -> str:
         shown = ", ".join(_head(text) for text in side.shown)
@@ -201,13 +201,13 @@ def _of_row(comparison: Comparison, row: dict[str, Any]) -> Iterator[Difference]
         yield Difference(kind, table, key, comparison.pairs[cell["place"]].target.name, source, target)
 
 
-def _count(found: TableDifferences, row: dict[str, Any], comparison: Comparison) -> None:
-    found.rows[_kind(row)] += row["times"]
-    found.columns.update(comparison.pairs[cell["place"]].target.name for cell in row["cells"] or ())
+def _count(result: TableDifferences, row: dict[str, Any], comparison: Comparison) -> None:
+    result.rows[_kind(row)] += row["times"]
+    result.columns.update(comparison.pairs[cell["place"]].target.name for cell in row["cells"] or ())
 
 
 def _masked(comparison: Comparison, difference: Difference) -> Difference:
-    """Return the difference without its values; rows of a table without a key are named by their values."""
+    """Return the difference without its values. In a table without a key, ``key`` has all values and is masked too."""
     return replace(
         difference,
         key=difference.key if comparison.key else {name: _hidden(value) for name, value in difference.key.items()},
@@ -221,10 +221,10 @@ def _hidden(value: str | None) -> str | None:
 
 
 def _excerpts(source: str | None, target: str | None) -> tuple[str | None, str | None]:
-    """Return both values, shortened to the surroundings of their first difference."""
+    """Return both values, shortened to the part around their first difference."""
     if source is None or target is None:
         return _excerpt(source), _excerpt(target)
-    equal = sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(source, target, strict=False)))
+    equal = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(source, target, strict=False)))
     start = max(0, equal - SHOWN // 3)
     return _excerpt(source, start), _excerpt(target, start)
 

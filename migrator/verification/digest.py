@@ -1,8 +1,9 @@
 """
 Computes digests of both sides with DuckDB: the canonical form of every value, hashed by row and summed by bucket.
 
-A digest is that of a multiset: it doesn't depend on the order of rows, and equal rows count. Each bucket has the number
-of its rows and the exact sum of their 64-bit hashes in 128 bits. The sum can't overflow, so no two differences cancel.
+A digest is the digest of a multiset: it doesn't depend on the order of rows, and it counts equal rows. Each bucket has
+the number of its rows, and the exact sum of their 64-bit hashes in 128 bits. The sum can't overflow, so no two
+differences cancel each other.
 """
 
 import threading
@@ -26,22 +27,22 @@ from migrator.verification.comparison import ALL_BLOCKS, BlockRange, Comparison,
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """The content of a table as numbers: rows and hash sum of each bucket that isn't empty."""
+    """The content of a table as numbers: the rows and the sum of hashes of each bucket that isn't empty."""
 
     buckets: tuple[tuple[int, int, int], ...]
-    """(bucket, rows, sum of hashes), in the order of buckets."""
+    """Bucket, rows and sum of hashes, in the order of the buckets."""
 
     @property
     def rows(self) -> int:
-        """The rows of the table."""
+        """The number of the table's rows."""
         return sum(rows for _, rows, _ in self.buckets)
 
     def hexadecimal(self) -> str:
-        """Return a short form for ledger and report."""
+        """Return a short form of the digest for the ledger and the report."""
         return sha256(repr(self.buckets).encode()).hexdigest()
 
     def differing(self, other: "Digest") -> tuple[int, ...]:
-        """Return the buckets in which the two differ."""
+        """Return the buckets in which the two digests differ."""
         return tuple(sorted({bucket[0] for bucket in set(self.buckets) ^ set(other.buckets)}))
 
 
@@ -73,21 +74,21 @@ def of_source(
     """
     Return the digest of a chunk of the source's table.
 
-    ``address`` is that of the target, which knows the forms of its own types. Blocks while the chunk is scanned.
-    Raises SourceUnreadable.
+    ``address`` is the address of the target, which is asked for the forms of its own types. Blocks while the chunk is
+    scanned. Raises SourceUnreadable.
     """
     with source_rows(session, address, comparison, chunk) as reader:
         return of_source_rows(reader, comparison)
 
 
 def of_source_rows(reader: pa.RecordBatchReader, comparison: Comparison) -> Digest:
-    """Return the digest of the source's rows; column ``c0``, ``c1``, … is a scan column of the ``comparison``."""
+    """Return the digest of the source's rows. The columns ``c0``, ``c1``, … are the scan columns of ``comparison``."""
     return of_rows(reader, hashes(comparison.source_side.forms, comparison))
 
 
 def of_parts(reader: pa.RecordBatchReader, comparison: Comparison) -> dict[int, Digest]:
     """
-    Return the digests of the source's rows by the number in their column ``part``.
+    Return the digests of the source's rows, one for each number in the column ``part``.
 
     The other columns are as in ``of_source_rows``. A part without rows has no digest.
     """
@@ -95,7 +96,7 @@ def of_parts(reader: pa.RecordBatchReader, comparison: Comparison) -> dict[int, 
 
 
 def of_targets(session: ReadOnlySession, comparisons: Sequence[Comparison]) -> list[Digest]:
-    """Return the digests of several of the target's tables, whose comparisons have one digest key, in their order."""
+    """Return the digests of several target tables, in order. All ``comparisons`` must have the same digest key."""
     [first, *_] = comparisons
     with target_tables(session, comparisons) as reader:
         digests = _digests(reader, hashes(first.target_side.forms, first))
@@ -106,27 +107,27 @@ def of_target(session: ReadOnlySession, comparison: Comparison, blocks: BlockRan
     """
     Return the digest of the rows in these ``blocks`` of the target's table, read through ``session``.
 
-    Blocks while the rows are read, in a read-only transaction. Raises what the session raises.
+    Blocks while the rows are read, in a read-only transaction. Raises the errors of the session.
     """
     with target_rows(session, comparison, blocks) as reader:
         return of_rows(reader, hashes(comparison.target_side.forms, comparison))
 
 
 def hashes(forms: Sequence[str], comparison: Comparison) -> Hashes:
-    """Return the hashes of rows whose columns have these ``forms``, which are those of one side of ``comparison``."""
+    """Return the SQL for the hashes of rows; ``forms`` are the forms of one side of ``comparison``."""
     return hashes_of(forms, comparison.key, comparison.buckets)
 
 
 def hashes_of(forms: Sequence[str], key: Sequence[int], buckets: int) -> Hashes:
-    """Return the hashes of rows whose columns have these ``forms``; those at the places ``key`` decide the bucket."""
-    # Hashed twice: DuckDB combines the columns' hashes by exclusive or, and sums of such hashes are too regular.
+    """Return the SQL for the hashes of rows. The forms at the places ``key`` decide the bucket."""
+    # The hash is hashed again: DuckDB combines the columns' hashes by exclusive or, and their sums are too regular.
     row = f"hash(hash({', '.join(forms)}))" if forms else "0::UBIGINT"
     key_hash = f"hash({', '.join(forms[place] for place in key)})" if key else row
     return Hashes(row, f"({key_hash} % {buckets})::INTEGER")
 
 
 def of_rows(reader: pa.RecordBatchReader, sql: Hashes) -> Digest:
-    """Return the digest of rows with columns ``c0``, ``c1``, …, whose hashes are computed by ``sql``."""
+    """Return the digest of rows with columns ``c0``, ``c1``, …; ``sql`` computes their hashes."""
     sums = _sums(reader, f"SELECT {sql.row} AS row_hash, {sql.bucket} AS bucket FROM rows_read", "bucket")
     return Digest(tuple(sorted((bucket, rows, int(hash_sum)) for bucket, rows, hash_sum in sums)))
 
@@ -147,8 +148,8 @@ def _sums(reader: pa.RecordBatchReader, hashed: str, by: str) -> list[tuple[Any,
 
 
 def database() -> duckdb.DuckDBPyConnection:
-    """Return the one database of the process, empty except for the macros; every digest has a cursor of its own."""
-    with _OPENING:  # otherwise the first digests, which begin at the same time, would each open a database
+    """Return the process's only database, which holds only the macros. Every digest uses its own cursor."""
+    with _OPENING:  # without the lock, the first digests, which begin at the same time, would each open a database
         return _opened_once()
 
 
@@ -157,8 +158,8 @@ _OPENING = threading.Lock()
 
 @cache
 def _opened_once() -> duckdb.DuckDBPyConnection:
-    # One thread for each digest: several tables, and both sides of each, are digested at the same time. DuckDB keeps a
-    # sum for each bucket and nothing else, so it needs no disk, and no threads that read from it.
+    # DuckDB uses one thread for each digest, since several tables, and both sides of a table, are digested at the same
+    # time. DuckDB keeps only a sum for each bucket, so it needs no disk, and no threads that read from a disk.
     return opened(":memory:", {"memory_limit": "1GB", "temp_directory": "", "async_threads": "0"})
 
 
@@ -172,7 +173,7 @@ def opened(path: str, config: dict[str, str]) -> duckdb.DuckDBPyConnection:
 
 @dataclass(frozen=True, slots=True)
 class KnownDigest:
-    """A comparison whose source was digested by preflight, and that digest."""
+    """A comparison whose source preflight has digested, and the digest."""
 
     comparison: Comparison
     digest: Digest

@@ -1,8 +1,9 @@
 """
 Learns from the first JSON objects of a column which keys its objects usually have.
 
-Where the keys are known and the objects are flat, documents are compared member by member and nothing is sorted, which
-takes half the time. The keys are a guess that affects time alone: ``json_flat_form`` is right for any document.
+Where the keys are known and the objects are flat, documents are compared member by member and without sorting. That
+takes half the time. The keys are only a guess. A wrong guess costs time, but the result stays right: ``json_flat_form``
+is correct for any document.
 """
 
 import json
@@ -16,20 +17,20 @@ _SAMPLE = 200
 _MOST_KEYS = 40
 
 _MOST_BYTES = 10_000
-"""The largest document that is read; a column with a larger one counts as unusual."""
+"""The largest document that is read. A column with a larger document has no usual keys."""
 
 _SIMPLE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def usual_keys(session: ScanSession, table: SourceTable, expression: str) -> tuple[str, ...]:
-    """Return the keys of the objects that the SQL ``expression`` reads; none if they are nested, or have many keys."""
+    """Return the keys of the objects that the SQL ``expression`` reads; none for nested objects, or for many keys."""
     [sample] = session.ask(_KEYS.format(expression=expression, table=table.origin, sample=_SAMPLE, most=_MOST_BYTES))
     keys = json.loads(sample["keys"])
     usual = sample["flat"] and 0 < len(keys) <= _MOST_KEYS and all(_SIMPLE.fullmatch(key) for key in keys)
     return tuple(sorted(keys)) if usual else ()
 
 
-# PostgreSQL writes an escaped character in another way, so a document with a backslash has to be parsed.
+# PostgreSQL writes escaped characters differently, so a document with a backslash has to be parsed.
 _KEYS = """
 WITH sample AS (
     SELECT given, CASE WHEN typeof(given) = 'text' AND json_valid(given) THEN json_type(given) = 'object'

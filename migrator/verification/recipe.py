@@ -1,7 +1,7 @@
 """
 Describes how a source table was digested, so that a later run can compute the same digest without the target.
 
-A later run thereby tells rows that have changed from a file that merely looks changed. The target can't help: once the
+So a later run can tell whether rows have changed, or only the file around them. The target can't help: once the
 application uses it, its tables may have other columns and other types. The ledger keeps the description.
 """
 
@@ -30,23 +30,24 @@ from migrator.verification.digest import Digest
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All that a digest of a source table depends on. It depends neither on chunks nor on any setting."""
+    """Everything that a digest of a source table depends on. A digest depends neither on chunks nor on settings."""
 
     scan_columns: tuple[ScanColumn, ...]
     forms: tuple[str, ...]
-    """DuckDB's SQL over ``c0``, ``c1``, …: the scan columns."""
+    """DuckDB's SQL for each form. It names the scan columns ``c0``, ``c1``, …"""
     key: tuple[int, ...]
+    """The places in ``forms`` of the columns that decide a row's bucket."""
     buckets: int
     reader: str
-    """The version of what computes forms and hashes; digests of different versions can't be compared."""
+    """The version of the code that computes forms and hashes. Digests of different versions can't be compared."""
 
     @classmethod
     def of(cls, comparison: Comparison) -> Self:
-        """Return the recipe of a comparison's source; for types that only the server reads it takes their text."""
+        """Return the recipe of a comparison's source. Types that only the server can read are digested as text."""
         return cls(comparison.scan_columns, comparison.source_side.forms, comparison.key, comparison.buckets, reader())
 
     def to_json(self) -> dict[str, Any]:
-        """Return the recipe as the ledger keeps it; ``lanes`` are the scan columns."""
+        """Return the recipe as JSON for the ledger; ``lanes`` are the scan columns."""
         return {
             "lanes": [[column.expression, str(column.storage)] for column in self.scan_columns],
             "forms": list(self.forms),
@@ -57,7 +58,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:
-        """Return the recipe that ``to_json`` returned as ``record``."""
+        """Return the recipe from ``record``, which ``to_json`` returned."""
         scan_columns = tuple(ScanColumn(expression, StorageClass(storage)) for expression, storage in record["lanes"])
         return cls(scan_columns, tuple(record["forms"]), tuple(record["key"]), record["buckets"], record["reader"])
 
@@ -65,7 +66,7 @@ class Recipe:
         """
         Return the digest of a chunk of the table as it is now. Blocks while the chunk is scanned.
 
-        Raises SourceUnreadable, and ``duckdb.Error`` for a value that the form of its column doesn't take.
+        Raises SourceUnreadable, and ``duckdb.Error`` for a value that the form of its column can't read.
         """
         schema = pa.schema([(f"c{place}", column.arrow_type) for place, column in enumerate(self.scan_columns)])
         where = chunk.where(table)
@@ -77,7 +78,7 @@ class Recipe:
 
 
 def recorded(comparison: Comparison, digest: Digest) -> Recorded:
-    """Return a source's digest as the ledger keeps it, with the recipe of the ``comparison`` that it was made for."""
+    """Return the ``digest`` of a source table as the ledger keeps it, with the recipe of its ``comparison``."""
     return Recorded(Recipe.of(comparison).to_json(), digest.hexadecimal(), digest.rows)
 
 
@@ -90,7 +91,7 @@ class Size:
 
 
 def size_of(session: ScanSession, table: SourceTable, batch_bytes: int) -> Size:
-    """Return the size of a source table, which SQLite adds up. Blocks. Raises SourceUnreadable."""
+    """Return the size of a source table, which SQLite computes. Blocks. Raises SourceUnreadable."""
     width = added_up([f"coalesce(octet_length({column.quoted}), 0)" for column in table.columns if not column.missing])
     questions = ["count(*)", f"CAST(sum({width}) AS INTEGER)", f"max({width})"]
     rows, size, widest = answers(session, table, questions)
@@ -99,5 +100,5 @@ def size_of(session: ScanSession, table: SourceTable, batch_bytes: int) -> Size:
 
 @cache
 def reader() -> str:
-    """Return the version of what computes forms and hashes: a hash of the macros and of DuckDB's version."""
+    """Return the version of the code that computes forms and hashes: a hash of the macros and of DuckDB's version."""
     return sha256(f"{duckdb.__version__} \n{macros()}\n".encode()).hexdigest()[:16]
