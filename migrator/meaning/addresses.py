@@ -17,25 +17,25 @@ _NO_DIGITS = re.compile(r"[^0-9a-fA-F]")
 
 
 def network(text: str) -> tuple[int, int, int]:
-    """Return version, address and prefix, by default that of a host. An IPv4 address must have all four parts."""
+    """Return version, address and prefix. The default prefix is a host's. An IPv4 address must have all four parts."""
     address, slash, prefix = text.partition("/")
-    if "%" in address:  # a zone, which PostgreSQL drops
+    if "%" in address:  # PostgreSQL drops the zone after it
         raise ValueError("no address")
-    found = ip_address(address)
+    host = ip_address(address)
     if not slash:
-        return found.version, int(found), found.max_prefixlen
-    if not _PREFIX.fullmatch(prefix) or int(prefix) > found.max_prefixlen:
+        return host.version, int(host), host.max_prefixlen
+    if not _PREFIX.fullmatch(prefix) or int(prefix) > host.max_prefixlen:
         raise ValueError("no prefix")
-    return found.version, int(found), int(prefix)
+    return host.version, int(host), int(prefix)
 
 
 def card(text: str) -> str:
-    """Return the twelve digits of a card's address."""
+    """Return the twelve hexadecimal digits of a network card's address."""
     return _digits(_CARDS, text)
 
 
 def card_of_8(text: str) -> str:
-    """Return the sixteen digits of an eight-byte address. Six bytes, which PostgreSQL would fill up, are refused."""
+    """Return the sixteen digits of an eight-byte address. Six bytes raise ValueError: PostgreSQL would fill them up."""
     return _digits(_CARDS_OF_8, text)
 
 

@@ -1,7 +1,7 @@
 """
 Parses the text of arrays, composites, ranges and multiranges into the texts of their parts.
 
-Only the outer form is read here (PostgreSQL, "Arrays", "Composite Types", "Range Types"). A text that is no such value
+This module reads only the outer form (PostgreSQL, "Arrays", "Composite Types", "Range Types"). A text of another form
 raises ValueError.
 """
 
@@ -15,7 +15,7 @@ _BLANKS = " \t\n\r\v\f"
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """The elements of an array, nested as its dimensions are; None is NULL."""
+    """The elements of an array, as lists nested by dimension; None is NULL."""
 
     lower: tuple[int, ...]
     """The lower bound of each dimension; empty if all are 1, which is the default."""
@@ -50,7 +50,7 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 def array(text: str, delimiter: str = ",") -> Array:
-    """Return the elements of an array's text; raises ValueError for other text."""
+    """Return the array that ``text`` spells, with ``delimiter`` between elements. Raises ValueError for other text."""
     body = text.strip(_BLANKS)
     lower: tuple[int, ...] = ()
     if bounds := _BOUNDS.match(body):
@@ -104,7 +104,7 @@ _IN_QUOTES = re.compile(r'\\(.)|"(")', re.DOTALL)
 
 
 def record(text: str) -> list[str | None]:
-    """Return the columns of a composite's text, None for NULL; raises ValueError for other text."""
+    """Return the texts of a composite's columns, None for NULL. Raises ValueError for other text."""
     body = text.strip(_BLANKS)
     if not body.startswith("("):
         raise ValueError("no composite")
@@ -119,29 +119,29 @@ def record(text: str) -> list[str | None]:
 
 
 def one_range(text: str) -> Range:
-    """Return the bounds of a range's text; raises ValueError for other text."""
-    found, end = _range(text, 0)
+    """Return the range that ``text`` spells. Raises ValueError for other text."""
+    item, end = _range(text, 0)
     if text[end:].strip(_BLANKS):
         raise ValueError("no range")
-    return found
+    return item
 
 
 def ranges(text: str) -> list[Range]:
-    """Return the ranges of a multirange's text; raises ValueError for other text."""
+    """Return the ranges of the multirange that ``text`` spells. Raises ValueError for other text."""
     body = text.strip(_BLANKS)
     if not body.startswith("{") or not body.endswith("}"):
         raise ValueError("no multirange")
     body = body[1:-1].strip(_BLANKS)
-    found: list[Range] = []
-    at = 0
-    while at < len(body):
-        item, at = _range(body, at)
-        found.append(item)
-        rest = body[at:].lstrip(_BLANKS)
-        if rest and not rest.startswith(","):
+    items: list[Range] = []
+    position = 0
+    while position < len(body):
+        item, position = _range(body, position)
+        items.append(item)
+        remaining = body[position:].lstrip(_BLANKS)
+        if remaining and not remaining.startswith(","):
             raise ValueError("no multirange")
-        at = len(body) - len(rest) + 1
-    return found
+        position = len(body) - len(remaining) + 1
+    return items
 
 
 def _range(text: str, at: int) -> tuple[Range, int]:
@@ -156,13 +156,13 @@ def _range(text: str, at: int) -> tuple[Range, int]:
     closing = text[at : at + 1]
     if closing not in {"]", ")"}:
         raise ValueError("no range")
-    # An infinite bound is never included, whatever the bracket says (PostgreSQL, "Range Types", infinite ranges).
+    # An infinite bound is never included, whichever bracket it has (PostgreSQL, "Range Types", infinite ranges).
     with_lower, with_upper = opening == "[" and lower is not None, closing == "]" and upper is not None
     return Range(lower, upper, with_lower=with_lower, with_upper=with_upper), at + 1
 
 
 def _field(pattern: re.Pattern[str], text: str, at: int) -> tuple[str | None, int]:
-    """Return the text of the field or bound that begins at ``at``, None if it is empty, and the place of its end."""
+    """Return the text of the field or bound at position ``at``, None if it is empty, and the position of its end."""
     matched = pattern.match(text, at)
     if matched is None or matched.end() == at:
         return None, at

@@ -1,9 +1,10 @@
 """
 Reads dates and times from text, in the spellings that the job accepts for ``date``, ``time`` and ``timestamp``.
 
-With a time zone or without, these are ISO 8601 with a blank or ``T``, at most six digits of a second besides zeros, and
-the years 1 to 9999. Text that PostgreSQL would roll over (24:00, a 60th second), cut (an offset, a time of day) or look
-up (``now``) raises ValueError. A range may reach to ``infinity``.
+The spellings are ISO 8601 with or without a time zone, with a blank or ``T`` between date and time, at most six digits
+of a second besides zeros at the end, and the years 1 to 9999. ValueError is raised for text that PostgreSQL would read
+as the next day or minute (24:00, a 60th second), that it would cut (an offset, a time of day), or that depends on its
+clock (``now``). A range may reach to ``infinity``.
 """
 
 import re
@@ -23,25 +24,25 @@ _DAY_LONG = 86_400 * _SECOND
 
 
 def day(text: str) -> int | str:
-    """Return the number of a day, or the word for infinity."""
+    """Return the number of the day since the year 1, or the word for infinity. Raises ValueError for other text."""
     if (word := text.lower()) in _WORDS:
         return word
     return _day(*_match(_DATE, text))
 
 
 def time(text: str) -> int:
-    """Return microseconds since midnight."""
+    """Return microseconds since midnight. Raises ValueError for other text."""
     return _clock(*_match(_TIME, text))
 
 
 def timetz(text: str) -> tuple[int, int]:
-    """Return microseconds since midnight and the offset in seconds, which is 0 by default: every session is in UTC."""
+    """Return microseconds since midnight and the offset in seconds. The default is 0, since every session is in UTC."""
     *clock, offset = _match(_TIMETZ, text)
     return _clock(*clock), _offset(offset)
 
 
 def timestamp(text: str) -> int | str:
-    """Return microseconds since the first day; a date means its midnight."""
+    """Return microseconds since the day before 0001-01-01, or the word for infinity. A date means its midnight."""
     if (word := text.lower()) in _WORDS:
         return word
     year, month, of_month, *clock = _match(_TIMESTAMP, text)
@@ -49,7 +50,7 @@ def timestamp(text: str) -> int | str:
 
 
 def timestamptz(text: str) -> int | str:
-    """Return microseconds since the first day in UTC; text without an offset is in UTC, as in every session."""
+    """Return microseconds in UTC, counted as in ``timestamp``, or the word for infinity. The default offset is UTC."""
     if (word := text.lower()) in _WORDS:
         return word
     year, month, of_month, *clock, offset = _match(_TIMESTAMPTZ, text)

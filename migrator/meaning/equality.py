@@ -1,4 +1,4 @@
-"""Compares the source's text of a value with PostgreSQL's text of it, by the shape of the type."""
+"""Compares the source's text of a value with PostgreSQL's text of the same value, by the shape of the type."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -11,10 +11,11 @@ from migrator.meaning.type_shapes import Kind, Shape
 Same = Callable[[str, str], bool]
 """Returns whether the source's text and the server's text are the same value."""
 Read = Callable[[str], object]
+"""Returns the value of a text; raises ValueError for text that it can't read."""
 
 
 def comparer(shape: Shape) -> Same:
-    """Return a function that compares two texts of a type; a text that it can't read equals no other."""
+    """Return a function that compares two texts of a type. A text that it can't read is not equal to any text."""
     same = _same(shape)
 
     def compare(source: str, stored: str) -> bool:
@@ -105,7 +106,7 @@ def _multiranges(shape: Shape) -> Same:
 
 
 def _bounds(shape: Shape) -> Callable[[Range, Range], bool]:
-    """Return a function that compares two ranges of a type; ranges of integers and days by the values they cover."""
+    """Return a function that compares two ranges of a type. It compares ranges of integers and days by their values."""
     step = _STEPS.get(shape.name)
     same = _same(shape.parts[0])
     is_empty = _is_empty(shape)
@@ -138,7 +139,7 @@ def _is_empty(shape: Shape) -> Callable[[Range], bool]:
 
 
 def _covered(item: Range, step: Read) -> tuple[object, object]:
-    """Return the first value in the range and the first value behind it; None where the range has no bound."""
+    """Return the first value in the range and the first value after it; None where the range has no bound."""
     return _place(item.lower, step, beyond=not item.with_lower), _place(item.upper, step, beyond=item.with_upper)
 
 
@@ -146,7 +147,7 @@ def _place(bound: str | None, step: Read, *, beyond: bool) -> object:
     if bound is None:
         return None
     place = step(bound)
-    # Infinity has no next value, so its bracket counts (PostgreSQL, "Discrete Range Types").
+    # Infinity has no next value, so its bracket is compared too (PostgreSQL, "Discrete Range Types").
     return place + beyond if isinstance(place, int) else (place, beyond)
 
 
@@ -210,7 +211,7 @@ _ADVICE = {
 
 
 def rejection_reason(shape: Shape, declared: str) -> str:
-    """Return in words why a text is refused that the server accepts and changes; ``declared`` is the column's type."""
+    """Return why a text that the server accepts and changes is refused; ``declared`` is the column's type."""
     if shape.kind is Kind.SCALAR and (advice := _ADVICE.get(shape.name)):
         return advice
     if shape.kind is Kind.SCALAR and shape.name not in _RELATIONS and shape.name not in _READERS:

@@ -1,15 +1,16 @@
 """
 Reads intervals from text, in a fixed list of spellings that mean the same everywhere.
 
-``1 year 2 mons 3 days 04:05:06.7`` and units in words, with whole numbers; ``3 days, 4:05:06`` as Python writes it;
-``04:05:06``; ``P1Y2M3DT4H5M6.7S``; ``1-2 3 04:05:06`` of the SQL standard. Other text raises ValueError: a fraction of
-a year, a day and a clock with a point between them (which PostgreSQL reads as hours), a number alone, a minute alone.
+The spellings are: ``1 year 2 mons 3 days 04:05:06.7`` and units in words, with whole numbers; ``3 days, 4:05:06`` as
+Python writes it; ``04:05:06``; ``P1Y2M3DT4H5M6.7S``; ``1-2 3 04:05:06`` of the SQL standard. Other text raises
+ValueError, for example a fraction of a year, a day and a time with a point between them (which PostgreSQL reads as
+hours), a number without a unit, or a time with only hours and minutes.
 """
 
 import re
 
 Interval = tuple[int, int, int]
-"""Months, days and microseconds, which PostgreSQL keeps apart ("Interval Input")."""
+"""Months, days and microseconds. PostgreSQL keeps these three apart ("Interval Input")."""
 
 _SECOND = 1_000_000
 _UNITS: dict[str, Interval] = {
@@ -41,7 +42,7 @@ _ISO = re.compile(
 
 
 def interval(text: str) -> Interval:
-    """Return the interval in months, days and microseconds; raises ValueError for other spellings than those above."""
+    """Return the interval in months, days and microseconds. Raises ValueError for spellings not listed above."""
     body = text.strip(" ")
     if body.startswith("P"):
         return _iso(body)
@@ -65,12 +66,12 @@ def _words(text: str) -> Interval:
     negated = _AGO.search(body)
     body = _AGO.sub("", body)
     sums = [0, 0, 0]
-    at = 0
-    while at < len(body):
-        part = _IN_WORDS.match(body, at)
+    position = 0
+    while position < len(body):
+        part = _IN_WORDS.match(body, position)
         if part is None:
             raise ValueError("no interval")
-        at = part.end()
+        position = part.end()
         for place, amount in enumerate(_part(part)):
             sums[place] += amount
     months, days, microseconds = (-amount for amount in sums) if negated else sums

@@ -1,4 +1,4 @@
-"""Reads numbers from text, exactly. Text that is no number raises ValueError."""
+"""Reads numbers from text exactly. Text that is not a number raises ValueError."""
 
 import re
 import struct
@@ -17,14 +17,14 @@ _WORDS = {
     "-inf": "-infinity",
 }
 _MOST_DIGITS = 4_000
-"""The most digits of an integer: Python refuses more, and no type has more."""
+"""The most digits of an integer. Python refuses more, and no type has more."""
 _LARGEST_OID = 2**32 - 1
 _PLAIN_MONEY = re.compile(r"-?[0-9]+(?:\.[0-9]{1,2}0*)?")
 _SHOWN_MONEY = re.compile(r"-?\$?[0-9]{1,3}(?:,[0-9]{3})*(?:\.[0-9]{2})?")
 
 
 def integer(text: str) -> int:
-    """Return the integer that the text has in decimal digits."""
+    """Return the integer that the text spells in decimal digits."""
     digits = text.strip(_BLANKS)
     if len(digits) > _MOST_DIGITS or not _INTEGER.fullmatch(digits):
         raise ValueError("no integer")
@@ -32,7 +32,7 @@ def integer(text: str) -> int:
 
 
 def oid(text: str) -> int:
-    """Return an unsigned number of four bytes; PostgreSQL would read -1 as the largest ("Object Identifier Types")."""
+    """Return an unsigned integer of four bytes. PostgreSQL reads -1 as the largest ("Object Identifier Types")."""
     number = integer(text)
     if not 0 <= number <= _LARGEST_OID:
         raise ValueError("no oid")
@@ -40,7 +40,7 @@ def oid(text: str) -> int:
 
 
 def decimal(text: str) -> Decimal | str:
-    """Return the number, or the one spelling of NaN and infinity. -0 is 0, as it is for ``numeric``."""
+    """Return the number, or a word for NaN or infinity. -0 equals 0, as in ``numeric``."""
     numeral = text.strip(_BLANKS)
     if word := _WORDS.get(numeral.lower()):
         return word
@@ -54,17 +54,17 @@ def _number(numeral: str) -> Decimal:
 
 
 def same_double(source: str, stored: str) -> bool:
-    """Return whether the source's text is a spelling of the double that the server writes as ``stored``."""
+    """Return whether the source's text spells the same double as the server's text ``stored``."""
     return _spells(source, stored, narrow=False)
 
 
 def same_real(source: str, stored: str) -> bool:
-    """Return whether the source's text spells a double that a real of four bytes holds, and the server has that one."""
+    """Return whether the source's text spells exactly the four-byte real that the server writes as ``stored``."""
     return _spells(source, stored, narrow=True)
 
 
 def same_component(source: str, stored: str) -> bool:
-    """Return whether a component of a vector is the one stored: a four-byte real, or the server's text of it."""
+    """Return whether a vector's component is equal to ``stored``: as a four-byte real, or as a decimal."""
     return same_real(source, stored) or decimal(source) == decimal(stored)
 
 
@@ -78,12 +78,12 @@ def _spells(source: str, stored: str, *, narrow: bool) -> bool:
         [double] = struct.unpack("f", struct.pack("f", double))
     if not number:
         return double == 0 and number.is_signed() == stored_numeral.startswith("-")
-    # The shortest text, all digits of the double, or the 17 digits that C and other languages write.
+    # A double may be spelled by its shortest text, by all its digits, or by the 17 digits that C and others write.
     return number == Decimal(repr(double)) or number == Decimal(double) or number == Decimal(f"{double:.17g}")
 
 
 def boolean(text: str) -> bool:
-    """Return the meaning of a word for true or false. Beginnings of words, which PostgreSQL accepts, are refused."""
+    """Return the meaning of a word for true or false. Beginnings of words, which PostgreSQL accepts, raise ValueError."""
     word = text.strip(_BLANKS).lower()
     if word in {"t", "true", "1", "y", "yes", "on"}:
         return True
@@ -93,7 +93,7 @@ def boolean(text: str) -> bool:
 
 
 def money(text: str) -> Decimal:
-    """Return an amount with at most two digits after the point, or in the form of the locale C: ``-$1,234.00``."""
+    """Return the amount. Its text has at most two decimal places, or the form of the locale C: ``-$1,234.00``."""
     if _PLAIN_MONEY.fullmatch(text):
         return Decimal(text)
     if _SHOWN_MONEY.fullmatch(text):

@@ -22,26 +22,26 @@ def exact(text: str) -> str:
 
 
 def padded(text: str) -> str:
-    """Return the text of ``char(n)``: blanks at its end are padding (PostgreSQL, "Character Types")."""
+    """Return the text of ``char(n)`` without blanks at its end, which are padding (PostgreSQL, "Character Types")."""
     return text.rstrip(" ")
 
 
 def bits(text: str) -> str:
-    """Return the binary digits; other spellings of a bit string raise ValueError."""
+    """Return the binary digits. Other spellings of a bit string raise ValueError."""
     if not _BITS.fullmatch(text):
         raise ValueError("no bits")
     return text
 
 
 def uuid(text: str) -> str:
-    """Return the 32 digits."""
+    """Return the 32 hexadecimal digits in lower case. Raises ValueError for other text."""
     if not _UUID.fullmatch(text):
         raise ValueError("no UUID")
     return text.replace("-", "").lower()
 
 
 def octets(text: str) -> bytes:
-    """Return the bytes of a text in hexadecimal or escape form (PostgreSQL, "Binary Data Types")."""
+    """Return the bytes that a text spells in hexadecimal or escape form (PostgreSQL, "Binary Data Types")."""
     if text.startswith("\\x"):
         return bytes.fromhex(text[2:])
     return _ESCAPE.sub(_octet, text.encode())
@@ -56,21 +56,21 @@ def _octet(escape: re.Match[bytes]) -> bytes:
 
 
 def document(text: str) -> object:
-    """Return a JSON document's value with exact numbers; raises ValueError for a duplicate key, which loses a value."""
+    """Return the value of a JSON document, with exact numbers. Raises ValueError for a duplicate key."""
     return json.loads(
         text, object_pairs_hook=_object, parse_int=_number, parse_float=_number, parse_constant=_no_number
     )
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         raise ValueError("a key twice")
-    return found
+    return members
 
 
 def _number(text: str) -> tuple[str, Decimal | str]:
-    return "number", decimal(text)  # marked, because Python's True equals 1
+    return "number", decimal(text)  # with a mark, because Python's True equals 1
 
 
 def _no_number(text: str) -> NoReturn:
@@ -78,19 +78,19 @@ def _no_number(text: str) -> NoReturn:
 
 
 def pairs(text: str) -> dict[str, str | None]:
-    """Return the pairs of an ``hstore``; raises ValueError for a duplicate key, of which one value would be lost."""
-    found: dict[str, str | None] = {}
-    at = 0
-    while text[at:].strip():
-        pair = _HSTORE.match(text, at)
+    """Return the pairs of an ``hstore``. Raises ValueError for a duplicate key, since a value would be lost."""
+    values: dict[str, str | None] = {}
+    position = 0
+    while text[position:].strip():
+        pair = _HSTORE.match(text, position)
         if pair is None:
             raise ValueError("no pairs")
         key, value = _word(pair[1]), None if pair[2].upper() == "NULL" else _word(pair[2])
-        if key in found:
+        if key in values:
             raise ValueError("a key twice")
-        found[key] = value
-        at = pair.end()
-    return found
+        values[key] = value
+        position = pair.end()
+    return values
 
 
 def _word(text: str) -> str:
@@ -98,6 +98,6 @@ def _word(text: str) -> str:
 
 
 def figure(text: str) -> tuple[str, list[str]]:
-    """Return the text around the numbers of a geometric value, without blanks, and the numbers."""
-    bare = re.sub(r"\s", "", text)
-    return _NUMBERS.sub("#", bare), _NUMBERS.findall(bare)
+    """Return the text of a geometric value without blanks and with ``#`` for each number, and the numbers."""
+    compact = re.sub(r"\s", "", text)
+    return _NUMBERS.sub("#", compact), _NUMBERS.findall(compact)

@@ -1,7 +1,7 @@
 """
-Rewrites forms in which applications keep values in SQLite as PostgreSQL reads them, for the comparison.
+Rewrites an application's own storage forms into text that PostgreSQL reads, for the comparison.
 
-The copier does the same by SQLite's SQL. The code is separate, so that a mistake in either shows as a difference.
+The copier does the same by SQLite's SQL. The code is separate, so that a mistake in either code shows as a difference.
 """
 
 import json
@@ -17,7 +17,7 @@ _AS_IT_IS = re.compile(r"[^\s\"\\{},]+")
 
 
 def rewrite_source_text(shape: Shape, text: str) -> str:
-    """Return a JSON list as an array's text and SQLAlchemy's interval as an interval's; any other text as it is."""
+    """Return a JSON list as the text of an array, SQLAlchemy's interval as an interval, and other text as it is."""
     if shape.kind is Kind.ARRAY and text.lstrip(" ").startswith("["):
         return _array(text)
     if shape.name == "interval" and (matched := _MOMENT.fullmatch(text)):
@@ -42,7 +42,7 @@ def _element(item: object) -> str:
         return "true" if item else "false"
     text = str(item)
     if _AS_IT_IS.fullmatch(text) and text.upper() != "NULL":
-        return text  # as array_out writes it
+        return text  # array_out writes it without quotes too
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -54,6 +54,6 @@ def _interval(text: str, clock: str) -> str:
     try:
         days = (datetime.fromisoformat(text[:10]) - _EPOCH).days
         datetime.fromisoformat(text)
-    except ValueError:  # no such day, no such hour
+    except ValueError:  # the day or the hour doesn't exist
         return text
     return f"{days} days {clock}"

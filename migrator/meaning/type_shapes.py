@@ -1,4 +1,4 @@
-"""Describes what a column's type is made of: scalars, and the parts of arrays, ranges and composites."""
+"""Describes the structure of a column's type: scalars, and the parts of arrays, ranges and composites."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from migrator.names import TableName, quote_literal
 
 
 class Kind(StrEnum):
-    """The ways in which the text of a type is built (PostgreSQL, "System Catalogs", pg_type)."""
+    """The forms that the text of a type can have (PostgreSQL, "System Catalogs", pg_type)."""
 
     SCALAR = "scalar"
     ARRAY = "array"
@@ -23,14 +23,14 @@ class Shape:
 
     kind: Kind
     name: str
-    """``pg_type.typname`` of a scalar that PostgreSQL or a known extension defines; empty for any other."""
+    """``pg_type.typname`` of a scalar or range that PostgreSQL or an extension defines; empty for any other type."""
     parts: tuple["Shape", ...] = ()
     """The element of an array, the subtype of a range, the range of a multirange, the columns of a composite."""
     delimiter: str = ","
     """The character between the elements of an array of this type."""
 
     def holds(self, name: str) -> bool:
-        """Return whether the type, or anything in it, is the scalar ``name``."""
+        """Return whether the type, or one of its parts, is the scalar ``name``."""
         return self.name == name or any(part.holds(name) for part in self.parts)
 
 
@@ -43,21 +43,21 @@ class TypeRow:
     name: str
     delimiter: str
     parts: str
-    """The numbers of the types that it is made of, with blanks between them."""
+    """The numbers of the types of its parts, with blanks between them."""
 
 
 def types_statement(table: TableName) -> str:
-    """Return SQL for all types that the table's columns are made of, in rows like ``TypeRow``."""
+    """Return SQL for the types of the table's columns and of all their parts, in rows like ``TypeRow``."""
     return _TYPES.format(table=quote_literal(table.quoted))
 
 
 def columns_statement(table: TableName) -> str:
-    """Return SQL for the table's columns: name, declared type, number of the type."""
+    """Return SQL for the table's columns: name, declared type, and number of the type."""
     return _COLUMNS.format(table=quote_literal(table.quoted))
 
 
 def shapes(types: Iterable[TypeRow]) -> Mapping[int, Shape]:
-    """Return the shape of each type by its number. Types refer to each other, never in a circle."""
+    """Return the shape of each type by its number. Types refer to each other, but never in a circle."""
     rows = {row.number: row for row in types}
     known: dict[int, Shape] = {}
 
@@ -76,9 +76,9 @@ SELECT attname::text, format_type(atttypid, atttypmod), atttypid::bigint
 FROM pg_attribute WHERE attrelid = {table}::regclass AND attnum > 0 AND NOT attisdropped
 """
 
-# A type is an array if array_in reads it: int2vector has elements too, but a text form of its own. Multiranges are new
-# in PostgreSQL 14, so their column is read by way of JSON. A range type of the application has no name here, since its
-# canonical form is unknown: it is compared bound by bound.
+# A type is an array if array_in reads it: int2vector has elements too, but its own text form. Multiranges exist since
+# PostgreSQL 14, so their column is read through JSON. A range type of the application has no name here, since its
+# canonical form is unknown. Its ranges are compared bound by bound.
 _TYPES = """
 WITH RECURSIVE reached(oid) AS (
     SELECT atttypid FROM pg_attribute WHERE attrelid = {table}::regclass AND attnum > 0 AND NOT attisdropped
