@@ -83,7 +83,7 @@ def _spells(source: str, stored: str, *, narrow: bool) -> bool:
 
 
 def boolean(text: str) -> bool:
-    """Return the meaning of a word for true or false. Beginnings of words, which PostgreSQL accepts, raise ValueError."""
+    """Return the meaning of a word for true or false. Beginnings of words, which PostgreSQL reads, raise ValueError."""
     word = text.strip(_BLANKS).lower()
     if word in {"t", "true", "1", "y", "yes", "on"}:
         return True
