@@ -1,1 +1,1 @@
-"""Makes the target's tables: one module for each `--schema` mode that makes any."""
+"""Makes the target's tables. Each `--schema` mode that makes tables has its own module."""

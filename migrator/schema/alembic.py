@@ -1,9 +1,10 @@
 """
-Runs the application's Alembic project against the target, whatever its ``env.py`` looks like.
+Runs the application's Alembic project against the target, with any form of ``env.py``.
 
-An ``env.py`` is a program of the application. It is synchronous or asynchronous. It takes the connection that it is
-given (Alembic, "Sharing a Connection across one or more programmatic migration commands") or makes its own from a URL.
-The job offers all of these: the shared connection, ``sqlalchemy.url``, and ``DATABASE_URL`` in the environment.
+An ``env.py`` is a program of the application. It is synchronous or asynchronous. It uses a shared connection (Alembic,
+"Sharing a Connection across one or more programmatic migration commands") or connects by itself with a URL. The job
+supports all of these forms: it provides the shared connection, ``sqlalchemy.url``, and ``DATABASE_URL`` in the
+environment.
 """
 
 import asyncio
@@ -32,10 +33,10 @@ Command = Callable[[Config], None]
 
 
 class AlembicProject:
-    """An application's migrations, found through its ``alembic.ini``, or its ``pyproject.toml``."""
+    """An application's migrations, configured in its ``alembic.ini`` or its ``pyproject.toml``."""
 
     def __init__(self, ini: Path) -> None:
-        """Read the configuration; raises ConfigurationError if there is none, or if it leads to no migrations."""
+        """Read the configuration in ``ini``; raise ConfigurationError if it is missing or leads to no migrations."""
         if not ini.is_file():
             raise ConfigurationError(
                 f"there is no Alembic configuration at {str(ini)!r}",
@@ -51,7 +52,11 @@ class AlembicProject:
             ) from error
 
     def head(self) -> str | None:
-        """Return the newest revision; raises ConfigurationError where there are several, or one can't be loaded."""
+        """
+        Return the newest revision; None if the project has no revisions.
+
+        Raises ConfigurationError if there are several newest revisions, or if a revision can't be loaded.
+        """
         with of_application(self.folder):
             heads = self._script.get_heads()
         if len(heads) > 1:
@@ -71,15 +76,15 @@ class AlembicProject:
 
     @property
     def folder(self) -> Path:
-        """Where ``env.py`` and the revisions are."""
+        """The folder with ``env.py`` and the revisions."""
         return Path(self._script.dir).absolute()
 
     async def upgrade(self, target: Target, revisions: Sequence[str]) -> None:
         """
-        Bring the target to ``revisions``, in a transaction if the project's ``env.py`` uses one.
+        Upgrade the target to ``revisions``, in a transaction if the project's ``env.py`` uses a transaction.
 
-        Raises ConfigurationError for what Alembic itself refuses, for whatever the application's own code raises, and
-        if it goes to another database; what the server says of a migration passes through.
+        Raises ConfigurationError if Alembic itself refuses, if the application's code raises an exception, or if it
+        connects to another database. Errors of the server in a migration are raised unchanged.
         """
         if not revisions:
             return
@@ -105,22 +110,23 @@ class AlembicProject:
 
     async def strange_revisions(self, target: Target) -> list[str]:
         """
-        Return the target's revisions that the project doesn't have; writes nothing.
+        Return the target's revisions that the project doesn't have; write nothing.
 
-        Raises ConfigurationError for what Alembic refuses; what the project's ``env.py`` raises passes through.
+        Raises ConfigurationError if Alembic refuses or the application's code raises an exception. Errors of the server
+        are raised unchanged.
         """
         current: list[str] = []
 
-        def look(config: Config) -> None:
-            def note(revisions: tuple[str, ...], _context: object) -> list[object]:
+        def read_revisions(config: Config) -> None:
+            def note_revisions(revisions: tuple[str, ...], _context: object) -> list[object]:
                 current.extend(revisions)
                 return []
 
-            with EnvironmentContext(config, self._script, fn=note, dont_mutate=True):
+            with EnvironmentContext(config, self._script, fn=note_revisions, dont_mutate=True):
                 self._script.run_env()
 
         try:
-            await self._run(target, look)
+            await self._run(target, read_revisions)
         except CommandError as error:
             raise ConfigurationError(f"Alembic refused: {error}", next_step="Check the image's version.") from error
         return [revision for revision in current if not self.knows(revision)]
@@ -128,7 +134,7 @@ class AlembicProject:
     async def _run(self, target: Target, action: Command) -> None:
         url = target.address.sqlalchemy_url().render_as_string(hide_password=False)
         config = self._config()
-        # A percent sign is the start of an interpolation to the parser behind the .ini file.
+        # The parser of the .ini file reads a percent sign as the start of an interpolation.
         config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
         with _in_environment("DATABASE_URL", url), undisturbed():
             if self._starts_its_own_loop():
@@ -147,27 +153,27 @@ class AlembicProject:
         self._act(config, action)
 
     def _config(self) -> Config:
-        # As Alembic's own command has it: a pyproject.toml beside the .ini counts too, or may be all there is.
+        # Alembic's own command also reads a pyproject.toml beside the .ini file, or only the pyproject.toml.
         in_toml = self.ini.suffix == ".toml"
         toml = self.ini if in_toml else self.ini.with_name("pyproject.toml")
         config = Config(None if in_toml else str(self.ini), toml_file=str(toml))
-        # With a file name, an env.py would read it for its logging, which is not how the job logs.
+        # If a file name is set, an env.py configures logging from that file and so changes the log of the job.
         config.get_main_option("script_location")
         config.config_file_name = None
         return config
 
     def _starts_its_own_loop(self) -> bool:
-        """Return whether ``env.py`` is asynchronous and takes no connection: it needs a thread without a loop."""
+        """Return whether ``env.py`` is asynchronous without a shared connection: it needs a thread without a loop."""
         env = Path(self._script.env_py_location)
         with of_application(self.folder):
             codes = list(_codes(compile(env.read_bytes(), str(env), "exec", dont_inherit=True)))
         asynchronous = any(code.co_flags & inspect.CO_COROUTINE for code in codes)
-        takes_one = any("attributes" in code.co_names and "connection" in code.co_consts for code in codes)
-        return asynchronous and not takes_one
+        uses_shared_connection = any("attributes" in code.co_names and "connection" in code.co_consts for code in codes)
+        return asynchronous and not uses_shared_connection
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
-    """Yield a compiled program and all functions in it."""
+    """Yield the code of a compiled program and of all functions in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
@@ -181,19 +187,19 @@ async def _identity_of(target: Target) -> tuple[object, ...]:
 
 @contextmanager
 def _in_environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
+    old_value = os.environ.get(name)
     os.environ[name] = value
     try:
         yield
     finally:
-        if before is None:
+        if old_value is None:
             del os.environ[name]
         else:
-            os.environ[name] = before
+            os.environ[name] = old_value
 
 
 def alembic_project(ini: Path | None) -> AlembicProject:
-    """Return the application's migrations; raises ConfigurationError if ``ini`` is None or leads to none."""
+    """Return the project that ``ini`` configures; raise ConfigurationError if it is None or leads to nothing."""
     if ini is None:
         raise ConfigurationError(
             "no Alembic configuration is set",
@@ -205,11 +211,16 @@ def alembic_project(ini: Path | None) -> AlembicProject:
 
 
 async def upgrade_to_source(source: SourceDatabase, target: Target, project: AlembicProject) -> None:
-    """Bring the target to the source's revision, or to the newest if the source has no stamp."""
-    strange = [revision for revision in source.alembic_revisions if not project.knows(revision)]
-    if strange:
+    """
+    Upgrade the target to the source's Alembic revisions, or to the newest revision if the source has none.
+
+    Raises ConfigurationError if the project doesn't have a revision of the source, and the errors of
+    ``AlembicProject.upgrade``.
+    """
+    unknown = [revision for revision in source.alembic_revisions if not project.knows(revision)]
+    if unknown:
         raise ConfigurationError(
-            f"the source is at Alembic revision {', '.join(strange)}, which {str(project.ini)!r} doesn't have",
+            f"the source is at Alembic revision {', '.join(unknown)}, which {str(project.ini)!r} doesn't have",
             next_step="Use the migrations of the application's version that wrote the source.",
         )
     head = project.head()

@@ -1,4 +1,4 @@
-"""Watches the application's ``env.py`` and revisions while they run: what they raise, print and connect to."""
+"""Observes the application's ``env.py`` and revisions while they run: their exceptions, output and connections."""
 
 import os
 import traceback
@@ -25,16 +25,17 @@ IDENTITY: Final = """
 SELECT current_database()::text, (SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = current_database()),
        pg_catalog.pg_postmaster_start_time()::text
 """
-"""Tells one database from another, on whichever server."""
+"""A query that identifies a database, so that databases of all servers can be distinguished."""
 
 
 @contextmanager
 def of_application(folder: Path) -> Iterator[None]:
     """
-    Run the application's code in the block; ``folder`` is where its migrations are.
+    Translate exceptions of the application's code that runs inside the ``with`` block.
 
-    Raises ConfigurationError for what it raises, with the thing that is missing and the line that asked for it. What
-    Alembic refuses, what a server or the system says, and errors of the job's own pass through.
+    ``folder`` contains the application's migrations. Raises ConfigurationError for an exception of this code; its
+    message names what is missing and the line of code that needs it. Errors of Alembic, of a server or the operating
+    system, and the job's own errors are raised unchanged.
     """
     try:
         yield
@@ -77,7 +78,7 @@ def _refusal(error: Exception, folder: Path) -> ConfigurationError:
 
 
 def _where(error: BaseException, folder: Path) -> str:
-    """Return the last line of the application's migrations that the error went through, in brackets."""
+    """Return the file and line in the application's migrations that led to the error, in brackets."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({_short(error.filename, folder)}, line {error.lineno})"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
@@ -92,17 +93,17 @@ def _short(file: str, folder: Path) -> str:
 
 
 class LoggedOutput(TextIOBase):
-    """A standard output whose lines go into the log: the process's own belongs to the report."""
+    """A replacement for standard output that logs each line; the process's own standard output is for the report."""
 
     def __init__(self) -> None:
         self._begun = ""
 
     def writable(self) -> bool:
-        """Return True: it takes text."""
+        """Return True, since text can be written."""
         return True
 
     def write(self, written: str) -> int:
-        """Take text, and log each whole line."""
+        """Log every complete line of ``written``, keep the rest, and return the number of characters."""
         *lines, self._begun = (self._begun + written).split("\n")
         for line in filter(None, lines):
             log.info(Event.LIBRARY_MESSAGE, logger="stdout", message=line)
@@ -110,7 +111,7 @@ class LoggedOutput(TextIOBase):
 
 
 class MigrationObserver:
-    """Checks which database migrations connect to, and whether their work was committed."""
+    """Checks to which database the application's migrations connect, and whether their work was committed."""
 
     def __init__(self, identity: tuple[object, ...], address: str) -> None:
         """``identity`` is the target's answer to ``IDENTITY``; ``address`` is the target's address for messages."""
@@ -121,9 +122,10 @@ class MigrationObserver:
 
     def run(self, script: ScriptDirectory, revision: str, current: Any, context: MigrationContext) -> Any:  # noqa: ANN401 - Alembic's
         """
-        Return the steps to ``revision``, as Alembic asks for them when the connection is there and nothing is done.
+        Return the migration steps from ``current`` to ``revision``.
 
-        Raises ConfigurationError if that leads to another database than the target.
+        Alembic calls this function when ``context`` has a connection and before anything is done. Raises
+        ConfigurationError if the connection leads to another database than the target.
         """
         self._ran = True
         connection = context.connection
@@ -133,14 +135,14 @@ class MigrationObserver:
             identity = tuple(connection.execute(text(IDENTITY)).one())
             if identity != self._identity:
                 raise self._elsewhere(f"the database {identity[0]!r} of {_server_of(connection)}")
-            named = context.version_table_schema, context.version_table
-            name = ".".join(connection.dialect.identifier_preparer.quote(part) for part in named if part)
-            found = connection.execute(text(_WHERE), {"name": name}).first()
-            self._version_table = str(found.name) if found else None
+            name_parts = context.version_table_schema, context.version_table
+            name = ".".join(connection.dialect.identifier_preparer.quote(part) for part in name_parts if part)
+            row = connection.execute(text(_WHERE), {"name": name}).first()
+            self._version_table = str(row.name) if row else None
         return script._upgrade_revs(revision, current)  # noqa: SLF001 - as in Alembic's manual, "EnvironmentContext"
 
     async def check(self, connection: AsyncConnection) -> None:
-        """Raise ConfigurationError if nothing ran, or nothing of it was committed to the target."""
+        """Raise ConfigurationError if ``env.py`` has run no migrations, or has committed nothing to the target."""
         if not self._ran:
             raise ConfigurationError(
                 "the application's env.py has run no migrations: it didn't call context.run_migrations()",

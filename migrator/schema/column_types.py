@@ -1,4 +1,4 @@
-"""Chooses the PostgreSQL type of a column whose table is made after the source's."""
+"""Chooses the PostgreSQL type of a column, for tables that the job makes from the source's tables."""
 
 import re
 from collections.abc import Mapping
@@ -12,20 +12,20 @@ from migrator.source.schema import Affinity, SourceColumn
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What a column holds, as far as its type depends on it."""
+    """Facts about a column's values on which its type depends."""
 
     classes: AbstractSet[StorageClass] = frozenset()
-    """Storage classes, NULL left out; of a column whose declaration says nothing."""
+    """The storage classes of the values, without NULL; filled only for a column whose declaration gives no type."""
     all_have_offsets: bool = False
-    """Whether there are values, and each of them is text that ends with an offset from UTC."""
+    """Whether the column has values, and each value is text that ends with an offset from UTC."""
     is_empty: bool = False
-    """Of a column of moments, whether there is no value to tell by."""
+    """Whether a column of moments has no values, so that nothing shows whether its moments have offsets."""
 
 
 Held = Mapping[tuple[str, str], Holding]
-"""By table and column."""
+"""The facts about columns, by names of table and column."""
 
-# What a declaration says where SQLite itself only takes an affinity from it. The length of a text is no limit there.
+# Maps declared types to types, although SQLite takes only an affinity from them. SQLite enforces no length of text.
 _WHOLE = r"(UNSIGNED |SIGNED )?(TINY|SMALL|MEDIUM|BIG ?|U)?INT(EGER)?\d*(\(\d+\))?( (UN)?SIGNED)?( ZEROFILL)?"
 
 _DECLARED = (
@@ -46,9 +46,9 @@ _DECLARED = (
 _NUMERIC = re.compile(r"(?:NUMERIC|DECIMAL|DEC|NUMBER|FIXED|(?:SMALL)?MONEY|CURRENCY)(?:\((\d+)(?:,(\d+))?\))?")
 
 _MOST_DIGITS = 1000
-"""Of a ``numeric`` with a precision (PostgreSQL, "Arbitrary Precision Numbers")."""
+"""The largest precision of a ``numeric`` (PostgreSQL, "Arbitrary Precision Numbers")."""
 
-# The first that has room for all that a column holds.
+# The type of a column is the first in this list whose storage classes include all those of the column's values.
 _BY_CLASSES = (
     (frozenset({StorageClass.INTEGER}), "bigint"),
     (frozenset({StorageClass.INTEGER, StorageClass.REAL}), "double precision"),
@@ -58,32 +58,37 @@ _BY_CLASSES = (
 
 
 class Undecidable(ValueError):  # noqa: N818 - says what the column is
-    """No type holds what a column was declared to hold, or holds; its text says why."""
+    """No type fits the declaration or the values of a column; the message says why."""
 
 
 def needs_classes(column: SourceColumn) -> bool:
-    """Return whether the type depends on what the column holds."""
+    """Return whether the type of ``column`` depends on the storage classes of its values."""
     with suppress(Undecidable):
         return _declared_type(column) is None
     return False
 
 
 def needs_offsets(column: SourceColumn) -> bool:
-    """Return whether the type depends on whether moments have offsets."""
+    """Return whether the type of ``column`` depends on whether its moments have offsets."""
     with suppress(Undecidable):
         return _declared_type(column) == "timestamp"
     return False
 
 
 def type_of(column: SourceColumn, holding: Holding) -> str:
-    """Return the type of a column; raises Undecidable."""
+    """
+    Return the PostgreSQL type of ``column`` as SQL.
+
+    ``holding`` has the facts about its values for which ``needs_classes`` or ``needs_offsets`` is true. Raises
+    Undecidable if no type fits.
+    """
     declared = _declared_type(column)
     if declared == "timestamp" and holding.all_have_offsets:
         return "timestamptz"
     if declared is not None:
         return declared
     if not holding.classes:
-        # SQLite's rules make POINT an integer and ENUM a number; an application that is to use them puts text there.
+        # By SQLite's rules POINT has integer affinity and ENUM numeric, but an application stores text in such columns.
         return "double precision" if column.affinity is Affinity.REAL else "text"
     for fitting, kind in _BY_CLASSES:
         if holding.classes <= fitting:
@@ -99,6 +104,6 @@ def _declared_type(column: SourceColumn) -> str | None:
         if precision and not 0 < int(precision) <= _MOST_DIGITS:
             raise Undecidable(f"{column.declared_type} has more digits than PostgreSQL's numeric, which has 1000")
         if precision and int(scale or 0) > int(precision):
-            return f"numeric({scale}, {scale})"  # before PostgreSQL 15 a scale is at most the precision
+            return f"numeric({scale}, {scale})"  # before PostgreSQL 15, the scale must not exceed the precision
         return f"numeric({precision}, {scale or 0})" if precision else "numeric"
     return next((kind for pattern, kind in _DECLARED if re.fullmatch(pattern, declared)), None)

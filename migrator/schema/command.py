@@ -1,7 +1,8 @@
 """
 Runs the operator's command that makes the target's tables (`--schema command`).
 
-The command finds the target in DATABASE_URL. It runs in a process group of its own, which ends as a whole.
+The command gets the target's address in DATABASE_URL. It runs in a separate process group, so that the job can end the
+command together with all of its processes.
 """
 
 import asyncio
@@ -14,14 +15,15 @@ from typing import Final
 from migrator.errors import ConfigurationError, TargetRefused
 from migrator.target.database import Target
 
-_GRACE_SECONDS: Final = 3  # the job itself has no more than eight when it is stopped
+_GRACE_SECONDS: Final = 3  # the job itself has at most eight seconds when it is stopped
 
 
 async def run_schema_command(target: Target, command: str | None) -> None:
     """
-    Run the operator's command with the target in DATABASE_URL.
+    Run the operator's command with the target's address in DATABASE_URL, and wait for its end.
 
-    Raises ConfigurationError if no command is set, and TargetRefused with the last line of its output if it fails.
+    Raises ConfigurationError if ``command`` is empty. Raises TargetRefused with the last line of the command's output
+    if the command fails.
     """
     if not command:
         raise ConfigurationError(
@@ -34,7 +36,7 @@ async def run_schema_command(target: Target, command: str | None) -> None:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,  # a group of its own, which ends as a whole
+        start_new_session=True,  # a separate process group, so that all of its processes can be ended together
     )
     try:
         output, _ = await process.communicate()
@@ -50,7 +52,7 @@ async def run_schema_command(target: Target, command: str | None) -> None:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End a command that was cancelled, or it would go on beside the next run."""
+    """End a cancelled command, since it would otherwise still run during the next run of the job."""
     try:
         os.killpg(process.pid, signal.SIGTERM)
         with suppress(TimeoutError):

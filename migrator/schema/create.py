@@ -1,4 +1,4 @@
-"""Makes the target's tables after those of the source, and records them in the ledger (`--schema create`)."""
+"""Makes the target's tables from the source's tables, and records them in the ledger (`--schema create`)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,15 +34,15 @@ from migrator.trials.unmade import Unmade
 log = structlog.get_logger()
 
 _MADE = "made"
-"""The name of the fact in the ledger."""
+"""The name of the ledger's fact about the tables that the job has made."""
 
 
 async def _ddl_of(source: Source, tables: Sequence[SourceTable], schema: str, rules: Rules) -> SchemaDdl:
     """Return the DDL of the source's tables; raises ConfigurationError and SourceUnreadable."""
     async with source.connect() as connection:
-        found = await read_declarations(connection, [table.name for table in tables])
+        declarations = await read_declarations(connection, [table.name for table in tables])
         storage_classes = await _held(connection, tables, rules)
-    ddl = build_ddl(schema, tables, found, rules, storage_classes)
+    ddl = build_ddl(schema, tables, declarations, rules, storage_classes)
     parts = [*(addition.part for addition in ddl.additions), *(left_out.part for left_out in ddl.left_out)]
     rules.check_left_out([*(part.handle for part in parts), *(pattern(name) for name in ddl.sources.values())])
     return ddl
@@ -50,9 +50,10 @@ async def _ddl_of(source: Source, tables: Sequence[SourceTable], schema: str, ru
 
 async def ddl_of_source(options: SchemaOptions, source: Source, contents: SourceDatabase, target: Target) -> SchemaDdl:
     """
-    Return the definitions of the tables that the job makes after the source's, under the rules of ``options``.
+    Return the DDL of the tables that the job makes from the source's tables, under the rules of ``options``.
 
-    Raises ConfigurationError, SourceUnreadable, and NoMatch for rows that can't be read and that no rule excludes.
+    ``contents`` describes the source's tables. Raises ConfigurationError if a rule is wrong, SourceUnreadable, and
+    NoMatch if a table or column can't be read and no rule excludes it.
     """
     skipped_tables(contents, options.rules, [skipped.name for skipped in contents.skipped])
     skipped_columns(contents, options.rules, {})
@@ -66,32 +67,32 @@ Statements = dict[TableName, str]
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Which tables are to be made, made anew, or kept."""
+    """The tables that the job has to make, has to make again, or keeps."""
 
     made: Statements
-    """Tables that this migration has made and that stay, each with its statement."""
+    """Tables that this migration has made and that are kept, each with its statement."""
     gone: Sequence[TableName]
-    """Tables that this migration has made by another statement, and that are still empty: they are dropped."""
+    """Empty tables that this migration has made before, with other statements or not completely; the job drops them."""
     new: Statements
-    """Tables that are to be made."""
+    """Tables that have to be made, each with its statement."""
     strange: Sequence[TableName]
-    """Tables of these names that this migration has not made."""
+    """Existing tables with the names of the source's tables that this migration has not made."""
     without: Sequence[Part] = ()
-    """Guards of rows that the tables that stay were made without."""
+    """Guards of rows (constraints and the like) that the kept tables were made without."""
     unnamed: Sequence[Part] = ()
-    """Those of ``without`` that the operator no longer names."""
+    """The parts in ``without`` that the operator no longer names in ``--leave-out``."""
 
 
 async def make_tables(run: RunLedger, wanted: SchemaDdl, rules: Rules) -> list[LeftOut]:
     """
-    Make the tables that do not exist, and return what they are made without.
+    Make the tables of ``wanted`` that do not exist, and return the parts that they are made without.
 
-    Tables that this migration has made before are made anew if the work wasn't finished, or if their statement has
-    changed, because of a rule for example. All of them have to be empty then, and no row may have been copied.
+    Tables that this migration has made before are made again if the work wasn't finished, or if a statement has
+    changed, for example because of a rule. This needs all of these tables to be empty, and no row may have been copied.
 
-    Raises TargetRefused, and leaves nothing behind, if a table would be without a guard of its rows that no rule names,
-    if somebody else has made a table of that name, or if a table that was made before is without something that is no
-    longer named. Raises GaveUp if another run has taken over.
+    Raises TargetRefused, and leaves no new table behind, in three cases: a table would be made without a guard of its
+    rows and the operator hasn't named this guard; somebody else has made a table of that name; or a table that was made
+    before is without a part that the operator no longer names. Raises GaveUp if another run has taken over.
     """
     async with run.target.connect() as connection:
         due = await due_of(connection, run.target, run.migration, wanted)
@@ -112,32 +113,33 @@ async def make_tables(run: RunLedger, wanted: SchemaDdl, rules: Rules) -> list[L
             done |= {name: new[name] for name in names}
             await _remember(connection, run.migration, _Made(done, due.without, finished=False))
     refused: list[LeftOut] = []
-    for additions in room.few_statements([one for one in wanted.additions if one.part.table in new]):
+    for additions in room.few_statements([addition for addition in wanted.additions if addition.part.table in new]):
         async with run.transaction() as connection:
-            refused += [found for one in additions if (found := await _refused(connection, one))]
-    gives_up = any(one.stands_in_the_way for one in refused)
+            refused += [refusal for addition in additions if (refusal := await _refused(connection, addition))]
+    gives_up = any(refusal.stands_in_the_way for refusal in refused)
     if gives_up:
         await _drop(run, list(new), room)
     async with run.transaction() as connection:
         if gives_up:
             await _remember(connection, run.migration, _Made(due.made, due.without))
         else:
-            parts = [one.part for one in [*known, *refused] if one.part.table in new and one.part.guards]
+            parts = [entry.part for entry in [*known, *refused] if entry.part.table in new and entry.part.guards]
             await _remember(connection, run.migration, _Made(done, [*due.without, *parts]))
     refuse(refused)
-    left_out = [one for one in [*known, *refused] if one.part.table in new]
-    for one in left_out:
-        log.warning(Event.SCHEMA_LEFT_OUT, table=str(one.part.table), what=one.part.what, reason=one.reason)
+    left_out = [entry for entry in [*known, *refused] if entry.part.table in new]
+    for entry in left_out:
+        log.warning(Event.SCHEMA_LEFT_OUT, table=str(entry.part.table), what=entry.part.what, reason=entry.reason)
     return left_out
 
 
 async def look_ahead(target: Target, wanted: SchemaDdl, due: Due, rules: Rules) -> Unmade:
     """
-    Return the tables that are to be made, as the server would describe them; nothing is made.
+    Return the server's description of the tables that have to be made; nothing is made for good.
 
-    Raises TargetRefused with every obstacle: what can't be translated, and what the server refuses.
+    ``due`` says which tables of ``wanted`` have to be made. Raises TargetRefused with every obstacle: parts that can't
+    be translated, and parts that the server refuses.
     """
-    blocked = {one.table for one in wanted.obstacles}
+    blocked = {obstacle.table for obstacle in wanted.obstacles}
     new = [name for name in due.new if wanted.sources[name] not in blocked]
     unmade = await try_out(target, wanted, new, due.gone)
     refuse([*_missing(wanted, due, rules), *unmade.left_out], [*wanted.obstacles, *unmade.obstacles])
@@ -145,24 +147,26 @@ async def look_ahead(target: Target, wanted: SchemaDdl, due: Due, rules: Rules) 
 
 
 def stands_in_the_way(wanted: SchemaDdl, due: Due, rules: Rules) -> bool:
-    """Return whether an obstacle is known before the server is asked."""
-    return bool(wanted.obstacles) or any(one.stands_in_the_way for one in _missing(wanted, due, rules))
+    """Return whether there is an obstacle that is known without a trial on the server."""
+    return bool(wanted.obstacles) or any(missing.stands_in_the_way for missing in _missing(wanted, due, rules))
 
 
 def _missing(wanted: SchemaDdl, due: Due, rules: Rules) -> list[LeftOut]:
-    """Return what tables are without: those to be made, those made before, and those of somebody else."""
-    known = [one for one in wanted.left_out if one.part.table in due.new or one.part.table in due.made]
-    there = {(one.part.table, one.part.handle) for one in known}
-    since = [LeftOut(part, _MADE_WITHOUT) for part in due.unnamed if (part.table, part.handle) not in there]
-    return [*known, *since, *_taken_as_they_are(wanted, due.strange, rules)]
+    """Return the missing parts of new tables, of tables made before, and of tables that somebody else has made."""
+    known = [missing for missing in wanted.left_out if missing.part.table in due.new or missing.part.table in due.made]
+    known_handles = {(missing.part.table, missing.part.handle) for missing in known}
+    no_longer_named = [
+        LeftOut(part, _MADE_WITHOUT) for part in due.unnamed if (part.table, part.handle) not in known_handles
+    ]
+    return [*known, *no_longer_named, *_taken_as_they_are(wanted, due.strange, rules)]
 
 
 _MADE_WITHOUT = "it was named when the table was made, and isn't now; `migrator reset` has empty tables made anew"
 
 
-def _taken_as_they_are(wanted: SchemaDdl, strange: Iterable[TableName], rules: Rules) -> Iterator[LeftOut]:
-    """Yield the tables that somebody else has made: their keys and defaults are not the source's."""
-    for name in strange:
+def _taken_as_they_are(wanted: SchemaDdl, existing: Iterable[TableName], rules: Rules) -> Iterator[LeftOut]:
+    """Yield the tables that somebody else has made, since their keys and defaults are not those of the source."""
+    for name in existing:
         handle = pattern(wanted.sources[name])
         part = Part(name, "keys, CHECKs and defaults of the source's table", handle, guards=True)
         yield LeftOut(part, "a table of this name was there before, and would stay as it is", rules.leaves_out(handle))
@@ -174,12 +178,12 @@ class _Made:
 
     statements: Statements
     without: Sequence[Part] = ()
-    """Guards of rows that the tables were made without."""
+    """Guards of rows (constraints and the like) that the tables were made without."""
     finished: bool = True
 
     def unnamed(self, wanted: SchemaDdl) -> list[Part]:
-        """Return the guards that are missing and that the operator no longer names."""
-        named = {(one.part.table, one.part.handle) for one in wanted.left_out if one.is_named}
+        """Return the missing guards that the operator no longer names."""
+        named = {(left_out.part.table, left_out.part.handle) for left_out in wanted.left_out if left_out.is_named}
         return [part for part in self.without if (part.table, part.handle) not in named]
 
 
@@ -196,7 +200,7 @@ async def _recall(connection: AsyncConnection, migration: Migration) -> _Made:
         return _Made({})
     known = await state.recall(connection, migration, _MADE) or {"tables": ()}
     statements = {TableName(schema, name): sql for schema, name, sql in known["tables"]}
-    # A ledger that an earlier version wrote doesn't say what they are without.
+    # A ledger of an earlier version doesn't say which parts the tables were made without.
     without = [
         Part(TableName(schema, name), what, handle, guards=True)
         for schema, name, what, handle in known.get("without", ())
@@ -205,34 +209,36 @@ async def _recall(connection: AsyncConnection, migration: Migration) -> _Made:
 
 
 async def due_of(connection: AsyncConnection, target: Target, migration: Migration, wanted: SchemaDdl) -> Due:
-    """Return what the target and the ledger lack of the tables of ``wanted``."""
+    """Return which tables of ``wanted`` have to be made or kept, by the state of the target and of the ledger."""
     schemas = {name.schema for name in wanted.tables}
-    there = [table.name for schema in schemas for table in (await target.describe(connection, schema)).tables]
+    existing = [table.name for schema in schemas for table in (await target.describe(connection, schema)).tables]
     known = await _recall(connection, migration)
     made = known.statements
-    is_as_wanted = all(wanted.tables.get(name) == sql for name, sql in made.items()) and not known.unnamed(wanted)
-    gone = [name for name in there if name in made]
-    if (known.finished and is_as_wanted) or not await _are_untouched(connection, migration, gone):
+    is_unchanged = all(wanted.tables.get(name) == sql for name, sql in made.items()) and not known.unnamed(wanted)
+    gone = [name for name in existing if name in made]
+    if (known.finished and is_unchanged) or not await _are_untouched(connection, migration, gone):
         gone = []
     else:
-        there = [name for name in there if name not in gone]
-    stay = {} if gone else {name: sql for name, sql in made.items() if name in there}
-    without = [part for part in known.without if part.table in stay]
-    names = [name.name for name in there]
-    partners = {name: find_match(name.name, names) for name in wanted.tables}
-    new = {name: sql for name, sql in wanted.tables.items() if partners[name] is None}
-    of_others = {name.name for name in there if name not in made}
-    strange = [name for name, found in partners.items() if found in of_others]
-    return Due(stay, gone, new, strange, without, [part for part in known.unnamed(wanted) if part.table in stay])
+        existing = [name for name in existing if name not in gone]
+    kept = {} if gone else {name: sql for name, sql in made.items() if name in existing}
+    without = [part for part in known.without if part.table in kept]
+    names = [name.name for name in existing]
+    matches = {name: find_match(name.name, names) for name in wanted.tables}
+    new = {name: sql for name, sql in wanted.tables.items() if matches[name] is None}
+    made_by_others = {name.name for name in existing if name not in made}
+    strange = [name for name, match in matches.items() if match in made_by_others]
+    return Due(kept, gone, new, strange, without, [part for part in known.unnamed(wanted) if part.table in kept])
 
 
 async def _drop(run: RunLedger, names: Sequence[TableName], room: LockRoom) -> None:
-    """Drop tables that the ledger calls unfinished, some at a time: first the foreign keys between them."""
+    """Drop tables that the ledger calls unfinished, a few at a time; drop the foreign keys between them first."""
     async with run.transaction() as connection:
         bound = {"tables": [name.quoted for name in names]}
-        ties = [str(statement) for statement in await connection.scalars(text(_TIES), bound)]
+        drop_keys = [str(statement) for statement in await connection.scalars(text(_TIES), bound)]
     tables = [f"DROP TABLE IF EXISTS {name.quoted}" for name in names]
-    for statements in (few for each in (ties, tables) for few in room.few_statements(each)):
+    for statements in (
+        few for statements_of_kind in (drop_keys, tables) for few in room.few_statements(statements_of_kind)
+    ):
         async with run.transaction() as connection:
             for statement in statements:
                 await connection.exec_driver_sql(statement)
@@ -246,7 +252,7 @@ WHERE contype = 'f' AND conrelid <> confrelid ORDER BY 1
 
 
 async def _are_untouched(connection: AsyncConnection, migration: Migration, names: Sequence[TableName]) -> bool:
-    """Return whether there are such tables and all of them are empty."""
+    """Return whether there are such tables, all of them are empty, and nothing has been copied."""
     if await loads.copied(connection, migration) or await loads.begun(connection, migration):
         return False
     return bool(names) and not await row_counts(connection, names)
@@ -267,7 +273,7 @@ async def _make(connection: AsyncConnection, name: TableName, statement: str) ->
 
 
 async def _refused(connection: AsyncConnection, addition: AlterStatement) -> LeftOut | None:
-    """Add something to a table; return the refusal with the server's error message, or None."""
+    """Add a part to a table; return the refusal with the server's error message, or None."""
     try:
         async with connection.begin_nested():
             await connection.exec_driver_sql(addition.statement)
@@ -279,27 +285,29 @@ async def _refused(connection: AsyncConnection, addition: AlterStatement) -> Lef
 
 
 async def _held(connection: AsyncConnection, tables: Iterable[SourceTable], rules: Rules) -> Held:
-    found: dict[tuple[str, str], Holding] = {}
+    holdings: dict[tuple[str, str], Holding] = {}
     for table in tables:
         for column in table.columns:
             rule = rules.of_column(table.name, column.name)
             if rules.of_table(table.name).exclude or rule.exclude or rule.type is not None:
                 continue
-            given = quote_sqlite(column.name)
+            quoted_column = quote_sqlite(column.name)
             if needs_classes(column):
                 classes = await connection.exec_driver_sql(
-                    f"SELECT DISTINCT typeof({given}) FROM {table.origin} WHERE {given} IS NOT NULL"
+                    f"SELECT DISTINCT typeof({quoted_column}) FROM {table.origin} WHERE {quoted_column} IS NOT NULL"
                 )
-                found[table.name, column.name] = Holding({StorageClass(name) for (name,) in classes.all()})
+                holdings[table.name, column.name] = Holding({StorageClass(name) for (name,) in classes.all()})
             elif needs_offsets(column) and not rule.changes_values:
-                row = (await connection.exec_driver_sql(_OFFSETS.format(column=given, table=table.origin))).one()
-                found[table.name, column.name] = Holding(
+                row = (
+                    await connection.exec_driver_sql(_OFFSETS.format(column=quoted_column, table=table.origin))
+                ).one()
+                holdings[table.name, column.name] = Holding(
                     all_have_offsets=bool(row.has_values and row.have_offsets), is_empty=not row.has_values
                 )
-    return found
+    return holdings
 
 
-# A table whose moments have none is through with its first row.
+# If moments have no offsets, SQLite stops at the first row.
 _OFFSETS = """
 SELECT EXISTS (SELECT 1 FROM {table} WHERE {column} IS NOT NULL) AS has_values,
 NOT EXISTS (

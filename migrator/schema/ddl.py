@@ -1,8 +1,8 @@
 """
-Builds PostgreSQL tables from those of a SQLite file, for an application without migrations of its own.
+Builds the DDL of PostgreSQL tables from the tables of a SQLite file, for an application without its own migrations.
 
-A column's type comes from its declaration; where that says nothing, from what the column holds. Everything else of a
-table becomes an ALTER or CREATE statement of its own, if it can be shown to mean the same in PostgreSQL.
+A column's type comes from its declaration, or from its values if the declaration gives no type. Every other part of a
+table becomes a separate ALTER or CREATE statement, if it certainly means the same in PostgreSQL.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,16 +22,18 @@ from migrator.sql.lexing import fold
 
 @dataclass(frozen=True, slots=True)
 class SchemaDdl:
-    """The statements that make the tables, and what they leave out."""
+    """The statements that make the tables, and the parts that are left out."""
 
     tables: Mapping[TableName, str]
     """The statement that makes each table."""
     sources: Mapping[TableName, str]
-    """What the source calls each table."""
+    """The source's name of each table."""
     additions: tuple[AlterStatement, ...]
+    """The statements that add further parts when all tables exist."""
     left_out: tuple[LeftOut, ...]
+    """The parts that the tables will not have."""
     obstacles: tuple[Obstacle, ...] = ()
-    """What prevents tables from being made."""
+    """The reasons why some tables can't be made."""
 
 
 def build_ddl(
@@ -42,9 +44,10 @@ def build_ddl(
     storage_classes: Held,
 ) -> SchemaDdl:
     """
-    Return the DDL that makes the tables in ``schema`` of the target, without those that a rule excludes.
+    Return the DDL that makes the tables in the target's schema ``schema``, without tables that a rule excludes.
 
-    ``storage_classes`` has the columns whose type depends on their values (see ``column_types``).
+    ``declared`` has the declarations of each table by the source's name. ``storage_classes`` has the facts about the
+    columns whose type depends on their values (see ``column_types``). The result names everything that can't be made.
     """
     tables = list(tables)
     tables_ddl = {
@@ -53,14 +56,14 @@ def build_ddl(
         if not rules.of_table(table.name).exclude
     }
     sources = {fold(table.name) for table in tables}
-    taken = {name for one in tables_ddl.values() for name in one.relations}
-    parts = [part for one in tables_ddl.values() for part in one.parts(taken)]
+    taken = {name for table_ddl in tables_ddl.values() for name in table_ddl.relations}
+    parts = [part for table_ddl in tables_ddl.values() for part in table_ddl.parts(taken)]
     parts += [
-        part for one in tables_ddl.values() for part in one.foreign_keys(tables_ddl, sources)
-    ]  # to keys that stand by then
+        part for table_ddl in tables_ddl.values() for part in table_ddl.foreign_keys(tables_ddl, sources)
+    ]  # after all keys, since a foreign key refers to a key
     return SchemaDdl(
-        {one.name: one.statement() for one in tables_ddl.values()},
-        {one.name: one.table.name for one in tables_ddl.values()},
+        {table_ddl.name: table_ddl.statement() for table_ddl in tables_ddl.values()},
+        {table_ddl.name: table_ddl.table.name for table_ddl in tables_ddl.values()},
         tuple(part for part in parts if isinstance(part, AlterStatement)),
         tuple(part for part in parts if isinstance(part, LeftOut)),
         tuple(obstacles(tables_ddl.values())),
@@ -68,33 +71,41 @@ def build_ddl(
 
 
 def refuse(missing: Iterable[LeftOut], hindrances: Iterable[Obstacle] = (), note: str = "") -> None:
-    """Raise TargetRefused for every obstacle, and for every guard of rows that would be missing and nobody named."""
-    unnamed = [one for one in missing if one.stands_in_the_way]
+    """
+    Raise TargetRefused if there are obstacles, or missing guards of rows that the operator hasn't named.
+
+    ``missing`` are the parts that are left out, ``hindrances`` the obstacles. ``note`` replaces the beginning of the
+    message. Returns without an error if the tables can be made.
+    """
+    unnamed = [left_out for left_out in missing if left_out.stands_in_the_way]
     hindrances = list(hindrances)
     if not unnamed and not hindrances:
         return
-    handles = ",".join(dict.fromkeys(one.part.handle for one in unnamed))
+    handles = ",".join(dict.fromkeys(left_out.part.handle for left_out in unnamed))
     steps = ["Write the rules that are named."] if hindrances else []
     if unnamed:
         steps.append(f"To do without what is named, add --leave-out '{handles}'.")
         steps.append("Or make the tables yourself, and choose --schema existing.")
     lines = [
-        *(one.line() for one in hindrances),
-        *(f"{one.line()} (allowed by --leave-out {one.part.handle})" for one in unnamed),
+        *(obstacle.line() for obstacle in hindrances),
+        *(f"{left_out.line()} (allowed by --leave-out {left_out.part.handle})" for left_out in unnamed),
     ]
     raise TargetRefused(
         f"{note or 'tables after the source would be without something, and nothing was made'}: {'; '.join(lines)}",
         next_step=" ".join(steps),
         missing=[
-            *({"table": one.table, "what": one.what, "settled_by": one.settled_by} for one in hindrances),
+            *(
+                {"table": obstacle.table, "what": obstacle.what, "settled_by": obstacle.settled_by}
+                for obstacle in hindrances
+            ),
             *(
                 {
-                    "table": str(one.part.table),
-                    "what": one.part.what,
-                    "reason": one.reason,
-                    "leave_out": one.part.handle,
+                    "table": str(left_out.part.table),
+                    "what": left_out.part.what,
+                    "reason": left_out.reason,
+                    "leave_out": left_out.part.handle,
                 }
-                for one in unnamed
+                for left_out in unnamed
             ),
         ],
     )

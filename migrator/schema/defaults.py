@@ -1,8 +1,8 @@
 """
-Translates SQLite's defaults: an INSERT without the column stores the same value in PostgreSQL.
+Translates SQLite's defaults, so that an INSERT without the column stores the same value in PostgreSQL.
 
-SQLite itself computes a constant, in memory and in a column of the same declaration, so that affinity and spelling are
-its own. The current time and random values are translated.
+SQLite itself computes a constant default: in memory, in a column of the same declaration, so that its own affinity and
+spelling apply. Defaults with the current time or random values are translated.
 """
 
 import re
@@ -25,38 +25,39 @@ _FUNCTIONS = frozenset(
         *("ltrim", "nullif", "replace", "round", "rtrim", "substr", "substring", "trim", "typeof", "unicode", "upper"),
     }
 )
-"""What a constant may call: always the same result, and quickly there."""
+"""Functions that a constant may call: they always give the same result, and give it quickly."""
 
 _MOST_BYTES = 1 << 20
 
 
 def default_of(column: SourceColumn, given: str, kind: str, rule: ColumnRule) -> str | None:
     """
-    Return the default in PostgreSQL's SQL for a column of the type ``kind``; None where it is NULL, as without one.
+    Return the default in PostgreSQL's SQL for a column of the type ``kind``; None if the default is NULL.
 
-    Raises NoEqual where the column can't have that value, Untranslatable where the expression has no equal.
+    ``given`` is the default expression in SQLite's SQL, and ``rule`` the column's rule. Raises NoEqual if a column of
+    this type can't have the value, and Untranslatable if the expression can't be translated.
     """
     node = _read(given)
     if (moment := _moment(node)) is not None:
         return _as_moment(moment, kind, rule)
     if _is_constant(given):
         return spelled(_stored(column, given), kind, rule)
-    found = translated(given, {}, may_change=True)
+    operand = translated(given, {}, may_change=True)
     sort = {"text": Sort.TEXT, "uuid": Sort.TEXT, "bytea": Sort.BYTES, "bigint": Sort.INTEGER}.get(kind)
-    if sort is None or found.sort is not sort or rule.changes_values:
+    if sort is None or operand.sort is not sort or rule.changes_values:
         raise NoEqual(f"a column of type {kind} has no such value")
-    return f"({found.sql})::{kind}"
+    return f"({operand.sql})::{kind}"
 
 
-def _read(given: str) -> Node:
+def _read(expression: str) -> Node:
     try:
-        return read(given)
+        return read(expression)
     except Unreadable as error:
         raise Untranslatable(str(error)) from None
 
 
-def _is_constant(given: str) -> bool:
-    words = tokens(given)
+def _is_constant(expression: str) -> bool:
+    words = tokens(expression)
     called = {
         word.text.lower()
         for word, following in pairwise(words)
@@ -66,12 +67,15 @@ def _is_constant(given: str) -> bool:
     return called <= _FUNCTIONS and not any(word.is_word(*_PRESENT) for word in words)
 
 
-def _stored(column: SourceColumn, given: str) -> int | float | str | bytes | None:
-    """Return what SQLite stores for the default in a column of the same declaration; raises Untranslatable."""
+def _stored(column: SourceColumn, expression: str) -> int | float | str | bytes | None:
+    """Return the value that SQLite stores for the default in a column of the same declaration; raise Untranslatable."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
         declared = '"' + column.declared_type.replace('"', "") + '"' if column.declared_type else ""
-        for spelling in (f"({given})", given):  # a name alone is text without parentheses, and nothing with them
+        for spelling in (
+            f"({expression})",
+            expression,
+        ):  # a bare name is text without parentheses, and an error with them
             try:
                 connection.execute(f"CREATE TABLE t (c {declared} DEFAULT {spelling})")
                 connection.execute("INSERT INTO t DEFAULT VALUES")
@@ -83,7 +87,7 @@ def _stored(column: SourceColumn, given: str) -> int | float | str | bytes | Non
     raise Untranslatable("SQLite itself computes no value from it")
 
 
-# The present, in the words that SQLite has for it, always in UTC (SQLite, "CREATE TABLE", 3.2).
+# SQLite's words for the current time, which is always in UTC (SQLite, "CREATE TABLE", 3.2).
 _PRESENT = {
     "CURRENT_TIMESTAMP": "%Y-%m-%d %H:%M:%S",
     "CURRENT_DATE": "%Y-%m-%d",
@@ -98,7 +102,7 @@ _FORMATS = {
     "julianday": "%J",
 }
 
-# statement_timestamp() is to PostgreSQL what 'now' is to SQLite: one moment in a statement, another in the next.
+# As 'now' in SQLite, statement_timestamp() is the same moment within a statement and a new one in the next statement.
 _NOW = "statement_timestamp()"
 
 _PARTS = {"Y": "YYYY", "m": "MM", "d": "DD", "H": "HH24", "M": "MI", "S": "SS", "f": "SS.MS", "j": "DDD"}
@@ -108,24 +112,24 @@ _SHIFT = re.compile(r"([+-]?)(\d{1,6}) (second|minute|hour|day)s?")
 
 def _moment(node: Node) -> tuple[str, str] | None:
     """
-    Return the format of the present that a default asks for, and the moment in SQL; None if it is something else.
+    Return the format and the SQL of the current time that a default stands for; None if it is another expression.
 
-    Raises Untranslatable for one that depends on where SQLite ran.
+    Raises Untranslatable for a time that depends on the place where SQLite ran.
     """
     if isinstance(node, Name) and not node.is_quoted and (form := _PRESENT.get(node.name.upper())):
         return form, _NOW
     if not isinstance(node, Call) or node.name not in {*_FORMATS, "strftime"}:
         return None
-    given = list(node.arguments)
+    arguments = list(node.arguments)
     form = _FORMATS.get(node.name, "")
     if node.name == "strftime":
-        form = _text(given.pop(0)) if given else ""
+        form = _text(arguments.pop(0)) if arguments else ""
         if not form:
             raise Untranslatable("a format has to be a literal")
-    if given and not _is_now(given.pop(0)):
+    if arguments and not _is_now(arguments.pop(0)):
         raise Untranslatable("it is computed from something else than the present")
     moment = _NOW
-    for modifier in given:
+    for modifier in arguments:
         shift = _SHIFT.fullmatch(_text(modifier))
         if shift is None:
             raise Untranslatable("PostgreSQL has no such modifier of the present time")
@@ -145,7 +149,7 @@ def _is_now(node: Node) -> bool:
 
 
 def _as_moment(moment: tuple[str, str], kind: str, rule: ColumnRule) -> str:
-    """Return the present in a column of the type ``kind``; raises NoEqual."""
+    """Return SQL for the current time in a column of the type ``kind``; raise NoEqual if the type has no such value."""
     form, now = moment
     base = re.sub(r"\(.*\)", "", kind).strip()
     if form == "%s":
@@ -186,14 +190,18 @@ def _epoch(now: str, base: str, rule: ColumnRule) -> str:
 
 
 def _to_char(form: str) -> str:
-    """Return a format of strftime's as one of to_char's; raises Untranslatable."""
-    found: list[str] = []
+    """Translate a format of strftime into a format of to_char; raise Untranslatable for other parts."""
+    translated_parts: list[str] = []
     for part in re.findall(r"%.|[^%]+|%", form, re.DOTALL):
         if part.startswith("%") and part != "%%":
             if part[1:] not in _PARTS:
                 raise Untranslatable(f"{part} has no equal in to_char")
-            found.append(_PARTS[part[1:]])
+            translated_parts.append(_PARTS[part[1:]])
             continue
-        plain = part.replace("%%", "%")
-        found.append(plain if re.fullmatch(r"[-:. /]+", plain) else '"' + re.sub(r'(["\\])', r"\\\1", plain) + '"')
-    return "".join(found)
+        literal_text = part.replace("%%", "%")
+        translated_parts.append(
+            literal_text
+            if re.fullmatch(r"[-:. /]+", literal_text)
+            else '"' + re.sub(r'(["\\])', r"\\\1", literal_text) + '"'
+        )
+    return "".join(translated_parts)

@@ -1,4 +1,4 @@
-"""Writes one SQLite value as a PostgreSQL literal, by the rules that the column's rows are read by."""
+"""Writes a SQLite value as a PostgreSQL literal, with the same rules that apply to the column's rows."""
 
 import json
 import re
@@ -17,14 +17,15 @@ _EXACT_IN_DOUBLE = 1 << 53
 
 
 class NoEqual(ValueError):  # noqa: N818 - says what the value is
-    """A column of that type can't have the value; the text says why."""
+    """A column of the type can't have the value; the message says why."""
 
 
 def spelled(value: Value, kind: str, rule: ColumnRule) -> str | None:
     """
-    Return the literal of a value for a column of the type ``kind``, as the column's rule reads it; None for NULL.
+    Return the literal of a value for a column of the type ``kind``, after the column's ``rule``; None for NULL.
 
-    Raises NoEqual. Words that PostgreSQL reads as the present (``now``, ``today``) are no moment to SQLite, nor here.
+    Words like ``now`` and ``today`` are not accepted as moments: PostgreSQL reads them as the current time, but SQLite
+    does not. Raises NoEqual if a column of this type can't have the value.
     """
     if value is None or value in rule.null or (value == "" and rule.empty_as_null):
         return None
@@ -42,10 +43,10 @@ def spelled(value: Value, kind: str, rule: ColumnRule) -> str | None:
 
 
 def _literal(value: float | str | bytes, base: str, bounds: tuple[int, ...]) -> str | None:  # noqa: C901, PLR0911
-    """Return the literal, or None."""
+    """Return the literal of a value for the type ``base``; None if the type doesn't have the value."""
     if base in _WIDTHS:
-        most = 1 << (_WIDTHS[base] - 1)
-        return str(value) if isinstance(value, int) and -most <= value < most else None
+        limit = 1 << (_WIDTHS[base] - 1)
+        return str(value) if isinstance(value, int) and -limit <= value < limit else None
     if base == "boolean":
         return {0: "false", 1: "true"}.get(value) if isinstance(value, int) else None
     if base in {"double precision", "float8"}:
@@ -62,11 +63,11 @@ def _literal(value: float | str | bytes, base: str, bounds: tuple[int, ...]) -> 
         raw = value.encode() if isinstance(value, str) else value
         return f"'\\x{raw.hex()}'::bytea" if isinstance(raw, bytes) else None
     if base == "uuid" and isinstance(value, bytes):
-        return quote_literal(value.hex()) if len(value) == 16 else None  # noqa: PLR2004 - a UUID has 16
+        return quote_literal(value.hex()) if len(value) == 16 else None  # noqa: PLR2004 - a UUID has 16 bytes
     if base in {"json", "jsonb"} and isinstance(value, int):
         return quote_literal(str(value))
     if base == "timestamptz" and isinstance(value, str) and re.fullmatch(rf"{_DAY}[ T]{_CLOCK}", value):
-        value += "Z"  # text without an offset is UTC
+        value += "Z"  # a text without an offset is in UTC
     if base in _READABLE and isinstance(value, str):
         pattern, check = _READABLE[base]
         return quote_literal(value) if re.fullmatch(pattern, value, re.DOTALL) and _passes(check, value) else None

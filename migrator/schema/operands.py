@@ -1,4 +1,4 @@
-"""Describes a SQLite expression in PostgreSQL: its SQL, and what comparisons need to know about its value."""
+"""Describes a translated SQLite expression: its SQL in PostgreSQL, and the facts that comparisons need about it."""
 
 import re
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from migrator.source.schema import Affinity
 
 
 class Untranslatable(ValueError):  # noqa: N818 - says what the expression is
-    """An expression that can't be shown to mean the same in PostgreSQL; its text says why."""
+    """An expression may not mean the same in PostgreSQL; the message says why."""
 
 
 class Sort(StrEnum):
     """The kind of a value, in SQLite and in PostgreSQL."""
 
     INTEGER = "integer"
-    """INTEGER in SQLite; a whole number of any width in PostgreSQL."""
+    """INTEGER in SQLite; an integer of any width in PostgreSQL."""
     REAL = "real"
     EXACT = "exact"
     """Any number in SQLite, ``numeric`` in PostgreSQL."""
@@ -26,30 +26,30 @@ class Sort(StrEnum):
     TRUTH = "truth"
     """0 or 1 in SQLite, ``boolean`` in PostgreSQL."""
     NOTHING = "nothing"
-    """NULL, written out."""
+    """The literal NULL."""
     OTHER = "other"
     """A type that SQLite does not have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """An expression in PostgreSQL's SQL."""
+    """An expression in PostgreSQL's SQL, with the properties of its value."""
 
     sql: str
     sort: Sort
     kind: str = ""
-    """Of a column, its type in the target."""
+    """The type in the target, if the expression is a column."""
     affinity: Affinity | None = None
-    """Of a column: what SQLite makes of the other side of a comparison."""
+    """The affinity of a column or cast, by which SQLite converts the other side of a comparison; otherwise None."""
     collation: str = "BINARY"
     has_own_collation: bool = False
-    """Whether COLLATE says so in the expression."""
+    """Whether the expression itself has a COLLATE."""
     literal: int | float | str | bytes | None = None
-    """Its value, if the expression is a literal."""
+    """The value, if the expression is a literal."""
 
 
 Columns = Mapping[str, Operand]
-"""What may be named in an expression, by folded names."""
+"""The columns that an expression may name, by their folded names."""
 
 _WHOLE = frozenset({"bigint", "integer", "int", "smallint", "int2", "int4", "int8"})
 
@@ -57,7 +57,7 @@ _NUMBERS = (Affinity.INTEGER, Affinity.NUMERIC)
 
 
 def column(sql: str, kind: str, affinity: Affinity, collation: str) -> Operand:
-    """Return a column of the target's type ``kind``, which SQLite gave this affinity and collation."""
+    """Return the operand of a column with the target's type ``kind`` and SQLite's affinity and collation."""
     base = re.sub(r"\(.*\)", "", kind).strip().lower()
     sort = Sort.OTHER
     if base in _WHOLE and affinity in _NUMBERS:
@@ -76,7 +76,7 @@ def column(sql: str, kind: str, affinity: Affinity, collation: str) -> Operand:
 
 
 def constant(value: float | str | bytes | None) -> Operand:
-    """Return a literal; raises Untranslatable for text that PostgreSQL can't hold."""
+    """Return the operand of a literal; raise Untranslatable for text that PostgreSQL can't hold."""
     match value:
         case None:
             return Operand("NULL", Sort.NOTHING)
@@ -93,12 +93,12 @@ def constant(value: float | str | bytes | None) -> Operand:
 
 
 def number(one: Operand) -> Operand:
-    """Return a truth as the 0 or 1 that it is to SQLite, and anything else as it is."""
+    """Return a boolean operand as the integer 0 or 1, as SQLite has it; return any other operand unchanged."""
     return Operand(f"({one.sql})::integer", Sort.INTEGER) if one.sort is Sort.TRUTH else one
 
 
 def as_text(one: Operand) -> str:
-    """Return the SQL of an operand as text, as SQLite spells it; raises Untranslatable."""
+    """Return SQL for an operand as text in SQLite's spelling; raise Untranslatable if PostgreSQL's differs."""
     one = number(one)
     if one.sort is Sort.TEXT:
         return one.sql
@@ -108,19 +108,27 @@ def as_text(one: Operand) -> str:
 
 
 def folded(one: Operand, collation: str) -> str:
-    """Return text as a collation of SQLite's sees it, comparable byte by byte (SQLite, "Datatypes In SQLite", 7)."""
+    """
+    Return SQL for text in a form that compares byte by byte as a collation of SQLite compares the text itself.
+
+    Source: SQLite, "Datatypes In SQLite", 7. Raises Untranslatable for a collation of the application.
+    """
     match collation:
         case "BINARY":
             return f'{one.sql} COLLATE "C"'
         case "NOCASE":
-            return f'lower({one.sql} COLLATE "C")'  # which in "C" knows the letters of ASCII alone, as NOCASE does
+            return f'lower({one.sql} COLLATE "C")'  # lower() in "C" changes only the letters of ASCII, as NOCASE does
         case "RTRIM":
             return f"rtrim({one.sql} COLLATE \"C\", ' ')"
     raise Untranslatable(f"the collation {collation} is the application's own")
 
 
 def compared(operator: str, left: Operand, right: Operand) -> str:
-    """Return a comparison, with what SQLite's rules of affinity make of its sides; raises Untranslatable."""
+    """
+    Return SQL for a comparison, after SQLite's conversions of both sides by affinity.
+
+    Raises Untranslatable if PostgreSQL may compare the two sides differently.
+    """
     if Sort.NOTHING in {left.sort, right.sort}:
         return _with_null(operator, left, right)
     if left.sort is not right.sort or left.sort is not Sort.TRUTH:
@@ -154,20 +162,20 @@ def _with_null(operator: str, left: Operand, right: Operand) -> str:
 _EXACT_IN_DOUBLE = 1 << 53
 
 
-def _alike(one: Operand, other: Operand) -> Operand:  # noqa: PLR0911 - one line for each rule
-    """Return a literal as SQLite takes it beside ``other`` (SQLite, "Datatypes In SQLite", 4.2); others as they are."""
-    value = one.literal
+def _alike(operand: Operand, other: Operand) -> Operand:  # noqa: PLR0911 - one line for each rule
+    """Return a literal as SQLite converts it to compare it with ``other`` ("Datatypes In SQLite", 4.2)."""
+    value = operand.literal
     if other.sort is Sort.TEXT and other.affinity not in {None, Affinity.TEXT}:
-        # A number may be there as text here: what is no number is the same beside both.
+        # In SQLite the column may hold a number that is text in PostgreSQL. Other text compares equally in both.
         if not isinstance(value, str) or _is_number(value):
             raise Untranslatable(f"{other.sql} may be a number to SQLite")
-        return one
+        return operand
     if value is None or other.affinity is None:
-        return one
+        return operand
     if other.sort is Sort.REAL and isinstance(value, int) and abs(value) <= _EXACT_IN_DOUBLE:
         return constant(float(value))
     if other.sort in {Sort.INTEGER, Sort.EXACT} and isinstance(value, float):
-        return replace(one, sql=f"'{value!r}'::numeric", sort=Sort.EXACT)
+        return replace(operand, sql=f"'{value!r}'::numeric", sort=Sort.EXACT)
     if other.sort is Sort.TEXT and isinstance(value, int):
         return constant(str(value))
     if other.sort is Sort.INTEGER and isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
@@ -175,8 +183,8 @@ def _alike(one: Operand, other: Operand) -> Operand:  # noqa: PLR0911 - one line
     if other.sort is Sort.OTHER and isinstance(value, str) and other.kind in _SHAPES:
         if re.fullmatch(_SHAPES[other.kind], value) is None:
             raise Untranslatable(f"{value!r} is no {other.kind} in full")
-        return replace(one, sql=f"{one.sql}::{other.kind}", sort=Sort.OTHER, kind=other.kind)
-    return one
+        return replace(operand, sql=f"{operand.sql}::{other.kind}", sort=Sort.OTHER, kind=other.kind)
+    return operand
 
 
 def _is_number(value: str) -> bool:
@@ -187,7 +195,7 @@ def _is_number(value: str) -> bool:
     return True
 
 
-# In these forms texts and moments have one order.
+# In these forms, texts sort in the same order as the moments that they mean.
 _SHAPES = {
     "date": r"\d{4}-\d\d-\d\d",
     "time": r"\d\d:\d\d:\d\d",

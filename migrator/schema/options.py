@@ -1,4 +1,4 @@
-"""The options of stage `schema`: who makes the target's tables, and with what."""
+"""Holds the options of stage `schema`: how the target's tables are made."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +10,15 @@ from migrator.planning.rules import Rules
 @dataclass(frozen=True, slots=True)
 class SchemaOptions:
     """
-    What stage ``schema`` needs to know of the settings.
+    The settings that stage ``schema`` uses.
 
-    ``rules`` come with the names of ``--leave-out``. They note which of them matched something, so each try of the
-    stage gets options of its own.
+    ``rules`` include the names of ``--leave-out``. The rules record which of these names have matched something, so
+    each attempt of the stage gets new options.
     """
 
     mode: Literal["alembic", "command", "create", "existing"]
     target_schema: str | None
-    """The schema of the target's tables; None is the first on the search_path."""
+    """The schema of the target's tables; None means the first schema on the search_path."""
     alembic_config: Path | None
     command: str | None
     rules: Rules

@@ -1,4 +1,4 @@
-"""Builds the DDL of one table: a statement for its columns and key, and one for each further part."""
+"""Builds the DDL of one table: a statement for its columns and primary key, and a statement for each further part."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -24,63 +24,68 @@ Parts = Iterator[AlterStatement | LeftOut]
 
 
 class TableDdl:
-    """One table, under the names that it and its columns will have."""
+    """The DDL of one table, with the names that the table and its columns have in the target."""
 
     def __init__(
         self, schema: str, table: SourceTable, declared: TableDeclarations, rules: Rules, storage_classes: Held
     ) -> None:
-        """Decide on names and types; what no type holds becomes one of ``obstacles``."""
+        """Decide on names and types; a column that no type fits gives an entry in ``obstacles``."""
         self.table = table
         self.name = TableName(schema, cut(rules.of_table(table.name).rename or table.name))
         self.obstacles: list[Obstacle] = []
         self._declared = declared
-        self._rules = {one.name: rules.of_column(table.name, one.name) for one in table.columns}
+        self._rules = {
+            source_column.name: rules.of_column(table.name, source_column.name) for source_column in table.columns
+        }
         self._operator = rules
-        self.columns_made = [one for one in table.columns if not self._rules[one.name].exclude]
-        self.names = {fold(one.name): cut(self._rules[one.name].rename or one.name) for one in self.columns_made}
-        self.types = {one.name: self._type(one, storage_classes) for one in self.columns_made}
-        self._operands = {fold(one.name): self._operand(one) for one in self.columns_made}
+        self.columns_made = [
+            source_column for source_column in table.columns if not self._rules[source_column.name].exclude
+        ]
+        self.names = {fold(made.name): cut(self._rules[made.name].rename or made.name) for made in self.columns_made}
+        self.types = {made.name: self._type(made, storage_classes) for made in self.columns_made}
+        self._operands = {fold(made.name): self._operand(made) for made in self.columns_made}
         self._expressions: dict[str, str] = {}
         self._left_out_expressions = list(self._generated())
 
     def statement(self) -> str:
         """Return the statement that makes the table with its columns and its primary key."""
-        lines = [self._column(one) for one in self.columns_made]
-        key = self.columns([one.name for one in self.table.key])
+        lines = [self._column(source_column) for source_column in self.columns_made]
+        key = self.columns([source_column.name for source_column in self.table.key])
         if key:
             lines.append(f"PRIMARY KEY ({key})")
         return f"CREATE TABLE {self.name.quoted} ({', '.join(lines)})"
 
     def columns(self, names: Iterable[str]) -> str | None:
-        """Return columns as a list in SQL; None if there are none, or not all of them are in the target."""
-        found = [self.names.get(fold(name)) for name in names]
+        """Return columns as a list in SQL; None if ``names`` is empty, or if not all columns are in the target."""
+        target_names = [self.names.get(fold(name)) for name in names]
         return (
-            ", ".join(quote_postgres(name) for name in found if name is not None)
-            if found and None not in found
+            ", ".join(quote_postgres(name) for name in target_names if name is not None)
+            if target_names and None not in target_names
             else None
         )
 
     @property
     def relations(self) -> Iterator[str]:
-        """The names that the table takes, which indexes can't have: its own, and those that PostgreSQL makes for it."""
+        """The names that indexes can't have: the table's name, and the names that PostgreSQL makes for the table."""
         yield self.name.name
         yield cut(f"{self.name.name}_pkey")
         yield from (cut(f"{self.name.name}_{name}_seq") for name in self.names.values())
 
     def parts(self, taken: set[str]) -> Parts:
-        """Yield everything but columns, primary key and foreign keys; names of indexes are added to those ``taken``."""
+        """Yield all parts except columns, primary key and foreign keys; add the names of indexes to ``taken``."""
         if self._declared.unreadable:
             yield self._without(
                 self._part("what only its definition's text says", "definition"), self._declared.unreadable
             )
         yield from self._left_out_expressions
-        for one in self.columns_made:
-            given = self._declared.defaults.get(one.name)
-            if given is not None and one != self.table.rowid_alias:  # whose default SQLite never takes
-                yield from self._default(one, given)
+        for source_column in self.columns_made:
+            default = self._declared.defaults.get(source_column.name)
+            # SQLite never uses the default of a rowid alias.
+            if default is not None and source_column != self.table.rowid_alias:
+                yield from self._default(source_column, default)
         if key := self._declared.primary_key:
             yield from self._primary_key(key)
-        # Indexes with names of their own come first: PostgreSQL finds a free name for the others.
+        # Indexes with names come first: PostgreSQL finds a free name for each of the others.
         for index in sorted(self._declared.indexes, key=lambda index: index.name is None):
             yield self._index(index, taken)
             if any(term.collation not in _OF_SQLITE for term in index.terms):
@@ -97,86 +102,96 @@ class TableDdl:
             )
 
     def foreign_keys(self, others: Mapping[str, "TableDdl"], sources: Collection[str]) -> Parts:
-        """Yield the foreign keys; ``others`` are the tables that are made, ``sources`` all, by their folded names."""
+        """Yield the foreign keys; ``others`` are the tables that are made, ``sources`` all tables, by folded names."""
         return (self._foreign_key(key, others, sources) for key in self._declared.foreign_keys)
 
     def _part(self, what: str, handle: str, *, guards: bool = True) -> Part:
         return Part(self.name, what, pattern(f"{self.table.name}.{handle}"), guards)
 
     def _offered(self, part: Part, statement: str) -> AlterStatement | LeftOut:
-        """Return a part that can be made, unless the operator has named it."""
+        """Return the statement for a part; if the operator has named the part, return it as left out."""
         if self._operator.leaves_out(part.handle):
             return LeftOut(part, "it was named to be left out", is_named=True)
         return AlterStatement(part, statement)
 
     def _without(self, part: Part, reason: str, mentioned: Iterable[str] = ()) -> LeftOut:
-        """Return a part that can't be made; the operator has named it, or one of the columns that it mentions."""
-        known = {fold(one.name) for one in self.table.columns}
+        """Return a part that can't be made as left out; it counts as named if it mentions an excluded column."""
+        known = {fold(source_column.name) for source_column in self.table.columns}
         is_of_excluded = any(fold(name) in known and fold(name) not in self.names for name in mentioned)
         is_named = self._operator.leaves_out(part.handle) or is_of_excluded
         return LeftOut(part, "a column of it is excluded" if is_of_excluded else reason, is_named=is_named)
 
-    def _type(self, one: SourceColumn, storage_classes: Held) -> str:
-        rule = self._rules[one.name]
+    def _type(self, source_column: SourceColumn, storage_classes: Held) -> str:
+        rule = self._rules[source_column.name]
         if rule.type is not None:
             return rule.type
-        holding = storage_classes.get((self.table.name, one.name), Holding())
-        if holding.is_empty and re.search(_HAS_OFFSET, self._declared.defaults.get(one.name, "")):
+        holding = storage_classes.get((self.table.name, source_column.name), Holding())
+        if holding.is_empty and re.search(_HAS_OFFSET, self._declared.defaults.get(source_column.name, "")):
             holding = Holding(all_have_offsets=True)
         try:
-            return type_of(one, holding)
+            return type_of(source_column, holding)
         except Undecidable as error:
-            rule_text = f'[columns."{pattern(self.table.name)}.{pattern(one.name)}"] with type = "…"'
-            self.obstacles.append(Obstacle(self.table.name, f"column {one.name}: {error}", rule_text))
+            rule_text = f'[columns."{pattern(self.table.name)}.{pattern(source_column.name)}"] with type = "…"'
+            self.obstacles.append(Obstacle(self.table.name, f"column {source_column.name}: {error}", rule_text))
             return "text"
 
-    def _operand(self, one: SourceColumn) -> Operand:
-        collation = self._declared.collations.get(fold(one.name), "BINARY")
-        sql = quote_postgres(self.names[fold(one.name)])
-        found = column(sql, self.types[one.name], one.affinity, collation)
-        return replace(found, sort=Sort.OTHER, kind="") if self._rules[one.name].changes_values else found
+    def _operand(self, source_column: SourceColumn) -> Operand:
+        collation = self._declared.collations.get(fold(source_column.name), "BINARY")
+        sql = quote_postgres(self.names[fold(source_column.name)])
+        operand = column(sql, self.types[source_column.name], source_column.affinity, collation)
+        return replace(operand, sort=Sort.OTHER, kind="") if self._rules[source_column.name].changes_values else operand
 
     def _generated(self) -> Iterator[LeftOut]:
-        """Decide on the expressions of generated columns, of which PostgreSQL lets none refer to another."""
-        generated = {fold(one.name) for one in self.table.columns if one.generated}
+        """Translate the expressions of generated columns; PostgreSQL lets none refer to another generated column."""
+        generated = {fold(source_column.name) for source_column in self.table.columns if source_column.generated}
         stored = {name: operand for name, operand in self._operands.items() if name not in generated}
-        for one in self.columns_made:
-            if not one.generated:
+        for source_column in self.columns_made:
+            if not source_column.generated:
                 continue
-            given = self._declared.generated.get(fold(one.name), "")
-            part = self._part(f"the expression of the generated column {one.name}", f"{one.name}_expression")
+            expression = self._declared.generated.get(fold(source_column.name), "")
+            part = self._part(
+                f"the expression of the generated column {source_column.name}", f"{source_column.name}_expression"
+            )
             if self._operator.leaves_out(part.handle):
                 yield LeftOut(part, "its values are copied, and new ones are not computed", is_named=True)
                 continue
             try:
-                self._expressions[one.name] = _as_column(translated(given, stored), self._operands[fold(one.name)])
+                self._expressions[source_column.name] = _as_column(
+                    translated(expression, stored), self._operands[fold(source_column.name)]
+                )
             except Untranslatable as error:
-                yield self._without(part, str(error), _names_in(given))
+                yield self._without(part, str(error), _names_in(expression))
 
-    def _column(self, one: SourceColumn) -> str:
-        kind = self.types[one.name]
-        words = [quote_postgres(self.names[fold(one.name)]), kind]
-        if one == self.table.rowid_alias and kind in _WHOLE:
+    def _column(self, source_column: SourceColumn) -> str:
+        kind = self.types[source_column.name]
+        words = [quote_postgres(self.names[fold(source_column.name)]), kind]
+        if source_column == self.table.rowid_alias and kind in _WHOLE:
             words.append("GENERATED BY DEFAULT AS IDENTITY")
-        if expression := self._expressions.get(one.name):
+        if expression := self._expressions.get(source_column.name):
             words.append(f"GENERATED ALWAYS AS ({expression}) STORED")
-        if one.not_null:
+        if source_column.not_null:
             words.append("NOT NULL")
         return " ".join(words)
 
-    def _default(self, one: SourceColumn, given: str) -> Parts:
-        part = self._part(f"the default {given} of {one.name}", f"{one.name}_default", guards=one.not_null)
+    def _default(self, source_column: SourceColumn, expression: str) -> Parts:
+        part = self._part(
+            f"the default {expression} of {source_column.name}",
+            f"{source_column.name}_default",
+            guards=source_column.not_null,
+        )
         try:
-            default = default_of(one, given, self.types[one.name], self._rules[one.name])
+            default = default_of(
+                source_column, expression, self.types[source_column.name], self._rules[source_column.name]
+            )
         except (NoEqual, Untranslatable) as error:
             yield self._without(part, str(error))
             return
         if default is not None:
-            name = quote_postgres(self.names[fold(one.name)])
+            name = quote_postgres(self.names[fold(source_column.name)])
             yield self._offered(part, f"ALTER TABLE {self.name.quoted} ALTER {name} SET DEFAULT {default}")
 
     def _primary_key(self, key: Index) -> Parts:
-        """Yield what the primary key is beside the statement that makes the table."""
+        """Yield the parts of the primary key that the statement of the table does not contain."""
         names = [term.column or "" for term in key.terms]
         shown = f"the PRIMARY KEY on {', '.join(names)}"
         if self.columns(names) is None:
@@ -210,26 +225,26 @@ class TableDdl:
         if index.name is None and is_plain:
             listed = ", ".join(self._plain(term) for term in index.terms)
             return self._offered(part, f"ALTER TABLE {self.name.quoted} ADD UNIQUE ({listed})")
-        # A name that is taken, or is another's after the cut, gives way to one that PostgreSQL finds.
+        # If the name is taken, or equals another name after it is cut, PostgreSQL chooses a name.
         is_free = index.name is not None and cut(index.name) not in taken
         name = f"{quote_postgres(cut(index.name))} " if index.name is not None and is_free else ""
         taken.add(cut(index.name or ""))
         return self._offered(part, f"CREATE {unique}INDEX {name}ON {self.name.quoted} ({', '.join(terms)}){where}")
 
     def _plain(self, term: Term) -> str:
-        found = self._operands.get(fold(term.column or ""))
-        if found is None:
+        operand = self._operands.get(fold(term.column or ""))
+        if operand is None:
             raise Untranslatable("not all of its columns are there")
-        return found.sql
+        return operand.sql
 
     def _term(self, term: Term) -> str:
-        """Return what an index is on; raises Untranslatable."""
+        """Return SQL for one term of an index; raise Untranslatable."""
         order = " DESC" if term.descending else ""
         if term.column is None:
-            found = translated(term.expression, self._operands)
-            if term.collation in {"NOCASE", "RTRIM"} and found.sort is Sort.TEXT:
-                found = replace(found, sql=folded(found, term.collation))
-            return f"({found.sql}){order}"
+            expression = translated(term.expression, self._operands)
+            if term.collation in {"NOCASE", "RTRIM"} and expression.sort is Sort.TEXT:
+                expression = replace(expression, sql=folded(expression, term.collation))
+            return f"({expression.sql}){order}"
         operand = self._operands.get(fold(term.column))
         if operand is None:
             raise Untranslatable("not all of its columns are there")
@@ -238,7 +253,7 @@ class TableDdl:
         return f"{operand.sql}{order}"
 
     def _is_exact(self, term: Term) -> bool:
-        """Return whether values are told apart byte by byte here: a UUID or a moment has no case."""
+        """Return whether the source compares the term's values as PostgreSQL does; a UUID or a moment has no case."""
         return (
             term.collation not in {"NOCASE", "RTRIM"} or self._operands[fold(term.column or "")].sort is not Sort.TEXT
         )
@@ -249,7 +264,7 @@ class TableDdl:
             expression = condition(check.sql, self._operands)
         except Untranslatable as error:
             return self._without(part, str(error), _names_in(check.sql))
-        names = [one.name for one in self._declared.checks if one.name]
+        names = [declared.name for declared in self._declared.checks if declared.name]
         is_alone = check.name and [cut(name) for name in names].count(cut(check.name)) == 1
         name = f"CONSTRAINT {quote_postgres(cut(check.name))} " if check.name and is_alone else ""
         return self._offered(part, f"ALTER TABLE {self.name.quoted} ADD {name}CHECK ({expression})")
@@ -260,48 +275,49 @@ class TableDdl:
         part = self._part(
             f"the foreign key from {', '.join(key.columns)} to {key.table}", "_".join([*key.columns, "fkey"])
         )
-        other, own = others.get(fold(key.table)), self.columns(key.columns)
+        other, own_columns = others.get(fold(key.table)), self.columns(key.columns)
         if other is None:
             is_excluded = fold(key.table) in sources
             reason = "the table is excluded" if is_excluded else "there is no such table"
             return replace(self._without(part, reason), is_named=is_excluded or self._operator.leaves_out(part.handle))
-        referred = key.referred or tuple(one.name for one in other.table.key)
-        there = other.columns(referred)
-        if own is None:
+        referred = key.referred or tuple(source_column.name for source_column in other.table.key)
+        referred_columns = other.columns(referred)
+        if own_columns is None:
             return self._without(part, "not all of its columns are there", key.columns)
-        if there is None:
+        if referred_columns is None:
             return replace(other._without(part, "not all of its columns are there", referred), part=part)  # noqa: SLF001
         if reason := self._obstacle(key, other, referred):
             return self._without(part, reason)
         deferred = " DEFERRABLE INITIALLY DEFERRED" if key.deferred else ""
-        found = self._offered(
+        addition = self._offered(
             part,
-            f"ALTER TABLE {self.name.quoted} ADD FOREIGN KEY ({own}) REFERENCES {other.name.quoted} ({there}) "
+            f"ALTER TABLE {self.name.quoted} ADD FOREIGN KEY ({own_columns}) "
+            f"REFERENCES {other.name.quoted} ({referred_columns}) "
             f"ON UPDATE {key.on_update} ON DELETE {key.on_delete}{deferred}",
         )
-        return replace(found, refers_to=other.name) if isinstance(found, AlterStatement) else found
+        return replace(addition, refers_to=other.name) if isinstance(addition, AlterStatement) else addition
 
     def _obstacle(self, key: ForeignKey, other: "TableDdl", referred: Collection[str]) -> str:
-        """Return why PostgreSQL can't have the foreign key, as far as that is seen from here."""
-        wanted = {fold(name) for name in referred}
+        """Return why PostgreSQL can't have the foreign key; empty if the definitions show no reason."""
+        referred_names = {fold(name) for name in referred}
         keys = [index for index in other._declared.indexes if index.unique and index.where is None]  # noqa: SLF001
         keys += [other._declared.primary_key] if other._declared.primary_key else []  # noqa: SLF001
-        fitting = [index for index in keys if {fold(term.column or "") for term in index.terms} == wanted]
-        is_key = wanted == {fold(one.name) for one in other.table.key}
+        fitting = [index for index in keys if {fold(term.column or "") for term in index.terms} == referred_names]
+        is_key = referred_names == {fold(source_column.name) for source_column in other.table.key}
         if not fitting and not is_key:
             return "no unique key is on what it refers to"
         text = [name for name in referred if other._operands[fold(name)].sort is Sort.TEXT]  # noqa: SLF001
         blind = any(term.collation in {"NOCASE", "RTRIM"} for index in fitting for term in index.terms)
         if text and blind:
             return "what it refers to is compared without regard to case, which a foreign key can't do"
-        for own, there in zip(key.columns, referred, strict=False):
-            mine, theirs = self._kind(own), other._kind(there)  # noqa: SLF001
-            if mine != theirs and "text" in {mine, theirs}:
-                return f"{mine} can't refer to {theirs}"
+        for own, referred_column in zip(key.columns, referred, strict=False):
+            own_type, referred_type = self._kind(own), other._kind(referred_column)  # noqa: SLF001
+            if own_type != referred_type and "text" in {own_type, referred_type}:
+                return f"{own_type} can't refer to {referred_type}"
         return ""
 
     def _kind(self, name: str) -> str:
-        return next(self.types[one.name] for one in self.columns_made if fold(one.name) == fold(name))
+        return next(self.types[made.name] for made in self.columns_made if fold(made.name) == fold(name))
 
 
 _HAS_OFFSET = r"\d\d:\d\d(:[\d.]+)?(Z|[+-]\d\d:\d\d)['\"]$"
@@ -310,19 +326,19 @@ _STRANGE = "it is the application's own; here keys are told apart byte by byte"
 
 
 def _names_in(sql: str) -> list[str]:
-    """Return what may be names of columns in an expression."""
+    """Return the words of an expression that may be names of columns."""
     try:
         return [word.value for word in tokens(sql) if word.kind in {"word", "name"}]
     except Unreadable:
         return []
 
 
-def _as_column(found: Operand, wanted: Operand) -> str:
-    """Return an expression as a value of a column; raises Untranslatable."""
-    if found.sort is wanted.sort or found.sort is Sort.NOTHING:
-        return found.sql
-    if found.sort is Sort.TRUTH and wanted.sort is Sort.INTEGER:
-        return f"({found.sql})::integer"
-    if found.sort is Sort.INTEGER and wanted.sort is Sort.TEXT and wanted.affinity is Affinity.TEXT:
-        return f"({found.sql})::text"
-    raise Untranslatable(f"its values are no {wanted.kind or 'such values'} by SQLite's rules")
+def _as_column(expression: Operand, target_column: Operand) -> str:
+    """Return SQL for an expression as a value of a column; raise Untranslatable if their types differ."""
+    if expression.sort is target_column.sort or expression.sort is Sort.NOTHING:
+        return expression.sql
+    if expression.sort is Sort.TRUTH and target_column.sort is Sort.INTEGER:
+        return f"({expression.sql})::integer"
+    if expression.sort is Sort.INTEGER and target_column.sort is Sort.TEXT and target_column.affinity is Affinity.TEXT:
+        return f"({expression.sql})::text"
+    raise Untranslatable(f"its values are no {target_column.kind or 'such values'} by SQLite's rules")

@@ -1,8 +1,8 @@
 """
-SQLite's expressions in PostgreSQL's SQL, as far as both mean the same for every row.
+Translates SQLite's expressions into PostgreSQL's SQL, if both certainly give the same result for every row.
 
-SQLite's LIKE and NOCASE fold the letters of ASCII, its comparisons follow affinities, its truths are numbers, a
-division by zero is NULL: what is carried says so in PostgreSQL's words. What can't be shown to mean the same isn't.
+In SQLite, LIKE and NOCASE fold only the letters of ASCII, comparisons follow affinities, booleans are numbers, and a
+division by zero is NULL. The translation keeps all of this. An expression that may give another result is refused.
 """
 
 import re
@@ -18,9 +18,9 @@ from migrator.sql.lexing import Unreadable, fold
 
 def translated(sql: str, columns: Columns, *, may_change: bool = False) -> Operand:
     """
-    Return what an expression is in PostgreSQL; raises Untranslatable.
+    Translate an expression of SQLite that may use ``columns``.
 
-    With ``may_change`` it may call for chance, as a default does.
+    With ``may_change`` the expression may call random functions, as a default may. Raises Untranslatable.
     """
     try:
         return _Translator(columns, may_change).value(read(sql))
@@ -29,12 +29,16 @@ def translated(sql: str, columns: Columns, *, may_change: bool = False) -> Opera
 
 
 def condition(sql: str, columns: Columns) -> str:
-    """Return what an expression is as PostgreSQL's condition; raises Untranslatable."""
+    """Translate an expression of SQLite into a condition of PostgreSQL; raise Untranslatable."""
     return truth(translated(sql, columns))
 
 
 def truth(one: Operand) -> str:
-    """Return an operand as a condition: to SQLite every number but 0 is true (SQLite, "Boolean Expressions")."""
+    """
+    Return SQL for an operand as a condition: in SQLite, every number except 0 is true ("Boolean Expressions").
+
+    Raises Untranslatable for an operand that is not a number or a boolean.
+    """
     if one.sort is Sort.TRUTH:
         return one.sql
     if one.sort in {Sort.INTEGER, Sort.REAL, Sort.EXACT}:
@@ -44,7 +48,7 @@ def truth(one: Operand) -> str:
     raise Untranslatable(f"{one.sql} is not a condition")
 
 
-# 32 bytes of chance out of two UUIDs of version 4, of which each has 122 bits.
+# 32 random bytes from two UUIDs of version 4, each with 122 random bits.
 _CHANCE = "sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))"
 
 _MOST_CHANCE = 32
@@ -92,18 +96,18 @@ class _Translator:
         raise Untranslatable(f"there is no column {node.name} in the target")
 
     def _unary(self, node: Unary) -> Operand:
-        one = self.value(node.operand)
+        operand = self.value(node.operand)
         if node.operator == "NOT":
-            return Operand(f"(NOT {truth(one)})", Sort.TRUTH)
-        one = number(one)
-        if node.operator == "-" and isinstance(one.literal, int | float):
-            return constant(-one.literal)
-        if node.operator == "+" and one.affinity is None:
-            return one
-        if node.operator == "-" and one.sort is Sort.INTEGER:
-            return Operand(f"(- {one.sql}::numeric)", Sort.INTEGER)
-        if node.operator == "-" and one.sort is Sort.REAL:
-            return Operand(f"(- {one.sql})", Sort.REAL)
+            return Operand(f"(NOT {truth(operand)})", Sort.TRUTH)
+        operand = number(operand)
+        if node.operator == "-" and isinstance(operand.literal, int | float):
+            return constant(-operand.literal)
+        if node.operator == "+" and operand.affinity is None:
+            return operand
+        if node.operator == "-" and operand.sort is Sort.INTEGER:
+            return Operand(f"(- {operand.sql}::numeric)", Sort.INTEGER)
+        if node.operator == "-" and operand.sort is Sort.REAL:
+            return Operand(f"(- {operand.sql})", Sort.REAL)
         raise Untranslatable(f"{node.operator} is translated for other values only")
 
     def _binary(self, node: Binary) -> Operand:
@@ -124,17 +128,17 @@ class _Translator:
     @staticmethod
     def _compared(node: Binary, left: Operand, right: Operand) -> str:
         is_word = isinstance(node.right, Name) and right.sort is Sort.TRUTH and right.affinity is None
-        if node.operator in {"IS", "IS NOT"} and is_word:  # x IS TRUE asks whether x is true, not whether it is 1
+        if node.operator in {"IS", "IS NOT"} and is_word:  # x IS TRUE tests whether x is true, not whether x equals 1
             return f"({truth(left)} {node.operator} {right.sql})"
         return compared(node.operator, left, right)
 
     @staticmethod
-    def _among(one: Operand, items: Sequence[Operand]) -> Operand:
+    def _among(operand: Operand, items: Sequence[Operand]) -> Operand:
         if not items:
-            return Operand("false", Sort.TRUTH)  # also of NULL (SQLite, "The IN and NOT IN operators")
+            return Operand("false", Sort.TRUTH)  # also for NULL (SQLite, "The IN and NOT IN operators")
         if any(item.literal is None and item.sort is not Sort.NOTHING for item in items):
             raise Untranslatable("IN is translated with literals only")
-        return Operand(f"({' OR '.join(compared('=', one, item) for item in items)})", Sort.TRUTH)
+        return Operand(f"({' OR '.join(compared('=', operand, item) for item in items)})", Sort.TRUTH)
 
     def _like(self, node: Like) -> Operand:
         subject, pattern = self.value(node.operand), self.value(node.pattern)
@@ -150,11 +154,11 @@ class _Translator:
         return Operand(f'(lower({text} COLLATE "C") LIKE {lower} ESCAPE {quote_literal(escape)})', Sort.TRUTH)
 
     def _cast(self, node: Cast) -> Operand:
-        one = number(self.value(node.operand))
-        if node.kind in {"INTEGER", "INT", "BIGINT"} and one.sort is Sort.INTEGER:
-            return replace(one, affinity=Affinity.INTEGER)
-        if node.kind in {"TEXT", "VARCHAR"} and one.sort in {Sort.TEXT, Sort.INTEGER}:
-            return Operand(as_text(one), Sort.TEXT, affinity=Affinity.TEXT)
+        operand = number(self.value(node.operand))
+        if node.kind in {"INTEGER", "INT", "BIGINT"} and operand.sort is Sort.INTEGER:
+            return replace(operand, affinity=Affinity.INTEGER)
+        if node.kind in {"TEXT", "VARCHAR"} and operand.sort in {Sort.TEXT, Sort.INTEGER}:
+            return Operand(as_text(operand), Sort.TEXT, affinity=Affinity.TEXT)
         raise Untranslatable(f"PostgreSQL casts to {node.kind} by other rules")
 
     def _case(self, node: Case) -> Operand:
@@ -169,51 +173,55 @@ class _Translator:
         return Operand(f"(CASE {branches} ELSE {results[-1].sql} END)", sort)
 
     def _call(self, node: Call) -> Operand:  # noqa: C901, PLR0911, PLR0912 - one line for each function
-        given = [self.value(argument) for argument in node.arguments]
-        sorts = tuple(one.sort for one in given)
-        match node.name, given:
-            case ("likely" | "unlikely", [one]):
-                return one
+        arguments = [self.value(argument) for argument in node.arguments]
+        sorts = tuple(operand.sort for operand in arguments)
+        match node.name, arguments:
+            case ("likely" | "unlikely", [operand]):
+                return operand
             case ("iif", [_, _, _]):
                 condition_node, then, otherwise = node.arguments
                 return self._case(Case(None, ((condition_node, then),), otherwise))
             case ("coalesce" | "ifnull", [_, _, *_]):
-                same, sort = _of_one_sort(given)
-                return Operand(f"coalesce({', '.join(one.sql for one in same)})", sort)
-            case ("nullif", [one, other]):
-                one = number(one)
-                return Operand(f"(CASE WHEN {compared('=', one, other)} THEN NULL ELSE {one.sql} END)", one.sort)
-            case ("length", [one]):
-                return Operand(f"length({one.sql if one.sort is Sort.BYTES else as_text(one)})", Sort.INTEGER)
-            case ("typeof", [one]) if one.sort in _TYPES and one.kind:
-                of_column = one.affinity in {Affinity.TEXT, None} or one.sort is not Sort.TEXT
+                same, sort = _of_one_sort(arguments)
+                return Operand(f"coalesce({', '.join(operand.sql for operand in same)})", sort)
+            case ("nullif", [operand, other]):
+                operand = number(operand)
+                return Operand(
+                    f"(CASE WHEN {compared('=', operand, other)} THEN NULL ELSE {operand.sql} END)", operand.sort
+                )
+            case ("length", [operand]):
+                return Operand(
+                    f"length({operand.sql if operand.sort is Sort.BYTES else as_text(operand)})", Sort.INTEGER
+                )
+            case ("typeof", [operand]) if operand.sort in _TYPES and operand.kind:
+                of_column = operand.affinity in {Affinity.TEXT, None} or operand.sort is not Sort.TEXT
                 if of_column:
                     return Operand(
-                        f"(CASE WHEN {one.sql} IS NULL THEN 'null' ELSE '{_TYPES[one.sort]}' END)", Sort.TEXT
+                        f"(CASE WHEN {operand.sql} IS NULL THEN 'null' ELSE '{_TYPES[operand.sort]}' END)", Sort.TEXT
                     )
-            case ("lower" | "upper", [one]):
-                return Operand(f'{node.name}({as_text(one)} COLLATE "C")', Sort.TEXT)
-            case ("trim" | "ltrim" | "rtrim", [one, *more]) if len(more) <= 1:
+            case ("lower" | "upper", [operand]):
+                return Operand(f'{node.name}({as_text(operand)} COLLATE "C")', Sort.TEXT)
+            case ("trim" | "ltrim" | "rtrim", [operand, *more]) if len(more) <= 1:
                 signs = as_text(more[0]) if more else "' '"
                 name = "btrim" if node.name == "trim" else node.name
-                return Operand(f"{name}({as_text(one)}, {signs})", Sort.TEXT)
+                return Operand(f"{name}({as_text(operand)}, {signs})", Sort.TEXT)
             case ("replace", [_, _, _]):
-                return Operand(f"replace({', '.join(as_text(one) for one in given)})", Sort.TEXT)
+                return Operand(f"replace({', '.join(as_text(operand) for operand in arguments)})", Sort.TEXT)
             case ("instr", [_, _]) if sorts == (Sort.TEXT, Sort.TEXT):
-                return Operand(f"strpos({given[0].sql}, {given[1].sql})", Sort.INTEGER)
-            case ("substr" | "substring", [one, *bounds]) if 1 <= len(bounds) <= 2:  # noqa: PLR2004 - start, length
+                return Operand(f"strpos({arguments[0].sql}, {arguments[1].sql})", Sort.INTEGER)
+            case ("substr" | "substring", [operand, *bounds]) if 1 <= len(bounds) <= 2:  # noqa: PLR2004 - start, length
                 if _least(node.arguments[1]) >= 1 and all(_least(bound) >= 0 for bound in node.arguments[2:]):
                     listed = ", ".join(f"({number(bound).sql})::integer" for bound in bounds)
-                    return Operand(f"substr({as_text(one)}, {listed})", Sort.TEXT)
-            case ("abs", [one]) if number(one).sort is Sort.INTEGER:
-                return Operand(f"abs({number(one).sql}::numeric)", Sort.INTEGER)
-            case ("json_valid", [one]) if one.kind in {"json", "jsonb"}:
-                return Operand(f"(CASE WHEN {one.sql} IS NOT NULL THEN true END)", Sort.TRUTH)
-            case ("hex", [one]) if one.sort is Sort.BYTES:
-                return Operand(f"upper(encode({one.sql}, 'hex'))", Sort.TEXT)
-            case ("randomblob", [one]) if self.may_change and isinstance(one.literal, int):
-                if 1 <= one.literal <= _MOST_CHANCE:
-                    return Operand(f"substr({_CHANCE}, 1, {one.literal})", Sort.BYTES)
+                    return Operand(f"substr({as_text(operand)}, {listed})", Sort.TEXT)
+            case ("abs", [operand]) if number(operand).sort is Sort.INTEGER:
+                return Operand(f"abs({number(operand).sql}::numeric)", Sort.INTEGER)
+            case ("json_valid", [operand]) if operand.kind in {"json", "jsonb"}:
+                return Operand(f"(CASE WHEN {operand.sql} IS NOT NULL THEN true END)", Sort.TRUTH)
+            case ("hex", [operand]) if operand.sort is Sort.BYTES:
+                return Operand(f"upper(encode({operand.sql}, 'hex'))", Sort.TEXT)
+            case ("randomblob", [operand]) if self.may_change and isinstance(operand.literal, int):
+                if 1 <= operand.literal <= _MOST_CHANCE:
+                    return Operand(f"substr({_CHANCE}, 1, {operand.literal})", Sort.BYTES)
             case ("random", []) if self.may_change:
                 return Operand(f"('x' || encode(substr({_CHANCE}, 1, 8), 'hex'))::bit(64)::bigint", Sort.INTEGER)
         raise Untranslatable(f"it calls {node.name}, which is SQLite's or the application's own")
@@ -221,18 +229,21 @@ class _Translator:
 
 def _computed(operator: str, left: Operand, right: Operand) -> Operand:
     if Sort.REAL in {left.sort, right.sort}:
-        sides = [constant(float(one.literal)) if isinstance(one.literal, int) else one for one in (left, right)]
-        if {one.sort for one in sides} == {Sort.REAL} and operator != "%":
-            divisor = f"nullif({sides[1].sql}, 0)" if operator == "/" else sides[1].sql
-            return Operand(f"({sides[0].sql} {operator} {divisor})", Sort.REAL)
+        operands = [
+            constant(float(operand.literal)) if isinstance(operand.literal, int) else operand
+            for operand in (left, right)
+        ]
+        if {operand.sort for operand in operands} == {Sort.REAL} and operator != "%":
+            divisor = f"nullif({operands[1].sql}, 0)" if operator == "/" else operands[1].sql
+            return Operand(f"({operands[0].sql} {operator} {divisor})", Sort.REAL)
     if left.sort is not Sort.INTEGER or right.sort is not Sort.INTEGER:
         raise Untranslatable(f"PostgreSQL computes {operator} by other rules")
-    one, other = f"{left.sql}::numeric", f"{right.sql}::numeric"
+    left_sql, right_sql = f"{left.sql}::numeric", f"{right.sql}::numeric"
     if operator == "/":
-        return Operand(f"div({one}, nullif({other}, 0))", Sort.INTEGER)
+        return Operand(f"div({left_sql}, nullif({right_sql}, 0))", Sort.INTEGER)
     if operator == "%":
-        return Operand(f"mod({one}, nullif({other}, 0))", Sort.INTEGER)
-    return Operand(f"({one} {operator} {other})", Sort.INTEGER)
+        return Operand(f"mod({left_sql}, nullif({right_sql}, 0))", Sort.INTEGER)
+    return Operand(f"({left_sql} {operator} {right_sql})", Sort.INTEGER)
 
 
 def _bits(operator: str, left: Operand, right: Operand) -> Operand:
@@ -245,20 +256,23 @@ def _bits(operator: str, left: Operand, right: Operand) -> Operand:
     return Operand(f"(({left.sql})::bigint {operator} ({right.sql})::bigint)", Sort.INTEGER)
 
 
-def _of_one_sort(some: Sequence[Operand]) -> tuple[list[Operand], Sort]:
-    """Return operands as values of one sort, of which one is chosen; raises Untranslatable."""
-    sorts = {one.sort for one in some} - {Sort.NOTHING}
+def _of_one_sort(operands: Sequence[Operand]) -> tuple[list[Operand], Sort]:
+    """Return operands converted to a common sort, and that sort; raise Untranslatable if there is none."""
+    sorts = {operand.sort for operand in operands} - {Sort.NOTHING}
     if sorts == {Sort.INTEGER, Sort.TRUTH}:
-        return [number(one) for one in some], Sort.INTEGER
+        return [number(operand) for operand in operands], Sort.INTEGER
     if len(sorts) != 1 or Sort.OTHER in sorts:
         raise Untranslatable("its values are of several types")
     if Sort.INTEGER in sorts:
-        some = [replace(one, sql=f"{one.sql}::numeric") if one.sort is Sort.INTEGER else one for one in some]
-    return list(some), sorts.pop()
+        operands = [
+            replace(operand, sql=f"{operand.sql}::numeric") if operand.sort is Sort.INTEGER else operand
+            for operand in operands
+        ]
+    return list(operands), sorts.pop()
 
 
 def _least(node: Node) -> float:
-    """Return what a number is at least, as far as its form says so."""
+    """Return a lower bound of a number, as far as the form of its expression shows one."""
     match node:
         case Literal(value=int(value)):
             return value
@@ -272,9 +286,9 @@ def _least(node: Node) -> float:
 
 
 def _glob(pattern: str) -> str:
-    """Return a GLOB pattern as a regular expression (SQLite, "The LIKE, GLOB, REGEXP … operators")."""
-    found = re.compile(r"\*|\?|\[\^?\]?[^\]]*\]|\[|[^*?\[]+", re.DOTALL).findall(pattern)
-    return f"^(?:{''.join(map(_glob_part, found))})$"
+    """Translate a GLOB pattern into a regular expression (SQLite, "The LIKE, GLOB, REGEXP … operators")."""
+    parts = re.compile(r"\*|\?|\[\^?\]?[^\]]*\]|\[|[^*?\[]+", re.DOTALL).findall(pattern)
+    return f"^(?:{''.join(map(_glob_part, parts))})$"
 
 
 def _glob_part(part: str) -> str:

@@ -1,7 +1,8 @@
 """
-Describes the tables that `--schema create` would make: makes them in a transaction and rolls it back.
+Describes the tables that `--schema create` would make: makes them in a transaction that is rolled back.
 
-`check` compares the source's values with them. What the server refuses is refused before any table is made.
+`check` tests the source's values against these tables. If the server refuses a table or a part, the job learns it
+before any table is made for good.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,9 +31,10 @@ Fact = TypeVar("Fact")
 
 async def try_out(target: Target, wanted: SchemaDdl, new: Sequence[TableName], gone: Sequence[TableName]) -> Unmade:
     """
-    Make the ``new`` tables of ``wanted``, some at a time, without those that are ``gone``; describe them and roll back.
+    Make the ``new`` tables of ``wanted`` in transactions that are rolled back, and return their description.
 
-    Nothing lasts. Raises what the server raises if the connection is lost.
+    A transaction makes only as many tables as the server has locks for. The tables in ``gone`` are dropped first in
+    each transaction. Nothing lasts in the target. Raises DBAPIError if the connection is lost.
     """
     unmade = Unmade()
     due = set(new)
@@ -47,15 +49,19 @@ async def try_out(target: Target, wanted: SchemaDdl, new: Sequence[TableName], g
 
 @dataclass(frozen=True, slots=True)
 class _TableGroup:
-    """Tables that are made together."""
+    """Tables that are made in the same transaction."""
 
     names: frozenset[TableName]
     due: frozenset[TableName]
-    """All that are to be made."""
+    """All tables that have to be made."""
 
     def parents(self, wanted: SchemaDdl) -> frozenset[TableName]:
         """Return the tables of other groups that foreign keys of this group refer to."""
-        referred = {one.refers_to for one in wanted.additions if one.part.table in self.names and one.refers_to}
+        referred = {
+            addition.refers_to
+            for addition in wanted.additions
+            if addition.part.table in self.names and addition.refers_to
+        }
         return frozenset(referred & self.due - self.names)
 
 
@@ -70,46 +76,50 @@ async def _try_some(
         elif name in group.names:
             source = wanted.sources[name]
             unmade.obstacles.append(Obstacle(source, f"the table can't be made: {reason}", _settled_by(source)))
-    own = group.names & made
-    for addition in _additions(wanted, made, own):
+    made_of_group = group.names & made
+    for addition in _additions(wanted, made, made_of_group):
         reason = await _refused(connection, addition.statement)
-        if reason is not None and addition.part.table in own:
+        if reason is not None and addition.part.table in made_of_group:
             unmade.left_out.append(LeftOut(addition.part, reason))
-    await _describe(connection, target, own, unmade)
-    unmade.statements |= {name: wanted.tables[name] for name in own}
+    await _describe(connection, target, made_of_group, unmade)
+    unmade.statements |= {name: wanted.tables[name] for name in made_of_group}
 
 
 def _settled_by(source: str) -> str:
     return f'[columns."{pattern(source)}.…"] with another `type`, or --exclude {pattern(source)}'
 
 
-def _additions(wanted: SchemaDdl, made: set[TableName], own: frozenset[TableName]) -> Iterable[AlterStatement]:
-    """Yield what the tables get: of those that are only referred to, no foreign keys."""
-    for one in wanted.additions:
-        if one.part.table not in made or (one.refers_to and one.part.table not in own):
+def _additions(
+    wanted: SchemaDdl, made: set[TableName], made_of_group: frozenset[TableName]
+) -> Iterable[AlterStatement]:
+    """Yield the parts to add to the tables; tables that are only referred to get no foreign keys."""
+    for addition in wanted.additions:
+        if addition.part.table not in made or (addition.refers_to and addition.part.table not in made_of_group):
             continue
-        if one.refers_to is None or one.refers_to in made or one.refers_to not in wanted.tables:
-            yield one
+        if addition.refers_to is None or addition.refers_to in made or addition.refers_to not in wanted.tables:
+            yield addition
 
 
-async def _describe(connection: AsyncConnection, target: Target, own: frozenset[TableName], unmade: Unmade) -> None:
-    for schema in sorted({name.schema for name in own}):
+async def _describe(
+    connection: AsyncConnection, target: Target, made_of_group: frozenset[TableName], unmade: Unmade
+) -> None:
+    for schema in sorted({name.schema for name in made_of_group}):
         described = await target.describe(connection, schema)
-        tables = [table for table in described.tables if table.name in own]
+        tables = [table for table in described.tables if table.name in made_of_group]
         unmade.tables += tables
         for table in tables:
             if any(family_of(column).asks_server or column.domain for column in table.columns):
                 types = (await connection.exec_driver_sql(types_statement(table.name))).all()
                 columns = (await connection.exec_driver_sql(columns_statement(table.name))).all()
                 unmade.types[table.name] = columns_of(types, columns)
-        unmade.keys |= _of(own, await keys_of(connection, schema))
-        before = await connection.scalar(text("SELECT current_setting('search_path')"))
-        unmade.judged |= _of(own, await judged_of(connection, schema))
-        await connection.execute(text("SELECT set_config('search_path', :path, true)"), {"path": before})
+        unmade.keys |= _of(made_of_group, await keys_of(connection, schema))
+        search_path = await connection.scalar(text("SELECT current_setting('search_path')"))
+        unmade.judged |= _of(made_of_group, await judged_of(connection, schema))
+        await connection.execute(text("SELECT set_config('search_path', :path, true)"), {"path": search_path})
 
 
-def _of(own: frozenset[TableName], found: Mapping[TableName, Fact]) -> dict[TableName, Fact]:
-    return {name: fact for name, fact in found.items() if name in own}
+def _of(names: frozenset[TableName], facts: Mapping[TableName, Fact]) -> dict[TableName, Fact]:
+    return {name: fact for name, fact in facts.items() if name in names}
 
 
 async def _drop(connection: AsyncConnection, names: Sequence[TableName]) -> None:
