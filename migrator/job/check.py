@@ -1,4 +1,8 @@
-"""Runs ``migrator check``: can the source be carried into the target? Writes nothing that lasts, and takes no lock."""
+"""
+Runs ``migrator check``, which tells whether every value of the source can be carried into the target.
+
+It writes nothing that lasts and takes no lock.
+"""
 
 from dataclasses import replace
 from functools import partial
@@ -47,10 +51,11 @@ from migrator.trials.untried import untried_refusal
 
 async def check(settings: Settings, progress: Progress) -> CheckReport:
     """
-    Look the source over as preflight does, against the target as it is. Writes nothing, and takes no lock.
+    Check every value of the source, as preflight does, against the target as it is. Writes nothing and takes no lock.
 
-    With ``settings.source_only`` it is the source alone that is looked at. Raises ConfigurationError if neither that
-    nor a target is set.
+    With ``settings.source_only`` only the source is checked. Returns the report with all findings and, as its
+    ``failure``, the error that ``run`` would raise. Raises ConfigurationError if neither ``source_only`` nor a target
+    is set.
     """
     if settings.source_only:
         return await _check_alone(settings)
@@ -70,15 +75,15 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         plan = await runner.retry("plan", lambda: _plan(settings, contents, target, unmade))
         await runner.retry("plan", lambda: refuse_money(target, plan))
         tell_skipped(plan)
-        taken = await runner.retry("claims", lambda: _taken(target, migration, plan))
-        other = await runner.retry("claims", lambda: _other_source(target, migration, settings, source))
-        allowed = await runner.retry("history", lambda: known_rows(target, migration))
-        pending = [table for table in plan.tables if table.name not in {*allowed.loaded, *unmade.statements}]
+        claim_refusal = await runner.retry("claims", lambda: _taken(target, migration, plan))
+        source_refusal = await runner.retry("claims", lambda: _other_source(target, migration, settings, source))
+        known = await runner.retry("history", lambda: known_rows(target, migration))
+        pending = [table for table in plan.tables if table.name not in {*known.loaded, *unmade.statements}]
         refuse_not_owned(pending)
         # A role that only reads may look at a migration that has nothing left to carry.
         carries = bool(pending or unmade.statements)
-        no_ledger = await runner.retry("ledger", lambda: _ledger_refusal(target)) if carries else None
-        occupied = await runner.retry("occupied", lambda: occupied_tables(target, pending, allowed))
+        ledger_refusal = await runner.retry("ledger", lambda: _ledger_refusal(target)) if carries else None
+        occupied = await runner.retry("occupied", lambda: occupied_tables(target, pending, known))
         example_options = example_options_of(settings)
         table_checks = await runner(
             "preflight",
@@ -91,12 +96,16 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         existing_rows = await runner.retry(
             "existing rows",
             lambda: RowComparison(source, target, settings.batch_bytes, example_options).unexpected_rows(
-                occupied, {one.table_size.table: one.table_size for one in table_checks}
+                occupied, {table_check.table_size.table: table_check.table_size for table_check in table_checks}
             ),
         )
     findings = [finding for table_check in table_checks for finding in table_check.findings]
     failure = (
-        _refusal_of(findings) or no_ledger or taken or other or (refusal(existing_rows) if existing_rows else None)
+        _refusal_of(findings)
+        or ledger_refusal
+        or claim_refusal
+        or source_refusal
+        or (refusal(existing_rows) if existing_rows else None)
     )
     failure = failure or untried_refusal(
         (entry for table_check in table_checks for entry in table_check.untried), settings.untried
@@ -108,27 +117,27 @@ async def _unmade(
     settings: Settings, source: Source, contents: SourceDatabase, target: Target, migration: Migration
 ) -> Unmade:
     """
-    Return the tables that the job would make itself, as they would be; none, where others make them.
+    Return the tables that the job itself would make in the target; none unless ``settings.schema_mode`` is "create".
 
-    Raises what `run` would raise instead of making them.
+    Raises the errors that ``run`` would raise before it makes them.
     """
     if settings.schema_mode != "create":
         return Unmade()
-    from migrator.schema.create import ddl_of_source, due_of, look_ahead  # noqa: PLC0415 - not loaded where nobody asks for it
+    from migrator.schema.create import ddl_of_source, due_of, look_ahead  # noqa: PLC0415 - loaded only where it is used
 
     options = schema_options_of(settings)
-    wanted = await ddl_of_source(options, source, contents, target)
+    ddl = await ddl_of_source(options, source, contents, target)
     async with target.connect() as connection:
-        due = await due_of(connection, target, migration, wanted)
-    return await look_ahead(target, wanted, due, options.rules)
+        due = await due_of(connection, target, migration, ddl)
+    return await look_ahead(target, ddl, due, options.rules)
 
 
 async def _plan(settings: Settings, contents: SourceDatabase, target: Target, unmade: Unmade) -> Plan:
-    """Pair both ends; raises NoPartner, which says so if the missing tables are for somebody else to make."""
-    there = await describe_target(target, settings)
-    tables = (*(table for table in there.tables if table.name not in unmade.statements), *unmade.tables)
+    """Return the plan; raises NoMatch, whose message says if the application's code would make the missing tables."""
+    existing = await describe_target(target, settings)
+    tables = (*(table for table in existing.tables if table.name not in unmade.statements), *unmade.tables)
     try:
-        return make_plan(contents, replace(there, tables=tables), Rules.load(settings.rules, settings.exclude))
+        return make_plan(contents, replace(existing, tables=tables), Rules.load(settings.rules, settings.exclude))
     except NoMatch as error:
         if settings.schema_mode not in {"alembic", "command"} or "schema_mode" not in settings.model_fields_set:
             raise
@@ -153,10 +162,10 @@ async def _check_alone(settings: Settings) -> CheckReport:
 
 
 async def migration_of(target: Target, settings: Settings) -> Migration:
-    """Return the migration that is meant, known to the ledger or not."""
+    """Return the migration that the settings select, whether or not the ledger knows it."""
     async with target.connect() as connection:
-        found = await registry.chosen(connection, settings.wanted)
-        return found or await registry.of_run(connection, settings.wanted)
+        known = await registry.chosen(connection, settings.wanted)
+        return known or await registry.of_run(connection, settings.wanted)
 
 
 async def _ledger_refusal(target: Target) -> MigratorError | None:
@@ -170,10 +179,10 @@ async def _ledger_refusal(target: Target) -> MigratorError | None:
 
 
 async def _taken(target: Target, migration: Migration, plan: Plan) -> MigratorError | None:
-    """Return the error that ``run`` would raise for tables of other migrations, or None."""
+    """Return the error that ``run`` would raise for tables that belong to other migrations, or None."""
     async with target.connect() as connection:
         if not await schema.exists(connection) or await takeover.is_unnamed(connection):
-            return None  # a ledger without names knows one migration
+            return None  # a ledger without names of migrations knows only one migration
         try:
             claims.refuse_those_of_others(
                 await claims.of_others(connection, migration, [table.name for table in plan.tables])
@@ -186,7 +195,7 @@ async def _taken(target: Target, migration: Migration, plan: Plan) -> MigratorEr
 async def _other_source(
     target: Target, migration: Migration, settings: Settings, source: Source
 ) -> MigratorError | None:
-    """Return the error that ``run`` would raise for other settings, or another source, than earlier runs had."""
+    """Return the error that ``run`` would raise if settings or source are not those of earlier runs, or None."""
     rules = Rules.load(settings.rules, settings.exclude)
     reading = Reading(source, await source.describe(), rules, settings.jobs, settings.batch_bytes)
     origin = await identity_of(settings.source_path.absolute(), source)
@@ -201,7 +210,7 @@ async def _other_source(
 
 
 def _refusal_of(findings: list[Finding]) -> MigratorError | None:
-    """Return the error that the findings amount to, or None."""
+    """Return the error that ``run`` would raise for the findings, or None."""
     try:
         refuse(findings)
     except ValuesRefused as error:

@@ -1,9 +1,9 @@
 """
-Decides what a run does that finds its migration complete.
+Decides what a run does if its migration is already complete.
 
-The rows may be the application's by now, and nothing is copied. Left in place the job starts again with each release
-of the application, when the source may be archived and the schema ahead of the image's scripts. What can't be looked
-at then is a warning; what can be, and says that rows are missing, is an error.
+Nothing is copied, because the application may have changed the rows by now. A job that stays deployed starts again with
+each release of the application. By then the source may be archived, and the schema may be newer than the image's
+scripts. If something can't be checked, that is a warning. If a check shows that rows are missing, that is an error.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Migrated:
-    """What the ledger knows of a migration that is complete."""
+    """What the ledger knows about a complete migration."""
 
     source: Fingerprint
     tables: Mapping[TableName, Carried]
@@ -47,16 +47,16 @@ class _Migrated:
     """Tables of the source that the operator had excluded."""
     ready: bool
     known: SourceIdentity | None
-    """As which source the ledger knows it; None where nothing of it is known."""
+    """The source as the ledger knows it; None if the ledger doesn't know it."""
 
 
 async def settle(settings: Settings, run: RunLedger, runner: StageRunner, obstacles: Obstacles) -> Report:
     """
-    Leave the rows alone; apply newer migrations where the image's scripts know the database's revision.
+    Leave the rows unchanged; upgrade the schema if the image's scripts know the database's revision.
 
-    Raises SourceChanged if the source holds other rows by now, TargetRefused if the settings ask for others than were
-    brought. What the ``obstacles`` hide is a warning; but until the schema has reached its newest revision once, the
-    configuration must be right. Then it raises what is wrong with it.
+    Returns the report with the warnings. Raises SourceChanged if the source holds other rows now, and TargetRefused if
+    the settings ask for tables or values that were not copied. The ``obstacles`` become warnings. But as long as the
+    schema has not reached its newest revision once, an error in the configuration is raised.
     """
     migrated = await _migrated(run)
     if obstacles.configuration and not migrated.ready:
@@ -68,21 +68,21 @@ async def settle(settings: Settings, run: RunLedger, runner: StageRunner, obstac
         *await _upgrade(settings, run, runner, obstacles),
     ]
     await history.make_ready(run.target, run.migration)
-    done = "already migrated and verified: nothing to do"
-    return Report(done, timings=tuple(runner.timings), notes=tuple(notes), migration=run.migration.name)
+    headline = "already migrated and verified: nothing to do"
+    return Report(headline, timings=tuple(runner.timings), notes=tuple(notes), migration=run.migration.name)
 
 
 async def rows_are_gone(run: RunLedger) -> bool:
     """
-    Return whether rows of a complete migration are to be brought anew; then it counts as complete no longer.
+    Return whether rows of a complete migration are lost and have to be copied again.
 
-    A crash of the server empties tables that are UNLOGGED, and until the application may start anybody's TRUNCATE is a
-    loss too. Where somebody has written to other tables the application has taken over, and a loss is a warning. Before
-    it may have, that raises RowsInTheWay.
+    If so, the ledger no longer has the migration as complete. A crash of the server empties UNLOGGED tables. Until the
+    application may start, a TRUNCATE by anybody is a loss, too. If somebody has written to other tables, nothing is
+    copied again: once the application may start, the loss is only a warning, and before that it raises RowsInTheWay.
     """
     async with run.target.transaction() as connection:
         ready = bool(await state.recall(connection, run.migration, state.READY))
-        # The application's own migrations may empty a table, once they go on.
+        # Once the upgrade has begun, the application's own migrations may have emptied a table.
         only_unlogged = ready or await history.upgrade_has_begun(connection, run.migration)
         gone = await lost_rows.emptied(connection, run.migration, unlogged=only_unlogged)
         if not gone:
@@ -106,15 +106,15 @@ async def rows_are_gone(run: RunLedger) -> bool:
 
 
 async def _left_empty(run: RunLedger, migrated: _Migrated) -> list[str]:
-    """Return a warning of each table that a crash has emptied and whose rows nobody brings anew."""
+    """Return a warning for each table that a crash has emptied and whose rows are not copied again."""
     if not migrated.ready:
         return []
     async with run.target.connect() as connection:
-        found = await lost_rows.emptied(connection, run.migration)
+        lost = await lost_rows.emptied(connection, run.migration)
     reason = "it is UNLOGGED and was emptied, and the application has taken over: it is left as it is"
-    for name, rows in found.items():
+    for name, rows in lost.items():
         log.warning(Event.ROWS_LOST, table=str(name), rows=rows, reason=reason)
-    return [f"WARNING: {name} has none of the {rows} rows that were brought: {reason}" for name, rows in found.items()]
+    return [f"WARNING: {name} has none of the {rows} rows that were brought: {reason}" for name, rows in lost.items()]
 
 
 async def _migrated(run: RunLedger) -> _Migrated:
@@ -129,7 +129,7 @@ async def _migrated(run: RunLedger) -> _Migrated:
 
 
 def _rules(settings: Settings) -> Rules | None:
-    """Return the operator's rules; None where they can't be read, which is among the obstacles."""
+    """Return the operator's rules; None if they can't be read, which is one of the obstacles."""
     try:
         return Rules.load(settings.rules, settings.exclude)
     except MigratorError:
@@ -137,60 +137,60 @@ def _rules(settings: Settings) -> Rules | None:
 
 
 def _refuse_other_settings(settings: Settings, migrated: _Migrated, rules: Rules | None) -> None:
-    """Raise TargetRefused if today's settings ask for rows, or for values, that were not brought."""
+    """Raise TargetRefused if the present settings ask for tables or values that were not copied."""
     schemas = {name.schema for name in migrated.tables}
-    other = []
+    changes = []
     if settings.target_schema is not None and schemas and settings.target_schema not in schemas:
-        other.append(f"the target schema ({', '.join(sorted(schemas))} then, {settings.target_schema} now)")
+        changes.append(f"the target schema ({', '.join(sorted(schemas))} then, {settings.target_schema} now)")
     if rules is not None:
-        wanted = [table for table in migrated.left_out if not rules.of_table(table).exclude]
-        other += [f"table {table} (excluded then, and not now)" for table in wanted]
-        for one in migrated.tables.values():
-            if not rules.of_table(one.terms.source).exclude:
-                other += one.terms.other_rules(terms_under(one.terms, rules), but_excluded=True)
-    if other:
+        included = [table for table in migrated.left_out if not rules.of_table(table).exclude]
+        changes += [f"table {table} (excluded then, and not now)" for table in included]
+        for table in migrated.tables.values():
+            if not rules.of_table(table.terms.source).exclude:
+                changes += table.terms.other_rules(terms_under(table.terms, rules), but_excluded=True)
+    if changes:
         raise TargetRefused(
-            f"this migration was completed under other settings: {'; '.join(other)}",
+            f"this migration was completed under other settings: {'; '.join(changes)}",
             next_step="Give the settings that it was completed under. To copy the rows under the new ones, run with "
             "--restart, which empties the tables first and is refused where the application has written to them.",
-            changes=other,
+            changes=changes,
         )
 
 
 async def _look_at_source(settings: Settings, run: RunLedger, migrated: _Migrated, obstacles: Obstacles) -> list[str]:
-    """Return warnings. Raises SourceChanged if the source holds other rows than were brought."""
+    """Return warnings about the source. Raises SourceChanged if the source holds other rows than were copied."""
     if obstacles.source:
         return [unseen("the source", obstacles.source)]
     try:
-        # An earlier version kept sizes and counters alone, which another file may share.
-        told_apart = migrated.source.file is not None
-        if told_apart and not migrated.source.stamp_differences(stamp(settings.source_path)):
+        # A ledger of an earlier version has only sizes and counters, and another file may have the same ones.
+        identifies_file = migrated.source.file is not None
+        if identifies_file and not migrated.source.stamp_differences(stamp(settings.source_path)):
             return []
-        origin, words, tables = await _changes(settings, run, migrated)
+        origin, file_changes, table_changes = await _changes(settings, run, migrated)
     except (SourceUnreadable, OSError) as error:
         return [unseen("the source", error)]
-    if not words:
-        if not told_apart:
+    if not file_changes:
+        if not identifies_file:
             await history.write_fingerprint(run, origin.fingerprint)
         return []
-    if settings.if_source_changed == "ignore" or tables or not migrated.tables:
+    if settings.if_source_changed == "ignore" or table_changes or not migrated.tables:
         certain = settings.if_source_changed != "ignore"
         history.refuse_another(run.migration, migrated.known, origin, certain=certain)
-    log.warning(Event.SOURCE_CHANGED, changes=words)
+    log.warning(Event.SOURCE_CHANGED, changes=file_changes)
     if settings.if_source_changed == "ignore":
-        changed = f"the source has changed since it was migrated ({', '.join(words)})"
+        changed = f"the source has changed since it was migrated ({', '.join(file_changes)})"
         return [f"WARNING: {changed}; nothing was compared, and nothing copied"]
-    if migrated.tables and not tables:  # by VACUUM, a checkpoint, a new index, another copy of the file
+    if migrated.tables and not table_changes:  # VACUUM, a checkpoint, a new index or another copy
         await history.write_fingerprint(run, origin.fingerprint)
         return []
-    what = _in_words(tables) if tables else ", ".join(words)
+    description = _in_words(table_changes) if table_changes else ", ".join(file_changes)
     raise SourceChanged(
-        f"the source has changed since it was migrated, and the target does not hold what it holds now: {what}",
+        f"the source has changed since it was migrated, and the target does not hold what it holds now: {description}",
         next_step="Find out who still writes to the old database. If what has changed there is not needed, run with "
         "--if-source-changed ignore. If it is, run with --restart, which empties the target's tables and brings all "
         "rows anew, and is refused where the application has written to them.",
-        changes=words,
-        tables=[change.facts() for change in tables],
+        changes=file_changes,
+        tables=[change.facts() for change in table_changes],
     )
 
 
@@ -198,26 +198,30 @@ async def _changes(
     settings: Settings, run: RunLedger, migrated: _Migrated
 ) -> tuple[SourceIdentity, list[str], list["TableChange"]]:
     """
-    Return what source it is, what it has different, and which tables hold something else for that.
+    Return the source's identity, the differences of its file, and the tables that hold other rows.
 
-    Raises TargetRefused for another source that nothing but its path tells apart.
+    Raises TargetRefused if the ledger can distinguish sources only by path, and the path is another one.
     """
     async with open_source(settings) as source, source.pinned():
         origin = await identity_of(settings.source_path.absolute(), source)
-        words = history.changes_of_file(run.migration, migrated.known, migrated.source, origin)
-        if not words or settings.if_source_changed == "ignore":
-            return origin, words, []
-        # Not before somebody has to read the rows: a run with nothing left to do is over before the drivers are loaded.
+        file_changes = history.changes_of_file(run.migration, migrated.known, migrated.source, origin)
+        if not file_changes or settings.if_source_changed == "ignore":
+            return origin, file_changes, []
+        # Imported only when rows have to be read: a run with nothing left to do ends without loading the drivers.
         from migrator.job.source_changes import Reading, changes_of, new_tables  # noqa: PLC0415
 
         contents = await source.describe()
         rules = _rules(settings) or Rules.load(None, settings.exclude)
         reading = Reading(source, contents, rules, settings.jobs, settings.batch_bytes)
-        known = {one.terms.source for one in migrated.tables.values()} | {*migrated.left_out}
-        new = [t.name for t in contents.tables if t.name not in known and not rules.of_table(t.name).exclude]
+        known = {table.terms.source for table in migrated.tables.values()} | {*migrated.left_out}
+        new = [
+            table.name
+            for table in contents.tables
+            if table.name not in known and not rules.of_table(table.name).exclude
+        ]
         return (
             origin,
-            words,
+            file_changes,
             [
                 *await changes_of(reading, list(migrated.tables.values())),
                 *(await new_tables(reading, new) if migrated.tables else ()),
@@ -226,28 +230,28 @@ async def _changes(
 
 
 def _in_words(changes: list["TableChange"]) -> str:
-    from migrator.job.source_changes import in_words  # noqa: PLC0415 - loaded by now
+    from migrator.job.source_changes import in_words  # noqa: PLC0415 - already loaded
 
     return in_words(changes)
 
 
 async def _upgrade(settings: Settings, run: RunLedger, runner: StageRunner, obstacles: Obstacles) -> list[str]:
-    """Go on to the newest revision of the application's schema where the scripts know the way; return warnings."""
+    """Upgrade the application's schema to its newest revision if the scripts know its present one; return warnings."""
     if obstacles.configuration:
         return [unseen("the configuration", obstacles.configuration)]
     if settings.schema_mode != "alembic":
         return []
-    from migrator.schema.alembic import alembic_project  # noqa: PLC0415 - other modes do without Alembic
+    from migrator.schema.alembic import alembic_project  # noqa: PLC0415 - other modes don't need Alembic
 
     project = alembic_project(settings.alembic_config)
     try:
-        strange = await project.strange_revisions(run.target)
+        unknown = await project.strange_revisions(run.target)
     except Exception as error:
         if is_transient(error):
             raise
         return [unseen("the schema's revision", error)]
-    if strange:
-        reason = f"the database is at Alembic revision {', '.join(strange)}, which {str(project.ini)!r} doesn't know"
+    if unknown:
+        reason = f"the database is at Alembic revision {', '.join(unknown)}, which {str(project.ini)!r} doesn't know"
         log.warning(Event.WARNING_UNSEEN, what="the schema's revision", reason=reason)
         return [f"WARNING: {reason}: it is left as the application has it"]
     await runner("upgrade", lambda: upgrade_schema(settings, run.target))
@@ -255,7 +259,7 @@ async def _upgrade(settings: Settings, run: RunLedger, runner: StageRunner, obst
 
 
 def unseen(what: str, error: Exception) -> str:
-    """Log that something couldn't be looked at, and return it as a warning of the report."""
+    """Log that ``what`` could not be checked because of ``error``, and return that as a warning for the report."""
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     log.warning(Event.WARNING_UNSEEN, what=what, reason=reason)
     return f"WARNING: {what} could not be looked at: {reason}"

@@ -1,7 +1,7 @@
 """
 Opens both databases, and turns settings into the values that stages are called with.
 
-The order of the stages is decided by ``job.run`` and ``job.migrate``, not here.
+``job.run`` and ``job.migrate`` decide the order of the stages.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -49,22 +49,23 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Obstacles:
-    """What is wrong with the configuration and the source, as far as it shows before the job waits for the server."""
+    """Errors of the configuration and the source that are known before the job waits for the server."""
 
     configuration: Exception | None
     source: Exception | None
 
     @property
     def first(self) -> Exception | None:
-        """Return the one that a run which has something to do ends with."""
+        """The error that ends a run with work left to do, or None; the configuration's error comes first."""
         return self.configuration or self.source
 
     @contextmanager
     def instead(self) -> Iterator[None]:
         """
-        Raise the first of them instead of what the block raises, which asks the ledger whether they matter.
+        Raise the first obstacle in place of a MigratorError of the block.
 
-        They are told before: where a migration is complete nobody needs what they stand before.
+        The block asks the ledger whether the migration is complete; a complete one needs neither configuration nor
+        source. So the obstacles are only logged before the block, as warnings.
         """
         for what, error in (("the configuration", self.configuration), ("the source", self.source)):
             if error:
@@ -78,52 +79,52 @@ class Obstacles:
 
 
 def obstacles(settings: Settings) -> Obstacles:
-    """Return what is wrong; raises ConfigurationError if no source, or no target, is named at all."""
+    """Return errors of the configuration and the source; raises ConfigurationError if no source or target is named."""
     settings.refuse_missing()
     path, _ = settings.source_path, settings.target
     return Obstacles(_raised(lambda: check_configuration(settings)), _raised(lambda: check_file(path)))
 
 
 def _raised(look: Callable[[], None]) -> Exception | None:
-    """Return what a look at something ends with: an application's scripts may raise anything."""
+    """Call ``look`` and return the exception that it raised, or None: an application's scripts may raise anything."""
     try:
         look()
-    except Exception as error:  # noqa: BLE001 - raised by whoever needs what was looked at
+    except Exception as error:  # noqa: BLE001 - raised later, if the migration is not complete
         return error
     return None
 
 
 @asynccontextmanager
 async def open_databases(settings: Settings) -> AsyncIterator[tuple[Source, Target]]:
-    """Open both ends; the source is looked at before the target is waited for."""
+    """Open both databases. The source file is checked before the target is opened."""
     address = settings.target
     check_file(settings.source_path)
-    async with AsyncExitStack() as ends:
-        ends.callback(give_up_all)  # no thread may be left to wait for a server
+    async with AsyncExitStack() as stack:
+        stack.callback(give_up_all)  # no thread may keep waiting for a server
         target = Target(address)
-        ends.push_async_callback(target.close)
-        await ends.enter_async_context(target.pooled())
-        yield await ends.enter_async_context(open_source(settings)), target
+        stack.push_async_callback(target.close)
+        await stack.enter_async_context(target.pooled())
+        yield await stack.enter_async_context(open_source(settings)), target
 
 
 @asynccontextmanager
 async def open_target(settings: Settings) -> AsyncIterator[Target]:
-    """Open the target; at the end no thread is left to wait for its server."""
-    async with AsyncExitStack() as ends:
-        ends.callback(give_up_all)
+    """Open the target. After the block no thread keeps waiting for its server."""
+    async with AsyncExitStack() as stack:
+        stack.callback(give_up_all)
         target = Target(settings.target)
-        ends.push_async_callback(target.close)
-        await ends.enter_async_context(target.pooled())
+        stack.push_async_callback(target.close)
+        await stack.enter_async_context(target.pooled())
         yield target
 
 
 @asynccontextmanager
 async def open_source(settings: Settings) -> AsyncIterator[Source]:
-    """Open the source, or a copy of it if the settings say so; raises SourceUnreadable."""
+    """Open the source, or a snapshot of it if the settings ask for one; raises SourceUnreadable."""
     check_file(settings.source_path)
     if settings.snapshot:
-        async with snapshot_of(settings.source_path) as copy:
-            yield copy
+        async with snapshot_of(settings.source_path) as snapshot:
+            yield snapshot
         return
     source = Source(settings.source_path)
     try:
@@ -137,9 +138,10 @@ async def locked_target(
     settings: Settings, target: Target, run_id: UUID | None
 ) -> AsyncIterator[tuple[RunLedger, StageRunner]]:
     """
-    Wait for the target, and hold the lock of the migration that is meant.
+    Wait for the target, and hold the lock of the migration that the settings select while the block runs.
 
-    Raises ConfigurationError if the settings name none that the ledger knows, or leave several.
+    Yields the run's ledger and the runner of its stages. ``run_id`` is the run's id, by default a new one. Raises
+    ConfigurationError if the ledger doesn't know the named migration, or if none is named and it knows several.
     """
     runner = runner_of(settings, target)
     await runner("wait", lambda: wait_for(target, settings))
@@ -149,43 +151,44 @@ async def locked_target(
 
 
 Choose = Callable[[AsyncConnection, Wanted], Awaitable[Migration]]
-"""Tells which migration the settings mean, as the ledger stands."""
+"""Returns the migration that the settings select, as the ledger is now."""
 
 
 async def take_lock(
     held: AsyncExitStack, target: Target, settings: Settings, choose: Choose, run_id: UUID | None
 ) -> tuple[RunLedger, Lock]:
     """
-    Take the lock of the migration that is meant, until ``held`` ends, and return it with the run's ledger.
+    Take the lock of the migration that ``choose`` selects, and return the run's ledger and the lock.
 
-    As long is waited for it as the settings say. A ledger of an earlier version is brought up to date.
+    The lock is held until ``held`` ends. Waits for it at most ``settings.lock_timeout_seconds``. A ledger of an earlier
+    version is upgraded.
     """
     await refuse_pooler(target)
     async with target.connect() as connection:
         migration = await choose(connection, settings.wanted)
-    async with AsyncExitStack() as so_far:  # a try that fails must not hold it: the next one would wait for that
-        taken = await so_far.enter_async_context(lock(target, migration, settings.lock_timeout_seconds))
+    async with AsyncExitStack() as attempt:  # a failed try must not keep the lock: the next would wait for it
+        held_lock = await attempt.enter_async_context(lock(target, migration, settings.lock_timeout_seconds))
         await registry.adopt(target)
-        held.push_async_exit(so_far.pop_all())
+        held.push_async_exit(attempt.pop_all())
     log.info(Event.MIGRATION_CHOSEN, migration=migration.name)
-    return RunLedger(target, migration, run_id or uuid4()), taken
+    return RunLedger(target, migration, run_id or uuid4()), held_lock
 
 
 async def migration_meant(target: Target, settings: Settings) -> Migration:
-    """Return the migration that a run with these settings is about, as the target stands now."""
+    """Return the migration that a run with these settings works on, as the target is now."""
     async with target.connect() as connection:
         return await registry.of_run(connection, settings.wanted)
 
 
 async def start_over(settings: Settings, run: RunLedger, runner: StageRunner) -> int:
-    """Empty what was loaded, then bring back what was parked: in that order, since empty tables fit every key."""
+    """Empty the loaded tables, then restore what was parked, since empty tables fit every key; return their number."""
     emptied = await runner("reset", lambda: empty(run, force=settings.force))
     await runner("restore", lambda: restore_parked(run, settings.jobs))
     return emptied
 
 
 async def restore_parked(run: RunLedger, jobs: int) -> int:
-    """Bring back what the ledger has as parked, if there is a ledger; return how many entries that were."""
+    """Restore what the ledger has as parked, if there is a ledger; return the number of entries."""
     async with run.target.transaction() as connection:
         if not await ledger_schema.exists(connection):
             return 0
@@ -194,10 +197,10 @@ async def restore_parked(run: RunLedger, jobs: int) -> int:
 
 
 def runner_of(settings: Settings, target: Target | None) -> StageRunner:
-    """Return a runner of stages that retries as often as the settings allow, also what the target owes an answer to."""
+    """Return a runner that retries stages as the settings allow, and watches for overdue answers of the target."""
 
     def policy(stage: str) -> AsyncRetrying:
-        # Bounded by count alone: a copy may have run for hours before the connection that it loses.
+        # The limit is a number of tries, not a time: a copy may have run for hours before it loses its connection.
         return retry_policy(
             stage, RetryLimits(attempts=settings.retry_attempts, longest_pause=settings.retry_max_pause_seconds)
         )
@@ -206,10 +209,10 @@ def runner_of(settings: Settings, target: Target | None) -> StageRunner:
 
 
 def check_configuration(settings: Settings) -> None:
-    """Raise ConfigurationError for what would only be noticed after waiting."""
+    """Raise ConfigurationError for mistakes that would otherwise be noticed only after the job has waited."""
     Rules.load(settings.rules, settings.exclude, settings.leave_out)
     if settings.schema_mode == "alembic":
-        from migrator.schema.alembic import alembic_project  # noqa: PLC0415 - `status` does without Alembic
+        from migrator.schema.alembic import alembic_project  # noqa: PLC0415 - `status` doesn't need Alembic
 
         alembic_project(settings.alembic_config).head()
     if settings.init_sql is not None and not settings.init_sql.is_file():
@@ -219,20 +222,20 @@ def check_configuration(settings: Settings) -> None:
 
 
 async def wait_for(target: Target, settings: Settings, *, to_write: bool = True) -> ServerFacts:
-    """Wait for the server as long as the settings allow; a replica will do unless the caller is going to write."""
+    """Wait for the server as long as the settings allow, and return its facts. ``to_write`` refuses a replica."""
     limits = RetryLimits(seconds=settings.wait_timeout_seconds, longest_pause=min(2, settings.retry_max_pause_seconds))
     policy = retry_policy("wait", limits)
     return await wait(target.address, policy, to_write=to_write, seconds=settings.wait_timeout_seconds)
 
 
 async def run_init_sql(target: Target, settings: Settings) -> None:
-    """Run the init SQL, if one is set; what the server warns about is logged."""
+    """Run the init SQL if one is set. The server's warnings are logged."""
     if settings.init_sql is None:
         log.info(Event.STAGE_SKIPPED, reason="no init SQL is set")
         return
     script = settings.init_sql.read_text(encoding="utf-8")
-    one_at_a_time = holding(target, Key(SETUP_LOCK_KEY, "init SQL"), settings.lock_timeout_seconds)
-    async with one_at_a_time, target.script() as connection:
+    setup_lock = holding(target, Key(SETUP_LOCK_KEY, "init SQL"), settings.lock_timeout_seconds)
+    async with setup_lock, target.script() as connection:
         await init_sql(
             connection,
             script,
@@ -246,9 +249,9 @@ async def run_init_sql(target: Target, settings: Settings) -> None:
 @asynccontextmanager
 async def one_at_a_schema(target: Target, settings: Settings) -> AsyncIterator[None]:
     """
-    Hold the schema's lock while its tables are made or upgraded: two jobs that do so at once would meet halfway.
+    Hold the target schema's lock while the block makes or upgrades its tables, so that only one job does so at a time.
 
-    As long is waited for it as the settings say; raises GaveUp naming who holds it.
+    Waits for the lock at most ``settings.lock_timeout_seconds``; raises GaveUp, which names the lock's holder.
     """
     async with target.connect() as connection:
         schema = settings.target_schema or await registry.current_schema(connection) or ""
@@ -257,7 +260,7 @@ async def one_at_a_schema(target: Target, settings: Settings) -> AsyncIterator[N
 
 
 async def upgrade_schema(settings: Settings, target: Target) -> None:
-    """Bring the application's schema to its newest revision, one job at a time."""
+    """Upgrade the application's schema to its newest revision, one job at a time."""
     async with one_at_a_schema(target, settings):
         from migrator.schema.alembic import alembic_project  # noqa: PLC0415 - as above
 
@@ -265,17 +268,17 @@ async def upgrade_schema(settings: Settings, target: Target) -> None:
 
 
 def context_of(settings: Settings, source: Source, target: Target, plan: "Plan", progress: Progress) -> StageContext:
-    """Return what the stages are given that read the source and work on planned tables."""
+    """Return the context of the stages that read the source and work on planned tables."""
     return StageContext(source, target, plan, limits_of(settings), example_options_of(settings), progress)
 
 
 def limits_of(settings: Settings) -> Limits:
-    """Return how much is done and held at a time."""
+    """Return the limits on simultaneous work and on memory."""
     return Limits(settings.jobs, settings.batch_bytes, settings.chunk_bytes, settings.stall_timeout_seconds)
 
 
 def schema_options_of(settings: Settings) -> SchemaOptions:
-    """Return how the target's tables come to be; raises ConfigurationError for rules that can't be read."""
+    """Return how the target's tables are made; raises ConfigurationError if the rules can't be read."""
     return SchemaOptions(
         settings.schema_mode,
         settings.target_schema,

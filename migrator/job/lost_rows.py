@@ -1,8 +1,8 @@
 """
-Finds tables whose rows the server has lost: UNLOGGED ones, which PostgreSQL empties when it recovers from a crash.
+Finds tables whose rows the server has lost: PostgreSQL empties UNLOGGED tables when it recovers from a crash.
 
-The ledger is logged, and says still that their rows were brought. So they are looked at wherever success is told
-(PostgreSQL, "CREATE TABLE", UNLOGGED).
+The ledger's own tables are logged, so the ledger still says that the rows were copied. Therefore these tables are
+checked wherever the job reports success (PostgreSQL, "CREATE TABLE", UNLOGGED).
 """
 
 from sqlalchemy import text
@@ -17,32 +17,33 @@ from migrator.target.database import Target
 
 async def emptied(connection: AsyncConnection, migration: Migration, *, unlogged: bool = True) -> dict[TableName, int]:
     """
-    Return the tables that hold nothing of the rows that were brought, with how many those were; no table is read.
+    Return the loaded tables that are empty now, each with the number of rows that were copied. Reads no table.
 
-    With ``unlogged`` those alone that a crash can have emptied; a partition counts as its table.
+    With ``unlogged`` only tables that a crash can have emptied are returned. A partition counts as part of its
+    partitioned table.
     """
-    filled = {name: one.rows for name, one in (await loads.loaded(connection, migration)).items() if one.rows}
+    filled = {name: table.rows for name, table in (await loads.loaded(connection, migration)).items() if table.rows}
     names = list(filled)
     if not names:
         return {}
-    found = await connection.execute(text(_EMPTY), {"names": [name.quoted for name in names], "unlogged": unlogged})
-    return {names[row.place - 1]: filled[names[row.place - 1]] for row in found}
+    result = await connection.execute(text(_EMPTY), {"names": [name.quoted for name in names], "unlogged": unlogged})
+    return {names[row.place - 1]: filled[names[row.place - 1]] for row in result}
 
 
 async def refuse_emptied(target: Target, migration: Migration) -> None:
-    """Raise GaveUp if the server has crashed since rows were brought, and has emptied UNLOGGED tables."""
+    """Raise GaveUp if a crash of the server has emptied UNLOGGED tables since their rows were copied."""
     async with target.connect() as connection:
-        found = await emptied(connection, migration)
-    if found:
-        listed = ", ".join(f"{name} ({rows} rows)" for name, rows in sorted(found.items()))
+        lost = await emptied(connection, migration)
+    if lost:
+        listed = ", ".join(f"{name} ({rows} rows)" for name, rows in sorted(lost.items()))
         raise GaveUp(
             f"the server has lost the rows of tables that are UNLOGGED, as it does in a crash: {listed}",
             next_step="Run the job again; it copies the rows of these tables again.",
-            tables={str(name): rows for name, rows in found.items()},
+            tables={str(name): rows for name, rows in lost.items()},
         )
 
 
-# An empty file is what a crash leaves, and what TRUNCATE does; a table whose rows were deleted has pages still.
+# A crash and TRUNCATE leave an empty file; a table whose rows were deleted still has pages.
 _EMPTY = """
 SELECT place FROM (
     SELECT place, CAST(to_regclass(name) AS oid) AS oid

@@ -8,16 +8,16 @@ from migrator.job.reports import Report
 
 
 async def repair(settings: Settings, run_id: UUID | None = None) -> Report:
-    """Bring back the keys and indexes that a run took away and could not bring back. Copies nothing."""
+    """Restore the keys and indexes that a run parked and could not restore. Copies nothing."""
     async with open_target(settings) as target, locked_target(settings, target, run_id) as (run, runner):
         restored = await runner("restore", lambda: restore_parked(run, settings.jobs))
-        done = f"{restored} keys and indexes brought back"
-        return Report(done, timings=tuple(runner.timings), migration=run.migration.name)
+        headline = f"{restored} keys and indexes brought back"
+        return Report(headline, timings=tuple(runner.timings), migration=run.migration.name)
 
 
 async def reset(settings: Settings, run_id: UUID | None = None) -> Report:
-    """Take back what the ledger says this job has loaded, and bring back keys and indexes."""
+    """Empty the tables that the ledger says this job has loaded, and restore keys and indexes."""
     async with open_target(settings) as target, locked_target(settings, target, run_id) as (run, runner):
         emptied = await start_over(settings, run, runner)
-        done = f"{emptied} tables emptied: as if nothing had been copied"
-        return Report(done, timings=tuple(runner.timings), migration=run.migration.name)
+        headline = f"{emptied} tables emptied: as if nothing had been copied"
+        return Report(headline, timings=tuple(runner.timings), migration=run.migration.name)

@@ -1,8 +1,8 @@
 """
-Goes through the job's stages from ``schema`` to ``upgrade``, in order.
+Runs the job's stages from ``schema`` to ``upgrade``, in order.
 
-The modules that read and send values are imported here and not before, so that a run with nothing left to do ends
-without loading them.
+Only this module imports the modules that read and send values, so that a run with nothing left to do ends without
+loading them.
 """
 
 import asyncio
@@ -56,10 +56,10 @@ async def move(
     settings: Settings, source: Source, recorder: RunRecorder, origin: SourceIdentity, progress: Progress
 ) -> Report:
     """
-    Go through the stages from ``schema`` to ``upgrade``, and return the report of a complete migration.
+    Run the stages from ``schema`` to ``upgrade``, and return the report of a complete migration.
 
-    ``origin`` is the source as the ledger will know it. Raises an error of the tree. What was committed until then is
-    in the ledger.
+    ``origin`` is the source's identity for the ledger. Raises a MigratorError; everything that was committed before it
+    is in the ledger.
     """
     stage, step, ledger = recorder.stage, recorder.step, recorder.run
     target = ledger.target
@@ -79,7 +79,9 @@ async def move(
         context = context_of(settings, source, target, plan, progress)
 
         async def check_source_file() -> None:
-            await (checks_under_way.pop() if checks_under_way else check_intact(source, tables))  # anew in a second try
+            await (
+                checks_under_way.pop() if checks_under_way else check_intact(source, tables)
+            )  # again in a second try
 
         checks = await stage("preflight", lambda: _preflight(context, ledger, check_source_file, settings.untried))
     rows = {name: check.table_size.rows for name, check in checks.items()}
@@ -104,7 +106,7 @@ async def move(
 
 
 async def _make_schema(settings: Settings, source: Source, contents: SourceDatabase, run: RunLedger) -> tuple[str, ...]:
-    """Make the target's tables, one job at a time in a schema; return what is worth knowing of it."""
+    """Make the target's tables, one job at a time in a schema; return notes for the report."""
     async with one_at_a_schema(run.target, settings):
         return await schema(source, contents, schema_options_of(settings), run)
 
@@ -115,7 +117,7 @@ async def _preflight(
     check_source_file: Callable[[], Awaitable[None]],
     untried: Sequence[str],
 ) -> dict[TableName, TableCheck]:
-    """Call stage ``preflight`` with the rows of the target that the ledger knows of."""
+    """Call stage ``preflight`` with the known rows of the target."""
     known = await known_rows(ledger.target, ledger.migration)
     return await preflight(context, known, check_source_file, untried)
 
@@ -128,11 +130,11 @@ async def _copy_to_verify(
     terms: Mapping[str, Terms],
 ) -> tuple[list[TableResult], tuple[str, ...]]:
     """
-    Go through the stages from ``copy`` to ``verify``, which overlap; return results, and warnings about sequences.
+    Run the stages from ``copy`` to ``verify``, which overlap; return results, and warnings about sequences.
 
-    A table's keys come back when its rows are in the target, and when they are back it is analyzed and compared, while
-    other tables are still copied; or, with ``settings.in_turn``, each stage begins when the one before has ended.
-    ``copy`` and ``verify`` together use ``settings.jobs`` sessions that read or send values.
+    A table's keys are restored when its rows are in the target. Then the table is analyzed and compared, while other
+    tables are still copied. With ``settings.in_turn`` each stage begins only when the stage before has ended. ``copy``
+    and ``verify`` together use ``settings.jobs`` sessions that read or send values.
     """
     stage, ledger = recorder.stage, recorder.run
     jobs = await recorder.step("room", lambda: _jobs_with_room(context.target, settings.jobs, list(checks)))
@@ -152,7 +154,7 @@ async def _copy_to_verify(
         await stage("analyze", lambda: analyze(context.target, overlap.restored, jobs))
 
     async def verify_tables() -> list[TableResult]:
-        quiet = replace(context, progress=NoProgress())  # the bar counts the rows that are copied
+        quiet = replace(context, progress=NoProgress())  # the progress bar counts copied rows only
         return await stage(
             "verify",
             lambda: verify(quiet, checks, overlap, differences_file=settings.differences, ledger=ledger),
@@ -175,13 +177,13 @@ async def _copy_to_verify(
 
 
 async def _jobs_with_room(target: Target, jobs: int, tables: Sequence[TableName]) -> int:
-    """Return how many sessions a stage may have so that the server has room for the locks of all of them."""
+    """Return how many sessions, at most ``jobs``, a stage may use so that the server has room for all their locks."""
     async with target.connect() as connection:
         return (await lock_room(connection, tables)).jobs(jobs)
 
 
 async def _finish(settings: Settings, recorder: RunRecorder) -> None:
-    """Bring the schema to its newest revision, and let the application start."""
+    """Upgrade the schema to its newest revision, and record that the application may start."""
     target = recorder.run.target
     if settings.schema_mode == "alembic":
         await recorder.stage("upgrade", lambda: upgrade_schema(settings, target))
@@ -190,7 +192,7 @@ async def _finish(settings: Settings, recorder: RunRecorder) -> None:
 
 @asynccontextmanager
 async def _beside(work: Coroutine[object, object, T]) -> AsyncIterator["asyncio.Task[T]"]:
-    """Have work done while the block runs, and give the task that does it; at the block's end it is cancelled."""
+    """Do ``work`` in a task while the block runs, and yield the task. At the end of the block it is cancelled."""
     task = asyncio.create_task(work)
     try:
         yield task
@@ -200,7 +202,7 @@ async def _beside(work: Coroutine[object, object, T]) -> AsyncIterator["asyncio.
 
 
 def _what_was_decided(plan: Plan, checks: Collection[TableCheck]) -> tuple[str, ...]:
-    """Return what rules and the one assumption made of the values of loaded tables, and notices about them."""
+    """Return lines about values that rules have changed, about text that was read as UTC, and about notices."""
     in_utc = [
         f"{table.source.name}.{column.source.name}"
         for table in plan.tables

@@ -1,4 +1,4 @@
-"""Describes both databases and pairs their tables, as the settings say."""
+"""Describes both databases and matches their tables under the operator's rules."""
 
 from collections.abc import Mapping
 
@@ -25,9 +25,9 @@ log = structlog.get_logger()
 
 def refuse_nothing(settings: Settings, source: Source, contents: SourceDatabase) -> None:
     """
-    Raise if there is no table to carry: that every value arrived would be said of no value.
+    Raise if there is no table to carry: otherwise the job would report success without a single value.
 
-    SourceError if the source has none, ConfigurationError if the operator excludes all that it has.
+    Raises SourceError if the source has no tables, and ConfigurationError if the operator excludes all its tables.
     """
     path = str(source.path)
     if not contents.tables:
@@ -47,14 +47,14 @@ def refuse_nothing(settings: Settings, source: Source, contents: SourceDatabase)
 
 
 async def plan_of(settings: Settings, contents: SourceDatabase, target: Target) -> Plan:
-    """Pair both ends under the operator's rules; raises what ``make_plan`` and ``refuse_money`` raise."""
+    """Match both databases' tables under the rules; raises the errors of ``make_plan`` and ``refuse_money``."""
     plan = make_plan(contents, await describe_target(target, settings), Rules.load(settings.rules, settings.exclude))
     await refuse_money(target, plan)
     return plan
 
 
 async def refuse_money(target: Target, plan: Plan) -> None:
-    """Raise TargetRefused if planned columns would hold other amounts than are brought."""
+    """Raise TargetRefused if planned columns would hold other amounts than the source."""
     columns = {table.name: [column.target.name for column in table.compared] for table in plan.tables}
     await refuse_other_money(target, columns)
 
@@ -67,19 +67,19 @@ async def describe_target(target: Target, settings: Settings) -> TargetDatabase:
 
 
 def tables_to_read(settings: Settings, contents: SourceDatabase) -> list[str]:
-    """Return the names of the source's tables that nobody has excluded."""
+    """Return the names of the source's tables that are not excluded."""
     rules = Rules.load(settings.rules, settings.exclude)
     return [table.name for table in contents.tables if not rules.of_table(table.name).exclude]
 
 
 def tell_skipped(plan: Plan) -> None:
-    """Log what is left out, a line each."""
+    """Log each table that is not copied, in one line each."""
     for skipped in plan.skipped:
         tell = log.info if skipped.rows == 0 else log.warning
         tell(Event.TABLE_SKIPPED, table=skipped.name, reason=skipped.reason)
 
 
 async def copied_of(target: Target, migration: Migration) -> Mapping[TableName, CopiedTable]:
-    """Return what the ledger knows of the tables that the migration has filled."""
+    """Return the ledger's lines of the tables that the migration has filled; none if there is no ledger."""
     async with target.connect() as connection:
         return await loads.copied(connection, migration) if await schema.exists(connection) else {}

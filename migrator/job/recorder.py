@@ -1,7 +1,7 @@
 """
-Writes one run's lines into the ledger: when it and its stages begin and end, and how.
+Writes the lines of one run into the ledger: when the run and its stages begin and end, and how the run ended.
 
-Stages of the job run through here, so that ``migrator status`` in another terminal shows where a run is.
+This module starts all stages of the job, so that ``migrator status`` in another terminal shows the present stage.
 """
 
 import asyncio
@@ -35,41 +35,42 @@ Ready = Callable[[], Awaitable[None]]
 log = structlog.get_logger()
 
 _GOODBYE_SECONDS = 3
-"""For the last line of a run that failed or was stopped; the server may be the reason, and is not waited for."""
+"""Time for writing the last line of a failed or stopped run. The server may be the cause of the failure."""
 
 _PULSE_SECONDS = 5
-"""Between two looks at the source; each costs next to nothing. What the server owes is the runner's to look at."""
+"""Time between two checks of the source, which cost almost nothing. The runner checks for overdue answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What a run checks before a try and while it works."""
+    """The checks of a run, before each try and during its work."""
 
     ready: Ready
-    """Called before every try; what it raises counts as the stage's."""
+    """Called before every try; its errors count as the stage's errors."""
     watch: Watch
-    """Notices that somebody writes to the source."""
+    """Notices when somebody writes to the source."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecorder:
-    """Where the stages of one run are written down."""
+    """Runs the stages of one run and records them in the ledger."""
 
     run: RunLedger
     connections: WorkerPool[AsyncConnection]
-    """One connection for all lines of the run: to open one for each would cost more than writing it."""
+    """One connection for all lines of the run: opening a connection for each line would cost more than the line."""
     runner: StageRunner
     guard: "Guard"
     stall_seconds: float
-    """How long an answer of the server may be overdue."""
+    """Seconds that an answer of the server may take."""
     _in_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Stages may overlap; one of them makes ready, or looks, for all."""
+    """Stages may overlap, but only one of them at a time calls ``ready`` or checks the source, for all stages."""
 
     async def stage(self, name: str, action: Callable[[], Awaitable[T]]) -> T:
         """
-        Run a stage, noted at its begin and at its good end; returns what it returns and raises what it raises.
+        Run a stage, and write into the ledger when it begins and when it ends without an error.
 
-        Raises SourceChanged if somebody wrote to the source meanwhile, GaveUp if another run has taken over.
+        Returns the result of ``action`` and raises its errors. Raises SourceChanged if somebody wrote to the source
+        during the stage, and GaveUp if another run has taken over.
         """
 
         async def noted() -> T:
@@ -86,7 +87,7 @@ class RunRecorder:
         return await self.runner(name, lambda: self._watched(noted))
 
     async def step(self, what: str, action: Callable[[], Awaitable[T]]) -> T:
-        """Do what belongs to no stage and is soon done: watched, and tried again, as a stage is."""
+        """Do a short action that belongs to no stage; it is watched and retried like a stage."""
         return await self.runner.retry(what, lambda: self._watched(action))
 
     async def _watched(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -110,9 +111,9 @@ async def record_run(
     run: RunLedger, runner: StageRunner, settings: Settings, source: Fingerprint, guard: Guard
 ) -> AsyncIterator[RunRecorder]:
     """
-    Make the ledger where there is none, write the run's line, and write how it ended when the block is left.
+    Make the ledger if there is none, write the run's line, and write how the run ended when the block is left.
 
-    From here on no run of this migration that began earlier can write to the ledger.
+    From the start of the block, no earlier run of this migration can write to the ledger.
     """
     info = runs.RunInfo(__version__, source, settings.public())
 
@@ -141,19 +142,19 @@ async def record_run(
 
 
 async def _record_failure(run: RunLedger, error: BaseException, clean: Callable[[str], str]) -> None:
-    """Write how a run ended. Others may read the ledger, so secrets are taken out; and text there holds no NUL."""
+    """Write how a run failed: without secrets, since others may read it, and without NUL, which text can't hold."""
     exit_code, message = _exit_code_and_reason(error)
     message = clean(message).replace("\0", "\\0")
     try:
         async with asyncio.timeout(_GOODBYE_SECONDS), run.target.transaction() as connection:
             await runs.end_run(connection, run, exit_code=exit_code, message=message)
-    except Exception as failure:  # noqa: BLE001 - the first error is the one to tell; this one is logged
+    except Exception as failure:  # noqa: BLE001 - the run's own error is raised; this one is logged
         log.warning(Event.LEDGER_UNWRITTEN, reason=f"{type(failure).__name__}: {failure}")
 
 
 def _exit_code_and_reason(error: BaseException) -> tuple[int | None, str]:
-    """Return the code that the process will end with, where it is known here, and why."""
+    """Return the exit code of the process, if it is known here, and the reason."""
     if isinstance(error, asyncio.CancelledError) and error.args and error.args[0] in ExitCode.__members__:
-        return ExitCode[error.args[0]], f"stopped by {error.args[0]}"  # the signal's handler left its name
+        return ExitCode[error.args[0]], f"stopped by {error.args[0]}"  # the signal handler passes the signal's name
     known = to_migrator_error(error) if isinstance(error, Exception) else None
     return (known.exit_code, str(known)) if known else (None, f"stopped ({type(error).__name__})")

@@ -1,4 +1,4 @@
-"""Holds what a command reports when it is done: for people as a table, for programs as JSON."""
+"""Holds the reports of the commands: for people as a table, for programs as JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,7 +20,7 @@ from migrator.names import TableName
 from migrator.runtime.stage_runner import StageRunner, StageTiming
 from migrator.source.schema import Skipped
 
-if TYPE_CHECKING:  # what loads Arrow and DuckDB, which `status` does without
+if TYPE_CHECKING:  # they load Arrow and DuckDB, which `status` doesn't need
     from migrator.findings.finding import Finding
     from migrator.planning.plan import Plan
     from migrator.preflight.table_check import TableCheck
@@ -29,18 +29,18 @@ if TYPE_CHECKING:  # what loads Arrow and DuckDB, which `status` does without
 
 @dataclass(frozen=True, slots=True)
 class TableLine:
-    """One table of a report."""
+    """The line of one table in a report."""
 
     table: str
     source_rows: int
     target_rows: int
     bytes: int | None
-    """Bytes sent; None where this command sent nothing."""
+    """Bytes sent to the target; None if the command sent nothing."""
     verified: bool
     copy_seconds: float | None = None
-    """For which hands were at work on bringing it, added up; None where this command sent nothing."""
+    """Working time of all workers that copied the table, added up; None if the command sent nothing."""
     verify_seconds: float = 0.0
-    """The same for comparing it."""
+    """Working time of all workers that compared the table, added up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,11 @@ class Report:
     timings: tuple[StageTiming, ...] = ()
     notes: tuple[str, ...] = ()
     migration: str | None = None
-    """None where no ledger was asked."""
+    """None if the command read no ledger."""
     failure: MigratorError | None = field(default=None, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        """Give the report for programs."""
+        """Return the report for programs."""
         return {
             "headline": self.headline,
             "migration": self.migration,
@@ -80,7 +80,7 @@ class Report:
         if self.timings:
             in_order = sorted(self.timings, key=attrgetter("began"))
             stages = " · ".join(f"{timing.stage} {timing.seconds:.2f} s" for timing in in_order)
-            overlap = any(one.began + one.seconds > next_one.began for one, next_one in pairwise(in_order))
+            overlap = any(timing.began + timing.seconds > following.began for timing, following in pairwise(in_order))
             console.print(f"stages{' (some overlap)' if overlap else ''}: {stages}", markup=False)
         for note in self.notes:
             console.print(note, markup=False)
@@ -89,7 +89,7 @@ class Report:
 
 
 def _print_tables(lines: Sequence[TableLine], console: Console) -> None:
-    """Print a line for each table, in columns: a `Table` of rich takes a millisecond a line, of thousands."""
+    """Print a line for each table, in columns. A `Table` of rich would take a millisecond for each of many lines."""
     rows = [_HEADINGS, *map(_cells, lines)]
     first, *others = (max(map(cell_len, column)) for column in zip(*rows, strict=True))
     heading, *body = ("  ".join([set_cell_size(row[0], first), *map(str.rjust, row[1:], others)]) for row in rows)
@@ -108,16 +108,16 @@ def _cells(line: TableLine) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class DifferenceReport:
-    """The outcome of ``run`` or ``verify`` where the ends differ: the first rows that do, and how many there are."""
+    """The outcome of ``run`` or ``verify`` if the databases differ: examples and numbers of rows."""
 
     failure: Mismatch
 
     def to_json(self) -> dict[str, Any]:
-        """Give the report for programs."""
+        """Return the report for programs."""
         return {"headline": str(self.failure), **self.failure.facts}
 
     def render(self, console: Console) -> None:
-        """Print the report for people; values are shown, shortened or masked, as verification has told them."""
+        """Print the report for people. Its values are already shortened or masked by the verification."""
         facts: Any = self.failure.facts
         differing = facts.get("differences", ())
         if any(table["examples"] for table in differing):
@@ -137,7 +137,7 @@ def _difference_lines(differing: Sequence[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("kind", "table", "key", "column", "source", "target"):
         table.add_column(name, overflow="fold")
-    for example in (example for one in differing for example in one["examples"]):
+    for example in (example for entry in differing for example in entry["examples"]):
         key = ", ".join(f"{name} = {value}" for name, value in example["key"].items())
         values = [_cell(example[end]) if "column" in example else "" for end in ("source", "target")]
         times = f" ({example['times']} times)" if "times" in example else ""
@@ -147,12 +147,12 @@ def _difference_lines(differing: Sequence[dict[str, Any]]) -> Table:
 
 
 def _plain(words: str) -> Text:
-    """Return a name as it is: rich would take [brackets] for a style."""
+    """Return a name as text without styles: in a string, rich would take [brackets] for a style."""
     return Text(_printable(words))
 
 
 def _printable(words: str) -> str:
-    """Return a name in one line: a line break in it would tear the table apart."""
+    """Return a name with unprintable signs escaped: a line break would break the layout of the table."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in words)
 
 
@@ -176,7 +176,7 @@ class CheckReport:
     against_target: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        """Give the report for programs."""
+        """Return the report for programs."""
         tables = [
             asdict(table_check.table_size)
             | {
@@ -219,24 +219,24 @@ class CheckReport:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the ledger says."""
+    """The outcome of ``status``: what the ledger says about one migration, or about each of several."""
 
     runs: tuple[RunLine, ...]
     stages: tuple[StageLine, ...]
-    """Of the newest run."""
+    """Stages of the newest run."""
     tables: tuple[CopiedTable, ...]
     parked: tuple[str, ...]
     completed_at: datetime | None
     failure: MigratorError | None = field(default=None, compare=False)
     migration: str | None = None
-    """None where the ledger knows none, or several and none was named."""
+    """None if the ledger knows no migration, or several of which none was named."""
     several: tuple[tuple[str, datetime | None], ...] = ()
-    """Where none was named, each with when it was completed."""
+    """Several migrations of which none was named: their names, and when each was completed."""
     unknown: str | None = None
-    """In words that the ledger doesn't know the one that was named, and which it knows."""
+    """Message if the ledger doesn't know the named migration; it lists the migrations that the ledger knows."""
 
     def to_json(self) -> dict[str, Any]:
-        """Give the report for programs."""
+        """Return the report for programs."""
         return {
             "migration": self.migration,
             "completed_at": self.completed_at,
@@ -287,7 +287,7 @@ def report_of(
     runner: StageRunner,
     headline: str,
 ) -> Report:
-    """Return the report on verified tables."""
+    """Return the report on verified tables; ``copied`` has the bytes and times of the copy."""
     lines = tuple(
         TableLine(
             str(verdict.table),

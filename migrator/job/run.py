@@ -1,9 +1,9 @@
 """
-Runs ``migrator run``: locks the target, pins the source, and goes through all stages.
+Runs ``migrator run``: locks the target, pins the source, and runs all stages.
 
     wait → lock → init_sql → move: schema → preflight → park → copy → restore → sequences → analyze → verify → upgrade
 
-An error ends the run; the ledger knows how far it came.
+An error ends the run. The ledger shows how far the run came.
 """
 
 from contextlib import AsyncExitStack
@@ -34,35 +34,35 @@ from migrator.runtime.stage_runner import StageRunner
 
 async def run(settings: Settings, progress: Progress, run_id: UUID | None = None) -> Report:
     """
-    Move the source into the target, whole and verified; or find that this has been done and change nothing.
+    Copy the whole source into the target and verify it. If that has been done already, leave the rows unchanged.
 
-    ``run_id`` is the run's id in the ledger, by default a new one. Raises an error of the tree. What was committed
-    until then is in the ledger, and the next run goes on from there.
+    ``run_id`` is the run's id in the ledger, by default a new one. Returns the report. Raises a MigratorError;
+    everything that was committed before it is in the ledger, and the next run continues from there.
     """
-    found = obstacles(settings)
+    known_obstacles = obstacles(settings)
     async with open_target(settings) as target, AsyncExitStack() as held:
         runner = runner_of(settings, target)
-        with found.instead():
+        with known_obstacles.instead():
             await runner("wait", lambda: wait_for(target, settings))
             run, held_lock = await runner("lock", lambda: take_lock(held, target, settings, registry.of_run, run_id))
         if not settings.restart and await _is_complete(run, runner):
-            return await runner.retry("history", lambda: settle(settings, run, runner, found))
-        if found.first:
-            raise found.first
+            return await runner.retry("history", lambda: settle(settings, run, runner, known_obstacles))
+        if known_obstacles.first:
+            raise known_obstacles.first
         source = await held.enter_async_context(open_source(settings))
         watch = await held.enter_async_context(source.pinned())
         if settings.restart:
             await start_over(settings, run, runner)
         origin = await identity_of(settings.source_path.absolute(), source)
-        from migrator.job.migrate import move  # noqa: PLC0415 - with the drivers of the bulk way, which the others don't need
+        from migrator.job.migrate import move  # noqa: PLC0415 - loads drivers that a complete migration doesn't need
 
         await runner("init_sql", lambda: run_init_sql(target, settings))
-        meant = await runner.retry("lock", lambda: migration_meant(target, settings))
-        if meant != run.migration:  # the script has set a search_path
-            run = replace(run, migration=meant)
-            await runner.retry("lock", lambda: held_lock.change_to(meant))
+        migration = await runner.retry("lock", lambda: migration_meant(target, settings))
+        if migration != run.migration:  # the init SQL has set a search_path, and with it another schema
+            run = replace(run, migration=migration)
+            await runner.retry("lock", lambda: held_lock.change_to(migration))
             if await _is_complete(run, runner):
-                return await runner.retry("history", lambda: settle(settings, run, runner, found))
+                return await runner.retry("history", lambda: settle(settings, run, runner, known_obstacles))
 
         async def ready() -> None:
             if not await held_lock.is_held():
@@ -71,12 +71,12 @@ async def run(settings: Settings, progress: Progress, run_id: UUID | None = None
             await target.terminate_abandoned()
 
         guard = recorder.Guard(ready, watch)
-        async with recorder.record_run(run, runner, settings, origin.fingerprint, guard) as opened:
-            return await move(settings, source, opened, origin, progress)
+        async with recorder.record_run(run, runner, settings, origin.fingerprint, guard) as run_recorder:
+            return await move(settings, source, run_recorder, origin, progress)
 
 
 async def _is_complete(run: RunLedger, runner: StageRunner) -> bool:
-    """Return whether the ledger has the migration as complete, and its rows are there still."""
+    """Return whether the ledger has the migration as complete and its rows are still in the target."""
 
     async def look() -> bool:
         return await history.is_complete(run.target, run.migration) and not await rows_are_gone(run)

@@ -1,8 +1,8 @@
 """
-Finds the tables of a source that no longer hold the rows that were copied; reads the source alone.
+Finds the tables of a source that no longer hold the rows that were copied. Reads only the source.
 
-A file whose counters have changed need not hold other rows: VACUUM, a checkpoint and a new index change the file. So
-the digests that the ledger keeps are made again, by the same recipe.
+A file whose counters have changed need not hold other rows: VACUUM, a checkpoint and a new index change the file, too.
+So the source's digests are computed again, by the recipe in the ledger, and compared with the digests in the ledger.
 """
 
 from collections.abc import Sequence
@@ -25,28 +25,28 @@ from migrator.verification.recipe import Recipe, reader, size_of
 
 @dataclass(frozen=True, slots=True)
 class TableChange:
-    """A table of the source that isn't as it was brought."""
+    """A table of the source that has changed since it was copied."""
 
     table: str
     what: str
     before: int | None = None
-    """Rows that were brought; None where that isn't known."""
+    """Number of rows that were copied; None if it isn't known."""
     now: int | None = None
-    """Rows that there are; None where the table is gone."""
+    """Number of rows now; None if the table is gone."""
 
     def line(self) -> str:
-        """Say it to a person."""
+        """Return the change in one line for people."""
         counts = f"{'?' if self.before is None else self.before} rows then, {'?' if self.now is None else self.now} now"
         return f"{self.table}: {counts}" + (f", {self.what}" if self.what else "")
 
     def facts(self) -> dict[str, object]:
-        """Return it for the log."""
+        """Return the change as fields for the log."""
         return {"table": self.table, "what": self.what, "rows_then": self.before, "rows_now": self.now}
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A source as it is now, and how it is read."""
+    """A source in its present state, and how to read it."""
 
     source: Source
     contents: SourceDatabase
@@ -57,20 +57,20 @@ class Reading:
 
 async def changes_of(reading: Reading, brought: Sequence[Carried]) -> list[TableChange]:
     """
-    Return which of the ``brought`` tables hold other rows now, or have other columns, or are gone.
+    Return the ``brought`` tables that now hold other rows, have other columns, or are gone.
 
-    Reads every one of them that is still there, ``jobs`` at a time. Raises SourceUnreadable.
+    Reads each of these tables that still exists, ``reading.jobs`` tables at a time. Raises SourceUnreadable.
     """
     tables = {table.name: table for table in reading.contents.tables}
     async with blocking_pool(reading.jobs, partial(BlockingConnection, reading.source.session)) as workers:
-        found = await gather_or_cancel(
+        changes = await gather_or_cancel(
             _change(workers, reading, table, tables.get(table.terms.source)) for table in brought
         )
-    return [change for change in found if change]
+    return [change for change in changes if change]
 
 
 async def new_tables(reading: Reading, names: Sequence[str]) -> list[TableChange]:
-    """Return a change for each of these tables of the source, of which none was brought."""
+    """Return a change for each of these tables of the source, none of which was copied."""
     tables = {table.name: table for table in reading.contents.tables}
     async with blocking_pool(reading.jobs, partial(BlockingConnection, reading.source.session)) as workers:
         rows = await gather_or_cancel(call_in_worker(workers, _rows, tables[name]) for name in names)
@@ -87,13 +87,15 @@ async def _change(
     if columns := terms.other_columns(terms_of(table, reading.rules)):
         return TableChange(terms.source, ", ".join(columns), before, await call_in_worker(workers, _rows, table))
     if recorded is None or recorded.recipe["reader"] != reader():
-        what = "the digest of what was brought is missing or of another version, so nobody can tell whether it changed"
-        return TableChange(terms.source, what, before, await call_in_worker(workers, _rows, table))
+        reason = (
+            "the digest of what was brought is missing or of another version, so nobody can tell whether it changed"
+        )
+        return TableChange(terms.source, reason, before, await call_in_worker(workers, _rows, table))
     recipe = Recipe.from_json(recorded.recipe)
     try:
         rows, digest = await call_in_worker(workers, _digest, recipe, table, reading.batch_bytes)
     except (SourceUnreadable, duckdb.Error):
-        # A value of another kind than there were. That the file can't be read at all the count finds too.
+        # A value is of another kind than the values before. If the whole file is unreadable, the count raises, too.
         return TableChange(
             terms.source, "with values of another kind", before, await call_in_worker(workers, _rows, table)
         )
@@ -103,8 +105,8 @@ async def _change(
 
 
 def _digest(session: ScanSession, recipe: Recipe, table: SourceTable, batch_bytes: int) -> tuple[int, str]:
-    found = recipe.digest(session, table, size_of(session, table, batch_bytes))
-    return found.rows, found.hexadecimal()
+    digest = recipe.digest(session, table, size_of(session, table, batch_bytes))
+    return digest.rows, digest.hexadecimal()
 
 
 def _rows(session: ScanSession, table: SourceTable) -> int:

@@ -1,4 +1,4 @@
-"""Runs ``migrator status``: says what the ledger knows of past runs."""
+"""Runs ``migrator status``, which reports what the ledger knows about past runs."""
 
 from migrator.config.settings import Settings
 from migrator.job.context import open_target, runner_of, wait_for
@@ -13,10 +13,10 @@ from migrator.target.database import Target
 
 async def status(settings: Settings) -> Status:
     """
-    Tell what the ledger says, also while a run is under way. Writes nothing, and takes no lock.
+    Return what the ledger says, also while a run is under way. Writes nothing and takes no lock.
 
-    Where it is open which of several is meant, it tells of each in a line.
-    With ``settings.wait`` it says so only when the migration is complete; raises GaveUp if that takes too long.
+    If the ledger has several migrations and none is named, the report has a line for each. With ``settings.wait`` the
+    report is returned only when the application may start; raises GaveUp after ``settings.ready_timeout_seconds``.
     """
     async with open_target(settings) as target:
         runner = runner_of(settings, target)
@@ -31,8 +31,8 @@ async def _status(target: Target, wanted: Wanted) -> Status:
     async with target.connect() as connection:
         several = await registry.left_open(connection, wanted)
         if several:
-            found = [(known.name, await state.completed_at(connection, known.migration)) for known in several]
-            return Status((), (), (), (), None, several=tuple(found))
+            migrations = [(known.name, await state.completed_at(connection, known.migration)) for known in several]
+            return Status((), (), (), (), None, several=tuple(migrations))
         migration = await registry.chosen(connection, wanted)
         if migration is None:
             unknown = await registry.unknown(connection, wanted)

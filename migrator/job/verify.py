@@ -1,4 +1,4 @@
-"""Runs ``migrator verify``: compares every value of both sides. Writes nothing, and takes no lock."""
+"""Runs ``migrator verify``, which compares every value of both databases. It writes nothing and takes no lock."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from migrator.target.database import Target
 
 
 async def verify(settings: Settings, progress: Progress) -> Report:
-    """Compare every value of both sides, at any time. Writes nothing, and takes no lock."""
+    """Compare every value of both databases, at any time; raises Mismatch. Writes nothing and takes no lock."""
     async with open_databases(settings) as (source, target):
         runner = runner_of(settings, target)
         await runner("wait", lambda: wait_for(target, settings, to_write=False))
@@ -45,7 +45,7 @@ async def _known_source(target: Target, migration: Migration) -> SourceIdentity 
 async def _of_another_source(
     error: Mismatch, known: SourceIdentity | None, migration: Migration, settings: Settings, source: Source
 ) -> Mismatch:
-    """Return the difference with the migration's name; it says so if the rows that are there are another source's."""
+    """Return the error with the migration's name; its message says if the target's rows come from another source."""
     origin = await identity_of(settings.source_path.absolute(), source)
     facts = {"migration": migration.name, **error.facts}
     if known is None or not history.is_another(known, origin):
