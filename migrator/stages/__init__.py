@@ -1,1 +1,1 @@
-"""The stages of the job, one public function of the file's name in each. None imports another; ``job`` calls them."""
+"""The stages of the job, each a module with one function of the same name. ``job`` calls them in order."""

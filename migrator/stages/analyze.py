@@ -13,7 +13,7 @@ from migrator.target.database import Target
 
 
 async def analyze(target: Target, ready: ReplayQueue[TableName], jobs: int) -> None:
-    """Run ANALYZE on each table as it comes, in ``jobs`` sessions; those that come together share a statement."""
+    """Run ANALYZE on each table of ``ready``, in ``jobs`` sessions. Tables that arrive together share a statement."""
 
     async def analyze_group(workers: WorkerPool[AsyncConnection], tables: Sequence[TableName]) -> None:
         async with workers.worker() as connection:

@@ -1,4 +1,4 @@
-"""Holds what the stages of one run work with: both databases, the plan, limits and progress."""
+"""Holds the objects that the stages of one run share: both databases, the plan, limits and progress."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # `reset` and `restore` run without the modules of the plan
 
 @dataclass(frozen=True, slots=True)
 class StageContext:
-    """What a stage is given that reads the source and works on the planned tables of the target."""
+    """The arguments of a stage that reads the source and works on the planned tables of the target."""
 
     source: "Source"
     target: "Target"
@@ -29,11 +29,11 @@ class StageContext:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """What stages share that work at the same time: the sessions, and the tables that they hand on."""
+    """The objects that simultaneous stages share: the sessions, and the queues of finished tables."""
 
     slots: asyncio.Semaphore
     """Sessions of the target that ``copy`` and ``verify`` may use together."""
     copied: ReplayQueue[TableName] = field(default_factory=ReplayQueue)
     """Tables whose rows are in the target."""
     restored: ReplayQueue[TableName] = field(default_factory=ReplayQueue)
-    """Tables whose keys and indexes are back, too."""
+    """Tables whose keys and indexes are restored, too."""

@@ -1,7 +1,7 @@
 """
 Stage ``copy`` loads the source's rows into the target's tables.
 
-It decides which tables are loaded, in which order and which together; ``copying.table_loader`` loads them.
+This module decides which tables are loaded, their order and their groups; ``copying.table_loader`` loads them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,14 +41,15 @@ async def copy(
     terms: Mapping[str, Terms] = NO_TERMS,
 ) -> None:
     """
-    Fill every table in ``checks`` that has no line in the ledger yet, the largest first, as slots are free.
+    Fill every table in ``checks`` that the ledger doesn't have as copied, the largest first, as slots become free.
 
-    A table of several chunks is loaded in as many transactions, side by side; one that was begun goes on with what is
-    missing. Small tables share a transaction of at most ``limits.chunk_bytes``. The ledger learns under which ``terms``
-    a table of the source was begun. ``overlap.copied`` gets every planned table when all its rows are in the target.
-    Memory is bounded by the number of slots times a few ``limits.batch_bytes``, whatever the tables hold. After an
-    error what was done is committed with its lines, and nothing else is. Raises, in an ExceptionGroup, SourceChanged,
-    RowsInTheWay, and GaveUp if another run has taken over.
+    A table of several chunks is loaded in one transaction for each chunk, at the same time. Of a table that an earlier
+    run has begun, only the missing chunks are loaded. Small tables share a transaction of at most
+    ``limits.chunk_bytes``. The ledger records the ``terms`` under which a table of the source was begun.
+    ``overlap.copied`` gets every planned table when all its rows are in the target. Memory is bounded by the number of
+    slots times a few ``limits.batch_bytes``, whatever the tables hold. After an error, finished transactions are
+    committed with their ledger lines, and nothing else is. Raises, in an ExceptionGroup, SourceChanged, RowsInTheWay,
+    and GaveUp if another run has taken over.
     """
     plan, limits = context.plan, context.limits
     async with context.target.connect() as connection:
@@ -76,7 +77,7 @@ async def copy(
 
 
 async def _fill(loading: CopyContext, group: Sequence[TableLoad], done: ReplayQueue[TableName]) -> None:
-    """Load a table, or several small ones, and hand them on."""
+    """Load a table or a group of small tables, and add them to ``done``."""
     for load, stats in zip(group, await load_tables(loading, group), strict=True):
         chunks = {} if load.chunks == (WHOLE_TABLE,) else {"chunks": len(load.chunks)}
         log.info(
@@ -92,7 +93,7 @@ async def _fill(loading: CopyContext, group: Sequence[TableLoad], done: ReplayQu
 
 @dataclass(frozen=True, slots=True)
 class _ExistingRows:
-    """Refuses to load into tables that hold rows which neither the source holds nor the migrations put there."""
+    """Refuses to load into tables with rows that are neither in the source nor seeded by the application."""
 
     context: StageContext
     seeded: Mapping[TableName, Seed]

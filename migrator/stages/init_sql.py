@@ -2,7 +2,7 @@
 Stage ``init_sql`` runs the script that prepares the target for the application.
 
 The script (``scripts/database/init-postgres.sql``, or the operator's own) reads the names it works with from settings
-of the session, so the same text runs under psql and here. What it must be able to stand is being run on every start.
+of the session, so the same text runs under psql and here. It has to allow being run on every start.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,8 @@ _GIVE_NAMES = """
            set_config('migrator.require_extensions', $3, true)
 """
 
-# A server that lacks an extension says 0A000 (since 16) or 58P01; P0 is what a script raises itself. Running it again
-# would only bring the same answer, unlike a lost connection or a full disk, which the retry policy looks at.
+# A server that lacks an extension answers 0A000 (since version 16) or 58P01; class P0 is raised by the script itself.
+# Another try would get the same answer, unlike after a lost connection or a full disk, which the retry policy handles.
 _REFUSALS = (
     asyncpg.FeatureNotSupportedError,
     asyncpg.UndefinedFileError,
@@ -31,7 +31,7 @@ _REFUSALS = (
 
 @dataclass(frozen=True, slots=True)
 class InitNames:
-    """What the script is told: the application's schema, and the role it connects with; None: the script's default."""
+    """The names for the script: the application's schema and its role. None leaves the script's default."""
 
     schema: str | None = None
     role: str | None = None
@@ -46,24 +46,25 @@ async def init_sql(
     on_warning: Callable[[str], None],
 ) -> None:
     """
-    Run ``script`` in one transaction of ``connection``: afterwards all of it is done, or nothing.
+    Run ``script`` in one transaction of ``connection``, so that either all of it is done or nothing.
 
-    Every WARNING of the server goes to ``on_warning`` as one line, its hint in brackets.
+    ``names`` are passed to the script as settings. Every WARNING of the server is passed to ``on_warning`` as one line,
+    with its hint in brackets.
 
     Raises MissingPrivilege if the connection's role may not do what the script asks, TargetRefused if the server can't
     (an extension is missing and ``require_extensions`` is true), ConfigurationError if the script itself is wrong.
-    Errors that time may heal pass through as asyncpg raised them.
+    Temporary errors pass through as asyncpg raised them.
     """
 
     def hear(_connection: object, message: asyncpg.PostgresLogMessage) -> None:
-        # `severity` is in the server's language, this one in English.
+        # `severity` is in the server's language, `severity_en` in English.
         if message.severity_en == "WARNING":
             on_warning(f"{message.message} ({message.hint})" if message.hint else message.message)
 
     connection.add_log_listener(hear)
     try:
-        # Settings local to the transaction leave nothing behind, and a pooler between us and the server that hands out
-        # its connections by transaction cannot tear them from the script.
+        # Settings that are local to the transaction leave nothing behind, and a pooler that assigns a connection to
+        # each transaction can't separate them from the script.
         async with connection.transaction():
             required = "on" if require_extensions else "off"
             await connection.execute(_GIVE_NAMES, names.schema or "", names.role or "", required)
@@ -75,7 +76,7 @@ async def init_sql(
 
 
 def _refused(error: asyncpg.PostgresError, script: str) -> MigratorError:
-    """Say in our terms what the server said about the script."""
+    """Return this job's error for the server's error about the script."""
     message = f"init SQL: {error.args[0]}"
     facts = {"sqlstate": error.sqlstate}
     if isinstance(error, asyncpg.InsufficientPrivilegeError):

@@ -1,8 +1,8 @@
 """
 Stage ``lock`` lets one job at a time work on a migration.
 
-An advisory lock of the session (PostgreSQL, "Advisory Locks"): it dies with its connection, so a killed job leaves
-nothing that a person would have to clear.
+The lock is an advisory lock of the session (PostgreSQL, "Advisory Locks"). It ends with its connection, so a killed job
+leaves nothing that a person would have to remove.
 """
 
 import asyncio
@@ -21,15 +21,16 @@ from migrator.target.database import Target
 
 LOCK_KEY = int.from_bytes(b"migrator", "big", signed=True)
 """
-Held by every job, together with all others; advisory locks are per database already.
+Every job holds this lock in shared mode. Advisory locks are per database already.
 
-A version that knew only one migration in a database takes it for itself alone: it and this one never work together.
+An earlier version, which knew only one migration in a database, takes the lock in exclusive mode. So a job of that
+version and a job of this version never work at the same time.
 """
 _ROUNDS = 3
 
 
 class Lock:
-    """The lock of one migration; it is held from ``take`` until the block is left, or its connection dies."""
+    """The lock of one migration. It is held from ``take`` until ``release``, or until its connection is lost."""
 
     def __init__(self, target: Target, migration: Migration, timeout_seconds: float) -> None:
         self._target = target
@@ -40,20 +41,20 @@ class Lock:
 
     async def take(self) -> None:
         """
-        Take the lock, again if its connection has died; does nothing while it is held.
+        Take the lock, again if its connection was lost; do nothing while the lock is held.
 
-        Waits at most the timeout for another job; raises GaveUp naming who holds it.
+        Waits at most ``timeout_seconds`` for another job; raises GaveUp, which names the lock's holder.
         """
         if await self.is_held():
             return
         await self.release()
-        await self._target.terminate_abandoned()  # the lock may be held by the session that this job has lost
+        await self._target.terminate_abandoned()  # a session that this job has lost may still hold the lock
         connection = await self._session.enter_async_context(self._target.autocommit())
         await _acquire(connection, self._migration, self._timeout_seconds)
         self._connection = connection
 
     async def change_to(self, migration: Migration) -> None:
-        """Take the lock of another migration in place of this one's; waits and raises as ``take`` does."""
+        """Release the lock, and take the lock of another migration; waits and raises as ``take`` does."""
         await self.release()
         self._migration = migration
         await self.take()
@@ -71,7 +72,7 @@ class Lock:
         return True
 
     async def release(self) -> None:
-        """Close the connection: that releases the lock. There is no unlock that could fail and hide another error."""
+        """Close the connection, which releases the lock. An explicit unlock could fail and hide another error."""
         self._connection = None
         with suppress(SQLAlchemyError, OSError):
             await self._session.aclose()
@@ -82,7 +83,7 @@ async def lock(target: Target, migration: Migration, timeout_seconds: float) -> 
     """
     Hold the migration's lock while the block runs; waits and raises as ``Lock.take`` does.
 
-    To be called after ``refuse_pooler``: a session's lock means nothing behind one that mixes sessions.
+    Call ``refuse_pooler`` first: a session's lock means nothing behind a pooler that mixes sessions.
     """
     held = Lock(target, migration, timeout_seconds)
     try:
@@ -94,23 +95,24 @@ async def lock(target: Target, migration: Migration, timeout_seconds: float) -> 
 
 async def refuse_pooler(target: Target) -> None:
     """
-    Raise ConfigurationError if a pooler gives each transaction whatever session is free.
+    Raise ConfigurationError if a pooler runs each transaction in any free session.
 
-    A session's lock and settings mean nothing there. Two clients that are open at the same time then meet in one
-    session, or one client meets several; connected directly, or by a pooler that keeps sessions apart, they never do.
+    A session's lock and settings mean nothing behind such a pooler. Two clients that are open at the same time then use
+    the same session, or one client uses several. That never happens with a direct connection, or with a pooler that
+    keeps sessions apart.
     """
     try:
         async with AsyncExitStack() as stack:
             clients = [await _client(target, stack) for _ in range(2)]
-            seen = [{await _session(client) for _ in range(_ROUNDS)} for client in clients]
-            seen[0].add(await _session(clients[0]))
+            sessions = [{await _session(client) for _ in range(_ROUNDS)} for client in clients]
+            sessions[0].add(await _session(clients[0]))
     except asyncpg.InvalidSQLStatementNameError as error:
         raise behind_a_pooler(f"it says: {error}") from error
     except (asyncpg.ProtocolViolationError, asyncpg.ConnectionDoesNotExistError) as error:
         if _STATEMENT_MODE not in str(error):
             raise
         raise behind_a_pooler(f"it says: {error}") from error
-    if seen[0] & seen[1] or len(seen[0] | seen[1]) > len(clients):
+    if sessions[0] & sessions[1] or len(sessions[0] | sessions[1]) > len(clients):
         raise behind_a_pooler("transactions of one client run in several sessions, or two clients share one")
 
 
@@ -120,9 +122,9 @@ _STATEMENT_MODE = "statement pooling"
 async def _client(target: Target, stack: AsyncExitStack) -> asyncpg.Connection:
     client = await login(target.address, statement_cache_size=0)
     stack.callback(client.terminate)
-    # A statement that is cancelled would wait for the server too; one whose session is cut ends.
-    late = asyncio.get_running_loop().call_later(target.address.stall_timeout_seconds, client.terminate)
-    stack.callback(late.cancel)
+    # Cancelling a statement would wait for the server, too; terminating the connection ends the statement.
+    timer = asyncio.get_running_loop().call_later(target.address.stall_timeout_seconds, client.terminate)
+    stack.callback(timer.cancel)
     return client
 
 

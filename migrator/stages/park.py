@@ -1,10 +1,9 @@
 """
 Stage ``park`` drops foreign keys and indexes for the load, and writes them into the ledger first.
 
-Loading into tables without them takes a quarter of the time, and foreign keys could not hold while tables fill in any
-order.
-Each table's entries are dropped in the transaction that writes them into the ledger, so at no instant is something gone
-that the ledger doesn't know. Stage ``restore`` brings them back, in this run or the next.
+Loading into tables without them takes a quarter of the time, and foreign keys could not be satisfied while tables are
+filled in any order. Each table's entries are dropped in the transaction that writes them into the ledger, so the ledger
+knows every dropped entry at any time. Stage ``restore`` makes them again, in this run or the next.
 """
 
 from collections.abc import Mapping
@@ -20,15 +19,15 @@ from migrator.planning.plan import Plan
 from migrator.target.lock_room import lock_room
 
 PAYS_FROM_ROWS = 20_000
-"""Below, an index costs less during the load than dropping and building it again."""
+"""Number of rows below which an index costs less during the load than dropping and building it again."""
 
 
 async def park(plan: Plan, rows: Mapping[TableName, int], run: RunLedger) -> int:
     """
-    Take away the planned tables' foreign keys, from and to them, and the keys and indexes of those where it pays.
+    Drop the planned tables' foreign keys, from and to them, and the keys and indexes of the large tables.
 
-    ``rows`` are the source's rows of each table still to be loaded; a table that isn't there keeps what it has.
-    Returns how many were taken. Raises GaveUp if another run has taken over.
+    ``rows`` has the number of source rows of each table that still has to be loaded. A table that isn't in ``rows``
+    keeps its keys and indexes. Returns the number of dropped entries. Raises GaveUp if another run has taken over.
     """
     target = run.target
     async with target.connect() as connection:
@@ -38,9 +37,9 @@ async def park(plan: Plan, rows: Mapping[TableName, int], run: RunLedger) -> int
         if rows.get(table.name, 0) >= PAYS_FROM_ROWS and not table.target.partitioned:
             async with qualifying(target) as connection:
                 entries = await _keys_and_indexes(connection, table.name)
-            for few in room.few_statements(entries):
+            for group in room.few_statements(entries):
                 async with qualifying(target) as connection:
-                    await take(connection, few, run)
+                    await take(connection, group, run)
             taken += len(entries)
     return taken
 
@@ -51,8 +50,8 @@ async def _keys_and_indexes(connection: AsyncConnection, table: TableName) -> li
         index = TableName(table.schema, row.name)
         alter = f"ALTER TABLE {table.quoted}"
         name = quote_postgres(row.name)
-        # The definition has everything but the table space, clustering, statistics targets and comments. The empty
-        # table space is the database's own, whatever the role's default is.
+        # The definition has everything except the tablespace, clustering, statistics targets and comments. The empty
+        # name of a tablespace means the database's own, whatever the role's default is.
         tablespace = quote_postgres(row.tablespace) if row.tablespace else "''"
         restore = [f"SET LOCAL default_tablespace = {tablespace}", row.definition]
         if row.constraint_kind is None:
@@ -78,7 +77,7 @@ async def _keys_and_indexes(connection: AsyncConnection, table: TableName) -> li
 
 
 # Left in place: exclusion constraints (they can't be made from an index), invalid indexes (they would come back valid),
-# and a key that something else leans on (a foreign key that isn't ours to drop, a view grouped by the key).
+# and keys that another object depends on (a foreign key that this job may not drop, a view grouped by the key).
 _INDEXES = """
 SELECT i.relname AS name, pg_get_indexdef(x.indexrelid) AS definition, s.spcname AS tablespace,
        CASE k.contype WHEN 'p' THEN 'primary key' WHEN 'u' THEN 'unique key' ELSE 'index' END AS kind,

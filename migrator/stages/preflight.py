@@ -1,7 +1,7 @@
 """
 Stage ``preflight`` checks whether every value can be carried and the target is ready, before any row is written.
 
-It checks all tables before it answers, so that one answer names all problems.
+It checks all tables before it raises an error, so that one error names all problems.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,19 +28,19 @@ async def preflight(
     untried: Sequence[str] = (),
 ) -> dict[TableName, TableCheck]:
     """
-    Return what was found out about every table still to be loaded.
+    Return the check of every table that still has to be loaded.
 
-    ``known_rows`` are the target's rows that the ledger knows of; ``check_source_file`` looks at the file itself
-    (``check_intact``), and may have begun before. Raises MissingPrivilege and RowsInTheWay for the target,
-    SourceUnreadable for a damaged source, ValuesRefused with all findings for values that can't be carried, NotTried
-    for what couldn't be tried and no pattern of ``untried`` names. Rows in the target that the source holds too are
-    accepted.
+    ``known_rows`` are the target's rows that the ledger knows; ``check_source_file`` checks the file itself
+    (``check_intact``), and may have begun earlier. Raises MissingPrivilege and RowsInTheWay for the target,
+    SourceUnreadable for a damaged source, ValuesRefused with all findings for values that can't be carried, and
+    NotTried for everything that could not be tried and that no pattern of ``untried`` matches. Rows in the target that
+    are also in the source are accepted.
     """
     source, target = context.source, context.target
     pending = [table for table in context.plan.tables if table.name not in known_rows.loaded]
     occupied = await check_target(target, pending, known_rows)
-    undone = replace(context.plan, tables=tuple(pending))
-    checking = CheckContext(source, target, undone, context.limits, context.example_options, context.progress)
+    pending_plan = replace(context.plan, tables=tuple(pending))
+    checking = CheckContext(source, target, pending_plan, context.limits, context.example_options, context.progress)
     checks = await check_tables(checking, check_source_file)
     findings = [finding for check in checks for finding in check.findings]
     for change in (change for check in checks for change in check.changes):

@@ -1,8 +1,8 @@
 """
-Stage ``reset`` empties the tables that this job filled, so that a rehearsal can be repeated or another source begun.
+Stage ``reset`` empties the tables that this job filled, so that the job can be repeated or begun with another source.
 
-Only tables that the ledger says it filled, and only if nobody has touched them since: a row's ``xmin`` tells which
-transaction wrote it (PostgreSQL, "System Columns"), and the ledger knows the transactions of its own.
+It empties only tables that the ledger has as filled, and only if nobody has written to them since. A row's ``xmin`` is
+the transaction that wrote it (PostgreSQL, "System Columns"), and the ledger knows the job's own transactions.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -25,19 +25,21 @@ from migrator.target.glances import glance
 from migrator.target.lock_room import LockRoom, lock_room
 
 _XID_VALUES = 1 << 32
-"""An ``xmin`` has 32 bits, a transaction's number 64."""
+"""Number of values of an ``xmin``, which has 32 bits; a transaction's number has 64."""
 
 
 async def reset(run: RunLedger, *, force: bool) -> int:
     """
-    Empty the tables that the ledger says were filled, forget that, and return how many those were.
+    Empty the tables that the ledger has as filled, delete their ledger lines, and return the number of tables.
 
-    Tables that foreign keys tie together are emptied in one transaction, others some at a time, each with its lines of
-    the ledger. Where the server has no room for the locks of all that are tied, their keys are parked first. What is
-    parked stays in the ledger for ``restore``. With ``force`` rows that somebody has added or changed since go too;
-    without, RowsInTheWay names their tables, and nothing was done unless that happened just now.
-    With or without, RowsInTheWay names other tables with rows that refer to these, and MissingPrivilege other tables
-    that are somebody else's and refer to these.
+    Tables that foreign keys connect are emptied in one transaction, other tables several at a time, always together
+    with their ledger lines. If the server has no room for the locks of all connected tables, their foreign keys are
+    parked first. Parked entries stay in the ledger for ``restore``.
+
+    With ``force``, rows that somebody has added or changed since the load are deleted, too. Without it, RowsInTheWay
+    names their tables, and nothing was emptied unless the rows were written during the reset. In both cases
+    RowsInTheWay names other tables whose rows refer to these tables, and MissingPrivilege names other roles' tables
+    that refer to these tables.
     """
     async with run.target.transaction() as connection:
         if not await schema.exists(connection):
@@ -53,10 +55,10 @@ async def reset(run: RunLedger, *, force: bool) -> int:
         groups = _packed(await _tied(connection, list(present)), room)
         await loads.forget(connection, run.migration, [name for name in loaded if name not in present])
     large = [group for group in groups if not room.fits(group)]
-    for group in large:  # too many at once: without their keys they needn't be emptied together
+    for group in large:  # too many at once: without their foreign keys they needn't be emptied together
         await take_foreign_keys(run, group, room)
     groups = [group for group in groups if group not in large]
-    for names in [*groups, *(few for group in large for few in room.few(group))]:
+    for names in [*groups, *(part for group in large for part in room.few(group))]:
         rows_of = {name: present[name] for name in names}
         listed = ", ".join(rows_of.values())
         async with run.transaction() as connection:
@@ -64,7 +66,7 @@ async def reset(run: RunLedger, *, force: bool) -> int:
             if not force:
                 await _refuse_touched(connection, rows_of, loaded)
             async with _without_keys_of_others(connection, names), triggers_disabled(connection, names):
-                await connection.exec_driver_sql(f"TRUNCATE {listed}")  # it would set off triggers, too
+                await connection.exec_driver_sql(f"TRUNCATE {listed}")  # TRUNCATE would fire triggers, too
             await loads.forget(connection, run.migration, names)
     async with run.transaction() as connection:
         await claims.release(connection, run.migration)
@@ -72,18 +74,18 @@ async def reset(run: RunLedger, *, force: bool) -> int:
 
 
 async def _tied(connection: AsyncConnection, names: Sequence[TableName]) -> list[list[TableName]]:
-    """Return the tables, those together that foreign keys tie to each other: TRUNCATE takes them only together."""
+    """Return the tables in groups that foreign keys connect: TRUNCATE accepts connected tables only together."""
     group_of = {name: [name] for name in names}
     for row in await connection.execute(text(_TIES), {"names": [name.quoted for name in names]}):
-        one, other = group_of[names[row.one - 1]], group_of[names[row.other - 1]]
-        if one is not other:
-            one += other
-            group_of |= dict.fromkeys(other, one)
+        referring, referred = group_of[names[row.one - 1]], group_of[names[row.other - 1]]
+        if referring is not referred:
+            referring += referred
+            group_of |= dict.fromkeys(referred, referring)
     return list({id(group): group for group in group_of.values()}.values())
 
 
 def _packed(groups: Iterable[list[TableName]], room: LockRoom) -> list[list[TableName]]:
-    """Put small groups together, as many tables as may be locked at once."""
+    """Combine small groups, up to as many tables as may be locked at once."""
     packed: list[list[TableName]] = []
     for group in groups:
         if packed and room.fits([*packed[-1], *group]):
@@ -93,7 +95,7 @@ def _packed(groups: Iterable[list[TableName]], room: LockRoom) -> list[list[Tabl
     return packed
 
 
-# A key may be a partition's own, or refer to a partition.
+# A foreign key may belong to a partition, or refer to a partition.
 _TIES = """
 WITH RECURSIVE given AS (
     SELECT place, to_regclass(name)::oid AS oid
@@ -115,16 +117,18 @@ async def _from_outside(connection: AsyncConnection, names: Sequence[TableName])
 @asynccontextmanager
 async def _without_keys_of_others(connection: AsyncConnection, names: Sequence[TableName]) -> AsyncIterator[None]:
     """
-    Drop the foreign keys that tables elsewhere have to these while the block runs, inside the transaction.
+    Drop the foreign keys from other tables to these tables while the block runs, inside the transaction.
 
-    TRUNCATE takes no table that another one refers to, empty or not, and DELETE would look for every single row, or
-    take the other table's rows along (PostgreSQL, "TRUNCATE"; "CREATE TABLE": ON DELETE). Raises RowsInTheWay if rows
-    do refer to these.
+    TRUNCATE refuses a table that another table refers to, even if that is empty. DELETE would search for references to
+    every single row, or delete the other table's rows, too (PostgreSQL, "TRUNCATE"; "CREATE TABLE": ON DELETE). Raises
+    RowsInTheWay if rows of other tables refer to these tables.
     """
-    await connection.execute(text("SELECT set_config('search_path', '', true)"))  # names in definitions are whole
+    await connection.execute(
+        text("SELECT set_config('search_path', '', true)")
+    )  # so that definitions name the schema of each table
     keys = await _from_outside(connection, names)
-    for own in (await own_rows(connection, list({key.table for key in keys}))).values():
-        await connection.exec_driver_sql(f"LOCK TABLE {own}")
+    for sql_name in (await own_rows(connection, list({key.table for key in keys}))).values():
+        await connection.exec_driver_sql(f"LOCK TABLE {sql_name}")
     await _refuse_referring(connection, keys)
     for key in keys:
         await connection.exec_driver_sql(key.drop)
@@ -135,33 +139,33 @@ async def _without_keys_of_others(connection: AsyncConnection, names: Sequence[T
 
 
 async def _refuse_referring(connection: AsyncConnection, keys: Sequence[ForeignKey]) -> None:
-    """Raise RowsInTheWay if tables elsewhere hold rows that refer to these: they would refer to nothing."""
-    held: list[ForeignKey] = []
-    own = await own_rows(connection, list({key.table for key in keys}))
-    for few in (await lock_room(connection)).few_statements(keys):
+    """Raise RowsInTheWay if other tables have rows that refer to these tables: they would become orphans."""
+    violated: list[ForeignKey] = []
+    sql_names = await own_rows(connection, list({key.table for key in keys}))
+    for group in (await lock_room(connection)).few_statements(keys):
         async with glance(connection):
-            for key in few:
-                whole = " AND ".join(f"{quote_postgres(column)} IS NOT NULL" for column in key.columns)
-                found = f"SELECT EXISTS (SELECT FROM {own[key.table]} WHERE {whole})"
-                if (await connection.exec_driver_sql(found)).scalar():
-                    held.append(key)
-    if held:
+            for key in group:
+                all_set = " AND ".join(f"{quote_postgres(column)} IS NOT NULL" for column in key.columns)
+                query = f"SELECT EXISTS (SELECT FROM {sql_names[key.table]} WHERE {all_set})"
+                if (await connection.exec_driver_sql(query)).scalar():
+                    violated.append(key)
+    if violated:
         raise RowsInTheWay(
             "tables that this migration did not fill have rows that refer to its own by a foreign key: "
-            + ", ".join(map(str, held)),
+            + ", ".join(map(str, violated)),
             next_step="Take the rows of these tables away or set their columns to null, or drop the foreign keys; "
             "then give the command again.",
-            keys=[str(key) for key in held],
+            keys=[str(key) for key in violated],
         )
 
 
 async def _refuse_touched(
     connection: AsyncConnection, present: Mapping[TableName, str], tables: Mapping[TableName, LoadedRows]
 ) -> None:
-    """Raise RowsInTheWay for ``present`` tables, given as a statement names their own rows, that aren't as loaded."""
+    """Raise RowsInTheWay for tables that have changed since they were loaded; ``present`` has their names in SQL."""
     touched = await touched_since(connection, present, tables)
     if touched:
-        listed = ", ".join(f"{name} ({what})" for name, what in touched.items())
+        listed = ", ".join(f"{name} ({difference})" for name, difference in touched.items())
         raise RowsInTheWay(
             f"tables have been written to since they were filled: {listed}",
             next_step="Keep them, or give --force to remove their rows all the same.",
@@ -172,19 +176,26 @@ async def _refuse_touched(
 async def touched_since(
     connection: AsyncConnection, present: Mapping[TableName, str], tables: Mapping[TableName, LoadedRows]
 ) -> dict[str, str]:
-    """Return which of the ``present`` tables aren't as they were loaded, and what is different; reads them all."""
+    """
+    Return the tables that have changed since they were loaded, each with the numbers of changed rows in words.
+
+    ``present`` has the SQL that names each table's own rows; all these tables are read. ``tables`` has the rows and
+    transactions that the ledger knows.
+    """
     touched: dict[str, str] = {}
     for names in (await lock_room(connection, list(present))).few(list(present)):
         async with glance(connection):
             for name in names:
                 loaded = tables[name]
-                own = [number % _XID_VALUES for number in loaded.transactions]
+                transactions = [number % _XID_VALUES for number in loaded.transactions]
                 counted = await connection.exec_driver_sql(
                     "SELECT count(*) FILTER (WHERE xmin::text::bigint = ANY ($1::bigint[])), count(*) "
                     f"FROM {present[name]}",
-                    (own,),
+                    (transactions,),
                 )
-                ours, rows = (int(number) for number in counted.one())
-                if (ours, rows) != (loaded.rows, loaded.rows):
-                    touched[str(name)] = f"{rows - ours} new or changed, {loaded.rows - ours} changed or removed"
+                unchanged, rows = (int(number) for number in counted.one())
+                if (unchanged, rows) != (loaded.rows, loaded.rows):
+                    touched[str(name)] = (
+                        f"{rows - unchanged} new or changed, {loaded.rows - unchanged} changed or removed"
+                    )
     return touched

@@ -1,8 +1,9 @@
 """
-Stage ``restore`` makes what ``park`` dropped again, with its exact definition: keys first, foreign keys last.
+Stage ``restore`` makes dropped keys and indexes again, with their exact definitions: keys first, foreign keys last.
 
-Every entry comes back in the transaction that says so in the ledger. What can't come back (an orphan, a duplicate) is
-reported, after everything else has been tried, and stays in the ledger for the next run.
+Every entry that ``park`` dropped is restored in the transaction that writes this into the ledger. An entry that can't
+be restored (because of an orphan or a duplicate) is reported after all others have been tried, and stays in the ledger
+for the next run.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from migrator.runtime.retry import is_transient, sqlstate_of
 from migrator.sessions.connections import in_transaction, is_open
 
 _MAINTENANCE_MEMORY = "256MB"
-"""For sorting an index; the default of 64 MB spills at about two million rows."""
+"""Memory for sorting an index; with the default of 64 MB the sort uses the disk from about two million rows."""
 
 
 async def restore(
@@ -34,12 +35,12 @@ async def restore(
     done: ReplayQueue[TableName] | None = None,
 ) -> int:
     """
-    Bring back everything that is parked, at most ``jobs`` at a time, and return how many entries that were.
+    Restore everything that is parked, at most ``jobs`` tables at a time, and return the number of entries.
 
-    A table's keys and indexes are begun when it comes out of ``copied``, at once without that; ``done`` gets each
-    of these tables when they are back. Foreign keys come last, since they need the keys of two tables. Raises
-    TargetRefused with the list of what is still missing and why, and GaveUp, in an ExceptionGroup, if another run has
-    taken over.
+    A table's keys and indexes are restored when ``copied`` yields the table, or at once without ``copied``; then
+    ``done`` gets the table. Foreign keys are restored last, because they need the keys of two tables. Raises
+    TargetRefused with the list of entries that are still missing and the reasons, and GaveUp, in an ExceptionGroup, if
+    another run has taken over.
     """
     target = run.target
     async with target.connect() as connection:
@@ -60,9 +61,9 @@ async def restore(
             async for table in copied or ReplayQueue.of(keys):
                 planned.add(table)
                 group.create_task(bring_back(table, keys.pop(table, ())))
-            for table, remaining in keys.items():  # of another plan's tables
+            for table, remaining in keys.items():  # tables of another plan
                 group.create_task(bring_back(table, remaining))
-        # One after the other: each locks two tables, and two that do so in turn would deadlock.
+        # One after the other: each locks two tables, and two that lock the same tables in turn would deadlock.
         for remaining in foreign_keys.values():
             failures += await _bring_back(workers, remaining, run)
     if failures:
@@ -83,17 +84,17 @@ def _by_table(entries: Iterable[Parked]) -> dict[TableName, list[Parked]]:
 
 
 async def _bring_back(workers: WorkerPool[AsyncConnection], entries: Sequence[Parked], run: RunLedger) -> list[str]:
-    """Bring back entries of one table, one after the other: two ALTER TABLEs would only wait for each other."""
+    """Restore one table's entries one by one, as ALTER TABLEs would wait for each other; return the failures."""
     async with workers.worker() as connection:
         return [failure for entry in entries if (failure := await _restore_entry(connection, entry, run))]
 
 
 _NOT_ABOUT_ROWS = frozenset({"25", "53", "57", "58"})
-"""Classes of SQLSTATEs that no row is to blame for: read-only, out of room or memory, an intervention, the system."""
+"""Classes of SQLSTATE that rows don't cause: read-only, out of room or memory, an intervention, the system."""
 
 
 async def _restore_entry(connection: AsyncConnection, entry: Parked, run: RunLedger) -> str | None:
-    """Restore one entry with its ledger line in one transaction; return in words why it can't be restored, or None."""
+    """Restore one entry and its ledger line in one transaction; return why it can't be restored, or None."""
     try:
         async with in_transaction(connection):
             await connection.execute(
@@ -110,24 +111,26 @@ async def _restore_entry(connection: AsyncConnection, entry: Parked, run: RunLed
             raise
         refusal = getattr(error.orig, "__cause__", None) or error.orig
         detail = getattr(refusal, "detail", None)
-        first = str(refusal).partition("\nDETAIL:")[0]
-        message = f"{entry.kind} {entry.name!r} of {entry.table}: {first}" + (f" ({detail})" if detail else "")
-        # The rows have the keys that they have in the source.
-        rows = entry.kind == FOREIGN_KEY and await orphans_of(connection, entry.table, entry.name, entry.statements[0])
-        return f"{message}; {rows}" if rows else message
+        summary = str(refusal).partition("\nDETAIL:")[0]
+        message = f"{entry.kind} {entry.name!r} of {entry.table}: {summary}" + (f" ({detail})" if detail else "")
+        # The orphans have the same keys in the source, so their keys help to correct it.
+        orphans = entry.kind == FOREIGN_KEY and await orphans_of(
+            connection, entry.table, entry.name, entry.statements[0]
+        )
+        return f"{message}; {orphans}" if orphans else message
     return None
 
 
 async def _is_back(connection: AsyncConnection, entry: Parked) -> bool:
-    """Return whether somebody has brought it back meanwhile, as it was: an operator, or migrations that ran again."""
-    bound = {
+    """Return whether an operator, or migrations that ran again, have restored the entry as it was."""
+    parameters = {
         "index": TableName(entry.table.schema, entry.name).quoted,
         "table": entry.table.quoted,
         "name": entry.name,
         "alter": f"ALTER TABLE {entry.table.quoted} ADD CONSTRAINT {quote_postgres(entry.name)} ",
         "statements": list(entry.statements),
     }
-    return bool(await connection.scalar(text(_IS_BACK), bound))
+    return bool(await connection.scalar(text(_IS_BACK), parameters))
 
 
 _IS_BACK = """

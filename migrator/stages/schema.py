@@ -1,8 +1,8 @@
 """
-Stage ``schema`` makes the target's tables: as the application makes them, or after the source's own tables.
+Stage ``schema`` makes the target's tables, either by the application's own code or from the source's tables.
 
-When the source is stamped with a revision of the application's Alembic project, the target is brought to that same
-revision: rows meet the tables they were written for. Stage ``upgrade`` goes on to the newest afterwards.
+If the source is stamped with a revision of the application's Alembic project, the target is upgraded to that same
+revision, because the source's rows were written for its tables. Stage ``upgrade`` upgrades to the newest one later.
 """
 
 from sqlalchemy import text
@@ -22,11 +22,11 @@ from migrator.source.schema import SourceDatabase
 
 async def schema(source: Source, contents: SourceDatabase, options: SchemaOptions, run: RunLedger) -> tuple[str, ...]:
     """
-    Make the target's tables in the way that ``options.mode`` names, and return what is worth knowing of it.
+    Make the target's tables in the way that ``options.mode`` names, and return notes for the report.
 
-    Into a schema that had no tables, migrations may put rows of their own; the ledger learns how many, so that they
-    can give way to the source's. Raises ConfigurationError and TargetRefused; what the migrations raise passes through.
-    Raises GaveUp if another run has taken over.
+    The application's migrations may put seeded rows into a schema that had no tables. The ledger records how many, so
+    that the source's rows can replace them. Raises ConfigurationError and TargetRefused; errors of the application's
+    migrations pass through. Raises GaveUp if another run has taken over.
     """
     notes: tuple[str, ...] = ()
     empty = await _began_empty(run, options.target_schema)
@@ -48,39 +48,40 @@ async def _by_source(
     source: Source, contents: SourceDatabase, options: SchemaOptions, run: RunLedger
 ) -> tuple[str, ...]:
     """
-    Make tables after the source's where there are none yet, and return what they do without, a line each.
+    Make the source's tables that the target doesn't have yet, and return a line for everything that is left out.
 
-    Raises TargetRefused for what they would be without and nobody has named, and for tables of another migration.
+    Raises TargetRefused for a constraint or index that can't be carried and that the operator has not named, and for
+    tables of another migration.
     """
-    from migrator.schema.create import ddl_of_source, make_tables  # noqa: PLC0415 - not loaded where nobody asks for it
+    from migrator.schema.create import ddl_of_source, make_tables  # noqa: PLC0415 - loaded only where it is used
 
-    wanted = await ddl_of_source(options, source, contents, run.target)
+    ddl = await ddl_of_source(options, source, contents, run.target)
     async with run.target.connect() as connection:
-        claims.refuse_those_of_others(await claims.of_others(connection, run.migration, list(wanted.tables)))
-    return tuple(f"WARNING: {one.line()}" for one in await make_tables(run, wanted, options.rules))
+        claims.refuse_those_of_others(await claims.of_others(connection, run.migration, list(ddl.tables)))
+    return tuple(f"WARNING: {omission.line()}" for omission in await make_tables(run, ddl, options.rules))
 
 
-async def _began_empty(run: RunLedger, wanted: str | None) -> bool:
+async def _began_empty(run: RunLedger, requested: str | None) -> bool:
     """
-    Return whether the schema had no tables when this migration began, but those of others, and remember it.
+    Return whether the schema had no tables, except those of other migrations, when this migration began.
 
-    The ledger keeps the first answer: a later run must not mistake the tables of an earlier one for somebody's.
+    The ledger keeps the first answer: a later run must not mistake an earlier run's tables for another owner's.
     """
     async with run.target.transaction() as connection:
         known = await state.recall(connection, run.migration, "began_empty")
         if known is None:
             others = [table.quoted for table in await claims.of_others(connection, run.migration)]
-            known = not await connection.scalar(text(_ANY_TABLE), {"schema": wanted, "others": others})
+            known = not await connection.scalar(text(_ANY_TABLE), {"schema": requested, "others": others})
             await state.remember(connection, run.migration, "began_empty", known)
     return bool(known)
 
 
-async def _remember_seeded(run: RunLedger, wanted: str | None) -> None:
-    """Write down, once, which rows the migrations put into a schema that was empty."""
+async def _remember_seeded(run: RunLedger, requested: str | None) -> None:
+    """Write into the ledger, once, how many seeded rows each table has in a schema that was empty."""
     async with run.transaction() as connection:
         if await state.recall(connection, run.migration, "seeded"):
             return
-        schema_name = await run.target.schema_of_application(connection, wanted)
+        schema_name = await run.target.schema_of_application(connection, requested)
         tables = (await run.target.describe(connection, schema_name)).tables
         await refuse_forced(connection, [table.name for table in tables])
         others = await claims.of_others(connection, run.migration)
@@ -89,17 +90,17 @@ async def _remember_seeded(run: RunLedger, wanted: str | None) -> None:
         await state.remember(connection, run.migration, "seeded", value=True)
 
 
-async def _remember_catalog(run: RunLedger, wanted: str | None) -> None:
-    """Write down how keys, indexes and the rest are, for verification; of what is still parked, how it was."""
+async def _remember_catalog(run: RunLedger, requested: str | None) -> None:
+    """Write the definitions of keys, indexes and the rest into the ledger, for verification; parked ones as before."""
     async with run.transaction() as connection:
         known = await state.recall(connection, run.migration, "catalog") or {}
         parked = await ledger_parked.still_parked(connection, run.migration)
-        theirs = await claims.taken_by_others(connection, run.migration)
-        schema_name = await run.target.schema_of_application(connection, wanted)
-        now = await inventory.describe(connection, schema_name)
+        others = await claims.taken_by_others(connection, run.migration)
+        schema_name = await run.target.schema_of_application(connection, requested)
+        present = await inventory.describe(connection, schema_name)
         kept = await inventory.of_tables(connection, known, {entry.table for entry in parked})
         await registry.settle_schema(connection, run.migration, schema_name)
-        await state.remember(connection, run.migration, "catalog", theirs | kept | now)
+        await state.remember(connection, run.migration, "catalog", others | kept | present)
 
 
 _ANY_TABLE = """

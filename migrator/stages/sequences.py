@@ -1,8 +1,9 @@
 """
-Stage ``sequences`` sets every sequence that feeds a filled column beyond what the column holds.
+Stage ``sequences`` sets every sequence that feeds a filled column beyond the column's values.
 
-SQLite's AUTOINCREMENT promises never to give a key twice, also after the rows are gone, and keeps its high-water mark
-in ``sqlite_sequence`` (SQLite, "SQLite Autoincrement"). So the mark counts too, not only the largest value there is.
+SQLite's AUTOINCREMENT never gives a key twice, even after its row is deleted, and keeps the largest key ever given in
+``sqlite_sequence`` (SQLite, "SQLite Autoincrement"). So that high-water mark counts, too, not only the largest value in
+the table.
 """
 
 from dataclasses import dataclass
@@ -23,52 +24,52 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class SequenceState:
-    """Where a sequence stands after the stage."""
+    """The state of a sequence after the stage."""
 
     sequence: str
     table: str
     column: str
     last_value: int
-    """What it has given, or seems to have given, last."""
+    """The last value that the sequence has given, or seems to have given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
-    """What the stage came to."""
+    """The result of the stage."""
 
     moved: tuple[SequenceState, ...]
     left: tuple[str, ...]
-    """What is worth knowing of those that don't stand where they should, in words."""
+    """Warnings about sequences that could not be set as they should be."""
 
 
 async def sequences(context: StageContext) -> Sequences:
     """
-    Advance the sequences of all planned tables, some in a transaction; return those that were moved.
+    Advance the sequences of all planned tables, several in one transaction; return the moved ones and warnings.
 
-    A sequence that can't be brought to where SQLite stands, and one that nobody can tell the column of, is a warning
-    with the SQL that settles it, in the log and for the report.
+    A warning is logged and returned for a sequence that can't be set beyond SQLite's high-water mark, and for a
+    sequence whose column can't be determined. It contains the step that settles the problem.
     """
     target, plan = context.target, context.plan
     marks = await high_water_marks(context.source, plan)
     moved: list[SequenceState] = []
     async with target.connect() as connection:
-        found = await sequences_of(connection, [table.name for table in plan.tables])
-        fed = [(table, feed) for table, feeds in found.items() for feed in feeds]
-        room = await lock_room(connection, list(found))
-        left = await strays(connection, plan.schema, [feed for _, feed in fed])
+        by_table = await sequences_of(connection, [table.name for table in plan.tables])
+        fed = [(table, feed) for table, feeds in by_table.items() for feed in feeds]
+        room = await lock_room(connection, list(by_table))
+        unassigned = await strays(connection, plan.schema, [feed for _, feed in fed])
     warnings = [_worn_out(table, feed, marks.get((table, feed.column))) for table, feed in fed]
-    warnings += [_stray(sequence) for sequence in left]
-    for few in room.few(list(found)):
+    warnings += [_stray(sequence) for sequence in unassigned]
+    for group in room.few(list(by_table)):
         async with target.transaction() as connection:
-            for table in few:
-                for feed in found[table]:
+            for table in group:
+                for feed in by_table[table]:
                     state = await _advance(connection, table, feed, marks.get((table, feed.column)))
                     moved += [state] if state else []
     return Sequences(tuple(moved), tuple(line for line in warnings if line))
 
 
 def _stray(sequence: str) -> str:
-    """Log that nobody can tell which column takes its keys from a sequence, and return it in words."""
+    """Log that the column that takes its keys from a sequence can't be determined; return the warning."""
     reason = "no column owns it, no default calls it, and its name is not that of a table and a column"
     next_step = (
         f"Run SELECT setval({quote_literal(sequence)}, (SELECT max(COLUMN) FROM TABLE)), "
@@ -79,7 +80,7 @@ def _stray(sequence: str) -> str:
 
 
 def _worn_out(table: TableName, feed: OwnedSequence, mark: int | None) -> str:
-    """Log that a sequence has no key left that SQLite hasn't given, and return it in words; nothing where it has."""
+    """Log that a sequence has no key beyond SQLite's high-water mark; return the warning, empty if it has one."""
     if mark is None or mark < feed.most or feed.increment <= 0:
         return ""
     reason = f"SQLite has given keys up to {mark}, and the sequence ends at {feed.most}: it gives no more"
@@ -98,7 +99,7 @@ def _worn_out(table: TableName, feed: OwnedSequence, mark: int | None) -> str:
 async def _advance(
     connection: AsyncConnection, table: TableName, feed: OwnedSequence, mark: int | None
 ) -> SequenceState | None:
-    """Move a sequence forward if it would give a value that was given before; never back."""
+    """Move a sequence forward, never back, if it would give a value for the second time."""
     passed = (await standing(connection, table, feed)).passed(mark)
     if passed is None:
         return None

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 async def upgrade(target: Target, project: "AlembicProject") -> str | None:
-    """Bring the target to the project's head and return it: data migrations on the way meet the real rows."""
+    """Upgrade the target to the project's head and return the head. Data migrations then process the real rows."""
     head = project.head()
     if head is not None:
         await project.upgrade(target, [head])

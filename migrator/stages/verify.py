@@ -1,7 +1,7 @@
 """
-Stage ``verify`` compares every value of every row on both sides, by code that had no part in the copying.
+Stage ``verify`` compares every value of every row in both databases, with code that the copy doesn't use.
 
-It writes nothing but the ledger's line that a table is equal, and that only for the run that has copied the rows.
+It writes only the ledger's line that a table is equal, and only for the run that has copied the rows.
 """
 
 import asyncio
@@ -52,18 +52,19 @@ async def verify(
     ledger: RunLedger | None = None,
 ) -> list[TableResult]:
     """
-    Compare all planned tables, the rows counted and the values digested, and return the result of each.
+    Compare all planned tables by their numbers of rows and the digests of their values; return each table's result.
 
-    With ``overlap`` each table is begun when it is restored, without at once; when no more will come, sequences and
-    keys are in place. As many sessions read the target as the overlap has slots, ``limits.jobs`` without, and
-    ``limits.jobs`` more the source. What ``checks`` of this moment of the source know of its digests isn't read again.
+    With ``overlap`` each table is compared when it is restored, without it at once. When the overlap's last table is
+    restored, sequences and keys are in place. As many sessions read the target as the overlap has slots, or
+    ``limits.jobs`` without it; ``limits.jobs`` more sessions read the source. Digests of the source that ``checks``
+    already have are not computed again; ``checks`` must be of the same state of the source.
 
-    Raises Mismatch, after all tables have been compared, naming those that differ, with the first rows of each; all
-    differences go into ``differences_file``, one JSON object a line. A sequence that would give a value again is a
-    difference too.
+    Raises Mismatch after all tables have been compared. The error names the tables that differ, with the first rows of
+    each; all differences are written into ``differences_file``, one JSON object a line. A sequence that would give a
+    value again is a difference, too.
 
-    With ``ledger``, of the run that has copied the rows, it learns of the tables that are equal, and keys, indexes,
-    defaults and triggers must be as they were before that run took some of them away. Raises GaveUp if another
+    ``ledger`` belongs to the run that has copied the rows. With it, equal tables are recorded in the ledger, and keys,
+    indexes, defaults and triggers must be as they were before that run parked some of them. Raises GaveUp if another
     run has taken over.
     """
     plan, target, limits = context.plan, context.target, context.limits
@@ -125,7 +126,7 @@ def _comparison(table: TablePlan, check: TableCheck, batch_bytes: int) -> Compar
 def _grouped(
     names: Sequence[TableName], known: Mapping[TableName, TableCheck], most_bytes: int
 ) -> Iterator[list[TableName]]:
-    """Yield what is compared together: small tables of one shape whose digests are known, and all others alone."""
+    """Yield groups to compare: small tables of one shape with known digests together, all others alone."""
     alike: dict[DigestKey | TableName, list[TableName]] = defaultdict(list)
     for name in names:
         digest = known[name].known_digest
@@ -138,9 +139,9 @@ def _grouped(
 @contextmanager
 def _written(file: Path | None) -> Iterator[DifferenceSink]:
     """
-    Open the file of differences, new, and give what writes one into it.
+    Open a new file of differences, and yield the function that writes a difference into it.
 
-    A file that can't be written is a warning: what was found out about the rows is worth more.
+    If the file can't be written, that is only a warning: the result of the comparison matters more.
     """
     if file is None:
         yield lambda _difference: None
@@ -152,11 +153,11 @@ def _written(file: Path | None) -> Iterator[DifferenceSink]:
             log.warning(Event.WARNING_REPORT, reason=f"{file}: {error.strerror}")
             yield lambda _difference: None
             return
-        one_at_a_time = threading.Lock()
+        write_lock = threading.Lock()
 
         def sink(difference: Difference) -> None:
             line = json.dumps(difference.to_json(), ensure_ascii=False)
-            with one_at_a_time:
+            with write_lock:
                 opened.write(line + "\n")
 
         yield sink
@@ -172,7 +173,7 @@ async def _record(run: RunLedger, results: list[TableResult]) -> None:
 
 
 async def _schema_differences(target: Target, plan: Plan, marks: Marks, run: RunLedger | None) -> list[str]:
-    """Return in words which sequences are behind and, with ``run``, what of the schema isn't as it was before it."""
+    """Return lines about sequences that are behind and, with ``run``, about changes of the schema since before it."""
     async with target.connect() as connection:
         behind = await inventory.sequences_behind(connection, [table.name for table in plan.tables], marks)
         differences = [str(sequence) for sequence in behind]

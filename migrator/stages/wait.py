@@ -1,8 +1,8 @@
 """
 Stage ``wait`` waits until the target is a server that accepts the login and answers.
 
-An open port proves little: the postgres image listens on its socket while it initialises, and a server that recovers
-accepts connections to refuse them. So this logs in with the configured credentials and asks for something.
+An open port proves little: the postgres image listens on its socket while it initialises, and a recovering server
+accepts connections and then refuses them. So this stage logs in with the configured credentials and runs a query.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from migrator.runtime.error_mapping import to_migrator_error
 from migrator.runtime.retry import is_transient
 from migrator.sessions.address import TargetAddress
 
-OLDEST_SERVER: Final = 13  # what came before is out of support, and not tested
+OLDEST_SERVER: Final = 13  # older versions are out of support, and not tested
 log = structlog.get_logger()
 
 _ASK = """
@@ -34,7 +34,7 @@ _ASK = """
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What the server says of itself: ``version`` as people write it, ``major`` as a number."""
+    """What the server reports about itself: ``version`` as people write it, ``major`` as a number."""
 
     version: str
     major: int
@@ -47,12 +47,13 @@ async def wait(
     address: TargetAddress, retry_policy: AsyncRetrying, *, to_write: bool = True, seconds: float | None = None
 ) -> ServerFacts:
     """
-    Log in and ask, again and again within ``retry_policy``, which lasts ``seconds``, until the server answers.
+    Log in and run a query, again and again within ``retry_policy``, until the server answers; return its facts.
 
-    Waited for: refused, reset or unreachable connections, names that don't resolve, a server that is starting up or
-    full, silence. Raises ConfigurationError at once for a wrong password, an unknown database or no agreement on TLS,
-    TargetRefused for a server that is too old or, if the job is going ``to_write``, a replica, and GaveUp when the time
-    is over; each names host, port and the settings that say so. No connection stays open.
+    ``seconds`` is the time limit of ``retry_policy``, for the log. The job waits while connections are refused, reset
+    or unreachable, names don't resolve, or the server is starting up, full or silent. Raises ConfigurationError
+    at once for a wrong password, an unknown database or no agreement on TLS, TargetRefused for a server that is too old
+    or, with ``to_write``, for a replica, and GaveUp when the time is over. Each error of the connection names host,
+    port and the settings that they come from. No connection stays open.
     """
     if address.channel_binding == "require":
         reason = "asyncpg knows no channel binding: it is required where libpq connects, and not elsewhere"
@@ -87,7 +88,7 @@ async def wait(
 
 
 def _placed(error: MigratorError, address: TargetAddress) -> MigratorError:
-    """Return the error with the place in its message: a mistyped host or port shows only there."""
+    """Return the error with the server's address in its message: a mistyped host or port shows only there."""
     next_step = error.next_step
     if isinstance(error, GaveUp):
         next_step = (
@@ -99,7 +100,7 @@ def _placed(error: MigratorError, address: TargetAddress) -> MigratorError:
 
 
 async def _ask(address: TargetAddress) -> ServerFacts:
-    # asyncpg's own timeout ends with the login; a server may fall silent after it as well.
+    # asyncpg's own timeout covers only the login, but a server may stop answering after it, too.
     async with asyncio.timeout(2 * address.connect_timeout_seconds):
         connection = await asyncpg.connect(**address.asyncpg_arguments())
         try:
