@@ -1,1 +1,1 @@
-"""Moves rows from SQLite to PostgreSQL's COPY, a record batch at a time."""
+"""Copies rows from SQLite into PostgreSQL with COPY, a record batch at a time."""

@@ -1,8 +1,9 @@
 """
 Finds the source row that the target refused in a copy.
 
-What preflight could not judge is met there: a CHECK by a function that isn't immutable, say. The server says which row
-of the COPY it was by its number, and shows its values, which don't belong in a log. So the row's key is looked up here.
+Preflight can't check every constraint, for example a CHECK with a function that isn't immutable. The server's error has
+the number of the row in the COPY, and values of the row, which don't belong in a log. So this module looks up the row's
+key in the source.
 """
 
 import re
@@ -26,32 +27,33 @@ _KINDS: Final = {"23502": "not-null", "23503": "foreign key", "23505": "unique",
 
 
 def is_about_a_row(error: asyncpg.PostgresError) -> bool:
-    """Return whether the server speaks of a row: of its data, a constraint, or a limit that it is beyond."""
+    """Return whether the server's error is about a row: its data, a constraint, or a limit that the row exceeds."""
     return (error.sqlstate or "")[:2] in {"22", "23", "54"} and "COPY " in _context(error)
 
 
 def check_violation_error(source: Source, table: TablePlan, where: str, error: asyncpg.PostgresError) -> TargetRefused:
     """
-    Return the error to raise for a COPY of the table's rows ``where`` that a row has ended.
+    Return the error to raise after the server has refused a row in a COPY.
 
+    ``where`` is the SQL condition by which the copied rows were selected in the source, and ``error`` is the server's.
     Blocks while the source is scanned up to the row; raises SourceUnreadable.
     """
     context = _context(error)
-    # Text is recoded before it is cut into lines: then nobody knows which row it was.
-    counted = _LINE.search(context) if error.sqlstate != _RECODED else None
-    key = _key(source, table, where, int(counted[1])) if counted else None
-    named = _COLUMN.search(context)
-    column = getattr(error, "column_name", None) or (named[1] if named else None)
+    # The server recodes text before it splits the text into lines, so this error has no number of the row.
+    line_match = _LINE.search(context) if error.sqlstate != _RECODED else None
+    key = _key(source, table, where, int(line_match[1])) if line_match else None
+    column_match = _COLUMN.search(context)
+    column = getattr(error, "column_name", None) or (column_match[1] if column_match else None)
     constraint = getattr(error, "constraint_name", None)
     row = f"the row {key} of {table.source.name!r}" if key else f"a row of {table.source.name!r}"
     if constraint:
-        what = f"violates {_KINDS.get(error.sqlstate or '', 'the')} constraint {constraint!r} of {table.name}"
+        refusal = f"violates {_KINDS.get(error.sqlstate or '', 'the')} constraint {constraint!r} of {table.name}"
     else:
         at = f", column {column}" if column else ""
-        what = f"is refused by {table.name}{at}: {_server_message(error)}"
+        refusal = f"is refused by {table.name}{at}: {_server_message(error)}"
     facts = {"key": key, "constraint": constraint, "column": column}
     return TargetRefused(
-        f"{row} {what}",
+        f"{row} {refusal}",
         next_step="Correct the row in the source, decide with a rule (MIGRATOR_RULES), or change what refuses it in "
         "the target; then run the job again.",
         table=str(table.name),
@@ -65,12 +67,12 @@ def _context(error: asyncpg.PostgresError) -> str:
 
 
 def _server_message(error: asyncpg.PostgresError) -> str:
-    """Return the server's words without the value in them."""
+    """Return the server's message without the value in it."""
     return str(error).partition("\n")[0].partition(': "')[0]
 
 
 def _key(source: Source, table: TablePlan, where: str, line: int) -> str | None:
-    """Return the key of the ``line``-th row, counted from 1, that the copier's scan gives."""
+    """Return the key of the row with number ``line``, counted from 1, in the order of the copier's scan."""
     scan_columns = [_name(table.source), *table.scan_columns]
     with source.session() as session:
         for batch in session.scan(table.source, scan_columns, batch_rows=1000, where=where):

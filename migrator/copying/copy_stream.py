@@ -20,9 +20,10 @@ def copy_data(
     session: ScanSession, table: TablePlan, table_size: TableSize, chunk: Chunk, batch_bytes: int
 ) -> Iterator[tuple[int, bytes]]:
     """
-    Yield (rows, their COPY data) for a chunk of a table; the form's header and end come with 0 rows.
+    Yield the COPY data of a table's chunk in parts, each with its number of rows; header and end have 0 rows.
 
-    Blocks while it reads. Raises SourceUnreadable, and ConversionError for what preflight would have named.
+    ``session`` reads the source. Blocks while it reads. Raises SourceUnreadable, and ConversionError for values that
+    preflight would have refused.
     """
     table = _as_surveyed(table, table_size)
     encoder: Encoder | None = None
@@ -43,10 +44,10 @@ def copy_data_of_small(
     session: ScanSession, tables: Sequence[tuple[TablePlan, TableSize]], batch_bytes: int
 ) -> list[tuple[int, bytes]]:
     """
-    Return (rows, their COPY data) for each of some small tables, header and end included.
+    Return the number of rows and the COPY data, with header and end, of each of several small tables.
 
-    Those that are read and converted alike share a scan and a conversion, which take longer to begin than a small
-    table's rows to pass. Blocks while it reads; raises what ``copy_data`` raises.
+    Tables that are read and converted alike share a scan and a conversion: starting these takes longer than processing
+    the rows of a small table. Blocks while it reads; raises the errors of ``copy_data``.
     """
     return map_grouped(
         tables,
@@ -61,14 +62,14 @@ def _whole(session: ScanSession, table: TablePlan, table_size: TableSize, batch_
 
 
 def _together(session: ScanSession, tables: Sequence[tuple[TablePlan, TableSize]]) -> list[tuple[int, bytes]] | None:
-    """Return the same for tables that are converted alike, out of one scan; None if they have to be read one by one."""
+    """Return the COPY data of tables that are converted alike, from one scan; None if each needs its own scan."""
     plans = [_as_surveyed(table, table_size) for table, table_size in tables]
     if len(plans) == 1 or sum(len(plan.scan_columns) for plan in plans) > MOST_TOGETHER:
         return None
     try:
         return _out_of_one_scan(session, plans, sum(table_size.rows for _, table_size in tables))
     except (SourceUnreadable, ConversionError, pa.ArrowInvalid):
-        return None  # read one by one, the table at fault is the one that is named
+        return None  # with a scan for each table, the error names the right table
 
 
 def _out_of_one_scan(session: ScanSession, plans: Sequence[TablePlan], rows: int) -> list[tuple[int, bytes]]:

@@ -1,4 +1,4 @@
-"""Record batches become the bytes that COPY takes: binary by pgpq, text by Arrow's string kernels."""
+"""Encodes record batches in the form that COPY takes: binary with pgpq, text with Arrow's string kernels."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,7 +11,7 @@ from migrator.target.schema import CopyFormat
 
 
 class Encoder(Protocol):
-    """Turns the batches of one COPY into its bytes, in order."""
+    """Encodes the record batches of one COPY, in order."""
 
     def start(self) -> bytes:
         """Return what goes before the first row."""
@@ -27,11 +27,11 @@ class Encoder(Protocol):
 
 
 class BinaryEncoder:
-    """COPY BINARY (PostgreSQL, "COPY": Binary Format)."""
+    """Encodes the binary form of COPY (PostgreSQL, "COPY": Binary Format)."""
 
     def __init__(self, schema: pa.Schema, builders: Sequence[object]) -> None:
-        named = dict(zip(schema.names, builders, strict=True))
-        self._encoder = pgpq.ArrowToPostgresBinaryEncoder.new_with_encoders(schema, named)
+        builder_of = dict(zip(schema.names, builders, strict=True))
+        self._encoder = pgpq.ArrowToPostgresBinaryEncoder.new_with_encoders(schema, builder_of)
 
     def start(self) -> bytes:
         """Return the signature and flags."""
@@ -46,7 +46,7 @@ class BinaryEncoder:
         return self._encoder.finish()
 
 
-# Backslash goes first: the others put backslashes in (PostgreSQL, "COPY": Text Format).
+# Backslash comes first, because the other replacements insert backslashes (PostgreSQL, "COPY": Text Format).
 _ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"), ("\b", "\\b"), ("\f", "\\f"), ("\v", "\\v"))
 
 _NULL = "\\N"
@@ -55,14 +55,14 @@ _TAB, _NEWLINE = pa.scalar("\t", pa.large_string()), pa.scalar("\n", pa.large_st
 
 
 class TextEncoder:
-    """COPY TEXT, for tables with a column that has no binary encoder."""
+    """Encodes the text form of COPY, for tables with a column that has no binary encoder."""
 
     def start(self) -> bytes:
         """Return nothing: the form has no header."""
         return b""
 
     def rows(self, batch: pa.RecordBatch) -> bytes:
-        """Return one line a row."""
+        """Return one line for each row."""
         if not len(batch):
             return b""
         fields = [_field(array) for array in batch.columns]
@@ -70,7 +70,7 @@ class TextEncoder:
         return b"".join((pc.binary_join(_as_one_list(lines), _NEWLINE)[0].as_buffer(), b"\n"))
 
     def end(self) -> bytes:
-        """Return nothing: the end of the stream is the end."""
+        """Return nothing: the form has no trailer."""
         return b""
 
 
@@ -86,5 +86,5 @@ def _as_one_list(lines: pa.Array) -> pa.Array:
 
 
 def encoder_for(form: CopyFormat, schema: pa.Schema, builders: Sequence[object]) -> Encoder:
-    """Return an encoder for one COPY in ``form``; ``builders`` are pgpq's, one a field, and unused in text."""
+    """Return an encoder for one COPY in ``form``; ``builders`` are pgpq's, one for each field, for the binary form."""
     return BinaryEncoder(schema, builders) if form is CopyFormat.BINARY else TextEncoder()

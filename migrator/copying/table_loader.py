@@ -1,8 +1,8 @@
 """
-Loads tables: a table, a chunk of one, or a group of small tables in one transaction of the target.
+Loads a table, a chunk of a table, or a group of small tables in one transaction of the target.
 
-The data goes ``copy_data → prefetch → copy_in``, and the ledger's line about a chunk is written in the transaction of
-its rows. After any failure a chunk is in the target with its line, or neither is.
+The data passes through ``copy_data → prefetch → copy_in``. The ledger's line about a chunk is written in the same
+transaction as its rows: after any failure the target has the chunk with its line, or neither of them.
 """
 
 import asyncio
@@ -45,19 +45,19 @@ from migrator.verification.recipe import recorded
 
 @dataclass(frozen=True, slots=True)
 class TableLoad:
-    """One table to be loaded: its plan, what preflight found out about it, and how far it has come."""
+    """One table to be loaded: its plan, the results of preflight, and the progress of earlier runs."""
 
     table: TablePlan
     table_size: TableSize
     chunks: tuple[Chunk, ...]
     known_digest: KnownDigest | None
-    """The digest of the source's rows, where preflight has made it."""
+    """The digest of the source's rows, if preflight has computed it."""
     begun: CopyProgress | None
-    """None where nothing of the table has been loaded."""
+    """The progress of earlier runs; None if nothing of the table has been loaded."""
 
     @property
     def name(self) -> TableName:
-        """The target's name."""
+        """The name of the target's table."""
         return self.table.name
 
     @property
@@ -66,20 +66,20 @@ class TableLoad:
         return self.begun is None and len(self.chunks) == 1
 
     def size_if_whole(self) -> TableSize | None:
-        """Return its size if it may share a transaction with others."""
+        """Return the table's size if it may share a transaction with other tables, otherwise None."""
         return self.table_size if self.is_whole else None
 
 
 @dataclass(frozen=True, slots=True)
 class CopyWorker:
-    """A session of each database. It loads one table, chunk or group at a time."""
+    """A worker with a session of each database. It loads one table, chunk or group at a time."""
 
     reading: BlockingConnection[ScanSession]
     connection: AsyncConnection
 
 
 CheckExisting = Callable[[AsyncConnection, Sequence[tuple[TableLoad, int]]], Awaitable[None]]
-"""Is called with the tables that hold rows, and how many; raises RowsInTheWay if some rows aren't the source's."""
+"""Called with the tables that hold rows, and how many; raises RowsInTheWay if some rows aren't the source's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class _SentBytes:
 
 
 def copy_workers(slots: asyncio.Semaphore, source: Source, target: Target) -> WorkerPool[CopyWorker]:
-    """Return a pool of workers, as many as there are free ``slots``; it is opened with ``async with``."""
+    """Return a pool of as many workers as there are free ``slots``; it is opened with ``async with``."""
     return WorkerPool(slots, partial(_worker, source, target), lambda worker: is_open(worker.connection))
 
 
@@ -129,11 +129,11 @@ async def _worker(source: Source, target: Target) -> AsyncIterator[CopyWorker]:
 
 async def load_tables(context: CopyContext, group: Sequence[TableLoad]) -> list[CopyStats]:
     """
-    Load one table, from where it stands, or a group of small ones; return what came of each.
+    Load one table, or continue it, or load a group of small tables; return the rows, bytes and seconds of each.
 
-    A group, and a table of one chunk, is loaded in one transaction; any other table in one for each chunk. Raises
-    SourceChanged if other than the surveyed number of rows has come, RowsInTheWay, and GaveUp if another run has taken
-    over.
+    A group, or a table of one chunk, is loaded in one transaction, any other table in one transaction for each chunk.
+    Raises SourceChanged if the number of rows differs from preflight's, RowsInTheWay if the target has rows that are
+    not the source's, and GaveUp if another run has taken over.
     """
     [first, *others] = group
     return await (_load_whole(context, group) if others or first.is_whole else _load_chunks(context, first))
@@ -142,10 +142,11 @@ async def load_tables(context: CopyContext, group: Sequence[TableLoad]) -> list[
 @asynccontextmanager
 async def _transaction(context: CopyContext, *, durable: bool = True) -> AsyncIterator[CopyWorker]:
     """
-    Give a free worker, in a transaction of the target.
+    Yield a free worker, in a transaction of the target.
 
-    Nobody waits until the commit of a transaction that isn't ``durable`` is on the disk; the next durable one brings it
-    there. A table is handed on after a durable one: or other stages would use rows that a crash of the server undoes.
+    The commit of a transaction that isn't ``durable`` returns before it is on the disk; the next durable commit writes
+    it there, too. A table counts as copied only after a durable commit: otherwise other stages would use rows that a
+    crash of the server can undo.
     """
     async with context.workers.worker() as worker, in_transaction(worker.connection):
         if not durable:
@@ -158,12 +159,12 @@ async def _load_whole(context: CopyContext, group: Sequence[TableLoad]) -> list[
     names = [load.name for load in group]
     async with _transaction(context) as worker:
         occupied = await _lock_and_check(context, worker.connection, group)
-        # TRUNCATE gives a table a new file, which takes the server longer than a few rows do.
+        # TRUNCATE makes a new file for the table, which takes the server longer than loading a few rows.
         emptied = [load.name for load in group if load.name in occupied or not is_small(load.table_size)]
         async with triggers_disabled(worker.connection, names):
             if emptied:
                 await worker.connection.exec_driver_sql(f"TRUNCATE {await _listed(worker.connection, emptied)}")
-            # FREEZE marks the rows as visible to all, so that nobody has to write them once more; needs the TRUNCATE.
+            # FREEZE marks the rows as visible to all, so that they needn't be written again; it needs TRUNCATE.
             frozen = {load.name for load in group if load.name in emptied and not load.table.target.partitioned}
             data = [
                 _ChunkData(WHOLE_TABLE, parts, freeze=load.name in frozen)
@@ -194,7 +195,7 @@ async def _load_chunks(context: CopyContext, load: TableLoad) -> list[CopyStats]
             await run.hold(connection)
             await _write_terms(context, connection, [load])
             await loads.write_chunks(connection, run, name, begun.left)
-        # Who switches a trigger off locks the table until the end of its transaction.
+        # Disabling a trigger locks the table until the end of the transaction.
         at_once = 1 if await has_triggers(connection, name) else max(1, len(begun.left))
     turn = asyncio.Semaphore(at_once)
 
@@ -217,7 +218,7 @@ async def _load_chunks(context: CopyContext, load: TableLoad) -> list[CopyStats]
 
 
 async def _write_terms(context: CopyContext, connection: AsyncConnection, group: Sequence[TableLoad]) -> None:
-    """Write under which terms tables are begun, and the digests that preflight has made of them."""
+    """Write the terms under which the tables are begun, and the digests that preflight has computed."""
     lines = {
         load.name: Carried(terms, recorded(known.comparison, known.digest) if known else None)
         for load in group
@@ -260,7 +261,7 @@ async def _counted(context: CopyContext, load: TableLoad, data: _ChunkData, sent
 async def _whole_tables(
     context: CopyContext, worker: CopyWorker, group: Sequence[TableLoad]
 ) -> list[AsyncIterator[tuple[int, bytes]]]:
-    """Return the COPY data of whole tables: small ones, which share a transaction, are read together and at once."""
+    """Return the COPY data of whole tables; small tables, which share a transaction, are read together in advance."""
     if not is_small(group[0].table_size):
         return [_read(context, worker, load, WHOLE_TABLE) for load in group]
     tables = [(load.table, load.table_size) for load in group]
@@ -269,7 +270,7 @@ async def _whole_tables(
 
 
 def _read(context: CopyContext, worker: CopyWorker, load: TableLoad, chunk: Chunk) -> AsyncIterator[tuple[int, bytes]]:
-    """Return a chunk as COPY data, read and encoded in a thread while the network takes what is ready."""
+    """Return a chunk's COPY data, read and encoded in a thread while earlier parts are sent."""
 
     def read() -> Iterator[tuple[int, bytes]]:
         with worker.reading.borrow() as session:
@@ -286,12 +287,12 @@ async def _lock_and_check(
     context: CopyContext, connection: AsyncConnection, group: Sequence[TableLoad]
 ) -> Collection[TableName]:
     """
-    Lock the tables against writers and return those that hold rows, all of which may go.
+    Lock the tables against writers, and return the tables that hold rows; all these rows may be deleted.
 
     Raises RowsInTheWay if some of the rows aren't the source's.
     """
-    # An application that was started too early may have written since preflight looked. This lock keeps writers out
-    # until the end of the transaction and lets readers in: the comparison reads through a connection of its own.
+    # An application that was started too early may have written since preflight. This lock blocks writers until the end
+    # of the transaction. It doesn't block readers, because the comparison reads with a connection of its own.
     names = [load.name for load in group]
     listed = await _listed(connection, names)
     await connection.exec_driver_sql(f"LOCK TABLE {listed} IN SHARE ROW EXCLUSIVE MODE")
@@ -301,12 +302,12 @@ async def _lock_and_check(
 
 
 async def _listed(connection: AsyncConnection, names: Sequence[TableName]) -> str:
-    """Return the tables as a statement lists them that is about their own rows, not those of inheriting tables."""
+    """Return the tables in SQL, separated by commas, without the rows of tables that inherit from them."""
     return ", ".join((await own_rows(connection, names)).values())
 
 
 def _refuse_other_number(load: TableLoad, stats: CopyStats) -> None:
-    """Raise SourceChanged if more or less rows came than preflight has counted."""
+    """Raise SourceChanged if the number of copied rows differs from the number that preflight has counted."""
     name, surveyed = load.table.source.name, load.table_size.rows
     if stats.rows != surveyed:
         raise SourceChanged(
