@@ -164,7 +164,7 @@ async def _load_whole(context: CopyContext, group: Sequence[TableLoad]) -> list[
         async with triggers_disabled(worker.connection, names):
             if emptied:
                 await worker.connection.exec_driver_sql(f"TRUNCATE {await _listed(worker.connection, emptied)}")
-            # FREEZE marks the rows as visible to all, so that they needn't be written again; it needs TRUNCATE.
+            # FREEZE marks the rows as visible to all, so PostgreSQL needn't write them again; it needs TRUNCATE.
             frozen = {load.name for load in group if load.name in emptied and not load.table.target.partitioned}
             data = [
                 _ChunkData(WHOLE_TABLE, parts, freeze=load.name in frozen)

@@ -80,7 +80,7 @@ def _stray(sequence: str) -> str:
 
 
 def _worn_out(table: TableName, feed: OwnedSequence, mark: int | None) -> str:
-    """Log that a sequence has no key beyond SQLite's high-water mark; return the warning, empty if it has one."""
+    """Log that a sequence has no key beyond SQLite's high-water mark; return the warning, or "" if it has one."""
     if mark is None or mark < feed.most or feed.increment <= 0:
         return ""
     reason = f"SQLite has given keys up to {mark}, and the sequence ends at {feed.most}: it gives no more"

@@ -1,4 +1,4 @@
-"""Stage ``upgrade`` brings the filled and verified target to the newest revision of the application's schema."""
+"""Stage ``upgrade`` upgrades the filled and verified target to the newest revision of the application's schema."""
 
 from typing import TYPE_CHECKING
 
