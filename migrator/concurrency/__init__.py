@@ -1,1 +1,1 @@
-"""Workers, queues and threads. Knows no words of databases."""
+"""Workers, queues and threads. This package knows nothing of databases."""

@@ -1,4 +1,4 @@
-"""Connections of blocking drivers. Threads use them one at a time, and closing one waits for no thread."""
+"""Wraps connections of blocking drivers: one thread at a time uses a connection, and closing waits for no thread."""
 
 import asyncio
 import threading
@@ -17,16 +17,16 @@ R = TypeVar("R")
 
 class BlockingConnection(Generic[C]):
     """
-    One connection, opened when it is first needed.
+    Holds one connection, which is opened at its first use.
 
-    A cancelled task may leave a thread behind that still uses the connection. Then ``close`` returns at once, and that
-    thread closes the connection when it is done.
+    After a task is cancelled, its thread may still use the connection. Then ``close`` returns at once, and the thread
+    closes the connection when it is done.
     """
 
     def __init__(
         self, connect: Callable[[], AbstractContextManager[C]], interrupt: Callable[[], None] | None = None
     ) -> None:
-        """``interrupt`` makes a thread that uses the connection fail soon; it is called from another thread."""
+        """``connect`` opens the connection. ``interrupt``, called from another thread, makes work on it fail soon."""
         self._connect = connect
         self._interrupt = interrupt
         self._opened = ExitStack()
@@ -35,24 +35,24 @@ class BlockingConnection(Generic[C]):
         self._closing = False
 
     def call(self, work: Callable[Concatenate[C, P], R], *arguments: P.args, **named: P.kwargs) -> R:
-        """Call ``work`` with the connection, and return what it returns. Blocks; one thread at a time."""
+        """Call ``work`` with the connection and return its result. Blocks while another thread uses the connection."""
         with self.borrow() as connection:
             return work(connection, *arguments, **named)
 
     @contextmanager
     def borrow(self) -> Iterator[C]:
-        """Give the connection while the block runs. Blocks; one thread at a time."""
+        """Yield the connection for the block. Blocks while another thread uses the connection."""
         try:
             with self._in_use:
                 if not self._connections:
                     self._connections.append(self._opened.enter_context(self._connect()))
                 yield self._connections[0]
         finally:
-            if self._closing:  # read after the lock is free: either this thread or `close` finds it free
+            if self._closing:  # read after the lock is released: so either this thread or `close` gets the lock
                 self._close_if_idle()
 
     def close(self) -> None:
-        """Close the connection. If it is in use, interrupt the work; the thread that uses it then closes it."""
+        """Close the connection. If it is in use, interrupt the work; then the thread that uses it closes it."""
         self._closing = True
         if not self._close_if_idle() and self._interrupt:
             self._interrupt()
@@ -69,7 +69,7 @@ class BlockingConnection(Generic[C]):
 def blocking_pool(
     slots: int | asyncio.Semaphore, make: Callable[[], BlockingConnection[C]]
 ) -> WorkerPool[BlockingConnection[C]]:
-    """Return a pool whose workers have blocking connections."""
+    """Return a worker pool with blocking connections. ``make`` makes a connection; ``slots`` as for WorkerPool."""
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[BlockingConnection[C]]:
@@ -85,6 +85,6 @@ def blocking_pool(
 async def call_in_worker(
     pool: WorkerPool[BlockingConnection[C]], work: Callable[Concatenate[C, P], R], *arguments: P.args, **named: P.kwargs
 ) -> R:
-    """Wait for a free worker, call ``work`` with its connection in a thread, and return what it returns."""
+    """Wait for a free worker, call ``work`` with its connection in a thread, and return the result."""
     async with pool.worker() as connection:
         return await asyncio.to_thread(lambda: connection.call(work, *arguments, **named))

@@ -10,10 +10,11 @@ T = TypeVar("T")
 
 async def run_with_heartbeat(work: Awaitable[T], on_beat: Callable[[], Awaitable[None]], every_seconds: float) -> T:
     """
-    Return what ``work`` returns or raise what it raises, and call ``on_beat`` every ``every_seconds`` meanwhile.
+    Run ``work`` and call ``on_beat`` every ``every_seconds`` seconds until the work has ended.
 
-    What ``on_beat`` raises is raised here, after the work has been cancelled. Beats go on while the work winds down. A
-    beat that is under way is never cancelled: it may be using a connection that is needed later.
+    Returns the result of the work, or raises its error. If ``on_beat`` raises an error, the work is cancelled and the
+    error is raised here. Beats go on while the cancelled work ends. A beat that is under way is never cancelled,
+    because it may use a connection that is needed later.
     """
     over = asyncio.Event()
     working = asyncio.ensure_future(work)
@@ -29,8 +30,8 @@ async def run_with_heartbeat(work: Awaitable[T], on_beat: Callable[[], Awaitable
         await asyncio.gather(beating, return_exceptions=True)
         while not working.done():
             await asyncio.wait([working], timeout=every_seconds)
-            if not working.done():  # a ROLLBACK may wait for a server that is gone as well
-                with suppress(Exception):  # the first error is the one to tell
+            if not working.done():  # a ROLLBACK may wait for a server that is gone
+                with suppress(Exception):  # the first error is raised, later errors are ignored
                     await on_beat()
         await asyncio.gather(working, return_exceptions=True)
 

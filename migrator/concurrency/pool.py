@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 
 class WorkerPool(Generic[C]):
-    """Lends workers while the ``async with`` block lasts, and closes their connections at its end."""
+    """Provides workers during an ``async with`` block, and closes their connections at its end."""
 
     def __init__(
         self,
@@ -28,9 +28,9 @@ class WorkerPool(Generic[C]):
         is_alive: Callable[[C], bool] = lambda _connection: True,
     ) -> None:
         """
-        ``slots`` is the number of workers, or a semaphore that several pools share: it limits the workers of them all.
+        ``slots`` is the number of workers, or a semaphore that limits the workers of several pools together.
 
-        A connection for which ``is_alive`` is false is not used again: the pool closes it and opens another.
+        ``connect`` opens a connection. If ``is_alive`` is false for a connection, the pool replaces it.
         """
         self._is_alive = is_alive
         self._free = asyncio.Semaphore(max(1, slots)) if isinstance(slots, int) else slots
@@ -38,13 +38,13 @@ class WorkerPool(Generic[C]):
         self._idle: list[tuple[C, AsyncExitStack]] = []
 
     async def __aenter__(self) -> Self:
-        """Open nothing yet."""
+        """Return the pool. Connections are opened later."""
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the connections of all workers; none may be lent any more."""
+        """Close the connections of all workers. No worker may be in use."""
         async with AsyncExitStack() as closing:
             for _, opened in self._idle:
                 closing.push_async_callback(opened.aclose)
@@ -53,12 +53,12 @@ class WorkerPool(Generic[C]):
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[C]:
         """
-        Wait for a free worker, first come first served, and lend its connection while the block runs.
+        Wait for a free worker and yield its connection for the block. Waiting tasks get workers in their order.
 
         If the block fails, its connection is closed, since its state is unknown.
         """
         async with self._free:
-            await asyncio.sleep(0)  # if an error has freed the worker, the task that waits is about to be cancelled
+            await asyncio.sleep(0)  # if an error has freed the worker, this task is about to be cancelled
             connection, opened = await self._reuse() or await self._open()
             try:
                 yield connection
@@ -72,7 +72,7 @@ class WorkerPool(Generic[C]):
         return await opened.enter_async_context(self._connect()), opened
 
     async def _reuse(self) -> tuple[C, AsyncExitStack] | None:
-        """Return an idle connection that is alive, and what closes it; None if there is none."""
+        """Return an idle connection that is alive, with the stack that closes it, or None."""
         while self._idle:
             connection, opened = self._idle.pop()
             if self._is_alive(connection):

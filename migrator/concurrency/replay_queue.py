@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 class ReplayQueue(Generic[T]):
     """
-    Items in the order in which they were added.
+    Holds items in the order in which they were added.
 
     Every reader gets all items from the first on, and waits for more until the queue is closed. An item that is added
     twice, by a stage that was retried, is yielded once.
@@ -47,7 +47,7 @@ class ReplayQueue(Generic[T]):
                 yield item
 
     async def batches(self) -> AsyncIterator[list[T]]:
-        """Yield the same items in lists: each list holds what was added since the one before."""
+        """Yield the same items in lists. Each list holds the items that were added after the previous list."""
         taken = 0
         while added := await self._added_after(taken):
             taken += len(added)
