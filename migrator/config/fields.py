@@ -1,7 +1,7 @@
 """
-Describes what an option has beyond a pydantic field: its group, flags, variables, and whether a file may hold it.
+Describes an option's properties beyond a pydantic field: its group, flags, variables, and whether a file may hold it.
 
-``options.py`` defines the options with it. Flags, secret files, help and docs are made from it.
+``options.py`` defines the options with this module. Flags, secret files, help and docs are made from the definitions.
 """
 
 from dataclasses import asdict, dataclass
@@ -32,10 +32,10 @@ class Group(StrEnum):
 @dataclass(frozen=True, slots=True)
 class OptionInfo:
     """
-    What an option has beyond a pydantic field.
+    The properties of an option beyond a pydantic field.
 
-    ``flags`` are further spellings on the command line; ``in_file`` lets the value come from a secret file;
-    ``no_flag`` keeps it off the command line; ``shown_default`` describes a default that is computed.
+    ``flags`` are further spellings on the command line. ``in_file`` allows a secret file to hold the value. ``no_flag``
+    means that the option has no flag. ``shown_default`` describes a default that is computed.
     """
 
     group: Group
@@ -50,9 +50,14 @@ def option(
     description: str,
     info: OptionInfo,
     *variables: str,
-    **limits: Any,  # noqa: ANN401 - handed on to pydantic
+    **limits: Any,  # noqa: ANN401 - passed to pydantic
 ) -> Any:  # noqa: ANN401 - fits a field of any type, as pydantic's own Field does
-    """Make a field. ``variables`` replace the prefixed environment variable; the first is the documented one."""
+    """
+    Make the pydantic field of an option.
+
+    ``variables`` replace the environment variable with the prefix; the first is the documented variable. ``limits`` are
+    further arguments of pydantic's ``Field``.
+    """
     details: dict[str, Any] = {"description": description, "json_schema_extra": asdict(info), **limits}
     if variables:
         details["validation_alias"] = AliasChoices(*variables)
@@ -61,13 +66,13 @@ def option(
 
 
 def option_info(field: FieldInfo) -> OptionInfo:
-    """Return what ``option`` stored about a field."""
+    """Return the properties that ``option`` has stored in a field."""
     stored: Any = field.json_schema_extra
     return OptionInfo(**stored)
 
 
 def variables_of(name: str, field: FieldInfo) -> tuple[str, ...]:
-    """Return the environment variables of a field, the documented one first."""
+    """Return the environment variables of a field. The documented variable comes first."""
     alias = field.validation_alias
     if isinstance(alias, AliasChoices):
         return tuple(str(choice) for choice in alias.choices)

@@ -1,8 +1,9 @@
 """
-Finds names in the environment and in the folder of secrets that no setting has, and the setting that was meant.
+Finds mistyped names in the environment and in the folder of secrets, and the setting that was meant.
 
-A mistyped variable has no effect: ``MIGRATOR_TARGTE_URL`` would leave the target unset, or a stricter setting off. A
-name near a real one is refused. Any other may belong to a newer image or another program, and is at most a warning.
+A mistyped variable has no effect: with ``MIGRATOR_TARGTE_URL`` the target would be unset. A name that is near the
+name of a setting is refused. Any other unknown name may belong to a newer version or to another program, and gives at
+most a warning.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,9 +18,9 @@ from migrator.errors import ConfigurationError
 
 OTHERS: Final = frozenset(
     {
-        # The image of PostgreSQL: https://hub.docker.com/_/postgres
+        # Read by the image of PostgreSQL: https://hub.docker.com/_/postgres
         *("POSTGRES_INITDB_ARGS", "POSTGRES_INITDB_WALDIR", "POSTGRES_HOST_AUTH_METHOD", "POSTGRES_INITDB_ARGS_FILE"),
-        # The application: engine.py.
+        # Read by the application: engine.py.
         *("POSTGRES_POOL_SIZE", "POSTGRES_MAX_OVERFLOW", "POSTGRES_POOL_TIMEOUT", "POSTGRES_POOL_RECYCLE"),
     }
 )
@@ -28,26 +29,26 @@ OTHERS: Final = frozenset(
 _PREFIXES: Final = (PREFIX, "POSTGRES_")
 
 _SHORT: Final = 8
-"""A name shorter than this, without its prefix, is near with one typing error; a longer one with two."""
+"""Names shorter than this (without prefix) may differ in one letter to count as near, longer names in two letters."""
 
 _KEPT: Final = 4
-"""A name with one typing error has that many correct letters at its begin or at its end."""
+"""The number of letters that must be equal at the beginning or at the end if the prefix is mistyped."""
 
 
 def names_of(settings: type[BaseSettings]) -> dict[str, str]:
-    """Return every variable that a setting may come from, ``…_FILE`` included, with the setting's documented one."""
-    found = {}
+    """Return every variable of every setting, ``…_FILE`` included, with the documented variable of that setting."""
+    documented = {}
     for name, field in settings.model_fields.items():
         first, *others = variables_of(name, field)
         for variable in (first, *others):
-            found[variable] = first
+            documented[variable] = first
             if option_info(field).in_file:
-                found[f"{variable}_FILE"] = f"{first}_FILE"
-    return found
+                documented[f"{variable}_FILE"] = f"{first}_FILE"
+    return documented
 
 
 def refuse_mistyped(environment: Mapping[str, str], settings: type[BaseSettings]) -> None:
-    """Raise ConfigurationError if a variable that is set has no effect and its name is near that of a setting."""
+    """Raise ConfigurationError if a variable has no effect and its name is near the name of a setting."""
     known = names_of(settings)
     wrong = {name: near for name in _unknown(environment, known) if (near := _near(name.upper(), known, settings))}
     if wrong:
@@ -57,9 +58,10 @@ def refuse_mistyped(environment: Mapping[str, str], settings: type[BaseSettings]
 
 def refuse_mistyped_files(folder: Path, settings: type[BaseSettings], named: Iterable[str]) -> None:
     """
-    Raise ConfigurationError if a file in a folder of secrets is named almost like a setting that has no value.
+    Raise ConfigurationError if a file's name is near the name of a setting that has no value.
 
-    ``named`` holds the names of the settings that have one. Such a folder also holds secrets of other programs.
+    ``named`` holds the names of the settings that have a value. Other files are ignored: a folder of secrets may also
+    hold secrets of other programs.
     """
     fields = {name: field for name, field in settings.model_fields.items() if option_info(field).in_file}
     known = {variable: name for name, field in fields.items() for variable in variables_of(name, field)}
@@ -76,20 +78,20 @@ def refuse_mistyped_files(folder: Path, settings: type[BaseSettings], named: Ite
 
 
 def unknown_variables(environment: Mapping[str, str], settings: type[BaseSettings]) -> list[str]:
-    """Return the variables with the job's prefix that no setting has; another version may know them."""
+    """Return the variables with the job's prefix that belong to no setting. Another version may know them."""
     known = names_of(settings)
     return sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)
 
 
 def _unknown(environment: Mapping[str, str], known: Mapping[str, str]) -> list[str]:
-    """Return the variables that no setting has. An empty one counts as not set, here as everywhere."""
+    """Return the variables that belong to no setting. Empty variables count as not set, as in ``settings``."""
     return [name for name, value in environment.items() if value and name.upper() not in OTHERS | known.keys()]
 
 
 def _near(name: str, known: Mapping[str, str], settings: type[BaseSettings]) -> str | None:
-    """Return the variable that was meant, or None if none is near."""
+    """Return the variable that was meant, or None if no variable is near."""
     if not name.startswith(_PREFIXES):
-        # A typing error in the prefix itself.
+        # The prefix itself may be mistyped.
         alike = (other for other in known if name[:_KEPT] == other[:_KEPT] or name[-_KEPT:] == other[-_KEPT:])
         return next((other for other in alike if _is_near(name, other, 1)), None)
     flags = {
@@ -97,7 +99,7 @@ def _near(name: str, known: Mapping[str, str], settings: type[BaseSettings]) -> 
         for field_name, field in settings.model_fields.items()
         for flag in option_info(field).flags
     }
-    if name in flags:  # --source is MIGRATOR_SOURCE_URL
+    if name in flags:  # for example the flag --source, which belongs to MIGRATOR_SOURCE_URL
         return flags[name]
     if name.endswith("_FILE") and name.removesuffix("_FILE") in known:
         return name.removesuffix("_FILE")
@@ -117,7 +119,7 @@ def _nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def _is_near(name: str, other: str, most: int) -> bool:
-    """Return whether at most ``most`` letters are added, lost, wrong or swapped between the two."""
+    """Return whether the names differ by at most ``most`` added, missing, wrong or swapped letters."""
     if abs(len(name) - len(other)) > most:
         return False
     before: list[int] = []

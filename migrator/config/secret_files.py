@@ -1,7 +1,7 @@
 """
-Reads settings from files: ``X_FILE`` variables, and a folder with one file a secret.
+Reads settings from files: from ``X_FILE`` variables, and from a folder with one file per secret.
 
-pydantic-settings has a source for such a folder, but it strips all blanks, and a password may begin or end in one.
+pydantic-settings can read such a folder too. But it strips all blanks, and a password may begin or end with a blank.
 """
 
 import os
@@ -18,17 +18,17 @@ DEFAULT_SECRETS_DIR: Final = Path("/run/secrets")
 
 
 class SecretFiles(PydanticBaseSettingsSource):
-    """A source of values in files: one file a value, read whole, without one newline at the end."""
+    """Reads values from files: one file per value, the whole file except one newline at its end."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Return a field's value, None where no file has it; the rest is pydantic's protocol."""
+        """Return the value of a field, or None if no file holds it, in the form that pydantic asks for."""
         path = self.path_of(variables_of(field_name, field))
-        # Under the name by which the environment's source gives it: values under two names would be two values.
+        # The same key as the environment's source uses: pydantic would treat two keys as two values.
         key = variables_of(field_name, field)[0] if field.validation_alias else field_name
         return (self.content(path) if path is not None else None), key, False
 
     def __call__(self) -> dict[str, Any]:
-        """Return the values of all fields that files may hold."""
+        """Return the values of all fields that files hold."""
         found = [
             self.get_field_value(field, name)
             for name, field in self.settings_cls.model_fields.items()
@@ -37,12 +37,12 @@ class SecretFiles(PydanticBaseSettingsSource):
         return {key: value for value, key, _ in found if value is not None}
 
     def path_of(self, variables: tuple[str, ...]) -> Path | None:
-        """Find the file for a field that has these environment variables."""
+        """Return the file for a field with these environment variables, or None."""
         raise NotImplementedError
 
     @staticmethod
     def content(path: Path) -> str:
-        """Read a secret. Raises ConfigurationError if the file can't be read; the message names the path only."""
+        """Read a secret. Raises ConfigurationError if the file can't be read; the message holds only the path."""
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -51,16 +51,16 @@ class SecretFiles(PydanticBaseSettingsSource):
                 f"the secret file {path} can't be read: {reason}",
                 next_step="Mount it readable for the user that the job runs as, or correct its path.",
             ) from error
-        # As `$(<file)` does it, but for one line end only: blanks, and further lines, belong to the secret.
+        # Removes one line end only (a shell's `$(<file)` removes all): blanks and further lines belong to the secret.
         return text.removesuffix("\n").removesuffix("\r")
 
 
 class FileVariables(SecretFiles):
-    """``X_FILE`` names the file that holds the value of ``X``, as in the images of Docker."""
+    """Reads files that variables name: ``X_FILE`` names the file with the value of ``X``, as in Docker's images."""
 
     def path_of(self, variables: tuple[str, ...]) -> Path | None:
-        """Follow the variable. Raises ConfigurationError if the plain variable is set as well."""
-        # In capitals or not, as the environment's own source of pydantic-settings reads them.
+        """Return the file that the variable names. Raises ConfigurationError if the plain variable is set as well."""
+        # Case doesn't matter, as in the environment's source of pydantic-settings.
         environment = {name.upper(): value for name, value in os.environ.items() if value}
         for variable in variables:
             path = environment.get(f"{variable}_FILE")
@@ -73,18 +73,18 @@ class FileVariables(SecretFiles):
 
 
 class SecretsFolder(SecretFiles):
-    """A folder with one file a secret, as compose and Kubernetes mount them."""
+    """Reads a folder with one file per secret, as compose and Kubernetes mount it."""
 
     def __call__(self) -> dict[str, Any]:
-        """Look into the folder that was chosen, or into the usual one if it exists."""
+        """Return the values in the chosen folder, or in the default folder if it exists."""
         chosen = self.current_state.get("secrets_dir")
         self.folder = folder_of(Path(chosen) if chosen else None)
         self.files = {path.name.upper(): path for path in files_in(self.folder)} if self.folder else {}
         return super().__call__() if self.folder else {}
 
     def path_of(self, variables: tuple[str, ...]) -> Path | None:
-        """Find the file by the variable's name, in capitals or not."""
-        assert self.folder is not None  # noqa: S101 - or nobody would ask
+        """Return the file with the variable's name. Case doesn't matter."""
+        assert self.folder is not None  # noqa: S101 - __call__ asks only if there is a folder
         for variable in variables:
             for path in (self.folder / variable, self.folder / variable.lower(), self.files.get(variable)):
                 if path is not None and path.is_file():
@@ -93,7 +93,7 @@ class SecretsFolder(SecretFiles):
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Return the files of a folder; none where it may be entered and not listed."""
+    """Return the files of a folder, or an empty list if the folder may not be listed."""
     try:
         return sorted(path for path in folder.iterdir() if path.is_file())
     except PermissionError:
@@ -101,7 +101,7 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def folder_of(chosen: Path | None) -> Path | None:
-    """Return the folder of secrets, or None where there is none. Raises ConfigurationError if one was chosen."""
+    """Return the folder of secrets, or None if it is missing. Raises ConfigurationError if ``chosen`` is missing."""
     folder = chosen or DEFAULT_SECRETS_DIR
     if folder.is_dir():
         return folder

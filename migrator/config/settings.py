@@ -1,9 +1,9 @@
 """
 Reads the settings from every origin and checks them as a whole.
 
-A flag beats the environment, the environment a ``…_FILE`` variable, that a file in the folder of secrets, and that the
-default. An empty variable counts as not set, since compose sets it for a value that nobody gave. ``options.py`` defines
-the options.
+The order of precedence is: flag, environment variable, ``…_FILE`` variable, file in the folder of secrets, default. An
+empty variable counts as not set, because compose sets an empty variable for a missing value. ``options.py`` defines the
+options.
 """
 
 import json
@@ -27,7 +27,7 @@ from migrator.sessions.address import TargetAddress
 from migrator.sessions.url import from_parts, from_url
 from migrator.source.url import path_of
 
-# Values that messages don't quote: secrets, and the source, which may be the target's URL by mistake.
+# Messages don't quote these values: secrets, and the source, which may be the target's URL by mistake.
 UNSHOWN: Final = frozenset({"target_url", "postgres_password", "source_url"})
 
 _HOW_TO_SET: Final = {
@@ -37,14 +37,14 @@ _HOW_TO_SET: Final = {
         "Set MIGRATOR_ALEMBIC_CONFIG to the application's alembic.ini, or choose another --schema."
     ),
 }
-"""What a run can't do without, each with its next step."""
+"""The settings that a run needs, each with the next step for the operator if it is missing."""
 
 _NOWHERE = "host.invalid"
-"""Never a host's name (RFC 2606)."""
+"""A name that no host can have (RFC 2606)."""
 
 
 class Settings(Options):
-    """The settings of a command. ``Settings.load`` makes them, and turns all complaints into one ConfigurationError."""
+    """The settings of a command. ``Settings.load`` makes them, and reports all errors in one ConfigurationError."""
 
     @classmethod
     def settings_customise_sources(
@@ -52,20 +52,20 @@ class Settings(Options):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - a .env file is compose's business, not ours
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - it strips blanks that a password may end in
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - compose reads .env files, the job doesn't
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - it strips blanks at the end of a password
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Precedence is the order of this tuple."""
+        """Return the origins of settings, in their order of precedence."""
         return init_settings, env_settings, FileVariables(settings_cls), SecretsFolder(settings_cls)
 
     @classmethod
     def load(cls, flags: Mapping[str, Any] | None = None) -> Self:
         """
-        Read every origin; ``flags`` holds what the command line gave, by field name.
+        Read the settings from every origin. ``flags`` holds the values of the command line, by field name.
 
-        Raises ConfigurationError with one line that names each bad setting, its value (never of a secret) and what is
-        accepted. The address of the target is built on the way, so a bad one is found here; and so is a variable, or a
-        file of secrets, whose name is almost a setting's.
+        Raises ConfigurationError with one line that names each bad setting, its value (unless it is secret) and the
+        accepted values. The target's address is checked here too. An error is also a variable, or a file in the folder
+        of secrets, whose name is almost the name of a setting.
         """
         flagged = dict(flags or {})
         refuse_mistyped(os.environ, cls)
@@ -85,9 +85,9 @@ class Settings(Options):
 
     def refuse_missing(self) -> None:
         """
-        Raise ConfigurationError where no source or no target is named, with everything that a run lacks in one message.
+        Raise ConfigurationError if no source or no target is set. The message names everything that a run needs.
 
-        An Alembic configuration alone is not missed here: where the migration is complete, no run needs it.
+        A missing Alembic configuration alone raises nothing here: when the migration is complete, no run needs it.
         """
         ends = {"source": self.source_url is not None, "target": self.has_target}
         if all(ends.values()):
@@ -100,7 +100,7 @@ class Settings(Options):
 
     @property
     def source_path(self) -> Path:
-        """The SQLite file. It is not opened here and may be missing. Raises ConfigurationError if none is named."""
+        """The path of the SQLite file, which may not exist. Raises ConfigurationError if no source is set."""
         if self.source_url is None:
             raise ConfigurationError("no source is set", next_step=_HOW_TO_SET["source"])
         return path_of(self.source_url)
@@ -112,7 +112,7 @@ class Settings(Options):
 
     @property
     def target(self) -> TargetAddress:
-        """The target's address. Raises ConfigurationError if none is set, or if it can't be read."""
+        """The target's address. Raises ConfigurationError if no target is set, or if its URL can't be read."""
         parts = {
             "host": self.postgres_host,
             "port": str(self.postgres_port),
@@ -133,14 +133,14 @@ class Settings(Options):
 
     @property
     def wanted(self) -> Wanted:
-        """The migration that the settings name, as far as they do."""
+        """The settings that name a migration."""
         return Wanted(self.migration, self.target_schema)
 
     def _with_timeout(self, address: TargetAddress) -> TargetAddress:
         return replace(address, stall_timeout_seconds=self.stall_timeout_seconds, origin=self._origin())
 
     def _origin(self) -> str:
-        """Return the settings that say where the target is; a URL may leave that to the others."""
+        """Return the names of the settings that hold the target's host. A URL may hold none."""
         parts = "POSTGRES_HOST and POSTGRES_PORT"
         if self.target_url is None:
             return parts
@@ -148,10 +148,10 @@ class Settings(Options):
         return "MIGRATOR_TARGET_URL" if here else f"MIGRATOR_TARGET_URL with {parts}"
 
     def secrets(self) -> frozenset[str]:
-        """Every spelling of every secret, for the redaction of logs."""
+        """Return every spelling of every secret, for the redaction of logs."""
         plain = {secret.get_secret_value() for secret in (self.target_url, self.postgres_password) if secret}
         plain |= {os.environ.get("PGPASSWORD", "")}  # the drivers take it when no other password is set
-        # As the URL spells it; and the application's own, which a schema command or a migration may print.
+        # The target's password as its URL spells it; and the application's passwords, which its migrations may print.
         plain |= {part for text in [*plain, *os.environ.values()] for part in password_of(text)}
         from_address: frozenset[str] = frozenset()
         if self.has_target:
@@ -159,23 +159,23 @@ class Settings(Options):
         return frozenset(text for secret in plain for text in spellings(secret)) | from_address
 
     def public(self) -> dict[str, Any]:
-        """Return the settings as JSON values without secrets, for ledger and report; what is not set is left out."""
+        """Return the settings that have a value, as JSON values without secrets, for ledger and report."""
         hidden = {name for name in type(self).model_fields if name.startswith("postgres_")} | {"target_url"}
         values = self.model_dump(mode="json", exclude=hidden, exclude_none=True)
         if self.has_target:
             values["target"] = self.target.redacted()
-        if self.schema_command is not None:  # what follows the program may be a token
+        if self.schema_command is not None:  # its arguments may hold a token
             program, *more = self.schema_command.split(maxsplit=1)
             values["schema_command"] = f"{program} …" if more else program
         clean = redactor(self.secrets())
-        # A path need not be UTF-8, and what PostgreSQL keeps must be.
+        # A path need not be UTF-8, but PostgreSQL stores only UTF-8.
         return {
             name: clean(value).encode(errors="backslashreplace").decode() if isinstance(value, str) else value
             for name, value in values.items()
         }
 
     def _refuse_contradiction(self, flags: Mapping[str, Any]) -> None:
-        """Refuse flags for parts against a variable's URL: a flag beats the environment, but a URL beats the parts."""
+        """Refuse a flag for a part of the address if MIGRATOR_TARGET_URL is set, which would overrule the flag."""
         parts = [name for name in flags if name.startswith("postgres_")]
         if parts and self.target_url is not None and "target_url" not in flags:
             raise ConfigurationError(

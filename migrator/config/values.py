@@ -1,4 +1,4 @@
-"""The types of the options' values: what each accepts beyond its Python type, and how text becomes one."""
+"""Defines the types of the options' values: their limits beyond the Python type, and their conversion from text."""
 
 import os
 from typing import Annotated
@@ -36,18 +36,19 @@ def default_jobs() -> int:
 
 
 SourceUrl = Annotated[str, AfterValidator(names_a_file)]
-"""A path of a SQLite file, or a URL that names one."""
+"""The path of a SQLite file, or a URL that names a SQLite file."""
 
 Schema = Annotated[str, AfterValidator(_refuse_reserved)]
 """The name of a schema that may hold an application's tables."""
 
 MigrationName = Annotated[str, AfterValidator(usable_name)]
+"""The name of a migration."""
 
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
-"""More than none, and at most a week."""
+"""A time in seconds, more than 0 and at most a week."""
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
 """Several names or patterns, separated by commas."""
 
 Secret = Annotated[SecretStr, AfterValidator(_refuse_nul)]
-"""A secret without a NUL byte, which PostgreSQL's protocol has no room for."""
+"""A secret without a NUL byte, because PostgreSQL's protocol can't send one."""
