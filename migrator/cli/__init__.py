@@ -1,1 +1,1 @@
-"""The command line: arguments in, exit code out. The only place that catches errors."""
+"""The command line: it turns arguments into an exit code. Only this package catches all errors."""

@@ -1,8 +1,8 @@
 """
 Makes the command line's flags from the options: the same names in kebab-case, with the same descriptions.
 
-pydantic-settings can make an argparse parser of its own. Its help shows neither environment variables nor groups, and
-it accepts secrets on the command line. Values are not checked here: the model does that for every origin.
+pydantic-settings can make an argparse parser too. But its help shows neither environment variables nor groups, and it
+accepts secrets on the command line. Values are not checked here: the model checks values of every origin.
 """
 
 import argparse
@@ -25,10 +25,10 @@ WIDEST = 110
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that raises ConfigurationError instead of leaving the process, and never quotes a value."""
+    """An ArgumentParser that raises ConfigurationError instead of ending the process, and never quotes a value."""
 
     def __init__(self, prog: str, **arguments: Any) -> None:  # noqa: ANN401 - argparse's own
-        """Take argparse's arguments. Flags aren't abbreviated, so that a new one can't make an old script ambiguous."""
+        """Take argparse's arguments. Flags can't be abbreviated: a new flag would make old abbreviations ambiguous."""
         arguments = {"usage": f"{prog} [flags]", **arguments}
         super().__init__(
             prog, allow_abbrev=False, argument_default=argparse.SUPPRESS, formatter_class=_Formatter, **arguments
@@ -39,10 +39,10 @@ class Parser(argparse.ArgumentParser):
         raise ConfigurationError(message, next_step=f"See `{self.prog} --help` for what there is.")
 
     def refuse(self, unknown: Sequence[str]) -> None:
-        """Raise ConfigurationError for unknown arguments, naming the nearest flag that exists."""
+        """Raise ConfigurationError if there are unknown arguments. The message names the nearest flag."""
         if not unknown:
             return
-        name = unknown[0].partition("=")[0]  # what follows may be a password
+        name = unknown[0].partition("=")[0]  # the value may be a password
         if not name.startswith("-"):
             self.error(f"{self.prog} takes flags only; one argument belongs to no flag")
         if name in _all_flags():
@@ -52,7 +52,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _all_flags() -> set[str]:
-    """Return every flag that some command has."""
+    """Return the flags of all commands."""
     fields = Settings.model_fields.items()
     return {flag for name, field in fields for flag in (flag_of(name), *option_info(field).flags)}
 
@@ -71,7 +71,7 @@ def add_settings(parser: argparse.ArgumentParser, groups: Collection[Group]) -> 
 
 
 def default_of(field: FieldInfo) -> str:
-    """Return the default as a person writes it; empty if there is none."""
+    """Return the default as people write it, or an empty string if there is none."""
     shown = option_info(field).shown_default
     if shown is not None:
         return shown
@@ -82,7 +82,7 @@ def default_of(field: FieldInfo) -> str:
 
 
 def origin_of(name: str, field: FieldInfo) -> str:
-    """Return the variables that an option may come from besides its flag."""
+    """Return the environment variables of an option, for its help."""
     first, *others = variables_of(name, field)
     return " or ".join([first, *([f"{first}_FILE"] if option_info(field).in_file else []), *others])
 
@@ -101,8 +101,8 @@ def _add(section: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
     section.add_argument(flag_of(name), *option_info(field).flags, **details)
 
 
-def _kinds(annotation: Any) -> list[Any]:  # noqa: ANN401 - a type, or what stands for one
-    """Take Optional and Annotated off."""
+def _kinds(annotation: Any) -> list[Any]:  # noqa: ANN401 - a type or a typing form
+    """Return the plain types of an annotation, without Optional and Annotated."""
     if get_origin(annotation) in {Union, UnionType}:
         return [kind for part in get_args(annotation) for kind in _kinds(part)]
     if hasattr(annotation, "__metadata__"):
@@ -121,7 +121,7 @@ def _metavar(name: str, kinds: Collection[Any]) -> str:
 
 
 class _Formatter(argparse.HelpFormatter):
-    """Wraps at the terminal's width, but at ``WIDEST`` columns at most, and keeps line breaks."""
+    """Wraps lines at the terminal's width, or at ``WIDEST`` columns if it is wider, and keeps line breaks."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=28, width=min(WIDEST, shutil.get_terminal_size().columns))
@@ -136,7 +136,7 @@ class _Formatter(argparse.HelpFormatter):
         return "\n".join(wrapped)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
-        """Name the value once: ``--source-url, --source URL``."""
+        """Return the flags with one name of the value: ``--source-url, --source URL``."""
         if not action.option_strings or action.metavar is None:
             return super()._format_action_invocation(action)
         return f"{', '.join(action.option_strings)} {action.metavar}"

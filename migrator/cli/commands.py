@@ -1,8 +1,8 @@
 """
-Lists the commands: the summary of each, its groups of options, and the function that it calls.
+Lists the commands, each with its summary, its groups of options, and its function.
 
-A function is named by its module and imported when the command is called: ``--help``, ``--version`` and a wrong flag
-don't wait for drivers.
+A command's function is imported only when the command is called. So ``--help``, ``--version`` and a wrong flag don't
+import drivers.
 """
 
 import gc
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 
 class Outcome(Protocol):
-    """What a command returns. ``failure`` is the error that the outcome stands for, such as a mismatch."""
+    """The result of a command. ``failure`` is the error that the result means, such as a mismatch, or None."""
 
     @property
     def failure(self) -> MigratorError | None:
-        """Return the error to exit with after the report is shown."""
+        """Return the error that decides the exit code after the report is shown, or None."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report for programs."""
+        """Return the report for programs, as JSON values."""
 
     def render(self, console: "Console") -> None:
         """Print the report for people."""
 
 
 Call = Callable[[Settings, Progress, UUID], Awaitable[Outcome]]
-"""Calls a command with the settings, what shows progress, and the id of the run."""
+"""Calls a command with the settings, the receiver of progress, and the id of the run."""
 
 Argument = Literal["settings", "progress", "run_id"]
 
@@ -52,15 +52,15 @@ class Command:
 
 def deferred(name: str, *arguments: Argument) -> Call:
     """
-    Return a call of the function ``module:function``, whose module is imported when it is called.
+    Return a function that imports and calls ``name``, which has the form ``module:function``.
 
-    The function takes those of a call's ``arguments`` that are named here, in this order.
+    The imported function gets only the ``arguments`` that are named here, in this order.
     """
 
     def call(settings: Settings, progress: Progress, run_id: UUID) -> Awaitable[Outcome]:
         module, _, function = name.partition(":")
         action = getattr(import_module(module), function)
-        if not gc.isenabled():  # the modules imported until here stay, and need no garbage collection
+        if not gc.isenabled():  # imported modules stay, and need no garbage collection
             gc.freeze()
             gc.enable()
         values = {"settings": settings, "progress": progress, "run_id": run_id}

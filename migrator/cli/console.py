@@ -13,13 +13,13 @@ from rich.progress import Progress as Bars
 
 class ProgressBars:
     """
-    A bar for the stage and one for each table under way.
+    Draws one bar for the stage and one bar for each table that is being processed.
 
-    While bars are shown rich stands in for ``sys.stderr`` and prints above them, so log lines stay whole.
+    While bars are shown, rich replaces ``sys.stderr`` and prints above the bars, so log lines stay whole.
     """
 
     def __init__(self, console: Console) -> None:
-        """Draw on ``console``, which should write to stderr: stdout is the report's."""
+        """Draw on ``console``. It should write to stderr, because stdout is for the report."""
         self._console = console
         self._bars: Bars | None = None
         self._rows: dict[str, int] = {}
@@ -27,11 +27,11 @@ class ProgressBars:
 
     @classmethod
     def of_stderr(cls) -> Self:
-        """Draw on the process's terminal."""
+        """Return progress bars that are drawn on stderr."""
         return cls(Console(stderr=True))
 
     def begin(self, stage: str, rows: Mapping[str, int]) -> None:
-        """Show the stage's bar; a table's bar appears when its first rows are counted."""
+        """Show the stage's bar. A table's bar appears when its first rows are counted."""
         self.finish()
         self._rows = dict(rows)
         self._bars = Bars(
@@ -47,7 +47,7 @@ class ProgressBars:
         self._bars.start()
 
     def advance(self, table: str, rows: int, bytes: int = 0) -> None:  # noqa: A002 - the word of log and ledger
-        """Move the table's bar and the stage's; a table that is done leaves the screen."""
+        """Advance the table's bar and the stage's bar. The bar of a finished table disappears."""
         bars = self._bars
         if bars is None:
             return
@@ -61,43 +61,44 @@ class ProgressBars:
                 bars.update(task.id, visible=False)
 
     def finish(self) -> None:
-        """Take the bars off the screen."""
+        """Remove the bars from the screen."""
         if self._bars is not None:
             self._bars.stop()
         self._bars = None
 
 
 _ENDLESS = 10_000
-"""Columns, more than any line has."""
+"""A width in columns that no line reaches."""
 
 
 class ReportConsole(Console):
     """
-    A console on stdout. Rich would leave with code 1 when the reader goes away, and 1 means a mismatch.
+    A console on stdout that leaves the handling of a broken pipe to the caller.
 
-    Only a terminal has a width: in a file or a pipe a line is a line, whole.
+    Rich itself would exit with 1 when the reader closes the pipe, and 1 means a mismatch. Lines are wrapped only on a
+    terminal: in a file or a pipe each line stays whole.
     """
 
     def __init__(self, clean: Callable[[str], str] = str) -> None:
-        """Print each text as ``clean`` returns it, without secrets."""
+        """Print each text as ``clean`` returns it; ``clean`` removes the secrets."""
         terminal = sys.stdout.isatty()
         super().__init__(
             file=cast("IO[str]", _Cleaned(clean)), width=None if terminal else _ENDLESS, highlight=terminal
         )
 
     def on_broken_pipe(self) -> None:
-        """Raise the error: the caller decides."""
+        """Raise BrokenPipeError, for the caller to handle."""
         raise BrokenPipeError
 
 
 class _Cleaned(TextIOBase):
-    """The ``sys.stdout`` of the moment; what is written goes through a function first."""
+    """Writes to the object that ``sys.stdout`` is at that moment. A function cleans each text first."""
 
     def __init__(self, clean: Callable[[str], str]) -> None:
         self._clean = clean
 
     @property
-    def encoding(self) -> str:  # type: ignore[override] # io.pyi has it as something to write to, which it isn't
+    def encoding(self) -> str:  # type: ignore[override] # io.pyi declares it as writable, which it isn't
         return sys.stdout.encoding
 
     def write(self, text: str, /) -> int:

@@ -13,14 +13,14 @@ from migrator.runtime.progress import NoProgress, Progress
 
 
 def log_form(chosen: Literal["auto", "json", "console"]) -> logs.Form:
-    """Return the form of the log: JSON unless stderr is a terminal, or what was chosen."""
+    """Return the chosen form of the log. ``auto`` means JSON unless stderr is a terminal."""
     if chosen == "auto":
         return "console" if sys.stderr.isatty() else "json"
     return chosen
 
 
 def progress_of(settings: Settings, form: logs.Form) -> Progress:
-    """Return what draws progress: bars on a terminal, nothing elsewhere, or what the setting says."""
+    """Return the receiver of progress. By default it draws bars on a terminal and nothing elsewhere."""
     automatic = settings.progress == "auto" and form == "console" and sys.stderr.isatty()
     if not automatic and settings.progress != "on":
         return NoProgress()
@@ -34,12 +34,12 @@ def show(outcome: Outcome, form: Literal["console", "json"], clean: Callable[[An
     try:
         if form == "json":
             fields = {name: clean(value) for name, value in outcome.to_json().items()}
-            print(json.dumps(fields, ensure_ascii=False, default=str))  # noqa: T201 - this is the product
+            print(json.dumps(fields, ensure_ascii=False, default=str))  # noqa: T201 - the report belongs on stdout
         else:
             from migrator.cli.console import ReportConsole  # noqa: PLC0415 - only a report for people needs rich
 
             outcome.render(ReportConsole(clean))
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader, `head` say, has seen enough. Python would complain once more when it closes stdout.
+        # The reader, such as `head`, has closed the pipe. Otherwise Python would print another error at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,7 +3,7 @@ Runs the command ``migrator``: reads flags and settings, calls one function, tur
 
     0 done   1 mismatch   2 configuration   3 source   4 target   5 gave up   70 a bug   130 SIGINT   143 SIGTERM
 
-There is no logic here. Reports go to stdout, events to stderr. This is the one place that catches errors.
+There is no other logic here. Reports go to stdout, events to stderr. Only this module catches all errors.
 """
 
 import os
@@ -29,14 +29,14 @@ from migrator.events import Event
 from migrator.runtime import logs
 from migrator.runtime.redaction import redactor
 
-# EX_SOFTWARE of sysexits.h: no code of the contract may stand for a bug, least of all 1, which means a mismatch.
+# EX_SOFTWARE of sysexits.h. A bug needs its own exit code: Python would exit with 1, which means a mismatch.
 BUG: Final = 70
 
 log = structlog.get_logger()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. ``argv`` is without the program's name; by default the process's."""
+    """Run one command and return its exit code. ``argv`` holds no program name; by default it is the process's own."""
     logs.configure("info", log_form("auto"))
     files, traceback = OutcomeFiles.before_settings(os.environ), False
     run_id = uuid4()
@@ -48,9 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 settings = Settings.load(arguments.flags)
                 files, traceback = OutcomeFiles.of(settings), settings.log_level == "debug"
                 return _perform(arguments, settings, files, run_id)
-        except SystemExit as done:  # argparse has printed help or version
+        except SystemExit as done:  # argparse has printed the help or the version
             return int(done.code or 0)
-        except Exception as error:  # noqa: BLE001 - the one place where everything ends
+        except Exception as error:  # noqa: BLE001 - the only place that catches all errors
             return _fail(error, files, traceback=traceback)
 
 
@@ -71,25 +71,25 @@ def _parse(argv: Sequence[str]) -> _Arguments:
     )
     parser.add_argument("--version", action="version", version=f"migrator {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
-    chosen = {}
+    parsers = {}
     for name, command in COMMANDS.items():
-        chosen[name] = commands.add_parser(
+        parsers[name] = commands.add_parser(
             name, prog=f"migrator {name}", help=command.summary, description=command.summary
         )
-        chosen[name].add_argument(
+        parsers[name].add_argument(
             "--format",
             default="console",
             choices=("console", "json"),
             metavar="console|json",
             help="How the report is printed on stdout.\n[default: console]",
         )
-        add_settings(chosen[name], command.groups)
+        add_settings(parsers[name], command.groups)
     if not argv:
         parser.print_help(sys.stderr)
-    found, unknown = parser.parse_known_args(argv)
-    flags = vars(found)
+    parsed, unknown = parser.parse_known_args(argv)
+    flags = vars(parsed)
     name, form = flags.pop("command"), flags.pop("format")
-    chosen[name].refuse(unknown)
+    parsers[name].refuse(unknown)
     return _Arguments(name, form, flags)
 
 
@@ -106,7 +106,7 @@ def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles, run
     try:
         outcome = finish_or_stop(COMMANDS[arguments.command].call(settings, progress, run_id), files)
     except Mismatch as error:
-        from migrator.job.reports import DifferenceReport  # noqa: PLC0415 - --help must not wait for drivers
+        from migrator.job.reports import DifferenceReport  # noqa: PLC0415 - --help must not import drivers
 
         outcome = DifferenceReport(error)
     finally:
@@ -132,17 +132,17 @@ def _fail(error: Exception, files: OutcomeFiles, *, traceback: bool) -> int:
         return BUG
     fields = facts_of(known)
     files.write(fields)
-    log.error(Event.JOB_FAILED, **fields, **trace)  # the last line, also where a file can't be written
+    log.error(Event.JOB_FAILED, **fields, **trace)  # after files.write and its warnings: the last line
     return int(fields["exit_code"])
 
 
 def _first(error: Exception) -> BaseException:
-    from migrator.runtime.retry import first_of  # noqa: PLC0415 - it knows the errors of every driver
+    from migrator.runtime.retry import first_of  # noqa: PLC0415 - it imports every driver
 
     return first_of(error)
 
 
 def _known(error: Exception) -> MigratorError | None:
-    from migrator.runtime.error_mapping import to_migrator_error  # noqa: PLC0415 - it knows the errors of every driver
+    from migrator.runtime.error_mapping import to_migrator_error  # noqa: PLC0415 - it imports every driver
 
     return to_migrator_error(error)

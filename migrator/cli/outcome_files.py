@@ -1,8 +1,8 @@
 """
-Writes the outcome into files that outlive the process: all of it as a report, or one line of it.
+Writes the outcome of a command into files that outlive the process: a full report, and a termination message.
 
-Kubernetes keeps a container's termination message (``kubectl describe pod``), but no more than 4096 bytes of it. So
-that line is short, and is valid JSON also where its message was cut.
+Kubernetes stores a container's termination message (``kubectl describe pod``), but at most 4096 bytes of it. So the
+message is one short line, and it is valid JSON even if its text was cut.
 """
 
 import json
@@ -21,7 +21,7 @@ from migrator.events import Event
 from migrator.runtime.private_file import check_writable, is_file, whole_file, write_in_place
 from migrator.runtime.redaction import redactor
 
-# Half of what the kubelet keeps: a pod's containers share 12 KiB, and an init container may have something to say too.
+# Half of the kubelet's limit: the containers of a pod share 12 KiB, and an init container may write a message too.
 LONGEST_LINE_BYTES: Final = 2048
 
 TERMINATION_MESSAGE: Final = "MIGRATOR_TERMINATION_MESSAGE"
@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class OutcomeFiles:
-    """The files that MIGRATOR_REPORT and MIGRATOR_TERMINATION_MESSAGE name; one that isn't named isn't written."""
+    """The files that MIGRATOR_REPORT and MIGRATOR_TERMINATION_MESSAGE name. A file without a name isn't written."""
 
     report: Path | None
     line: Path | None
@@ -50,9 +50,10 @@ class OutcomeFiles:
     @classmethod
     def of(cls, settings: Settings) -> "OutcomeFiles":
         """
-        Take what the settings name. A wrong path of report or differences is found here, before the work.
+        Return the files that the settings name.
 
-        Raises ConfigurationError for it.
+        Raises ConfigurationError if the file for the report or for the differences can't be written. So a wrong path is
+        found before the work begins.
         """
         for path in (settings.report, settings.differences):
             if path is not None:
@@ -61,16 +62,16 @@ class OutcomeFiles:
 
     @classmethod
     def before_settings(cls, environment: Mapping[str, str], flags: Mapping[str, Any] = NO_FLAGS) -> "OutcomeFiles":
-        """Give what flags and environment name: a complaint about settings is the outcome too."""
+        """Return the files that flags and environment name, for an error in the settings, which is an outcome too."""
         report = flags.get("report") or environment.get(REPORT)
         line = flags.get("termination_message") or environment.get(TERMINATION_MESSAGE)
         return cls(Path(report) if report else None, Path(line) if line else None)
 
     def begin(self, command: str) -> None:
         """
-        Replace what an earlier run has left in the files: should this one be killed, nobody reads the other's success.
+        Replace the content of the files from an earlier run. Otherwise a killed run would leave the earlier success.
 
-        What is no file of a file system, a pipe or a terminal, gets the outcome alone.
+        A pipe or a terminal gets only the outcome.
         """
         fields = {"message": f"{command} has begun, and has not ended yet", "command": command, "exit_code": None}
         if self.differences is not None and command in _COMPARING and is_file(self.differences):
@@ -83,14 +84,14 @@ class OutcomeFiles:
             self.write_line(fields)
 
     def write(self, fields: Mapping[str, Any]) -> None:
-        """Replace what the files hold. A failure is logged only: the outcome of the job is what it is."""
+        """Replace the content of the files. A failure is only logged: it doesn't change the outcome of the job."""
         if self.report is not None:
             with _warned(self.report), whole_file(self.report) as file:
                 file.write(_line(self._clean(fields)))
         self.write_line(fields)
 
     def write_line(self, fields: Mapping[str, Any]) -> None:
-        """Replace the termination message alone: what is true if the process gets no further."""
+        """Replace only the termination message: with the outcome as it would be if the process were killed now."""
         if self.line is not None:
             with _warned(self.line):
                 write_in_place(
@@ -99,11 +100,11 @@ class OutcomeFiles:
 
     def _clean(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         clean = redactor(self.secrets)
-        return {name: clean(value) for name, value in fields.items()}  # the names are ours
+        return {name: clean(value) for name, value in fields.items()}  # the names hold no secret
 
 
 def short_line(fields: Mapping[str, Any]) -> str:
-    """Give the outcome as one line of JSON of at most ``LONGEST_LINE_BYTES``; a long message loses its end."""
+    """Return the outcome as one line of JSON of at most ``LONGEST_LINE_BYTES``. A long message loses its end."""
     kept = {name: fields[name] for name in _KEPT if fields.get(name) not in {None, ""}}
     message = str(kept.get("message", ""))
     while len(_line(kept).encode()) > LONGEST_LINE_BYTES and message:
@@ -118,7 +119,7 @@ def _line(fields: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _warned(path: Path) -> Iterator[None]:
-    """Log what keeps a file from being written."""
+    """Log an OSError of the block as a warning."""
     try:
         yield
     except OSError as error:
@@ -126,6 +127,6 @@ def _warned(path: Path) -> Iterator[None]:
 
 
 def facts_of(error: MigratorError) -> dict[str, Any]:
-    """Give what the log and the files say of an error of the tree."""
+    """Return the fields of a MigratorError for the log and the files."""
     code = ExitCode[str(error.facts["signal"])] if isinstance(error, Stopped) else error.exit_code
     return {"message": str(error), "next_step": error.next_step, "exit_code": int(code), **error.facts}

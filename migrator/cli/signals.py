@@ -1,4 +1,4 @@
-"""Stops a command on SIGINT and SIGTERM: it is cancelled, and after a grace period the process ends."""
+"""Stops a command on SIGINT and SIGTERM: cancels the command, and ends the process after a grace period."""
 
 import asyncio
 import os
@@ -18,14 +18,14 @@ from migrator.events import Event
 
 log = structlog.get_logger()
 
-# A thread inside a driver can't be interrupted. What isn't committed is rolled back by the server, as after SIGKILL.
+# A thread inside a driver can't be interrupted. The server rolls open transactions back, as after SIGKILL.
 GRACE_SECONDS: Final = 8
 
 EXIT_CODES: Final = {signal.SIGINT: ExitCode.SIGINT, signal.SIGTERM: ExitCode.SIGTERM}
 
 
 def finish_or_stop(action: Awaitable[Outcome], files: OutcomeFiles) -> Outcome:
-    """Run the action to its end, or cancel it when a signal comes. Raises Stopped then, whatever it ended with."""
+    """Run the action and return its outcome. On a signal, cancel the action and raise Stopped in place of its error."""
     received: list[signal.Signals] = []
     leave = threading.Timer(GRACE_SECONDS, lambda: os._exit(EXIT_CODES[received[0]]))
     leave.daemon = True
@@ -38,11 +38,11 @@ def finish_or_stop(action: Awaitable[Outcome], files: OutcomeFiles) -> Outcome:
                 os._exit(EXIT_CODES[number])
             received.append(number)
             log.warning(Event.JOB_STOPPING, signal=number.name)
-            # Now, and not only at the end: the process may be killed before that.
+            # Written now, because the process may be killed before the command has ended.
             files.write_line(facts_of(stopped(number)))
             leave.start()
             if task is not None:
-                task.cancel(number.name)  # the run that records its failure can say why
+                task.cancel(number.name)  # the run records the signal's name as the reason
 
         for number in EXIT_CODES:
             loop.add_signal_handler(number, stop, number)
@@ -61,9 +61,9 @@ def finish_or_stop(action: Awaitable[Outcome], files: OutcomeFiles) -> Outcome:
 @contextmanager
 def signals_raise() -> Iterator[None]:
     """
-    Let signals raise Stopped where no event loop listens: while settings are read, and while reports are printed.
+    Let signals raise Stopped while no event loop handles them: while settings are read and reports are printed.
 
-    Without a handler of our own SIGTERM would be ignored by the first process of a container.
+    Without its own handler, the first process of a container would ignore SIGTERM.
     """
 
     def stop(number: int, _frame: FrameType | None) -> None:

@@ -1,7 +1,7 @@
 """
-Starts and ends the process quickly, and keeps it small.
+Starts and ends the process quickly, and keeps its memory small.
 
-A job that has nothing to do is over in a moment, but for what Python does before and after it.
+If a job has nothing to do, Python's own start and end take most of the time.
 """
 
 import atexit
@@ -14,14 +14,14 @@ from typing import NoReturn
 
 
 def main() -> NoReturn:
-    """Run the command that the process was started with, and leave with its exit code."""
-    # The objects of modules stay, so garbage collection finds nothing while they are imported. Without it the imports
-    # of `--help` take 0.27 s of CPU in place of 0.29, those of a run 1.05 in place of 1.07 (least of 8). `cli` switches
-    # it on again when the imports are done. Plainly: leave these lines out.
+    """Run the command with the process's arguments, and end the process with the exit code."""
+    # The objects of modules stay, so garbage collection finds nothing during imports. Without garbage collection, the
+    # imports of `--help` take 0.27 s of CPU instead of 0.29, and the imports of a run 1.05 instead of 1.07 (minimum of
+    # 8 measurements). `cli` switches it on again after the imports. The program also works without these lines.
     gc.disable()
     keep_small()
     _import_structlog()
-    from migrator.cli.main import main as run  # noqa: PLC0415 - after structlog
+    from migrator.cli.main import main as run  # noqa: PLC0415 - structlog comes first
 
     _leave(run())
 
@@ -30,46 +30,47 @@ def _import_structlog() -> None:
     """
     Import structlog as if rich weren't installed: structlog would import rich's tracebacks, which nothing here uses.
 
-    That is 0.06 s of CPU in place of 0.12 (least of 8), in each command. Plainly: ``import structlog``.
+    This takes 0.06 s of CPU instead of 0.12 (minimum of 8 measurements) in each command. A plain ``import structlog``
+    would also work.
     """
-    sys.modules["rich"] = None  # type: ignore[assignment] # "not to be had", in the import system's words
+    sys.modules["rich"] = None  # type: ignore[assignment] # None makes the import fail
     try:
-        import structlog  # noqa: F401, PLC0415 - for its effect, and not before
+        import structlog  # noqa: F401, PLC0415 - imported for its effect, at this point
     finally:
         del sys.modules["rich"]
 
 
 def _leave(code: int) -> NoReturn:
     """
-    End the process without taking every module apart, which takes as long as a fifth of their import.
+    End the process without Python's cleanup of modules, which takes a fifth of the time of their import.
 
-    All that Python promises at the end is done before: what ``atexit`` knows, and what stdout and stderr still hold.
-    With a thread that is still at work it ends in Python's own way, which waits for that.
+    The functions of ``atexit`` are called, and stdout and stderr are flushed, as Python promises. If another thread
+    still runs, the process ends with ``sys.exit``, which waits for the thread.
     """
     if threading.active_count() == 1:
-        atexit._run_exitfuncs()  # noqa: SLF001 - public under no name
+        atexit._run_exitfuncs()  # noqa: SLF001 - there is no public function
         try:
             sys.stdout.flush()
             sys.stderr.flush()
         except (OSError, ValueError):
-            pass  # Python has its own words for a stdout that can't be written to
+            pass  # sys.exit below prints Python's own message for a stdout that can't be written to
         else:
             os._exit(code)
-    gc.unfreeze()  # or DuckDB's module takes what it finds for leaks, and says so on stderr
+    gc.unfreeze()  # otherwise DuckDB's module reports frozen objects as leaks on stderr
     sys.exit(code)
 
 
 _M_ARENA_MAX = -8
-"""In glibc's ``malloc.h``."""
+"""The parameter M_ARENA_MAX of glibc's ``malloc.h``."""
 
 _ARENAS = 2
 
 
 def keep_small() -> None:
-    """Let all threads share what is free; to be called before there are threads, and before pyarrow is imported."""
+    """Let all threads share free memory. Call it before threads are started and before pyarrow is imported."""
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    if "MALLOC_ARENA_MAX" in os.environ:  # somebody knows better
+    if "MALLOC_ARENA_MAX" in os.environ:  # the operator has chosen a number
         return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none, and no arenas either
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has neither mallopt nor arenas
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, _ARENAS)
