@@ -1,8 +1,8 @@
 """
-Helps the application: its database settings, and the engine they give, on SQLite and on PostgreSQL alike.
+Gives the application its database settings and its SQLAlchemy engine, for SQLite and for PostgreSQL.
 
-The application changes over by ``DATABASE_URL`` alone. Dryad's code and its Alembic environment take their engine from
-this module. The migrator itself imports nothing of it.
+To change from SQLite to PostgreSQL, the application only needs another ``DATABASE_URL``. Dryad's code and its Alembic
+environment use the engine of this module. The migrator itself doesn't import it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,10 +41,10 @@ _OWN_OPTIONS: Final = frozenset(
         "prepared_statement_cache_size",
     }
 )
-"""Options that SQLAlchemy hands to asyncpg as they are."""
+"""Options that SQLAlchemy passes to asyncpg unchanged."""
 
 _NUMERIC_OPTIONS: Final = {"connect_timeout": "timeout", "statement_cache_size": "statement_cache_size"}
-"""Options that asyncpg takes as a number, which no URL can hold, and its names for them."""
+"""Options that asyncpg takes as numbers, with asyncpg's names. In a URL they would be strings."""
 
 _TUNING_OPTIONS: Final = frozenset(
     {
@@ -60,14 +60,15 @@ _TUNING_OPTIONS: Final = frozenset(
         "tcp_user_timeout",
     }
 )
-"""Options of libpq's that asyncpg doesn't have. They promise nothing, unless the value is ``require``."""
+"""Options of libpq that asyncpg lacks. They can be ignored, unless the value is ``require``."""
 
 
 class Settings(BaseSettings):
     """
-    Where the application's database is, and how many connections it may take there.
+    The address of the application's database, and the limits of its connection pool.
 
-    Read from the environment; arguments win. Raises pydantic's ValidationError, which never repeats a value.
+    The settings are read from the environment; arguments take precedence. Raises pydantic's ValidationError, whose
+    message never holds a value.
     """
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True)
@@ -108,26 +109,26 @@ class Settings(BaseSettings):
         """
         Return the URL for SQLAlchemy with its asynchronous drivers: asyncpg for PostgreSQL, aiosqlite for SQLite.
 
-        libpq's query options become what asyncpg takes: ``sslmode`` is ``ssl``, and what asyncpg reads from a DSN only
-        (certificates, ``options``, ``application_name``) goes into ``dsn``. A number can't be handed over in a URL, so
-        ``connect_timeout`` is missing here; ``create_engine`` honours it.
-        Raises ConfigurationError for a URL that can't be read, another database, or an option that promises a security
-        which asyncpg does not give.
+        libpq's query options become asyncpg's options: ``sslmode`` becomes ``ssl``, and options that asyncpg reads only
+        from a DSN (certificates, ``options``, ``application_name``) go into ``dsn``. A URL can't hold numbers, so
+        ``connect_timeout`` is missing here; ``create_engine`` passes it to asyncpg.
+        Raises ConfigurationError for a URL that can't be read, for another database, or for an option that requires a
+        protection which asyncpg doesn't offer.
         """
         return _translate(self.DATABASE_URL)[0].render_as_string(hide_password=False)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """Show the settings without passwords; pydantic makes ``repr`` and ``str`` of this."""
+        """Yield the settings without passwords. pydantic uses them for ``repr`` and ``str``."""
         for name, value in super().__repr_args__():
             yield name, _without_secrets(value) if name == "DATABASE_URL" else value
 
 
 def create_engine(settings: Settings) -> AsyncEngine:
     """
-    Return an engine for the settings' database; it connects when first used.
+    Return an engine for the settings' database. It connects at its first use.
 
-    SQLite enforces foreign keys, as PostgreSQL does anyway. On PostgreSQL the pool has the settings' bounds, and asks
-    a connection for a sign of life before it hands it out, so that a restart of the server is no error here.
+    On SQLite, foreign keys are enforced, as PostgreSQL always does. On PostgreSQL, the pool has the limits in the
+    settings, and tests each connection before the application gets it, so that a restart of the server causes no error.
     Raises ConfigurationError as ``Settings.get_database_url`` does.
     """
     url, arguments = _translate(settings.DATABASE_URL)
@@ -136,7 +137,7 @@ def create_engine(settings: Settings) -> AsyncEngine:
         event.listen(engine.sync_engine, "connect", _enforce_foreign_keys)
         return engine
     if "dsn" in url.query:
-        # Not left in the URL, for it may hold the key's password and the engine's repr hides only the user's.
+        # The DSN may hold the password of a TLS key, and the engine's repr masks only the user's password in the URL.
         arguments["dsn"] = url.query["dsn"]
         url = url.difference_update_query(["dsn"])
     return create_async_engine(
@@ -151,7 +152,7 @@ def create_engine(settings: Settings) -> AsyncEngine:
 
 
 def _enforce_foreign_keys(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    # Off by default, and a setting of each connection: https://sqlite.org/foreignkeys.html#fk_enable
+    # SQLite's default is off, and each connection has its own setting: https://sqlite.org/foreignkeys.html#fk_enable
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
@@ -177,7 +178,7 @@ def _translate(text: str) -> tuple[URL, dict[str, Any]]:
 
 def _translate_options(url: URL) -> tuple[URL, dict[str, Any]]:
     options = dict(url.query)
-    # Out of the query, where SQLAlchemy would not hide the password.
+    # SQLAlchemy doesn't mask a password in the query, so it moves to its own part of the URL.
     url = url.set(
         username=_last(options.pop("user", url.username)),
         password=_last(options.pop("password", url.password)),
@@ -192,7 +193,8 @@ def _translate_options(url: URL) -> tuple[URL, dict[str, Any]]:
                 next_step=f"Remove {name}; sslmode=verify-full with sslrootcert proves who the server is.",
             )
     numbers = _numbers({name: _last(options.pop(name)) for name in _NUMERIC_OPTIONS.keys() & options.keys()})
-    # asyncpg reads the rest from a DSN: what it doesn't know is a server setting, and the server says if it isn't.
+    # asyncpg reads the other options from a DSN. It sends unknown options as server settings, and the server refuses
+    # settings that it doesn't know.
     rest = {name: _last(options.pop(name)) for name in sorted(options.keys() - _OWN_OPTIONS)}
     if rest:
         dsn = _last(options.get("dsn")) or "postgresql://"
@@ -201,7 +203,7 @@ def _translate_options(url: URL) -> tuple[URL, dict[str, Any]]:
 
 
 def _last(value: str | Sequence[str] | None) -> str | None:
-    """Return an option's value; of one that is given twice the last counts, as for libpq."""
+    """Return an option's value. If the option is given several times, the last value counts, as for libpq."""
     return value if isinstance(value, str) or value is None else value[-1]
 
 
@@ -213,7 +215,7 @@ def _numbers(options: Mapping[str, str | None]) -> dict[str, Any]:
             f"DATABASE_URL has an option that is no whole number: {', '.join(options)}", next_step="Correct the URL."
         ) from None
     if numbers.get("timeout", 1) <= 0:
-        del numbers["timeout"]  # libpq's way to say: wait as long as it takes. asyncpg's own bound stays.
+        del numbers["timeout"]  # for libpq this means no limit; asyncpg's own default stays
     return numbers
 
 

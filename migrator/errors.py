@@ -5,19 +5,19 @@ Defines every way in which the job can fail, with its exit code.
     ├── Mismatch                1  verification found a difference
     ├── ConfigurationError      2  usage or configuration
     ├── SourceError             3  the source cannot be migrated as it is
-    │   ├── SourceUnreadable       missing, no database, corrupt, not permitted
+    │   ├── SourceUnreadable       the file is missing, no database, damaged, or not permitted
     │   ├── ValuesRefused          preflight found values that PostgreSQL would refuse or change
-    │   └── SourceChanged          somebody wrote to it while the job ran, or since
+    │   └── SourceChanged          somebody wrote to the source during the job, or after an earlier run
     ├── TargetRefused           4  the target is not as it must be
-    │   ├── RowsInTheWay           it holds rows that this job did not put there
+    │   ├── RowsInTheWay           a table holds rows that this job did not copy
     │   ├── NoMatch                a source table or column has no match in the target
-    │   ├── NotTried               something that it demands of rows could not be tried beforehand
-    │   └── MissingPrivilege       the role may not do what the job needs
-    └── GaveUp                  5  waited or retried as long as allowed; worth another try
+    │   ├── NotTried               a requirement of the target could not be tried on the rows beforehand
+    │   └── MissingPrivilege       the role lacks a privilege that the job needs
+    └── GaveUp                  5  a limit of waiting or retrying was reached; another run may succeed
 
     Stopped                130 / 143  SIGINT or SIGTERM; the next run resumes
 
-An error is raised where it is known and caught once, in ``cli/main.py``. Its message is one line that says what is
+An error is raised where it is detected, and caught only in ``cli/main.py``. Its message is one line that says what is
 wrong and where. ``next_step`` tells the operator what to do. ``facts`` are its typed fields for the log.
 """
 
@@ -26,7 +26,7 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """What the process returns: a contract with compose, Kubernetes' podFailurePolicy and CI."""
+    """The exit codes of the process: a contract for compose, Kubernetes' podFailurePolicy and CI."""
 
     DONE = 0
     MISMATCH = 1
@@ -42,7 +42,7 @@ class MigratorError(Exception):
     """
     The job cannot go on.
 
-    ``next_step`` tells the operator what to do, ``facts`` are values for the log (table, column, key, counts).
+    ``next_step`` tells the operator what to do. ``facts`` are values for the log (table, column, key, counts).
     """
 
     exit_code: ClassVar[ExitCode]
@@ -53,29 +53,29 @@ class MigratorError(Exception):
         self.facts = facts
 
 
-class Mismatch(MigratorError):  # noqa: N818 - the field's word, and the contract's
-    """Source and target differ; tables are named in ``facts['tables']``."""
+class Mismatch(MigratorError):  # noqa: N818 - the usual term, also in the contract
+    """Source and target differ; ``facts['tables']`` names the tables."""
 
     exit_code = ExitCode.MISMATCH
 
 
 class ConfigurationError(MigratorError):
-    """A setting is missing, contradicts another, or was refused by the server (password, database, TLS)."""
+    """A setting is missing, contradicts another setting, or was refused by the server (password, database, TLS)."""
 
     exit_code = ExitCode.CONFIGURATION
 
 
 class SourceError(MigratorError):
-    """The source cannot be carried as it is."""
+    """The source cannot be migrated as it is."""
 
     exit_code = ExitCode.SOURCE
 
 
 class SourceUnreadable(SourceError):  # noqa: N818
     """
-    The file is missing, not permitted, no SQLite database, or damaged.
+    The source file is missing, not permitted, no SQLite database, or damaged.
 
-    ``driver_message`` is SQLite's own message, without the words that the driver puts before it; it may be empty.
+    ``driver_message`` is SQLite's own message, without the driver's prefix; it may be empty.
     """
 
     def __init__(self, message: str, *, driver_message: str = "", next_step: str = "", **facts: object) -> None:
@@ -88,17 +88,17 @@ class ValuesRefused(SourceError):  # noqa: N818
 
 
 class SourceChanged(SourceError):  # noqa: N818
-    """The source is not the one that the job, or an earlier run of it, read."""
+    """The source has changed since the job, or an earlier run of the job, has read it."""
 
 
 class TargetRefused(MigratorError):  # noqa: N818
-    """The target is not as it must be; nothing was changed by the step that says so."""
+    """The target is not as it must be; the step that raises this error has changed nothing."""
 
     exit_code = ExitCode.TARGET
 
 
 class RowsInTheWay(TargetRefused):
-    """A target table holds rows that this job did not put there."""
+    """A target table holds rows that this job did not copy."""
 
 
 class NoMatch(TargetRefused):
@@ -106,20 +106,20 @@ class NoMatch(TargetRefused):
 
 
 class NotTried(TargetRefused):
-    """Something that the target demands of rows could not be tried beforehand, and nobody has allowed that by name."""
+    """A requirement of the target could not be tried on the rows beforehand, and no setting allows to go on without."""
 
 
 class MissingPrivilege(TargetRefused):
-    """The target's role may not do what the job needs."""
+    """The target's role lacks a privilege that the job needs."""
 
 
 class GaveUp(MigratorError):  # noqa: N818
-    """A bound on waiting or retrying was reached; what stood in the way may heal by itself."""
+    """A limit of waiting or retrying was reached; another run may succeed later."""
 
     exit_code = ExitCode.GAVE_UP
 
 
 class Stopped(MigratorError):  # noqa: N818
-    """A signal asked the job to stop; it stopped at a safe point and the next run resumes there."""
+    """A signal has stopped the job at a safe point; the next run continues from there."""
 
     exit_code = ExitCode.SIGTERM

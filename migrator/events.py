@@ -1,16 +1,16 @@
-"""Every event the log knows, with its meaning: a contract for whoever reads the log with a program."""
+"""Defines every event of the log, with its meaning: a contract for programs that read the log."""
 
 from enum import StrEnum
 from typing import Self
 
 
 class Event(StrEnum):
-    """The word under ``event`` in a log line. ``meaning`` is the line about it in the documentation."""
+    """The value of the field ``event`` in a log line. ``meaning`` is its description in the documentation."""
 
     meaning: str
 
     def __new__(cls, word: str, meaning: str) -> Self:
-        """Make a member that is its word and carries its meaning."""
+        """Make a member whose value is the word, with its meaning as an attribute."""
         event = str.__new__(cls, word)
         event._value_ = word
         event.meaning = meaning

@@ -1,8 +1,8 @@
 """
-Names of tables and columns, and the one way they enter a statement.
+Quotes the names of tables and columns for SQL statements, and compares names.
 
-A name is data like any other: it may hold quotes, blanks, a semicolon or a reserved word. Every statement of the job
-takes its identifiers from here, quoted always, by SQLAlchemy's dialects.
+A name may hold quotes, blanks, a semicolon or a reserved word. So every statement of the job gets its identifiers from
+this module, which always quotes them with SQLAlchemy's dialects.
 """
 
 import re
@@ -13,19 +13,19 @@ from functools import cache, lru_cache
 from typing import Any
 
 POSTGRES_NAME_BYTES = 63
-"""PostgreSQL cuts longer identifiers (manual, "Identifiers and Key Words": NAMEDATALEN - 1)."""
+"""The longest identifier of PostgreSQL, which cuts longer names ("Identifiers and Key Words": NAMEDATALEN - 1)."""
 
 _REMEMBERED = 10_000
-"""Quoted names: each is asked for again and again."""
+"""The size of the cache of quoted names; each name is quoted many times."""
 
 
 @cache
 def _preparers() -> tuple[Any, Any]:
-    """Return SQLAlchemy's quoting of PostgreSQL and of SQLite, imported now: `--help` knows names and quotes none."""
+    """Return SQLAlchemy's quoting for PostgreSQL and for SQLite. Imported late, because `--help` needs no quoting."""
     from sqlalchemy.dialects import sqlite  # noqa: PLC0415
     from sqlalchemy.dialects.postgresql import asyncpg  # noqa: PLC0415
 
-    # The driver's own dialect: the default one doubles a percent sign, for drivers that put values in by it.
+    # The dialect of asyncpg: the default dialect doubles percent signs, for drivers that use them as placeholders.
     dialects: tuple[Any, Any] = (asyncpg.dialect, sqlite.dialect)
     postgres, other = (dialect().identifier_preparer for dialect in dialects)
     return postgres, other
@@ -33,21 +33,21 @@ def _preparers() -> tuple[Any, Any]:
 
 @lru_cache(maxsize=_REMEMBERED)
 def quote_postgres(name: str) -> str:
-    """Return a PostgreSQL identifier, quoted whatever it looks like."""
+    """Return a PostgreSQL identifier, always quoted."""
     return str(_preparers()[0].quote_identifier(name))
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def quote_sqlite(name: str) -> str:
-    """Return a SQLite identifier, quoted whatever it looks like."""
+    """Return a SQLite identifier, always quoted."""
     return str(_preparers()[1].quote_identifier(name))
 
 
 def quote_literal(value: str) -> str:
     """
-    Return a PostgreSQL string literal, for the few statements that take no bound values (DDL, COPY's inner query).
+    Return a PostgreSQL string literal, for the few statements without bound values (DDL, COPY's inner query).
 
-    ``standard_conforming_strings`` is on in every session the job opens, so only the quote itself needs doubling.
+    ``standard_conforming_strings`` is on in every session of the job, so only the quote itself must be doubled.
     """
     return "'" + value.replace("'", "''") + "'"
 
@@ -61,20 +61,21 @@ class TableName:
 
     @property
     def quoted(self) -> str:
-        """The name as it stands in a statement."""
+        """The quoted name for a statement, with its schema."""
         return f"{quote_postgres(self.schema)}.{quote_postgres(self.name)}"
 
     def __str__(self) -> str:
-        """Return the name as people write it."""
+        """Return the name as people write it, without quotes."""
         return f"{self.schema}.{self.name}"
 
 
 def find_match(name: str, candidates: Iterable[str]) -> str | None:
     """
-    Return the candidate that ``name`` means: the same name, or the only one that differs in case alone.
+    Return the match of ``name``: the equal candidate, or the only candidate that differs only in case, or None.
 
-    PostgreSQL folds unquoted identifiers to lower case and SQLite compares them without case, so the same model may
-    have made ``Users`` here and ``users`` there. A name that is too long for PostgreSQL is looked for as it was cut.
+    PostgreSQL folds unquoted identifiers to lower case, and SQLite ignores their case. So the same model may have made
+    ``Users`` in SQLite and ``users`` in PostgreSQL. If a name is too long for PostgreSQL, its first 63 bytes are
+    compared.
     """
     known = set(candidates)
     for spelling in (name, cut(name)):
@@ -85,28 +86,28 @@ def find_match(name: str, candidates: Iterable[str]) -> str | None:
 
 
 def cut(name: str) -> str:
-    """Return ``name`` as PostgreSQL would keep it: its first 63 bytes, without half a character at the end."""
+    """Return ``name`` as PostgreSQL would store it: its first 63 bytes, without an incomplete character."""
     return name.encode()[:POSTGRES_NAME_BYTES].decode(errors="ignore")
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
-    """Return the candidate most like ``name``, for a message that helps with a slip of the pen."""
+    """Return the candidate that is most similar to ``name``, or None, for a message about a mistyped name."""
     return next(iter(get_close_matches(name, list(candidates), n=1)), None)
 
 
 LEDGER_SCHEMA = "migrator"
-"""The job's own schema; never copied into, never described."""
+"""The schema of the ledger. The job copies no rows into it, and never treats it as the application's."""
 
 
 def holds_no_application(schema: str) -> bool:
     """
-    Return whether a schema is the job's own, or one of the server's.
+    Return whether a schema belongs to the job itself or to the server.
 
-    PostgreSQL keeps every name that begins with ``pg_`` (manual, "System Catalog Schema").
+    PostgreSQL reserves every name that begins with ``pg_`` (manual, "The System Catalog Schema").
     """
     return schema in {LEDGER_SCHEMA, "information_schema"} or schema.startswith("pg_")
 
 
 def pattern(name: str) -> str:
-    """Return a name as ``--leave-out`` and rules take it: what would be read otherwise is a wildcard."""
+    """Return a name as a pattern for ``--leave-out`` and rules. Special characters become the wildcard ``?``."""
     return re.sub(r"[\[\],*'\"\\\s]", "?", name)
