@@ -1,1 +1,1 @@
-"""`migrator demo`: the whole job on sample data and a PostgreSQL server of its own."""
+"""The command `migrator demo`: it runs the whole job on sample data, with its own PostgreSQL server."""

@@ -1,4 +1,4 @@
-"""Finds the account for a program that refuses to run as root, as PostgreSQL does."""
+"""Finds an account for PostgreSQL, which refuses to run as root."""
 
 import os
 import pwd
@@ -10,14 +10,14 @@ from typing import Any, Self
 
 from migrator.errors import ConfigurationError
 
-# The first that the system knows is taken. Debian's and the official image's packages of PostgreSQL make `postgres`;
+# The first existing account is used. The PostgreSQL packages of Debian and of the official image create `postgres`;
 # every system has `nobody`.
 _NAMES = ("postgres", "nobody")
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The account of a child process: the caller's own, or for root one with fewer rights."""
+    """The account of a child process: the caller's own account, or for root an account with fewer rights."""
 
     name: str
     uid: int
@@ -26,7 +26,11 @@ class Account:
 
     @classmethod
     def without_root(cls) -> Self:
-        """Return the caller's own account, or for root the first of ``postgres`` and ``nobody`` that exists."""
+        """
+        Return the caller's own account. If the caller is root, return ``postgres`` or else ``nobody``.
+
+        Raises ConfigurationError if the caller is root and neither account exists.
+        """
         if os.geteuid() != 0:
             return cls("the caller", os.geteuid(), os.getegid(), is_caller=True)
         for name in _NAMES:
@@ -44,11 +48,11 @@ class Account:
 
     def reaches(self, path: Path) -> bool:
         """Return whether this account may enter the directory, or run the program, at ``path``."""
-        # Asked of the system: permissions of every parent, access lists and mount options decide together.
+        # The system itself decides: permissions of all parents, access lists and mount options count together.
         done = subprocess.run(["/bin/sh", "-c", 'test -x "$1"', "reaches", path], check=False, **self.identity())  # noqa: S603
         return done.returncode == 0
 
     def take(self, path: Path) -> None:
-        """Make this account the owner of ``path``; what the caller made is its own already."""
+        """Make this account the owner of ``path``, unless it is the caller's own account."""
         if not self.is_caller:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)

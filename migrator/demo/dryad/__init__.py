@@ -1,13 +1,13 @@
 """
 Dryad, the reference application: an AI agent's backend with users, conversations, documents and groves.
 
-``models`` is its schema, ``migrations`` the Alembic revisions that lead there, ``sample`` fills a SQLite file with rows
-that look like years of use, in the words of ``phrases``. The migrator knows nothing of it; the demo and the tests move
-it.
+``models`` defines its schema, and ``migrations`` holds the Alembic revisions that build this schema. ``sample`` fills a
+SQLite file with rows as after years of use; their texts come from ``phrases``. The migrator knows nothing of Dryad; the
+demo and the tests migrate it.
 """
 
 from pathlib import Path
 from typing import Final
 
 ALEMBIC_INI: Final = Path(__file__).with_name("alembic.ini")
-"""What ``alembic -c`` takes to build Dryad's schema."""
+"""The configuration file for ``alembic -c``, which builds Dryad's schema."""

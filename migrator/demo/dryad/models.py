@@ -1,5 +1,5 @@
 """
-Dryad's tables, as SQLAlchemy 2 models for SQLite and PostgreSQL alike.
+Defines Dryad's tables as SQLAlchemy 2 models, for SQLite and for PostgreSQL.
 
     users ──┬─▶ conversations ◀──▶ messages        (a conversation knows its last message: a cycle)
             ├─▶ documents ──▶ document_chunks
@@ -7,8 +7,8 @@ Dryad's tables, as SQLAlchemy 2 models for SQLite and PostgreSQL alike.
                               │  ╰────╯            (a branch has a parent branch)
                               ╰─▶ dialogues ──▶ dialogue_messages
 
-The types are those of a grown application on purpose: UUIDs as text and as ``uuid``, three integer keys that the
-database counts, JSON, BLOBs, decimals, native enums. ``migrations`` builds the same schema; a test compares the two.
+The types are as mixed as in an old application: UUIDs as text and as ``uuid``, three integer keys that the database
+generates, JSON, BLOBs, decimals, native enums. ``migrations`` builds the same schema; a test compares the two schemas.
 """
 
 from collections.abc import Mapping
@@ -56,16 +56,16 @@ NAMING_CONVENTION: Final = {
 }
 
 SYSTEM_USER_ID: Final = "00000000-0000-4000-8000-000000000001"
-"""The account that every Dryad database has: a migration puts it there."""
+"""The id of the account that every Dryad database has; a migration inserts it."""
 
 type_json: Final = JSON().with_variant(JSONB(), "postgresql")
 
-# SQLite counts only a column declared INTEGER: BIGINT PRIMARY KEY would not be an alias of the rowid.
+# SQLite generates keys only for a column declared INTEGER: a BIGINT PRIMARY KEY is no alias of the rowid.
 type_counted: Final = BigInteger().with_variant(Integer(), "sqlite")
 
 
 class UserRole(StrEnum):
-    """What an account may do."""
+    """The rights of an account."""
 
     ADMIN = "admin"
     MEMBER = "member"
@@ -73,7 +73,7 @@ class UserRole(StrEnum):
 
 
 class ConversationStatus(StrEnum):
-    """Where a conversation is in its life."""
+    """The state of a conversation."""
 
     ACTIVE = "active"
     ARCHIVED = "archived"
@@ -81,7 +81,7 @@ class ConversationStatus(StrEnum):
 
 
 class MessageRole(StrEnum):
-    """Who speaks in a conversation."""
+    """The author of a message in a conversation."""
 
     SYSTEM = "system"
     USER = "user"
@@ -90,7 +90,7 @@ class MessageRole(StrEnum):
 
 
 class DocumentStatus(StrEnum):
-    """How far the ingestion of a document got."""
+    """The progress of a document's ingestion."""
 
     PENDING = "pending"
     IN_REVIEW = "in review"
@@ -99,7 +99,7 @@ class DocumentStatus(StrEnum):
 
 
 class GroveVisibility(StrEnum):
-    """Who sees a grove."""
+    """The users who can see a grove."""
 
     PRIVATE = "private"
     SHARED = "shared"
@@ -107,7 +107,7 @@ class GroveVisibility(StrEnum):
 
 
 class VesselKind(StrEnum):
-    """What a vessel carries."""
+    """The content of a vessel."""
 
     MEMORY = "memory"
     TOOLBOX = "toolbox"
@@ -115,7 +115,7 @@ class VesselKind(StrEnum):
 
 
 class DialogueState(StrEnum):
-    """Whether a dialogue goes on."""
+    """The state of a dialogue."""
 
     OPEN = "open"
     PAUSED = "paused"
@@ -123,7 +123,7 @@ class DialogueState(StrEnum):
 
 
 class Speaker(StrEnum):
-    """Who speaks in a dialogue."""
+    """The speaker of an utterance in a dialogue."""
 
     HUMAN = "human"
     GREMLIN = "gremlin"
@@ -131,23 +131,23 @@ class Speaker(StrEnum):
 
 
 def _enum(members: type[StrEnum], name: str) -> Enum:
-    # SQLAlchemy would store the names of the members; the values are what other programs expect to read.
+    # SQLAlchemy would store the names of the members, but other programs expect their values.
     return Enum(members, name=name, values_callable=lambda enum: [member.value for member in enum])
 
 
 class UtcDateTime(TypeDecorator[datetime]):
     """
-    A moment, aware and in UTC on both databases.
+    A moment with time zone, in UTC in both databases.
 
-    SQLite has no time zones: SQLAlchemy would store the digits of whatever zone the value has, and give back a naive
-    value. So a naive one is refused on the way in, and everything is UTC on the way out.
+    SQLite has no time zones: SQLAlchemy would store the local time of the value's zone, and return a naive value. So
+    naive values are refused when they are stored, and all values are UTC when they are read.
     """
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the moment in UTC; raise ValueError when it has no time zone."""
+        """Return the moment in UTC. Raises ValueError if it has no time zone."""
         del dialect
         if value is None:
             return None
@@ -156,7 +156,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the moment in UTC; what SQLite stored is UTC already."""
+        """Return the moment in UTC. A value from SQLite is UTC already."""
         del dialect
         if value is None:
             return None
@@ -172,7 +172,7 @@ def _uuid_text() -> str:
 
 
 class Base(DeclarativeBase):
-    """What all of Dryad's tables share."""
+    """The base of Dryad's tables, with their names of constraints and their types."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map: ClassVar[Mapping[Any, Any]] = {
@@ -193,7 +193,7 @@ class Base(DeclarativeBase):
 
 
 class User(Base):
-    """An account; what it owns goes with it, but nobody goes while documents are left."""
+    """An account. Its rows are deleted with it, but an account with documents can't be deleted."""
 
     __tablename__ = "users"
 
@@ -222,7 +222,7 @@ class User(Base):
 
 
 class Conversation(Base):
-    """A thread of messages between one user and the agent."""
+    """A conversation of one user with the agent."""
 
     __tablename__ = "conversations"
 
@@ -265,7 +265,7 @@ class Conversation(Base):
 
 
 class Message(Base):
-    """One utterance in a conversation, at its own position there."""
+    """A message in a conversation, at its own position."""
 
     __tablename__ = "messages"
 
@@ -373,7 +373,7 @@ class Grove(Base):
 
 
 class Branch(Base):
-    """A line of thought in a grove; it may have grown out of another."""
+    """A line of thought in a grove. It may have a parent branch."""
 
     __tablename__ = "branches"
 
@@ -405,7 +405,7 @@ class Branch(Base):
 
 
 class Vessel(Base):
-    """What a branch carries along: at most one each."""
+    """Data of a branch. A branch has at most one vessel."""
 
     __tablename__ = "vessels"
 
@@ -428,7 +428,7 @@ class Vessel(Base):
 
 
 class Dialogue(Base):
-    """A talk on a branch; a branch that is talked about stays."""
+    """A dialogue about a branch. A branch with dialogues can't be deleted."""
 
     __tablename__ = "dialogues"
 
@@ -454,7 +454,7 @@ class Dialogue(Base):
 
 
 class DialogueMessage(Base):
-    """One utterance in a dialogue."""
+    """An utterance in a dialogue."""
 
     __tablename__ = "dialogue_messages"
 

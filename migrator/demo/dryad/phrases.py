@@ -1,10 +1,10 @@
 """
-The words of the sample: what people, agents and programs write, and what programs stumble over.
+Holds the texts of the sample: texts of people, agents and programs, and texts that programs often handle wrongly.
 
-Each tuple is a pool from which ``rows`` takes in turn, so that at scale 1 a sample holds every entry.
+``rows`` takes the entries of each tuple in turn, so a sample of scale 1 holds every entry.
 """
 
-# ruff: noqa: RUF001 - letters that look like others are the point
+# ruff: noqa: RUF001 - the sample needs letters that look like other letters
 
 import json
 from typing import Final
@@ -146,7 +146,7 @@ _LISTS: Final[tuple[list[object], ...]] = (
     [1, "two", 3.5, None, False, ["nested", ["twice"]]],
 )
 
-# SQLAlchemy writes ASCII with escapes; an application with a json_serializer of its own writes UTF-8 and no blanks.
+# SQLAlchemy writes ASCII with escapes. An application with its own json_serializer may write UTF-8 without blanks.
 JSON_OBJECTS: Final = tuple(map(json.dumps, _OBJECTS)) + tuple(
     json.dumps(value, ensure_ascii=False, separators=(",", ":")) for value in _OBJECTS
 )

@@ -1,9 +1,9 @@
 """
-The sample's rows: a generator for each table, in the forms in which SQLAlchemy stores values on SQLite.
+Generates the sample's rows: one generator for each table, with values as SQLAlchemy stores them in SQLite.
 
-Those forms are text for dates, times and moments, 32 hexadecimal digits for ``Uuid``, a double for ``Numeric``, text
-for JSON. What a row holds follows from the seed and the row's number: a child can name its parent's key without anybody
-having remembered it, so memory doesn't grow with the rows.
+SQLAlchemy stores dates, times, moments and JSON as text, a ``Uuid`` as 32 hexadecimal digits, and a ``Numeric`` as a
+double. The seed and the row's number determine the values of a row. So a child's generator can compute the parent's key
+without storing it, and memory doesn't grow with the number of rows.
 """
 
 import struct
@@ -43,7 +43,7 @@ MOMENTS: Final = (
 )
 BLOBS: Final = (b"", b"\x00", None, bytes(range(256)), b"\\x00", b"\x89PNG\r\n\x1a\n" + bytes(1000))
 
-# How many children a parent has; parents take these in turn. The averages are 9, 10, 8 and 7.
+# The numbers of children. Successive parents use successive numbers. The averages are 9, 10, 8 and 7.
 MESSAGES: Final = (2, 0, 24, 3, 5, 8, 13, 17)
 CHUNKS: Final = (4, 0, 30, 1, 9, 16)
 BRANCHES: Final = (8, 1, 20, 3)
@@ -52,16 +52,16 @@ HAS_VESSEL: Final = (True, True, True, True, True, False, False, False)
 
 LONG_TEXT: Final = "A long log, line by line; 一行一行地写下去 🌲\n" * 4000
 RARELY: Final = 2003
-"""One text in so many is the long one."""
+"""One text in this number of texts is the long text."""
 
 VECTOR_BYTES: Final = 64 * 4
-BIRTH: Final = datetime(2021, 3, 20, 9, 30)  # noqa: DTZ001 - SQLAlchemy stores UTC on SQLite without saying so
+BIRTH: Final = datetime(2021, 3, 20, 9, 30)  # noqa: DTZ001 - SQLAlchemy stores UTC in SQLite without a time zone
 AGE_SECONDS: Final = 5 * 365 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the rows follow from: the seed, and how many rows those tables have that are nobody's children."""
+    """The seed, and the number of rows of each table without a parent. They determine all rows."""
 
     seed: int
     users: int
@@ -72,15 +72,15 @@ class Sample:
 
     @property
     def branches(self) -> int:
-        """Rows of ``branches``."""
+        """The number of rows of ``branches``."""
         return sum(_turn(BRANCHES, grove) for grove in range(self.groves))
 
     def random(self, table: str) -> Random:
-        """Return the source of chance of one table."""
-        return Random(f"{self.seed}/{table}")  # noqa: S311 - reproducible on purpose, and no secret
+        """Return the random generator of a table."""
+        return Random(f"{self.seed}/{table}")  # noqa: S311 - reproducible on purpose, and not for secrets
 
     def key(self, table: str, number: int) -> str:
-        """Return the UUID of a row as ``Uuid`` stores it on SQLite: 32 digits."""
+        """Return the UUID of a row as ``Uuid`` stores it in SQLite: 32 digits."""
         digits = blake2b(f"{self.seed}/{table}/{number}".encode(), digest_size=16).hexdigest()
         return f"{digits[:12]}4{digits[13:16]}a{digits[17:]}"
 
@@ -90,13 +90,13 @@ class Sample:
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
     def owner(self, number: int) -> str:
-        """Return the user to whom something belongs: a few own much, many own little."""
+        """Return the key of the user who owns row ``number``. A few users own many rows, many users own few."""
         share = number * 0.6180339887498949 % 1.0
         return self.text_key("users", int(self.users * share * share))
 
 
 def users(sample: Sample) -> Iterator[Row]:
-    """Accounts, with names from everywhere."""
+    """Yield accounts, with names in many scripts."""
     random = sample.random("users")
     for number in range(sample.users):
         host = _turn(("example.org", "EXAMPLE.com", "bücher.example"), number)
@@ -120,7 +120,7 @@ def users(sample: Sample) -> Iterator[Row]:
 
 
 def conversations(sample: Sample) -> Iterator[Row]:
-    """Conversations; which message is their last is known when all messages are there."""
+    """Yield conversations. ``sample`` sets their last messages when all messages are inserted."""
     random = sample.random("conversations")
     for number in range(sample.conversations):
         created = _moment(random)
@@ -142,7 +142,7 @@ def conversations(sample: Sample) -> Iterator[Row]:
 
 
 def messages(sample: Sample) -> Iterator[Row]:
-    """Messages; ids have gaps where messages were deleted."""
+    """Yield messages. The ids have gaps, as after deletions."""
     random = sample.random("messages")
     vectors = _vectors(sample)
     for number, (conversation, position) in enumerate(_children(MESSAGES, sample.conversations)):
@@ -168,7 +168,7 @@ def messages(sample: Sample) -> Iterator[Row]:
 
 
 def documents(sample: Sample) -> Iterator[Row]:
-    """Documents; some never had a body."""
+    """Yield documents. Some have no body."""
     random = sample.random("documents")
     for number in range(sample.documents):
         created = _moment(random)
@@ -192,7 +192,7 @@ def documents(sample: Sample) -> Iterator[Row]:
 
 
 def document_chunks(sample: Sample) -> Iterator[Row]:
-    """Chunks with their embeddings."""
+    """Yield chunks of documents with their embeddings."""
     random = sample.random("document_chunks")
     vectors = _vectors(sample)
     for number, (document, chunk) in enumerate(_children(CHUNKS, sample.documents)):
@@ -211,7 +211,7 @@ def document_chunks(sample: Sample) -> Iterator[Row]:
 
 
 def groves(sample: Sample) -> Iterator[Row]:
-    """Groves; their seeds are any 64-bit integers."""
+    """Yield groves. Their seeds are arbitrary 64-bit integers."""
     random = sample.random("groves")
     for number in range(sample.groves):
         word = _turn(phrases.WORDS, number)
@@ -231,13 +231,13 @@ def groves(sample: Sample) -> Iterator[Row]:
 
 
 def branches(sample: Sample) -> Iterator[Row]:
-    """Branches: in each grove a tree, in which some parents are younger than their children."""
+    """Yield branches: a tree in each grove, in which some parents have larger ids than their children."""
     random = sample.random("branches")
     for number, (grove, ordinal) in enumerate(_children(BRANCHES, sample.groves)):
         if ordinal == 0:
             root = number + 1
             key = sample.key("groves", grove)
-        # The second was moved to below the third; no grove has just two.
+        # The third branch is the parent of the second branch. No grove has exactly two branches.
         place = 2 if ordinal == 1 else (ordinal - 1) // 2
         yield {
             "id": number + 1,
@@ -254,7 +254,7 @@ def branches(sample: Sample) -> Iterator[Row]:
 
 
 def vessels(sample: Sample) -> Iterator[Row]:
-    """Vessels, on five branches of eight."""
+    """Yield vessels, for five of eight branches."""
     random = sample.random("vessels")
     numbers = (branch for branch in range(1, sample.branches + 1) if _turn(HAS_VESSEL, branch))
     for number, branch in enumerate(numbers):
@@ -275,7 +275,7 @@ def vessels(sample: Sample) -> Iterator[Row]:
 
 
 def dialogues(sample: Sample) -> Iterator[Row]:
-    """Dialogues; half of them about a vessel, some opened by nobody who is still there."""
+    """Yield dialogues. Many are about a vessel. In some, the user who opened it no longer exists."""
     random = sample.random("dialogues")
     last_branch = sample.branches
     for number in range(sample.dialogues):
@@ -296,7 +296,7 @@ def dialogues(sample: Sample) -> Iterator[Row]:
 
 
 def dialogue_messages(sample: Sample) -> Iterator[Row]:
-    """Utterances, a few of them with sound."""
+    """Yield utterances. A few have audio."""
     random = sample.random("dialogue_messages")
     for number, (dialogue, utterance) in enumerate(_children(UTTERANCES, sample.dialogues)):
         if utterance == 0:
@@ -318,7 +318,7 @@ def _turn(pool: Sequence[T], number: int) -> T:
 
 
 def _children(sizes: Sequence[int], parents: int) -> Iterator[tuple[int, int]]:
-    """Give each parent its children: pairs of the parent's number and the child's place there."""
+    """Yield the children of all parents, as pairs of the parent's number and the child's place."""
     for parent in range(parents):
         for place in range(_turn(sizes, parent)):
             yield parent, place
@@ -333,7 +333,7 @@ def _text(random: Random, number: int) -> str:
 
 
 def _moment(random: Random) -> str:
-    """Return a moment of the last years: with microseconds, as SQLAlchemy writes it, or now and then as SQLite does."""
+    """Return a moment as SQLAlchemy writes it, with microseconds; sometimes as SQLite writes it, without."""
     microseconds = int(random.random() * AGE_SECONDS * 1_000_000)
     moment = (BIRTH + timedelta(microseconds=microseconds)).isoformat(" ", "microseconds")
     return moment[:19] if microseconds % 9 == 0 else moment
@@ -344,7 +344,7 @@ def _date(random: Random) -> str:
 
 
 def _decimal(random: Random, number: int, precision: int, scale: int) -> float:
-    """Return a decimal as a double, the nearest one: up to 15 digits it is read back as it was written."""
+    """Return the double nearest to a decimal. A decimal of up to 15 digits is read back unchanged."""
     largest = 10**precision - 1
     extremes = (largest, -largest, 0, 1, -1, 10**scale)
     digits = extremes[number] if number < len(extremes) else int(largest * (random.random() ** 8 - 0.01))
@@ -352,7 +352,7 @@ def _decimal(random: Random, number: int, precision: int, scale: int) -> float:
 
 
 def _vectors(sample: Sample) -> bytes:
-    """Return one long vector of floats, from which the embeddings are cut: packing each by itself takes too long."""
+    """Return one long packed vector of floats. Embeddings are slices of it: packing each of them takes too long."""
     random = sample.random("vectors")
     floats = [random.gauss(0, 1) for _ in range(1 << 15)]
     return struct.pack(f"<{len(floats)}f", *floats)

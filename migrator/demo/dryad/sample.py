@@ -1,9 +1,9 @@
 """
-A SQLite database as Dryad would have left it after some years: ``python -m migrator.demo.dryad.sample PATH --scale 1``.
+Makes a SQLite database as after years of use of Dryad: ``python -m migrator.demo.dryad.sample PATH --scale 1``.
 
-The schema comes from the Alembic migrations, so the file is stamped with their head. The rows (``rows``) hold what
-breaks careless copies: Unicode's corners, the ends of the numbers' ranges, the years 1 and 9999, empty beside missing,
-large beside small. The same scale and seed give the same rows.
+The Alembic migrations build the schema, so the file has the revision of their head. The rows (``rows``) hold values
+that break careless copies: rare Unicode characters, the largest and smallest numbers, the years 1 and 9999, empty
+values and NULLs, large and small values. The same scale and seed give the same rows.
 """
 
 import argparse
@@ -36,15 +36,15 @@ TABLES: Final[tuple[tuple[str, Callable[[rows.Sample], Iterator[rows.Row]]], ...
 )
 
 FINISHING_TOUCHES: Final = (
-    # Every seventh conversation has lost the memory of its last message.
+    # Every seventh conversation has no last message.
     """
     UPDATE conversations SET last_message_id =
         (SELECT max(messages.id) FROM messages WHERE messages.conversation_id = conversations.id)
     WHERE rowid % 7 <> 0
     """,
-    # The newest messages were deleted: AUTOINCREMENT never gives their ids again, and neither may a sequence.
+    # As if the newest messages were deleted: AUTOINCREMENT never uses their ids again, and a sequence must not either.
     "UPDATE sqlite_sequence SET seq = seq + 3 WHERE name = 'messages'",
-    # The migration that added this account has put its own clock's time there.
+    # The migration that adds this account writes the current time, but the sample must always be the same.
     f"""
     UPDATE users SET created_at = '2021-03-20 09:30:00', updated_at = '2021-03-20 09:30:00'
     WHERE id = '{SYSTEM_USER_ID}'
@@ -54,11 +54,11 @@ FINISHING_TOUCHES: Final = (
 
 def generate(path: Path, scale: float = 1.0, seed: int = 7) -> dict[str, int]:
     """
-    Write a new SQLite database to ``path`` and return the rows of each table.
+    Write a new SQLite database to ``path`` and return the number of rows of each table.
 
-    Scale 1 is about 20,000 rows, scale 50 a million; no table is empty at any scale. Memory doesn't grow with it. The
-    file appears when it is complete; until then ``.partial`` stands behind its name.
-    Raises FileExistsError when ``path`` is there already, and ValueError when the scale is not positive.
+    Scale 1 is about 20,000 rows, scale 50 is a million rows; no table is empty at any scale. Memory doesn't grow with
+    the scale. Until the file is complete, its name ends with ``.partial``.
+    Raises FileExistsError if ``path`` exists, and ValueError if the scale is not positive.
     """
     if not scale > 0:
         raise ValueError(f"the scale is {scale}, and has to be more than 0")
@@ -83,8 +83,8 @@ def _build_schema(path: Path) -> None:
 
 
 def _fill(connection: sqlite3.Connection, sample: rows.Sample) -> dict[str, int]:
-    # Nobody knows the file yet, and half of one is thrown away: no journal, no waiting for the disk. 64 MiB of cache
-    # hold the pages of the indexes that grow at random places.
+    # An incomplete file is never used, so no journal and no waiting for the disk are needed. A cache of 64 MiB holds
+    # the pages of the indexes that grow at random places.
     for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-65536"):
         connection.execute(f"PRAGMA {pragma}")
     connection.execute("BEGIN")
@@ -109,7 +109,7 @@ def _count(connection: sqlite3.Connection, table: str) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return 0, or 2 when the arguments can't be followed."""
+    """Run the command and return 0. Exits with 2 if the arguments are wrong or the file can't be written."""
     parser = argparse.ArgumentParser(
         prog="python -m migrator.demo.dryad.sample", description="Write a sample of Dryad."
     )

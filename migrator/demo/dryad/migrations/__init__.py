@@ -1,1 +1,1 @@
-"""Dryad's Alembic environment: the revisions that build its schema, on SQLite and on PostgreSQL."""
+"""Dryad's Alembic environment, with the revisions that build its schema in SQLite and in PostgreSQL."""

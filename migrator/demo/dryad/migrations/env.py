@@ -1,8 +1,8 @@
 """
-Alembic runs this file for each of its commands, with a database or (``--sql``) without.
+Runs Dryad's migrations for each of Alembic's commands, on a database or (with ``--sql``) without.
 
-Which database: the connection that a program has put into ``config.attributes["connection"]``, else ``sqlalchemy.url``
-of the ini file, else the application's own ``DATABASE_URL``. Only the first needs no event loop of its own.
+The database is the connection that a program has put into ``config.attributes["connection"]``, or else
+``sqlalchemy.url`` of the ini file, or else the application's own ``DATABASE_URL``. The last two need an event loop.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ config = context.config
 
 
 def settings() -> Settings:
-    """Return the application's settings, with the ini file's URL where it has one."""
+    """Return the application's settings, with the ini file's URL if it has one."""
     url = config.get_main_option("sqlalchemy.url")
     return Settings(DATABASE_URL=url, DATABASE_URL_FILE=None) if url else Settings()
 
@@ -49,13 +49,13 @@ def migrate(connection: Connection) -> None:
 @contextmanager
 def foreign_keys_off(connection: Connection) -> Iterator[None]:
     """
-    Switch SQLite's foreign keys off for a while; PostgreSQL is left alone.
+    Switch SQLite's foreign keys off during the block. On PostgreSQL it does nothing.
 
-    Batch mode changes a table by dropping it and putting another in its place. With foreign keys on, the drop would
-    first delete the table's rows and, by CASCADE, those of every table that refers to it. On return they are as they
-    were, also after an error; what the migrations committed until then stays.
-    Raises RuntimeError, before anything is changed, when foreign keys are on and a transaction is open: the PRAGMA has
-    no effect inside one (https://sqlite.org/pragma.html#pragma_foreign_keys).
+    Batch mode changes a table by dropping it and creating a new table in its place. With foreign keys on, the drop
+    would first delete the table's rows and, by CASCADE, the rows of every table that refers to it. At the end of the
+    block the setting is as before, also after an error; committed changes of the migrations stay.
+    Raises RuntimeError, before anything is changed, if foreign keys are on and a transaction is open: the PRAGMA has no
+    effect inside a transaction (https://sqlite.org/pragma.html#pragma_foreign_keys).
     """
     if connection.dialect.name != "sqlite":
         yield
@@ -63,7 +63,7 @@ def foreign_keys_off(connection: Connection) -> Iterator[None]:
     in_transaction = connection.in_transaction()
     enforced = bool(connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one())
     if not in_transaction:
-        connection.commit()  # Asking has begun one, and Alembic would leave it to its owner to commit.
+        connection.commit()  # The PRAGMA has begun a transaction, which Alembic would not commit.
     if not enforced:
         yield
         return
@@ -83,7 +83,7 @@ def _enforce_foreign_keys(connection: Connection, switch: Literal["ON", "OFF"]) 
 
 
 async def migrate_application_database() -> None:
-    """Open the database that the settings name, and run the migrations there."""
+    """Open the database that the settings name, and run the migrations on it."""
     engine = create_engine(settings())
     try:
         async with engine.connect() as connection:
@@ -92,7 +92,7 @@ async def migrate_application_database() -> None:
         await engine.dispose()
 
 
-# Only the command line leaves logging to the ini file; a program has its own, which stays as it is.
+# The ini file sets up logging only for Alembic's command line. A program keeps its own set-up.
 if config.cmd_opts is not None and config.config_file_name is not None:
     fileConfig(config.config_file_name, disable_existing_loggers=False)
 

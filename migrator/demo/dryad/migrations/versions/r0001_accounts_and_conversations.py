@@ -113,7 +113,7 @@ def upgrade() -> None:
     op.create_index(op.f("idx_messages_author_id"), "messages", ["author_id"])
     op.create_index(op.f("idx_messages_created_at"), "messages", ["created_at"])
 
-    # The two tables point at each other, so one of the keys has to wait for both.
+    # The two tables refer to each other, so one of the foreign keys is added after both tables exist.
     with op.batch_alter_table("conversations") as conversations:
         conversations.create_foreign_key(
             op.f("fk_conversations_last_message_id_messages"),

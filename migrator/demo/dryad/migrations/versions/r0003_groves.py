@@ -20,7 +20,7 @@ type_counted = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Create the five tables, each after those it refers to."""
+    """Create the five tables, each after the tables that it refers to."""
     _create_groves()
     _create_branches()
     _create_vessels()

@@ -16,13 +16,13 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Give every message its number in the conversation: from 0, in the order of ids, and no two the same."""
+    """Give the messages of each conversation different numbers, from 0 in the order of their ids."""
     with op.batch_alter_table("messages") as messages:
         messages.add_column(sa.Column("position", sa.Integer(), nullable=True))
 
     _number_the_messages()
 
-    # AUTOINCREMENT is not reflected: without the argument SQLite's new table would give the ids of deleted rows again.
+    # Reflection loses AUTOINCREMENT: without the argument, SQLite's new table would use the ids of deleted rows again.
     with op.batch_alter_table("messages", table_kwargs={"sqlite_autoincrement": True}) as messages:
         messages.alter_column("position", existing_type=sa.Integer(), nullable=False)
         messages.create_unique_constraint(op.f("uq_messages_conversation_id_position"), ["conversation_id", "position"])
@@ -36,7 +36,7 @@ def _number_the_messages() -> None:
 
 
 def downgrade() -> None:
-    """Forget the positions; the messages stay."""
+    """Drop the positions. The messages stay."""
     with op.batch_alter_table("messages", table_kwargs={"sqlite_autoincrement": True}) as messages:
         messages.drop_constraint(op.f("uq_messages_conversation_id_position"), type_="unique")
         messages.drop_column("position")

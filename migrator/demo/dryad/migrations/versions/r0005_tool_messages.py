@@ -16,18 +16,18 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Let a message have the role ``tool``. On SQLite the column is plain text and takes it already."""
+    """Allow the role ``tool`` for messages. On SQLite the column is plain text and accepts it already."""
     if op.get_context().dialect.name == "postgresql":
         op.execute("ALTER TYPE message_role ADD VALUE IF NOT EXISTS 'tool'")
 
 
 def downgrade() -> None:
-    """Turn what tools said into the assistant's words, and forget the role."""
+    """Give messages of the role ``tool`` the role ``assistant``, and remove the role ``tool``."""
     messages = sa.table("messages", sa.column("role"))
     if op.get_context().dialect.name != "postgresql":
         op.execute(sa.update(messages).values(role="assistant").where(messages.c.role == "tool"))
         return
-    # A label can't be taken out of a type, so the column gets a new one.
+    # PostgreSQL can't remove a label from an enum type, so the column gets a new type.
     op.execute("ALTER TYPE message_role RENAME TO message_role_with_tool")
     op.execute("CREATE TYPE message_role AS ENUM ('system', 'user', 'assistant')")
     op.execute(

@@ -17,8 +17,8 @@ SYSTEM_USER_ID = "00000000-0000-4000-8000-000000000001"
 
 
 def upgrade() -> None:
-    """Add the account, unless an earlier upgrade did; nobody can log in to it."""
-    # On PostgreSQL a string is no enum label, and only the column's own type says which enum; a bare literal fits all.
+    """Add the account if it doesn't exist. Nobody can log in to it."""
+    # A bound string doesn't become an enum label on PostgreSQL. A literal gets the type of its column, also an enum.
     op.execute(
         "INSERT INTO users (id, email, username, display_name, password_hash, role)"
         f" SELECT '{SYSTEM_USER_ID}', 'system@dryad.invalid', 'system', 'Dryad', '!', 'admin'"
@@ -27,4 +27,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Leave the account: by now conversations and documents may belong to it."""
+    """Keep the account, because conversations and documents may belong to it."""
