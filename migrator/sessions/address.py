@@ -1,10 +1,10 @@
 """
-The target's address: where the target is and how to log in. Every driver gets its arguments from this one value.
+Holds the target's address: where the target is and how to log in. Every driver gets its arguments from this one value.
 
 Three drivers open connections: asyncpg for COPY, SQLAlchemy for statements, and libpq inside ADBC for reading back.
-They read URLs by three different grammars, so the address is one value, which is handed to each in its own form.
-``sslmode`` has the meaning of the PostgreSQL manual, section "SSL Support", for all of them. Files under
-``~/.postgresql`` are not looked for: HOME is often another user's in a container. Name the files instead.
+They read URLs by three different grammars, so the address is one value, and each driver gets it in its own form. For
+all drivers, ``sslmode`` has the meaning of the PostgreSQL manual, section "SSL Support". Files under ``~/.postgresql``
+are not used, because HOME in a container often belongs to another user. The operator names the files instead.
 """
 
 import socket
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
-# A dead peer is noticed after 30 + 3 * 10 seconds of silence, and after 60 seconds of unacknowledged data: early enough
-# for a retry within the default deadlines, late enough to sit out a failover of a virtual address.
+# A dead peer is noticed after 30 + 3 * 10 seconds of silence, or after 60 seconds of unacknowledged data. This is early
+# enough for a retry within the default deadlines, and late enough for a connection to survive the failover of a virtual
+# address.
 KEEPALIVE_IDLE_SECONDS: Final = 30
 
 KEEPALIVE_INTERVAL_SECONDS: Final = 10
@@ -39,15 +40,15 @@ KEEPALIVE_COUNT: Final = 3
 UNACKNOWLEDGED_MILLISECONDS: Final = 60_000
 
 GOODBYE_SECONDS: Final = 2
-"""For a session to take leave in: asyncpg waits for the server to close the connection, by itself without a limit."""
+"""The time limit for an orderly close: asyncpg waits until the server closes the connection, without its own limit."""
 
-# libpq looks for ~/.postgresql/root.crt unless it is told another name; a name that can't exist means "none".
+# libpq uses ~/.postgresql/root.crt unless it gets another name. A name that can't exist means "no file".
 NO_FILE: Final = "/dev/null/none"
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """How the connection is protected, in libpq's words. The root ``system`` is the machine's own bundle."""
+    """The protection of a connection, in libpq's words. The root ``system`` is the machine's own bundle."""
 
     mode: SslMode = "prefer"
     root_certificate: str | None = None
@@ -55,7 +56,7 @@ class Tls:
     key: str | None = None
 
     def root_file(self) -> str | None:
-        """Path of the file with the authorities to trust, or None when the certificate is not checked."""
+        """Return the path of the file with the trusted authorities; None if the certificate is not checked."""
         if self.root_certificate != "system":
             return self.root_certificate
         paths = ssl.get_default_verify_paths()
@@ -63,9 +64,10 @@ class Tls:
 
     def for_asyncpg(self) -> str | bool | ssl.SSLContext:
         """
-        Value for asyncpg's ``ssl`` argument. Raises ConfigurationError when a file can't be used.
+        Return the value for asyncpg's ``ssl`` argument. Raises ConfigurationError if a file can't be used.
 
-        ``allow`` and ``prefer`` go as words, since only then does asyncpg fall back; neither of them checks anything.
+        ``allow`` and ``prefer`` are passed as words, because asyncpg falls back only for these words. Neither of them
+        checks a certificate.
         """
         if self.mode == "disable":
             return False
@@ -90,7 +92,7 @@ class Tls:
         return context
 
     def parameters(self) -> dict[str, str]:
-        """Parameters of a libpq URI."""
+        """Return the TLS parameters of a libpq URI."""
         return {
             "sslmode": self.mode,
             "sslrootcert": self.root_file() or NO_FILE,
@@ -100,16 +102,16 @@ class Tls:
 
 
 class _KeptAlive(asyncpg.Connection):  # type: ignore[misc]
-    """A connection that notices a peer gone without a word; asyncpg has no setting for that."""
+    """A connection that notices if its peer is gone without closing it. asyncpg has no setting for that."""
 
     __slots__ = ("backend", "unheard")
 
     def __init__(self, protocol: object, transport: Transport, *arguments: object) -> None:
         super().__init__(protocol, transport, *arguments)
         self.backend: int | None = None
-        """Number of its server process as the server has told it; what comes with the login a pooler may invent."""
+        """The number of the server process, from a statement. The number in the login may be invented by a pooler."""
         self.unheard = False
-        """Whether the server has not shown that it heard the goodbye: its process may be there still."""
+        """Whether the server has not confirmed the close, so that its process may still exist."""
         plug: socket.socket | None = transport.get_extra_info("socket")
         if plug is None or plug.family not in {socket.AF_INET, socket.AF_INET6}:
             return
@@ -120,29 +122,29 @@ class _KeptAlive(asyncpg.Connection):  # type: ignore[misc]
             ("TCP_KEEPCNT", KEEPALIVE_COUNT),
             ("TCP_USER_TIMEOUT", UNACKNOWLEDGED_MILLISECONDS),
         ):
-            if hasattr(socket, name):  # not every platform has every one
+            if hasattr(socket, name):  # some platforms lack some of these options
                 plug.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg's own argument
-        """Take leave of the server, and go without its answer if none comes in time."""
+        """Close the connection in an orderly way, or without the server's answer if no answer comes in time."""
         with suppress(TimeoutError):
             self.unheard = True
             await super().close(timeout=GOODBYE_SECONDS if timeout is None else timeout)
             self.unheard = False
 
     def get_server_pid(self) -> int:
-        """Return the number of its server process."""
+        """Return the number of the connection's server process."""
         return int(self.backend or super().get_server_pid())
 
 
 @dataclass(frozen=True, slots=True)
 class TargetAddress:
     """
-    One PostgreSQL database and the role to log in with.
+    The address of one PostgreSQL database, with the role that logs in.
 
-    ``hosts`` and ``ports`` are of equal length; a host that begins with ``/`` is the folder of a Unix socket. With
-    several hosts the first that accepts writes is taken, unless ``session`` says otherwise. No password means the
-    driver's own ways: PGPASSWORD, ``.pgpass``, or a server that asks for none. ``repr`` never shows the password.
+    ``hosts`` and ``ports`` have equal length; a host that begins with ``/`` is the folder of a Unix socket. Of several
+    hosts, the first host that accepts writes is used, unless ``session`` has another rule. Without a password, the
+    driver uses PGPASSWORD or ``.pgpass``, or the server needs no password. ``repr`` never shows the password.
     """
 
     hosts: tuple[str, ...]
@@ -153,20 +155,20 @@ class TargetAddress:
     tls: Tls = field(default_factory=Tls)
     connect_timeout_seconds: float = 10
     stall_timeout_seconds: float = 120
-    """How long an answer may be overdue that the server is not at work on any more."""
+    """The time after which a missing answer counts as lost, if the server no longer works on the statement."""
     application_name: str = "migrator"
     options: str | None = None
     session: str | None = None
     channel_binding: str | None = None
     origin: str = field(default="MIGRATOR_TARGET_URL", compare=False)
-    """The settings that say where it is, as an operator knows them."""
+    """The names of the settings from which the address comes, as an operator knows them."""
 
     def asyncpg_arguments(self) -> dict[str, Any]:
         """
-        Give keyword arguments for ``asyncpg.connect``; also good as ``connect_args`` of an SQLAlchemy engine.
+        Return keyword arguments for ``asyncpg.connect``, or for ``connect_args`` of an SQLAlchemy engine.
 
-        What else a session is set to comes after the login (``login.py``): a pooler refuses most start-up parameters.
-        Raises ConfigurationError when a TLS file can't be used.
+        All other settings of a session are set after the login (``login.py``), because a pooler refuses most start-up
+        parameters. Raises ConfigurationError if a TLS file can't be used.
         """
         return {
             "host": list(self.hosts),
@@ -185,26 +187,28 @@ class TargetAddress:
         self, *, unacknowledged_milliseconds: int = UNACKNOWLEDGED_MILLISECONDS, options: str | None = None
     ) -> str:
         """
-        Give one URI with everything in it, for libpq inside the ADBC driver. It holds the password: never log it.
+        Return the address as one URI for libpq inside the ADBC driver. The URI holds the password: never log it.
 
-        ``options`` stand for those of the address, which are set after the login where that can be.
+        ``options`` replace the options of the address, which are set after the login if that is possible.
+        ``unacknowledged_milliseconds`` is the value of TCP_USER_TIMEOUT.
 
-        All values travel as parameters: they are percent-encoded alike, and sockets, IPv6 and several hosts need no
-        grammar of their own.
+        All values are parameters of the URI: all are percent-encoded in the same way, and sockets, IPv6 and several
+        hosts need no special grammar.
         """
-        begun = {"options": options} if options else {}
-        return f"postgresql:///?{_encoded(self._libpq_parameters(unacknowledged_milliseconds) | begun)}"
+        startup = {"options": options} if options else {}
+        return f"postgresql:///?{_encoded(self._libpq_parameters(unacknowledged_milliseconds) | startup)}"
 
     def sqlalchemy_url(self, drivername: str = "postgresql+asyncpg") -> "URL":
         """
-        Give an SQLAlchemy URL for code that isn't ours, an Alembic ``env.py`` say. It holds the password.
+        Return the address as an SQLAlchemy URL, for the application's code, such as an Alembic ``env.py``.
 
-        With asyncpg the TLS words travel in a ``dsn`` parameter, the only door through which it takes file names.
+        The URL holds the password: never log it. With asyncpg the TLS parameters are in a ``dsn`` parameter, because
+        asyncpg accepts file names only there.
         """
-        from sqlalchemy import URL  # noqa: PLC0415 - it takes as long to load as all else that `--help` needs
+        from sqlalchemy import URL  # noqa: PLC0415 - it takes as long to load as all other imports of `--help`
 
         tls = self.tls.parameters()
-        # asyncpg would send what it doesn't know to the server as a setting, and the server would refuse it.
+        # asyncpg would send an unknown parameter to the server as a setting, and the server would refuse it.
         tls.pop("sslcertmode", None)
         if tls["sslrootcert"] == NO_FILE:
             del tls["sslrootcert"]
@@ -226,15 +230,15 @@ class TargetAddress:
         )
 
     def redacted(self) -> str:
-        """Give the address as a person writes it, without the password: for logs, reports and the ledger."""
+        """Return the address as a person writes it, without the password: for logs, reports and the ledger."""
         return f"postgresql://{quote(self.user, safe='')}@{self.server()}/{quote(self.database, safe='')}"
 
     def server(self) -> str:
-        """Give hosts and ports as a person writes them."""
+        """Return hosts and ports as a person writes them."""
         return ",".join(f"{_bracketed(host)}:{port}" for host, port in self.places())
 
     def secrets(self) -> frozenset[str]:
-        """Give every spelling of the password that may turn up in a message."""
+        """Return every spelling of the password that may appear in a message."""
         return frozenset(spellings(self._password() or ""))
 
     __str__ = redacted
@@ -248,11 +252,11 @@ class TargetAddress:
 
     @property
     def login_seconds(self) -> float:
-        """How long a login may take with everything that is asked right after it."""
+        """The time limit, in seconds, for a login together with the statements that settle the session."""
         return self.connect_timeout_seconds * len(self.hosts) + self.stall_timeout_seconds
 
     def settings(self) -> Mapping[str, str]:
-        """Give the settings that ``options`` ask for and that can be set after the login."""
+        """Return the settings in ``options``; empty if they can't be set after the login."""
         return of_options(self.options) or {}
 
     def _startup_options(self) -> dict[str, str]:
@@ -270,7 +274,7 @@ class TargetAddress:
             **({"password": password} if password is not None else {}),
             "dbname": self.database,
             **self.tls.parameters(),
-            # libpq counts whole seconds, and takes 0 for "for ever".
+            # libpq counts whole seconds, and 0 means no limit.
             "connect_timeout": str(max(1, round(self.connect_timeout_seconds))),
             "application_name": self.application_name,
             "client_encoding": "UTF8",

@@ -1,7 +1,7 @@
 """
-Opens sessions of the target, lends them, keeps them for the next caller, and ends those that are lost.
+Opens sessions of the target, keeps them for the next caller, and ends sessions that are lost.
 
-Statements go through SQLAlchemy. COPY and scripts go through the asyncpg connection beneath it.
+Statements go through SQLAlchemy. COPY and scripts go through the asyncpg connection inside SQLAlchemy's connection.
 """
 
 import asyncio
@@ -22,38 +22,38 @@ from migrator.sessions.login import login, release
 T = TypeVar("T")
 
 _LONGEST_BEAT_SECONDS = 5
-"""The longest time between two looks at pending answers; each look costs next to nothing."""
+"""The longest time between two checks for overdue answers. A check costs almost nothing."""
 
 
 class Connections:
-    """The ways into a PostgreSQL database."""
+    """Opens, keeps and ends the sessions of one PostgreSQL database."""
 
     def __init__(self, address: TargetAddress) -> None:
         self.address = address
         self.driver_arguments = address.asyncpg_arguments()
-        # No pool of SQLAlchemy's: it would keep sessions beyond a change of search_path by the init SQL.
+        # SQLAlchemy's pool isn't used: it would keep old sessions after the init SQL has changed the search_path.
         self._engine = create_async_engine(
             "postgresql+asyncpg://", async_creator=lambda: login(address), poolclass=NullPool
         )
         self._pending = PendingStatements(self._engine)
         self._kept: list[_Session] | None = None
-        """Sessions that wait for their next use; None unless they are to be kept."""
+        """Sessions that wait for their next use; None if sessions are not kept."""
         self._given_up: set[int] = set()
-        """Server processes of sessions that ended here with an error; the server may not have heard of it."""
+        """Server processes of sessions that ended here with an error. The server may not know that they have ended."""
 
     async def close(self) -> None:
-        """Close what is open."""
+        """Close the engine's open connections."""
         await self._engine.dispose()
 
     async def check_answers(self, stall_seconds: float) -> None:
-        """Raise TimeoutError if a session waits for an answer that no longer comes: see ``PendingStatements.check``."""
+        """Raise TimeoutError if a session waits for an answer that can't come: see ``PendingStatements.check``."""
         await self._pending.check(self.driver_arguments, stall_seconds)
 
     async def watched(self, work: Callable[[], Awaitable[T]]) -> T:
         """
-        Return what ``work`` returns and raise what it raises, or TimeoutError if an answer of the server is overdue.
+        Return the result of ``work``, or raise its error. Raises TimeoutError if an answer of the server is lost.
 
-        What sessions that were given up have left behind on the server is ended first: it could hold locks.
+        Before ``work`` starts, the server ends the sessions that were given up here, because they could hold locks.
         """
         await self.terminate_abandoned()
         stall_seconds = self.address.stall_timeout_seconds
@@ -62,10 +62,10 @@ class Connections:
 
     async def terminate_abandoned(self) -> None:
         """
-        Let the server end the sessions that were given up here, if it can be reached; to be called before a new try.
+        Let the server end the sessions that were given up here, if it can be reached. Call this before a retry.
 
-        It need not have noticed that they are over: where the network swallows everything it waits on, and what they
-        have locked would stand in the way.
+        The server may not have noticed that these sessions are over. If the network drops all packets, the server goes
+        on waiting, and the locks of these sessions would block the retry.
         """
         numbers = set(self._given_up)
         if numbers and await terminate_sessions(self.driver_arguments, numbers, self.address.stall_timeout_seconds):
@@ -74,9 +74,9 @@ class Connections:
     @asynccontextmanager
     async def pooled(self) -> AsyncIterator[None]:
         """
-        Keep sessions while the block lasts: one that ``connect`` got back whole serves its next caller.
+        Keep sessions while the block runs: ``connect`` uses a session again if its last use ended without error.
 
-        To log in costs the server a process, and both ends several round trips; a run asks dozens of short questions.
+        A login costs the server a process, and both sides several round trips. A run has dozens of short queries.
         """
         self._kept = []
         whole = False
@@ -85,13 +85,13 @@ class Connections:
             whole = True
         finally:
             kept, self._kept = self._kept, None
-            if not whole:  # nobody waits for a goodbye that may not get through
+            if not whole:  # after an error, an orderly close may never arrive at the server
                 for session in kept:
                     session.cut()
             await _close_all(kept)
 
     async def discard_pooled(self) -> None:
-        """Have new sessions opened from now on: what a role or a database is set to holds from the next login."""
+        """Close the kept sessions. New settings of a role or a database apply only to logins from now on."""
         if self._kept:
             kept, self._kept = self._kept, []
             await _close_all(kept)
@@ -104,22 +104,22 @@ class Connections:
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[AsyncConnection]:
-        """Open a connection on which every statement is its own transaction."""
+        """Open a connection on which every statement is a separate transaction."""
         async with self._checkout(await self._session()) as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """Open a connection in one transaction, committed at the end, rolled back by an error."""
+        """Open a connection in one transaction, which is committed at the end, or rolled back after an error."""
         async with self.connect() as connection, in_transaction(connection):
             yield connection
 
     @asynccontextmanager
     async def script(self) -> AsyncIterator[Any]:
         """
-        Open a plain asyncpg connection for a script of the operator's, with the settings of role and database.
+        Open a plain asyncpg connection for a script of the operator, with the settings of role and database.
 
-        It waits for the server as long as the block lasts: nothing else may take time there.
+        The whole block counts as waiting for the server, so the block must do nothing else that takes time.
         """
         async with self._checkout(await self._session()) as connection:
             driver = await driver_of(connection)
@@ -129,7 +129,7 @@ class Connections:
 
     @asynccontextmanager
     async def script_transaction(self) -> AsyncIterator[AsyncConnection]:
-        """Open a connection in one transaction for the application's migrations, with what role and database set."""
+        """Open a connection in one transaction for the application's migrations, with the role's own settings."""
         async with self._checkout(await self._session()) as connection:
             driver = await driver_of(connection)
             with self._pending.waiting(driver):
@@ -139,7 +139,7 @@ class Connections:
 
     @asynccontextmanager
     async def _checkout(self, session: "_Session", *, keep: bool = False) -> AsyncIterator[AsyncConnection]:
-        """Give the session's connection, and keep or close it at the end; what became of it is not forgotten."""
+        """Yield the session's connection, and keep or close it at the end. After an error, note the server process."""
         try:
             yield session.connection
         except BaseException:
@@ -152,16 +152,16 @@ class Connections:
 
     @contextmanager
     def _cut_late(self, session: "_Session") -> Iterator[None]:
-        """Cut the session if the block takes too long: a ROLLBACK waits for the server without a limit of its own."""
-        late = asyncio.get_running_loop().call_later(self.address.stall_timeout_seconds, session.cut)
+        """Cut the session if the block takes too long, because a ROLLBACK waits for the server without a time limit."""
+        timer = asyncio.get_running_loop().call_later(self.address.stall_timeout_seconds, session.cut)
         try:
             yield
         finally:
-            late.cancel()
+            timer.cancel()
 
     async def _take_back(self, session: "_Session", *, keep: bool) -> None:
         if keep and self._kept is not None and is_open(session.connection):
-            with suppress(Exception):  # then it is none to keep
+            with suppress(Exception):  # after an error, the session is closed instead of kept
                 await session.connection.rollback()
                 self._kept.append(session)
                 return
@@ -172,14 +172,14 @@ class Connections:
             self._given_up.add(session.number)
 
     async def _session(self) -> "_Session":
-        # SQLAlchemy asks for more after the login (how JSON is to be read), and nothing limits that.
+        # After the login SQLAlchemy runs further statements (to set how JSON is read), which have no time limit.
         async with asyncio.timeout(2 * self.address.login_seconds):
             connection = await self._engine.connect()
             driver = await driver_of(connection)
             return _Session(connection, driver, driver.get_server_pid())
 
     async def _kept_session(self) -> "_Session | None":
-        """Return a session that was kept and answers, if there is one."""
+        """Return a kept session that still answers; None if there is none."""
         while self._kept:
             session = self._kept.pop()
             try:
@@ -203,10 +203,10 @@ class _Session:
     driver: Any
     """asyncpg's connection, which has no types."""
     number: int
-    """Of the server process."""
+    """The number of the server process."""
 
     async def answers(self, seconds: float) -> bool:
-        """Return whether it can be used: whether it answers in so many seconds."""
+        """Return whether the session can be used: whether it is open, and answers within ``seconds``."""
         if not is_open(self.connection):
             return False
         try:
@@ -217,35 +217,35 @@ class _Session:
         return True
 
     def cut(self) -> None:
-        """End it without a word."""
+        """End the session at once, without telling the server."""
         self.driver.terminate()
 
 
 async def _close_all(sessions: Iterable[_Session]) -> None:
-    """Close sessions that nobody uses; one that doesn't take leave in time is cut."""
+    """Close sessions that nobody uses. A session that doesn't close within GOODBYE_SECONDS is cut."""
 
     async def close(session: _Session) -> None:
         try:
             async with asyncio.timeout(GOODBYE_SECONDS):
                 await session.connection.close()
-        except Exception:  # noqa: BLE001 - nothing was under way in it that could be lost
+        except Exception:  # noqa: BLE001 - the session is idle, so nothing can be lost
             session.cut()
 
     await _undisturbed(asyncio.gather(*map(close, sessions)))
 
 
 async def _undisturbed(work: Awaitable[object]) -> None:
-    """Wait for work that is done also if whoever waits is cancelled."""
+    """Wait for ``work``, which goes on to its end even if the waiting task is cancelled."""
     await asyncio.shield(asyncio.ensure_future(work))
 
 
 @asynccontextmanager
 async def in_transaction(connection: AsyncConnection) -> AsyncIterator[None]:
     """
-    Run the block in one transaction of the connection, committed at its end, rolled back if it raises.
+    Run the block in one transaction of the connection, which is committed at the end, or rolled back after an error.
 
-    What the block raised is what comes out, also if the ROLLBACK fails: on a session that was lost, or left in the
-    middle of a statement, it always does, and would hide why.
+    The block's error is raised even if the ROLLBACK fails too. A ROLLBACK always fails on a session that was lost, or
+    was left in the middle of a statement, and its error would hide the cause.
     """
     transaction = await connection.begin()
     try:
@@ -258,12 +258,12 @@ async def in_transaction(connection: AsyncConnection) -> AsyncIterator[None]:
 
 
 async def driver_of(connection: AsyncConnection) -> Any:  # noqa: ANN401 - asyncpg's connection, which has no types
-    """Return the asyncpg connection beneath."""
+    """Return the asyncpg connection inside SQLAlchemy's connection."""
     return (await connection.get_raw_connection()).driver_connection
 
 
 def is_open(connection: AsyncConnection) -> bool:
-    """Return whether a connection still is one, as far as this end has been told."""
+    """Return whether a connection is open, as far as this process knows."""
     if connection.closed or connection.invalidated or connection.sync_connection is None:
         return False
     driver: Any = connection.sync_connection.connection.driver_connection

@@ -1,9 +1,9 @@
 """
-Knows which sessions wait for the server's answer, and finds out whether that answer can still come.
+Tracks the sessions that wait for the server's answer, and finds out whether the answer can still come.
 
-A statement may take hours, so no time limit tells a long one from one whose answer was lost in a middlebox that has
-forgotten the connection, or in a proxy that is stuck. TCP notices a peer that is gone (``address.py``), but not a stuck
-host in between. So the job asks the server, through a new connection, whether it is still at work.
+A statement may take hours. So no time limit can distinguish a long statement from a lost answer: a middlebox may have
+forgotten the connection, or a proxy may be stuck. TCP notices a peer that is gone (``address.py``), but not a stuck
+host in between. So the job asks the server, through a new connection, whether it still works on the statement.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 class PendingStatements:
-    """Keeps track of the statements that an engine has under way."""
+    """Tracks the statements of an engine for which the server has not answered yet."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._waiting: dict[Any, tuple[int, float]] = {}
-        """Which session waits: its server process's number, and since when by the event loop's clock."""
+        """For each waiting session, the number of its server process and the start of the wait (loop's clock)."""
         sync = engine.sync_engine
         event.listen(sync, "before_cursor_execute", lambda connection, *_: self._begin(_driver_of(connection)))
         event.listen(sync, "after_cursor_execute", lambda connection, *_: self._end(_driver_of(connection)))
@@ -44,7 +44,7 @@ class PendingStatements:
 
     @contextmanager
     def waiting(self, driver: Any) -> Iterator[None]:  # noqa: ANN401 - asyncpg's connection, which has no types
-        """Keep track of a session that is used without SQLAlchemy; the block does nothing but wait for the server."""
+        """Track a session that is used without SQLAlchemy. The block must do nothing else than wait for the server."""
         self._begin(driver)
         try:
             yield
@@ -60,10 +60,11 @@ class PendingStatements:
 
     async def check(self, arguments: Mapping[str, Any], stall_seconds: float) -> None:
         """
-        Raise TimeoutError if the server says nothing, or is done with what a session still waits for; that is cut off.
+        Cut sessions whose answer can't come any more, and raise TimeoutError if there are any.
 
-        Only sessions are asked about that have waited for ``stall_seconds``; where there is none, nothing is done.
-        ``arguments`` are those of ``asyncpg.connect``. A server that refuses the question proves nothing.
+        An answer can't come if the server has finished the statement, or doesn't respond at all. Only sessions that
+        have waited for ``stall_seconds`` are checked; without any, nothing is done. ``arguments`` are the arguments of
+        ``asyncpg.connect``. If the server refuses the query, nothing is proved and nothing is raised.
         """
         now = asyncio.get_running_loop().time()
         overdue = {driver: entry for driver, entry in self._waiting.items() if now - entry[1] >= stall_seconds}
@@ -91,7 +92,7 @@ class PendingStatements:
             raise TimeoutError(f"the server has finished, and its answer did not come within {stall_seconds:g} s")
 
     def _cut(self, sessions: Iterable[Any]) -> None:
-        """End sessions without a goodbye, which would wait for an answer too."""
+        """End sessions at once. An orderly close would wait for the server's answer too."""
         for driver in sessions:
             driver.terminate()
             self._end(driver)
@@ -103,10 +104,11 @@ def _driver_of(connection: Connection | None) -> Any:  # noqa: ANN401 - asyncpg'
 
 async def terminate_sessions(arguments: Mapping[str, Any], numbers: Iterable[int], seconds: float) -> bool:
     """
-    Let the server end sessions whose connections were given up; return whether it could be told within these seconds.
+    Let the server end sessions whose connections were given up, and return whether it was reached within ``seconds``.
 
-    It may not know that nobody is there any more, and would keep their locks for hours. Those that have ended, or that
-    are somebody else's by now, are left alone.
+    ``numbers`` are the numbers of the server processes, ``arguments`` the arguments of ``asyncpg.connect``. The server
+    may not know that the client is gone, and would keep the locks of these sessions for hours. If a number belongs to
+    no session any more, or to another client's session, nothing is done for this number.
     """
     with suppress(TimeoutError, *_REFUSALS):
         async with asyncio.timeout(seconds), _connection(arguments, seconds) as connection:
@@ -119,10 +121,12 @@ async def diagnose_session(
     arguments: Mapping[str, Any], backend: int, stall_seconds: float, *, unreachable_is_lost: bool
 ) -> str | None:
     """
-    Return why nothing comes any more from a session that has waited for ``stall_seconds``; None if something may.
+    Return the reason why the answer to a session is lost; None if the answer may still come.
 
-    ``backend`` is what ``pg_backend_pid()`` said in it. A server that can't be reached proves nothing for a while,
-    since it may be about to say so itself; with ``unreachable_is_lost`` that while is over.
+    The session has waited for ``stall_seconds``. ``backend`` is the result of ``pg_backend_pid()`` in the session.
+    ``arguments`` are the arguments of ``asyncpg.connect``. At first an unreachable server proves nothing, because the
+    waiting session may soon get an error itself. With ``unreachable_is_lost`` the answer of an unreachable server
+    counts as lost.
     """
     try:
         async with asyncio.timeout(stall_seconds), _connection(arguments, stall_seconds) as connection:
@@ -130,7 +134,7 @@ async def diagnose_session(
     except TimeoutError:
         return f"the server has said nothing for {stall_seconds:g} s"
     except asyncpg.PostgresError:
-        return None  # it is there, and can't be asked just now
+        return None  # the server is reachable, but can't answer the query at the moment
     except _REFUSALS as error:
         return f"the server can't be reached: {error}" if unreachable_is_lost else None
     return None if at_work else f"the server has finished, and its answer did not come within {stall_seconds:g} s"
@@ -140,7 +144,7 @@ async def diagnose_session(
 async def _connection(arguments: Mapping[str, Any], seconds: float) -> AsyncIterator[Any]:
     connection = await asyncpg.connect(**{**arguments, "timeout": seconds})
     try:
-        # The role may be set to begin as another one, which may not look at the sessions of the first.
+        # A setting may switch the login role to another role, which isn't allowed to see the login role's sessions.
         await connection.execute("SET ROLE NONE")
         yield connection
     finally:
@@ -161,14 +165,15 @@ WHERE pid = ANY ($1::int[]) AND usename = session_user AND application_name = $2
   AND state_change < clock_timestamp() - make_interval(secs => $3::float8 / 2)
 """
 
-# Behind a pooler numbers may be the pooler's invention. Where this session's is its process's, the others' are too, and
-# one that isn't there is a session that the server has ended, which somebody in between doesn't tell.
+# Behind a pooler, the numbers of processes may be invented. If this session's number is the real number of its process,
+# the other numbers are real too. Then a missing process is a session that the server has ended, although a host in
+# between doesn't report the end.
 _GONE = """
 SELECT asked.pid FROM unnest($1::int[]) AS asked (pid)
 WHERE pg_backend_pid() = $2 AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = asked.pid)
 """
 
-# Here the number is the server's own word: a process that isn't there is a session that isn't there.
+# This number comes from the server itself, so a missing process means a session that has ended.
 _AT_WORK = """
 SELECT EXISTS (
     SELECT FROM pg_stat_activity

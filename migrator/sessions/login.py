@@ -1,4 +1,4 @@
-"""Logs in to the target: opens a session whose settings don't depend on what role and database are set to."""
+"""Logs in to the target, and opens sessions that don't depend on the settings of the role and the database."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from migrator.sessions.settings import GIVEN, RELEASE, as_json, settle
 
 async def login(address: TargetAddress, **more: object) -> Any:  # noqa: ANN401 - asyncpg's connection, which has no types
     """
-    Open a session of asyncpg and settle its settings; ``more`` are arguments of ``asyncpg.connect``.
+    Open a session of asyncpg and settle its settings. ``more`` are further arguments of ``asyncpg.connect``.
 
-    Raises what asyncpg raises, ConfigurationError for a pooler that turns out not to keep sessions apart, and
-    TimeoutError if the server falls silent. asyncpg limits the time of the login, but not of the statements after it.
+    Raises what asyncpg raises, ConfigurationError if a pooler doesn't keep sessions apart, and TimeoutError if the
+    server doesn't answer. asyncpg limits the time of the login, but not the time of the statements after it.
     """
     async with asyncio.timeout(address.login_seconds):
         return await _settled(address, more)
@@ -44,7 +44,7 @@ async def _settled(address: TargetAddress, more: Mapping[str, object]) -> Any:  
 
 
 async def release(connection: Any, address: TargetAddress) -> None:  # noqa: ANN401 - as above
-    """Give a session back what role, database and address say, for a script of the operator's or the application's."""
+    """Restore the settings of role, database and address, for a script of the operator or the application."""
     await connection.execute(RELEASE)
     await _apply_options(connection, address)
 
@@ -55,7 +55,7 @@ async def _apply_options(connection: Any, address: TargetAddress) -> None:  # no
 
 
 async def _without_timeouts(connection: Any) -> None:  # noqa: ANN401 - as above
-    """Lift the role's time limits before a statement takes longer than they allow; PostgreSQL 17 has two of them."""
+    """Remove the role's time limits before a statement exceeds them. PostgreSQL 17 has a second limit."""
     names = ["statement_timeout"]
     if connection.get_server_version() >= _WITH_TRANSACTION_TIMEOUT:
         names.append("transaction_timeout")
@@ -69,21 +69,21 @@ async def _without_timeouts(connection: Any) -> None:  # noqa: ANN401 - as above
 _WITH_TRANSACTION_TIMEOUT = (17,)
 
 _TRIES = 10
-"""A limit of a millisecond may pass while the server's process waits for its turn."""
+"""The attempts to remove a limit: a limit of a millisecond may pass while the server's process waits for the CPU."""
 
 
 def refuses_startup_parameter(error: Exception) -> bool:
     """
     Return whether a pooler has refused a login because of a start-up parameter.
 
-    Only words tell (PgBouncer: "unsupported startup parameter"): it has SQLSTATE 08P01 for every refusal of a login,
-    and libpq, inside the ADBC driver, keeps no SQLSTATE of a login that failed.
+    Only the message's words can decide (PgBouncer: "unsupported startup parameter"). PgBouncer uses SQLSTATE 08P01 for
+    every refusal of a login, and libpq, inside the ADBC driver, keeps no SQLSTATE of a failed login.
     """
     return "startup parameter" in str(error)
 
 
 def behind_a_pooler(reason: str) -> ConfigurationError:
-    """Return the error for a pooler that doesn't keep sessions apart."""
+    """Return the ConfigurationError for a pooler that doesn't keep sessions apart; ``reason`` goes into its message."""
     return ConfigurationError(
         f"the target is behind a connection pooler that doesn't keep sessions apart: {reason}",
         next_step="Point the job at the PostgreSQL server itself, by its own host and port, "

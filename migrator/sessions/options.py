@@ -1,4 +1,4 @@
-"""The settings in libpq's ``options``, which poolers refuse as a start-up parameter and take as a statement."""
+"""Reads the settings in libpq's ``options``. Poolers refuse them as a start-up parameter, but accept them as SET."""
 
 import re
 from collections.abc import Iterator
@@ -6,15 +6,16 @@ from collections.abc import Iterator
 
 def of_options(options: str | None) -> dict[str, str] | None:
     """
-    Return the settings in ``options`` (``-c name=value``, ``--name=value``), or None if there is something else in it.
+    Return the settings in ``options`` (``-c name=value``, ``--name=value``); None if ``options`` has other words.
 
-    A backslash keeps a blank in a value. Source: PostgreSQL, "postgres" (Options), and "libpq", "Parameter Key Words".
+    A blank after a backslash belongs to the value. Source: PostgreSQL, "postgres" (Options), and "libpq", "Parameter
+    Key Words".
     """
     words = [_ESCAPED.sub(r"\1", word) for word in _WORDS.findall(options or "")]
     settings: dict[str, str] = {}
-    for given in _assignments(iter(words)):
-        name, found, value = given.partition("=")
-        if not found or not _NAME.fullmatch(name):
+    for assignment in _assignments(iter(words)):
+        name, sign, value = assignment.partition("=")
+        if not sign or not _NAME.fullmatch(name):
             return None
         settings[name.replace("-", "_")] = value
     return settings

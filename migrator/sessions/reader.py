@@ -1,4 +1,4 @@
-"""Read-only sessions of the target, in which every value has one spelling. Verification reads through them."""
+"""Opens read-only sessions of the target, in which every value has one spelling. Verify reads through them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,18 +16,18 @@ from migrator.sessions.settings import GIVEN, READING, as_json, settle
 from migrator.sessions.watchdog import Watchdog
 
 _BEGIN_WITH = "-c quote_all_identifiers=off -c statement_timeout=0 -c jit=off"
-"""What the driver's first questions need: its types are found by unquoted names, and take longer than some limits."""
+"""Options for the driver's first queries: they look for types by unquoted names, and exceed some time limits."""
 
 _POOLED: set[tuple[tuple[str, int], ...]] = set()
-"""Hosts and ports where a pooler refused that."""
+"""Hosts and ports where a pooler has refused these options."""
 
 
 class ReadOnlySession:
     """
-    A session of the target, opened with the block, to be used by one thread at a time.
+    A session of the target that is open while a ``with`` block runs. Only one thread at a time may use it.
 
-    Whatever waits for the server raises what the ADBC driver raises; and TimeoutError if an answer is overdue by
-    ``address.stall_timeout_seconds`` and the server isn't at work on it, or if ``disconnect`` was called.
+    All methods that wait for the server raise what the ADBC driver raises. They raise TimeoutError if an answer is
+    overdue by ``address.stall_timeout_seconds`` and the server doesn't work on it, or if ``disconnect`` was called.
     """
 
     def __init__(self, address: TargetAddress) -> None:
@@ -38,7 +38,7 @@ class ReadOnlySession:
         self._cursor: Any = None
 
     def __enter__(self) -> Self:
-        """Connect."""
+        """Connect, and settle the session's settings."""
         try:
             self._opened.enter_context(self._watchdog)
             with self._watchdog.waiting():
@@ -55,7 +55,7 @@ class ReadOnlySession:
         return self
 
     def _connect(self) -> adbc.Connection:
-        """Log in; the driver asks for all types there are before anything can be set."""
+        """Log in. The driver queries all types at once, so the settings that these queries need are start-up options."""
         if self._places not in _POOLED:
             try:
                 return adbc.connect(self._watchdog.uri(_BEGIN_WITH), autocommit=True)
@@ -66,7 +66,7 @@ class ReadOnlySession:
         return adbc.connect(self._watchdog.uri(), autocommit=True)
 
     def __exit__(self, *_details: object) -> None:
-        """Disconnect."""
+        """Close the session."""
         self._opened.close()
 
     def execute(self, statement: str) -> None:
@@ -75,21 +75,21 @@ class ReadOnlySession:
             self._cursor.execute(statement)
 
     def rows(self, statement: str, parameters: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
-        """Return all rows of a statement as Python's own values."""
+        """Return all rows of a statement as Python values."""
         with self._watchdog.waiting():
             self._cursor.execute(statement, parameters)
             rows: list[tuple[Any, ...]] = self._cursor.fetchall()
         return rows
 
     def table(self, statement: str, parameters: Sequence[object] | None = None) -> pa.Table:
-        """Return all rows of a statement as columns."""
+        """Return all rows of a statement as an Arrow table."""
         with self._watchdog.waiting():
             self._cursor.execute(statement, parameters)
             return self._cursor.fetch_arrow_table()
 
     @contextmanager
     def batches(self, statement: str, batch_bytes: int) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
-        """Open a stream of a statement's rows: its columns, and batches of about so many bytes."""
+        """Yield a statement's schema, and an iterator over record batches of about ``batch_bytes`` bytes."""
         with self._watchdog.waiting():
             self._cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(batch_bytes)})
             self._cursor.execute(statement)
@@ -106,12 +106,12 @@ class ReadOnlySession:
             yield batch
 
     def disconnect(self) -> None:
-        """End the session, from another thread; a thread that waits in it gets an error."""
+        """End the session from another thread. A thread that waits in the session gets an error."""
         self._watchdog.disconnect("nobody waits for it any more")
 
 
 def _refuse_quoted(*, quoted: bool) -> None:
-    """Raise ConfigurationError if names were quoted when the driver logged in and asked for types."""
+    """Raise ConfigurationError if the server quoted all names while the driver logged in and queried types."""
     if quoted:
         raise ConfigurationError(
             "quote_all_identifiers is on for the role or the database, and the pooler in between does not reset it",
@@ -121,7 +121,7 @@ def _refuse_quoted(*, quoted: bool) -> None:
 
 @contextmanager
 def _driver_errors() -> Iterator[None]:
-    """Raise the driver's own error in place of Arrow's OSError, which has neither an errno nor an SQLSTATE."""
+    """Raise the driver's own error instead of Arrow's OSError, which has neither an errno nor an SQLSTATE."""
     try:
         yield
     except OSError as error:
@@ -129,6 +129,6 @@ def _driver_errors() -> Iterator[None]:
 
 
 def read_only_connection(address: TargetAddress) -> BlockingConnection[ReadOnlySession]:
-    """Return a read-only session for one table after another. Closing it ends a statement that is under way."""
+    """Return a read-only session for one table after another. To close it also ends a running statement."""
     session = ReadOnlySession(address)
     return BlockingConnection(lambda: session, interrupt=session.disconnect)

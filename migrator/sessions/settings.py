@@ -1,13 +1,14 @@
 """
-What every setting of PostgreSQL that a role may be given means to the job, and what its sessions set.
+Lists every setting of PostgreSQL that a role may have, and the values that the job's sessions set.
 
 ``ALTER ROLE … SET`` and ``ALTER DATABASE … SET`` change how values are read and written, how long a statement may take,
-and which rows are seen (PostgreSQL, "Server Configuration"). So each setting is decided here: set to one value in the
-sessions that read and write rows, or without effect on what is stored, with the reason. A test asks servers for all
-settings they have and fails when one isn't here.
+and which rows are visible (PostgreSQL, "Server Configuration"). So each setting is decided here. Either the sessions
+that read and write rows set it to one value, or it has no effect on stored values, and the reason is given. A test asks
+servers for all their settings, and fails if this module lacks a setting.
 
-They are set in a statement after the login, not by start-up parameters, which a pooler refuses although it keeps
-sessions apart; and so RESET gives back what the role has, for the sessions in which the application's own scripts run.
+The settings are set by a statement after the login. They are not start-up parameters, because a pooler refuses start-up
+parameters even if it keeps sessions apart. So RESET restores the role's settings for the sessions in which the
+application's own scripts run.
 """
 
 import json
@@ -30,7 +31,7 @@ class Pin:
     value: str
     reason: str
     for_scripts_too: bool = False
-    """Whether it holds where the init SQL and the application's migrations run as well: no value depends on it."""
+    """Whether sessions of the init SQL and of the application's migrations keep the value: no data depends on it."""
 
 
 _LONG = "a limit for the application's short statements would cut a long one of the job"
@@ -42,7 +43,7 @@ _ROWS = "rows would be seen or changed in another way"
 _GONE = "a server that isn't told keeps the locks of a lost session for hours"
 
 PINNED: Final[Mapping[str, Pin]] = {
-    # How values are spelled.
+    # These settings decide how values are spelled.
     "array_nulls": Pin("on", "NULL in an array would become the word"),
     "bytea_output": Pin("hex", _SPELLING),
     "client_encoding": Pin("UTF8", _SPELLING, for_scripts_too=True),
@@ -57,7 +58,7 @@ PINNED: Final[Mapping[str, Pin]] = {
     "timezone_abbreviations": Pin("Default", "EST is one offset here and another there"),
     "xmlbinary": Pin("base64", _SPELLING),
     "xmloption": Pin("content", "a fragment would be refused"),
-    # Which rows are seen and changed.
+    # These settings decide which rows are visible, and how rows are changed.
     "default_transaction_deferrable": Pin("off", "a transaction would wait for others before it begins"),
     "default_transaction_isolation": Pin("read committed", _ROWS),
     "default_transaction_read_only": Pin("off", "nothing could be written", for_scripts_too=True),
@@ -66,13 +67,13 @@ PINNED: Final[Mapping[str, Pin]] = {
     "row_security": Pin("off", "a policy would hide rows without a word; so it is an error"),
     "session_replication_role": Pin("origin", "constraints and triggers would work in another way"),
     "transform_null_equals": Pin("off", "a comparison with NULL would mean another thing"),
-    # How long things may take.
+    # These settings are time limits.
     "idle_in_transaction_session_timeout": Pin("0", _LONG, for_scripts_too=True),
     "idle_session_timeout": Pin("0", "the session that holds the job's lock is idle", for_scripts_too=True),
     "lock_timeout": Pin("0", _LONG, for_scripts_too=True),
     "statement_timeout": Pin("0", _LONG, for_scripts_too=True),
     "transaction_timeout": Pin("0", _LONG, for_scripts_too=True),
-    # What becomes of a session, and of what it wrote.
+    # These settings decide what happens to a session, and to the rows that it has written.
     "client_min_messages": Pin("notice", "warnings of the server are told", for_scripts_too=True),
     "debug_parallel_query": Pin("off", "a parallel worker doesn't know all settings of its session"),
     "exit_on_error": Pin("off", "a refused value would end the session", for_scripts_too=True),
@@ -86,13 +87,14 @@ PINNED: Final[Mapping[str, Pin]] = {
     "tcp_user_timeout": Pin(str(UNACKNOWLEDGED_MILLISECONDS), _GONE, for_scripts_too=True),
     "track_activities": Pin("on", "whether a session is still at work is asked", for_scripts_too=True),
 }
-"""By the name in lower letters. What only a superuser may set is left as it is where the role is none."""
+"""The pinned settings, by their names in small letters. If the role is no superuser, a setting that only a superuser
+may set keeps its value."""
 
 READING: Final[Mapping[str, str]] = {
     "default_transaction_read_only": "on",
     "default_transaction_isolation": "repeatable read",
 }
-"""What a session that only reads has otherwise."""
+"""The values of ``PINNED`` that are different in a read-only session."""
 
 _GROUPS: Final[Mapping[str, str]] = {
     "how an answer is found, not what it is": """
@@ -151,25 +153,26 @@ _GROUPS: Final[Mapping[str, str]] = {
 }
 
 WITHOUT_EFFECT: Final[Mapping[str, str]] = {name: reason for reason, names in _GROUPS.items() for name in names.split()}
-"""Settings that the job leaves as they are, with the reason."""
+"""Settings that the job doesn't change, with the reason."""
 
 
 def settle(changes: Mapping[str, str] | None = None) -> str:
     """
     Return the statement that settles a session's settings.
 
-    It answers with the number of the session's server process, how much had to be set, and whether names were quoted
-    until then whatever they look like (``quote_all_identifiers``).
+    The statement returns the number of the session's server process, the number of settings that had to be changed, and
+    whether all names were quoted before (``quote_all_identifiers``).
 
-    ``changes`` replace values of ``PINNED``. It takes no bound values and holds no backslash, so that it means the same
-    under any setting, and can be sent through any driver.
+    ``changes`` replace values of ``PINNED``. The statement has no bound values and no backslash. So it has the same
+    meaning under any setting, and works with any driver.
     """
     values = {name: pin.value for name, pin in PINNED.items()} | dict(changes or {})
     return _SETTLE.format(values=", ".join(f"('{name}', '{value}')" for name, value in values.items()))
 
 
-# A setting that a server doesn't have isn't in pg_settings. A table or function named like one of pg_catalog's would be
-# taken for it if pg_catalog stood behind its schema; where the search_path doesn't name it, it is searched first.
+# If a server lacks a setting, pg_settings lacks it too, and it is not set. If the search_path named pg_catalog after
+# another schema, a table or function of that schema could hide an object of pg_catalog with the same name. If the
+# search_path doesn't name pg_catalog, PostgreSQL searches pg_catalog first.
 _SETTLE = """
 SELECT pg_catalog.pg_backend_pid() AS backend,
        pg_catalog.count(pg_catalog.set_config(s.name, g.value, false)) AS settled,
@@ -190,12 +193,12 @@ RELEASE: Final = (
     + ", ".join(["'search_path'", *(f"'{name}'" for name, pin in PINNED.items() if not pin.for_scripts_too)])
     + ") AND (context = 'user' OR current_setting('is_superuser') = 'on')"
 )
-"""Gives back what role and database have, where scripts of the application and the operator run."""
+"""Restores the settings of role and database, for sessions in which scripts of the application or operator run."""
 
 GIVEN: Final = "SELECT set_config(key, value, false) FROM json_each_text($1::json)"
-"""Sets what the address's ``options`` ask for; ``$1`` is what ``as_json`` returns."""
+"""Sets the settings in the address's ``options``; ``$1`` is the result of ``as_json``."""
 
 
 def as_json(settings: Mapping[str, str]) -> str:
-    """Return settings as the statement ``GIVEN`` takes them."""
+    """Return settings in the form that the statement ``GIVEN`` takes."""
     return json.dumps(dict(settings))

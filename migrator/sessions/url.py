@@ -1,7 +1,7 @@
 """
-Reads a target's address: from a URL in any of the spellings in use, from the usual parts, or from both.
+Reads the target's address from a URL in any usual spelling, from separate parts, or from both.
 
-``from_url`` and ``from_parts`` are the two ways in; the URL wins, and the parts fill what it leaves out.
+``from_url`` and ``from_parts`` are the two entry points. A value of the URL goes before a value of the parts.
 """
 
 import re
@@ -42,8 +42,8 @@ PARAMETERS: Final = (
 
 DEFAULT_PORT: Final = 5432
 
-# A raw "@", "/" or "#" in a password is wrong by the letter of RFC 3986, and common. What follows the "@" that ends the
-# password has to read as hosts, path and query, so the pattern finds the right one by itself.
+# RFC 3986 forbids an unencoded "@", "/" or "#" in a password, but many passwords have one. The text after the "@" that
+# ends the password must have the form of hosts, path and query, so the pattern finds the right "@" by itself.
 _URL = re.compile(
     r"""
     (?P<scheme>[A-Za-z][\w+.-]*)://
@@ -60,10 +60,10 @@ _HOST = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[^:
 
 def from_url(text: str, defaults: Mapping[str, str]) -> TargetAddress:
     """
-    Read a target URL; what it leaves out comes from ``defaults``, whose keys are libpq's parameter names.
+    Return the address in a target URL. Missing parts come from ``defaults``, whose keys are libpq's parameter names.
 
-    The password may hold any character, percent-encoded or, where that is unambiguous, as it is. Raises
-    ConfigurationError for a scheme, parameter or value that isn't understood; the message never quotes the password.
+    The password may hold any character, either percent-encoded or, if that is unambiguous, unencoded. Raises
+    ConfigurationError for an unknown scheme or parameter, or a wrong value; the message never quotes the password.
     """
     match = _URL.fullmatch(text.strip())
     if match is None:
@@ -71,7 +71,7 @@ def from_url(text: str, defaults: Mapping[str, str]) -> TargetAddress:
     if match["scheme"].lower() not in SCHEMES:
         raise _unreadable(f"the scheme {match['scheme']}:// is not one of {', '.join(f'{s}://' for s in SCHEMES)}")
     try:
-        given = {
+        parts = {
             "user": unquote(match["user"] or "", errors="strict"),
             "password": unquote(match["password"] or "", errors="strict"),
             "dbname": unquote(match["database"] or "", errors="strict"),
@@ -80,14 +80,14 @@ def from_url(text: str, defaults: Mapping[str, str]) -> TargetAddress:
         }
     except UnicodeDecodeError as error:
         raise _unreadable("its percent-encoded bytes are no UTF-8") from error
-    return from_parts({**defaults, **{name: value for name, value in given.items() if value}})
+    return from_parts({**defaults, **{name: value for name, value in parts.items() if value}})
 
 
 def from_parts(parts: Mapping[str, str]) -> TargetAddress:
     """
-    Build the address from values under libpq's names: ``host``, ``port``, ``dbname``, ``user`` and so on.
+    Return the address from values under libpq's names: ``host``, ``port``, ``dbname``, ``user`` and so on.
 
-    A missing database is the one named like the user, as libpq has it. Raises ConfigurationError for a bad value.
+    If the database is missing, it has the user's name, as in libpq. Raises ConfigurationError for a wrong value.
     """
     hosts, ports = _hosts(parts)
     user = parts.get("user") or "postgres"
@@ -105,15 +105,15 @@ def from_parts(parts: Mapping[str, str]) -> TargetAddress:
         session=_one_of(
             parts,
             "target_session_attrs",
-            ("any", "read-write", "primary"),  # a replica can't be loaded, so there is no use in asking for one
+            ("any", "read-write", "primary"),  # no word for a replica, because a replica can't be loaded
         ),
         channel_binding=_one_of(parts, "channel_binding", ("disable", "prefer", "require")),
     )
 
 
 def _query(text: str, *, quotable: bool) -> dict[str, str]:
-    """``quotable`` is false where an unencoded "@" may have put a piece of the password here: it isn't shown then."""
-    found: dict[str, str] = {}
+    """Return the query's parameters; ``quotable`` is false if ``text`` may hold a part of the password (raw "@")."""
+    parameters: dict[str, str] = {}
     for item in filter(None, text.split("&")):
         name, _, value = item.partition("=")
         if name not in PARAMETERS:
@@ -124,12 +124,12 @@ def _query(text: str, *, quotable: bool) -> dict[str, str]:
             )
         name = {"ssl": "sslmode"}.get(name, name)  # SQLAlchemy's spelling for asyncpg
         decoded = unquote(value, errors="strict")
-        if name == "host" and "host" in found:  # SQLAlchemy repeats it for several hosts
-            decoded = f"{found['host']},{decoded}"
-        found[name] = decoded
-    if "host" in found:
-        found["hosts"] = found.pop("host")
-    return found
+        if name == "host" and "host" in parameters:  # SQLAlchemy repeats the parameter for several hosts
+            decoded = f"{parameters['host']},{decoded}"
+        parameters[name] = decoded
+    if "host" in parameters:
+        parameters["hosts"] = parameters.pop("host")
+    return parameters
 
 
 def _hosts(parts: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[int, ...]]:

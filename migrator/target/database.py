@@ -46,7 +46,7 @@ class Target(Connections):
         return str(schema)
 
     async def describe(self, connection: AsyncConnection, schema: str) -> TargetDatabase:
-        """Return the tables of ``schema`` that can take rows, with all properties that decide how values are carried."""
+        """Return the tables of ``schema`` that can take rows, with all that decides how values are carried."""
         bound = {"schema": schema}
         labels = _grouped((await connection.execute(text(_ENUM_LABELS))).all())
         columns = _grouped((await connection.execute(text(_COLUMNS), bound)).all())
