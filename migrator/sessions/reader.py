@@ -55,7 +55,7 @@ class ReadOnlySession:
         return self
 
     def _connect(self) -> adbc.Connection:
-        """Log in. The driver queries all types at once, so the settings that these queries need are start-up options."""
+        """Log in. The driver queries types at once, so the settings that its queries need are start-up options."""
         if self._places not in _POOLED:
             try:
                 return adbc.connect(self._watchdog.uri(_BEGIN_WITH), autocommit=True)

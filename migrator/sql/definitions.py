@@ -1,7 +1,8 @@
 """
-Reads what only the text of a definition tells: CHECKs, conflict clauses, generated columns, index terms.
+Reads the declarations that no PRAGMA returns from a definition's text: CHECKs, conflict clauses, generated columns.
 
-The text comes from ``sqlite_schema`` and has passed SQLite's own parser (SQLite, "CREATE TABLE", "CREATE INDEX").
+It also reads the terms of indexes. The text comes from ``sqlite_schema`` and has passed SQLite's own parser (SQLite,
+"CREATE TABLE", "CREATE INDEX").
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,63 +14,64 @@ from migrator.sql.lexing import Kind, Token, Unreadable, fold, text_of, tokens
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One constraint, of a column or of the table."""
+    """One constraint or clause of a column or of the table."""
 
     words: str
-    """What it is, in capitals: CHECK, UNIQUE, PRIMARY KEY, NOT NULL, FOREIGN KEY, GENERATED, COLLATE, DEFAULT."""
+    """The kind, in capitals: CHECK, UNIQUE, PRIMARY KEY, NOT NULL, FOREIGN KEY, GENERATED, COLLATE, DEFAULT."""
     name: str | None
     column: str | None
-    """Of a column's constraint."""
+    """The column of a column's constraint; None for a constraint of the table."""
     inner: str
     """The text in its parentheses, or the collation's name in capitals; empty if there is neither."""
     conflict: str = ""
-    """What is done when it is broken, if that isn't ABORT."""
+    """IGNORE or REPLACE if its ON CONFLICT clause has this word; else empty."""
     deferred: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class IndexText:
-    """What CREATE INDEX says."""
+    """The terms and the condition in a CREATE INDEX."""
 
     terms: tuple[str, ...]
     """Each term's expression, without COLLATE and ASC or DESC."""
     where: str | None
+    """The condition of a partial index; None if there is none."""
 
 
 def clauses(sql: str) -> tuple[Clause, ...]:
-    """Return the constraints of a CREATE TABLE; raises Unreadable."""
+    """Return the constraints of a CREATE TABLE. Raises Unreadable if its text isn't understood."""
     words = tokens(sql)
     start = next((at for at, word in enumerate(words) if word.is_operator("(")), None)
     if start is None:
-        return ()  # CREATE TABLE … AS SELECT is kept with parentheses, so this is none
+        return ()  # every stored CREATE TABLE has parentheses, also after CREATE TABLE … AS SELECT
     body, _ = _parentheses(words, start)
-    found: list[Clause] = []
+    constraints: list[Clause] = []
     in_columns = True
     for part in _split(body):
         if in_columns and part[0].is_word("CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"):
             in_columns = False
         if in_columns:
-            found += _constraints(sql, part[1:], part[0].value)
+            constraints += _constraints(sql, part[1:], part[0].value)
         else:
-            found += _constraints(sql, part, None)
-    return tuple(found)
+            constraints += _constraints(sql, part, None)
+    return tuple(constraints)
 
 
 def index_text(sql: str) -> IndexText:
-    """Return what a CREATE INDEX says of its terms and its condition; raises Unreadable."""
+    """Return the terms and the condition of a CREATE INDEX. Raises Unreadable if its text isn't understood."""
     words = tokens(sql)
     on = next((at for at, word in enumerate(words) if word.is_word("ON")), None)
     if on is None:
         raise Unreadable("an index is on a table")
     start = next(at for at in range(on, len(words)) if words[at].is_operator("("))
     body, end = _parentheses(words, start)
-    rest = words[end + 1 :]
-    where = text_of(sql, [word for word in rest[1:] if not word.is_operator(";")]) if rest else ""
+    remaining = words[end + 1 :]
+    where = text_of(sql, [word for word in remaining[1:] if not word.is_operator(";")]) if remaining else ""
     return IndexText(tuple(text_of(sql, _bare(part)) for part in _split(body)), where or None)
 
 
 def _bare(term: list[Token]) -> list[Token]:
-    """Return an index's term without its order and collation, which a PRAGMA tells."""
+    """Return an index's term without its order and collation, which a PRAGMA returns."""
     if term[-1].is_word("ASC", "DESC"):
         term = term[:-1]
     if len(term) > 2 and term[-2].is_word("COLLATE"):  # noqa: PLR2004 - COLLATE and its name
@@ -78,7 +80,7 @@ def _bare(term: list[Token]) -> list[Token]:
 
 
 def _parentheses(words: Sequence[Token], start: int) -> tuple[list[Token], int]:
-    """Return what stands between the parenthesis at ``start`` and the one that closes it, and where that is."""
+    """Return the words between the parenthesis at ``start`` and its closing one, and the position of the latter."""
     depth = 0
     for at in range(start, len(words)):
         depth += words[at].is_operator("(") - words[at].is_operator(")")
@@ -88,7 +90,7 @@ def _parentheses(words: Sequence[Token], start: int) -> tuple[list[Token], int]:
 
 
 def _split(words: Sequence[Token]) -> Iterator[list[Token]]:
-    """Yield what the commas separate that stand in no parentheses."""
+    """Yield the parts between commas. Commas inside parentheses don't separate parts."""
     part: list[Token] = []
     depth = 0
     for word in words:
@@ -103,7 +105,7 @@ def _split(words: Sequence[Token]) -> Iterator[list[Token]]:
 
 
 def _constraints(sql: str, words: Sequence[Token], column: str | None) -> Iterator[Clause]:
-    """Yield the constraints that follow each other: a column's, or of a table, where a comma may be missing."""
+    """Yield the constraints of a column, or of the table, where the commas between constraints may be missing."""
     at, name = 0, None
     starts: list[tuple[int, str | None]] = []
     while at < len(words):
@@ -127,7 +129,7 @@ _BEGINNINGS = ("CHECK", "UNIQUE", "PRIMARY", "NOT", "FOREIGN", "REFERENCES", "GE
 
 
 def _begins(words: Sequence[Token], at: int) -> bool:
-    """Return whether a constraint begins here; ``NOT DEFERRABLE`` and ``ALWAYS AS`` begin none in their midst."""
+    """Return whether a constraint begins at ``at``. The NOT of ``NOT DEFERRABLE`` and the AS of ``ALWAYS AS`` don't."""
     word = words[at]
     if not word.is_word(*_BEGINNINGS):
         return False
@@ -171,7 +173,7 @@ def _clause(sql: str, words: Sequence[Token], name: str | None, column: str | No
 
 
 def foreign_key_columns(clause: Clause) -> tuple[str, ...]:
-    """Return the folded names of the columns that a foreign key is on."""
+    """Return the folded names of the columns of a foreign key."""
     if clause.column is not None:
         return (fold(clause.column),)
     return tuple(fold(word.value) for word in tokens(clause.inner) if not word.is_operator(","))

@@ -1,7 +1,7 @@
 """
 Reads SQLite's expressions into a tree (SQLite, "SQL Language Expressions").
 
-What has no node in the tree (subqueries, windows, RAISE) raises Unreadable.
+Expressions without a node in the tree (subqueries, windows, RAISE) raise Unreadable.
 """
 
 from collections.abc import Callable
@@ -17,12 +17,12 @@ class Literal:
 
     value: int | float | str | bytes | None
     text: str
-    """As it stood there."""
+    """The literal as it stands in the statement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A column; or text in double quotes, if there is no such column. ``words`` such as TRUE are names, too."""
+    """A column, or text in double quotes if no column has this name. Words such as TRUE are names too."""
 
     name: str
     may_be_text: bool = False
@@ -31,7 +31,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Unary:
-    """``NOT``, ``-``, ``+`` or ``~`` of something."""
+    """``NOT``, ``-``, ``+`` or ``~`` before an operand."""
 
     operator: str
     operand: "Node"
@@ -39,7 +39,7 @@ class Unary:
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """Two operands and an operator in capitals; those that mean the same have one spelling."""
+    """Two operands and an operator in capitals. Operators with the same meaning have one spelling."""
 
     operator: str
     left: "Node"
@@ -56,7 +56,7 @@ class Among:
 
 @dataclass(frozen=True, slots=True)
 class Like:
-    """``x LIKE pattern ESCAPE c``, or GLOB."""
+    """``x LIKE pattern ESCAPE c``, or the same with GLOB."""
 
     operator: str
     operand: "Node"
@@ -82,7 +82,7 @@ class Cast:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function, its name in small letters."""
+    """A call of a function. The function's name is in small letters."""
 
     name: str
     arguments: tuple["Node", ...]
@@ -101,7 +101,7 @@ Node: TypeAlias = Literal | Name | Unary | Binary | Among | Like | Collated | Ca
 
 
 def read(sql: str) -> Node:
-    """Return the tree of one expression; raises Unreadable."""
+    """Return the tree of one expression. Raises Unreadable if ``sql`` isn't one, or has parts without a node."""
     reader = _Reader(tokens(sql))
     try:
         node = reader.expression()
@@ -118,7 +118,7 @@ _SQLITE_WORDS = ("SELECT", "EXISTS", "RAISE", "OVER", "FILTER")
 
 
 class _Reader:
-    """Goes through the tokens from the weakest operator to the strongest."""
+    """Parses the tokens. Each method handles the operators of one rank, from the weakest to the strongest."""
 
     def __init__(self, words: list[Token]) -> None:
         self._words = words
@@ -140,9 +140,9 @@ class _Reader:
         return word
 
     def _takes(self, *words: str) -> bool:
-        """Go on if these keywords follow."""
+        """Skip the next tokens if they are these keywords, and return whether they are."""
         following = [self._next(ahead) for ahead in range(len(words))]
-        fits = all(one is not None and one.is_word(word) for one, word in zip(following, words, strict=True))
+        fits = all(token is not None and token.is_word(word) for token, word in zip(following, words, strict=True))
         self._at += len(words) if fits else 0
         return fits
 
@@ -179,7 +179,7 @@ class _Reader:
         return node
 
     def _further(self, left: Node) -> Node | None:
-        """Return what an operator of the rank of ``=`` makes of what stands before it; None if there is none."""
+        """Return ``left`` together with the next operator, if it has the rank of ``=``; None if it hasn't."""
         if operator := self._takes_operator(*_EQUALITY):
             return Binary(_EQUALITY[operator], left, self._comparison())
         if self._takes("ISNULL"):
@@ -193,11 +193,11 @@ class _Reader:
             return Binary("IS NOT" if negated else "IS", left, self._comparison())
         start = self._at
         negated = self._takes("NOT")
-        found = self._membership(left)
-        if found is None:
+        membership = self._membership(left)
+        if membership is None:
             self._at = start
             return None
-        return Unary("NOT", found) if negated else found
+        return Unary("NOT", membership) if negated else membership
 
     def _membership(self, left: Node) -> Node | None:
         if self._takes("BETWEEN"):
@@ -217,7 +217,7 @@ class _Reader:
         return None
 
     def _list(self) -> tuple[Node, ...]:
-        """Return what stands up to the closing parenthesis, separated by commas."""
+        """Return the expressions up to the closing parenthesis, which commas separate."""
         items: list[Node] = []
         while self._takes_operator(")") is None:
             if items:
@@ -321,7 +321,7 @@ class _Reader:
 
 
 def _number(text: str) -> int | float:
-    """Return a number as SQLite reads it: whole numbers beyond 64 bits are REAL (SQLite, "Literal Values")."""
+    """Return a number as SQLite reads it. Whole numbers beyond 64 bits are REAL (SQLite, "Literal Values")."""
     if text.lower().startswith("0x"):
         value = int(text, 16)
         return value - (1 << 64) if value >= 1 << 63 else value

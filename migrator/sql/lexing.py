@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What a token is."""
+    """The kind of a token."""
 
     WORD = "word"
     """A keyword, or a name without quotes."""
@@ -21,17 +21,17 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One token, and where it stands in the text."""
+    """One token, and its position in the statement's text."""
 
     kind: Kind
     text: str
-    """As it stands in the statement."""
+    """The token as it stands in the statement."""
     start: int
     end: int
 
     @property
     def value(self) -> str:
-        """A name or string without its quotes; of other tokens the text."""
+        """The content of a name, string or BLOB without its quotes; for other tokens the text."""
         if self.kind is Kind.STRING:
             return self.text[1:-1].replace("''", "'")
         if self.kind is Kind.BLOB:
@@ -44,20 +44,20 @@ class Token:
 
     @property
     def is_double_quoted(self) -> bool:
-        """Whether SQLite takes it for text where no column has this name (SQLite, "Quirks", 8)."""
+        """Whether SQLite reads the token as text if no column has this name (SQLite, "Quirks", 8)."""
         return self.text.startswith('"')
 
     def is_word(self, *words: str) -> bool:
-        """Return whether it is one of these keywords, given in capitals."""
+        """Return whether the token is one of the keywords ``words``, which must be in capitals."""
         return self.kind is Kind.WORD and self.text.upper() in words
 
     def is_operator(self, *operators: str) -> bool:
-        """Return whether it is one of these operators."""
+        """Return whether the token is one of ``operators``."""
         return self.kind is Kind.OPERATOR and self.text in operators
 
 
 class Unreadable(ValueError):  # noqa: N818 - says what the text is
-    """A text isn't the SQL that it should be, or more of it than is understood here."""
+    """The error for a text that isn't the expected SQL, or has SQL that this package doesn't understand."""
 
 
 _TOKEN = re.compile(
@@ -75,27 +75,31 @@ _TOKEN = re.compile(
 
 
 def tokens(sql: str) -> list[Token]:
-    """Return the tokens of a text, without blanks and comments; raises Unreadable for what is none."""
-    found: list[Token] = []
+    """Return the tokens of a text, without blanks and comments. Raises Unreadable if a part of it is no token."""
+    result: list[Token] = []
     at = 0
     while at < len(sql):
         match = _TOKEN.match(sql, at)
         if match is None or match.lastgroup is None:
             raise Unreadable(f"nothing begins with {sql[at : at + 10]!r}")
         if match.lastgroup != "space":
-            found.append(Token(Kind(match.lastgroup), match.group(), at, match.end()))
+            result.append(Token(Kind(match.lastgroup), match.group(), at, match.end()))
         at = match.end()
-    return found
+    return result
 
 
 def text_of(sql: str, some: Iterable[Token]) -> str:
-    """Return the text that tokens of ``sql`` cover, blanks and comments between them included."""
+    """Return the part of ``sql`` from the first to the last of the tokens ``some``, with blanks and comments."""
     covered = list(some)
     return sql[covered[0].start : covered[-1].end] if covered else ""
 
 
 def fold(name: str) -> str:
-    """Return what two names share that SQLite takes for one: it folds the letters of ASCII, and no others."""
+    """
+    Return the name with the letters of ASCII in small letters.
+
+    Two names with the same result are equal to SQLite, which folds only the letters of ASCII.
+    """
     return name.translate(_FOLDED)
 
 

@@ -1,20 +1,21 @@
 """
-Writes SQL for the UTF-8 bytes of the source's text, in whatever encoding the file keeps it.
+Writes SQL expressions for the UTF-8 bytes of the source's text. The file may store its text in any encoding.
 
-A file may keep its text in UTF-16 (SQLite, "PRAGMA encoding"). The driver translates text that it reads; a cast
-to BLOB, ``hex`` and ``octet_length`` see the bytes as they are stored.
+A file may store its text in UTF-16 (SQLite, "PRAGMA encoding"). The driver translates text that it reads, but a cast to
+BLOB, ``hex`` and ``octet_length`` see the stored bytes.
 """
 
 IS_UTF16 = "octet_length('a') = 2"
-"""A condition in SQLite's SQL that is true in such a file; constant, so that it is worked out once for a statement."""
+"""A condition in SQLite's SQL that is true for a file in UTF-16. It is constant, so SQLite computes it once for each
+statement."""
 
 
 def utf8_bytes(expression: str) -> str:
     """
-    Return SQL for the bytes of a text in UTF-8; a BLOB as it is, a number as its digits, and NULL for NULL.
+    Return SQL for the bytes in UTF-8 of the text ``expression``. A BLOB stays unchanged, a number becomes its digits.
 
-    No function translates text into bytes. But a string in JSONB is kept in UTF-8, as it is, behind a header whose
-    length the first four bits tell (SQLite, "The JSONB Format", 3.2).
+    NULL stays NULL. SQLite has no function that translates text into bytes. But JSONB stores a string in UTF-8,
+    unchanged, after a header whose length follows from its first four bits (SQLite, "The JSONB Format", 3.2).
     """
     size = "substr(hex(substr(j, 1, 1)), 1, 1)"
     header = f"CASE {size} WHEN 'C' THEN 3 WHEN 'D' THEN 4 WHEN 'E' THEN 6 WHEN 'F' THEN 10 ELSE 2 END"
@@ -25,9 +26,9 @@ def utf8_bytes(expression: str) -> str:
 
 def is_broken_utf16(expression: str) -> str:
     """
-    Return a condition that is true for text with half a pair of surrogates, which reads as another character.
+    Return a condition that is true for text with half a pair of surrogates, which is read as another character.
 
-    A function that makes text goes through UTF-8, and what comes back is not what is stored.
+    SQLite's text functions convert to UTF-8 and back, and for half a pair the result differs from the stored text.
     """
     again = f"replace({expression}, 'a', 'a')"
     return f"typeof({expression}) = 'text' AND CAST({again} AS BLOB) IS NOT CAST({expression} AS BLOB)"
