@@ -195,10 +195,10 @@ def _translate_options(url: URL) -> tuple[URL, dict[str, Any]]:
     numbers = _numbers({name: _last(options.pop(name)) for name in _NUMERIC_OPTIONS.keys() & options.keys()})
     # asyncpg reads the other options from a DSN. It sends unknown options as server settings, and the server refuses
     # settings that it doesn't know.
-    rest = {name: _last(options.pop(name)) for name in sorted(options.keys() - _OWN_OPTIONS)}
-    if rest:
+    remaining = {name: _last(options.pop(name)) for name in sorted(options.keys() - _OWN_OPTIONS)}
+    if remaining:
         dsn = _last(options.get("dsn")) or "postgresql://"
-        options["dsn"] = f"{dsn}{'&' if '?' in dsn else '?'}{urlencode(rest)}"
+        options["dsn"] = f"{dsn}{'&' if '?' in dsn else '?'}{urlencode(remaining)}"
     return url.set(query=options), numbers
 
 

@@ -106,7 +106,7 @@ class NoMatch(TargetRefused):
 
 
 class NotTried(TargetRefused):
-    """A requirement of the target could not be tried on the rows beforehand, and no setting allows to go on without."""
+    """A requirement of the target could not be tried on the rows beforehand, and no setting permits this."""
 
 
 class MissingPrivilege(TargetRefused):

@@ -27,8 +27,8 @@ def _preparers() -> tuple[Any, Any]:
 
     # The dialect of asyncpg: the default dialect doubles percent signs, for drivers that use them as placeholders.
     dialects: tuple[Any, Any] = (asyncpg.dialect, sqlite.dialect)
-    postgres, other = (dialect().identifier_preparer for dialect in dialects)
-    return postgres, other
+    postgres, sqlite_preparer = (dialect().identifier_preparer for dialect in dialects)
+    return postgres, sqlite_preparer
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -72,9 +72,9 @@ def add_settings(parser: argparse.ArgumentParser, groups: Collection[Group]) -> 
 
 def default_of(field: FieldInfo) -> str:
     """Return the default as people write it, or an empty string if there is none."""
-    shown = option_info(field).shown_default
-    if shown is not None:
-        return shown
+    shown_default = option_info(field).shown_default
+    if shown_default is not None:
+        return shown_default
     value = field.default
     if isinstance(value, bool):
         return "on" if value else "off"

@@ -99,8 +99,8 @@ def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles, run
     for variable in unknown_variables(os.environ, Settings):
         log.warning(Event.WARNING_SETTING, variable=variable, reason="no setting has this name")
     began = time.monotonic()
-    named = {name: value for name, value in settings.public().items() if name in {*settings.model_fields_set, "target"}}
-    log.info(Event.JOB_STARTED, command=arguments.command, version=__version__, settings=named)
+    shown = {name: value for name, value in settings.public().items() if name in {*settings.model_fields_set, "target"}}
+    log.info(Event.JOB_STARTED, command=arguments.command, version=__version__, settings=shown)
     files.begin(arguments.command)
     progress = progress_of(settings, form)
     try:

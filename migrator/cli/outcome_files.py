@@ -105,12 +105,12 @@ class OutcomeFiles:
 
 def short_line(fields: Mapping[str, Any]) -> str:
     """Return the outcome as one line of JSON of at most ``LONGEST_LINE_BYTES``. A long message loses its end."""
-    kept = {name: fields[name] for name in _KEPT if fields.get(name) not in {None, ""}}
-    message = str(kept.get("message", ""))
-    while len(_line(kept).encode()) > LONGEST_LINE_BYTES and message:
+    selected = {name: fields[name] for name in _KEPT if fields.get(name) not in {None, ""}}
+    message = str(selected.get("message", ""))
+    while len(_line(selected).encode()) > LONGEST_LINE_BYTES and message:
         message = message[: len(message) * 3 // 4]
-        kept["message"] = message + "…"
-    return _line(kept)
+        selected["message"] = message + "…"
+    return _line(selected)
 
 
 def _line(fields: Mapping[str, Any]) -> str:

@@ -69,11 +69,11 @@ def signals_raise() -> Iterator[None]:
     def stop(number: int, _frame: FrameType | None) -> None:
         raise stopped(signal.Signals(number))
 
-    before = {number: signal.signal(number, stop) for number in EXIT_CODES}
+    previous = {number: signal.signal(number, stop) for number in EXIT_CODES}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 

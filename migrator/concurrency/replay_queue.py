@@ -48,13 +48,13 @@ class ReplayQueue(Generic[T]):
 
     async def batches(self) -> AsyncIterator[list[T]]:
         """Yield the same items in lists. Each list holds the items that were added after the previous list."""
-        taken = 0
-        while added := await self._added_after(taken):
-            taken += len(added)
+        position = 0
+        while added := await self._added_after(position):
+            position += len(added)
             yield added
 
-    async def _added_after(self, taken: int) -> list[T]:
-        """Wait for items beyond the first ``taken`` and return them; return nothing if the queue is closed."""
+    async def _added_after(self, position: int) -> list[T]:
+        """Wait for items from ``position`` on and return them; return nothing if the queue is closed."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._closed or len(self._items) > taken)
-            return list(self._items)[taken:]
+            await self._changed.wait_for(lambda: self._closed or len(self._items) > position)
+            return list(self._items)[position:]

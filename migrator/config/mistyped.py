@@ -108,12 +108,12 @@ def _near(name: str, known: Mapping[str, str], settings: type[BaseSettings]) -> 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:
     for prefix in _PREFIXES:
-        rest = name.removeprefix(prefix)
-        if rest == name:
+        stem = name.removeprefix(prefix)
+        if stem == name:
             continue
         for other in known:
-            short = max(len(rest), len(other.removeprefix(prefix))) < _SHORT
-            if other.startswith(prefix) and _is_near(rest, other.removeprefix(prefix), 1 if short else 2):
+            short = max(len(stem), len(other.removeprefix(prefix))) < _SHORT
+            if other.startswith(prefix) and _is_near(stem, other.removeprefix(prefix), 1 if short else 2):
                 return other
     return None
 

@@ -29,12 +29,12 @@ class SecretFiles(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         """Return the values of all fields that files hold."""
-        found = [
+        read = [
             self.get_field_value(field, name)
             for name, field in self.settings_cls.model_fields.items()
             if option_info(field).in_file
         ]
-        return {key: value for value, key, _ in found if value is not None}
+        return {key: value for value, key, _ in read if value is not None}
 
     def path_of(self, variables: tuple[str, ...]) -> Path | None:
         """Return the file for a field with these environment variables, or None."""

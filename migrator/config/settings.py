@@ -77,8 +77,8 @@ class Settings(Options):
             raise ConfigurationError(str(error)) from None
         settings._refuse_contradiction(flagged)
         if (folder := folder_of(settings.secrets_dir)) is not None:
-            named = settings.model_fields_set | ({"target_url"} if settings.has_target else set())
-            refuse_mistyped_files(folder, cls, named)
+            with_value = settings.model_fields_set | ({"target_url"} if settings.has_target else set())
+            refuse_mistyped_files(folder, cls, with_value)
         if settings.has_target:
             _ = settings.target
         return settings
@@ -121,15 +121,15 @@ class Settings(Options):
             "password": self.postgres_password.get_secret_value() if self.postgres_password else None,
             **{name: getattr(self, name) for name in ("sslmode", "sslrootcert", "sslcert", "sslkey")},
         }
-        named = {name: value for name, value in parts.items() if value}
+        address_parts = {name: value for name, value in parts.items() if value}
         if self.target_url is not None:
-            return self._with_timeout(from_url(self.target_url.get_secret_value(), named))
+            return self._with_timeout(from_url(self.target_url.get_secret_value(), address_parts))
         if self.postgres_host is None:
             raise ConfigurationError(
                 "no target is set",
                 next_step=_HOW_TO_SET["target"],
             )
-        return self._with_timeout(from_parts(named))
+        return self._with_timeout(from_parts(address_parts))
 
     @property
     def wanted(self) -> Wanted:
@@ -144,8 +144,8 @@ class Settings(Options):
         parts = "POSTGRES_HOST and POSTGRES_PORT"
         if self.target_url is None:
             return parts
-        here = from_url(self.target_url.get_secret_value(), {"host": _NOWHERE}).hosts != (_NOWHERE,)
-        return "MIGRATOR_TARGET_URL" if here else f"MIGRATOR_TARGET_URL with {parts}"
+        url_has_host = from_url(self.target_url.get_secret_value(), {"host": _NOWHERE}).hosts != (_NOWHERE,)
+        return "MIGRATOR_TARGET_URL" if url_has_host else f"MIGRATOR_TARGET_URL with {parts}"
 
     def secrets(self) -> frozenset[str]:
         """Return every spelling of every secret, for the redaction of logs."""
@@ -165,8 +165,8 @@ class Settings(Options):
         if self.has_target:
             values["target"] = self.target.redacted()
         if self.schema_command is not None:  # its arguments may hold a token
-            program, *more = self.schema_command.split(maxsplit=1)
-            values["schema_command"] = f"{program} …" if more else program
+            program, *arguments = self.schema_command.split(maxsplit=1)
+            values["schema_command"] = f"{program} …" if arguments else program
         clean = redactor(self.secrets())
         # A path need not be UTF-8, but PostgreSQL stores only UTF-8.
         return {
@@ -192,7 +192,7 @@ def _refusal(error: ValidationError) -> ConfigurationError:
         if name is None:
             lines.append(f"{problem['loc'][0]} is no setting")
             continue
-        shown = "" if name in UNSHOWN else f" = {json.dumps(problem['input'], default=str, ensure_ascii=False)}"
+        quoted = "" if name in UNSHOWN else f" = {json.dumps(problem['input'], default=str, ensure_ascii=False)}"
         reason = problem["msg"].removeprefix("Value error, ")
-        lines.append(f"{variables_of(name, Settings.model_fields[name])[0]}{shown}: {reason[0].lower()}{reason[1:]}")
+        lines.append(f"{variables_of(name, Settings.model_fields[name])[0]}{quoted}: {reason[0].lower()}{reason[1:]}")
     return ConfigurationError("; ".join(lines), next_step="See `migrator run --help` for what each setting accepts.")

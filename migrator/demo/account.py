@@ -49,8 +49,8 @@ class Account:
     def reaches(self, path: Path) -> bool:
         """Return whether this account may enter the directory, or run the program, at ``path``."""
         # The system itself decides: permissions of all parents, access lists and mount options count together.
-        done = subprocess.run(["/bin/sh", "-c", 'test -x "$1"', "reaches", path], check=False, **self.identity())  # noqa: S603
-        return done.returncode == 0
+        result = subprocess.run(["/bin/sh", "-c", 'test -x "$1"', "reaches", path], check=False, **self.identity())  # noqa: S603
+        return result.returncode == 0
 
     def take(self, path: Path) -> None:
         """Make this account the owner of ``path``, unless it is the caller's own account."""

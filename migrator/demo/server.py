@@ -282,9 +282,9 @@ class EmbeddedServer:
             *("--encoding", "UTF8", "--locale", "C.UTF-8", "--lc-messages", "C"),
             *(["--no-sync"] if self._kept_directory is None else []),
         ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, **self._child())  # noqa: S603
-        if done.returncode != 0:
-            raise _refusal("initdb", done.stderr)
+        result = subprocess.run(command, capture_output=True, text=True, check=False, **self._child())  # noqa: S603
+        if result.returncode != 0:
+            raise _refusal("initdb", result.stderr)
         unfinished.rename(self.data_directory)
 
     def _start_on(self, port: int) -> None:

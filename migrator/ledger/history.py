@@ -149,11 +149,11 @@ async def write_identity(connection: AsyncConnection, migration: Migration, sour
 
 def refusal(migration: Migration, known: SourceIdentity, now: SourceIdentity) -> MigratorError:
     """Return the error for a source that is not the migration's; its next step says how to name a new migration."""
-    own = Path(now.path).stem or "other"
-    own = f"{own}-2" if own == migration.name else own
+    name = Path(now.path).stem or "other"
+    name = f"{name}-2" if name == migration.name else name
     return TargetRefused(
         f"the migration {migration.name!r} is of another source: the ledger knows {known}, this one is {now}",
-        next_step=f"Give this source a name of its own with --migration {quote(own)} (MIGRATOR_MIGRATION), and where "
+        next_step=f"Give this source a name of its own with --migration {quote(name)} (MIGRATOR_MIGRATION), and where "
         "its tables have the same names a schema of its own with --target-schema. If it is the same database, moved "
         "and changed since, put it back to where it was.",
         known=known.path,

@@ -135,8 +135,8 @@ async def loaded(connection: AsyncConnection, migration: Migration) -> dict[Tabl
     for row in lines:
         name = TableName(row.schema_name, row.table_name)
         so_far = rows_of.get(name, LoadedRows(0, ()))
-        own = () if row.transaction is None else (row.transaction,)
-        rows_of[name] = LoadedRows(so_far.rows + (row.rows or 0), so_far.transactions + own)
+        transactions = () if row.transaction is None else (row.transaction,)
+        rows_of[name] = LoadedRows(so_far.rows + (row.rows or 0), so_far.transactions + transactions)
     return rows_of
 
 
@@ -244,11 +244,11 @@ def _matches(lines: sa.Table, migration: Migration, table: TableName) -> tuple[s
 async def seeds_in(connection: AsyncConnection, tables: Sequence[TableName]) -> dict[TableName, Seed]:
     """Return the number and the hash of the rows of each table that is not empty. Reads all its rows."""
     counts = await row_counts(connection, tables)
-    named = await own_rows(connection, list(counts))
+    row_sources = await own_rows(connection, list(counts))
     seeds: dict[TableName, Seed] = {}
     for names in (await lock_room(connection, list(counts))).few(list(counts)):
         async with glance(connection):
-            seeds |= {name: Seed(counts[name], await _content(connection, named[name])) for name in names}
+            seeds |= {name: Seed(counts[name], await _content(connection, row_sources[name])) for name in names}
     return seeds
 
 

@@ -29,9 +29,9 @@ async def take_foreign_keys(run: RunLedger, tables: Sequence[TableName], room: L
     async with qualifying(run.target) as connection:
         keys = await keys_of(connection, tables)
     entries = [Entry(Taken(key.table, FOREIGN_KEY, key.name, key.restore), key.drop) for key in keys]
-    for few in room.few_statements(entries):
+    for part in room.few_statements(entries):
         async with qualifying(run.target) as connection:
-            await take(connection, few, run)
+            await take(connection, part, run)
     return len(entries)
 
 

@@ -82,7 +82,7 @@ async def until_ready(
     MissingPrivilege at once, since waiting doesn't help there.
     """
     policy = AsyncRetrying(
-        retry=retry_if_result(lambda seen: not seen.ready) | retry_if_exception(is_transient),
+        retry=retry_if_result(lambda latest: not latest.ready) | retry_if_exception(is_transient),
         wait=wait_fixed(pause_seconds),
         stop=stop_before_delay(seconds),
         before_sleep=_Changes(),
@@ -119,8 +119,8 @@ def _seen(state: RetryCallState) -> str:
     if state.outcome is None:
         return "nothing was tried"
     error = state.outcome.exception()
-    seen: Readiness | None = None if error else state.outcome.result()
-    return seen.reason if seen else short_message(error or RuntimeError())
+    latest: Readiness | None = None if error else state.outcome.result()
+    return latest.reason if latest else short_message(error or RuntimeError())
 
 
 def _give_up(state: RetryCallState) -> None:

@@ -133,8 +133,8 @@ async def adopt(target: Target) -> None:
 
 def _into(existing: Sequence[Known], schema: str | None) -> list[Known]:
     """Return the migration that has the schema's name, or else all migrations that go into the schema."""
-    named = [migration for migration in existing if migration.name == migration.target_schema == schema]
-    return named or [migration for migration in existing if migration.target_schema == schema]
+    same_name = [migration for migration in existing if migration.name == migration.target_schema == schema]
+    return same_name or [migration for migration in existing if migration.target_schema == schema]
 
 
 async def current_schema(connection: AsyncConnection) -> str | None:

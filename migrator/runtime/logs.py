@@ -81,14 +81,14 @@ def undisturbed() -> Iterator[None]:
     def ignore(*_arguments: object, **_keywords: object) -> None:
         return
 
-    kept = {name: getattr(logging.config, name) for name in ("fileConfig", "dictConfig")}
+    originals = {name: getattr(logging.config, name) for name in ("fileConfig", "dictConfig")}
     try:
-        for name in kept:
+        for name in originals:
             setattr(logging.config, name, ignore)
         with redirect_stdout(_Printed("stdout", sys.stdout)), redirect_stderr(_Printed("stderr", sys.stderr)):
             yield
     finally:
-        for name, function in kept.items():
+        for name, function in originals.items():
             setattr(logging.config, name, function)
 
 

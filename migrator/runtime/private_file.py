@@ -36,8 +36,8 @@ def check_writable(path: Path) -> None:
     try:
         if not _is_regular_or_new(path):
             return
-        with _beside(path) as beside:
-            os.close(os.open(beside, _NEW, _MODE))
+        with _beside(path) as temporary:
+            os.close(os.open(temporary, _NEW, _MODE))
     except OSError as error:
         raise ConfigurationError(
             f"{str(path)!r} can't be written: {error.strerror or error}",
@@ -61,12 +61,12 @@ def whole_file(path: Path) -> Iterator[IO[str]]:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "w", encoding="utf-8") as stream:
             yield stream
         return
-    with _beside(path) as beside:
-        with os.fdopen(os.open(beside, _NEW, _MODE), "w", encoding="utf-8") as stream:
+    with _beside(path) as temporary:
+        with os.fdopen(os.open(temporary, _NEW, _MODE), "w", encoding="utf-8") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        _replace(beside, path)
+        _replace(temporary, path)
 
 
 def is_file(path: Path) -> bool:
@@ -112,21 +112,21 @@ def _is_regular_or_new(path: Path) -> bool:
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """Yield a new random path in the same folder, and delete a file that is still there at the end of the block."""
-    beside = path.with_name(f".{path.name[:100]}.{token_hex(8)}")
+    temporary = path.with_name(f".{path.name[:100]}.{token_hex(8)}")
     try:
-        yield beside
+        yield temporary
     finally:
         with suppress(FileNotFoundError):
-            beside.unlink()
+            temporary.unlink()
 
 
-def _replace(beside: Path, path: Path) -> None:
+def _replace(temporary: Path, path: Path) -> None:
     try:
-        beside.replace(path)
+        temporary.replace(path)
     except OSError as error:
         if error.errno != errno.EBUSY:  # EBUSY: the file itself is a mount point
             raise
-        write_in_place(path, beside.read_text(encoding="utf-8"))
+        write_in_place(path, temporary.read_text(encoding="utf-8"))
         return
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -68,7 +68,7 @@ class StageRunner:
         began = self._clock()
         if self._first_began is None:
             self._first_began = began
-        after = began - self._first_began
+        start_seconds = began - self._first_began
         attempts = 0
 
         async def attempt() -> T:
@@ -88,7 +88,7 @@ class StageRunner:
                 if known is error:
                     raise
                 raise known from error
-            timing = StageTiming(stage, after, self._clock() - began, attempts)
+            timing = StageTiming(stage, start_seconds, self._clock() - began, attempts)
             self.timings.append(timing)
             tries = {"attempts": attempts} if attempts > 1 else {}
             log.info(Event.STAGE_FINISHED, seconds=round(timing.seconds, 3), **tries)
