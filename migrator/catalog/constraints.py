@@ -219,14 +219,14 @@ _OTHER_TYPES = 10
 
 def _of_index(row: Row[Any]) -> Constraint | None:
     """Return an index by which only PostgreSQL can judge; None if every row fits, or ``key_violations`` judges it."""
-    spread = row.unique and (
+    needs_trial = row.unique and (
         row.expressions is not None
         or row.predicate is not None
         or row.nondeterministic
         or any(name not in _SAME_SPELLING and kind != "e" for name, kind in zip(row.types, row.kinds, strict=True))
     )
-    if spread or row.computed or not _is_total(row.expressions) or not _is_total(row.predicate):
-        return _constraint(Kind.UNIQUE if spread else Kind.INDEX, row, row.definition)
+    if needs_trial or row.computed or not _is_total(row.expressions) or not _is_total(row.predicate):
+        return _constraint(Kind.UNIQUE if needs_trial else Kind.INDEX, row, row.definition)
     if row.method not in _SIZED or not (row.variable or row.expressions):
         return None
     if row.method == "gin" and "to_tsvector(" in (row.expressions or ""):

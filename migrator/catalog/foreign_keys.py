@@ -80,15 +80,15 @@ async def refuse_those_of_others(connection: AsyncConnection, tables: Sequence[T
     The error names the foreign keys. Only the owner of a table can drop its key, and TRUNCATE refuses a table that a
     key of another table refers to (PostgreSQL, "ALTER TABLE", "TRUNCATE").
     """
-    held = [key for key in await keys_of(connection, tables) if key.leads_to_ours and not key.is_ours]
-    if held:
-        listed = ", ".join(map(str, held))
-        statements = "; ".join(key.drop for key in held)
+    keys = [key for key in await keys_of(connection, tables) if key.leads_to_ours and not key.is_ours]
+    if keys:
+        listed = ", ".join(map(str, keys))
+        statements = "; ".join(key.drop for key in keys)
         raise MissingPrivilege(
             f"foreign keys of tables that the target's role doesn't own refer to those to be filled: {listed}",
             next_step="Run as the owner of these tables, or GRANT the owning role to this one; or have the owner run "
             f"{statements} before the migration and add the keys again after it.",
-            keys=[str(key) for key in held],
+            keys=[str(key) for key in keys],
         )
 
 

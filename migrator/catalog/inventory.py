@@ -68,14 +68,14 @@ def is_about_one_of(name: str, tables: Collection[str]) -> bool:
 
 def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     """Return, in words, each line of ``before`` that is missing or different in ``after``, and each new line."""
-    gone = [f"{name} is missing" for name in before if name not in after]
+    missing = [f"{name} is missing" for name in before if name not in after]
     new = [f"{name} is new" for name in after if name not in before]
     other = [
         f"{name} was {definition!r}, is {after[name]!r}"
         for name, definition in before.items()
         if name in after and after[name] != definition
     ]
-    return sorted([*gone, *other, *new])
+    return sorted([*missing, *other, *new])
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,14 +21,14 @@ async def refuse_forced(connection: AsyncConnection, tables: Sequence[TableName]
     rows = (await connection.execute(text(_HOLDING), {"tables": names})).all()
     if not rows:
         return
-    held = [tables[row.place - 1] for row in rows]
-    listed = ", ".join(map(str, held))
-    statements = "; ".join(f"ALTER TABLE {table.quoted} NO FORCE ROW LEVEL SECURITY" for table in held)
+    forced = [tables[row.place - 1] for row in rows]
+    listed = ", ".join(map(str, forced))
+    statements = "; ".join(f"ALTER TABLE {table.quoted} NO FORCE ROW LEVEL SECURITY" for table in forced)
     raise MissingPrivilege(
         f"row-level security is forced on {listed}: the role {rows[0].role} sees and writes only what policies let it",
         next_step=f"Run {statements}; migrate; then the same with FORCE in place of NO FORCE. "
         f"Or have a superuser run ALTER ROLE {quote_postgres(rows[0].role)} BYPASSRLS for the migration.",
-        tables=[str(table) for table in held],
+        tables=[str(table) for table in forced],
     )
 
 

@@ -1,1 +1,1 @@
-"""The ways into PostgreSQL: addresses, logins, settings of a session, and answers that don't come."""
+"""Opens sessions of PostgreSQL: addresses, logins, the settings of a session, and lost answers."""

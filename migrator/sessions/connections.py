@@ -79,13 +79,13 @@ class Connections:
         A login costs the server a process, and both sides several round trips. A run has dozens of short queries.
         """
         self._kept = []
-        whole = False
+        succeeded = False
         try:
             yield
-            whole = True
+            succeeded = True
         finally:
             kept, self._kept = self._kept, None
-            if not whole:  # after an error, an orderly close may never arrive at the server
+            if not succeeded:  # after an error, an orderly close may never arrive at the server
                 for session in kept:
                     session.cut()
             await _close_all(kept)

@@ -23,9 +23,9 @@ async def login(address: TargetAddress, **more: object) -> Any:  # noqa: ANN401 
         return await _settled(address, more)
 
 
-async def _settled(address: TargetAddress, more: Mapping[str, object]) -> Any:  # noqa: ANN401 - as above
+async def _settled(address: TargetAddress, arguments: Mapping[str, object]) -> Any:  # noqa: ANN401 - as above
     try:
-        connection = await asyncpg.connect(**address.asyncpg_arguments(), **more)
+        connection = await asyncpg.connect(**address.asyncpg_arguments(), **arguments)
     except asyncpg.ProtocolViolationError as error:
         if not refuses_startup_parameter(error):
             raise

@@ -1,1 +1,1 @@
-"""The SQLite database. Everything here only reads."""
+"""Reads the source, a SQLite database. Nothing here writes to it."""

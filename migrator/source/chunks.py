@@ -83,7 +83,7 @@ def _last_key(session: "ScanSession", table: SourceTable, after: str | None, row
     key = key_of(table)
     literals = " || ', ' || ".join(f"quote({part})" for part in key)
     begin = f" WHERE {Chunk(after).where(table)}" if after is not None else ""
-    found = session.ask(
+    keys = session.ask(
         f"SELECT {literals} AS last FROM {table.origin}{begin} ORDER BY {', '.join(key)} LIMIT 1 OFFSET {rows - 1}"
     )
-    return str(found[0]["last"]) if found else None
+    return str(keys[0]["last"]) if keys else None

@@ -105,14 +105,14 @@ class Source:
     def _made_readable(self, described: SourceDatabase) -> SourceDatabase:
         with self.session() as session:
             database = readability.looked_at(session, described)
-            stuck = readability.without_order(session, database)
-            if not stuck:
+            unreadable_tables = readability.without_order(session, database)
+            if not unreadable_tables:
                 return database
             self._scratch = self._scratch or TemporaryDirectory(prefix="migrator-")
             file = Path(self._scratch.name) / f"{uuid4().hex}.db"
-            moved = {table.name: table for table in readability.put_into(file, self.path, session, stuck)}
+            copied = {table.name: table for table in readability.put_into(file, self.path, session, unreadable_tables)}
         self._attach = f"ATTACH {quote_literal(uri_of(file))} AS {readability.SCHEMA}"
-        return replace(database, tables=tuple(moved.get(table.name, table) for table in database.tables))
+        return replace(database, tables=tuple(copied.get(table.name, table) for table in database.tables))
 
     async def fingerprint(self) -> Fingerprint:
         """Return the fingerprint, which tells this file, as it is now, from another file or an earlier state."""

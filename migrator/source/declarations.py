@@ -48,7 +48,7 @@ class ForeignKey:
     on_update: str
     on_delete: str
     deferred: bool
-    """Whether it is checked at the end of a transaction."""
+    """Whether the key is checked only at the end of a transaction."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,8 +85,8 @@ def put_into(file: Path, path: Path, session: "ScanSession", tables: Sequence[So
             for name in _collations(session, tables):
                 connection.create_collation(name, lambda left, right: (left > right) - (left < right))
             connection.execute("ATTACH ? AS " + SCHEMA, (uri_of(file).replace("?mode=ro", "?mode=rwc"),))
-            moved = [replace(table, schema=SCHEMA, rowid=_rowid(table), key_index=None) for table in tables]
-            for old, new in zip(tables, moved, strict=True):
+            copied = [replace(table, schema=SCHEMA, rowid=_rowid(table), key_index=None) for table in tables]
+            for old, new in zip(tables, copied, strict=True):
                 readable = [column for column in old.columns if not column.missing]
                 declared = ", ".join(f"{column.quoted} {_type(column)}" for column in readable)
                 names = ", ".join(column.quoted for column in readable)
@@ -95,7 +95,7 @@ def put_into(file: Path, path: Path, session: "ScanSession", tables: Sequence[So
             connection.commit()
     except sqlite3.Error as error:
         raise unreadable(path, error) from error
-    return moved
+    return copied
 
 
 def _rowid(table: SourceTable) -> str | None:

@@ -132,11 +132,11 @@ class ScanSession:
             for place, (table, scan_columns) in enumerate(tables)
         ]
         selects = [f"{_select(scan_columns)} FROM {table.origin}" for scan_columns, table in numbered]
-        named = ", ".join(table.name for table, _ in tables)
-        yield from self._run(named, numbered[0][0], selects, batch_rows)
+        table_names = ", ".join(table.name for table, _ in tables)
+        yield from self._run(table_names, numbered[0][0], selects, batch_rows)
 
     def _run(
-        self, named: str, scan_columns: Sequence[ScanColumn], selects: Sequence[str], batch_rows: int
+        self, table_names: str, scan_columns: Sequence[ScanColumn], selects: Sequence[str], batch_rows: int
     ) -> Iterator[pa.RecordBatch]:
         # One typed row goes first, because the driver takes a column's type from the first batch. If that batch held
         # only NULLs, the type would be int64, and a later string an error. `_without_typed_row` removes the row again.
@@ -147,25 +147,25 @@ class ScanSession:
                 cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(max(batch_rows, 1))})
                 cursor.execute(statement)
                 reader = cursor.fetch_record_batch()
-                _check_types(named, scan_columns, reader.schema)
+                _check_types(table_names, scan_columns, reader.schema)
                 yield from _without_typed_row(reader)
             except (adbc.Error, OSError) as error:  # Arrow's reader turns the driver's errors into OSError
                 if is_transient(error):
                     raise
-                raise unreadable(self._path, error, table=named) from error
+                raise unreadable(self._path, error, table=table_names) from error
 
 
 def _select(scan_columns: Sequence[ScanColumn]) -> str:
     return f"SELECT {', '.join(column.expression for column in scan_columns)}"
 
 
-def _check_types(named: str, scan_columns: Sequence[ScanColumn], schema: pa.Schema) -> None:
+def _check_types(table_names: str, scan_columns: Sequence[ScanColumn], schema: pa.Schema) -> None:
     for column, field in zip(scan_columns, schema, strict=True):
         if field.type != column.arrow_type:
             raise SourceUnreadable(
-                f"table {named!r}: {column.expression} gave {field.type} where {column.storage} was counted",
+                f"table {table_names!r}: {column.expression} gave {field.type} where {column.storage} was counted",
                 next_step="Stop the program that writes to the file, and run again.",
-                table=named,
+                table=table_names,
             )
 
 

@@ -117,7 +117,7 @@ class Skipped:
     name: str
     reason: str
     rows: int | None = 0
-    """The number of its rows that no copied table holds; None if that is unknown without the virtual table's module."""
+    """The number of its own rows, which no copied table stores; None if unknown without the virtual table's module."""
     over: str = ""
     """The table that it indexes, if it is a full-text index that keeps the indexed text."""
 
@@ -138,7 +138,7 @@ class SourceDatabase:
 
 async def describe(connection: AsyncConnection) -> SourceDatabase:
     """Return the ordinary tables of the file, and what isn't copied, with the reason."""
-    listed = (await connection.execute(text(_TABLES))).all()
+    listed_tables = (await connection.execute(text(_TABLES))).all()
     columns: dict[str, list[Row[Any]]] = defaultdict(list)
     for row in (await connection.execute(text(_COLUMNS))).all():
         columns[row.table_name].append(row)
@@ -147,9 +147,11 @@ async def describe(connection: AsyncConnection) -> SourceDatabase:
     tables: list[SourceTable] = []
     skipped: list[Skipped] = []
     virtual = {
-        name: virtual_table(name, definition or "") for name, kind, _, _, definition in listed if kind == "virtual"
+        name: virtual_table(name, definition or "")
+        for name, kind, _, _, definition in listed_tables
+        if kind == "virtual"
     }
-    for name, kind, without_rowid, collates, definition in listed:
+    for name, kind, without_rowid, collates, definition in listed_tables:
         reason = _left_out(name, kind, definition or "", tuple(virtual.values()))
         if name in virtual:
             continue
@@ -161,7 +163,7 @@ async def describe(connection: AsyncConnection) -> SourceDatabase:
             skipped.append(Skipped(name, reason))
     skipped += [await _virtual(connection, table, tables) for table in virtual.values()]
     skipped.sort(key=lambda entry: entry.name)
-    revisions = await _alembic_revisions(connection, {row[0] for row in listed})
+    revisions = await _alembic_revisions(connection, {row[0] for row in listed_tables})
     return SourceDatabase(tuple(tables), tuple(skipped), revisions)
 
 
@@ -224,8 +226,8 @@ async def _indexes(connection: AsyncConnection, index: VirtualTable, table: Sour
 
     The index has columns of the same names, and each of its rows is in the table, by its number or by its values.
     """
-    named = {column.name.casefold(): column for column in table.columns}
-    fed = [named[name.casefold()] for name in index.indexed if name.casefold() in named]
+    columns_by_name = {column.name.casefold(): column for column in table.columns}
+    fed = [columns_by_name[name.casefold()] for name in index.indexed if name.casefold() in columns_by_name]
     if not fed or len(fed) < len(index.indexed) or any(column.missing for column in fed) or table.rowid is None:
         return False
     content = quote_sqlite(index.content or "")

@@ -15,7 +15,7 @@ class TableSize:
     """The stored bytes of all values that will be sent."""
     widest_row_bytes: int
     fast: bool = False
-    """Whether its columns hold nothing unusual, so that the faster way of reading them is correct."""
+    """Whether the faster way of reading is correct, because the table's columns hold no unusual values."""
 
     @property
     def weight(self) -> int:

@@ -24,9 +24,9 @@ def names_a_file(text: str) -> str:
     url = _URL.fullmatch(text)
     if url and url[1].lower() not in SCHEMES:
         raise ValueError(f"the scheme {url[1]}:// is not known; a file's path or sqlite:///path is accepted")
-    named, _, options = (url[2].lstrip("/") if url else "").partition("?")
-    in_memory = text == ":memory:" or named.startswith("file::memory:") or "memory" in parse_qs(options).get("mode", ())
-    if in_memory or (url and named in {"", ":memory:"}):
+    name, _, options = (url[2].lstrip("/") if url else "").partition("?")
+    in_memory = text == ":memory:" or name.startswith("file::memory:") or "memory" in parse_qs(options).get("mode", ())
+    if in_memory or (url and name in {"", ":memory:"}):
         raise ValueError("it names no file; a file's path or sqlite:///path is accepted")
     return text
 
@@ -42,13 +42,13 @@ def path_of(text: str) -> Path:
     if not url:
         return Path(text) if _is_there(Path(text)) else _at_home(text)
     body = re.sub(r"^(?:localhost)?/", "", url[2])
-    named, _, options = body.partition("?")
+    name, _, options = body.partition("?")
     if not _OPTIONS.fullmatch(options):
-        named, options = body, ""
-    if named.startswith("file:") and parse_qs(options).get("uri", ["false"])[-1].lower() in {"true", "1", "yes", "on"}:
-        return _decoded(re.sub(r"^file:(?://(?:localhost)?(?=/))?", "", named))
+        name, options = body, ""
+    if name.startswith("file:") and parse_qs(options).get("uri", ["false"])[-1].lower() in {"true", "1", "yes", "on"}:
+        return _decoded(re.sub(r"^file:(?://(?:localhost)?(?=/))?", "", name))
     # SQLAlchemy decodes %20 since 2.1 and took it literally before. The URL means the file that exists.
-    meant = [path for path in dict.fromkeys([Path(named), _decoded(named)]) if _is_there(path)]
+    meant = [path for path in dict.fromkeys([Path(name), _decoded(name)]) if _is_there(path)]
     if len(meant) > 1 and not meant[0].samefile(meant[1]):
         raise ConfigurationError(
             f"the source's URL may mean {str(meant[0])!r} or {str(meant[1])!r}, and both exist",
@@ -56,7 +56,7 @@ def path_of(text: str) -> Path:
         )
     if not meant and _is_there(Path(body)):
         return Path(body)
-    return meant[0] if meant else _decoded(named)
+    return meant[0] if meant else _decoded(name)
 
 
 def _decoded(path: str) -> Path:

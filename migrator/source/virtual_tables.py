@@ -28,7 +28,7 @@ class VirtualTable:
     name: str
     module: str
     options: Mapping[str, str] = field(default_factory=dict)
-    """Arguments of the form ``name = value``, with quotes taken off."""
+    """Arguments of the form ``name = value``, without quotes."""
     columns: tuple[str, ...] = ()
     """The first word of each other argument, which is a column's name."""
 
@@ -130,7 +130,7 @@ def virtual_table(name: str, definition: str) -> VirtualTable:
 
 
 def _tokens(sql: str) -> Iterator[str]:
-    return (found[0] for found in _TOKEN.finditer(sql) if found.lastgroup)
+    return (match[0] for match in _TOKEN.finditer(sql) if match.lastgroup)
 
 
 def _arguments(tokens: Sequence[str]) -> Iterator[list[str]]:

@@ -13,7 +13,7 @@ from migrator.sql.lexing import Kind, Token, Unreadable, tokens
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A value."""
+    """A value that the statement spells out."""
 
     value: int | float | str | bytes | None
     text: str

@@ -155,13 +155,13 @@ class CanonicalText:
     def _of(self, column: str, texts: Sequence[str]) -> list[str]:
         shape = self._spelling.type_of(column).shape
         same = comparer(shape)
-        stated = [rewrite_source_text(shape, text) for text in texts]
-        answers = self._spelling.of(column, stated)
+        rewritten_texts = [rewrite_source_text(shape, text) for text in texts]
+        answers = self._spelling.of(column, rewritten_texts)
         spelled = pa.array([None if isinstance(answer, NoValue) else answer for answer in answers], pa.string())
-        sure = surely_same(shape, pa.array(stated, pa.string()), spelled).to_pylist()
+        sure = surely_same(shape, pa.array(rewritten_texts, pa.string()), spelled).to_pylist()
         return [
             answer if isinstance(answer, str) and (is_sure or same(rewritten, answer)) else _unequal(text, answer)
-            for text, rewritten, answer, is_sure in zip(texts, stated, answers, sure, strict=True)
+            for text, rewritten, answer, is_sure in zip(texts, rewritten_texts, answers, sure, strict=True)
         ]
 
 
