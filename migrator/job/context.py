@@ -222,7 +222,7 @@ def check_configuration(settings: Settings) -> None:
 
 
 async def wait_for(target: Target, settings: Settings, *, to_write: bool = True) -> ServerFacts:
-    """Wait for the server as long as the settings allow, and return its facts; with ``to_write`` a replica is refused."""
+    """Wait for the server as long as the settings allow, and return its facts. Refuses a replica if ``to_write``."""
     limits = RetryLimits(seconds=settings.wait_timeout_seconds, longest_pause=min(2, settings.retry_max_pause_seconds))
     policy = retry_policy("wait", limits)
     return await wait(target.address, policy, to_write=to_write, seconds=settings.wait_timeout_seconds)
