@@ -67,13 +67,13 @@ def _items(body: str, delimiter: str) -> Nested:
         return [_bare(item) for item in inner.split(delimiter)] if inner else []
     outermost: Nested = []
     stack = [outermost]
-    at = 0
+    position = 0
     tokens = _TOKENS[delimiter]
-    while at < len(body):
-        token = tokens.match(body, at)
+    while position < len(body):
+        token = tokens.match(body, position)
         if token is None:
             raise ValueError("no array")
-        at = token.end()
+        position = token.end()
         bracket, _, quoted, bare = token.groups()
         if bracket == "{":
             inside: Nested = []
@@ -109,11 +109,11 @@ def record(text: str) -> list[str | None]:
     if not body.startswith("("):
         raise ValueError("no composite")
     fields: list[str | None] = []
-    at = 0
-    while at == 0 or body[at : at + 1] == ",":
-        field, at = _field(_FIELD_OF_RECORD, body, at + 1)
+    position = 0
+    while position == 0 or body[position : position + 1] == ",":
+        field, position = _field(_FIELD_OF_RECORD, body, position + 1)
         fields.append(field)
-    if body[at:] != ")":
+    if body[position:] != ")":
         raise ValueError("no composite")
     return fields
 
@@ -144,28 +144,28 @@ def ranges(text: str) -> list[Range]:
     return items
 
 
-def _range(text: str, at: int) -> tuple[Range, int]:
-    at = len(text) - len(text[at:].lstrip(_BLANKS))
-    if text[at : at + 5].lower() == "empty":
-        return _EMPTY, at + 5
-    opening = text[at : at + 1]
-    lower, at = _field(_FIELD, text, at + 1)
-    if opening not in {"[", "("} or text[at : at + 1] != ",":
+def _range(text: str, position: int) -> tuple[Range, int]:
+    position = len(text) - len(text[position:].lstrip(_BLANKS))
+    if text[position : position + 5].lower() == "empty":
+        return _EMPTY, position + 5
+    opening = text[position : position + 1]
+    lower, position = _field(_FIELD, text, position + 1)
+    if opening not in {"[", "("} or text[position : position + 1] != ",":
         raise ValueError("no range")
-    upper, at = _field(_FIELD, text, at + 1)
-    closing = text[at : at + 1]
+    upper, position = _field(_FIELD, text, position + 1)
+    closing = text[position : position + 1]
     if closing not in {"]", ")"}:
         raise ValueError("no range")
     # An infinite bound is never included, whichever bracket it has (PostgreSQL, "Range Types", infinite ranges).
     with_lower, with_upper = opening == "[" and lower is not None, closing == "]" and upper is not None
-    return Range(lower, upper, with_lower=with_lower, with_upper=with_upper), at + 1
+    return Range(lower, upper, with_lower=with_lower, with_upper=with_upper), position + 1
 
 
-def _field(pattern: re.Pattern[str], text: str, at: int) -> tuple[str | None, int]:
-    """Return the text of the field or bound at position ``at``, None if it is empty, and the position of its end."""
-    matched = pattern.match(text, at)
-    if matched is None or matched.end() == at:
-        return None, at
+def _field(pattern: re.Pattern[str], text: str, position: int) -> tuple[str | None, int]:
+    """Return the text of the field or bound at ``position``, None if it is empty, and the position of its end."""
+    matched = pattern.match(text, position)
+    if matched is None or matched.end() == position:
+        return None, position
     raw = matched[0]
     if '"' not in raw and "\\" not in raw:
         return raw, matched.end()

@@ -61,16 +61,18 @@ def _items(source: Nested, stored: Nested, same: Same) -> bool:
     if len(source) != len(stored):
         return False
     return all(
-        _items(item, other, same) if isinstance(item, list) and isinstance(other, list) else _parts(item, other, same)
-        for item, other in zip(source, stored, strict=True)
+        _items(item, stored_item, same)
+        if isinstance(item, list) and isinstance(stored_item, list)
+        else _parts(item, stored_item, same)
+        for item, stored_item in zip(source, stored, strict=True)
     )
 
 
-def _parts(part: object, other: object, same: Same) -> bool:
+def _parts(source: object, stored: object, same: Same) -> bool:
     """Compare two parts, each a text or NULL."""
-    if isinstance(part, str) and isinstance(other, str):
-        return same(part, other)
-    return part is None and other is None
+    if isinstance(source, str) and isinstance(stored, str):
+        return same(source, stored)
+    return source is None and stored is None
 
 
 def _records(columns: Sequence[Shape]) -> Same:
@@ -81,7 +83,7 @@ def _records(columns: Sequence[Shape]) -> Same:
         if not len(source_fields) == len(stored_fields) == len(compared):
             return False
         fields = zip(source_fields, stored_fields, compared, strict=True)
-        return all(_parts(field, other, same) for field, other, same in fields)
+        return all(_parts(field, stored_field, same) for field, stored_field, same in fields)
 
     return compare
 
@@ -98,8 +100,8 @@ def _multiranges(shape: Shape) -> Same:
     def compare(source: str, stored: str) -> bool:
         filled = [item for item in ranges(source) if not is_empty(item)]
         return all(
-            item is not None and other is not None and same(item, other)
-            for item, other in zip_longest(filled, ranges(stored))
+            item is not None and stored_item is not None and same(item, stored_item)
+            for item, stored_item in zip_longest(filled, ranges(stored))
         )
 
     return compare

@@ -67,7 +67,7 @@ def _date(text: pa.Array) -> pa.Array:
 
 
 def _time(text: pa.Array) -> pa.Array:
-    _check_minutes(text, at=len("12"))
+    _check_minutes(text, colon=len("12"))
     with_date = pc.cast(pc.binary_join_element_wise(_SOME_DAY, text, _SPACE), pa.timestamp("us"))
     return pc.cast(with_date, pa.time64("us"))
 
@@ -88,7 +88,7 @@ def _timestamptz(text: pa.Array, zone: str) -> pa.Array:
         pass  # some texts have an offset, or are no timestamp at all
     only_date = pc.equal(pc.binary_length(text), _DATE_LENGTH)
     dated = pc.if_else(only_date, pc.binary_join_element_wise(text, _MIDNIGHT, _SPACE), text)
-    _check_minutes(dated, at=_HOURS_END)
+    _check_minutes(dated, colon=_HOURS_END)
     has_offset = pc.match_substring_regex(dated, _OFFSET)
     null = pa.scalar(None, pa.string())
     local = _in_utc(pc.cast(pc.if_else(has_offset, null, dated), pa.timestamp("us")), zone)
@@ -108,9 +108,9 @@ def _in_utc(naive: pa.Array, zone: str) -> pa.Array:
         ) from error
 
 
-def _check_minutes(text: pa.Array, *, at: int) -> None:
+def _check_minutes(text: pa.Array, *, colon: int) -> None:
     """Raise ArrowInvalid for a text with hours but no minutes: Arrow accepts it, but its meaning is only a guess."""
-    if pc.all(pc.equal(pc.find_substring(text, ":"), pa.scalar(at, pa.int32()))).as_py() is False:
+    if pc.all(pc.equal(pc.find_substring(text, ":"), pa.scalar(colon, pa.int32()))).as_py() is False:
         raise pa.ArrowInvalid(_NO_MINUTES)
 
 
