@@ -154,18 +154,18 @@ async def compare(
     return result
 
 
-async def _equal(context: CompareContext, comparison: Comparison, chunks: Sequence[Chunk], equal: Digest) -> TableResult:
-    """Log that both sides of a table are equal, and return this result; ``equal`` is the digest of each side."""
+async def _equal(context: CompareContext, comparison: Comparison, chunks: Sequence[Chunk], both: Digest) -> TableResult:
+    """Log that both sides of a table are equal, and return this result; ``both`` is the digest of both sides."""
     table = comparison.target.name
-    kept = await _recorded(context, comparison, chunks, equal) if context.keep else None
-    log.info(Event.TABLE_VERIFIED, table=str(table), rows=equal.rows, seconds=round(context.seconds[table], 3))
-    return TableResult(table, equal, equal, None, context.seconds[table], kept)
+    kept = await _recorded(context, comparison, chunks, both) if context.keep else None
+    log.info(Event.TABLE_VERIFIED, table=str(table), rows=both.rows, seconds=round(context.seconds[table], 3))
+    return TableResult(table, both, both, None, context.seconds[table], kept)
 
 
-async def _recorded(context: CompareContext, comparison: Comparison, chunks: Sequence[Chunk], equal: Digest) -> Recorded:
+async def _recorded(context: CompareContext, comparison: Comparison, chunks: Sequence[Chunk], both: Digest) -> Recorded:
     """Return the digest with its recipe, so that a later run can compute the digest again and compare it."""
     if not comparison.by_server:
-        return recorded(comparison, equal)
+        return recorded(comparison, both)
     # The server has spelled some of the values, and a later run may meet another version of the server. So the text of
     # these values is digested as it is stored.
     recipe = Recipe.of(comparison)
