@@ -61,7 +61,7 @@ class DuplicateKeyFinder:
         self._learns = True
 
     def rows(self, documents: pa.Array) -> list[tuple[int, Problem]]:
-        """Return the places of documents that would lose a key, each with its problem. ``documents`` must be valid JSON."""
+        """Return the places of ``documents``, which are valid JSON, that would lose a key, each with its problem."""
         unchecked = _Unchecked(documents, pc.indices_nonzero(pc.is_valid(documents)))
         for pattern in self._patterns:
             unchecked = unchecked.without(pattern)
