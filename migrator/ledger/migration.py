@@ -50,10 +50,12 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The settings that name a migration: its own name, the schema of its tables, both, or none."""
+    """The settings that name a migration."""
 
     name: str | None = None
+    """The migration's name, if it is set."""
     schema: str | None = None
+    """The target schema, if it is set."""
 
 
 def schema_lock_key(schema: str) -> int:
