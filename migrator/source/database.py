@@ -8,12 +8,13 @@ the scans.
 import asyncio
 import hashlib
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from sqlalchemy import AsyncAdaptedQueuePool, text
@@ -32,6 +33,9 @@ from migrator.source.schema import SourceDatabase
 if TYPE_CHECKING:
     from migrator.source.scan import ScanSession
 
+_THREAD_SECONDS: Final = 10.0
+"""A thread ends within SQLite's busy timeout (5 s). A file system that hangs must not keep the process."""
+
 
 class Source:
     """A SQLite database file, opened for reading only."""
@@ -43,17 +47,29 @@ class Source:
         self._stamp = stamp
         self._scratch: TemporaryDirectory[str] | None = None
         self._attach = ""
+        self._threads: set[threading.Thread] = set()
         # SQLAlchemy's URL isn't used: it would split and decode the path, and the result may be another path.
         self._engine = create_async_engine("sqlite+aiosqlite://", creator=self._open, poolclass=AsyncAdaptedQueuePool)
 
     def _open(self) -> DBAPIConnection:
         driver = self._engine.dialect.loaded_dbapi
-        connection: DBAPIConnection = driver.connect(self.uri, uri=True)
+        connection: DBAPIConnection = driver.connect(self.uri, uri=True, factory=self._open_in_thread)
         return connection
 
+    def _open_in_thread(self, path: str, **_options: object) -> sqlite3.Connection:
+        self._threads.add(threading.current_thread())
+        return sqlite3.Connection(path, uri=True)
+
     async def close(self) -> None:
-        """Close the connections of the small queries. Sessions for scans close their own connections."""
+        """
+        Close the connections of the small queries, and wait until their threads end.
+
+        Sessions for scans close their own connections.
+        """
         await self._engine.dispose()
+        # A connection that couldn't be opened, or was given up, ends in its thread, which reports to the event loop.
+        # If the loop were closed by then, the thread would print a traceback.
+        await asyncio.to_thread(_join, frozenset(self._threads))
         if self._scratch is not None:
             self._scratch.cleanup()
 
@@ -140,6 +156,11 @@ class Source:
             yield session
         finally:
             connection.close()
+
+
+def _join(threads: Iterable[threading.Thread]) -> None:
+    for thread in threads:
+        thread.join(_THREAD_SECONDS)
 
 
 async def _has_schema(connection: AsyncConnection) -> bool:

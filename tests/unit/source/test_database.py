@@ -1,7 +1,9 @@
 """The SQLite end: what it says of a file, and that it neither writes nor takes another's error for its own."""
 
 import sqlite3
+import threading
 from contextlib import closing
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -118,3 +120,18 @@ async def test_nothing_can_be_written(make_sqlite: MakeSqlite) -> None:
     with source.session() as session, pytest.raises(SourceUnreadable, match="readonly"):
         session.ask("INSERT INTO t VALUES (1) RETURNING id")
     await source.close()
+
+
+async def test_no_thread_outlives_its_source(tmp_path: Path) -> None:
+    """
+    A file that can't be opened, fifty times: the driver's thread reports to the loop, and after close there is none.
+
+    A thread that comes later finds the loop closed, and prints a traceback to the operator.
+    """
+    (tmp_path / "a directory.db").mkdir()
+    for _ in range(50):
+        source = Source(tmp_path / "a directory.db")
+        with pytest.raises(SourceUnreadable):
+            await source.fingerprint()
+        await source.close()
+        assert not [thread for thread in threading.enumerate() if "_connection_worker" in thread.name]
