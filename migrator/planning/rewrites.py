@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from migrator.errors import ConfigurationError
+from migrator.planning.interval_units import interval_of
 from migrator.planning.rules import NO_RULE, ColumnRule, Stored
 from migrator.sql.utf8 import IS_UTF16
 from migrator.target.schema import TargetColumn
@@ -207,7 +208,7 @@ def _invalid_utf8(rule: ColumnRule, _column: TargetColumn) -> str:
 def _truncate(_rule: ColumnRule, column: TargetColumn) -> str:
     """Cut text at the column's length, and a fraction of a second at the digits that the column keeps."""
     if column.type_name in _WITH_FRACTION:
-        digits = column.modifier if column.modifier >= 0 else 6
+        digits = _second_digits(column)
         after = "substr(given, instr(given, '.') + 1)"
         zone = f"ltrim({after}, '0123456789')"
         kept = f"substr(substr({after}, 1, length({after}) - length({zone})), 1, {digits})"
@@ -230,7 +231,18 @@ def _round(_rule: ColumnRule, column: TargetColumn) -> str:
     return f"CASE WHEN {finite} OR ({numeral}) THEN printf('%.{column.scale}f', given) ELSE given END"
 
 
-_WITH_FRACTION = frozenset({"time", "timestamp", "timestamptz"})
+_WITH_FRACTION = frozenset({"time", "timestamp", "timestamptz", "interval"})
+
+_MICROSECONDS = 6
+
+
+def _second_digits(column: TargetColumn) -> int:
+    """Return how many digits of a second the column keeps."""
+    # An interval's modifier has its precision in the lower 16 bits, and all of them set for none (PostgreSQL,
+    # src/include/utils/timestamp.h: INTERVAL_TYPMOD).
+    precision = column.modifier & 0xFFFF if column.type_name == "interval" else column.modifier
+    return precision if 0 <= precision <= _MICROSECONDS else _MICROSECONDS
+
 
 _EVERYTHING: frozenset[str] = frozenset()
 
@@ -241,6 +253,7 @@ _STEPS = (
     _Step("false", frozenset({"bool"}), _false),
     _Step("epoch", MOMENTS, _epoch),
     _Step("julian", MOMENTS, _julian),
+    _Step("interval_unit", frozenset({"interval"}), lambda rule, _column: interval_of(rule.interval_unit or "s")),
     _Step("go_time", frozenset({"timestamp", "timestamptz"}), _go_time),
     _Step("nul_bytes", TEXTS, _nul_bytes),
     _Step("invalid_utf8", TEXTS, _invalid_utf8),

@@ -63,6 +63,7 @@ class ColumnRule(_Rule):
     false: tuple[Stored, ...] = Field(default=(), strict=False)
     epoch: Literal["s", "ms", "us", "ns"] | None = None
     julian: bool = False
+    interval_unit: Literal["ns", "us", "ms", "s", "min", "h", "d"] | None = None
     go_time: bool = False
     timezone: Annotated[str, AfterValidator(_timezone)] | None = None
     nul_bytes: Literal["refuse", "strip"] = "refuse"

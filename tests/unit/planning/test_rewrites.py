@@ -1,7 +1,7 @@
 """Rules as SQL: what each makes of stored values, carried for real, verified, and counted."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -41,6 +41,8 @@ def table(cases: dict[str, tuple[object, object]]) -> tuple[dict[str, object], d
     }
 
 
+DAY_2_03_04_05 = timedelta(days=1, hours=2, minutes=3, seconds=4, microseconds=500_000)
+
 CASES: dict[str, tuple[str, str, dict[str, tuple[object, object]]]] = {
     "epoch ms to timestamptz": (
         'epoch = "ms"',
@@ -55,6 +57,49 @@ CASES: dict[str, tuple[str, str, dict[str, tuple[object, object]]]] = {
             "fraction": (1.5, NO_TEXT),
             "word": ("soon", Refused("can't become timestamp with time zone exactly")),
         },
+    ),
+    "interval of microseconds": (
+        'interval_unit = "us"',
+        "interval",
+        {
+            "usual": (93_784_500_000, DAY_2_03_04_05),
+            "in text": ("93784500000", DAY_2_03_04_05),
+            "negative": (-1, timedelta(microseconds=-1)),
+            "negative days": (-86_400_000_000, timedelta(days=-1)),
+            "zero": (0, timedelta()),
+            "whole double": (1500.0, timedelta(microseconds=1500)),
+            "text stays": ("1 day 02:03:04.5", DAY_2_03_04_05),
+            "null": (None, None),
+            "part of a microsecond": (0.5, NO_TEXT),
+            "largest": (2**63 - 1, timedelta(microseconds=2**63 - 1)),
+            "word": ("soon", Refused("can't become interval: invalid input syntax for type interval")),
+        },
+    ),
+    "interval of seconds": (
+        'interval_unit = "s"',
+        "interval",
+        {
+            "usual": (93_784, timedelta(days=1, hours=2, minutes=3, seconds=4)),
+            "double": (93_784.5, DAY_2_03_04_05),
+            "tenth": (0.1, timedelta(microseconds=100_000)),
+            "negative double": (-0.1, timedelta(microseconds=-100_000)),
+            "finer than microseconds": (0.123_456_78, NO_TEXT),
+            "infinite": (float("inf"), NO_TEXT),
+            "more days than there are": (2**62, Refused("can't become interval: interval field value out of range")),
+        },
+    ),
+    "interval of nanoseconds": (
+        'interval_unit = "ns"',
+        "interval",
+        {
+            "part of a microsecond": (1_500, Refused("has more digits of a second than PostgreSQL keeps")),
+            "whole": (93_784_500_000_000, DAY_2_03_04_05),
+        },
+    ),
+    "interval of hours": (
+        'interval_unit = "h"',
+        "interval",
+        {"whole": (26, timedelta(hours=26)), "tenth": (0.1, timedelta(minutes=6)), "days": (-24, timedelta(days=-1))},
     ),
     "epoch s to timestamp": (
         'epoch = "s"',
@@ -176,6 +221,20 @@ CASES: dict[str, tuple[str, str, dict[str, tuple[object, object]]]] = {
             "naive": ("2024-02-29 12:34:56.7899", MOMENT),
             "none": ("2024-02-29 12:34:56Z", MOMENT.replace(microsecond=0)),
         },
+    ),
+    "truncate fractions of intervals": (
+        "truncate = true",
+        "interval(3)",
+        {
+            "seven": ("1 day 02:03:04.5678912", timedelta(days=1, hours=2, minutes=3, seconds=4, milliseconds=567)),
+            "ago": ("1.56789 seconds ago", timedelta(seconds=-1, milliseconds=-567)),
+            "none": ("3 days", timedelta(days=3)),
+        },
+    ),
+    "nanoseconds cut": (
+        'interval_unit = "ns"\ntruncate = true',
+        "interval",
+        {"cut": (1_500, timedelta(microseconds=1)), "negative": (-1_500, timedelta(microseconds=-2))},
     ),
     "round": (
         "round = true",

@@ -246,3 +246,13 @@ async def test_an_empty_table_whose_default_says_its_offset(make_sqlite: MakeSql
     assert await columns(database, "u") == {"a": "timestamp without time zone"}
     await database.execute("INSERT INTO t DEFAULT VALUES")
     assert await contents(database, "t") == ['("2000-01-01 00:00:00+00","2000-01-01 00:00:00")']
+
+
+async def test_durations_become_intervals(make_sqlite: MakeSqlite, database: Database, tmp_path: Path) -> None:
+    """Django's durations are whole microseconds in SQLite; two lines of a rule make the column what Django expects."""
+    source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, took bigint NOT NULL)", {"t": [(1, 90_500_000)]})
+    rules = tmp_path / "migrator.toml"
+    rules.write_text('[columns."t.took"]\ntype = "interval"\ninterval_unit = "us"\n', encoding="utf-8")
+    await run.run(settings_of(source, database, schema_mode="create", rules=rules), NoProgress())
+    assert await columns(database, "t") == {"id": "bigint", "took": "interval"}
+    assert await database.fetch("SELECT took::text FROM t") == [("00:01:30.5",)]
