@@ -78,7 +78,7 @@ COMMANDS: Final = {
     ),
     "check": Command(
         "Say whether the source can be carried into the target as both are. Writes nothing that lasts.",
-        (Group.SOURCE, Group.CHECK, Group.TARGET, Group.SCHEMA, Group.SPEED, Group.TIMEOUTS, Group.OUTPUT),
+        tuple(group for group in Group if group not in {Group.DEMO, Group.STATUS, Group.RERUN}),
         deferred("migrator.job.check:check", "settings", "progress"),
     ),
     "verify": Command(

@@ -21,6 +21,7 @@ class Group(StrEnum):
     CHECK = "Check"
     TARGET = "Target"
     SCHEMA = "Schema"
+    EXISTING = "Existing rows"
     SPEED = "Speed"
     DEMO = "Demo"
     TIMEOUTS = "Timeouts and retries"

@@ -8,25 +8,25 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import ByteSize
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from migrator.config.fields import PREFIX, Group, OptionInfo, option
+from migrator.config.fields import Group, OptionInfo, option
+from migrator.config.output_options import OutputOptions
 from migrator.config.secret_files import DEFAULT_SECRETS_DIR
-from migrator.config.values import MigrationName, Names, Schema, Seconds, Secret, SourceUrl, default_jobs
+from migrator.config.values import (
+    MigrationName,
+    Names,
+    OnExistingRows,
+    Schema,
+    Seconds,
+    Secret,
+    SourceUrl,
+    default_jobs,
+)
 from migrator.sessions.address import SslMode
 
 
-class Options(BaseSettings):
+class Options(OutputOptions):
     """The options, in the order of the manual. ``settings.Settings`` reads them."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_ignore_empty=True,
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        populate_by_name=True,
-    )
 
     source_url: SourceUrl | None = option(
         None,
@@ -200,6 +200,28 @@ class Options(BaseSettings):
         OptionInfo(Group.SCHEMA),
     )
 
+    on_existing_rows: OnExistingRows = option(
+        (),
+        "What to do with rows of the target that this job did not put there and that the source doesn't hold. refuse: "
+        "name them and end with exit code 4. replace: let the source's rows take their place, and keep them in the "
+        "ledger's schema until `migrator forget`. One word is for all tables, users:replace for one table of the "
+        "source; * and ? are wildcards. Several are separated by commas, or the flag is repeated.",
+        OptionInfo(Group.EXISTING, shown_default="refuse"),
+    )
+    kept_rows: Path | None = option(
+        None,
+        "File to write the rows to, one JSON object a line, that gave way to the source's under --on-existing-rows. It "
+        "shows their values even with --mask-values, and is readable by its owner alone.",
+        OptionInfo(Group.EXISTING),
+    )
+    kept_limit: ByteSize = option(
+        ByteSize(1 << 30),
+        "Size of a table on disk above which its rows aren't kept, and so don't give way: the run refuses them and "
+        "names the size.",
+        OptionInfo(Group.EXISTING, shown_default="1GiB"),
+        ge=1,
+    )
+
     jobs: int = option(
         default_jobs,
         "Tables, or chunks of a large one, that are in work at the same time.",
@@ -287,48 +309,4 @@ class Options(BaseSettings):
         3600,
         "Seconds that status --wait waits for that before it gives up with exit code 5.",
         OptionInfo(Group.STATUS),
-    )
-
-    report: Path | None = option(
-        None,
-        "File to write the outcome to, as JSON, with every table. Like that of --differences it is made anew, readable "
-        "by its owner alone, and never through a link.",
-        OptionInfo(Group.OUTPUT),
-    )
-    termination_message: Path | None = option(
-        None,
-        "File to write the outcome to in one short line of JSON, whatever it is; in Kubernetes /dev/termination-log.",
-        OptionInfo(Group.OUTPUT),
-    )
-    differences: Path | None = option(
-        None,
-        "File to write every difference that verification finds to, one JSON object a line.",
-        OptionInfo(Group.OUTPUT),
-    )
-    examples: int = option(
-        5,
-        "Keys named for each problem, so that it can be found.",
-        OptionInfo(Group.OUTPUT),
-        ge=0,
-        le=1000,
-    )
-    mask_values: bool = option(
-        False,  # noqa: FBT003 - the default
-        "Name keys but show no values of rows in messages and reports.",
-        OptionInfo(Group.OUTPUT),
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = option(
-        "info",
-        "The least important events to log; debug also shows tracebacks.",
-        OptionInfo(Group.OUTPUT),
-    )
-    log_format: Literal["auto", "json", "console"] = option(
-        "auto",
-        "How events are written to stderr; auto is console on a terminal and json elsewhere.",
-        OptionInfo(Group.OUTPUT),
-    )
-    progress: Literal["auto", "on", "off"] = option(
-        "auto",
-        "Whether to draw progress bars; auto means where events go to a terminal.",
-        OptionInfo(Group.OUTPUT),
     )

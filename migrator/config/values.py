@@ -1,7 +1,7 @@
 """Defines the types of the options' values: their limits beyond the Python type, and their conversion from text."""
 
 import os
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
@@ -49,6 +49,22 @@ Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
 """Several names or patterns, separated by commas."""
+
+ON_EXISTING_ROWS: Final = ("refuse", "replace")
+"""What may happen to existing rows of a target table."""
+
+
+def _check_on_existing_rows(items: tuple[str, ...]) -> tuple[str, ...]:
+    for item in items:
+        table, colon, word = item.rpartition(":")
+        if word not in ON_EXISTING_ROWS or bool(table) != bool(colon):
+            words = ", ".join(ON_EXISTING_ROWS)
+            raise ValueError(f"{item!r} is neither one of {words}, nor a table with one of them, as users:replace")
+    return items
+
+
+OnExistingRows = Annotated[Names, AfterValidator(_check_on_existing_rows)]
+"""Words for all tables, or ``table:word`` for the tables that a pattern matches, separated by commas."""
 
 Secret = Annotated[SecretStr, AfterValidator(_refuse_nul)]
 """A secret without a NUL byte, because PostgreSQL's protocol can't send one."""

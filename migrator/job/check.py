@@ -28,7 +28,7 @@ from migrator.job.context import (
     schema_options_of,
     wait_for,
 )
-from migrator.job.plan import describe_target, refuse_money, refuse_nothing, tables_to_read, tell_skipped
+from migrator.job.plan import describe_target, refuse_money, refuse_nothing, rules_of, tables_to_read, tell_skipped
 from migrator.job.reports import CheckReport
 from migrator.job.source_changes import Reading
 from migrator.ledger import claims, registry, schema, takeover
@@ -137,7 +137,7 @@ async def _plan(settings: Settings, contents: SourceDatabase, target: Target, un
     existing = await describe_target(target, settings)
     tables = (*(table for table in existing.tables if table.name not in unmade.statements), *unmade.tables)
     try:
-        return make_plan(contents, replace(existing, tables=tables), Rules.load(settings.rules, settings.exclude))
+        return make_plan(contents, replace(existing, tables=tables), rules_of(settings))
     except NoMatch as error:
         if settings.schema_mode not in {"alembic", "command"} or "schema_mode" not in settings.model_fields_set:
             raise

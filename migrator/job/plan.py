@@ -46,9 +46,14 @@ def refuse_nothing(settings: Settings, source: Source, contents: SourceDatabase)
         )
 
 
+def rules_of(settings: Settings) -> Rules:
+    """Return the rules for the plan; raises ConfigurationError if they can't be read."""
+    return Rules.load(settings.rules, settings.exclude, on_existing_rows=settings.on_existing_rows)
+
+
 async def plan_of(settings: Settings, contents: SourceDatabase, target: Target) -> Plan:
     """Match both databases' tables under the rules; raises the errors of ``make_plan`` and ``refuse_money``."""
-    plan = make_plan(contents, await describe_target(target, settings), Rules.load(settings.rules, settings.exclude))
+    plan = make_plan(contents, await describe_target(target, settings), rules_of(settings))
     await refuse_money(target, plan)
     return plan
 

@@ -54,7 +54,8 @@ class _Matcher:
 
     def plan_of(self, source: SourceTable) -> TablePlan | None:
         """Return the plan of a table; None if the target has no match for it."""
-        name = self.rules.of_table(source.name).rename or source.name
+        rule = self.rules.of_table(source.name)
+        name = rule.rename or source.name
         match = find_match(name, self.target)
         if match is None:
             hint = nearest(name, self.target)
@@ -68,12 +69,12 @@ class _Matcher:
             for column in target.columns
             if column.name not in filled and column.not_null and not column.fills_itself
         )
-        families = [family_of(column, rule.timezone) for _, column, rule in matches]
+        families = [family_of(column, its_rule.timezone) for _, column, its_rule in matches]
         sent = [family for family, (_, column, _) in zip(families, matches, strict=True) if not column.generated]
         form = CopyFormat.BINARY if all(family.encoder for family in sent) else CopyFormat.TEXT
         plans = [
-            ColumnPlan(column, match, family, form, rule)
-            for (column, match, rule), family in zip(matches, families, strict=True)
+            ColumnPlan(column, match, family, form, its_rule)
+            for (column, match, its_rule), family in zip(matches, families, strict=True)
         ]
         plans = [self.columns.setdefault(plan, plan) for plan in plans]
         return TablePlan(
@@ -82,6 +83,7 @@ class _Matcher:
             tuple(plan for plan in plans if not plan.target.generated),
             form,
             tuple(plan for plan in plans if plan.target.generated),
+            rule.on_existing_rows,
         )
 
     def _match_columns(

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from migrator.names import TableName
 from migrator.planning.rewrites import rewritten
-from migrator.planning.rules import NO_RULE, ColumnRule, Rules
+from migrator.planning.rules import NO_RULE, ColumnRule, OnExistingRows, Rules
 from migrator.source.scan import ScanColumn, StorageClass
 from migrator.source.schema import Skipped, SourceColumn, SourceTable
 from migrator.sql.utf8 import is_broken_utf16
@@ -116,6 +116,7 @@ class TablePlan:
     form: CopyFormat
     computed: tuple[ColumnPlan, ...] = ()
     """The columns that PostgreSQL computes itself and that the source also has."""
+    on_existing_rows: OnExistingRows = "refuse"
 
     @cached_property
     def compared(self) -> tuple[ColumnPlan, ...]:

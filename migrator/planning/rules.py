@@ -41,6 +41,9 @@ def _timezone(name: str) -> str:
 
 Stored = str | int | float
 
+OnExistingRows = Literal["refuse", "replace"]
+"""What happens to rows that a target table already holds, if the source doesn't hold the same rows."""
+
 
 class _Rule(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -51,6 +54,22 @@ class TableRule(_Rule):
 
     rename: str | None = None
     exclude: bool = False
+    on_existing_rows: OnExistingRows = "refuse"
+
+    def over(self, earlier: "TableRule") -> "TableRule":
+        """
+        Return both rules merged. Where they disagree, this rule wins over the ``earlier`` rule.
+
+        ``rename`` and ``exclude`` belong together: a rule that sets one of them replaces both.
+        """
+        given = {*self.model_fields_set, *(_FATE if _FATE & self.model_fields_set else ())}
+        return earlier.model_copy(update={name: getattr(self, name) for name in given})
+
+
+_FATE = {"rename", "exclude"}
+"""Fields that decide together which target table, if any, gets the rows."""
+
+NO_TABLE_RULE = TableRule()
 
 
 class ColumnRule(_Rule):
@@ -107,24 +126,41 @@ class Rules:
     columns: Mapping[str, ColumnRule] = field(default_factory=dict)
     leave_out: Sequence[str] = ()
     """The parts that the job does not create, as ``table.name``, from ``--leave-out``."""
+    on_existing_rows: Sequence[tuple[str, TableRule]] = ()
+    """Patterns of tables with their rules, from ``--on-existing-rows``. They win over the file's rules."""
     _met: set[str] = field(default_factory=set, compare=False)
 
     @classmethod
-    def load(cls, path: Path | None, exclude: Sequence[str] = (), leave_out: Sequence[str] = ()) -> Self:
+    def load(
+        cls,
+        path: Path | None,
+        exclude: Sequence[str] = (),
+        leave_out: Sequence[str] = (),
+        on_existing_rows: Sequence[str] = (),
+    ) -> Self:
         """
-        Read the file at ``path``, unless it is None, and add the patterns of ``--exclude`` and ``--leave-out``.
+        Read the file at ``path``, unless it is None, and add the patterns of the command line.
 
-        Raises ConfigurationError for a file that can't be read, and for keys and values that have no meaning.
+        They come from ``--exclude``, ``--leave-out`` and ``--on-existing-rows``. Raises ConfigurationError for a file
+        that can't be read, and for keys and values that have no meaning.
         """
         file = _File() if path is None else _parse(path)
         tables = {pattern: TableRule(exclude=True) for pattern in exclude}
         columns = {pattern: ColumnRule(exclude=True) for pattern in exclude}
-        return cls({**file.tables, **tables}, {**file.columns, **columns}, tuple(leave_out))
+        return cls(
+            {**file.tables, **tables},
+            {**file.columns, **columns},
+            tuple(leave_out),
+            _on_existing_rows(on_existing_rows),
+        )
 
     def of_table(self, table: str) -> TableRule:
-        """Return the rule for a table: the rule of the last pattern that matches its name."""
-        matching = [rule for pattern, rule in self.tables.items() if self._match(pattern, table)]
-        return matching[-1] if matching else TableRule()
+        """Return the rule for a table, merged from all patterns that match its name."""
+        merged = NO_TABLE_RULE
+        for pattern, rule in (*self.tables.items(), *self.on_existing_rows):
+            if self._match(pattern, table):
+                merged = rule.over(merged)
+        return merged
 
     def of_column(self, table: str, column: str) -> ColumnRule:
         """Return the rules for a column, merged from all patterns that match ``table.column``."""
@@ -158,7 +194,7 @@ class Rules:
     def check_all_met(self, known: Iterable[str]) -> None:
         """Raise ConfigurationError for a pattern that matches nothing, with the nearest of the ``known`` names."""
         names = list(known)
-        for pattern in [*self.tables, *self.columns]:
+        for pattern in [*self.tables, *self.columns, *(pattern for pattern, _ in self.on_existing_rows)]:
             if pattern in self._met or any(_matches(pattern, name) for name in names):
                 continue
             hint = nearest(pattern, names)
@@ -173,6 +209,13 @@ class Rules:
             return False
         self._met.add(pattern)
         return True
+
+
+def _on_existing_rows(items: Sequence[str]) -> tuple[tuple[str, TableRule], ...]:
+    """Return the rules of ``--on-existing-rows``. Those for all tables come first, so that a named table wins."""
+    split = [item.rpartition(":") for item in items]
+    rules = [(pattern or "*", TableRule.model_validate({"on_existing_rows": word})) for pattern, _, word in split]
+    return tuple(sorted(rules, key=lambda rule: rule[0] != "*"))
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -140,6 +140,15 @@ def test_names_are_separated_by_commas_or_repeated(environment: Environment) -> 
     assert Settings.load({"exclude": ["a,b", "c"]}).exclude == ("a", "b", "c")
 
 
+@pytest.mark.parametrize("wrong", ["users", "users:", ":replace", "users:drop", "users=replace"])
+def test_existing_rows_are_given_by_word_or_by_table(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    """A word for all tables, a table with its word, or several; what is neither is refused by name."""
+    monkeypatch.setenv("MIGRATOR_ON_EXISTING_ROWS", "replace, users:refuse")
+    assert Settings.load().on_existing_rows == ("replace", "users:refuse")
+    with pytest.raises(ConfigurationError, match=f"'{wrong}' is neither one of refuse, replace, nor a table with"):
+        Settings.load({"on_existing_rows": [wrong]})
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

@@ -1,11 +1,13 @@
 """migrator.toml: what may stand in it, and that nothing in it is overlooked."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from migrator.config.values import ON_EXISTING_ROWS
 from migrator.errors import ConfigurationError
-from migrator.planning.rules import ColumnRule, Rules, TableRule
+from migrator.planning.rules import ColumnRule, OnExistingRows, Rules, TableRule
 
 
 def load(tmp_path: Path, text: str) -> Rules:
@@ -38,6 +40,35 @@ def test_exclusions_are_rules_too() -> None:
     assert rules.of_table("AUDIT_log").exclude
     assert rules.of_column("users", "legacy_1").exclude
     assert not rules.of_column("users", "name").exclude
+
+
+def test_table_patterns_add_up(tmp_path: Path) -> None:
+    """What a later pattern doesn't set stays; a pattern that renames or excludes decides both."""
+    rules = load(
+        tmp_path,
+        '[tables."*"]\nexclude = true\n[tables.users]\nrename = "people"\n'
+        '[tables."u*"]\non_existing_rows = "replace"\n[tables.unused]\non_existing_rows = "refuse"\n',
+    )
+    assert rules.of_table("users") == TableRule(rename="people", exclude=False, on_existing_rows="replace")
+    assert rules.of_table("unused") == TableRule(exclude=True, rename=None, on_existing_rows="refuse")
+    assert rules.of_table("others").on_existing_rows == "refuse"
+
+
+def test_existing_rows_by_flag(tmp_path: Path) -> None:
+    """``--on-existing-rows`` wins over the file, and a table that it names over the word for all."""
+    path = tmp_path / "migrator.toml"
+    path.write_text('[tables.users]\non_existing_rows = "replace"\n[tables.a]\nrename = "b"\n', encoding="utf-8")
+    assert Rules.load(path, on_existing_rows=["users:refuse"]).of_table("users").on_existing_rows == "refuse"
+    rules = Rules.load(path, on_existing_rows=["a:b:refuse", "replace"])
+    assert rules.of_table("a:b").on_existing_rows == "refuse"
+    assert rules.of_table("a") == TableRule(rename="b", exclude=False, on_existing_rows="replace")
+    with pytest.raises(ConfigurationError, match="'user' matches no table"):
+        Rules.load(None, on_existing_rows=["user:replace"]).check_all_met(["users"])
+
+
+def test_the_setting_and_the_rule_know_the_same_words() -> None:
+    """A word of the one is a word of the other."""
+    assert get_args(OnExistingRows) == ON_EXISTING_ROWS
 
 
 @pytest.mark.parametrize(

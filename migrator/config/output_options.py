@@ -1,0 +1,65 @@
+"""Defines the options about what a command tells, and how every option is read. ``options.py`` defines all others."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from migrator.config.fields import PREFIX, Group, OptionInfo, option
+
+
+class OutputOptions(BaseSettings):
+    """The options about log, report and files, in the order of the manual."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        populate_by_name=True,
+    )
+
+    report: Path | None = option(
+        None,
+        "File to write the outcome to, as JSON, with every table. Like that of --differences it is made anew, readable "
+        "by its owner alone, and never through a link.",
+        OptionInfo(Group.OUTPUT),
+    )
+    termination_message: Path | None = option(
+        None,
+        "File to write the outcome to in one short line of JSON, whatever it is; in Kubernetes /dev/termination-log.",
+        OptionInfo(Group.OUTPUT),
+    )
+    differences: Path | None = option(
+        None,
+        "File to write every difference that verification finds to, one JSON object a line.",
+        OptionInfo(Group.OUTPUT),
+    )
+    examples: int = option(
+        5,
+        "Keys named for each problem, so that it can be found.",
+        OptionInfo(Group.OUTPUT),
+        ge=0,
+        le=1000,
+    )
+    mask_values: bool = option(
+        False,  # noqa: FBT003 - the default
+        "Name keys but show no values of rows in messages and reports.",
+        OptionInfo(Group.OUTPUT),
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = option(
+        "info",
+        "The least important events to log; debug also shows tracebacks.",
+        OptionInfo(Group.OUTPUT),
+    )
+    log_format: Literal["auto", "json", "console"] = option(
+        "auto",
+        "How events are written to stderr; auto is console on a terminal and json elsewhere.",
+        OptionInfo(Group.OUTPUT),
+    )
+    progress: Literal["auto", "on", "off"] = option(
+        "auto",
+        "Whether to draw progress bars; auto means where events go to a terminal.",
+        OptionInfo(Group.OUTPUT),
+    )
