@@ -1,14 +1,17 @@
 """Makes the plan: finds the match of every source table and column in the target, and refuses missing matches."""
 
+import shlex
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from migrator.errors import NoMatch, TargetRefused
-from migrator.names import TableName, find_match, nearest
+from migrator.errors import NoMatch
+from migrator.names import TableName, find_match, pattern
 from migrator.planning.plan import NO_RULES, ColumnPlan, Plan, TablePlan
 from migrator.planning.rewrites import check_meaning
 from migrator.planning.rules import ColumnRule, Rules
 from migrator.planning.skipped import skipped_columns, skipped_tables
+from migrator.planning.unmatched import UnfilledColumn, Unmatched
 from migrator.source.schema import Skipped, SourceColumn, SourceDatabase, SourceTable
 from migrator.target.schema import CopyFormat, TargetColumn, TargetDatabase, TargetTable
 from migrator.types import family_of
@@ -33,7 +36,7 @@ def make_plan(source: SourceDatabase, target: TargetDatabase, rules: Rules = NO_
         elif (plan := matcher.plan_of(table)) is not None:
             plans.append(plan)
     rules.check_all_met(_names(source))
-    _refuse(target.schema, matcher.unmatched, matcher.unfilled)
+    matcher.unmatched.refuse(target.schema, list(by_name), [plan.target.name.name for plan in plans])
     _refuse_shared_matches(plans)
     return Plan(target.schema, tuple(plans), tuple(skipped))
 
@@ -45,10 +48,7 @@ class _Matcher:
     rules: Rules
     target: Mapping[str, TargetTable]
     """The target's tables by their names without the schema."""
-    unmatched: list[str] = field(default_factory=list)
-    """Tables and columns of the source without a match."""
-    unfilled: list[str] = field(default_factory=list)
-    """Columns of the target that must have a value and would get none."""
+    unmatched: Unmatched = field(default_factory=Unmatched)
     columns: dict[ColumnPlan, ColumnPlan] = field(default_factory=dict)
     """The column plans made so far. Many tables have an equal column, such as an id, and share its plan."""
 
@@ -58,17 +58,11 @@ class _Matcher:
         name = rule.rename or source.name
         match = find_match(name, self.target)
         if match is None:
-            hint = nearest(name, self.target)
-            self.unmatched.append(f"table {name!r}" + (f" (did you mean {hint!r}?)" if hint else ""))
+            self.unmatched.tables[source.name] = name
             return None
         target = self.target[match]
         matches = self._match_columns(source, target)
-        filled = {column.name for _, column, _ in matches}
-        self.unfilled.extend(
-            f"{target.name}.{column.name}"
-            for column in target.columns
-            if column.name not in filled and column.not_null and not column.fills_itself
-        )
+        self._note_unfilled(source, target, {column.name for _, column, _ in matches})
         families = [family_of(column, its_rule.timezone) for _, column, its_rule in matches]
         sent = [family for family, (_, column, _) in zip(families, matches, strict=True) if not column.generated]
         form = CopyFormat.BINARY if all(family.encoder for family in sent) else CopyFormat.TEXT
@@ -86,6 +80,18 @@ class _Matcher:
             rule.on_existing_rows,
         )
 
+    def _note_unfilled(self, source: SourceTable, target: TargetTable, filled: AbstractSet[str]) -> None:
+        """Note the target's columns without a source, and which of them must have a value."""
+        free = [column for column in target.columns if column.name not in filled]
+        self.unmatched.free_columns[source.name] = [column.name for column in free if not column.generated]
+        for column in free:
+            if column.not_null and not column.fills_itself:
+                same_name = find_match(column.name, [own.name for own in source.columns])
+                # A column of that name that isn't excluded has a match, unless it got another name by a rule.
+                left_out = same_name is not None and self.rules.of_column(source.name, same_name).exclude
+                excluded = f"{source.name}.{same_name}" if left_out else ""
+                self.unmatched.unfilled.append(UnfilledColumn(target.name, column, excluded))
+
     def _match_columns(
         self, source: SourceTable, target: TargetTable
     ) -> list[tuple[SourceColumn, TargetColumn, ColumnRule]]:
@@ -96,11 +102,12 @@ class _Matcher:
             rule = self.rules.of_column(source.name, column.name)
             if rule.exclude:
                 continue
-            match = find_match(rule.rename or column.name, by_name)
+            wanted = rule.rename or column.name
+            match = find_match(wanted, by_name)
             if column.missing and match is not None and by_name[match].generated:
                 continue  # the target computes the column, and the source's can't be read for a comparison
             if match is None:
-                self.unmatched.append(f"column {source.name}.{column.name}")
+                self.unmatched.columns[source.name, column.name] = wanted
                 continue
             if literal := self.rules.naming(source.name, column.name):
                 check_meaning(literal, f"{source.name}.{column.name}", by_name[match])
@@ -114,22 +121,6 @@ def _names(source: SourceDatabase) -> list[str]:
     return tables + [f"{table.name}.{column.name}" for table in source.tables for column in table.columns]
 
 
-def _refuse(schema: str, unmatched: list[str], unfilled: list[str]) -> None:
-    if unmatched:
-        raise NoMatch(
-            f"the target's schema {schema!r} has no match for: {', '.join(unmatched)}",
-            next_step="Bring the target's schema up to date, or leave them out on purpose with --exclude.",
-            missing=unmatched,
-        )
-    if unfilled:
-        raise TargetRefused(
-            f"these target columns are NOT NULL without a default, and the source has no values for them: "
-            f"{', '.join(unfilled)}",
-            next_step="Upgrade the source with the application's migrations first, or give these columns a default.",
-            columns=unfilled,
-        )
-
-
 def _refuse_shared_matches(plans: Sequence[TablePlan]) -> None:
     seen: dict[TableName, str] = {}
     for plan in plans:
@@ -137,13 +128,20 @@ def _refuse_shared_matches(plans: Sequence[TablePlan]) -> None:
         if first != plan.source.name:
             raise NoMatch(
                 f"source tables {first!r} and {plan.source.name!r} both map to target table {plan.name}",
-                next_step="Leave one of them out with --exclude.",
+                next_step=f"Leave one of them out: add --exclude {shlex.quote(pattern(plan.source.name))} or "
+                f"--exclude {shlex.quote(pattern(first))}. Or give one of them another match with the rule `rename`.",
             )
         names = [column.target.name for column in plan.columns]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
+            flags = " ".join(
+                f"--exclude {shlex.quote(f'{pattern(plan.source.name)}.{pattern(column.source.name)}')}"
+                for column in plan.columns
+                if column.target.name in twice
+            )
             raise NoMatch(
                 f"several columns of source table {plan.source.name!r} map to the same column of {plan.name}: "
                 f"{', '.join(twice)}",
-                next_step="Leave all but one of them out with --exclude.",
+                next_step=f"Leave all but one of them out, with a flag for each: {flags}. Or correct the rule `rename` "
+                "by which they meet.",
             )

@@ -1,0 +1,148 @@
+"""Refuses tables and columns of one side that have no match on the other side, and prints what settles each of them."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from migrator.errors import NoMatch, TargetRefused
+from migrator.names import TableName, nearest, pattern, quote_literal, quote_postgres
+from migrator.target.schema import TargetColumn
+
+
+@dataclass(frozen=True, slots=True)
+class UnfilledColumn:
+    """A column of the target that must have a value and gets none from the source."""
+
+    table: TableName
+    column: TargetColumn
+    excluded: str = ""
+    """The source's column of that name, as ``table.column``, if it is there and excluded."""
+
+    def __str__(self) -> str:
+        """Return the name as people write it."""
+        return f"{self.table}.{self.column.name}"
+
+    @property
+    def statement(self) -> str:
+        """A statement that gives the column a default."""
+        name = quote_postgres(self.column.name)
+        return f"ALTER TABLE {self.table.quoted} ALTER COLUMN {name} SET DEFAULT {_default(self.column)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unmatched:
+    """Collects the tables and columns without a match, and the names that their matches could have."""
+
+    tables: dict[str, str] = field(default_factory=dict)
+    """Names of source tables, each with the name that was looked for in the target."""
+    columns: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Names of source tables and columns, each with the column's name that was looked for in the target."""
+    unfilled: list[UnfilledColumn] = field(default_factory=list)
+    free_columns: dict[str, list[str]] = field(default_factory=dict)
+    """The target's columns that get no value from the source, by source table."""
+
+    def refuse(self, schema: str, target: Sequence[str], matched: Sequence[str]) -> None:
+        """
+        Raise NoMatch for source tables and columns, and TargetRefused if only target columns lack a match.
+
+        ``target`` has the names of the target's tables in ``schema``, and ``matched`` those that are a match.
+        """
+        if self.tables or self.columns:
+            missing = [_missing_table(name, target) for name in self.tables.values()]
+            missing += [f"column {table}.{column}" for table, column in self.columns]
+            error = f"the target's schema {schema!r} has no match for: {', '.join(missing)}"
+            raise NoMatch(
+                f"{error}; {self._unfilled()}" if self.unfilled else error,
+                next_step=" ".join([*self._steps(target, matched), *self._fillings()]),
+                missing=missing,
+                columns=list(map(str, self.unfilled)),
+            )
+        if self.unfilled:
+            raise TargetRefused(
+                self._unfilled(), next_step=" ".join(self._fillings()), columns=list(map(str, self.unfilled))
+            )
+
+    def _unfilled(self) -> str:
+        listed = ", ".join(map(str, self.unfilled))
+        return f"these target columns are NOT NULL without a default, and the source has no values for them: {listed}"
+
+    def _steps(self, target: Sequence[str], matched: Sequence[str]) -> Iterator[str]:
+        """Yield what settles tables and columns of the source without a match."""
+        if not matched:
+            yield (
+                "Make the tables with the application's own migrations (--schema alembic, or --schema command), have "
+                "the job make them (--schema create), or name the schema that has them with --target-schema."
+            )
+            return
+        free = [name for name in target if name not in matched]
+        renamed = [
+            *(
+                (f'[tables."{pattern(name)}"]', near)
+                for name, wanted in self.tables.items()
+                if (near := nearest(wanted, free))
+            ),
+            *(
+                (f'[columns."{pattern(table)}.{pattern(column)}"]', near)
+                for (table, column), wanted in self.columns.items()
+                if (near := self._near(table, wanted))
+            ),
+        ]
+        if renamed:
+            yield f"Write into the rules (MIGRATOR_RULES), if only names have changed: {_renames(renamed)}."
+        names = [*map(pattern, self.tables), *(f"{pattern(table)}.{pattern(column)}" for table, column in self.columns)]
+        yield f"Add --exclude {shlex.quote(','.join(names))} to leave behind what the application needs no more."
+        yield "Or, if it needs them, upgrade the target's schema with its own migrations."
+
+    def _fillings(self) -> Iterator[str]:
+        """Yield what settles target columns that would get no value."""
+        excluded = [column.excluded for column in self.unfilled if column.excluded]
+        if excluded:
+            yield f"Take {', '.join(excluded)} out of MIGRATOR_EXCLUDE (--exclude) and out of the rules."
+        unfilled = [column for column in self.unfilled if not column.excluded]
+        if unfilled:
+            statements = "; ".join(column.statement for column in unfilled)
+            yield (
+                "Upgrade the source with the application's migrations first, if it is of an older version. Or give the "
+                f"columns a default for the migration, with the value that the application means: {statements}."
+            )
+
+    def _near(self, table: str, column: str) -> str | None:
+        """Return the target's column that may be the source's under another name."""
+        free = self.free_columns.get(table, [])
+        return next((name for name in free if _plain(name) == _plain(column)), None) or nearest(column, free)
+
+
+def _missing_table(name: str, target: Sequence[str]) -> str:
+    hint = nearest(name, target)
+    return f"table {name!r}" + (f" (did you mean {hint!r}?)" if hint else "")
+
+
+def _renames(sections: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f'{section} with rename = "{name}"' for section, name in sections)
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("_", "").replace(" ", "").replace("-", "")
+
+
+_DEFAULTS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("int2", "int4", "int8", "numeric", "float4", "float8", "money", "oid"), "0"),
+    "bool": "false",
+    "date": "CURRENT_DATE",
+    "time": "LOCALTIME",
+    **dict.fromkeys(("timestamp", "timestamptz"), "now()"),
+    **dict.fromkeys(("json", "jsonb", "hstore"), "'{}'"),
+    "uuid": "gen_random_uuid()",
+    "interval": "'0'",
+    **dict.fromkeys(("text", "varchar", "bpchar", "citext", "name", "bytea", "tsvector", "char"), "''"),
+}
+
+
+def _default(column: TargetColumn) -> str:
+    """Return an expression that the column's type accepts; an ellipsis if no expression is known."""
+    if column.enum_labels:
+        return quote_literal(column.enum_labels[0])
+    if column.type_name.startswith("_"):
+        return "'{}'"
+    return _DEFAULTS.get(column.type_name, "…")
