@@ -97,7 +97,15 @@ TYPES = (
     "jsonb",
     "uuid",
     "interval",
-) + ("bytea", "int[]", "hue", "varchar(3)", "char(2)", "citizen", "tsvector", "inet")
+    "bytea",
+    "int[]",
+    "hue",
+    "varchar(3)",
+    "char(2)",
+    "citizen",
+    "tsvector",
+    "inet",
+)
 
 
 async def test_columns_that_the_source_lacks(refused: Refused, move: MakeMove, database: Database) -> None:
