@@ -1,9 +1,15 @@
 #!/usr/bin/env bash
 # Writes the locks under requirements/ anew from pyproject.toml. Pins that still fit are kept; raise them all with
 # --upgrade, or one with --upgrade-package NAME. Takes the addresses of package indexes from pip's own configuration and
-# writes none of them down.
+# writes none of them down. `--only NAME` writes one of them, for example `--only applications/optuna`.
 set -euo pipefail
 cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
+
+only=
+if [[ ${1:-} == --only ]]; then
+    only=requirements/$2.txt
+    shift 2
+fi
 
 # The oldest Python that is supported: what resolves there resolves on the newer ones, not the other way round.
 python=python3.11
@@ -14,6 +20,7 @@ trap 'rm -rf "$workshop"' EXIT
 
 export CUSTOM_COMPILE_COMMAND=./scripts/lock.sh # what the head of each lock tells the reader to run
 lock() {
+    [[ -z $only || " $* " == *" $only "* ]] || return 0
     "$workshop/bin/pip-compile" --quiet --generate-hashes --strip-extras --allow-unsafe \
         --no-emit-index-url --no-emit-trusted-host --no-emit-find-links "$@"
 }
@@ -32,4 +39,7 @@ lock "$@" --output-file requirements/self-test.txt requirements/self-test.in
 lock "$@" --output-file tests/containers/api/requirements.txt tests/containers/api/requirements.in
 lock "$@" --output-file examples/notes/requirements.txt examples/notes/requirements.in
 lock "$@" --output-file requirements/lint.txt requirements/lint.in
-lock "$@" --output-file requirements/optuna.txt requirements/optuna.in
+# Applications that nobody here wrote, whose data tests/scenarios/apps moves. Each has an environment of its own.
+for application in requirements/applications/*.in; do
+    lock "$@" --output-file "${application%.in}.txt" "$application"
+done

@@ -13,4 +13,5 @@ pytest_plugins = [
     "fix_kinds",
     "fix_proxy",
     "fix_obstacle",
+    "fix_application",
 ]

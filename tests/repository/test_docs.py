@@ -139,7 +139,7 @@ def anchors(page: Path) -> set[str]:
 @EVERY_PAGE
 def test_variables_exist(page: Path) -> None:
     """A variable that a page names is one of ours, of the compose files, or of the tests."""
-    known = set(ApplicationSettings.model_fields) | {"MIGRATOR_TEST_POSTGRES_URL"}
+    known = set(ApplicationSettings.model_fields) | {"MIGRATOR_TEST_POSTGRES_URL", "MIGRATOR_APPLICATIONS_HOME"}
     known |= set(re.findall(r"^(\w+)=", read(ROOT / ".env.example"), re.MULTILINE))
     for name, field in Settings.model_fields.items():
         known |= {f"{variable}{end}" for variable in variables_of(name, field) for end in ("", "_FILE")}

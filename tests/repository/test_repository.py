@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted([*ROOT.glob("scripts/**/*.sh"), ROOT / ".ci" / "run"])
-LOCKS = sorted([*ROOT.glob("requirements/*.txt"), *ROOT.glob("tests/containers/*/requirements.txt")])
+LOCKS = sorted([*ROOT.glob("requirements/**/*.txt"), *ROOT.glob("tests/containers/*/requirements.txt")])
 
 # In pieces, because this file is searched like every other. Who installs says where from; an address in the repository
 # would send others to an index that is not theirs.

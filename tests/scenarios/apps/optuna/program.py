@@ -1,10 +1,9 @@
 """
-Drives Optuna through its API; runs under Optuna's own Python: ``optuna_studies.py fill|create|tell|continue URL``.
+Drives Optuna through its API; runs under Optuna's own Python: ``program.py fill|create|tell|continue URL``.
 
 ``tell`` prints all that the API gives of every study, as JSON. Numbers are told by ``repr``, so that infinity and NaN
 have a form and no digit is lost.
 """
-# ruff: noqa: SLF001, T201 - Optuna gives its ids under private names only; a test reads what is printed
 
 import json
 import sys
@@ -115,4 +114,4 @@ COMMANDS = {"fill": fill, "create": optuna.storages.RDBStorage, "tell": tell, "c
 if __name__ == "__main__":
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    COMMANDS[sys.argv[1]](sys.argv[2])
+    COMMANDS[sys.argv[1]](sys.argv[2].replace("postgresql://", "postgresql+psycopg2://"))

@@ -1,0 +1,62 @@
+"""
+Optuna fills SQLite through its API, and goes on with PostgreSQL.
+
+Optuna makes its own schema on both sides and seeds a version row there. It is in every run of the tests.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from fix_application import Application, move
+from fix_job import Cli
+from fix_postgres import Database
+
+
+@pytest.mark.one_server
+async def test_optuna_goes_on_with_postgres(
+    filled: Path, application: Application, prepared: str, database: Database, cli: Cli, tmp_path: Path
+) -> None:
+    """
+    The API gives the same studies, trials, parameters and values, to the last bit, and goes on in the same way.
+
+    A sampler of the same seed that learns from the same trials suggests the same parameters; new trials and studies get
+    the ids that they would have got in SQLite. Running the job again then changes nothing.
+    """
+    ended = move(cli, filled, database)
+    assert ended.code == 0, ended.stderr
+    before = application("tell", f"sqlite:///{filled}")
+    assert set(before) == {"größe 🌱 / 'quoted'", "two goals", "edges", "empty"}
+    assert application("tell", prepared) == before
+    copy = Path(shutil.copy(filled, tmp_path / "goes-on.db"))
+    assert application("continue", prepared) == application("continue", f"sqlite:///{copy}")
+    after = application("tell", prepared)
+    again = move(cli, filled, database)
+    assert (again.code, application("tell", prepared)) == (0, after)
+
+
+@pytest.mark.one_server
+def test_the_sample_has_what_is_hard(filled: Path, application: Application) -> None:
+    """Every state, infinities and NaN, several goals, unicode: what the other test says of them isn't empty words."""
+    studies = application("tell", f"sqlite:///{filled}")
+    trials = [trial for study in studies.values() for trial in study["trials"]]
+    states = {trial["state"].split(".")[1].split(":")[0] for trial in trials}
+    assert states == {"COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING"}
+    told = "".join(trial["values"] + trial["intermediate_values"] for trial in trials)
+    assert all(word in told for word in ("inf", "-inf", "nan", "5e-324", "0.30000000000000004"))
+    assert len(studies["two goals"]["directions"]) == 2
+
+
+@pytest.mark.one_server
+async def test_another_version_in_the_target_is_refused(
+    filled: Path, prepared: str, database: Database, cli: Cli
+) -> None:
+    """Optuna has seeded a version that isn't the source's: exit code 4, both versions are shown, nothing is written."""
+    assert prepared
+    await database.execute("UPDATE version_info SET library_version = '1.2.3'")
+    ended = move(cli, filled, database)
+    assert ended.code == 4, ended.stderr
+    assert "public.version_info (1)" in ended.message
+    assert "in the source, '1.2.3' in the target" in ended.message
+    counted = await database.fetch("SELECT (SELECT count(*) FROM trials), (SELECT library_version FROM version_info)")
+    assert tuple(counted[0]) == (0, "1.2.3")
