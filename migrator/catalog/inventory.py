@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.catalog.sequences import sequences_of, standing
+from migrator.catalog.sequences import AssignedSequence, feeds_of, standing
 from migrator.names import LEDGER_SCHEMA, TableName
 from migrator.target.glances import glance
 from migrator.target.lock_room import lock_room
@@ -95,18 +95,21 @@ class Behind:
 
 
 async def sequences_behind(
-    connection: AsyncConnection, tables: Sequence[TableName], marks: Mapping[tuple[TableName, str], int]
+    connection: AsyncConnection,
+    tables: Sequence[TableName],
+    marks: Mapping[tuple[TableName, str], int],
+    assigned: Sequence[AssignedSequence] = (),
 ) -> list[Behind]:
     """
     Return the sequences whose next value is a value that their column already has, or has passed.
 
-    ``marks`` holds the highest key that was ever used, by table and column, even if its row is deleted. Values outside
-    a sequence's own limits don't count, because the sequence can't reach them. Leaves the transaction with an empty
-    search_path.
+    ``assigned`` are the sequences that rules give to columns. ``marks`` holds the highest key that was ever used, by
+    table and column, even if its row is deleted. Values outside a sequence's own limits don't count, because the
+    sequence can't reach them. Leaves the transaction with an empty search_path.
     """
     await _qualify_names(connection)
     behind = []
-    feeds = await sequences_of(connection, tables)
+    feeds = (await feeds_of(connection, tables, assigned)).by_table
     for group in (await lock_room(connection, list(feeds))).few(list(feeds)):
         async with glance(connection):
             for table in group:

@@ -1,12 +1,18 @@
 """Finds the sequences that feed columns, and their next values, for the stages ``sequences`` and ``verify``."""
 
-from collections.abc import Sequence
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.names import TableName, quote_postgres
+from migrator.catalog import sequence_names, sequence_queries
+from migrator.catalog.sequence_names import NumberColumn, columns_named, likely_column
+from migrator.errors import ConfigurationError
+from migrator.names import TableName, nearest, quote_literal, quote_postgres
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +25,61 @@ class OwnedSequence:
     increment: int
     least: int
     most: int
+
+
+@dataclass(frozen=True, slots=True)
+class AssignedSequence:
+    """A sequence that a rule gives to a column."""
+
+    table: TableName
+    column: str
+    sequence: str
+    """The name as the rule has it: with or without a schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A sequence that may feed a column of the plan, and of which can't be told which column, or how."""
+
+    sequence: str
+    reason: str
+    table: TableName | None = None
+    """The table of the column that it feeds, or probably feeds; None if unknown."""
+    column: str | None = None
+    certain: bool = False
+    """Whether the column certainly gets its values from the sequence, and is no column of numbers."""
+
+    def line(self) -> str:
+        """Return the sentence for reports."""
+        return f"sequence {self.sequence} can't be attributed: {self.reason}. {self.next_step}"
+
+    @property
+    def next_step(self) -> str:
+        """The statement that sets the sequence, and never sets it back, and the rule that has the job do so."""
+        name = quote_literal(self.sequence)
+        last = f"(SELECT last_value FROM {self.sequence})"
+        if self.certain:
+            return f"Run SELECT setval({name}, greatest(N, {last})), with the highest number in that column as N."
+        if self.table is None:
+            return (
+                f"If the application takes values of a column from it, run SELECT setval({name}, "
+                f"greatest((SELECT max(COLUMN) FROM TABLE), {last})) with that column and its table."
+            )
+        furthest = f"(SELECT max({quote_postgres(self.column or '')}) FROM {self.table.quoted})"
+        return (
+            f"If it is for {self.table}.{self.column}, run SELECT setval({name}, greatest({furthest}, {last})). "
+            f'Or have the job do so: before the run, add [columns."{self.table.name}.{self.column}"] '
+            f"sequence = {json.dumps(self.sequence)} to the rules."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Feeds:
+    """The sequences of a plan's tables."""
+
+    by_table: Mapping[TableName, Sequence[OwnedSequence]]
+    """The sequences that feed number columns, ordered by name, for each table that has sequences."""
+    strays: Sequence[Stray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +107,135 @@ class Standing:
         return furthest
 
 
-async def sequences_of(
-    connection: AsyncConnection, tables: Sequence[TableName]
-) -> dict[TableName, list[OwnedSequence]]:
-    """Return the sequences that feed number columns, ordered by name, for each of ``tables`` that has sequences."""
-    rows = (await connection.execute(text(_FEEDS), {"tables": [table.quoted for table in tables]})).all()
-    feeds: dict[TableName, list[OwnedSequence]] = {}
-    for place, *feed in rows:
-        feeds.setdefault(tables[place - 1], []).append(OwnedSequence(*feed))
-    return feeds
+async def feeds_of(
+    connection: AsyncConnection, tables: Sequence[TableName], assigned: Sequence[AssignedSequence] = ()
+) -> Feeds:
+    """
+    Return the sequences that feed columns of ``tables``, and those of the same schemas that can't be attributed.
+
+    A sequence feeds a column if a rule says so (``assigned``), if the column owns it (serial, identity), or if the
+    column's default or a trigger calls it. Applications that take keys from a sequence themselves give it the name of
+    the table and the column: a sequence that no column owns and nothing calls is attributed by its name. Raises
+    ConfigurationError for an assigned sequence that doesn't exist.
+    """
+    spelled = [table.quoted for table in tables]
+    edges = {_Edge(*row) for row in await connection.execute(text(sequence_queries.RECORDED), {"tables": spelled})}
+    edges |= await _called_by_code(connection, spelled)
+    edges |= await _by_rules(connection, tables, assigned)
+    schemas = sorted({table.schema for table in tables})
+    free = (await connection.execute(text(sequence_queries.FREE), {"schemas": schemas})).all()
+    columns: list[NumberColumn] = []
+    unknown = [row for row in free if row.oid not in {edge.oid for edge in edges}]
+    if unknown:
+        bound = {"tables": spelled, "schemas": schemas}
+        columns = [NumberColumn(*row) for row in await connection.execute(text(sequence_queries.COLUMNS), bound)]
+    strays = []
+    for row in unknown:
+        named = columns_named(row.relname, columns)
+        edges |= {_Edge(column.place, row.oid, column.column) for column in named if column.place is not None}
+        if not named:
+            strays.append(_stray(row, columns, tables))
+    return await _described(connection, tables, edges, strays)
+
+
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    """A column that gets values from a sequence."""
+
+    place: int
+    """The position of the column's table in the list of tables, beginning with 1."""
+    oid: int
+    column: str
+
+
+async def _called_by_code(connection: AsyncConnection, spelled: Sequence[str]) -> set[_Edge]:
+    """Return the columns that are filled by ``nextval`` with a text, or in the functions of defaults and triggers."""
+    rows = (await connection.execute(text(sequence_queries.CODE), {"tables": spelled})).all()
+    calls = [
+        (row.place, row.schema_name, column, name)
+        for row in rows
+        for column, name in (
+            [(row.attname, name) for name in sequence_names.called(row.code)]
+            if row.attname is not None
+            else sequence_names.assigned(row.code)
+        )
+    ]
+    return {_Edge(place, oid, column) for (place, _, column, _), oid in await _resolved(connection, calls) if oid}
+
+
+async def refuse_unknown(connection: AsyncConnection, assigned: Sequence[AssignedSequence]) -> None:
+    """Raise ConfigurationError for an assigned sequence that doesn't exist."""
+    calls = [(at, rule.table.schema, rule.column, rule.sequence) for at, rule in enumerate(assigned)]
+    for (at, schema, column, name), oid in await _resolved(connection, calls):
+        if not oid:
+            free = await connection.execute(text(sequence_queries.FREE), {"schemas": [schema]})
+            hint = nearest(name, [row.relname for row in free])
+            raise ConfigurationError(
+                f"the rule sequence = {name!r} of {assigned[at].table}.{column} names no sequence of the target",
+                next_step=f"Write {hint!r} if that is meant, or take the rule out." if hint else "Take the rule out.",
+                sequence=name,
+            )
+
+
+async def _by_rules(
+    connection: AsyncConnection, tables: Sequence[TableName], assigned: Sequence[AssignedSequence]
+) -> set[_Edge]:
+    places = {table: place for place, table in enumerate(tables, 1)}
+    known = [rule for rule in assigned if rule.table in places]
+    await refuse_unknown(connection, known)
+    calls = [(places[rule.table], rule.table.schema, rule.column, rule.sequence) for rule in known]
+    return {_Edge(place, oid, column) for (place, _, column, _), oid in await _resolved(connection, calls) if oid}
+
+
+async def _resolved(
+    connection: AsyncConnection, calls: Sequence[tuple[int, str, str, str]]
+) -> list[tuple[tuple[int, str, str, str], int | None]]:
+    """Return each call (place, schema, column, name of the sequence) with the oid of its sequence, or None."""
+    if not calls:
+        return []
+    bound = {"spellings": ["\n".join(sequence_names.spellings(name, schema)) for _, schema, _, name in calls]}
+    oids = (await connection.scalars(text(sequence_queries.RESOLVED), bound)).all()
+    return list(zip(calls, oids, strict=True))
+
+
+async def _described(
+    connection: AsyncConnection, tables: Sequence[TableName], edges: Iterable[_Edge], strays: Sequence[Stray]
+) -> Feeds:
+    """Return the feeds with names and limits; a column that holds no numbers makes its sequence a stray."""
+    listed = list(edges)
+    bound = {
+        "tables": [tables[edge.place - 1].quoted for edge in listed],
+        "columns": [edge.column for edge in listed],
+        "sequences": [edge.oid for edge in listed],
+    }
+    rows = (await connection.execute(text(sequence_queries.DESCRIBED), bound)).all() if listed else []
+    feeds: dict[TableName, list[OwnedSequence]] = defaultdict(list)
+    numbers = {row.sequence for row in rows if row.is_number}
+    others = []
+    for row in rows:
+        table = tables[listed[row.at - 1].place - 1]
+        if row.is_number:
+            feed = OwnedSequence(row.sequence, row.attname, row.seqincrement, row.seqmin, row.seqmax)
+            feeds[table].append(feed)
+        elif row.sequence not in numbers:
+            reason = f"{table}.{row.attname} gets its values from it, and is no column of whole numbers"
+            others.append(Stray(row.sequence, reason, table, row.attname, certain=True))
+    return Feeds(
+        {
+            table: sorted(feeds[table], key=lambda feed: (feed.sequence, feed.column))
+            for table in tables
+            if table in feeds
+        },
+        [*sorted(strays, key=lambda stray: stray.sequence), *sorted(others, key=lambda stray: stray.sequence)],
+    )
+
+
+def _stray(sequence: Row[Any], columns: Iterable[NumberColumn], tables: Sequence[TableName]) -> Stray:
+    reason = "no column owns it, no default or trigger calls it, and its name is not that of a table and a column"
+    likely = likely_column(sequence.relname, columns)
+    if likely is None or likely.place is None:
+        return Stray(sequence.sequence, reason)
+    return Stray(sequence.sequence, reason, tables[likely.place - 1], likely.column)
 
 
 async def standing(connection: AsyncConnection, table: TableName, feed: OwnedSequence) -> Standing:
@@ -75,73 +256,3 @@ async def standing(connection: AsyncConnection, table: TableName, feed: OwnedSeq
     row = result.one()
     following = row.last_value + (feed.increment if row.is_called else 0)
     return Standing(feed, following, row.extreme)
-
-
-async def strays(connection: AsyncConnection, schema: str, feeds: Sequence[OwnedSequence]) -> list[str]:
-    """Return the sequences of ``schema`` that feed no column and aren't in ``feeds``, as ``regclass`` spells them."""
-    bound = {"schema": schema, "known": [feed.sequence for feed in feeds]}
-    return list((await connection.scalars(text(_STRAYS), bound)).all())
-
-
-# A sequence feeds a column if the column owns it (serial, identity), or if the column's default calls it. A sequence
-# that no column owns and no default calls feeds a column if its name fits: PostgreSQL names the sequence of a serial
-# column ``role.id`` ``role_id_seq``, and Hibernate and others name the sequence of a table's key ``role_seq``.
-# Applications that take keys from a sequence themselves use these names.
-_FEEDS = """
-WITH RECURSIVE numbers(oid) AS (
-    SELECT unnest(ARRAY['int2', 'int4', 'int8', 'numeric']::regtype[])::oid
-    UNION
-    SELECT t.oid FROM numbers JOIN pg_type t ON t.typbasetype = numbers.oid AND t.typtype = 'd'
-), listed AS (
-    SELECT place, CAST(name AS regclass)::oid AS oid
-    FROM unnest(CAST(:tables AS text[])) WITH ORDINALITY AS given(name, place)
-), free AS (
-    SELECT s.oid, s.relname, s.relnamespace FROM pg_class s
-    WHERE s.relkind = 'S' AND NOT EXISTS (
-        SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = s.oid AND deptype IN ('a', 'i')
-    ) AND NOT EXISTS (
-        SELECT FROM pg_depend WHERE classid = 'pg_attrdef'::regclass
-          AND refclassid = 'pg_class'::regclass AND refobjid = s.oid
-    )
-), named AS (
-    SELECT listed.place, listed.oid AS fed, free.oid, a.attnum FROM listed
-    JOIN pg_class c ON c.oid = listed.oid
-    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-    LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary AND i.indnatts = 1 AND i.indkey[0] = a.attnum
-    JOIN free ON free.relnamespace = c.relnamespace AND (
-        lower(free.relname) = lower(c.relname || '_' || a.attname || '_seq')
-        OR (i.indexrelid IS NOT NULL
-            AND lower(free.relname) IN (lower(c.relname || '_seq'), lower('seq_' || c.relname)))
-    )
-)
-SELECT d.place, d.oid::regclass::text AS sequence, a.attname, s.seqincrement, s.seqmin, s.seqmax
-FROM (
-    SELECT listed.place, listed.oid AS fed, objid AS oid, refobjsubid AS attnum FROM listed
-    JOIN pg_depend ON refobjid = listed.oid AND refclassid = 'pg_class'::regclass
-    WHERE classid = 'pg_class'::regclass AND deptype IN ('a', 'i')
-    UNION
-    SELECT listed.place, listed.oid, e.refobjid, f.adnum FROM listed
-    JOIN pg_attrdef f ON f.adrelid = listed.oid
-    JOIN pg_depend e ON e.classid = 'pg_attrdef'::regclass AND e.objid = f.oid AND e.refclassid = 'pg_class'::regclass
-    UNION
-    SELECT place, fed, oid, attnum FROM named
-) d
-JOIN pg_sequence s ON s.seqrelid = d.oid
-JOIN pg_attribute a ON a.attrelid = d.fed AND a.attnum = d.attnum
-WHERE a.atttypid IN (SELECT oid FROM numbers)
-ORDER BY 1, 2, 3
-"""
-
-# Sequences of extensions don't belong to the application, and sequences of tables outside the plan don't concern the
-# job. Neither kind is returned.
-_STRAYS = """
-SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'S' AND n.nspname = :schema AND c.oid::regclass::text <> ALL (CAST(:known AS text[]))
-  AND NOT EXISTS (
-      SELECT FROM pg_depend d
-      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i', 'e'))
-  AND NOT EXISTS (
-      SELECT FROM pg_depend d
-      WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid)
-ORDER BY 1
-"""

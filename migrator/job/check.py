@@ -28,7 +28,15 @@ from migrator.job.context import (
     schema_options_of,
     wait_for,
 )
-from migrator.job.plan import describe_target, refuse_money, refuse_nothing, rules_of, tables_to_read, tell_skipped
+from migrator.job.plan import (
+    describe_target,
+    refuse_money,
+    refuse_nothing,
+    rules_of,
+    stray_sequences,
+    tables_to_read,
+    tell_skipped,
+)
 from migrator.job.reports import CheckReport
 from migrator.job.source_changes import Reading
 from migrator.ledger import claims, registry, schema, takeover
@@ -75,6 +83,8 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         plan = await runner.retry("plan", lambda: _plan(settings, contents, target, unmade))
         await runner.retry("plan", lambda: refuse_money(target, plan))
         tell_skipped(plan)
+        existing = replace(plan, tables=tuple(table for table in plan.tables if table.name not in unmade.statements))
+        notes = await runner.retry("sequences", lambda: stray_sequences(target, existing))
         claim_refusal = await runner.retry("claims", lambda: _taken(target, migration, plan))
         source_refusal = await runner.retry("claims", lambda: _other_source(target, migration, settings, source))
         known = await runner.retry("history", lambda: known_rows(target, migration))
@@ -110,7 +120,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
     failure = failure or untried_refusal(
         (entry for table_check in table_checks for entry in table_check.untried), settings.untried
     )
-    return CheckReport(tuple(table_checks), tuple(findings), plan.skipped, failure)
+    return CheckReport(tuple(table_checks), tuple(findings), plan.skipped, failure, notes=tuple(notes))
 
 
 async def _unmade(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import structlog
 
+from migrator.catalog import sequences
 from migrator.catalog.money import refuse_other_money
 from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError, SourceError
@@ -52,9 +53,10 @@ def rules_of(settings: Settings) -> Rules:
 
 
 async def plan_of(settings: Settings, contents: SourceDatabase, target: Target) -> Plan:
-    """Match both databases' tables under the rules; raises the errors of ``make_plan`` and ``refuse_money``."""
+    """Match both databases' tables under the rules; raises their errors, and those of ``make_plan``."""
     plan = make_plan(contents, await describe_target(target, settings), rules_of(settings))
     await refuse_money(target, plan)
+    await refuse_unknown_sequences(target, plan)
     return plan
 
 
@@ -62,6 +64,21 @@ async def refuse_money(target: Target, plan: Plan) -> None:
     """Raise TargetRefused if planned columns would hold other amounts than the source."""
     columns = {table.name: [column.target.name for column in table.compared] for table in plan.tables}
     await refuse_other_money(target, columns)
+
+
+async def refuse_unknown_sequences(target: Target, plan: Plan) -> None:
+    """Raise ConfigurationError for a rule that gives a column a sequence which doesn't exist."""
+    if plan.assigned_sequences:
+        async with target.connect() as connection:
+            await sequences.refuse_unknown(connection, plan.assigned_sequences)
+
+
+async def stray_sequences(target: Target, plan: Plan) -> list[str]:
+    """Return a warning for each sequence that can't be attributed, as stage ``sequences`` will."""
+    async with target.connect() as connection:
+        tables = [table.name for table in plan.tables]
+        feeds = await sequences.feeds_of(connection, tables, plan.assigned_sequences)
+    return [f"WARNING: {stray.line()}" for stray in feeds.strays]
 
 
 async def describe_target(target: Target, settings: Settings) -> TargetDatabase:

@@ -174,6 +174,7 @@ class CheckReport:
     skipped: tuple[Skipped, ...]
     failure: MigratorError | None = field(default=None, compare=False)
     against_target: bool = True
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the report for programs."""
@@ -190,6 +191,7 @@ class CheckReport:
             "findings": [finding.to_json() for finding in self.findings],
             "skipped": [asdict(skipped) for skipped in self.skipped],
             "against_target": self.against_target,
+            "notes": list(self.notes),
         }
 
     def render(self, console: Console) -> None:
@@ -204,6 +206,8 @@ class CheckReport:
             console.print(finding.line() if finding.refuses else f"worth knowing: {finding.line()}", markup=False)
             for line in finding.settled_by.splitlines():
                 console.print(f"    settled by: {line}", markup=False)
+        for note in self.notes:
+            console.print(note, markup=False)
         verdict = self._verdict()
         counts = f"{_counted(len(self.table_checks), 'table')}, {_counted(rows, 'row')}, {size}"
         console.print(f"{counts}{verdict}", style="bold", markup=False)

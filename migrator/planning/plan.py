@@ -6,6 +6,7 @@ from functools import cached_property
 
 import pyarrow as pa
 
+from migrator.catalog.sequences import AssignedSequence
 from migrator.names import TableName
 from migrator.planning.rewrites import rewritten
 from migrator.planning.rules import NO_RULE, ColumnRule, OnExistingRows, Rules
@@ -168,3 +169,13 @@ class Plan:
     schema: str
     tables: tuple[TablePlan, ...]
     skipped: tuple[Skipped, ...] = field(default=())
+
+    @property
+    def assigned_sequences(self) -> tuple[AssignedSequence, ...]:
+        """The sequences that rules give to columns."""
+        return tuple(
+            AssignedSequence(table.name, column.target.name, column.rule.sequence)
+            for table in self.tables
+            for column in table.columns
+            if column.rule.sequence is not None
+        )

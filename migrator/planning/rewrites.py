@@ -262,8 +262,9 @@ _STEPS = (
 )
 
 # These rules need no SQL. SQLite has no table of time zones, so the copier and the verification each apply the zone
-# themselves. PostgreSQL itself keeps only the last value of a duplicate key.
+# themselves. PostgreSQL itself keeps only the last value of a duplicate key. A sequence changes no stored value.
 _WITHOUT_SQL = (
     _Step("timezone", frozenset({"timestamptz"}), lambda _rule, _column: "given"),
     _Step("duplicate_keys", frozenset({"jsonb"}), lambda _rule, _column: "given"),
+    _Step("sequence", frozenset({"int2", "int4", "int8", "numeric"}), lambda _rule, _column: "given"),
 )

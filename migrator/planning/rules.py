@@ -90,6 +90,7 @@ class ColumnRule(_Rule):
     duplicate_keys: Literal["refuse", "last"] = "refuse"
     truncate: bool = False
     round: bool = False
+    sequence: str | None = Field(default=None, min_length=1)
     type: (
         Annotated[str, Field(pattern=r"^[A-Za-z_][\w ]*(\(\d+(, ?\d+)?\))?( with(out)? time zone)?(\[\])?$")] | None
     ) = None
@@ -103,7 +104,7 @@ class ColumnRule(_Rule):
     @property
     def changes_values(self) -> bool:
         """Whether the rule may change a value."""
-        return bool(self.model_fields_set - {"type", "rename", "exclude"})
+        return bool(self.model_fields_set - {"type", "rename", "exclude", "sequence"})
 
     def over(self, earlier: "ColumnRule") -> "ColumnRule":
         """Return both rules merged. Where they disagree, this rule wins over the ``earlier`` rule."""

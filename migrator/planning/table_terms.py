@@ -18,9 +18,10 @@ def terms_under(terms: Terms, rules: Rules) -> Terms:
 
 
 def _terms(source: str, columns: Mapping[str, str], rules: Rules) -> Terms:
-    # The field ``type`` of a rule only matters when the table is created, and the table exists by now.
+    # The field ``type`` of a rule only matters when the table is created, and the table exists by now. The field
+    # ``sequence`` changes no value.
     by_column = {
-        name: rules.of_column(source, name).model_dump(mode="json", exclude_defaults=True, exclude={"type"})
+        name: rules.of_column(source, name).model_dump(mode="json", exclude_defaults=True, exclude={"type", "sequence"})
         for name in columns
     }
     set_rules = {name: rule for name, rule in by_column.items() if rule}

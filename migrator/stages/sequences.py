@@ -12,9 +12,9 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.catalog.sequences import OwnedSequence, sequences_of, standing, strays
+from migrator.catalog.sequences import OwnedSequence, Stray, feeds_of, standing
 from migrator.events import Event
-from migrator.names import TableName, quote_literal
+from migrator.names import TableName
 from migrator.planning.high_water_marks import high_water_marks
 from migrator.stages.context import StageContext
 from migrator.target.lock_room import lock_room
@@ -53,12 +53,12 @@ async def sequences(context: StageContext) -> Sequences:
     marks = await high_water_marks(context.source, plan)
     moved: list[SequenceState] = []
     async with target.connect() as connection:
-        by_table = await sequences_of(connection, [table.name for table in plan.tables])
-        fed = [(table, feed) for table, feeds in by_table.items() for feed in feeds]
+        found = await feeds_of(connection, [table.name for table in plan.tables], plan.assigned_sequences)
+        by_table = found.by_table
         room = await lock_room(connection, list(by_table))
-        unassigned = await strays(connection, plan.schema, [feed for _, feed in fed])
+    fed = [(table, feed) for table, feeds in by_table.items() for feed in feeds]
     warnings = [_worn_out(table, feed, marks.get((table, feed.column))) for table, feed in fed]
-    warnings += [_stray(sequence) for sequence in unassigned]
+    warnings += [_stray(stray) for stray in found.strays]
     for group in room.few(list(by_table)):
         async with target.transaction() as connection:
             for table in group:
@@ -68,15 +68,16 @@ async def sequences(context: StageContext) -> Sequences:
     return Sequences(tuple(moved), tuple(line for line in warnings if line))
 
 
-def _stray(sequence: str) -> str:
-    """Log that the column that takes its keys from a sequence can't be determined; return the warning."""
-    reason = "no column owns it, no default calls it, and its name is not that of a table and a column"
-    next_step = (
-        f"Run SELECT setval({quote_literal(sequence)}, (SELECT max(COLUMN) FROM TABLE)), "
-        "if the application takes keys from it."
+def _stray(stray: Stray) -> str:
+    """Log that a sequence can't be attributed to a column of numbers; return the warning."""
+    log.warning(
+        Event.SEQUENCE_LEFT,
+        sequence=stray.sequence,
+        reason=stray.reason,
+        next_step=stray.next_step,
+        **({"table": str(stray.table), "column": stray.column} if stray.table else {}),
     )
-    log.warning(Event.SEQUENCE_LEFT, sequence=sequence, reason=reason, next_step=next_step)
-    return f"sequence {sequence} was left as it is: {reason}. {next_step}"
+    return stray.line()
 
 
 def _worn_out(table: TableName, feed: OwnedSequence, mark: int | None) -> str:

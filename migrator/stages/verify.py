@@ -175,7 +175,9 @@ async def _record(run: RunLedger, results: list[TableResult]) -> None:
 async def _schema_differences(target: Target, plan: Plan, marks: Marks, run: RunLedger | None) -> list[str]:
     """Return lines about sequences that are behind and, with ``run``, about changes of the schema since before it."""
     async with target.connect() as connection:
-        behind = await inventory.sequences_behind(connection, [table.name for table in plan.tables], marks)
+        behind = await inventory.sequences_behind(
+            connection, [table.name for table in plan.tables], marks, plan.assigned_sequences
+        )
         differences = [str(sequence) for sequence in behind]
         before = await state.recall(connection, run.migration, "catalog") if run else None
         if run and before is not None:

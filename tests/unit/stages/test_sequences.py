@@ -1,7 +1,9 @@
 """Stage sequences: the next key that PostgreSQL gives is one that was never given, on either side."""
 
+import re
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from fix_job import settings_of
@@ -9,8 +11,8 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from structlog.testing import capture_logs
 
-from migrator.errors import Mismatch
-from migrator.job import run, verify
+from migrator.errors import ConfigurationError, Mismatch
+from migrator.job import check, run, verify
 from migrator.runtime.progress import NoProgress
 
 BIG = 2**62
@@ -217,3 +219,107 @@ async def test_verify_sees_a_sequence_behind_the_mark(make_sqlite: MakeSqlite, d
     await database.execute("SELECT setval('t_id_seq', 20)")
     with pytest.raises(Mismatch, match=r"gives 21 next, public\.t\.id has 50"):
         await verify.verify(settings, NoProgress())
+
+
+FOUND = {
+    "seen_text": "ALTER TABLE {t} ALTER id SET DEFAULT nextval(('seen_text'::text)::regclass)",
+    "seen_function": "CREATE FUNCTION give() RETURNS bigint LANGUAGE plpgsql AS "
+    "$$ BEGIN RETURN nextval('seen_function'); END $$; ALTER TABLE {t} ALTER id SET DEFAULT give()",
+    "seen_atomic": "CREATE FUNCTION take() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT nextval('seen_atomic'); END;"
+    "ALTER TABLE {t} ALTER id SET DEFAULT take()",
+    "seen_trigger": "CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS "
+    "$$ BEGIN NEW.id := coalesce(NEW.id, nextval('seen_trigger')); RETURN NEW; END $$;"
+    "CREATE TRIGGER fill BEFORE INSERT ON {t} FOR EACH ROW EXECUTE FUNCTION fill()",
+    "seen_expression": "ALTER TABLE {t} ALTER id SET DEFAULT 1 * nextval('seen_expression')",
+    "auth_chain_id": "SELECT 1",
+}
+"""What takes values of ``id`` from a sequence of this name, which no column owns."""
+
+
+async def test_every_way_to_take_values_from_a_sequence_that_no_column_owns(
+    make_sqlite: MakeSqlite, database: Database
+) -> None:
+    """By text, functions, triggers, or a name that PostgreSQL has cut: the next value is free, and verify looks."""
+    long = f"{'so_long_a_name_that_it_has_to_be_cut_' * 2}t"[:63]
+    tables = {sequence: "auth_chains" if sequence == "auth_chain_id" else f"of_{sequence}" for sequence in FOUND}
+    names = [*tables.values(), long]
+    source = make_sqlite(
+        ";".join(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY)" for table in names),
+        {table: [(3,), (41,)] for table in names},
+    )
+    for sequence, table in tables.items():
+        await database.execute(f"CREATE SEQUENCE {sequence}; CREATE TABLE {table} (id bigint)")
+        await database.execute(FOUND[sequence].format(t=table))
+    await database.execute(f"CREATE TABLE {long} (id serial PRIMARY KEY)")
+    [[cut]] = await database.fetch(f"SELECT pg_get_serial_sequence('{long}', 'id')")
+    await database.execute(f"ALTER TABLE {long} ALTER id DROP DEFAULT; ALTER SEQUENCE {cut} OWNED BY NONE")
+    settings = settings_of(source, database)
+    with capture_logs() as events:
+        await run.run(settings, NoProgress())
+    assert not [event for event in events if event["event"] == "sequence.left"]
+    rows = await database.fetch(
+        "SELECT c.oid::regclass::text, nextval(c.oid) FROM pg_class c WHERE relkind = 'S' "
+        "AND relnamespace = 'public'::regnamespace"
+    )
+    assert dict(rows) == dict.fromkeys([*FOUND, cut.removeprefix("public.")], 42)
+    await database.execute("SELECT setval('seen_trigger', 5), setval('auth_chain_id', 6)")
+    with pytest.raises(Mismatch, match=r"auth_chain_id gives 7 next, .*seen_trigger gives 6 next") as error:
+        await verify.verify(settings, NoProgress())
+    assert error.value.facts["tables"] == []
+
+
+@pytest.mark.one_server
+async def test_a_sequence_that_cannot_be_attributed(
+    make_sqlite: MakeSqlite, database: Database, tmp_path: Path
+) -> None:
+    """The warning names the likely column; the statement and the rule that it prints do what they should."""
+    source = make_sqlite(
+        "CREATE TABLE events (id TEXT PRIMARY KEY, stream_ordering INTEGER); CREATE TABLE invoices (number TEXT);"
+        "CREATE TABLE elsewhere (id INTEGER)",
+        {"events": [("a", 41)], "invoices": [("R-7",)]},
+    )
+    await database.execute(
+        "CREATE SEQUENCE events_stream_seq; CREATE TABLE events (id text PRIMARY KEY, stream_ordering bigint);"
+        "CREATE SEQUENCE numbers; CREATE TABLE invoices (number text DEFAULT 'R-' || nextval('numbers'));"
+        "CREATE SEQUENCE elsewhere_id_seq; CREATE TABLE elsewhere (id int)"
+    )
+    settings = settings_of(source, database, exclude=["elsewhere"])
+    with capture_logs() as events:
+        report = await run.run(settings, NoProgress())
+    told = await check.check(settings, NoProgress())
+    assert [note.split()[2] for note in told.notes] == ["events_stream_seq", "numbers"]
+    left = {event["sequence"]: event for event in events if event["event"] == "sequence.left"}
+    assert set(left) == {"events_stream_seq", "numbers"}
+    assert left["numbers"]["column"] == "number"
+    assert "highest number in that column" in left["numbers"]["next_step"]
+    assert sum("can't be attributed" in note for note in report.notes) == 2
+    advice = left["events_stream_seq"]["next_step"]
+    [statement] = re.findall(r"run (SELECT .*)\. Or", advice)
+    for _ in range(2):  # it never goes back
+        await database.execute(f"{statement}; SELECT nextval('events_stream_seq')")
+    [row] = await database.fetch("SELECT last_value FROM events_stream_seq")
+    assert row[0] == 43
+    [(heading, rule)] = re.findall(r"add (\[.*?\]) (.*) to the rules", advice)
+    rules = tmp_path / "migrator.toml"
+    rules.write_text(f"{heading}\n{rule}\n")
+    await database.execute("SELECT setval('events_stream_seq', 5)")
+    with pytest.raises(Mismatch, match=r"gives 6 next, public\.events\.stream_ordering has 41"):
+        await verify.verify(settings_of(source, database, exclude=["elsewhere"], rules=rules), NoProgress())
+
+
+@pytest.mark.one_server
+async def test_the_rule_has_the_job_set_the_sequence(
+    make_sqlite: MakeSqlite, database: Database, tmp_path: Path
+) -> None:
+    """One sequence may feed several columns; one that doesn't exist is refused with the name that is near."""
+    source = make_sqlite("CREATE TABLE a (n INTEGER); CREATE TABLE b (n INTEGER)", {"a": [(5,)], "b": [(70,)]})
+    await database.execute('CREATE SEQUENCE "Positions"; CREATE TABLE a (n bigint); CREATE TABLE b (n bigint)')
+    rules = tmp_path / "migrator.toml"
+    rules.write_text('[columns."?.n"]\nsequence = "positions"\n')
+    with pytest.raises(ConfigurationError, match="names no sequence of the target") as error:
+        await run.run(settings_of(source, database, rules=rules), NoProgress())
+    assert "'Positions'" in str(error.value.next_step)
+    rules.write_text('[columns."?.n"]\nsequence = "Positions"\n')
+    await run.run(settings_of(source, database, rules=rules), NoProgress())
+    [row] = await database.fetch("SELECT nextval('\"Positions\"')")
+    assert row[0] == 71
