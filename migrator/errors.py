@@ -82,6 +82,15 @@ class SourceUnreadable(SourceError):  # noqa: N818
         super().__init__(message, next_step=next_step, **facts)
         self.driver_message = driver_message
 
+    @property
+    def is_about_a_statement(self) -> bool:
+        """Whether SQLite objects to a statement or to the values that it meets, and not to the file."""
+        return bool(self.driver_message) and not any(words in self.driver_message for words in _ABOUT_THE_FILE)
+
+
+_ABOUT_THE_FILE = ("disk image", "not a database", "I/O", "unable to open", "locked", "typed")
+"""Words in SQLite's messages about a file. SQLite's other messages are about a statement."""
+
 
 class ValuesRefused(SourceError):  # noqa: N818
     """Preflight found values that PostgreSQL would refuse or change; nothing was written."""

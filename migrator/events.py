@@ -64,6 +64,10 @@ class Event(StrEnum):
         "constraint.untried",
         "Rows couldn't be held against something of the target beforehand: table, constraints, reason.",
     )
+    ROWS_LEFT_BEHIND = (
+        "rows.left_behind",
+        "A rule leaves rows of a source table behind: table, rows, where.",
+    )
     VALUES_REWRITTEN = (
         "values.rewritten",
         "A rule turns values of the source into others: table, column, rows, rule; years, if numbers become moments.",

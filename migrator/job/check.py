@@ -30,6 +30,7 @@ from migrator.job.context import (
 )
 from migrator.job.plan import (
     describe_target,
+    reading_of,
     refuse_money,
     refuse_nothing,
     rules_of,
@@ -45,9 +46,9 @@ from migrator.ledger.loads import known_rows
 from migrator.ledger.migration import Migration
 from migrator.planning.matching import make_plan
 from migrator.planning.plan import Plan
-from migrator.planning.rules import Rules
 from migrator.preflight.checker import CheckContext, check_source, check_tables, refuse
 from migrator.preflight.existing_rows import RowComparison, occupied_tables, refusal, refuse_not_owned
+from migrator.preflight.source_only import SCHEMA
 from migrator.runtime.progress import Progress
 from migrator.source.database import Source
 from migrator.source.integrity import check_intact
@@ -76,7 +77,8 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
     async with open_databases(settings) as (source, target):
         runner = runner_of(settings, target)
         await runner("wait", lambda: wait_for(target, settings, to_write=False))
-        contents = await source.describe()
+        reading = await reading_of(settings, source)
+        contents = reading.contents
         refuse_nothing(settings, source, contents)
         migration = await runner.retry("migration", lambda: migration_of(target, settings))
         unmade = await runner("schema", lambda: _unmade(settings, source, contents, target, migration))
@@ -86,7 +88,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         existing = replace(plan, tables=tuple(table for table in plan.tables if table.name not in unmade.statements))
         notes = await runner.retry("sequences", lambda: stray_sequences(target, existing))
         claim_refusal = await runner.retry("claims", lambda: _taken(target, migration, plan))
-        source_refusal = await runner.retry("claims", lambda: _other_source(target, migration, settings, source))
+        source_refusal = await runner.retry("claims", lambda: _other_source(target, migration, settings, reading))
         known = await runner.retry("history", lambda: known_rows(target, migration))
         pending = [table for table in plan.tables if table.name not in {*known.loaded, *unmade.statements}]
         refuse_not_owned(pending)
@@ -120,7 +122,9 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
     failure = failure or untried_refusal(
         (entry for table_check in table_checks for entry in table_check.untried), settings.untried
     )
-    return CheckReport(tuple(table_checks), tuple(findings), plan.skipped, failure, notes=tuple(notes))
+    selections = {str(table.name): table.source.selection for table in plan.tables}
+    report = CheckReport(tuple(table_checks), tuple(findings), plan.skipped, failure, notes=tuple(notes))
+    return replace(report, selections=selections)
 
 
 async def _unmade(
@@ -161,14 +165,15 @@ async def _plan(settings: Settings, contents: SourceDatabase, target: Target, un
 
 async def _check_alone(settings: Settings) -> CheckReport:
     async with open_source(settings) as source:
-        contents = await source.describe()
+        contents = (await reading_of(settings, source)).contents
         refuse_nothing(settings, source, contents)
         table_checks = await runner_of(settings, None)(
             "preflight",
             lambda: check_source(source, contents.tables, jobs=settings.jobs, batch_bytes=settings.batch_bytes),
         )
     findings = tuple(finding for table_check in table_checks for finding in table_check.findings)
-    return CheckReport(tuple(table_checks), findings, contents.skipped, against_target=False)
+    selections = {f"{SCHEMA}.{table.name}": table.selection for table in contents.tables}
+    return CheckReport(tuple(table_checks), findings, contents.skipped, against_target=False, selections=selections)
 
 
 async def migration_of(target: Target, settings: Settings) -> Migration:
@@ -203,12 +208,10 @@ async def _taken(target: Target, migration: Migration, plan: Plan) -> MigratorEr
 
 
 async def _other_source(
-    target: Target, migration: Migration, settings: Settings, source: Source
+    target: Target, migration: Migration, settings: Settings, reading: Reading
 ) -> MigratorError | None:
     """Return the error that ``run`` would raise if settings or source are not those of earlier runs, or None."""
-    rules = Rules.load(settings.rules, settings.exclude)
-    reading = Reading(source, await source.describe(), rules, settings.jobs, settings.batch_bytes)
-    origin = await identity_of(settings.source_path.absolute(), source)
+    origin = await identity_of(settings.source_path.absolute(), reading.source)
     async with target.connect() as connection:
         if not await schema.exists(connection):
             return None

@@ -209,8 +209,13 @@ async def _changes(
             return origin, file_changes, []
         # Imported only when rows have to be read: a run with nothing left to do ends without loading the drivers.
         from migrator.job.source_changes import Reading, changes_of, new_tables  # noqa: PLC0415
+        from migrator.selection.conditions import under_conditions  # noqa: PLC0415
 
-        contents = await source.describe()
+        # The rules for rows are those of the ledger, which are the present ones (`_refuse_other_settings`).
+        conditions = {
+            table.terms.source: table.terms.where for table in migrated.tables.values() if table.terms.where is not None
+        }
+        contents = await under_conditions(source, await source.describe(), conditions)
         rules = _rules(settings) or Rules.load(None, settings.exclude)
         reading = Reading(source, contents, rules, settings.jobs, settings.batch_bytes)
         known = {table.terms.source for table in migrated.tables.values()} | {*migrated.left_out}

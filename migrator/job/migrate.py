@@ -28,7 +28,6 @@ from migrator.ledger.loads import known_rows
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
 from migrator.planning.plan import Plan
-from migrator.planning.rules import Rules
 from migrator.planning.table_terms import terms_of
 from migrator.preflight.table_check import TableCheck
 from migrator.runtime.error_mapping import to_migrator_error
@@ -53,20 +52,18 @@ T = TypeVar("T")
 
 
 async def move(
-    settings: Settings, source: Source, recorder: RunRecorder, origin: SourceIdentity, progress: Progress
+    settings: Settings, reading: Reading, recorder: RunRecorder, origin: SourceIdentity, progress: Progress
 ) -> Report:
     """
     Run the stages from ``schema`` to ``upgrade``, and return the report of a complete migration.
 
-    ``origin`` is the source's identity for the ledger. Raises a MigratorError; everything that was committed before it
-    is in the ledger.
+    ``reading`` is the source with its rules, and ``origin`` its identity for the ledger. Raises a MigratorError;
+    everything that was committed before it is in the ledger.
     """
     stage, step, ledger = recorder.stage, recorder.step, recorder.run
     target = ledger.target
-    contents = await source.describe()
+    source, contents, rules = reading.source, reading.contents, reading.rules
     refuse_nothing(settings, source, contents)
-    rules = Rules.load(settings.rules, settings.exclude)
-    reading = Reading(source, contents, rules, settings.jobs, settings.batch_bytes)
     await step("history", lambda: go_on_with(ledger, reading, origin, settings.target_schema))
     terms = {table.name: terms_of(table, rules) for table in contents.tables}
     tables = tables_to_read(settings, contents)
@@ -101,7 +98,9 @@ async def move(
     headline = "migrated: every value of every row is in the target"
     copied = await step("report", lambda: copied_of(target, ledger.migration))
     report = report_of(plan, results, copied, recorder.runner, headline)
-    notes += _what_was_decided(plan, checks.values()) + tuple(f"WARNING: {warning}" for warning in warnings)
+    notes += (
+        report.notes + _what_was_decided(plan, checks.values()) + tuple(f"WARNING: {warning}" for warning in warnings)
+    )
     return replace(report, migration=ledger.migration.name, notes=notes)
 
 

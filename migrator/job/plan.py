@@ -1,6 +1,7 @@
 """Describes both databases and matches their tables under the operator's rules."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -16,10 +17,14 @@ from migrator.names import TableName
 from migrator.planning.matching import make_plan
 from migrator.planning.plan import Plan
 from migrator.planning.rules import Rules
+from migrator.selection.conditions import carried_rows
 from migrator.source.database import Source
 from migrator.source.schema import SourceDatabase
 from migrator.target.database import Target
 from migrator.target.schema import TargetDatabase
+
+if TYPE_CHECKING:
+    from migrator.job.source_changes import Reading
 
 log = structlog.get_logger()
 
@@ -50,6 +55,20 @@ def refuse_nothing(settings: Settings, source: Source, contents: SourceDatabase)
 def rules_of(settings: Settings) -> Rules:
     """Return the rules for the plan; raises ConfigurationError if they can't be read."""
     return Rules.load(settings.rules, settings.exclude, on_existing_rows=settings.on_existing_rows)
+
+
+async def reading_of(settings: Settings, source: Source) -> "Reading":
+    """
+    Describe the source, and select the rows that the rules carry.
+
+    Raises ConfigurationError for a rule ``where`` that can't be used, and SourceUnreadable.
+    """
+    # Loads DuckDB, which `status` and a run with nothing left to do don't need.
+    from migrator.job.source_changes import Reading  # noqa: PLC0415
+
+    rules = Rules.load(settings.rules, settings.exclude)
+    contents = await carried_rows(source, await source.describe(), rules)
+    return Reading(source, contents, rules, settings.jobs, settings.batch_bytes)
 
 
 async def plan_of(settings: Settings, contents: SourceDatabase, target: Target) -> Plan:

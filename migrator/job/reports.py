@@ -18,7 +18,7 @@ from migrator.ledger.loads import CopiedTable
 from migrator.ledger.runs import RunLine, StageLine
 from migrator.names import TableName
 from migrator.runtime.stage_runner import StageRunner, StageTiming
-from migrator.source.schema import Skipped
+from migrator.source.schema import ALL_ROWS, Selection, Skipped
 
 if TYPE_CHECKING:  # they load Arrow and DuckDB, which `status` doesn't need
     from migrator.findings.finding import Finding
@@ -41,6 +41,8 @@ class TableLine:
     """Working time of all workers that copied the table, added up; None if the command sent nothing."""
     verify_seconds: float = 0.0
     """Working time of all workers that compared the table, added up."""
+    left_behind: int = 0
+    """Rows of the source that the rules for rows don't carry; ``source_rows`` doesn't count them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,8 @@ class CheckReport:
     failure: MigratorError | None = field(default=None, compare=False)
     against_target: bool = True
     notes: tuple[str, ...] = ()
+    selections: Mapping[str, Selection] = field(default_factory=dict)
+    """What the rules for rows leave behind, by the names of the checked tables."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the report for programs."""
@@ -183,6 +187,7 @@ class CheckReport:
             | {
                 "table": str(table_check.table_size.table),
                 "changes": [asdict(change) for change in table_check.changes],
+                "left_behind": self._selection(table_check).left_behind,
             }
             for table_check in self.table_checks
         ]
@@ -200,6 +205,9 @@ class CheckReport:
         size = decimal(sum(table_check.table_size.bytes for table_check in self.table_checks))
         for skipped in self.skipped:
             console.print(f"not copied: {skipped.name} ({skipped.reason})", markup=False)
+        for table_check in self.table_checks:
+            for line in self._selection(table_check).lines(table_check.table_size.table.name):
+                console.print(line, markup=False)
         for change in (change for table_check in self.table_checks for change in table_check.changes):
             console.print(change.line(), markup=False)
         for finding in self.findings:
@@ -211,6 +219,9 @@ class CheckReport:
         verdict = self._verdict()
         counts = f"{_counted(len(self.table_checks), 'table')}, {_counted(rows, 'row')}, {size}"
         console.print(f"{counts}{verdict}", style="bold", markup=False)
+
+    def _selection(self, table_check: "TableCheck") -> Selection:
+        return self.selections.get(str(table_check.table_size.table), ALL_ROWS)
 
     def _verdict(self) -> str:
         problems = sum(finding.refuses for finding in self.findings)
@@ -292,6 +303,7 @@ def report_of(
     headline: str,
 ) -> Report:
     """Return the report on verified tables; ``copied`` has the bytes and times of the copy."""
+    selections = {table.name: table.source.selection for table in plan.tables}
     lines = tuple(
         TableLine(
             str(verdict.table),
@@ -301,9 +313,15 @@ def report_of(
             verified=verdict.equal,
             copy_seconds=round(copied[verdict.table].seconds, 3) if verdict.table in copied else None,
             verify_seconds=round(verdict.seconds, 3),
+            left_behind=selections[verdict.table].left_behind,
         )
         for verdict in verdicts
     )
     rows = sum(line.source_rows for line in lines)
     counts = f"{_counted(len(lines), 'table')}, {_counted(rows, 'row')}"
-    return Report(f"{headline} ({counts})", lines, plan.skipped, tuple(runner.timings))
+    return Report(f"{headline} ({counts})", lines, plan.skipped, tuple(runner.timings), notes=tuple(left_behind(plan)))
+
+
+def left_behind(plan: "Plan") -> list[str]:
+    """Return, in one line for each reason, the rows that the rules for rows don't carry."""
+    return [line for table in plan.tables for line in table.source.selection.lines(table.source.name)]

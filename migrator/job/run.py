@@ -51,10 +51,14 @@ async def run(settings: Settings, progress: Progress, run_id: UUID | None = None
             raise known_obstacles.first
         source = await held.enter_async_context(open_source(settings))
         watch = await held.enter_async_context(source.pinned())
+        # These load drivers that a complete migration doesn't need.
+        from migrator.job.migrate import move  # noqa: PLC0415
+        from migrator.job.plan import reading_of  # noqa: PLC0415
+
+        reading = await reading_of(settings, source)  # mistakes in the rules for rows are known before anything changes
         if settings.restart:
             await start_over(settings, run, runner)
         origin = await identity_of(settings.source_path.absolute(), source)
-        from migrator.job.migrate import move  # noqa: PLC0415 - loads drivers that a complete migration doesn't need
 
         await runner("init_sql", lambda: run_init_sql(target, settings))
         migration = await runner.retry("lock", lambda: migration_meant(target, settings))
@@ -72,7 +76,7 @@ async def run(settings: Settings, progress: Progress, run_id: UUID | None = None
 
         guard = recorder.Guard(ready, watch)
         async with recorder.record_run(run, runner, settings, origin.fingerprint, guard) as run_recorder:
-            return await move(settings, source, run_recorder, origin, progress)
+            return await move(settings, reading, run_recorder, origin, progress)
 
 
 async def _is_complete(run: RunLedger, runner: StageRunner) -> bool:

@@ -6,7 +6,7 @@ from migrator.config.settings import Settings
 from migrator.errors import Mismatch
 from migrator.job.check import migration_of
 from migrator.job.context import context_of, open_databases, runner_of, wait_for
-from migrator.job.plan import copied_of, plan_of, refuse_nothing
+from migrator.job.plan import copied_of, plan_of, reading_of, refuse_nothing
 from migrator.job.reports import Report, report_of
 from migrator.ledger import history, schema
 from migrator.ledger.history import SourceIdentity, identity_of
@@ -22,7 +22,7 @@ async def verify(settings: Settings, progress: Progress) -> Report:
     async with open_databases(settings) as (source, target):
         runner = runner_of(settings, target)
         await runner("wait", lambda: wait_for(target, settings, to_write=False))
-        contents = await source.describe()
+        contents = (await reading_of(settings, source)).contents
         refuse_nothing(settings, source, contents)
         plan = await runner.retry("plan", lambda: plan_of(settings, contents, target))
         migration = await runner.retry("migration", lambda: migration_of(target, settings))

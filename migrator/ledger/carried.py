@@ -25,6 +25,8 @@ class Terms:
     """The rules about columns, by column; a column without a rule has no entry."""
     rename: str | None = None
     """The table's name in the target, if a rule gives it another name than in the source."""
+    where: str | None = None
+    """The rule ``where``: the condition of the rows that are carried; None for all rows."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the terms as JSON values, as the ledger stores them."""
@@ -50,6 +52,8 @@ class Terms:
         ]
         if self.rename != now.rename:
             differing.append(f"{self.source} (renamed to {self.rename!r} then, {now.rename!r} now)")
+        if self.where != now.where:
+            differing.append(f"{self.source} ({_rows(self.where)} then, {_rows(now.where)} now)")
         return differing
 
     def other_columns(self, now: "Terms") -> list[str]:
@@ -62,6 +66,10 @@ class Terms:
             if name in now.columns and now.columns[name] != declared
         ]
         return [*gone, *new, *redeclared]
+
+
+def _rows(where: str | None) -> str:
+    return f"where = {where!r}" if where else "all rows"
 
 
 def _words(rule: Mapping[str, Any] | None) -> str:

@@ -55,6 +55,7 @@ class TableRule(_Rule):
     rename: str | None = None
     exclude: bool = False
     on_existing_rows: OnExistingRows = "refuse"
+    where: str | None = Field(default=None, min_length=1)
 
     def over(self, earlier: "TableRule") -> "TableRule":
         """

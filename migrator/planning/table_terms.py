@@ -25,4 +25,5 @@ def _terms(source: str, columns: Mapping[str, str], rules: Rules) -> Terms:
         for name in columns
     }
     set_rules = {name: rule for name, rule in by_column.items() if rule}
-    return Terms(source, columns, set_rules, rules.of_table(source).rename)
+    of_table = rules.of_table(source)
+    return Terms(source, columns, set_rules, of_table.rename, of_table.where)

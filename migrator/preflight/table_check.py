@@ -175,17 +175,13 @@ def _blaming_rules(table: TablePlan) -> Iterator[None]:
         yield
     except SourceUnreadable as error:
         message = error.driver_message
-        if not names or not message or any(words in message for words in _ABOUT_THE_FILE):
+        if not names or not error.is_about_a_statement:
             raise
         raise ConfigurationError(
             f"the expressions of the rules for {', '.join(names)} fail for some row: {message}",
             next_step="Correct them, for unexpected rows too: CASE WHEN json_valid(COLUMN) THEN … END, for example.",
             columns=names,
         ) from error
-
-
-_ABOUT_THE_FILE = ("disk image", "not a database", "I/O", "unable to open", "locked", "typed")
-"""Words in SQLite's messages about a file. SQLite's other messages are about a statement."""
 
 
 def _changes(session: ScanSession, table: TablePlan) -> Iterator[Change]:

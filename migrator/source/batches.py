@@ -71,12 +71,14 @@ def _ranges(session: ScanSession, request: ScanRequest, rowid: str) -> list[_Ran
     """Return ranges of rowids that hold about ``batch_bytes`` each."""
     table = request.table
     width = " + ".join(f"coalesce(octet_length({column.quoted}), 0)" for column in table.columns if not column.missing)
-    condition = f" WHERE {request.where}" if request.where else ""
+    # The condition stands beside the table itself: SQLite would sort the rows of a subquery before it adds up widths.
+    conditions = " AND ".join(part for part in (table.condition, request.where) if part)
+    condition = f" WHERE {conditions}" if conditions else ""
     ranges = session.ask(
         f"SELECT min(row) AS first, max(row) AS last, count(*) AS rows FROM ("
         f"SELECT {rowid} AS row, row_number() OVER w / {MOST_ROWS} AS by_rows, "
         f"sum({width}) OVER w / {request.batch_bytes} AS by_bytes "
-        f"FROM {table.origin}{condition} WINDOW w AS (ORDER BY {rowid} ROWS UNBOUNDED PRECEDING)"
+        f"FROM {table.stored}{condition} WINDOW w AS (ORDER BY {rowid} ROWS UNBOUNDED PRECEDING)"
         f") GROUP BY by_bytes, by_rows ORDER BY 1"
     )
     return [_Range(row["first"], row["last"], row["rows"]) for row in ranges]

@@ -1,5 +1,6 @@
 """Describes the tables and columns of a SQLite file, and lists what isn't copied, with the reason."""
 
+import json
 from collections import defaultdict
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
@@ -69,6 +70,24 @@ class SourceColumn:
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """The part of a table that is carried under the operator's rules for rows, and what stays behind."""
+
+    where: str = ""
+    """The operator's condition in SQLite's SQL; empty for all rows. A row for which it is NULL stays behind."""
+    left_behind: int = 0
+    """The number of rows that the condition leaves behind."""
+
+    def lines(self, table: str) -> list[str]:
+        """Return what stays behind of ``table``, each reason in one line for people."""
+        rows = "1 row stays" if self.left_behind == 1 else f"{self.left_behind} rows stay"
+        return [f"{table}: {rows} behind (where = {json.dumps(self.where, ensure_ascii=False)})"] if self.where else []
+
+
+ALL_ROWS = Selection()
+
+
+@dataclass(frozen=True, slots=True)
 class SourceTable:
     """An ordinary table of the source."""
 
@@ -80,6 +99,8 @@ class SourceTable:
     """SQLite's name for the b-tree of a WITHOUT ROWID table, which is its primary key; None for other tables."""
     schema: str = ""
     """The schema in scratch space with the table's rows, if they can't be read in the source (``readability``)."""
+    selection: Selection = ALL_ROWS
+    """The rows that are carried."""
 
     @property
     def quoted(self) -> str:
@@ -89,7 +110,31 @@ class SourceTable:
     @property
     def origin(self) -> str:
         """
+        The carried rows of the table as they stand in a FROM clause.
+
+        Every reading of the table uses this clause, so none sees a row that stays behind. SQLite merges the subquery
+        into the statement around it, so that the condition costs no pass of its own (SQLite, "The SQLite Query
+        Optimizer Overview", 10).
+        """
+        if not self.condition:
+            return self.stored
+        columns = [column.quoted for column in self.columns if not column.missing]
+        if self.rowid is not None:
+            columns.insert(0, f"{self.rowid} AS {self.rowid}")
+        return f"(SELECT {', '.join(columns)} FROM {self.stored} WHERE {self.condition}) AS {quote_sqlite(self.name)}"
+
+    @property
+    def condition(self) -> str:
+        """The condition that every carried row meets, in SQLite's SQL over ``stored``; empty if all rows are."""
+        # A comment at the end of the operator's condition ends with the line.
+        return f"({self.selection.where}\n)" if self.selection.where else ""
+
+    @property
+    def stored(self) -> str:
+        """
         The table as it stands in a FROM clause that reads the table itself, never an index that has all the columns.
+
+        It has all rows, also those that stay behind.
 
         An index may hold old values, while the application reads the table when it looks up a key. NOT INDEXED has no
         effect on a table WITHOUT ROWID, because its b-tree is itself an index (SQLite, "The INDEXED BY Clause").

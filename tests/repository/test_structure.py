@@ -22,7 +22,7 @@ ROWS: tuple[frozenset[str], ...] = (
     frozenset({"preflight"}),
     frozenset({"trials"}),
     frozenset({"findings"}),
-    frozenset({"copying"}),
+    frozenset({"copying", "selection"}),
     frozenset({"planning"}),
     frozenset({"verification", "types"}),
     frozenset({"config"}),
