@@ -6,11 +6,12 @@ this module, which always quotes them with SQLAlchemy's dialects.
 """
 
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, Literal
 
 POSTGRES_NAME_BYTES = 63
 """The longest identifier of PostgreSQL, which cuts longer names ("Identifiers and Key Words": NAMEDATALEN - 1)."""
@@ -85,9 +86,52 @@ def find_match(name: str, candidates: Iterable[str]) -> str | None:
     return folded[0] if len(folded) == 1 else None
 
 
-def cut(name: str) -> str:
-    """Return ``name`` as PostgreSQL would store it: its first 63 bytes, without an incomplete character."""
-    return name.encode()[:POSTGRES_NAME_BYTES].decode(errors="ignore")
+def first_match(names: Sequence[str], candidates: Iterable[str]) -> str | None:
+    """Return the match of the first of ``names`` that has one among the ``candidates`` (``find_match``), or None."""
+    known = set(candidates)
+    return next((match for name in names if (match := find_match(name, known)) is not None), None)
+
+
+NamingStyle = Literal["as-is", "lower", "snake_case"]
+"""How a name of the source becomes a name of the target, if no rule renames it."""
+
+_ASCII_LOWER = {ord(letter): ord(letter.lower()) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+
+
+def styled(name: str, style: NamingStyle) -> str:
+    """
+    Return a name of the source in a naming style.
+
+    ``lower`` does what PostgreSQL does to a name without quotes: it folds the letters of ASCII, and no others. So two
+    names that SQLite tells apart stay two. ``snake_case`` separates the words with underscores and lowers all letters.
+    ``docs/types.md`` has examples. The result may be too long for PostgreSQL (``cut``).
+    """
+    if style == "lower":
+        return name.translate(_ASCII_LOWER)
+    return _snake_case(name) if style == "snake_case" else name
+
+
+def _snake_case(name: str) -> str:
+    # Letters, digits and marks (the accents of a decomposed letter) form words; other characters separate them.
+    signs = "".join(sign if sign == "_" or unicodedata.category(sign)[0] in "LNM" else " " for sign in name)
+    words = "_".join(signs.split())
+    at_boundary = [
+        at > 0
+        and sign.isupper()
+        and (
+            words[at - 1].islower()
+            or words[at - 1].isdigit()
+            or (words[at - 1].isupper() and words[at + 1 : at + 2].islower())
+        )
+        for at, sign in enumerate(words)
+    ]
+    parts = [f"_{sign}" if is_first else sign for sign, is_first in zip(words, at_boundary, strict=True)]
+    return "".join(parts).lower() or name
+
+
+def cut(name: str, size: int = POSTGRES_NAME_BYTES) -> str:
+    """Return the first ``size`` bytes of a name without an incomplete character: with 63, as PostgreSQL stores it."""
+    return name.encode()[:size].decode(errors="ignore")
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:

@@ -22,6 +22,7 @@ from migrator.config.values import (
     SourceUrl,
     default_jobs,
 )
+from migrator.names import NamingStyle
 from migrator.sessions.address import SslMode
 
 
@@ -58,6 +59,12 @@ class Options(OutputOptions):
         "File of rules (migrator.toml) for what the source leaves open: units of epochs, time zones, spellings of true "
         "and false, names that differ. docs/types.md lists them.",
         OptionInfo(Group.SOURCE),
+    )
+    names: NamingStyle | None = option(
+        None,
+        "How names of the source's tables and columns become names of the target's: as-is, lower (as PostgreSQL reads "
+        "names without quotes), or snake_case (UserID becomes user_id). The rule `names` says the same; this wins.",
+        OptionInfo(Group.SOURCE, shown_default="the rule, or as-is"),
     )
     snapshot: bool = option(
         False,  # noqa: FBT003 - the default

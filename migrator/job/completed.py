@@ -16,7 +16,7 @@ from migrator.config.settings import Settings
 from migrator.errors import MigratorError, RowsInTheWay, SourceChanged, SourceUnreadable, TargetRefused
 from migrator.events import Event
 from migrator.job import lost_rows
-from migrator.job.context import Obstacles, open_source, upgrade_schema
+from migrator.job.context import Obstacles, open_source, rules_of, upgrade_schema
 from migrator.job.reports import Report
 from migrator.ledger import carried, history, loads, schema, state
 from migrator.ledger.carried import Carried
@@ -131,7 +131,7 @@ async def _migrated(run: RunLedger) -> _Migrated:
 def _rules(settings: Settings) -> Rules | None:
     """Return the operator's rules; None if they can't be read, which is one of the obstacles."""
     try:
-        return Rules.load(settings.rules, settings.exclude)
+        return rules_of(settings)
     except MigratorError:
         return None
 
@@ -148,7 +148,7 @@ def _refuse_other_settings(settings: Settings, migrated: _Migrated, rules: Rules
         for table in migrated.tables.values():
             if not rules.of_table(table.terms.source).exclude:
                 changes += table.terms.other_rules(terms_under(table.terms, rules), but_excluded=True)
-    if changes:
+    if changes := list(dict.fromkeys(changes)):  # the naming style is named once, not with each table
         raise TargetRefused(
             f"this migration was completed under other settings: {'; '.join(changes)}",
             next_step="Give the settings that it was completed under. To copy the rows under the new ones, run with "

@@ -210,7 +210,7 @@ def runner_of(settings: Settings, target: Target | None) -> StageRunner:
 
 def check_configuration(settings: Settings) -> None:
     """Raise ConfigurationError for mistakes that would otherwise be noticed only after the job has waited."""
-    Rules.load(settings.rules, settings.exclude, settings.leave_out)
+    rules_of(settings)
     if settings.schema_mode == "alembic":
         from migrator.schema.alembic import alembic_project  # noqa: PLC0415 - `status` doesn't need Alembic
 
@@ -272,6 +272,12 @@ def context_of(settings: Settings, source: Source, target: Target, plan: "Plan",
     return StageContext(source, target, plan, limits_of(settings), example_options_of(settings), progress)
 
 
+def rules_of(settings: Settings) -> Rules:
+    """Return the operator's rules; raises ConfigurationError if they can't be read."""
+    rules = Rules.load(settings.rules, settings.exclude, settings.leave_out, settings.on_existing_rows, settings.names)
+    return rules.for_created_tables() if settings.schema_mode == "create" else rules
+
+
 def limits_of(settings: Settings) -> Limits:
     """Return the limits on simultaneous work and on memory."""
     return Limits(settings.jobs, settings.batch_bytes, settings.chunk_bytes, settings.stall_timeout_seconds)
@@ -284,7 +290,7 @@ def schema_options_of(settings: Settings) -> SchemaOptions:
         settings.target_schema,
         settings.alembic_config,
         settings.schema_command,
-        Rules.load(settings.rules, settings.exclude, settings.leave_out),
+        rules_of(settings),
     )
 
 

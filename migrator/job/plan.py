@@ -10,13 +10,13 @@ from migrator.catalog.money import refuse_other_money
 from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError, SourceError
 from migrator.events import Event
+from migrator.job.context import rules_of
 from migrator.ledger import loads, schema
 from migrator.ledger.loads import CopiedTable
 from migrator.ledger.migration import Migration
 from migrator.names import TableName
 from migrator.planning.matching import make_plan
 from migrator.planning.plan import Plan
-from migrator.planning.rules import Rules
 from migrator.selection.conditions import carried_rows
 from migrator.source.database import Source
 from migrator.source.schema import SourceDatabase
@@ -43,18 +43,13 @@ def refuse_nothing(settings: Settings, source: Source, contents: SourceDatabase)
             next_step="Name the database file that the application writes to.",
             source=path,
         )
-    rules = Rules.load(settings.rules, settings.exclude)
+    rules = rules_of(settings)
     if all(rules.of_table(table.name).exclude for table in contents.tables):
         raise ConfigurationError(
             f"all {len(contents.tables)} tables of the source {path!r} are excluded, so nothing is left to carry",
             next_step="Take a table out of MIGRATOR_EXCLUDE, or out of the exclusions in MIGRATOR_RULES.",
             source=path,
         )
-
-
-def rules_of(settings: Settings) -> Rules:
-    """Return the rules for the plan; raises ConfigurationError if they can't be read."""
-    return Rules.load(settings.rules, settings.exclude, on_existing_rows=settings.on_existing_rows)
 
 
 async def reading_of(settings: Settings, source: Source) -> "Reading":
@@ -66,7 +61,7 @@ async def reading_of(settings: Settings, source: Source) -> "Reading":
     # Loads DuckDB, which `status` and a run with nothing left to do don't need.
     from migrator.job.source_changes import Reading  # noqa: PLC0415
 
-    rules = Rules.load(settings.rules, settings.exclude)
+    rules = rules_of(settings)
     contents = await carried_rows(source, await source.describe(), rules)
     return Reading(source, contents, rules, settings.jobs, settings.batch_bytes)
 
@@ -109,7 +104,7 @@ async def describe_target(target: Target, settings: Settings) -> TargetDatabase:
 
 def tables_to_read(settings: Settings, contents: SourceDatabase) -> list[str]:
     """Return the names of the source's tables that are not excluded."""
-    rules = Rules.load(settings.rules, settings.exclude)
+    rules = rules_of(settings)
     return [table.name for table in contents.tables if not rules.of_table(table.name).exclude]
 
 

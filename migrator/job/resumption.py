@@ -162,7 +162,7 @@ def _refuse_other_settings(
             changes.append(f"table {terms.source} (excluded now)")
         else:
             changes += terms.other_rules(terms_under(terms, reading.rules))
-    if changes:
+    if changes := list(dict.fromkeys(changes)):  # the naming style is named once, not with each table
         raise TargetRefused(
             f"an earlier run has begun these under other settings: {'; '.join(changes)}",
             next_step="Give the settings of that run again, or give up what was copied and start over with --restart.",

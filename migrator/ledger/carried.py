@@ -24,9 +24,11 @@ class Terms:
     rules: Mapping[str, Mapping[str, Any]]
     """The rules about columns, by column; a column without a rule has no entry."""
     rename: str | None = None
-    """The table's name in the target, if a rule gives it another name than in the source."""
+    """The table's name in the target, if a rule or the naming style gives it another name than in the source."""
     where: str | None = None
     """The rule ``where``: the condition of the rows that are carried; None for all rows."""
+    names: str = "as-is"
+    """The naming style: what the rule ``names`` said. A ledger of an earlier version doesn't have it."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the terms as JSON values, as the ledger stores them."""
@@ -44,17 +46,34 @@ class Terms:
         Only columns that exist in both terms are compared. With ``but_excluded``, a column that is excluded now is not
         compared either.
         """
-        differing = [
-            f"{self.source}.{name} ({_words(self.rules.get(name))} then, {_words(now.rules.get(name))} now)"
+        compared = [
+            name
             for name in self.columns
-            if name in now.columns and self.rules.get(name) != now.rules.get(name)
-            if not (but_excluded and now.rules.get(name, {}).get("exclude"))
+            if name in now.columns and not (but_excluded and now.rules.get(name, {}).get("exclude"))
+        ]
+        other_rules = [
+            f"{self.source}.{name} ({_words(self.rules.get(name))} then, {_words(now.rules.get(name))} now)"
+            for name in compared
+            if self.rules.get(name, {}) != now.rules.get(name, {})
         ]
         if self.rename != now.rename:
-            differing.append(f"{self.source} (renamed to {self.rename!r} then, {now.rename!r} now)")
+            other_rules.append(f"{self.source} (renamed to {self.rename!r} then, {now.rename!r} now)")
+        rows = []
         if self.where != now.where:
-            differing.append(f"{self.source} ({_rows(self.where)} then, {_rows(now.where)} now)")
-        return differing
+            rows.append(f"{self.source} ({_rows(self.where)} then, {_rows(now.where)} now)")
+        if self.names == now.names or not other_rules:
+            return other_rules + rows
+        # One line instead of one for each name; rules that differ in more than the name are named besides.
+        return [
+            f'names ("{self.names}" then, "{now.names}" now)',
+            *(
+                f"{self.source}.{name} ({_words(then)} then, {_words(here)} now)"
+                for name in compared
+                for then, here in [(_but_name(self.rules.get(name)), _but_name(now.rules.get(name)))]
+                if then != here
+            ),
+            *rows,
+        ]
 
     def other_columns(self, now: "Terms") -> list[str]:
         """Return one description for each column that is new, is gone, or has another declared type ``now``."""
@@ -70,6 +89,10 @@ class Terms:
 
 def _rows(where: str | None) -> str:
     return f"where = {where!r}" if where else "all rows"
+
+
+def _but_name(rule: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (rule or {}).items() if name != "rename"}
 
 
 def _words(rule: Mapping[str, Any] | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from migrator.errors import NoMatch
-from migrator.names import TableName, find_match, pattern
+from migrator.names import TableName, find_match, first_match, pattern
 from migrator.planning.plan import NO_RULES, ColumnPlan, Plan, TablePlan
 from migrator.planning.rewrites import check_meaning
 from migrator.planning.rules import ColumnRule, Rules
@@ -55,10 +55,10 @@ class _Matcher:
     def plan_of(self, source: SourceTable) -> TablePlan | None:
         """Return the plan of a table; None if the target has no match for it."""
         rule = self.rules.of_table(source.name)
-        name = rule.rename or source.name
-        match = find_match(name, self.target)
+        names = self.rules.table_names(source.name)
+        match = first_match(names, self.target)
         if match is None:
-            self.unmatched.tables[source.name] = name
+            self.unmatched.tables[source.name] = names[0]
             return None
         target = self.target[match]
         matches = self._match_columns(source, target)
@@ -102,12 +102,12 @@ class _Matcher:
             rule = self.rules.of_column(source.name, column.name)
             if rule.exclude:
                 continue
-            wanted = rule.rename or column.name
-            match = find_match(wanted, by_name)
+            names = self.rules.column_names(source.name, column.name)
+            match = first_match(names, by_name)
             if column.missing and match is not None and by_name[match].generated:
                 continue  # the target computes the column, and the source's can't be read for a comparison
             if match is None:
-                self.unmatched.columns[source.name, column.name] = wanted
+                self.unmatched.columns[source.name, column.name] = names[0]
                 continue
             if literal := self.rules.naming(source.name, column.name):
                 check_meaning(literal, f"{source.name}.{column.name}", by_name[match])

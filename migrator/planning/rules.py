@@ -1,6 +1,8 @@
 """
 Reads ``migrator.toml``, in which the operator decides what the source leaves open. The job never guesses.
 
+    names = "snake_case"             # how names of the source become names of the target
+
     [tables."legacy_users"]
     rename = "users"                 # or: exclude = true
 
@@ -17,7 +19,7 @@ If several patterns match a column, all of them apply. Where they disagree, the 
 import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -25,7 +27,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from migrator.errors import ConfigurationError
-from migrator.names import nearest
+from migrator.names import NamingStyle, nearest, styled
 
 
 def _timezone(name: str) -> str:
@@ -116,8 +118,27 @@ NO_RULE = ColumnRule()
 
 
 class _File(_Rule):
+    names: NamingStyle = "as-is"
     tables: dict[str, TableRule] = {}
     columns: dict[str, ColumnRule] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How the source's names become names of the target, where no rule renames a table or column."""
+
+    style: NamingStyle = "as-is"
+    creates: bool = False
+    """Whether the job creates the tables, so that they have the names of this style; otherwise they may have."""
+
+    def name(self, name: str) -> str:
+        """Return the name that the job gives to a table, column, key or index of the source with this ``name``."""
+        return styled(name, self.style)
+
+    def candidates(self, name: str) -> tuple[str, ...]:
+        """Return the names by which the target's table or column is looked for, in order of preference."""
+        names = (self.name(name), name) if self.creates else (name, self.name(name))
+        return tuple(dict.fromkeys(names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +151,8 @@ class Rules:
     """The parts that the job does not create, as ``table.name``, from ``--leave-out``."""
     on_existing_rows: Sequence[tuple[str, TableRule]] = ()
     """Patterns of tables with their rules, from ``--on-existing-rows``. They win over the file's rules."""
+    names: Naming = Naming()
+    """How names of the source become names of the target."""
     _met: set[str] = field(default_factory=set, compare=False)
 
     @classmethod
@@ -139,12 +162,14 @@ class Rules:
         exclude: Sequence[str] = (),
         leave_out: Sequence[str] = (),
         on_existing_rows: Sequence[str] = (),
+        names: NamingStyle | None = None,
     ) -> Self:
         """
         Read the file at ``path``, unless it is None, and add the patterns of the command line.
 
-        They come from ``--exclude``, ``--leave-out`` and ``--on-existing-rows``. Raises ConfigurationError for a file
-        that can't be read, and for keys and values that have no meaning.
+        They come from ``--exclude``, ``--leave-out`` and ``--on-existing-rows``. ``names`` comes from ``--names`` and
+        wins over the file's. Raises ConfigurationError for a file that can't be read, and for keys and values that have
+        no meaning.
         """
         file = _File() if path is None else _parse(path)
         tables = {pattern: TableRule(exclude=True) for pattern in exclude}
@@ -154,7 +179,22 @@ class Rules:
             {**file.columns, **columns},
             tuple(leave_out),
             _on_existing_rows(on_existing_rows),
+            Naming(names or file.names),
         )
+
+    def for_created_tables(self) -> Self:
+        """Return the rules for a run in which the job creates the tables."""
+        return replace(self, names=replace(self.names, creates=True))
+
+    def table_names(self, table: str) -> tuple[str, ...]:
+        """Return the names that the target's match of a table may have; the first is the name that the job gives it."""
+        rename = self.of_table(table).rename
+        return (rename,) if rename is not None else self.names.candidates(table)
+
+    def column_names(self, table: str, column: str) -> tuple[str, ...]:
+        """Return the names that the target's match of a column may have; the first is the one that the job gives it."""
+        rename = self.of_column(table, column).rename
+        return (rename,) if rename is not None else self.names.candidates(column)
 
     def of_table(self, table: str) -> TableRule:
         """Return the rule for a table, merged from all patterns that match its name."""

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Collection, Mapping
 
 from migrator.errors import NoMatch, SourceUnreadable
-from migrator.names import find_match
+from migrator.names import first_match
 from migrator.planning.rules import Rules
 from migrator.source.schema import Skipped, SourceColumn, SourceDatabase
 from migrator.target.schema import TargetTable
@@ -23,7 +23,10 @@ def skipped_tables(source: SourceDatabase, rules: Rules, target: Collection[str]
         for table in source.skipped
     ]
     lost = [
-        table for table in skipped if table.may_lose or (table.rows != 0 and find_match(table.name, target) is not None)
+        table
+        for table in skipped
+        if table.may_lose
+        or (table.rows != 0 and first_match((table.name, *rules.table_names(table.name)), target) is not None)
     ]
     if lost:
         names = ", ".join(f"{table.name!r} ({table.reason})" for table in lost)
@@ -47,14 +50,14 @@ def skipped_columns(source: SourceDatabase, rules: Rules, target: Mapping[str, T
     unreadable: list[tuple[str, SourceColumn]] = []
     for table in source.tables:
         rule = rules.of_table(table.name)
-        match = find_match(rule.rename or table.name, target)
+        match = first_match(rules.table_names(table.name), target)
         computed = {column.name for column in target[match].columns if column.generated} if match is not None else set()
         for column in table.columns:
             name = f"{table.name}.{column.name}"
             column_rule = rules.of_column(table.name, column.name)
             if not column.missing or rule.exclude or column_rule.exclude:
                 continue
-            if find_match(column_rule.rename or column.name, computed) is not None:
+            if first_match(rules.column_names(table.name, column.name), computed) is not None:
                 reason = f"computed by the target too; here by {column.missing}, which isn't known"
                 skipped.append(Skipped(name, reason))
             else:

@@ -22,8 +22,15 @@ def _terms(source: str, columns: Mapping[str, str], rules: Rules) -> Terms:
     # ``sequence`` changes no value.
     by_column = {
         name: rules.of_column(source, name).model_dump(mode="json", exclude_defaults=True, exclude={"type", "sequence"})
+        | _renamed(name, rules.of_column(source, name).rename, rules)
         for name in columns
     }
     set_rules = {name: rule for name, rule in by_column.items() if rule}
-    of_table = rules.of_table(source)
-    return Terms(source, columns, set_rules, of_table.rename, of_table.where)
+    rename = _renamed(source, rules.of_table(source).rename, rules).get("rename")
+    return Terms(source, columns, set_rules, rename, rules.of_table(source).where, rules.names.style)
+
+
+def _renamed(name: str, rename: str | None, rules: Rules) -> dict[str, str]:
+    """Return the field ``rename`` of a rule for a name that the rule or the naming style changes."""
+    renamed = rules.names.name(name) if rename is None else rename
+    return {} if rename is None and renamed == name else {"rename": renamed}

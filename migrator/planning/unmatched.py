@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from migrator.errors import NoMatch, TargetRefused
-from migrator.names import TableName, nearest, pattern, quote_literal, quote_postgres
+from migrator.names import TableName, find_match, nearest, pattern, quote_literal, quote_postgres, styled
 from migrator.target.schema import TargetColumn
 
 
@@ -69,30 +69,51 @@ class Unmatched:
 
     def _steps(self, target: Sequence[str], matched: Sequence[str]) -> Iterator[str]:
         """Yield what settles tables and columns of the source without a match."""
-        if not matched:
+        free = [name for name in target if name not in matched]
+        found = list(self._in_snake_case(free))
+        if found:
+            yield f"Add --names snake_case, which finds {', '.join(found)}."
+        elif not matched:
             yield (
                 "Make the tables with the application's own migrations (--schema alembic, or --schema command), have "
                 "the job make them (--schema create), or name the schema that has them with --target-schema."
             )
             return
-        free = [name for name in target if name not in matched]
         renamed = [
             *(
                 (f'[tables."{pattern(name)}"]', near)
                 for name, wanted in self.tables.items()
-                if (near := nearest(wanted, free))
+                if name not in found and (near := nearest(wanted, free))
             ),
             *(
                 (f'[columns."{pattern(table)}.{pattern(column)}"]', near)
                 for (table, column), wanted in self.columns.items()
-                if (near := self._near(table, wanted))
+                if f"{table}.{column}" not in found and (near := self._near(table, wanted))
             ),
         ]
         if renamed:
             yield f"Write into the rules (MIGRATOR_RULES), if only names have changed: {_renames(renamed)}."
-        names = [*map(pattern, self.tables), *(f"{pattern(table)}.{pattern(column)}" for table, column in self.columns)]
+        names = [
+            *(pattern(name) for name in self.tables if name not in found),
+            *(
+                f"{pattern(table)}.{pattern(column)}"
+                for table, column in self.columns
+                if f"{table}.{column}" not in found
+            ),
+        ]
+        if not names:
+            return
         yield f"Add --exclude {shlex.quote(','.join(names))} to leave behind what the application needs no more."
         yield "Or, if it needs them, upgrade the target's schema with its own migrations."
+
+    def _in_snake_case(self, free: Sequence[str]) -> Iterator[str]:
+        """Yield the tables and columns that the naming style snake_case would match with one of the ``free`` tables."""
+        for name, wanted in self.tables.items():
+            if find_match(styled(wanted, "snake_case"), free) is not None:
+                yield name
+        for (table, column), wanted in self.columns.items():
+            if find_match(styled(wanted, "snake_case"), self.free_columns.get(table, [])) is not None:
+                yield f"{table}.{column}"
 
     def _fillings(self) -> Iterator[str]:
         """Yield what settles target columns that would get no value."""

@@ -82,7 +82,14 @@ def refuse(missing: Iterable[LeftOut], hindrances: Iterable[Obstacle] = (), note
     if not unnamed and not hindrances:
         return
     handles = ",".join(dict.fromkeys(left_out.part.handle for left_out in unnamed))
-    steps = ["Write the rules that are named."] if hindrances else []
+    rules = [obstacle.rule for obstacle in hindrances if obstacle.rule]
+    steps = []
+    if len(rules) < len(hindrances):
+        steps.append("Write the rules that are named.")
+    if rules:
+        steps.append(
+            "\n".join(["Write these lines into the file of rules (--rules), or choose other names:", *rules, ""])
+        )
     if unnamed:
         steps.append(f"To do without what is named, add --leave-out '{handles}'.")
         steps.append("Or make the tables yourself, and choose --schema existing.")

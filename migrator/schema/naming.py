@@ -1,15 +1,18 @@
 """Finds names that PostgreSQL can't have or can't distinguish, in tables that are made from the source's tables."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import count
 
-from migrator.names import POSTGRES_NAME_BYTES, pattern
+from migrator.names import POSTGRES_NAME_BYTES, cut, pattern
 from migrator.planning.table_parts import Obstacle
 from migrator.schema.table_ddl import TableDdl
+from migrator.sql.lexing import fold
 
 _KEPT = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 """Names of the columns that PostgreSQL adds to each table ("System Columns")."""
+
+_ROOM_FOR_NUMBER = 5
+"""The bytes that a number may need at the end of a name that is made for a rule."""
 
 _MOST_COLUMNS = 1600
 """The largest number of columns of a table (PostgreSQL, "Limits")."""
@@ -18,20 +21,21 @@ _MOST_COLUMNS = 1600
 def obstacles(tables_ddl: Iterable[TableDdl]) -> Iterator[Obstacle]:
     """Yield the reasons why tables can't be made: their names, columns' names and types, and too many columns."""
     tables_ddl = list(tables_ddl)
-    taken: dict[str, list[TableDdl]] = defaultdict(list)
+    taken = {table_ddl.name.name for table_ddl in tables_ddl}
+    known = {
+        name: table.name for name, table in ((each.name.name, each.table) for each in tables_ddl) if name == table.name
+    }
     for table_ddl in tables_ddl:
-        taken[table_ddl.name.name].append(table_ddl)
         yield from table_ddl.obstacles
         yield from _columns(table_ddl)
-    for name, same_name in taken.items():
-        for position, table_ddl in enumerate(same_name):
-            settled = f'[tables."{pattern(table_ddl.table.name)}"] with rename = "…"'
-            if not name:
-                yield Obstacle(table_ddl.table.name or '""', "the table's name is empty", settled)
-            elif position:
-                yield Obstacle(
-                    table_ddl.table.name, f"the table's name is that of {same_name[0].table.name}{_cut(name)}", settled
-                )
+        table, name = table_ddl.table.name, table_ddl.name.name
+        reason = ""
+        if not name:
+            reason = "the table's name is empty"
+        elif (owner := known.setdefault(name, table)) != table:
+            reason = f"the table's name {_is_that_of(table, name, owner)}"
+        if reason:
+            yield _renamed(table or '""', reason, f'[tables."{pattern(table)}"]', _free(name or "table", taken))
 
 
 def _columns(table_ddl: TableDdl) -> Iterator[Obstacle]:
@@ -41,29 +45,38 @@ def _columns(table_ddl: TableDdl) -> Iterator[Obstacle]:
             f"it has {len(table_ddl.columns_made)} columns, and a table of PostgreSQL's has at most {_MOST_COLUMNS}"
         )
         yield Obstacle(table, reason, f"--exclude {pattern(table)}, or columns of it as {pattern(table)}.COLUMN")
-    known: dict[str, str] = {}
     taken = set(table_ddl.names.values())
+    known = {made.name: made.name for made in table_ddl.columns_made if table_ddl.names[fold(made.name)] == made.name}
     for column, name in zip((made.name for made in table_ddl.columns_made), table_ddl.names.values(), strict=True):
         reason = ""
         if not name:
             reason = "the name of a column is empty"
         elif name in _KEPT:
-            reason = f"column {column}: PostgreSQL keeps this name for itself"
-        elif name in known:
-            reason = f"column {column}: the name is that of {known[name]}{_cut(name)}"
-        known.setdefault(name, column)
+            reason = (
+                f"column {column}: PostgreSQL keeps {'this name' if column == name else f'the name {name}'} for itself"
+            )
+        elif (owner := known.setdefault(name, column)) != column:
+            reason = f"column {column}: the name {_is_that_of(column, name, owner)}"
         if reason:
-            renamed = _free(name, taken)
-            yield Obstacle(table, reason, f'[columns."{pattern(table)}.{pattern(column)}"] with rename = "{renamed}"')
+            rule = f'[columns."{pattern(table)}.{pattern(column)}"]'
+            yield _renamed(table, reason, rule, _free(name or "column", taken))
+
+
+def _is_that_of(name: str, made: str, other: str) -> str:
+    """Return words for two names of the source that are one name in the target."""
+    if len(made.encode()) >= POSTGRES_NAME_BYTES - 3 and name != made:
+        return f"is that of {other}, cut at {POSTGRES_NAME_BYTES} bytes"
+    return f"is that of {other}" if name == made else f"becomes {made}, which is that of {other}"
+
+
+def _renamed(table: str, reason: str, rule: str, name: str) -> Obstacle:
+    """Return an obstacle that another name settles."""
+    return Obstacle(table, reason, f'{rule} with rename = "{name}"', f'{rule}\nrename = "{name}"')
 
 
 def _free(name: str, taken: set[str]) -> str:
     """Return a similar name that is not in ``taken``, and add it to ``taken``."""
-    stem = (name or "column")[: POSTGRES_NAME_BYTES // 4]
+    stem = cut(name, POSTGRES_NAME_BYTES - _ROOM_FOR_NUMBER)
     free_name = next(free for number in count(1) if (free := f"{stem}_{number}") not in taken)
     taken.add(free_name)
     return free_name
-
-
-def _cut(name: str) -> str:
-    return f", cut at {POSTGRES_NAME_BYTES} bytes" if len(name.encode()) >= POSTGRES_NAME_BYTES - 3 else ""

@@ -31,7 +31,7 @@ class TableDdl:
     ) -> None:
         """Decide on names and types; a column that no type fits gives an entry in ``obstacles``."""
         self.table = table
-        self.name = TableName(schema, cut(rules.of_table(table.name).rename or table.name))
+        self.name = TableName(schema, cut(rules.table_names(table.name)[0]))
         self.obstacles: list[Obstacle] = []
         self._declared = declared
         self._rules = {
@@ -41,7 +41,7 @@ class TableDdl:
         self.columns_made = [
             source_column for source_column in table.columns if not self._rules[source_column.name].exclude
         ]
-        self.names = {fold(made.name): cut(self._rules[made.name].rename or made.name) for made in self.columns_made}
+        self.names = {fold(made.name): cut(rules.column_names(table.name, made.name)[0]) for made in self.columns_made}
         self.types = {made.name: self._type(made, storage_classes) for made in self.columns_made}
         self._operands = {fold(made.name): self._operand(made) for made in self.columns_made}
         self._expressions: dict[str, str] = {}
@@ -226,10 +226,14 @@ class TableDdl:
             listed = ", ".join(self._plain(term) for term in index.terms)
             return self._offered(part, f"ALTER TABLE {self.name.quoted} ADD UNIQUE ({listed})")
         # If the name is taken, or equals another name after it is cut, PostgreSQL chooses a name.
-        is_free = index.name is not None and cut(index.name) not in taken
-        name = f"{quote_postgres(cut(index.name))} " if index.name is not None and is_free else ""
-        taken.add(cut(index.name or ""))
+        own_name = self._own_name(index.name)
+        name = f"{quote_postgres(own_name)} " if own_name and own_name not in taken else ""
+        taken.add(own_name)
         return self._offered(part, f"CREATE {unique}INDEX {name}ON {self.name.quoted} ({', '.join(terms)}){where}")
+
+    def _own_name(self, name: str | None) -> str:
+        """Return the target's name of an index or CHECK; empty if it has no name in the source."""
+        return cut(self._operator.names.name(name)) if name else ""
 
     def _plain(self, term: Term) -> str:
         operand = self._operands.get(fold(term.column or ""))
@@ -264,9 +268,9 @@ class TableDdl:
             expression = condition(check.sql, self._operands)
         except Untranslatable as error:
             return self._without(part, str(error), _names_in(check.sql))
-        names = [declared.name for declared in self._declared.checks if declared.name]
-        is_alone = check.name and [cut(name) for name in names].count(cut(check.name)) == 1
-        name = f"CONSTRAINT {quote_postgres(cut(check.name))} " if check.name and is_alone else ""
+        own_name = self._own_name(check.name)
+        is_alone = own_name and [self._own_name(each.name) for each in self._declared.checks].count(own_name) == 1
+        name = f"CONSTRAINT {quote_postgres(own_name)} " if is_alone else ""
         return self._offered(part, f"ALTER TABLE {self.name.quoted} ADD {name}CHECK ({expression})")
 
     def _foreign_key(

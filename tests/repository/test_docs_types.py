@@ -9,6 +9,7 @@ from fix_postgres import Database
 from fix_values import Carry, Refused
 from type_probes import PROBES
 
+from migrator.names import styled
 from migrator.planning.rules import ColumnRule, TableRule
 
 PAGE = (Path(__file__).parents[2] / "docs" / "types.md").read_text(encoding="utf-8")
@@ -52,6 +53,21 @@ def test_every_type_that_is_promised_has_a_row() -> None:
 def test_every_rule_is_described(rule: str) -> None:
     """In the table of rules, with an example of its value."""
     assert re.search(rf"^\| .*`{rule} = ", PAGE, re.MULTILINE)
+
+
+def named() -> Iterator[tuple[str, str, str]]:
+    """Yield the rows of the table of names: a name of the source, and what it becomes in each style."""
+    part = PAGE.partition("\n## Names\n")[2].partition("\n## ")[0]
+    for line in part.splitlines():
+        if line.startswith("| `"):
+            own, lower, snake_case = (cell.strip().strip("`") for cell in line.strip("|").split(" | "))
+            yield own, lower, snake_case
+
+
+@pytest.mark.parametrize(("own", "lower", "snake_case"), list(named()))
+def test_every_name_becomes_what_is_written(own: str, lower: str, snake_case: str) -> None:
+    """In the table of names."""
+    assert (styled(own, "lower"), styled(own, "snake_case")) == (lower, snake_case)
 
 
 # Of each row about types that only the server can read: a column, a text that is exact, and one that isn't.

@@ -4,8 +4,20 @@ import pytest
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from fix_values import MakeMove
+from hypothesis import given
+from hypothesis import strategies as st
 
-from migrator.names import cut, find_match, nearest, quote_literal, quote_postgres, quote_sqlite
+from migrator.names import (
+    NamingStyle,
+    cut,
+    find_match,
+    first_match,
+    nearest,
+    quote_literal,
+    quote_postgres,
+    quote_sqlite,
+    styled,
+)
 
 HOSTILE = (
     "order",
@@ -47,6 +59,48 @@ def test_partner(name: str, found: str | None) -> None:
     """The same name first, then the only one that differs in case, also where PostgreSQL has cut it to 63 bytes."""
     known = ["users", "Users", "orders", "größe", "mixed", "MIXED", "n" * 63, "ä" * 31]
     assert find_match(name, known) == found
+
+
+STYLES: tuple[NamingStyle, ...] = ("as-is", "lower", "snake_case")
+
+
+@pytest.mark.parametrize(
+    ("name", "lower", "snake_case"),
+    [
+        ("camelCase", "camelcase", "camel_case"),
+        ("ABC", "abc", "abc"),
+        ("A", "a", "a"),
+        ("aB", "ab", "a_b"),
+        ("X509Certificate", "x509certificate", "x509_certificate"),
+        ("OAuth2Token", "oauth2token", "o_auth2_token"),
+        ("_private", "_private", "_private"),
+        ("a__B", "a__b", "a__b"),
+        (" padded ", " padded ", "padded"),
+        ("a.b$c", "a.b$c", "a_b_c"),
+        ("straßeNr", "straßenr", "straße_nr"),
+        ("E\u0301tat", "e\u0301tat", "e\u0301tat"),
+        ("日本語", "日本語", "日本語"),
+        ("", "", ""),
+        ("---", "---", "---"),
+    ],
+)
+def test_naming_styles(name: str, lower: str, snake_case: str) -> None:
+    """Words are found by their capitals and by signs; accents of a letter are part of it."""
+    assert [styled(name, style) for style in STYLES] == [name, lower, snake_case]
+
+
+@given(st.text(max_size=40))
+def test_a_style_changes_nothing_twice(name: str) -> None:
+    """A name in a style stays as it is, so a second run or a target in this style matches."""
+    for style in STYLES:
+        assert styled(styled(name, style), style) == styled(name, style)
+
+
+def test_the_first_name_with_a_match() -> None:
+    """Each is looked for without regard to case before the next."""
+    assert first_match(("userID", "user_id"), ["user_id", "USERID"]) == "USERID"
+    assert first_match(("userID", "user_id"), ["USER_ID"]) == "USER_ID"
+    assert first_match(("userID", "user_id"), ["id"]) is None
 
 
 def test_cut_leaves_no_half_character() -> None:

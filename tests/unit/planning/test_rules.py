@@ -34,6 +34,18 @@ def test_patterns_add_up_and_the_last_word_counts(tmp_path: Path) -> None:
     assert rules.of_column("users", "created_at") == ColumnRule(empty_as_null=True, epoch="s")
 
 
+def test_names_in_bulk(tmp_path: Path) -> None:
+    """``rename`` wins over ``names``, the flag over the file; the own name comes first unless tables are made."""
+    text = 'names = "snake_case"\n[columns."*.userID"]\nrename = "uid"\n'
+    rules = load(tmp_path, text)
+    assert rules.table_names("UserData") == ("UserData", "user_data")
+    assert rules.column_names("UserData", "userID") == ("uid",)
+    assert rules.for_created_tables().column_names("UserData", "isOn") == ("is_on", "isOn")
+    flagged = Rules.load(tmp_path / "migrator.toml", names="lower")
+    assert flagged.table_names("UserData") == ("UserData", "userdata")
+    assert Rules.load(tmp_path / "migrator.toml", names="as-is").table_names("UserData") == ("UserData",)
+
+
 def test_exclusions_are_rules_too() -> None:
     """``--exclude`` names tables and columns alike."""
     rules = Rules.load(None, ("audit_*", "users.legacy_?"))
@@ -81,6 +93,7 @@ def test_the_setting_and_the_rule_know_the_same_words() -> None:
         ('[column."t.c"]\nepoch = "s"\n', "column is no rule (did you mean 'columns'?)"),
         ('[columns.t.c]\nepoch = "s"\n', 'a name with a dot has to be in quotes, [columns."t.c"]'),
         ("[tables.t]\nepoch = 1\n", "tables.t.epoch is no rule"),
+        ('names = "camelCase"\n', "names: input should be 'as-is', 'lower' or 'snake_case'"),
         ("epoch = \n", "is no TOML"),
         ("\udcff", "is no TOML"),
     ],
