@@ -51,6 +51,10 @@ class Event(StrEnum):
         "sequence.left",
         "A sequence could not be set to where SQLite stands: sequence, reason, next_step; table and column if known.",
     )
+    VERSIONS_DIFFER = (
+        "versions.differ",
+        "The bookkeeping of migrations has other versions on either side: table, reason, next_step.",
+    )
     VALUES_REFUSED = (
         "values.refused",
         "Preflight found values that can't be carried: table, column, reason, count, keys.",

@@ -30,7 +30,9 @@ from migrator.job.context import (
     wait_for,
 )
 from migrator.job.plan import (
+    begun_tables,
     describe_target,
+    other_versions,
     reading_of,
     refuse_money,
     refuse_nothing,
@@ -77,16 +79,18 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
     async with open_databases(settings) as (source, target):
         runner = runner_of(settings, target)
         await runner("wait", lambda: wait_for(target, settings, to_write=False))
-        reading = await reading_of(settings, source)
+        migration = await runner.retry("migration", lambda: migration_of(target, settings))
+        begun = await runner.retry("migration", lambda: begun_tables(target, migration))
+        reading = await reading_of(settings, source, begun)
         contents = reading.contents
         refuse_nothing(settings, source, contents)
-        migration = await runner.retry("migration", lambda: migration_of(target, settings))
         unmade = await runner("schema", lambda: _unmade(settings, source, contents, target, migration))
         plan = await runner.retry("plan", lambda: _plan(settings, contents, target, unmade))
         await runner.retry("plan", lambda: refuse_money(target, plan))
         tell_skipped(plan)
         existing = replace(plan, tables=tuple(table for table in plan.tables if table.name not in unmade.statements))
         notes = await runner.retry("sequences", lambda: stray_sequences(target, existing))
+        notes += await runner.retry("versions", lambda: _other_versions(settings, source, contents, target))
         claim_refusal = await runner.retry("claims", lambda: _taken(target, migration, plan))
         source_refusal = await runner.retry("claims", lambda: _other_source(target, migration, settings, reading))
         known = await runner.retry("history", lambda: known_rows(target, migration))
@@ -123,7 +127,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         (entry for table_check in table_checks for entry in table_check.untried), settings.untried
     )
     selections = {str(table.name): table.source.selection for table in plan.tables}
-    report = CheckReport(tuple(table_checks), tuple(findings), plan.skipped, failure, notes=tuple(notes))
+    report = CheckReport(tuple(table_checks), tuple(findings), plan.skipped, failure, notes=notes)
     return replace(report, selections=selections)
 
 
@@ -205,6 +209,14 @@ async def _taken(target: Target, migration: Migration, plan: Plan) -> MigratorEr
         except TargetRefused as error:
             return error
     return None
+
+
+async def _other_versions(
+    settings: Settings, source: Source, contents: SourceDatabase, target: Target
+) -> tuple[str, ...]:
+    """Return the warnings about versions that ``run`` would give, as far as the application's tables exist."""
+    unmade = settings.schema_mode in {"alembic", "command"}
+    return await other_versions(settings, source, contents, target, unmade=unmade)
 
 
 async def _other_source(

@@ -209,14 +209,20 @@ async def _changes(
             return origin, file_changes, []
         # Imported only when rows have to be read: a run with nothing left to do ends without loading the drivers.
         from migrator.job.source_changes import Reading, changes_of, new_tables  # noqa: PLC0415
+        from migrator.planning.skipped import with_bookkeeping  # noqa: PLC0415
         from migrator.selection.conditions import under_conditions  # noqa: PLC0415
 
         # The rules for rows are those of the ledger, which are the present ones (`_refuse_other_settings`).
         conditions = {
             table.terms.source: table.terms.where for table in migrated.tables.values() if table.terms.where is not None
         }
-        contents = await under_conditions(source, await source.describe(), conditions)
         rules = _rules(settings) or Rules.load(None, settings.exclude)
+        # A bookkeeping table that wasn't carried isn't new: an earlier version never carried any.
+        carried_tables = {table.terms.source for table in migrated.tables.values()}
+        described = with_bookkeeping(
+            await source.describe(), lambda name: name in carried_tables or rules.carries(name)
+        )
+        contents = await under_conditions(source, described, conditions)
         reading = Reading(source, contents, rules, settings.jobs, settings.batch_bytes)
         known = {table.terms.source for table in migrated.tables.values()} | {*migrated.left_out}
         new = [

@@ -15,7 +15,14 @@ from migrator.config.settings import Settings
 from migrator.errors import Mismatch
 from migrator.job.context import context_of, one_at_a_schema, schema_options_of, upgrade_schema
 from migrator.job.lost_rows import refuse_emptied
-from migrator.job.plan import copied_of, plan_of, refuse_nothing, tables_to_read, tell_skipped
+from migrator.job.plan import (
+    copied_of,
+    other_versions,
+    plan_of,
+    refuse_nothing,
+    tables_to_read,
+    tell_skipped,
+)
 from migrator.job.recorder import RunRecorder
 from migrator.job.reports import Report, report_of
 from migrator.job.resumption import go_on_with
@@ -71,6 +78,7 @@ async def move(
         checks_under_way = [first_check]
         notes = await stage("schema", lambda: _make_schema(settings, source, contents, ledger))
         plan = await step("plan", lambda: plan_of(settings, contents, target))
+        notes += await step("versions", lambda: other_versions(settings, source, contents, target))
         await step("claims", lambda: claim(ledger, [table.name for table in plan.tables]))
         tell_skipped(plan)
         context = context_of(settings, source, target, plan, progress)

@@ -1,6 +1,6 @@
 """Describes both databases and matches their tables under the operator's rules."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import structlog
@@ -11,12 +11,14 @@ from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError, SourceError
 from migrator.events import Event
 from migrator.job.context import rules_of
-from migrator.ledger import loads, schema
+from migrator.ledger import carried, loads, schema, takeover
 from migrator.ledger.loads import CopiedTable
 from migrator.ledger.migration import Migration
 from migrator.names import TableName
 from migrator.planning.matching import make_plan
 from migrator.planning.plan import Plan
+from migrator.planning.skipped import with_bookkeeping
+from migrator.preflight.version_tables import differing_versions
 from migrator.selection.conditions import carried_rows
 from migrator.source.database import Source
 from migrator.source.schema import SourceDatabase
@@ -27,6 +29,42 @@ if TYPE_CHECKING:
     from migrator.job.source_changes import Reading
 
 log = structlog.get_logger()
+
+
+async def contents_of(settings: Settings, source: Source, begun: Collection[str] = ()) -> SourceDatabase:
+    """
+    Return the source's tables, among them the bookkeeping tables that are carried.
+
+    Source and target each keep their own bookkeeping, unless the job itself makes the tables (``--schema create``).
+    Then the target has none, and without it the application's next upgrade would run all migrations again. ``begun``
+    are the source's tables that earlier runs have begun to copy; these go on.
+    """
+    rules = rules_of(settings)
+    creates = settings.schema_mode == "create"
+    described = await source.describe()
+    return with_bookkeeping(described, lambda table: creates or table in begun or rules.carries(table))
+
+
+async def begun_tables(target: Target, migration: Migration) -> frozenset[str]:
+    """Return the names of the source's tables that the migration has begun to copy."""
+    async with target.connect() as connection:
+        if not await schema.exists(connection) or await takeover.is_unnamed(connection):
+            return frozenset()
+        return frozenset(table.terms.source for table in (await carried.read(connection, migration)).values())
+
+
+async def other_versions(
+    settings: Settings, source: Source, contents: SourceDatabase, target: Target, *, unmade: bool = False
+) -> tuple[str, ...]:
+    """
+    Return a warning for each bookkeeping table whose versions differ from those of the target.
+
+    With ``unmade`` the application's code has yet to make the tables: a target without versions is as it should be.
+    """
+    if not contents.bookkeeping:
+        return ()
+    differing = await differing_versions(source, contents, target, await describe_target(target, settings))
+    return tuple(f"WARNING: {entry.line()}" for entry in differing if not (unmade and entry.target_has_none))
 
 
 def refuse_nothing(settings: Settings, source: Source, contents: SourceDatabase) -> None:
@@ -52,17 +90,18 @@ def refuse_nothing(settings: Settings, source: Source, contents: SourceDatabase)
         )
 
 
-async def reading_of(settings: Settings, source: Source) -> "Reading":
+async def reading_of(settings: Settings, source: Source, begun: Collection[str] = ()) -> "Reading":
     """
     Describe the source, and select the rows that the rules carry.
 
-    Raises ConfigurationError for a rule ``where`` that can't be used, and SourceUnreadable.
+    ``begun`` are the source's tables that earlier runs have begun to copy (``begun_tables``). Raises ConfigurationError
+    for a rule ``where`` that can't be used, and SourceUnreadable.
     """
     # Loads DuckDB, which `status` and a run with nothing left to do don't need.
     from migrator.job.source_changes import Reading  # noqa: PLC0415
 
     rules = rules_of(settings)
-    contents = await carried_rows(source, await source.describe(), rules)
+    contents = await carried_rows(source, await contents_of(settings, source, begun), rules)
     return Reading(source, contents, rules, settings.jobs, settings.batch_bytes)
 
 
@@ -87,12 +126,12 @@ async def refuse_unknown_sequences(target: Target, plan: Plan) -> None:
             await sequences.refuse_unknown(connection, plan.assigned_sequences)
 
 
-async def stray_sequences(target: Target, plan: Plan) -> list[str]:
+async def stray_sequences(target: Target, plan: Plan) -> tuple[str, ...]:
     """Return a warning for each sequence that can't be attributed, as stage ``sequences`` will."""
     async with target.connect() as connection:
         tables = [table.name for table in plan.tables]
         feeds = await sequences.feeds_of(connection, tables, plan.assigned_sequences)
-    return [f"WARNING: {stray.line()}" for stray in feeds.strays]
+    return tuple(f"WARNING: {stray.line()}" for stray in feeds.strays)
 
 
 async def describe_target(target: Target, settings: Settings) -> TargetDatabase:

@@ -53,9 +53,11 @@ async def run(settings: Settings, progress: Progress, run_id: UUID | None = None
         watch = await held.enter_async_context(source.pinned())
         # These load drivers that a complete migration doesn't need.
         from migrator.job.migrate import move  # noqa: PLC0415
-        from migrator.job.plan import reading_of  # noqa: PLC0415
+        from migrator.job.plan import begun_tables, reading_of  # noqa: PLC0415
 
-        reading = await reading_of(settings, source)  # mistakes in the rules for rows are known before anything changes
+        begun = await runner.retry("begun", lambda: begun_tables(target, run.migration))
+        # Mistakes in the rules for rows are known before anything changes.
+        reading = await reading_of(settings, source, () if settings.restart else begun)
         if settings.restart:
             await start_over(settings, run, runner)
         origin = await identity_of(settings.source_path.absolute(), source)

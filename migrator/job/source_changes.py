@@ -61,7 +61,7 @@ async def changes_of(reading: Reading, brought: Sequence[Carried]) -> list[Table
 
     Reads each of these tables that still exists, ``reading.jobs`` tables at a time. Raises SourceUnreadable.
     """
-    tables = {table.name: table for table in reading.contents.tables}
+    tables = {table.name: table for table in reading.contents.all_tables}
     async with blocking_pool(reading.jobs, partial(BlockingConnection, reading.source.session)) as workers:
         changes = await gather_or_cancel(
             _change(workers, reading, table, tables.get(table.terms.source)) for table in brought

@@ -6,7 +6,7 @@ from migrator.config.settings import Settings
 from migrator.errors import Mismatch
 from migrator.job.check import migration_of
 from migrator.job.context import context_of, open_databases, runner_of, wait_for
-from migrator.job.plan import copied_of, plan_of, reading_of, refuse_nothing
+from migrator.job.plan import begun_tables, copied_of, plan_of, reading_of, refuse_nothing
 from migrator.job.reports import Report, report_of
 from migrator.ledger import history, schema
 from migrator.ledger.history import SourceIdentity, identity_of
@@ -22,10 +22,11 @@ async def verify(settings: Settings, progress: Progress) -> Report:
     async with open_databases(settings) as (source, target):
         runner = runner_of(settings, target)
         await runner("wait", lambda: wait_for(target, settings, to_write=False))
-        contents = (await reading_of(settings, source)).contents
+        migration = await runner.retry("migration", lambda: migration_of(target, settings))
+        begun = await runner.retry("migration", lambda: begun_tables(target, migration))
+        contents = (await reading_of(settings, source, begun)).contents
         refuse_nothing(settings, source, contents)
         plan = await runner.retry("plan", lambda: plan_of(settings, contents, target))
-        migration = await runner.retry("migration", lambda: migration_of(target, settings))
         context = context_of(settings, source, target, plan, progress)
         try:
             results = await runner("verify", lambda: compare(context, differences_file=settings.differences))

@@ -204,6 +204,11 @@ class Rules:
                 merged = rule.over(merged)
         return merged
 
+    def carries(self, table: str) -> bool:
+        """Return whether a rule says ``exclude = false`` of a table: its bookkeeping table is carried, too."""
+        rule = self.of_table(table)
+        return "exclude" in rule.model_fields_set and not rule.exclude
+
     def of_column(self, table: str, column: str) -> ColumnRule:
         """Return the rules for a column, merged from all patterns that match ``table.column``."""
         merged = NO_RULE

@@ -1,13 +1,27 @@
 """Decides which tables and columns of the source are skipped without a rule, and refuses to skip rows silently."""
 
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 from migrator.errors import NoMatch, SourceUnreadable
 from migrator.names import first_match
 from migrator.planning.rules import Rules
 from migrator.source.schema import Skipped, SourceColumn, SourceDatabase
 from migrator.target.schema import TargetTable
+
+KEPT = "bookkeeping of migrations: each side keeps its own"
+"""Why a bookkeeping table isn't copied."""
+
+
+def with_bookkeeping(source: SourceDatabase, carried: Callable[[str], bool]) -> SourceDatabase:
+    """Return the source with the bookkeeping tables that are ``carried`` among the tables, and the others skipped."""
+    taken = tuple(table for table in source.bookkeeping if carried(table.name))
+    kept = tuple(table for table in source.bookkeeping if not carried(table.name))
+    tables = tuple(sorted((*source.tables, *taken), key=lambda table: table.name))
+    reasons = [Skipped(table.name, f"{KEPT} ({table.version_table.tool})") for table in kept if table.version_table]
+    skipped = tuple(sorted((*source.skipped, *reasons), key=lambda entry: entry.name))
+    return replace(source, tables=tables, skipped=skipped, bookkeeping=kept)
 
 
 def skipped_tables(source: SourceDatabase, rules: Rules, target: Collection[str]) -> list[Skipped]:

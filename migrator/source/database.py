@@ -110,13 +110,15 @@ class Source:
 
     async def describe(self) -> SourceDatabase:
         """
-        Return the ordinary tables of the file, and what isn't copied, with the reason.
+        Return the ordinary tables of the file, the bookkeeping tables, and what isn't copied, with the reason.
 
         If the driver of the scans can't read the rows of a table, these rows are copied into scratch space first.
         """
         async with self.connect() as connection:
             database = await source_schema.describe(connection)
-        return await asyncio.to_thread(self._made_readable, database) if readability.is_doubtful(database) else database
+        if readability.is_doubtful(database):
+            database = await asyncio.to_thread(self._made_readable, database)
+        return database.set_aside()
 
     def _made_readable(self, described: SourceDatabase) -> SourceDatabase:
         with self.session() as session:

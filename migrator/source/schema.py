@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -11,11 +11,9 @@ from sqlalchemy import Row, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrator.bookkeeping.tools import VersionTable, recognised
 from migrator.names import quote_sqlite
 from migrator.source.virtual_tables import VirtualTable, owner_of, virtual_table
-
-BOOKKEEPING = frozenset({"alembic_version"})
-"""Tables that record the version of a schema. Source and target each keep their own."""
 
 
 class Affinity(StrEnum):
@@ -143,6 +141,11 @@ class SourceTable:
         return f"{self.quoted} {how}"
 
     @property
+    def version_table(self) -> VersionTable | None:
+        """The kind of bookkeeping table that this one is; None for a table of the application."""
+        return recognised(self.name, (column.name for column in self.columns))
+
+    @property
     def key(self) -> tuple[SourceColumn, ...]:
         """The primary key's columns in the key's order; empty if there is none."""
         return tuple(sorted((c for c in self.columns if c.key_position), key=lambda c: c.key_position))
@@ -179,6 +182,19 @@ class SourceDatabase:
     tables: tuple[SourceTable, ...]
     skipped: tuple[Skipped, ...]
     alembic_revisions: tuple[str, ...]
+    bookkeeping: tuple[SourceTable, ...] = ()
+    """The tables in which migration tools keep versions, as long as they aren't among the ``tables``."""
+
+    @property
+    def all_tables(self) -> tuple[SourceTable, ...]:
+        """The ordinary tables and the bookkeeping tables."""
+        return self.tables + self.bookkeeping
+
+    def set_aside(self) -> "SourceDatabase":
+        """Return the source with its bookkeeping tables apart from the others."""
+        kept = tuple(table for table in self.tables if table.version_table)
+        others = tuple(table for table in self.tables if not table.version_table)
+        return replace(self, tables=others, bookkeeping=self.bookkeeping + kept)
 
 
 async def describe(connection: AsyncConnection) -> SourceDatabase:
@@ -240,8 +256,6 @@ def _left_out(name: str, kind: str, definition: str, virtual: Sequence[VirtualTa
         return ""  # the schema itself, and the counters that the sequences stage reads
     if name.startswith("sqlite_"):
         return "internal to SQLite"
-    if name in BOOKKEEPING:
-        return "bookkeeping of migrations: each side keeps its own"
     if kind == "view":
         return "a view"
     # SQLite's own answer isn't used: SQLite judges by the name alone, and calls every table of that name storage.

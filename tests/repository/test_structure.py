@@ -30,7 +30,7 @@ ROWS: tuple[frozenset[str], ...] = (
     frozenset({"catalog"}),
     frozenset({"source", "target"}),
     frozenset({"sessions"}),
-    frozenset({"concurrency", "runtime", "sql", "meaning"}),
+    frozenset({"concurrency", "runtime", "sql", "meaning", "bookkeeping"}),
 )
 """Packages from top to bottom. A package imports from the rows below its own, never from its own row or above."""
 IMPORTED_BY_ALL = frozenset({"errors", "events", "names"})
