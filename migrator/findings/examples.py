@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from migrator.findings.finding import Example, Finding
-from migrator.findings.remedies import remedy
+from migrator.findings.remedies import Case, Settles, remedy
+from migrator.findings.sample import NO_SAMPLE, SampleReader
 from migrator.planning.plan import ColumnPlan
 from migrator.runtime.limits import ExampleOptions
 from migrator.source.scan import ScanColumn, ScanSession, StorageClass
 from migrator.source.schema import SourceTable
 from migrator.sql.utf8 import utf8_bytes
-from migrator.types import Problem, ProblemCode
+from migrator.types import Problem, ProblemCode, Severity
 
 SEARCHED_BYTES: Final = 1 << 20
 """The largest size of a value that is searched for the place of its problem."""
@@ -78,6 +79,10 @@ class FindingBuilder:
     session: ScanSession
     table: SourceTable
     example_options: ExampleOptions
+    settles: Settles | None = None
+    """Tries a remedy on rows of the table; None where that isn't possible."""
+    made_by_job: bool = False
+    """Whether the job makes the target's table, so that a rule can give its columns other types."""
 
     def build(self, column: ColumnPlan, rows: int, problem: Problem, *, at_least: bool = False) -> Finding:
         """
@@ -94,9 +99,15 @@ class FindingBuilder:
             problem.reason,
             self._examples(column, problem) if self.example_options.count else (),
             at_least,
-            remedy(problem.code, column),
+            self._remedy(column, problem),
             problem.severity,
         )
+
+    def _remedy(self, column: ColumnPlan, problem: Problem) -> str:
+        """Return the remedy, chosen by the values that have the problem."""
+        reader = SampleReader(self.session, self.table, self.example_options.mask_values)
+        sample = reader.read(column, problem.condition) if problem.severity is Severity.ERROR else NO_SAMPLE
+        return remedy(Case(problem, column, sample, self.made_by_job), self.settles)
 
     def _examples(self, column: ColumnPlan, problem: Problem) -> tuple[Example, ...]:
         table, value = self.table, column.source.quoted

@@ -100,11 +100,11 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         carries = bool(pending or unmade.statements)
         ledger_refusal = await runner.retry("ledger", lambda: _ledger_refusal(target)) if carries else None
         occupied = await runner.retry("occupied", lambda: occupied_tables(target, pending, known))
-        example_options = example_options_of(settings)
+        example_options, made_by_job = example_options_of(settings), settings.schema_mode == "create"
         table_checks = await runner(
             "preflight",
             lambda: check_tables(
-                CheckContext(source, target, plan, limits_of(settings), example_options, progress),
+                CheckContext(source, target, plan, limits_of(settings), example_options, progress, made_by_job),
                 partial(check_intact, source, tables_to_read(settings, contents)),
                 unmade,
             ),

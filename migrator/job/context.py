@@ -269,7 +269,8 @@ async def upgrade_schema(settings: Settings, target: Target) -> None:
 
 def context_of(settings: Settings, source: Source, target: Target, plan: "Plan", progress: Progress) -> StageContext:
     """Return the context of the stages that read the source and work on planned tables."""
-    return StageContext(source, target, plan, limits_of(settings), example_options_of(settings), progress)
+    made_by_job = settings.schema_mode == "create"
+    return StageContext(source, target, plan, limits_of(settings), example_options_of(settings), progress, made_by_job)
 
 
 def rules_of(settings: Settings) -> Rules:

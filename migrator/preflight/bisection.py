@@ -65,6 +65,8 @@ class Bisection:
     table_size: TableSize
     server_types: ServerTypes
     batch_bytes: int
+    where: str = ""
+    """A condition, in SQLite's SQL, for the rows that are tried; empty for all rows."""
 
     def find_bad_rows(self, known: Mapping[ColumnPlan, Sequence[str]]) -> tuple[BadRows, Lost]:
         """
@@ -81,7 +83,7 @@ class Bisection:
         scan_columns = [key, *(scan_column for trial in trials for scan_column in trial.scan_columns)]
         bad_rows: BadRows = {trial.column: {} for trial in trials}
         lost: Lost = Counter()
-        request = ScanRequest(self.table.source, scan_columns, self.table_size, self.batch_bytes)
+        request = ScanRequest(self.table.source, scan_columns, self.table_size, self.batch_bytes, self.where)
         for batch in scan(self.session, request):
             arrays_of_batch = batch.columns  # each access to the property makes a new list
             position = 1

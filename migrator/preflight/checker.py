@@ -52,6 +52,8 @@ class CheckContext:
     limits: Limits
     example_options: ExampleOptions
     progress: Progress
+    made_by_job: bool = False
+    """Whether the job makes the target's tables."""
 
 
 async def check_tables(
@@ -118,7 +120,14 @@ class _PlanChecker:
             tables = {table.name: table for table in context.plan.tables}
             keys = self.keys.get(table.name, Keys())
             checker = TableChecker(
-                session, tables, table, keys, server_types, context.limits.batch_bytes, context.example_options
+                session,
+                tables,
+                table,
+                keys,
+                server_types,
+                context.limits.batch_bytes,
+                context.example_options,
+                context.made_by_job,
             )
             return checker.check(table_size, known_digest)
 

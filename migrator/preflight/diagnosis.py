@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from migrator.findings.examples import FindingBuilder, is_row
 from migrator.findings.finding import Change, Finding
+from migrator.findings.sample import MOST_ROWS
 from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.preflight.bisection import ROWS_NAMED, BadRows, Bisection
 from migrator.source.aggregates import count_matching
@@ -37,7 +38,7 @@ def diagnose(bisection: Bisection, builder: FindingBuilder) -> Diagnosis:
     Raises SourceUnreadable.
     """
     table = bisection.table
-    checks = [(column, problem) for column in table.compared for problem in _problems(column)]
+    checks = [(column, problem) for column in table.compared for problem in problems_of(column)]
     counts = count_matching(builder.session, table.source, [problem.condition for _, problem in checks])
     met = [(column, problem, rows) for (column, problem), rows in zip(checks, counts, strict=True) if rows]
     known: dict[ColumnPlan, list[str]] = {}
@@ -54,7 +55,8 @@ def change(table: TablePlan, column: ColumnPlan, rows: int) -> Change:
     return Change(table.source.name, column.source.name, rows, column.rule.words())
 
 
-def _problems(column: ColumnPlan) -> tuple[Problem, ...]:
+def problems_of(column: ColumnPlan) -> tuple[Problem, ...]:
+    """Return the problems that SQLite can look for in a column, with a missing value where one must be."""
     problems = column.problems
     if column.target.not_null:
         reason, condition = "is missing and the target's column is NOT NULL", f"{column.source_expression} IS NULL"
@@ -66,6 +68,5 @@ def _findings(builder: FindingBuilder, bad_rows: BadRows) -> Iterator[Finding]:
     for column, problems in bad_rows.items():
         is_full = sum(map(len, problems.values())) == ROWS_NAMED
         for problem, rows in problems.items():
-            examples = builder.example_options.count
-            condition = is_row(builder.table, rows[:examples]) if examples else "false"
+            condition = is_row(builder.table, rows[: max(builder.example_options.count, MOST_ROWS + 1)])
             yield builder.build(column, len(rows), replace(problem, condition=condition), at_least=is_full)

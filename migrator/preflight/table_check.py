@@ -22,6 +22,7 @@ from migrator.planning.rewrites import MOMENTS
 from migrator.preflight.bisection import Bisection
 from migrator.preflight.diagnosis import NOTHING, change, diagnose
 from migrator.preflight.key_violations import key_violations
+from migrator.preflight.remedy_trial import remedy_trial
 from migrator.preflight.server_equality import server_duplicates
 from migrator.runtime.limits import ExampleOptions
 from migrator.source.aggregates import added_up, answers_of_each, count_matching
@@ -127,6 +128,8 @@ class TableChecker:
     server_types: ServerTypes
     batch_bytes: int
     example_options: ExampleOptions
+    made_by_job: bool = False
+    """Whether the job makes the target's table."""
 
     def check(self, table_size: TableSize, known_digest: KnownDigest | None) -> TableCheck:
         """
@@ -138,12 +141,11 @@ class TableChecker:
         """
         table = self.table
         with _blaming_rules(table):
-            builder = FindingBuilder(self.session, table.source, self.example_options)
-            if known_digest is None:
-                bisection = Bisection(self.session, table, table_size, self.server_types, self.batch_bytes)
-                diagnosis = diagnose(bisection, builder)
-            else:
-                diagnosis = NOTHING
+            bisection = Bisection(self.session, table, table_size, self.server_types, self.batch_bytes)
+            builder = FindingBuilder(
+                self.session, table.source, self.example_options, remedy_trial(bisection), self.made_by_job
+            )
+            diagnosis = diagnose(bisection, builder) if known_digest is None else NOTHING
             against_keys = (*self._violations(builder), *self._server_duplicates(builder)) if table_size.rows else ()
             findings = (*diagnosis.findings, *against_keys, *_notices(builder, table))
             changes = (*_changes(self.session, table), *diagnosis.changes)

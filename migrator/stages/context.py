@@ -25,6 +25,8 @@ class StageContext:
     limits: Limits
     example_options: ExampleOptions
     progress: Progress
+    made_by_job: bool = False
+    """Whether the job makes the target's tables itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from migrator.findings.remedies import NO_RULE, RULES, RULES_BY_TYPE, WITHOUT_REMEDY, remedy
+from migrator.findings.remedies import NO_RULE, WITHOUT_REMEDY, Case, remedy
+from migrator.findings.sample import Sample, SampleRow
 from migrator.planning.plan import ColumnPlan
 from migrator.planning.rewrites import check_meaning
 from migrator.planning.rules import ColumnRule
+from migrator.source.scan import StorageClass
 from migrator.source.schema import SourceColumn
 from migrator.target.schema import CopyFormat, TargetColumn
-from migrator.types import ProblemCode, family_of
+from migrator.types import Problem, ProblemCode, family_of
 
 PACKAGE = Path(__file__).parents[3] / "migrator"
 
@@ -53,32 +55,46 @@ def column(type_name: str, source_name: str = "v") -> ColumnPlan:
     return ColumnPlan(source, target, family_of(target), CopyFormat.BINARY)
 
 
-def test_every_code_has_a_remedy_or_is_known_to_have_none() -> None:
-    """Each code is in exactly one of the three tables; what depends on the type is in the general one too."""
-    tables = (set(RULES), set(NO_RULE), set(WITHOUT_REMEDY))
-    assert set().union(*tables) == set(ProblemCode)
-    assert sum(map(len, tables)) == len(ProblemCode)
-    assert {code for code, _ in RULES_BY_TYPE} <= set(RULES)
+def case(code: ProblemCode, plan: ColumnPlan) -> Case:
+    """Return a problem with a sample of two rows: a word, and empty text."""
+    rows = tuple(
+        SampleRow(str(key), str(key), StorageClass.TEXT, len(head), head) for key, head in enumerate((b"n", b""))
+    )
+    return Case(Problem(code, "is wrong"), plan, Sample(rows, '"id"', '"id"', complete=True))
+
+
+def test_codes_without_a_rule_have_words() -> None:
+    """They are no rule, and say so."""
     assert all(text.startswith("none: ") for text in NO_RULE.values())
+    assert set(NO_RULE) & WITHOUT_REMEDY == set()
 
 
-@pytest.mark.parametrize("code", sorted(RULES))
+@pytest.mark.parametrize("code", sorted(set(ProblemCode) - set(NO_RULE)))
 def test_every_line_of_a_remedy_works_when_it_is_pasted(code: ProblemCode) -> None:
-    """It is TOML, a rule that there is, one with a meaning for the type, and of SQL that names the column."""
+    """It is TOML, a rule that there is, and one with a meaning for the type; scenarios/next_steps tries the values."""
     for plan in (column(type_name, source_name) for type_name in TYPES for source_name in SOURCE_NAMES):
-        lines = remedy(code, plan).splitlines()
-        assert lines
-        for line in lines:
-            rule = ColumnRule.model_validate(tomllib.loads(line))
-            assert len(rule.model_fields_set) == 1
-            check_meaning(rule, "t.v", plan.target)
-            assert rule.expression is None or plan.source.quoted in rule.expression
+        for settles in (None, lambda _plan, _where: True):
+            lines = remedy(case(code, plan), settles).splitlines()
+            assert lines
+            for line in lines:
+                rule = ColumnRule.model_validate(tomllib.loads(line))
+                assert len(rule.model_fields_set) == 1
+                check_meaning(rule, "t.v", plan.target)
+                assert rule.expression is None or plan.source.quoted in rule.expression
 
 
 def test_a_rule_that_is_set_already_is_not_proposed() -> None:
-    """What a unit leaves over isn't answered with a unit."""
+    """What a unit leaves over isn't answered with another unit, which would be wrong for the other values."""
     plan = replace(column("timestamp"), rule=ColumnRule(epoch="s"))
-    assert "none of the kind that is set" in remedy(ProblemCode.WRONG_STORAGE_CLASS, plan)
+    offered = remedy(case(ProblemCode.WRONG_STORAGE_CLASS, plan), lambda _plan, _where: True)
+    assert "epoch" not in offered
+    assert "julian" not in offered
+
+
+def test_a_line_that_settles_nothing_is_not_offered() -> None:
+    """Then the remedy is in words."""
+    offered = remedy(case(ProblemCode.WRONG_STORAGE_CLASS, column("int8")), lambda _plan, _where: False)
+    assert offered.startswith("none: correct the values in the source")
 
 
 @pytest.mark.parametrize("package", ["findings", "preflight", "trials", "types"])
