@@ -70,14 +70,22 @@ def columns_named(sequence: str, columns: Sequence[NumberColumn]) -> list[Number
     Return the columns to which the name of a sequence points.
 
     The name is one that PostgreSQL or a usual library gives to the column's sequence. Or its words are those of the
-    table and the column, in the same order: ``event_auth_chain_id`` of ``event_auth_chains.chain_id``.
+    table and the column, in the same order: ``event_auth_chain_id`` of ``event_auth_chains.chain_id``. Or they are
+    those of a table alone, which has one column of such numbers: ``device_inbox_sequence``.
     """
     by_name = [column for column in columns if sequence.lower() in column.names]
     if by_name:
         return by_name
     words = _without_nouns(_words(sequence))
-    by_words = [column for column in columns if column.words == words]
+    by_words = [column for column in columns if column.words == words] or _numbers_of_table(words, columns)
     return by_words if len(by_words) == 1 else []
+
+
+def _numbers_of_table(words: tuple[str, ...], columns: Sequence[NumberColumn]) -> list[NumberColumn]:
+    """Return the key of the table that has these ``words``; if its key is no number, its columns of numbers."""
+    of_table = [column for column in columns if _words(column.table) == words]
+    keys = [column for column in of_table if column.sole_key]
+    return keys or [column for column in of_table if _words(column.column)[-1:] == ("id",)]
 
 
 def likely_column(sequence: str, columns: Iterable[NumberColumn]) -> NumberColumn | None:

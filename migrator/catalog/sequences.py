@@ -49,28 +49,41 @@ class Stray:
     certain: bool = False
     """Whether the column certainly gets its values from the sequence, and is no column of numbers."""
 
-    def line(self) -> str:
-        """Return the sentence for reports."""
-        return f"sequence {self.sequence} can't be attributed: {self.reason}. {self.next_step}"
+    @property
+    def statement(self) -> str:
+        """The statement that sets the sequence, and never sets it back; capitals stand for what isn't known."""
+        column = quote_postgres(self.column) if self.column else "COLUMN"
+        furthest = "NUMBER" if self.certain else f"(SELECT max({column}) FROM {self._table})"
+        return (
+            f"SELECT setval({quote_literal(self.sequence)}, "
+            f"greatest({furthest}, (SELECT last_value FROM {self.sequence})));"
+        )
 
     @property
-    def next_step(self) -> str:
-        """The statement that sets the sequence, and never sets it back, and the rule that has the job do so."""
-        name = quote_literal(self.sequence)
-        last = f"(SELECT last_value FROM {self.sequence})"
-        if self.certain:
-            return f"Run SELECT setval({name}, greatest(N, {last})), with the highest number in that column as N."
-        if self.table is None:
-            return (
-                f"If the application takes values of a column from it, run SELECT setval({name}, "
-                f"greatest((SELECT max(COLUMN) FROM TABLE), {last})) with that column and its table."
-            )
-        furthest = f"(SELECT max({quote_postgres(self.column or '')}) FROM {self.table.quoted})"
-        return (
-            f"If it is for {self.table}.{self.column}, run SELECT setval({name}, greatest({furthest}, {last})). "
-            f'Or have the job do so: before the run, add [columns."{self.table.name}.{self.column}"] '
-            f"sequence = {json.dumps(self.sequence)} to the rules."
-        )
+    def _table(self) -> str:
+        return self.table.quoted if self.table else "TABLE"
+
+    @property
+    def rule(self) -> str:
+        """The rule that has the job set the sequence; empty if no column is likely, or the column holds no numbers."""
+        if self.table is None or self.certain:
+            return ""
+        return f'[columns."{self.table.name}.{self.column}"]\nsequence = {json.dumps(self.sequence)}'
+
+
+def stray_lines(strays: Sequence[Stray]) -> list[str]:
+    """Return the warning about stray sequences in lines: their names, the statements, and the rules to paste."""
+    if not strays:
+        return []
+    names = ", ".join(stray.sequence for stray in strays)
+    rules = [stray.rule for stray in strays if stray.rule]
+    return [
+        f"it can't be told which column takes values from these sequences, or how: {names}",
+        "  If the application uses them, set them before it starts:",
+        *(f"    {stray.statement}" for stray in strays),
+        *(["  Or have the job set them, by these rules before the run:"] if rules else []),
+        *(f"    {line}" for rule in rules for line in rule.splitlines()),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +244,7 @@ async def _described(
 
 
 def _stray(sequence: Row[Any], columns: Iterable[NumberColumn], tables: Sequence[TableName]) -> Stray:
-    reason = "no column owns it, no default or trigger calls it, and its name is not that of a table and a column"
+    reason = "no column owns it, nothing calls it, and its name is not that of a table or a column"
     likely = likely_column(sequence.relname, columns)
     if likely is None or likely.place is None:
         return Stray(sequence.sequence, reason)

@@ -127,11 +127,12 @@ async def refuse_unknown_sequences(target: Target, plan: Plan) -> None:
 
 
 async def stray_sequences(target: Target, plan: Plan) -> tuple[str, ...]:
-    """Return a warning for each sequence that can't be attributed, as stage ``sequences`` will."""
+    """Return a warning about the sequences that can't be attributed, as stage ``sequences`` will."""
     async with target.connect() as connection:
         tables = [table.name for table in plan.tables]
         feeds = await sequences.feeds_of(connection, tables, plan.assigned_sequences)
-    return tuple(f"WARNING: {stray.line()}" for stray in feeds.strays)
+    lines = sequences.stray_lines(feeds.strays)
+    return ("WARNING: " + "\n".join(lines),) if lines else ()
 
 
 async def describe_target(target: Target, settings: Settings) -> TargetDatabase:

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.catalog.sequences import OwnedSequence, Stray, feeds_of, standing
+from migrator.catalog.sequences import OwnedSequence, Stray, feeds_of, standing, stray_lines
 from migrator.events import Event
 from migrator.names import TableName
 from migrator.planning.high_water_marks import high_water_marks
@@ -58,7 +58,9 @@ async def sequences(context: StageContext) -> Sequences:
         room = await lock_room(connection, list(by_table))
     fed = [(table, feed) for table, feeds in by_table.items() for feed in feeds]
     warnings = [_worn_out(table, feed, marks.get((table, feed.column))) for table, feed in fed]
-    warnings += [_stray(stray) for stray in found.strays]
+    for stray in found.strays:
+        _tell(stray)
+    warnings += ["\n".join(stray_lines(found.strays))]
     for group in room.few(list(by_table)):
         async with target.transaction() as connection:
             for table in group:
@@ -68,16 +70,15 @@ async def sequences(context: StageContext) -> Sequences:
     return Sequences(tuple(moved), tuple(line for line in warnings if line))
 
 
-def _stray(stray: Stray) -> str:
-    """Log that a sequence can't be attributed to a column of numbers; return the warning."""
+def _tell(stray: Stray) -> None:
+    """Log that a sequence can't be attributed to a column of numbers."""
     log.warning(
         Event.SEQUENCE_LEFT,
         sequence=stray.sequence,
         reason=stray.reason,
-        next_step=stray.next_step,
+        next_step=f"If the application uses it, set it before it starts: {stray.statement}",
         **({"table": str(stray.table), "column": stray.column} if stray.table else {}),
     )
-    return stray.line()
 
 
 def _worn_out(table: TableName, feed: OwnedSequence, mark: int | None) -> str:

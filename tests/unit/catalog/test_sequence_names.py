@@ -25,6 +25,8 @@ NAMED = {
     # What PostgreSQL 15 calls the sequence of a serial column of these names.
     "a_table_of_which_the_name_goe_a_column_of_which_the_name_go_seq": f"{LONG_TABLE}.{LONG_COLUMN}",
     f"{LONG_TABLE[:56]}_id_seq": f"{LONG_TABLE}.id",
+    "device_inbox_sequence": "device_inbox.stream_id",
+    "pushers_sequence": "pushers.id",
     "state_group_id_seq": "state_groups.id",
     "event_auth_chain_id": "event_auth_chains.chain_id",
     "application_services_txn_id_seq": "application_services_txns.txn_id",
@@ -35,13 +37,15 @@ NAMED = {
 def test_a_name_points_to_a_column(sequence: str) -> None:
     """Others that are similar aren't meant."""
     meant = NAMED[sequence]
-    assert _found(sequence, "others.id", "role_x.role", meant, "event_auth_chain_links.origin_chain_id") == [meant]
+    others = ["others.id", "role_x.role", "device_inbox.ts", "pushers.ts"]
+    assert _found(sequence, *others, meant, "event_auth_chain_links.origin_chain_id") == [meant]
 
 
 def test_a_name_that_points_to_nothing_or_to_several() -> None:
     """Words alone don't decide between two columns; whole names do, for both."""
     assert _found("invoice_numbers", "invoices.id") == []
     assert _found("users_n_sequence", "user.n", "users.n") == []
+    assert _found("logs_sequence", "logs.user_id", "logs.group_id", "logs.ts") == []
     assert _found("a_b_c_seq", "a_b.c", "a.b_c") == ["a_b.c", "a.b_c"]
 
 
