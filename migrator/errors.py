@@ -21,6 +21,7 @@ An error is raised where it is detected, and caught only in ``cli/main.py``. Its
 wrong and where. ``next_step`` tells the operator what to do. ``facts`` are its typed fields for the log.
 """
 
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import ClassVar
 
@@ -132,3 +133,17 @@ class Stopped(MigratorError):  # noqa: N818
     """A signal has stopped the job at a safe point; the next run continues from there."""
 
     exit_code = ExitCode.SIGTERM
+
+
+def in_one(errors: Iterable[MigratorError | None]) -> MigratorError | None:
+    """
+    Return one error that says what all ``errors`` say, or None if there are none.
+
+    It has the class of the first error, and so its exit code. An operator who reads it can settle everything at once.
+    """
+    found = [error for error in errors if error is not None]
+    if len(found) < 2:  # noqa: PLR2004 - one is told as it is
+        return found[0] if found else None
+    facts = {name: value for error in reversed(found) for name, value in error.facts.items()}
+    next_step = " ".join(error.next_step for error in found if error.next_step)
+    return type(found[0])("; ".join(map(str, found)), next_step=next_step, **facts)

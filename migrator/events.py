@@ -91,6 +91,10 @@ class Event(StrEnum):
         "rows.lost",
         "What an earlier run has brought into a table is gone, and is brought anew: table, rows, reason.",
     )
+    ROWS_KEPT = (
+        "rows.kept",
+        "Rows that were in a table before gave way to the source's, by the operator's decision: table, rows, kept_in.",
+    )
     LEDGER_UNWRITTEN = "ledger.unwritten", "How the run ended could not be written into the ledger: reason."
     SOURCE_CHANGED = "source.changed", "The source is not as it was when it was migrated: changes."
     SOURCE_READ_AROUND = (

@@ -101,6 +101,11 @@ COMMANDS: Final = {
         (Group.TARGET, Group.SPEED, Group.TIMEOUTS, Group.RERUN, Group.OUTPUT),
         deferred("migrator.job.maintenance:reset", "settings", "run_id"),
     ),
+    "forget": Command(
+        "Drop the rows that gave way to the source's and were kept in the ledger's schema.",
+        (Group.TARGET, Group.TIMEOUTS, Group.OUTPUT),
+        deferred("migrator.job.maintenance:forget", "settings", "run_id"),
+    ),
     "demo": Command(
         "Show the whole job on sample data and a PostgreSQL of its own.",
         (Group.DEMO, Group.SPEED, Group.OUTPUT),

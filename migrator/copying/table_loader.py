@@ -7,10 +7,11 @@ transaction as its rows: after any failure the target has the chunk with its lin
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import asyncpg
 from sqlalchemy import text
@@ -78,8 +79,18 @@ class CopyWorker:
     connection: AsyncConnection
 
 
-CheckExisting = Callable[[AsyncConnection, Sequence[tuple[TableLoad, int]]], Awaitable[None]]
-"""Called with the tables that hold rows, and how many; raises RowsInTheWay if some rows aren't the source's."""
+class ExistingRows(Protocol):
+    """Decides about rows that a table holds before it is filled."""
+
+    async def make_way(self, connection: AsyncConnection, occupied: Sequence[tuple[TableLoad, int]]) -> None:
+        """
+        Return when all rows of the ``occupied`` tables, each with its number of rows, may be taken away.
+
+        It is called in the transaction that takes them away. Raises RowsInTheWay if some of the rows must stay.
+        """
+
+    async def settle(self, connection: AsyncConnection, tables: Sequence[TableName]) -> None:
+        """Settle what was kept of the ``tables``. It is called in the transaction in which the last rows arrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +104,7 @@ class CopyContext:
     """Terms of the source's tables, by their names."""
     progress: Progress
     workers: WorkerPool[CopyWorker]
-    check_existing: CheckExisting
+    existing: ExistingRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +188,7 @@ async def _load_whole(context: CopyContext, group: Sequence[TableLoad]) -> list[
         for load, copied in zip(group, stats, strict=True):
             _refuse_other_number(load, copied)
         await context.run.hold(worker.connection)
+        await context.existing.settle(worker.connection, names)
         await _write_terms(context, worker.connection, group)
         await loads.write_whole(worker.connection, context.run, dict(zip(names, stats, strict=True)))
     return stats
@@ -213,6 +225,7 @@ async def _load_chunks(context: CopyContext, load: TableLoad) -> list[CopyStats]
     _refuse_other_number(load, total)
     async with _transaction(context) as worker:
         await run.hold(worker.connection)
+        await context.existing.settle(worker.connection, [name])
         await loads.write_copied(worker.connection, run, {name: total})
     return [total]
 
@@ -289,7 +302,7 @@ async def _lock_and_check(
     """
     Lock the tables against writers, and return the tables that hold rows; all these rows may be deleted.
 
-    Raises RowsInTheWay if some of the rows aren't the source's.
+    Raises RowsInTheWay if some of the rows must stay.
     """
     # An application that was started too early may have written since preflight. This lock blocks writers until the end
     # of the transaction. It doesn't block readers, because the comparison reads with a connection of its own.
@@ -297,7 +310,7 @@ async def _lock_and_check(
     listed = await _listed(connection, names)
     await connection.exec_driver_sql(f"LOCK TABLE {listed} IN SHARE ROW EXCLUSIVE MODE")
     counts = await row_counts(connection, names)
-    await context.check_existing(connection, [(load, counts[load.name]) for load in group if load.name in counts])
+    await context.existing.make_way(connection, [(load, counts[load.name]) for load in group if load.name in counts])
     return counts
 
 

@@ -27,7 +27,10 @@ _MEND_THE_ROWS = "none: mend the rows in the source"
 
 NO_RULE: Final[Mapping[ProblemCode, str]] = {
     ProblemCode.DUPLICATE_KEY: _MEND_THE_ROWS,
-    ProblemCode.STILL_REFERENCED: "none: remove the rows of the target's table, or bring their parents into the source",
+    ProblemCode.STILL_REFERENCED: (
+        "none: remove these rows of the target's table, or set their columns to null; if the source has the table too, "
+        "don't --exclude it, so that its rows are brought as well"
+    ),
     ProblemCode.EXCLUDED_BY_OTHER_ROW: f"{_MEND_THE_ROWS}, or change the constraint in the target",
     ProblemCode.INDEX_ENTRY_TOO_LONG: "none: drop the index, or make it one of a digest: ON … (md5(COLUMN))",
     ProblemCode.NO_PARTITION: "none: give the target such a partition: CREATE TABLE … PARTITION OF … DEFAULT",

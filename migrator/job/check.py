@@ -15,9 +15,8 @@ from migrator.errors import (
     NoMatch,
     SourceChanged,
     TargetRefused,
-    ValuesRefused,
+    in_one,
 )
-from migrator.findings.finding import Finding
 from migrator.job import resumption
 from migrator.job.context import (
     example_options_of,
@@ -48,8 +47,9 @@ from migrator.ledger.loads import known_rows
 from migrator.ledger.migration import Migration
 from migrator.planning.matching import make_plan
 from migrator.planning.plan import Plan
-from migrator.preflight.checker import CheckContext, check_source, check_tables, refuse
-from migrator.preflight.existing_rows import RowComparison, occupied_tables, refusal, refuse_not_owned
+from migrator.preflight.checker import CheckContext, check_source, check_tables, refusal_of_values
+from migrator.preflight.existing_rows import RowComparison, occupied_tables, refusal_of, refuse_not_owned
+from migrator.preflight.giving_way import too_large_to_keep
 from migrator.preflight.source_only import SCHEMA
 from migrator.runtime.progress import Progress
 from migrator.source.database import Source
@@ -109,26 +109,32 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
                 unmade,
             ),
         )
+        findings = [finding for table_check in table_checks for finding in table_check.findings]
+        refused_values = refusal_of_values(findings)
+        sizes = {table_check.table_size.table: table_check.table_size for table_check in table_checks}
+        comparison = RowComparison(source, target, settings.batch_bytes, example_options)
         existing_rows = await runner.retry(
             "existing rows",
-            lambda: RowComparison(source, target, settings.batch_bytes, example_options).unexpected_rows(
-                occupied, {table_check.table_size.table: table_check.table_size for table_check in table_checks}
-            ),
+            lambda: comparison.unexpected_rows(occupied, sizes, known.begun, values_refused=refused_values is not None),
         )
-    findings = [finding for table_check in table_checks for finding in table_check.findings]
-    failure = (
-        _refusal_of(findings)
-        or ledger_refusal
-        or claim_refusal
-        or source_refusal
-        or (refusal(existing_rows) if existing_rows else None)
-    )
-    failure = failure or untried_refusal(
-        (entry for table_check in table_checks for entry in table_check.untried), settings.untried
+        too_large = await runner.retry(
+            "existing rows", lambda: too_large_to_keep(target, existing_rows, settings.kept_limit)
+        )
+    untried = (entry for table_check in table_checks for entry in table_check.untried)
+    failure = in_one(
+        (
+            refused_values,
+            ledger_refusal,
+            claim_refusal,
+            source_refusal,
+            refusal_of(existing_rows),
+            too_large,
+            untried_refusal(untried, settings.untried),
+        )
     )
     selections = {str(table.name): table.source.selection for table in plan.tables}
     report = CheckReport(tuple(table_checks), tuple(findings), plan.skipped, failure, notes=notes)
-    return replace(report, selections=selections)
+    return replace(report, selections=selections, existing=tuple(existing_rows))
 
 
 async def _unmade(
@@ -231,13 +237,4 @@ async def _other_source(
             await resumption.look(connection, migration, reading, origin, settings.target_schema)
         except (SourceChanged, TargetRefused) as error:
             return error
-    return None
-
-
-def _refusal_of(findings: list[Finding]) -> MigratorError | None:
-    """Return the error that ``run`` would raise for the findings, or None."""
-    try:
-        refuse(findings)
-    except ValuesRefused as error:
-        return error
     return None

@@ -281,7 +281,13 @@ def rules_of(settings: Settings) -> Rules:
 
 def limits_of(settings: Settings) -> Limits:
     """Return the limits on simultaneous work and on memory."""
-    return Limits(settings.jobs, settings.batch_bytes, settings.chunk_bytes, settings.stall_timeout_seconds)
+    return Limits(
+        settings.jobs,
+        settings.batch_bytes,
+        settings.chunk_bytes,
+        settings.stall_timeout_seconds,
+        settings.kept_limit,
+    )
 
 
 def schema_options_of(settings: Settings) -> SchemaOptions:

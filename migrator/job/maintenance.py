@@ -1,10 +1,12 @@
-"""Runs ``migrator repair`` and ``migrator reset``, which copy nothing."""
+"""Runs ``migrator repair``, ``migrator reset`` and ``migrator forget``, which copy nothing."""
 
 from uuid import UUID
 
 from migrator.config.settings import Settings
 from migrator.job.context import locked_target, open_target, restore_parked, start_over
 from migrator.job.reports import Report
+from migrator.ledger.kept import KeptRows, forget_kept
+from migrator.ledger.run_ledger import RunLedger
 
 
 async def repair(settings: Settings, run_id: UUID | None = None) -> Report:
@@ -21,3 +23,21 @@ async def reset(settings: Settings, run_id: UUID | None = None) -> Report:
         emptied = await start_over(settings, run, runner)
         headline = f"{emptied} tables emptied: as if nothing had been copied"
         return Report(headline, timings=tuple(runner.timings), migration=run.migration.name)
+
+
+async def forget(settings: Settings, run_id: UUID | None = None) -> Report:
+    """Drop the kept rows, which gave way to the source's. Then only the file of ``--kept-rows`` has them."""
+    async with open_target(settings) as target, locked_target(settings, target, run_id) as (run, runner):
+        dropped = await runner("forget", lambda: _forget(run))
+        rows = sum(entry.rows for entry in dropped)
+        notes = tuple(
+            f"dropped: {entry.rows} rows of {entry.table}, kept at {entry.kept_at:%Y-%m-%d %H:%M:%S %Z}"
+            for entry in dropped
+        )
+        headline = f"{rows} kept rows of {len(dropped)} tables dropped"
+        return Report(headline, timings=tuple(runner.timings), notes=notes, migration=run.migration.name)
+
+
+async def _forget(run: RunLedger) -> list[KeptRows]:
+    async with run.target.transaction() as connection:
+        return await forget_kept(connection, run.migration)

@@ -11,8 +11,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
 
+import structlog
+
 from migrator.config.settings import Settings
 from migrator.errors import Mismatch
+from migrator.events import Event
 from migrator.job.context import context_of, one_at_a_schema, schema_options_of, upgrade_schema
 from migrator.job.lost_rows import refuse_emptied
 from migrator.job.plan import (
@@ -31,6 +34,7 @@ from migrator.ledger import history
 from migrator.ledger.carried import Terms
 from migrator.ledger.claims import claim
 from migrator.ledger.history import SourceIdentity
+from migrator.ledger.kept import kept_rows, write_kept
 from migrator.ledger.loads import known_rows
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
@@ -56,6 +60,8 @@ from migrator.target.lock_room import lock_room
 from migrator.verification.compare_table import TableResult
 
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 
 async def move(
@@ -106,10 +112,17 @@ async def move(
     headline = "migrated: every value of every row is in the target"
     copied = await step("report", lambda: copied_of(target, ledger.migration))
     report = report_of(plan, results, copied, recorder.runner, headline)
+    notes += await step("report", lambda: _gave_way(ledger))
     notes += (
         report.notes + _what_was_decided(plan, checks.values()) + tuple(f"WARNING: {warning}" for warning in warnings)
     )
     return replace(report, migration=ledger.migration.name, notes=notes)
+
+
+async def _gave_way(run: RunLedger) -> tuple[str, ...]:
+    """Return lines for the report about rows that gave way to the source's and are kept."""
+    async with run.target.connect() as connection:
+        return tuple(entry.line() for entry in await kept_rows(connection, run.migration))
 
 
 async def _make_schema(settings: Settings, source: Source, contents: SourceDatabase, run: RunLedger) -> tuple[str, ...]:
@@ -149,6 +162,7 @@ async def _copy_to_verify(
 
     async def copy_rows() -> None:
         await stage("copy", lambda: copy(context, ledger, checks, overlap, terms))
+        await recorder.step("kept rows", lambda: _write_kept(settings, ledger))
         await overlap.copied.close()
 
     async def restore_keys() -> tuple[str, ...]:
@@ -181,6 +195,17 @@ async def _copy_to_verify(
     except ExceptionGroup as failures:
         raise to_migrator_error(failures) or failures from failures
     return verified.result(), restored.result()
+
+
+async def _write_kept(settings: Settings, run: RunLedger) -> None:
+    """Write the file of kept rows, if one is set. The ledger has these rows anyway, so a failure is only a warning."""
+    if settings.kept_rows is None:
+        return
+    async with run.target.connect() as connection:
+        try:
+            await write_kept(connection, run.migration, settings.kept_rows)
+        except OSError as error:
+            log.warning(Event.WARNING_REPORT, reason=f"{settings.kept_rows}: {error.strerror}")
 
 
 async def _jobs_with_room(target: Target, jobs: int, tables: Sequence[TableName]) -> int:

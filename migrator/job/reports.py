@@ -23,6 +23,7 @@ from migrator.source.schema import ALL_ROWS, Selection, Skipped
 if TYPE_CHECKING:  # they load Arrow and DuckDB, which `status` doesn't need
     from migrator.findings.finding import Finding
     from migrator.planning.plan import Plan
+    from migrator.preflight.existing_rows import OccupiedTable
     from migrator.preflight.table_check import TableCheck
     from migrator.verification.compare_table import TableResult
 
@@ -179,6 +180,8 @@ class CheckReport:
     notes: tuple[str, ...] = ()
     selections: Mapping[str, Selection] = field(default_factory=dict)
     """What the rules for rows leave behind, by the names of the checked tables."""
+    existing: "tuple[OccupiedTable, ...]" = ()
+    """Target tables that hold rows which the source doesn't hold."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the report for programs."""
@@ -195,6 +198,7 @@ class CheckReport:
             "tables": tables,
             "findings": [finding.to_json() for finding in self.findings],
             "skipped": [asdict(skipped) for skipped in self.skipped],
+            "existing_rows": [table.to_json() for table in self.existing],
             "against_target": self.against_target,
             "notes": list(self.notes),
         }
@@ -214,6 +218,9 @@ class CheckReport:
             console.print(finding.line() if finding.refuses else f"worth knowing: {finding.line()}", markup=False)
             for line in finding.settled_by.splitlines():
                 console.print(f"    settled by: {line}", markup=False)
+        for table in self.existing:
+            fate = "in the way" if table.is_refused else "would give way to the source's rows, and be kept"
+            console.print(f"already there: {table}: {fate}", markup=False)
         for note in self.notes:
             console.print(note, markup=False)
         verdict = self._verdict()

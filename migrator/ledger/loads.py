@@ -276,6 +276,8 @@ class KnownRows:
     """Tables that this migration has copied completely."""
     seeded: Mapping[TableName, int]
     """The number of seeded rows, or of rows copied so far, for each table."""
+    begun: frozenset[TableName] = frozenset()
+    """Tables that this migration has begun to fill."""
 
 
 async def known_rows(target: Target, migration: Migration) -> KnownRows:
@@ -288,4 +290,5 @@ async def known_rows(target: Target, migration: Migration) -> KnownRows:
             seeded = {}  # an earlier version stored only their number; the rows are compared with the source's
         else:
             seeded = await untouched(connection, await seeds(connection))
-        return KnownRows(frozenset(await copied(connection, migration)), seeded | partial_rows)
+        loaded = frozenset(await copied(connection, migration))
+        return KnownRows(loaded, seeded | partial_rows, frozenset(partial_rows))

@@ -125,6 +125,23 @@ seeded = sa.Table(
     comment="rows that the schema's own migrations put into a schema that was empty; they give way to the source's",
 )
 
+kept = sa.Table(
+    "kept",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("migration", sa.Text, nullable=False),
+    sa.Column("schema_name", sa.Text, nullable=False),
+    sa.Column("table_name", sa.Text, nullable=False),
+    sa.Column("run_id", sa.Uuid, sa.ForeignKey(runs.c.id), nullable=False),
+    sa.Column("decision", sa.Text, nullable=False, comment="word of on_existing_rows"),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("kept_in", sa.Text, nullable=False, comment="table of this schema that holds the rows"),
+    sa.Column("bring_back", sa.Text, nullable=False, comment="statement that inserts them again where no key is taken"),
+    sa.Column("kept_at", _moment, nullable=False, server_default=now),
+    sa.Column("settled_at", _moment, comment="when the source's rows were all there, and equal ones were taken out"),
+    comment="rows that were in a table before and gave way to the source's, a line a table, until `migrator forget`",
+)
+
 parked = sa.Table(
     "parked",
     metadata,
@@ -191,7 +208,9 @@ async def create(connection: AsyncConnection, reader: str | None = None) -> None
     if reader is not None and await connection.scalar(_MAY_NOT_READ, {"role": reader}):
         role = quote_postgres(reader)
         await connection.execute(sa.text(f"GRANT USAGE ON SCHEMA {LEDGER_SCHEMA} TO {role}"))
-        await connection.execute(sa.text(f"GRANT SELECT ON ALL TABLES IN SCHEMA {LEDGER_SCHEMA} TO {role}"))
+        # Not on all tables of the schema: those of kept rows hold the application's rows.
+        listed = ", ".join(table.fullname for table in metadata.sorted_tables)
+        await connection.execute(sa.text(f"GRANT SELECT ON {listed} TO {role}"))
 
 
 async def check_privileges(connection: AsyncConnection) -> None:

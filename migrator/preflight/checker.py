@@ -217,17 +217,18 @@ async def check_source(
         )
 
 
-def refuse(findings: list[Finding]) -> None:
-    """Log every finding that refuses as an event, then raise ValuesRefused if there is any."""
+def refusal_of_values(findings: Sequence[Finding]) -> ValuesRefused | None:
+    """Log every finding that refuses as an event, and return the error that names them all, or None without any."""
     findings = [finding for finding in findings if finding.refuses]
     for finding in findings:
         log.error(Event.VALUES_REFUSED, message=finding.line(), **finding.to_json())
-    if findings:
-        columns = {(finding.table, finding.column) for finding in findings}
-        holding = "1 column holds" if len(columns) == 1 else f"{len(columns)} columns hold"
-        raise ValuesRefused(
-            f"{holding} values that PostgreSQL would refuse or change: {summary(findings)}",
-            next_step="Correct them in the source, decide with a rule (MIGRATOR_RULES; each finding names one), "
-            "or leave the column or table out with --exclude.",
-            findings=[finding.to_json() for finding in findings],
-        )
+    if not findings:
+        return None
+    columns = {(finding.table, finding.column) for finding in findings}
+    holding = "1 column holds" if len(columns) == 1 else f"{len(columns)} columns hold"
+    return ValuesRefused(
+        f"{holding} values that PostgreSQL would refuse or change: {summary(findings)}",
+        next_step="Correct them in the source, decide with a rule (MIGRATOR_RULES; each finding names one), "
+        "or leave the column or table out with --exclude.",
+        findings=[finding.to_json() for finding in findings],
+    )

@@ -2,50 +2,92 @@
 Compares existing rows of target tables, which this job did not write, with the source's rows.
 
 An application writes some rows when it first starts: a version, a default account. If the source holds exactly the same
-rows, nothing is lost when the job loads the table again. If a table has any other existing row, the job refuses, since
-somebody may need that row.
+rows, nothing is lost when the job loads the table again. If a table has any other existing row, somebody may need that
+row: then the job refuses, unless the operator has decided otherwise (``on_existing_rows``).
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from shlex import quote
+from typing import Any
 
 from migrator.catalog import foreign_keys
 from migrator.catalog.row_security import refuse_forced
 from migrator.errors import MissingPrivilege, RowsInTheWay
 from migrator.ledger.loads import KnownRows
-from migrator.names import TableName
+from migrator.names import TableName, pattern
 from migrator.planning.plan import TablePlan
+from migrator.planning.rules import OnExistingRows
+from migrator.preflight.unfilled_columns import defaults_only, unfilled_columns
 from migrator.runtime.limits import ExampleOptions
-from migrator.sessions.address import TargetAddress
-from migrator.sessions.reader import ReadOnlySession
+from migrator.runtime.retry import is_transient
 from migrator.source.database import Source
 from migrator.source.size import TableSize
 from migrator.target.database import Target, row_counts
 from migrator.target.lock_room import lock_room
-from migrator.verification import differences, digest
 from migrator.verification.comparison import Comparison, Databases
-from migrator.verification.differences import Difference, Kind
+from migrator.verification.differences import Difference
+from migrator.verification.presence import presence_of
 
-MOST_COMPARED = 1000
-"""The largest number of existing rows that are compared. An application seeds fewer; a table with more rows is in use,
-and the job refuses it without a comparison."""
+MOST_NAMED = 20
+"""The most tables that the advice names one by one. Of more tables, it gives the word for all."""
 
 
 @dataclass(frozen=True, slots=True)
 class OccupiedTable:
-    """A target table with existing rows, which the ledger doesn't know."""
+    """A target table with existing rows that the ledger doesn't know, and what the source holds of these rows."""
 
     table: TableName
-    rows: int
-    unexpected: int
-    """The number of existing rows that the source doesn't hold; all of them if they can't be compared."""
+    source: str
+    """The source's table, whose name the rules use."""
+    equal: int
+    different: int
+    """Rows whose key the source holds with other values, or that have values for which the source has no column."""
+    extra: int
+    """Rows that only the target holds."""
+    unfilled: tuple[str, ...] = ()
+    """Columns that hold such values."""
     examples: tuple[Difference, ...] = ()
+    decision: OnExistingRows = "refuse"
+    begun: bool = False
+    """Whether an earlier run has begun to fill the table: then the source's own rows are among the existing rows."""
+
+    @property
+    def rows(self) -> int:
+        """The number of existing rows."""
+        return self.equal + self.unexpected
+
+    @property
+    def unexpected(self) -> int:
+        """The number of existing rows that the source doesn't hold as they are."""
+        return self.different + self.extra
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the job must not take these rows away."""
+        return self.decision == "refuse" or self.begun
 
     def __str__(self) -> str:
-        """Return the table's name with the number of its rows, and some rows that the source doesn't hold."""
+        """Return the table's name with the numbers of its rows, and some rows that the source doesn't hold."""
+        counts = {"equal to the source's": self.equal, "different": self.different, "only there": self.extra}
+        counted = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
         shown = "; ".join(example.line() for example in self.examples)
-        return f"{self.table} ({self.rows})" + (f", where {shown}" if shown else "")
+        unfilled = f"; the source has no values for {', '.join(self.unfilled)}" if self.unfilled else ""
+        noun = "row" if self.rows == 1 else "rows"
+        return f"{self.table} ({self.rows} {noun}: {counted}{unfilled})" + (f", where {shown}" if shown else "")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the finding for programs."""
+        return {
+            "table": str(self.table),
+            "rows": self.rows,
+            "equal": self.equal,
+            "different": self.different,
+            "only_there": self.extra,
+            "on_existing_rows": self.decision,
+            "examples": [example.to_json() for example in self.examples],
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,61 +101,89 @@ class RowComparison:
 
     async def compare(self, table: TablePlan, rows: int, table_size: TableSize) -> OccupiedTable:
         """
-        Compare the existing rows of a target table with the source's rows.
+        Compare the existing rows of a target table with the source's rows, in the columns that both have.
 
         ``rows`` is the number of existing rows, and ``table_size`` the size of the source table. Reads both databases,
-        with a separate connection to the target. Raises SourceUnreadable.
+        with separate connections to the target. Raises SourceUnreadable.
         """
-        if not can_compare(table, rows):
-            return OccupiedTable(table.name, rows, unexpected=rows)
-        comparison = Comparison(table.source, table.target, table.pairs, table_size, self.batch_bytes)
-        return await asyncio.to_thread(_compare, self.source, self.target.address, comparison, self.example_options)
+        async with self.target.transaction() as connection:
+            condition = await defaults_only(connection, table)
+        size = replace(table_size, rows=max(rows, table_size.rows))  # as many buckets as the larger side needs
+        comparison = Comparison(
+            table.source, table.target, table.pairs, size, self.batch_bytes, target_condition=condition
+        )
+        databases = Databases(self.source, self.target.address)
+        found = await asyncio.to_thread(presence_of, databases, comparison, self.example_options)
+        holding_more = max(0, rows - found.equal - found.different - found.extra)
+        return OccupiedTable(
+            table.name,
+            table.source.name,
+            found.equal,
+            found.different + holding_more,
+            found.extra,
+            unfilled_columns(table) if holding_more else (),
+            found.examples,
+            table.on_existing_rows,
+        )
 
     async def unexpected_rows(
-        self, occupied: Mapping[TablePlan, int], table_sizes: Mapping[TableName, TableSize]
+        self,
+        occupied: Mapping[TablePlan, int],
+        table_sizes: Mapping[TableName, TableSize],
+        begun: Collection[TableName] = (),
+        *,
+        values_refused: bool = False,
     ) -> list[OccupiedTable]:
         """
         Return the ``occupied`` tables that hold rows which the source doesn't hold.
 
-        ``occupied`` gives the number of existing rows of each table. Raises SourceUnreadable.
+        ``occupied`` gives the number of existing rows of each table; ``begun`` are the tables that an earlier run has
+        begun to fill. Raises SourceUnreadable. But if values of the source are refused anyway (``values_refused``),
+        tables that can't be compared are left out, since such a value may be unreadable for the comparison.
         """
-        compared = [await self.compare(table, rows, table_sizes[table.name]) for table, rows in occupied.items()]
-        return [table for table in compared if table.unexpected]
+        found = []
+        for table, rows in occupied.items():
+            try:
+                compared = await self.compare(table, rows, table_sizes[table.name])
+            except Exception as error:
+                if not values_refused or is_transient(error):
+                    raise
+                continue
+            if compared.unexpected:
+                found.append(replace(compared, begun=compared.table in begun))
+        return found
 
 
-def can_compare(table: TablePlan, rows: int) -> bool:
-    """Return whether the rows can be compared: they are few, and the source has values for all columns."""
-    filled = {column.target.name for column in table.columns}
-    return rows <= MOST_COMPARED and all(column.generated or column.name in filled for column in table.target.columns)
-
-
-def refusal(occupied: Sequence[OccupiedTable]) -> RowsInTheWay:
-    """Return the error that names all occupied tables."""
+def refusal_of(existing: Sequence[OccupiedTable]) -> RowsInTheWay | None:
+    """Return the error that names all tables whose existing rows are refused, or None if there are none."""
+    refused = [table for table in existing if table.is_refused]
+    if not refused:
+        return None
     return RowsInTheWay(
-        f"the target already holds rows that this job did not put there: {', '.join(map(str, occupied))}",
-        next_step="Use an empty database, or remove the rows yourself if they are not needed.",
-        tables={str(table.table): table.rows for table in occupied},
+        f"the target already holds rows that this job did not put there: {', '.join(map(str, refused))}",
+        next_step=_next_step(existing, refused),
+        tables={str(table.table): table.rows for table in refused},
+        existing_rows=[table.to_json() for table in refused],
     )
 
 
-def _compare(
-    source: Source, address: TargetAddress, comparison: Comparison, example_options: ExampleOptions
-) -> OccupiedTable:
-    with ReadOnlySession(address) as session:
-        target_digest = digest.of_target(session, comparison)
-    examples: list[Difference] = []
+def _next_step(existing: Sequence[OccupiedTable], refused: Sequence[OccupiedTable]) -> str:
+    if any(table.begun for table in refused):
+        begun = ", ".join(str(table.table) for table in refused if table.begun)
+        return (
+            f"Find out who writes to {begun}, which an earlier run has begun to fill. To begin anew, run with "
+            "--restart --force, which empties the tables first."
+        )
+    return (
+        f"Add {flag(existing, 'replace')} to let the source's rows take their place; what gives way is kept in the "
+        "target's schema migrator, and in the file of --kept-rows. Or use an empty database."
+    )
 
-    def sink(difference: Difference) -> None:
-        # A row that only the source has is no obstacle: the job is about to copy it.
-        if difference.kind is not Kind.MISSING and len(examples) < example_options.count:
-            examples.append(difference)
 
-    # These buckets contain all rows of the target, and only few rows of a large source table.
-    buckets = [bucket for bucket, _, _ in target_digest.buckets] or [0]
-    options = replace(example_options, count=0)  # the sink collects the examples
-    result = differences.find_differences(Databases(source, address), comparison, buckets, options, sink)
-    unexpected = result.rows[Kind.EXTRA] + result.rows[Kind.DIFFERENT]
-    return OccupiedTable(comparison.target.name, target_digest.rows, unexpected, tuple(examples))
+def flag(tables: Sequence[OccupiedTable], word: OnExistingRows) -> str:
+    """Return the flag, for a shell, that decides about the existing rows of all these tables."""
+    names = sorted(f"{pattern(table.source)}:{word}" for table in tables)
+    return f"--on-existing-rows={quote(','.join(names)) if len(names) <= MOST_NAMED else word}"
 
 
 async def occupied_tables(target: Target, pending: list[TablePlan], allowed: KnownRows) -> dict[TablePlan, int]:
@@ -150,11 +220,8 @@ async def check_target(target: Target, pending: list[TablePlan], allowed: KnownR
     """
     Return the ``pending`` tables whose existing rows have to be compared with the source, each with their number.
 
-    ``allowed`` holds the rows that the ledger knows. Raises MissingPrivilege, TargetRefused or RowsInTheWay if a
-    pending table can't take the source's rows, whatever these rows are.
+    ``allowed`` holds the rows that the ledger knows. Raises MissingPrivilege or TargetRefused if a pending
+    table can't take the source's rows, whatever these rows are.
     """
     refuse_not_owned(pending)
-    occupied = await occupied_tables(target, pending, allowed)
-    if not all(can_compare(table, rows) for table, rows in occupied.items()):
-        raise refusal([OccupiedTable(table.name, rows, unexpected=rows) for table, rows in occupied.items()])
-    return occupied
+    return await occupied_tables(target, pending, allowed)

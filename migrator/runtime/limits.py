@@ -15,6 +15,8 @@ class Limits:
     """The size of a chunk of a large table, and of a group of small tables that share a transaction."""
     stall_seconds: float
     """The longest time that the server may take to accept a part of a COPY, or to answer."""
+    kept_bytes: int = 1 << 30
+    """The size of a table on disk above which its existing rows are not kept, and so must not give way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ This module decides which tables are loaded, their order and their groups; ``cop
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import structlog
@@ -15,13 +15,14 @@ from migrator.concurrency.pool import gather_or_cancel
 from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.copying.table_loader import CopyContext, TableLoad, copy_workers, load_tables
 from migrator.events import Event
-from migrator.ledger import loads
+from migrator.ledger import kept, loads
 from migrator.ledger.carried import Terms
+from migrator.ledger.kept import KeptRows
 from migrator.ledger.loads import Seed, untouched
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
 from migrator.planning.grouping import group_small_tables
-from migrator.preflight.existing_rows import RowComparison, refusal
+from migrator.preflight.existing_rows import RowComparison, refusal_of
 from migrator.preflight.table_check import TableCheck
 from migrator.runtime.limits import ExampleOptions
 from migrator.source.chunks import WHOLE_TABLE
@@ -56,6 +57,7 @@ async def copy(
         copied = await loads.copied(connection, ledger.migration)
         begun = await loads.begun(connection, ledger.migration)
         seeded = await loads.seeds(connection)
+        unsettled = [entry for entry in await kept.kept_rows(connection, ledger.migration) if not entry.is_settled]
         room = await lock_room(connection, list(checks))
     pending = {
         table.name: TableLoad(table, check.table_size, check.chunks, check.known_digest, begun.get(table.name))
@@ -65,18 +67,20 @@ async def copy(
     for table in plan.tables:
         if table.name not in pending:
             await overlap.copied.add(table.name)
-    check_existing = _ExistingRows(context, seeded)
+    existing = _ExistingRows(context, ledger, seeded, {entry.table for entry in unsettled})
     async with copy_workers(overlap.slots, context.source, context.target) as workers:
-        loading = CopyContext(context.source, ledger, limits, terms, context.progress, workers, check_existing)
+        loading = CopyContext(context.source, ledger, limits, terms, context.progress, workers, existing)
         largest_first = sorted(pending.values(), key=lambda load: -load.table_size.weight)
         await gather_or_cancel(
-            _fill(loading, [pending[name] for name in names], overlap.copied)
+            _fill(loading, [pending[name] for name in names], existing, overlap.copied)
             for group in group_small_tables(largest_first, TableLoad.size_if_whole, limits.chunk_bytes)
             for names in room.few([load.name for load in group], limits.jobs)
         )
 
 
-async def _fill(loading: CopyContext, group: Sequence[TableLoad], done: ReplayQueue[TableName]) -> None:
+async def _fill(
+    loading: CopyContext, group: Sequence[TableLoad], existing: "_ExistingRows", done: ReplayQueue[TableName]
+) -> None:
     """Load a table or a group of small tables, and add them to ``done``."""
     for load, stats in zip(group, await load_tables(loading, group), strict=True):
         chunks = {} if load.chunks == (WHOLE_TABLE,) else {"chunks": len(load.chunks)}
@@ -88,26 +92,42 @@ async def _fill(loading: CopyContext, group: Sequence[TableLoad], done: ReplayQu
             seconds=round(stats.seconds, 3),
             **chunks,
         )
+        if entry := existing.settled.get(load.name):
+            log.warning(Event.ROWS_KEPT, table=str(load.name), rows=entry.rows, kept_in=str(entry.kept_in))
         await done.add(load.name)
 
 
 @dataclass(frozen=True, slots=True)
 class _ExistingRows:
-    """Refuses to load into tables with rows that are neither in the source nor seeded by the application."""
+    """Keeps existing rows that may give way, and refuses others that are neither the source's nor seeded."""
 
     context: StageContext
+    run: RunLedger
     seeded: Mapping[TableName, Seed]
+    unsettled: set[TableName]
+    """Tables whose rows are kept, also by an earlier run, and whose new rows aren't all there yet."""
+    settled: dict[TableName, KeptRows] = field(default_factory=dict)
 
-    async def __call__(self, connection: AsyncConnection, occupied: Sequence[tuple[TableLoad, int]]) -> None:
-        """Raise RowsInTheWay if some of the ``occupied`` tables, each with its number of rows, hold such rows."""
+    async def make_way(self, connection: AsyncConnection, occupied: Sequence[tuple[TableLoad, int]]) -> None:
+        """Keep rows of the ``occupied`` tables, or raise RowsInTheWay; see ``ExistingRows``."""
         context, names = self.context, [load.name for load, _ in occupied]
         seeded = await untouched(connection, {name: self.seeded[name] for name in names if name in self.seeded})
         options = ExampleOptions(count=1, mask_values=True)
         comparison = RowComparison(context.source, context.target, context.limits.batch_bytes, options)
+        unknown = [(load, rows) for load, rows in occupied if rows != seeded.get(load.name)]
         existing = [
             await comparison.compare(load.table, rows, load.table_size)
-            for load, rows in occupied
-            if rows != seeded.get(load.name)
+            for load, rows in unknown
+            if load.table.on_existing_rows == "refuse"
         ]
-        if unexpected := [table for table in existing if table.unexpected]:
-            raise refusal(unexpected)
+        if refused := refusal_of([table for table in existing if table.unexpected]):
+            raise refused
+        for load, _ in unknown:
+            if load.table.on_existing_rows != "refuse":
+                await kept.keep(connection, self.run, load.name, load.table.on_existing_rows)
+                self.unsettled.add(load.name)
+
+    async def settle(self, connection: AsyncConnection, tables: Sequence[TableName]) -> None:
+        """Take those kept rows out that the source holds, too; see ``ExistingRows``."""
+        if waiting := [table for table in tables if table in self.unsettled]:
+            self.settled.update({entry.table: entry for entry in await kept.settle(connection, self.run, waiting)})

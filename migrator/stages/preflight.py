@@ -9,11 +9,13 @@ from dataclasses import asdict, replace
 
 import structlog
 
+from migrator.errors import in_one
 from migrator.events import Event
 from migrator.ledger.loads import KnownRows
 from migrator.names import TableName
-from migrator.preflight.checker import CheckContext, check_tables, refuse
-from migrator.preflight.existing_rows import RowComparison, check_target, refusal
+from migrator.preflight.checker import CheckContext, check_tables, refusal_of_values
+from migrator.preflight.existing_rows import RowComparison, check_target, refusal_of
+from migrator.preflight.giving_way import too_large_to_keep
 from migrator.preflight.table_check import TableCheck
 from migrator.stages.context import StageContext
 from migrator.trials.untried import untried_refusal
@@ -33,8 +35,8 @@ async def preflight(
     ``known_rows`` are the target's rows that the ledger knows; ``check_source_file`` checks the file itself
     (``check_intact``), and may have begun earlier. Raises MissingPrivilege and RowsInTheWay for the target,
     SourceUnreadable for a damaged source, ValuesRefused with all findings for values that can't be carried, and
-    NotTried for everything that could not be tried and that no pattern of ``untried`` matches. Rows in the target that
-    are also in the source are accepted.
+    NotTried for everything that could not be tried and that no pattern of ``untried`` matches. If several of these are
+    to be told, one error tells them all. Rows in the target that are also in the source are accepted.
     """
     source, target = context.source, context.target
     pending = [table for table in context.plan.tables if table.name not in known_rows.loaded]
@@ -48,12 +50,21 @@ async def preflight(
         log.info(Event.VALUES_REWRITTEN, **asdict(change))
     for notice in (finding for finding in findings if not finding.refuses):
         log.warning(Event.VALUES_REMARKED, message=notice.line(), **notice.to_json())
-    refuse(findings)
     by_table = {check.table_size.table: check for check in checks}
-    table_sizes = {name: check.table_size for name, check in by_table.items()}
+    values = refusal_of_values(findings)
     comparison = RowComparison(source, target, context.limits.batch_bytes, context.example_options)
-    if unexpected := await comparison.unexpected_rows(occupied, table_sizes):
-        raise refusal(unexpected)
-    if refused := untried_refusal((entry for check in checks for entry in check.untried), untried):
+    table_sizes = {name: check.table_size for name, check in by_table.items()}
+    existing = await comparison.unexpected_rows(
+        occupied, table_sizes, known_rows.begun, values_refused=values is not None
+    )
+    refused = in_one(
+        (
+            values,
+            refusal_of(existing),
+            await too_large_to_keep(target, existing, context.limits.kept_bytes),
+            untried_refusal((entry for check in checks for entry in check.untried), untried),
+        )
+    )
+    if refused is not None:
         raise refused
     return by_table

@@ -62,6 +62,8 @@ class Comparison:
     batch_bytes: int
     fast: bool = False
     """Whether fast forms are compared. Rows with equal fast forms are equal. Other rows may be equal too."""
+    target_condition: str = ""
+    """PostgreSQL's SQL that is true for the target's rows that are compared; empty for all rows."""
 
     @cached_property
     def forms(self) -> tuple[CanonicalForm, ...]:
@@ -195,8 +197,7 @@ def target_rows(
 
     All rows are read in one read-only transaction. Raises the errors of the session.
     """
-    condition = f" WHERE {blocks.condition}" if blocks.condition else ""
-    statement = f"SELECT {_selected(comparison)} FROM {_origin(comparison)}{condition}"
+    statement = f"SELECT {_selected(comparison)} FROM {_origin(comparison, blocks.condition)}"
     with _read(session, statement, comparison.batch_bytes) as reader:
         yield reader
 
@@ -220,10 +221,12 @@ def _selected(comparison: Comparison) -> str:
     return ", ".join(f"{form.select} AS c{place}" for place, form in enumerate(comparison.forms)) or "1 AS c0"
 
 
-def _origin(comparison: Comparison) -> str:
+def _origin(comparison: Comparison, blocks: str = "") -> str:
     # ONLY leaves out rows of inheriting tables, which COPY did not fill. Rows of partitions belong to the table.
     table = comparison.target
-    return table.name.quoted if table.partitioned else f"ONLY {table.name.quoted}"
+    conditions = [f"({condition})" for condition in (blocks, comparison.target_condition) if condition]
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    return (table.name.quoted if table.partitioned else f"ONLY {table.name.quoted}") + where
 
 
 @contextmanager

@@ -148,7 +148,7 @@ async def test_rows_that_somebody_put_there_are_not_touched(dryad_file: Path, da
     settings = settings_of(other, database)
     checked = await job_check.check(settings, NoProgress())
     assert isinstance(checked.failure, RowsInTheWay)
-    with pytest.raises(RowsInTheWay, match=r"public\.users \(2\)"):
+    with pytest.raises(RowsInTheWay, match=r"public\.users \(2 rows: 2 only there\)"):
         await job_run.run(settings, NoProgress())
     assert await contents(database, "users") == ["(mine)", "(yours)"]
 

@@ -83,6 +83,6 @@ async def test_a_seeded_row_that_somebody_has_edited(
         assert await contents(database, "config") == ["(admin,old)"]
         return
     await database.execute(EDITS[edit])
-    with pytest.raises(RowsInTheWay, match=r"public\.config \(1\)"):
+    with pytest.raises(RowsInTheWay, match=r"public\.config \(1 row: 1 different\)"):
         await run.run(settings, NoProgress())
     assert await contents(database, "config") == ["(admin,mine)"]

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from fix_values import MakeMove, Move, refusals
 
-from migrator.errors import Mismatch, NoMatch, TargetRefused, ValuesRefused
+from migrator.errors import Mismatch, NoMatch, RowsInTheWay, TargetRefused, ValuesRefused
 
 pytestmark = pytest.mark.one_server
 
@@ -448,6 +449,22 @@ async def test_b31_rows_that_are_there_twice(end_to_end: EndToEnd) -> None:
         {"t": [("one", 1), ("two", 1), ("three", 3)]},
     )
     assert set(refusals((await move.check()).findings)) == {"one", "two"}
+
+
+async def test_b33_rows_that_the_application_seeded(end_to_end: EndToEnd, database: Database) -> None:
+    """The job refuses and counts rows that the source lacks; with a flag the source's rows replace and it keeps them."""
+    source = "CREATE TABLE roles (id INTEGER PRIMARY KEY, name TEXT)"
+    target = "CREATE TABLE roles (id int PRIMARY KEY, name text); INSERT INTO roles VALUES (1, 'guest'), (2, 'admin')"
+    move = await end_to_end(source, target, {"roles": [(1, "guest"), (7, "admin")]})
+    with pytest.raises(RowsInTheWay, match="2 rows: 1 equal to the source's, 1 only there"):
+        await move.run()
+    move = replace(move, flags={**move.flags, "on_existing_rows": ["roles:replace"]})
+    await move.run()
+    assert [tuple(row) for row in await database.fetch("SELECT * FROM roles ORDER BY id")] == [
+        (1, "guest"),
+        (7, "admin"),
+    ]
+    assert [tuple(row) for row in await database.fetch('SELECT * FROM migrator."kept 1"')] == [(2, "admin")]
 
 
 async def test_c05_c06_foreign_keys_in_a_circle(end_to_end: EndToEnd, database: Database) -> None:

@@ -9,9 +9,9 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite, Rows
 
 from migrator.errors import RowsInTheWay
-from migrator.job import run
-from migrator.preflight.existing_rows import MOST_COMPARED
+from migrator.job import check, run
 from migrator.runtime.progress import NoProgress
+from migrator.verification.presence import MOST_JOINED
 
 pytestmark = pytest.mark.one_server
 
@@ -66,26 +66,38 @@ async def test_rows_that_the_source_holds_are_in_nobodys_way(source: Path, datab
         (
             "INSERT INTO version VALUES (1, '4.9', '2024-01-02 03:04:05.678901+00'), (2, NULL, NULL)",
             "version",
-            r"\(2\), where id = '1': name is '5.0' in the source, '4.9' in the target$",
+            r"\(2 rows: 1 equal to .*, 1 different\), where id = '1': name is '5.0' in .*, '4.9' in the target$",
         ),
         (
             "INSERT INTO version VALUES (1, '5.0', '2024-01-02 03:04:05.678902+00')",
             "version",
-            r"\(1\), where id = '1': at is .*678901.* in the source, .*678902.* in the target$",
+            r"\(1 row: 1 different\), where id = '1': at is .*678901.* in the source, .*678902.* in the target$",
         ),
         (
             "INSERT INTO version VALUES (2, '', NULL)",
             "version",
-            r"\(1\), where id = '2': name is NULL in the source, '' in the target$",
+            r"\(1 row: 1 different\), where id = '2': name is NULL in the source, '' in the target$",
         ),
-        ("INSERT INTO version VALUES (4, NULL, NULL)", "version", r"\(1\), where id = '4': extra in target$"),
-        ("INSERT INTO log VALUES ('once'), ('once')", "log", r"\(2\), where line = 'once': extra in target$"),
+        (
+            "INSERT INTO version VALUES (4, NULL, NULL)",
+            "version",
+            r"\(1 row: 1 only there\), where id = '4': extra in target$",
+        ),
+        (
+            "INSERT INTO log VALUES ('once'), ('once')",
+            "log",
+            r"\(2 rows: 1 equal .*, 1 only there\), where line = 'once': extra in target$",
+        ),
         (
             "ALTER TABLE other ADD COLUMN mine text; INSERT INTO other VALUES (1, 'x')",
             "other",
-            r"\(1\)$",
+            r"\(1 row: 1 different; the source has no values for mine\)$",
         ),
-        (f"INSERT INTO log SELECT 'once' FROM generate_series(0, {MOST_COMPARED})", "log", r"\(1001\)$"),
+        (
+            f"INSERT INTO log SELECT 'once' FROM generate_series(0, {MOST_JOINED})",
+            "log",
+            r"\(1001 rows: 1 equal .*, 1000 only there\), where line = 'once': extra in target, 1000 times$",
+        ),
     ],
     ids=[
         "other value",
@@ -106,6 +118,62 @@ async def test_a_row_that_the_source_lacks_makes_the_job_refuse(
     with pytest.raises(RowsInTheWay, match=rf"public\.{table} {shown}"):
         await run.run(settings_of(source, database), NoProgress())
     assert {name: await contents(database, name) for name in ROWS} == before
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["mine text", "mine int DEFAULT 7", "mine numeric(8, 2) DEFAULT 0", "mine varchar(9) DEFAULT 'it''s'", "mine json"],
+)
+async def test_columns_of_the_targets_own_may_hold_their_default(source: Path, database: Database, column: str) -> None:
+    """Such a row is the source's: loaded anew it holds the same. With anything else in the column it is not."""
+    await database.execute(f"{TARGET} ALTER TABLE other ADD COLUMN {column}; INSERT INTO other (id) VALUES (1)")
+    settings = settings_of(source, database)
+    assert (await check.check(settings, NoProgress())).failure is None
+    await run.run(settings, NoProgress())
+
+
+@pytest.mark.parametrize("column", ["mine timestamptz DEFAULT now()", "mine serial", "mine uuid"])
+async def test_columns_of_the_targets_own_that_hold_something(source: Path, database: Database, column: str) -> None:
+    """What the column holds would be gone, so the row is not the source's."""
+    await database.execute(
+        f"{TARGET} ALTER TABLE other ADD COLUMN {column}; INSERT INTO other (id) VALUES (1);"
+        "UPDATE other SET mine = 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'"
+        if "uuid" in column
+        else f"{TARGET} ALTER TABLE other ADD COLUMN {column}; INSERT INTO other (id) VALUES (1)"
+    )
+    with pytest.raises(RowsInTheWay, match=r"public\.other \(1 row: 1 different; the source has no values for mine\)"):
+        await run.run(settings_of(source, database), NoProgress())
+
+
+async def test_tables_of_any_size_are_compared_each_by_itself(make_sqlite: MakeSqlite, database: Database) -> None:
+    """A table with more rows than are joined is compared by hashes, and keeps no other table from being compared."""
+    source = make_sqlite(
+        "CREATE TABLE large (id INTEGER PRIMARY KEY, name TEXT); CREATE TABLE twins (line TEXT);"
+        "CREATE TABLE small (id INTEGER PRIMARY KEY)",
+        {
+            "large": [(n, f"row {n}") for n in range(5000)],
+            "twins": [("again",)] * 3000,
+            "small": [(1,)],
+        },
+    )
+    await database.execute(
+        "CREATE TABLE large (id bigint PRIMARY KEY, name text); CREATE TABLE twins (line text);"
+        "CREATE TABLE small (id bigint PRIMARY KEY); INSERT INTO small VALUES (2);"
+        "INSERT INTO large SELECT n, 'row ' || n FROM generate_series(1000, 5001) n;"
+        "UPDATE large SET name = 'mine' WHERE id IN (1500, 2500, 3500);"
+        "INSERT INTO twins SELECT 'again' FROM generate_series(1, 3002)"
+    )
+    report = await check.check(settings_of(source, database), NoProgress())
+    message = str(report.failure)
+    assert "public.large (4002 rows: 3997 equal to the source's, 3 different, 2 only there), where id = " in message
+    assert "public.small (1 row: 1 only there), where id = '2': extra in target" in message
+    assert "public.twins (3002 rows: 3000 equal to the source's, 2 only there), where line = 'again'" in message
+    await database.execute(
+        "UPDATE large SET name = 'row ' || id; DELETE FROM large WHERE id > 4999; TRUNCATE small;"
+        "DELETE FROM twins WHERE ctid = ANY (ARRAY(SELECT ctid FROM twins LIMIT 2))"
+    )
+    assert (await check.check(settings_of(source, database), NoProgress())).failure is None
+    await run.run(settings_of(source, database), NoProgress())
 
 
 async def test_values_are_not_shown_where_they_are_masked(source: Path, database: Database) -> None:
@@ -146,6 +214,6 @@ async def test_rows_that_come_after_preflight_are_not_lost(
 ) -> None:
     """The table is looked at once more, locked, before it is emptied: what was written meanwhile stays."""
     await database.execute(f"{TARGET} {seed}")
-    with pytest.raises(RowsInTheWay, match=r"public\.version \(1\)"):
+    with pytest.raises(RowsInTheWay, match=r"public\.version \(1 row: 1 "):
         await run.run(settings_of(source, database), WrittenMeanwhile(database, statement))
     assert [row["name"] for row in await database.fetch("SELECT name FROM version")] == ["mine"]
