@@ -452,7 +452,7 @@ async def test_b31_rows_that_are_there_twice(end_to_end: EndToEnd) -> None:
 
 
 async def test_b33_rows_that_the_application_seeded(end_to_end: EndToEnd, database: Database) -> None:
-    """The job refuses and counts rows that the source lacks; with a flag the source's replace them, and it keeps them."""
+    """The job refuses and counts rows that the source lacks; a flag lets the source's replace them, and keeps them."""
     source = "CREATE TABLE roles (id INTEGER PRIMARY KEY, name TEXT)"
     target = "CREATE TABLE roles (id int PRIMARY KEY, name text); INSERT INTO roles VALUES (1, 'guest'), (2, 'admin')"
     move = await end_to_end(source, target, {"roles": [(1, "guest"), (7, "admin")]})
