@@ -62,7 +62,7 @@ class Event(StrEnum):
 
     VALUES_REMARKED = (
         "values.remarked",
-        "Values arrive as they are, but one should know of them: table, column, reason, count, keys.",
+        "Values arrive as they are; one should know of them: table, column, reason, count, keys; or a line a table.",
     )
     CONSTRAINT_UNTRIED = (
         "constraint.untried",

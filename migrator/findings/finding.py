@@ -36,6 +36,9 @@ class Example:
     """The value, shortened; if values are masked, only its storage class, size and place of the problem."""
 
 
+_GATHERED = frozenset({ProblemCode.DIGITS_LOST_IN_SOURCE, ProblemCode.CASE_INSENSITIVE_IN_SOURCE})
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A problem of a column's values, mostly a reason why the values can't be carried as they are."""
@@ -57,6 +60,11 @@ class Finding:
     def refuses(self) -> bool:
         """Whether the job refuses to copy because of this finding; otherwise it is a notice."""
         return self.severity is Severity.ERROR
+
+    @property
+    def asks_for_nothing(self) -> bool:
+        """Whether there is nothing to decide: such notices are gathered into one line a table."""
+        return not self.refuses and self.code in _GATHERED
 
     def line(self) -> str:
         """Return the finding as one line for a person."""

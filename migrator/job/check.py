@@ -51,6 +51,7 @@ from migrator.preflight.checker import CheckContext, check_source, check_tables,
 from migrator.preflight.existing_rows import RowComparison, occupied_tables, refusal_of, refuse_not_owned
 from migrator.preflight.giving_way import too_large_to_keep
 from migrator.preflight.source_only import SCHEMA
+from migrator.preflight.table_check import table_notices_of
 from migrator.runtime.progress import Progress
 from migrator.source.database import Source
 from migrator.source.integrity import check_intact
@@ -134,7 +135,8 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
     )
     selections = {str(table.name): table.source.selection for table in plan.tables}
     report = CheckReport(tuple(table_checks), tuple(findings), plan.skipped, failure, notes=notes)
-    return replace(report, selections=selections, existing=tuple(existing_rows))
+    table_notices = tuple(table_notices_of(plan, table_checks))
+    return replace(report, selections=selections, existing=tuple(existing_rows), table_notices=table_notices)
 
 
 async def _unmade(

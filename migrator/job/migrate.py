@@ -40,7 +40,7 @@ from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
 from migrator.planning.plan import Plan
 from migrator.planning.table_terms import terms_of
-from migrator.preflight.table_check import TableCheck
+from migrator.preflight.table_check import TableCheck, table_notices_of
 from migrator.runtime.error_mapping import to_migrator_error
 from migrator.runtime.progress import NoProgress, Progress
 from migrator.source.database import Source
@@ -234,16 +234,10 @@ async def _beside(work: Coroutine[object, object, T]) -> AsyncIterator["asyncio.
 
 
 def _what_was_decided(plan: Plan, checks: Collection[TableCheck]) -> tuple[str, ...]:
-    """Return lines about values that rules have changed, about text that was read as UTC, and about notices."""
-    in_utc = [
-        f"{table.source.name}.{column.source.name}"
-        for table in plan.tables
-        for column in table.columns
-        if column.target.type_name == "timestamptz" and column.rule.timezone is None
-    ]
-    assumed = (f"text without an offset was read as UTC in: {', '.join(in_utc)}",) if in_utc else ()
+    """Return lines about values that rules have changed, a line a table, and the notices that ask for something."""
+    notices = (notice for check in checks for notice in check.notices if not notice.asks_for_nothing)
     return (
         *(change.line() for check in checks for change in check.changes),
-        *assumed,
-        *(f"WARNING: {notice.line()}" for check in checks for notice in check.notices),
+        *(table_notice.line() for table_notice in table_notices_of(plan, checks)),
+        *(f"WARNING: {notice.line()}" for notice in notices),
     )

@@ -1,6 +1,6 @@
 """Holds the reports of the commands: for people as a table, for programs as JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -22,6 +22,7 @@ from migrator.source.schema import ALL_ROWS, Selection, Skipped
 
 if TYPE_CHECKING:  # they load Arrow and DuckDB, which `status` doesn't need
     from migrator.findings.finding import Finding
+    from migrator.findings.table_notices import TableNotice
     from migrator.planning.plan import Plan
     from migrator.preflight.existing_rows import OccupiedTable
     from migrator.preflight.table_check import TableCheck
@@ -177,6 +178,8 @@ class CheckReport:
     skipped: tuple[Skipped, ...]
     failure: MigratorError | None = field(default=None, compare=False)
     against_target: bool = True
+    table_notices: "tuple[TableNotice, ...]" = ()
+    """What is worth knowing of each table and asks for nothing; the findings have it by column."""
     notes: tuple[str, ...] = ()
     selections: Mapping[str, Selection] = field(default_factory=dict)
     """What the rules for rows leave behind, by the names of the checked tables."""
@@ -200,6 +203,7 @@ class CheckReport:
             "skipped": [asdict(skipped) for skipped in self.skipped],
             "existing_rows": [table.to_json() for table in self.existing],
             "against_target": self.against_target,
+            "table_notices": [table_notice.line() for table_notice in self.table_notices],
             "notes": list(self.notes),
         }
 
@@ -214,10 +218,8 @@ class CheckReport:
                 console.print(line, markup=False)
         for change in (change for table_check in self.table_checks for change in table_check.changes):
             console.print(change.line(), markup=False)
-        for finding in self.findings:
-            console.print(finding.line() if finding.refuses else f"worth knowing: {finding.line()}", markup=False)
-            for line in finding.settled_by.splitlines():
-                console.print(f"    settled by: {line}", markup=False)
+        for line in self._finding_lines():
+            console.print(line, markup=False)
         for table in self.existing:
             fate = "in the way" if table.is_refused else "would give way to the source's rows, and be kept"
             console.print(f"already there: {table}: {fate}", markup=False)
@@ -226,6 +228,16 @@ class CheckReport:
         verdict = self._verdict()
         counts = f"{_counted(len(self.table_checks), 'table')}, {_counted(rows, 'row')}, {size}"
         console.print(f"{counts}{verdict}", style="bold", markup=False)
+
+    def _finding_lines(self) -> Iterator[str]:
+        """Yield the lines about values: what asks for nothing by table, all else by column, with its remedy."""
+        for table_notice in self.table_notices:
+            yield f"worth knowing: {table_notice.line()}"
+        for finding in self.findings:
+            if finding.asks_for_nothing and self.against_target:
+                continue  # it is in its table's line
+            yield finding.line() if finding.refuses else f"worth knowing: {finding.line()}"
+            yield from (f"    settled by: {line}" for line in finding.settled_by.splitlines())
 
     def _selection(self, table_check: "TableCheck") -> Selection:
         return self.selections.get(str(table_check.table_size.table), ALL_ROWS)

@@ -6,7 +6,7 @@ about single values. If a table does not pass, ``diagnosis`` finds the reasons. 
 of the target, for each rule and for each notice.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -15,9 +15,10 @@ from migrator.errors import ConfigurationError, SourceUnreadable
 from migrator.findings.examples import FindingBuilder, is_row
 from migrator.findings.finding import Change, Finding
 from migrator.findings.notices import notices
+from migrator.findings.table_notices import TableNotice, table_notice_of
 from migrator.names import TableName
 from migrator.planning.key_columns import unique_columns
-from migrator.planning.plan import ColumnPlan, TablePlan
+from migrator.planning.plan import ColumnPlan, Plan, TablePlan
 from migrator.planning.rewrites import MOMENTS
 from migrator.preflight.bisection import Bisection
 from migrator.preflight.diagnosis import NOTHING, change, diagnose
@@ -61,6 +62,14 @@ class TableCheck:
     def is_whole(self) -> bool:
         """Whether the table is read and copied in one chunk."""
         return len(self.chunks) == 1
+
+
+def table_notices_of(plan: Plan, checks: Iterable[TableCheck]) -> list[TableNotice]:
+    """Return the table_notices about the tables of a plan that were checked, in the order of the checks."""
+    tables = {table.name: table for table in plan.tables}
+    sizes = [(check.table_size, check.findings) for check in checks]
+    table_notices = (table_notice_of(tables[size.table], size.rows, findings) for size, findings in sizes)
+    return [table_notice for table_notice in table_notices if table_notice]
 
 
 def measure_tables(session: ScanSession, tables: Sequence[TablePlan]) -> list[TableSize]:

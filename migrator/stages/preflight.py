@@ -16,7 +16,7 @@ from migrator.names import TableName
 from migrator.preflight.checker import CheckContext, check_tables, refusal_of_values
 from migrator.preflight.existing_rows import RowComparison, check_target, refusal_of
 from migrator.preflight.giving_way import too_large_to_keep
-from migrator.preflight.table_check import TableCheck
+from migrator.preflight.table_check import TableCheck, table_notices_of
 from migrator.stages.context import StageContext
 from migrator.trials.untried import untried_refusal
 
@@ -48,8 +48,10 @@ async def preflight(
     findings = [finding for check in checks for finding in check.findings]
     for change in (change for check in checks for change in check.changes):
         log.info(Event.VALUES_REWRITTEN, **asdict(change))
-    for notice in (finding for finding in findings if not finding.refuses):
+    for notice in (finding for finding in findings if not (finding.refuses or finding.asks_for_nothing)):
         log.warning(Event.VALUES_REMARKED, message=notice.line(), **notice.to_json())
+    for table_notice in table_notices_of(pending_plan, checks):
+        log.info(Event.VALUES_REMARKED, message=table_notice.line(), table=table_notice.table)
     by_table = {check.table_size.table: check for check in checks}
     values = refusal_of_values(findings)
     comparison = RowComparison(source, target, context.limits.batch_bytes, context.example_options)

@@ -76,7 +76,7 @@ def _tell(stray: Stray) -> None:
         Event.SEQUENCE_LEFT,
         sequence=stray.sequence,
         reason=stray.reason,
-        next_step=f"If the application uses it, set it before it starts: {stray.statement}",
+        next_step=f"Run this before the application starts, if it takes values from it: {stray.statement}",
         **({"table": str(stray.table), "column": stray.column} if stray.table else {}),
     )
 

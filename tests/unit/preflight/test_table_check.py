@@ -1,9 +1,13 @@
 """The survey of a table: exact counts, bounded examples, and nothing shown that is to be masked."""
 
+from io import StringIO
+
 import pytest
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from fix_values import MakeMove
+from rich.console import Console
+from structlog.testing import capture_logs
 
 from migrator.preflight.bisection import ROWS_NAMED
 
@@ -78,4 +82,33 @@ async def test_what_a_run_decided_is_in_its_report(move: MakeMove, database: Dat
     """The one assumption that is made without a rule is said: naive text is UTC."""
     make_sqlite(SOURCE, {"t": [(1, "2024-02-29 12:00:00")]})
     await database.execute("CREATE TABLE t (id int PRIMARY KEY, v timestamptz)")
-    assert (await move().run()).notes == ("text without an offset was read as UTC in: t.v",)
+    assert (await move().run()).notes == ("t: text without an offset is read as UTC (in v)",)
+
+
+async def test_what_asks_for_nothing_is_one_line_a_table(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite
+) -> None:
+    """In check, log and report alike; the findings of check for programs stay by column. Empty tables say nothing."""
+    make_sqlite(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a NUMERIC, b NUMERIC, c TEXT COLLATE NOCASE, d TEXT);"
+        "CREATE TABLE empty (d TEXT)",
+        {"t": [(1, 0.1234567890123456, 0.1234567890123457, "x", "2024-02-29 12:00:00")]},
+    )
+    await database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, a numeric, b numeric, c text, d timestamptz);"
+        "CREATE TABLE empty (d timestamptz)"
+    )
+    looked = await move().check()
+    assert [finding.column for finding in looked.findings] == ["a", "b", "c"]
+    [table_notice] = looked.table_notices
+    assert table_notice.line().startswith("t: text without an offset is read as UTC (in d); the value is ")
+    assert "(in a: 1 row, b: 1 row)" in table_notice.line()
+    assert "(in c: 1 row)" in table_notice.line()
+    shown = StringIO()
+    looked.render(Console(file=shown, width=1000))
+    assert shown.getvalue().count("worth knowing") == 1
+    with capture_logs() as events:
+        report = await move().run()
+    assert report.notes == (table_notice.line(),)
+    [event] = [event for event in events if event["event"] == "values.remarked"]
+    assert (event["message"], event["log_level"]) == (table_notice.line(), "info")
