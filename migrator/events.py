@@ -51,6 +51,10 @@ class Event(StrEnum):
         "sequence.left",
         "A sequence could not be set to where SQLite stands: sequence, reason, next_step; table and column if known.",
     )
+    COLUMN_UNFILLED = (
+        "column.unfilled",
+        "A column gets no values, since a trigger that fills it doesn't fire for the rows: table, column, next_step.",
+    )
     VERSIONS_DIFFER = (
         "versions.differ",
         "The bookkeeping of migrations has other versions on either side: table, reason, next_step.",

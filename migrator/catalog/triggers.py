@@ -8,6 +8,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.names import TableName, quote_postgres
+from migrator.target.database import FILLS_TSVECTOR
 
 
 @asynccontextmanager
@@ -20,6 +21,9 @@ async def triggers_disabled(connection: AsyncConnection, tables: Sequence[TableN
     TRIGGER). A row fires the triggers of the partition that receives it: the partition's own, and triggers from the
     parent, each of which may be enabled or disabled in this partition alone. So the triggers of every table are
     disabled separately, and afterwards each gets its earlier state.
+
+    A trigger of PostgreSQL's own that only fills a ``tsvector`` column goes on firing: the source's column of that name
+    isn't copied, and without the trigger the application's search would find nothing.
     """
     with_triggers = await _enabled(connection, tables)
     for table in with_triggers:
@@ -49,7 +53,7 @@ async def _alter(connection: AsyncConnection, table: Row[Any], ways: Sequence[st
 
 # Before PostgreSQL 15, the catalogs count a trigger from the parent as internal, and ALTER TABLE switches it together
 # with the parent's trigger.
-_ENABLED = """
+_ENABLED = f"""
 WITH RECURSIVE tree AS (
     SELECT CAST(name AS regclass)::oid AS oid FROM unnest(CAST(:tables AS text[])) AS listed(name)
     UNION
@@ -59,8 +63,8 @@ WITH RECURSIVE tree AS (
 SELECT n.nspname AS schema_name, c.relname AS table_name,
        CASE WHEN current_setting('server_version_num')::int >= 150000 THEN 'ONLY' ELSE '' END AS only,
        array_agg(tgname::text ORDER BY tgname) AS triggers, array_agg(tgenabled::text ORDER BY tgname) AS states
-FROM tree JOIN pg_trigger ON tgrelid = tree.oid
+FROM tree JOIN pg_trigger g ON g.tgrelid = tree.oid
 JOIN pg_class c ON c.oid = tree.oid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE NOT tgisinternal AND tgenabled <> 'D'
+WHERE NOT g.tgisinternal AND g.tgenabled <> 'D' AND NOT ({FILLS_TSVECTOR})
 GROUP BY 1, 2 ORDER BY 1, 2
 """

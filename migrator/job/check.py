@@ -38,6 +38,8 @@ from migrator.job.plan import (
     stray_sequences,
     tables_to_read,
     tell_skipped,
+    tell_unfilled,
+    unfilled_columns,
 )
 from migrator.job.reports import CheckReport
 from migrator.job.source_changes import Reading
@@ -91,6 +93,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         tell_skipped(plan)
         existing = replace(plan, tables=tuple(table for table in plan.tables if table.name not in unmade.statements))
         notes = await runner.retry("sequences", lambda: stray_sequences(target, existing))
+        notes += tell_unfilled(await runner.retry("triggers", lambda: unfilled_columns(target, existing)))
         notes += await runner.retry("versions", lambda: _other_versions(settings, source, contents, target))
         claim_refusal = await runner.retry("claims", lambda: _taken(target, migration, plan))
         source_refusal = await runner.retry("claims", lambda: _other_source(target, migration, settings, reading))

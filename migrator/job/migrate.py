@@ -25,6 +25,8 @@ from migrator.job.plan import (
     refuse_nothing,
     tables_to_read,
     tell_skipped,
+    tell_unfilled,
+    unfilled_columns,
 )
 from migrator.job.recorder import RunRecorder
 from migrator.job.reports import Report, report_of
@@ -87,6 +89,7 @@ async def move(
         notes += await step("versions", lambda: other_versions(settings, source, contents, target))
         await step("claims", lambda: claim(ledger, [table.name for table in plan.tables]))
         tell_skipped(plan)
+        notes += tell_unfilled(await step("triggers", lambda: unfilled_columns(target, plan)))
         context = context_of(settings, source, target, plan, progress)
 
         async def check_source_file() -> None:

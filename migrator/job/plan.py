@@ -1,11 +1,12 @@
 """Describes both databases and matches their tables under the operator's rules."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
 
 from migrator.catalog import sequences
+from migrator.catalog.filling_triggers import UnfilledByTrigger, unfilled_by_triggers
 from migrator.catalog.money import refuse_other_money
 from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError, SourceError
@@ -146,6 +147,33 @@ def tables_to_read(settings: Settings, contents: SourceDatabase) -> list[str]:
     """Return the names of the source's tables that are not excluded."""
     rules = rules_of(settings)
     return [table.name for table in contents.tables if not rules.of_table(table.name).exclude]
+
+
+async def unfilled_columns(target: Target, plan: Plan) -> tuple[UnfilledByTrigger, ...]:
+    """Return the target's columns that stay empty because the triggers that fill them don't fire during the load."""
+    columns = {}
+    for table in plan.tables:
+        filled = {column.target.name for column in table.compared}
+        columns[table.name] = [
+            column.name
+            for column in table.target.columns
+            if column.name not in filled and not column.generated and not column.trigger and not column.identity
+        ]
+    async with target.connect() as connection:
+        return tuple(await unfilled_by_triggers(connection, columns))
+
+
+def tell_unfilled(columns: Sequence[UnfilledByTrigger]) -> tuple[str, ...]:
+    """Log each column that stays empty, and return a warning about each for the report."""
+    for column in columns:
+        log.warning(
+            Event.COLUMN_UNFILLED,
+            table=str(column.table),
+            column=column.column,
+            reason=column.reason,
+            next_step=column.next_step,
+        )
+    return tuple(f"WARNING: {column.line()}" for column in columns)
 
 
 def tell_skipped(plan: Plan) -> None:

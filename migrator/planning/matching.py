@@ -38,7 +38,7 @@ def make_plan(source: SourceDatabase, target: TargetDatabase, rules: Rules = NO_
     rules.check_all_met(_names(source))
     matcher.unmatched.refuse(target.schema, list(by_name), [plan.target.name.name for plan in plans])
     _refuse_shared_matches(plans)
-    return Plan(target.schema, tuple(plans), tuple(skipped))
+    return Plan(target.schema, tuple(plans), (*skipped, *matcher.left_to_target))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ class _Matcher:
     target: Mapping[str, TargetTable]
     """The target's tables by their names without the schema."""
     unmatched: Unmatched = field(default_factory=Unmatched)
+    left_to_target: list[Skipped] = field(default_factory=list)
+    """Columns of the source that aren't copied, because the target fills its own."""
     columns: dict[ColumnPlan, ColumnPlan] = field(default_factory=dict)
     """The column plans made so far. Many tables have an equal column, such as an id, and share its plan."""
 
@@ -109,10 +111,21 @@ class _Matcher:
             if match is None:
                 self.unmatched.columns[source.name, column.name] = names[0]
                 continue
+            if by_name[match].left_to_target:
+                self.left_to_target.append(Skipped(f"{source.name}.{column.name}", _filled_by(by_name[match]), rows=0))
+                continue
             if literal := self.rules.naming(source.name, column.name):
                 check_meaning(literal, f"{source.name}.{column.name}", by_name[match])
             matches.append((column, by_name[match], rule))
         return matches
+
+
+def _filled_by(column: TargetColumn) -> str:
+    return (
+        f"filled by the target's trigger {column.trigger}"
+        if column.trigger
+        else f"computed by the target: {column.generation}"
+    )
 
 
 def _names(source: SourceDatabase) -> list[str]:

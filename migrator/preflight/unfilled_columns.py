@@ -20,9 +20,13 @@ _CONSTANT = re.compile(
 
 
 def unfilled_columns(table: TablePlan) -> tuple[str, ...]:
-    """Return the target's columns that get no value from the source and aren't generated."""
+    """Return the target's columns that get no value from the source, and that the target doesn't compute either."""
     filled = {column.target.name for column in table.columns}
-    return tuple(column.name for column in table.target.columns if not column.generated and column.name not in filled)
+    return tuple(
+        column.name
+        for column in table.target.columns
+        if column.name not in filled and not column.generated and not column.trigger
+    )
 
 
 async def defaults_only(connection: AsyncConnection, table: TablePlan) -> str:

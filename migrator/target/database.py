@@ -126,6 +126,8 @@ def _column(row: Row[Any], labels: dict[int, list[Row[Any]]]) -> TargetColumn:
         modifier=row.modifier,
         domain=row.domain,
         deterministic=row.deterministic,
+        generation=row.generation,
+        trigger=row.trigger,
     )
 
 
@@ -136,9 +138,21 @@ WHERE n.nspname = :schema AND c.relkind IN ('r', 'p') AND NOT c.relispartition
 ORDER BY c.relname
 """
 
+FILLS_TSVECTOR = """
+g.tgenabled IN ('O', 'A') AND g.tgtype & 7 = 7 AND g.tgqual IS NULL AND g.tgfoid IN (
+    SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'pg_catalog'::regnamespace
+    AND p.proname IN ('tsvector_update_trigger', 'tsvector_update_trigger_column'))
+"""
+"""
+A condition, in SQL over the row ``g`` of ``pg_trigger``: whether the trigger only fills a column of type ``tsvector``.
+
+These two functions of PostgreSQL's own compute the column that their first argument names, and change nothing else
+(PostgreSQL, "Triggers for Automatic Updates"). The numbers are TRIGGER_TYPE_ROW, _BEFORE and _INSERT of pg_trigger.h.
+"""
+
 # A domain over a domain is followed to the base type; the first modifier on the way applies. A type of the application
 # may have the same name as a type of PostgreSQL. To distinguish them, its schema stands before its name.
-_COLUMNS = """
+_COLUMNS = f"""
 WITH RECURSIVE base(oid, at, modifier, not_null) AS (
     SELECT oid, oid, -1, false FROM pg_type
     UNION ALL
@@ -155,8 +169,14 @@ SELECT a.attrelid, a.attname, bottom.oid AS base_oid,
        CASE WHEN a.atttypmod >= 0 THEN a.atttypmod ELSE base.modifier END AS modifier,
        a.attnotnull OR base.not_null AS not_null, a.atthasdef AS has_default,
        a.attidentity::text AS identity, a.attgenerated::text <> '' AS generated,
-       coalesce(l.collisdeterministic, true) AS deterministic
+       coalesce(l.collisdeterministic, true) AS deterministic,
+       CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) ELSE '' END AS generation,
+       CASE WHEN bottom.typname = 'tsvector' THEN coalesce((
+           SELECT min(g.tgname::text) FROM pg_trigger g WHERE g.tgrelid = a.attrelid AND ({FILLS_TSVECTOR})
+           AND substring(g.tgargs FROM 1 FOR octet_length(a.attname::text) + 1)
+               = convert_to(a.attname::text, getdatabaseencoding()) || '\\x00'::bytea), '') ELSE '' END AS trigger
 FROM pg_attribute a
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 LEFT JOIN pg_collation l ON l.oid = a.attcollation
 JOIN pg_class c ON c.oid = a.attrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -32,6 +32,10 @@ class TargetColumn:
     domain: bool = False
     deterministic: bool = True
     """Whether its collation distinguishes all texts that differ in a byte."""
+    generation: str = ""
+    """The expression of a generated column, as PostgreSQL writes it."""
+    trigger: str = ""
+    """The trigger of PostgreSQL's own that fills the column from other columns, or empty."""
 
     @property
     def quoted(self) -> str:
@@ -41,7 +45,12 @@ class TargetColumn:
     @property
     def fills_itself(self) -> bool:
         """Whether PostgreSQL fills the column if a row has no value for it."""
-        return self.has_default or bool(self.identity) or self.generated
+        return self.has_default or bool(self.identity) or self.generated or bool(self.trigger)
+
+    @property
+    def left_to_target(self) -> bool:
+        """Whether the column gets its value from the target alone, whatever the source has under this name."""
+        return bool(self.trigger) or (self.generated and self.type_name in _LEXEMES)
 
     @property
     def length(self) -> int | None:
@@ -63,6 +72,9 @@ class TargetColumn:
     def _is_bounded_numeric(self) -> bool:
         return self.type_name == "numeric" and self.modifier >= _HEADER
 
+
+_LEXEMES = frozenset({"tsvector", "tsquery"})
+"""Types whose values are computed from text. No text of the source says the same as they do."""
 
 _HEADER = 4  # VARHDRSZ, which is included in the type modifiers of varchar, bpchar and numeric
 
