@@ -165,8 +165,8 @@ async def _copy_to_verify(
 
     async def copy_rows() -> None:
         await stage("copy", lambda: copy(context, ledger, checks, overlap, terms))
-        await recorder.step("kept rows", lambda: _write_kept(settings, ledger))
         await overlap.copied.close()
+        await recorder.step("kept rows", lambda: _write_kept(settings, ledger))
 
     async def restore_keys() -> tuple[str, ...]:
         await stage("restore", lambda: restore(ledger, jobs, overlap.copied, overlap.restored))

@@ -260,6 +260,7 @@ class Status:
     """Stages of the newest run."""
     tables: tuple[CopiedTable, ...]
     parked: tuple[str, ...]
+    kept: tuple[str, ...]
     completed_at: datetime | None
     failure: MigratorError | None = field(default=None, compare=False)
     migration: str | None = None
@@ -281,6 +282,7 @@ class Status:
                 for table in self.tables
             ],
             "parked": list(self.parked),
+            "kept": list(self.kept),
             "migrations": [{"name": name, "completed_at": at} for name, at in self.several],
             "unknown": self.unknown,
         }
@@ -298,6 +300,8 @@ class Status:
             console.print(f"stage {stage.stage}: began {stage.started_at:%H:%M:%S}, {state}", markup=False)
         for entry in self.parked:
             console.print(f"taken away for the load and not back yet: {entry}", markup=False)
+        for line in self.kept:
+            console.print(line, markup=False)
         for run in self.runs:
             ended = f"ended {run.ended_at:%Y-%m-%d %H:%M:%S} with {run.exit_code}" if run.ended_at else "has not ended"
             console.print(f"run {run.id}: began {run.started_at:%Y-%m-%d %H:%M:%S}, {ended}", markup=False)

@@ -6,6 +6,7 @@ from migrator.job.reports import Status
 from migrator.ledger import loads, registry, state
 from migrator.ledger import parked as ledger_parked
 from migrator.ledger import runs as ledger_runs
+from migrator.ledger.kept import kept_rows
 from migrator.ledger.migration import Wanted
 from migrator.ledger.readiness import until_ready
 from migrator.target.database import Target
@@ -32,11 +33,11 @@ async def _status(target: Target, wanted: Wanted) -> Status:
         several = await registry.left_open(connection, wanted)
         if several:
             migrations = [(known.name, await state.completed_at(connection, known.migration)) for known in several]
-            return Status((), (), (), (), None, several=tuple(migrations))
+            return Status((), (), (), (), (), None, several=tuple(migrations))
         migration = await registry.chosen(connection, wanted)
         if migration is None:
             unknown = await registry.unknown(connection, wanted)
-            return Status((), (), (), (), None, unknown=unknown)
+            return Status((), (), (), (), (), None, unknown=unknown)
         runs = await ledger_runs.last_runs(connection, migration, limit=5)
         parked = await ledger_parked.still_parked(connection, migration)
         return Status(
@@ -44,6 +45,7 @@ async def _status(target: Target, wanted: Wanted) -> Status:
             tuple(await ledger_runs.stages_of(connection, runs[0].id)) if runs else (),
             tuple((await loads.copied(connection, migration)).values()),
             tuple(f"{entry.kind} {entry.name} of {entry.table}" for entry in parked),
+            tuple(entry.line() for entry in await kept_rows(connection, migration)),
             await state.completed_at(connection, migration),
             migration=migration.name,
         )

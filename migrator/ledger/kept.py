@@ -19,8 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator.ledger.migration import Migration
 from migrator.ledger.run_ledger import RunLedger
 from migrator.ledger.schema import kept, now
-from migrator.names import LEDGER_SCHEMA, TableName, quote_postgres
+from migrator.names import LEDGER_SCHEMA, TableName, quote_literal, quote_postgres
 from migrator.runtime.private_file import whole_file
+from migrator.target.copy_out import copy_lines_out
 from migrator.target.database import own_rows
 
 
@@ -41,10 +42,8 @@ class KeptRows:
     def line(self) -> str:
         """Return a line for the report."""
         noun = "row" if self.rows == 1 else "rows"
-        return (
-            f"{self.table}: {self.rows} {noun} that the source doesn't hold gave way to its rows; kept in "
-            f"{self.kept_in.quoted} until `migrator forget`"
-        )
+        which = "that the source doesn't hold gave way to its rows" if self.is_settled else "gave way to the source's"
+        return f"{self.table}: {self.rows} {noun} {which}; kept in {self.kept_in.quoted} until `migrator forget`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +154,12 @@ async def write_kept(connection: AsyncConnection, migration: Migration, path: Pa
     rows = 0
     with whole_file(path) as file:
         for entry in found:
-            query = text(f"SELECT CAST(row_to_json(k) AS text) FROM {entry.kept_in.quoted} AS k")
-            opening = json.dumps({"table": str(entry.table)}, ensure_ascii=False)[:-1]
-            async with connection.stream(query) as result:
-                async for (row,) in result:
-                    file.write(f'{opening}, "row": {row}}}\n')
-                    rows += 1
+            opening = quote_literal(json.dumps({"table": str(entry.table)}, ensure_ascii=False)[:-1] + ', "row": ')
+            # A column of type json keeps the line breaks between its tokens; in its strings there can't be any.
+            row = "translate(CAST(row_to_json(k) AS text), chr(9) || chr(10) || chr(13), '   ')"
+            lines = f"SELECT {opening} || {row} || '}}' FROM {entry.kept_in.quoted} AS k"
+            file.flush()
+            rows += await copy_lines_out(connection, lines, file.buffer.write)
     return rows
 
 

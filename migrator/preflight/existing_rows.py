@@ -19,7 +19,7 @@ from migrator.ledger.loads import KnownRows
 from migrator.names import TableName, pattern
 from migrator.planning.plan import TablePlan
 from migrator.planning.rules import OnExistingRows
-from migrator.preflight.unfilled_columns import defaults_only, unfilled_columns
+from migrator.preflight.unfilled_columns import NEVER, unfilled_columns
 from migrator.runtime.limits import ExampleOptions
 from migrator.runtime.retry import is_transient
 from migrator.source.database import Source
@@ -28,7 +28,7 @@ from migrator.target.database import Target, row_counts
 from migrator.target.lock_room import lock_room
 from migrator.verification.comparison import Comparison, Databases
 from migrator.verification.differences import Difference
-from migrator.verification.presence import presence_of
+from migrator.verification.presence import Presence, presence_of
 
 MOST_NAMED = 20
 """The most tables that the advice names one by one. Of more tables, it gives the word for all."""
@@ -43,11 +43,13 @@ class OccupiedTable:
     """The source's table, whose name the rules use."""
     equal: int
     different: int
-    """Rows whose key the source holds with other values, or that have values for which the source has no column."""
+    """Rows whose key the source holds with other values."""
     extra: int
     """Rows that only the target holds."""
+    richer: int = 0
+    """Rows that are equal in the columns that both sides have, and hold something in a column of the target's own."""
     unfilled: tuple[str, ...] = ()
-    """Columns that hold such values."""
+    """Columns of the target's own, without a value from the source, that hold something other than their default."""
     examples: tuple[Difference, ...] = ()
     decision: OnExistingRows = "refuse"
     begun: bool = False
@@ -61,7 +63,7 @@ class OccupiedTable:
     @property
     def unexpected(self) -> int:
         """The number of existing rows that the source doesn't hold as they are."""
-        return self.different + self.extra
+        return self.different + self.extra + self.richer
 
     @property
     def is_refused(self) -> bool:
@@ -70,12 +72,16 @@ class OccupiedTable:
 
     def __str__(self) -> str:
         """Return the table's name with the numbers of its rows, and some rows that the source doesn't hold."""
-        counts = {"equal to the source's": self.equal, "different": self.different, "only there": self.extra}
+        counts = {
+            "equal to the source's": self.equal,
+            f"equal but for {', '.join(self.unfilled)}, for which the source has no values": self.richer,
+            "different": self.different,
+            "only there": self.extra,
+        }
         counted = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
         shown = "; ".join(example.line() for example in self.examples)
-        unfilled = f"; the source has no values for {', '.join(self.unfilled)}" if self.unfilled else ""
         noun = "row" if self.rows == 1 else "rows"
-        return f"{self.table} ({self.rows} {noun}: {counted}{unfilled})" + (f", where {shown}" if shown else "")
+        return f"{self.table} ({self.rows} {noun}: {counted})" + (f", where {shown}" if shown else "")
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding for programs."""
@@ -85,6 +91,8 @@ class OccupiedTable:
             "equal": self.equal,
             "different": self.different,
             "only_there": self.extra,
+            "richer": self.richer,
+            "columns_of_its_own": list(self.unfilled),
             "on_existing_rows": self.decision,
             "examples": [example.to_json() for example in self.examples],
         }
@@ -107,24 +115,30 @@ class RowComparison:
         with separate connections to the target. Raises SourceUnreadable.
         """
         async with self.target.transaction() as connection:
-            condition = await defaults_only(connection, table)
+            unfilled = await unfilled_columns(connection, table)
         size = replace(table_size, rows=max(rows, table_size.rows))  # as many buckets as the larger side needs
-        comparison = Comparison(
-            table.source, table.target, table.pairs, size, self.batch_bytes, target_condition=condition
-        )
-        databases = Databases(self.source, self.target.address)
-        found = await asyncio.to_thread(presence_of, databases, comparison, self.example_options)
-        holding_more = max(0, rows - found.equal - found.different - found.extra)
+        comparison = Comparison(table.source, table.target, table.pairs, size, self.batch_bytes)
+        found = await self._presence(comparison)
+        equal = found.equal
+        if NEVER in unfilled.values():
+            equal = 0
+        elif unfilled and equal:
+            equal = (await self._presence(replace(comparison, target_condition=" AND ".join(unfilled.values())))).equal
         return OccupiedTable(
             table.name,
             table.source.name,
-            found.equal,
-            found.different + holding_more,
+            equal,
+            found.different,
             found.extra,
-            unfilled_columns(table) if holding_more else (),
+            found.equal - equal,
+            tuple(unfilled),
             found.examples,
             table.on_existing_rows,
         )
+
+    async def _presence(self, comparison: Comparison) -> Presence:
+        databases = Databases(self.source, self.target.address)
+        return await asyncio.to_thread(presence_of, databases, comparison, self.example_options)
 
     async def unexpected_rows(
         self,

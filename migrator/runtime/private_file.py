@@ -11,9 +11,10 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
 from secrets import token_hex
-from typing import IO, Final
+from typing import Final
 
 from migrator.errors import ConfigurationError
 
@@ -47,7 +48,7 @@ def check_writable(path: Path) -> None:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[str]]:
+def whole_file(path: Path) -> Iterator[TextIOWrapper]:
     """
     Open a text file that replaces ``path`` at the end of the block. After an error in the block, ``path`` is unchanged.
 

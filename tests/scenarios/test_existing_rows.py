@@ -69,6 +69,7 @@ async def test_the_flag_that_is_printed_is_all_that_is_needed(
         ("public.users", 1),
         ("public.grants", 2),
     }
+    assert "public.users: 1 row that the source" in cli("status", MIGRATOR_TARGET_URL=database.url).stdout
     assert await contents(database, "roles") == ROLES
     for command in ("run", "verify"):
         assert cli(command, *given[:2], *quick_flags(), MIGRATOR_TARGET_URL=database.url).code in {0, 2}
@@ -122,13 +123,15 @@ CREATE TABLE "Odd ""name"", x" (
     j json, b bytea, t timestamptz, n numeric(10, 2), doubled double precision GENERATED ALWAYS AS (f * 2) STORED,
     extra text DEFAULT 'none');
 INSERT INTO "Odd ""name"", x" ("the mood", moods, s, f, j, b, t, n, extra) VALUES
-    ('sad', '{glad,sad}', 'abc', 0.1, '{"a" : 1}', '\\x00ff', '2024-01-02 03:04:05.678901+02', 1.5, 'mine'),
+    ('sad', '{glad,sad}', 'abc', 0.1, E'{"a" :\\n "\\\\\\\\ü\\\\n"}', '\\x00ff', '2024-01-02 03:04:05+02', 1.5, 'my'),
     ('glad', NULL, NULL, 'NaN', NULL, NULL, 'infinity', 'NaN', DEFAULT);
 """
 ODD = 'CREATE TABLE "Odd ""name"", x" (id INTEGER PRIMARY KEY, "the mood" TEXT, f REAL)'
 
 
-async def test_every_kind_of_value_comes_back_as_it_was(make_sqlite: MakeSqlite, database: Database) -> None:
+async def test_every_kind_of_value_comes_back_as_it_was(
+    make_sqlite: MakeSqlite, database: Database, tmp_path: Path
+) -> None:
     """Also in columns of the target's own, identities and types of the application, which it may drop meanwhile."""
     source = make_sqlite(ODD, {'Odd "name", x': [(7, "glad", 0.5)]})
     await database.execute(KINDS)
@@ -139,8 +142,14 @@ async def test_every_kind_of_value_comes_back_as_it_was(make_sqlite: MakeSqlite,
     [flag] = re.findall(r"Add (.+) to let", refused.value.next_step)
     [value] = shlex.split(flag)
     assert value == "--on-existing-rows=Odd??name???x:replace"
-    settings = settings_of(source, database, on_existing_rows=[value.partition("=")[2]])
-    await run.run(settings, NoProgress())
+    file = tmp_path / "kept.jsonl"
+    await run.run(
+        settings_of(source, database, on_existing_rows=[value.partition("=")[2]], kept_rows=file), NoProgress()
+    )
+    first, second = (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
+    assert first["table"] == second["table"] == 'public.Odd "name", x'
+    assert first["row"]["j"] == {"a": "\\ü\n"}
+    assert second["row"]["f"] == "NaN"
     [line] = await database.fetch(KEPT)
     await database.execute(f"DELETE FROM {table}; {line['bring_back']}")
     assert await contents(database, table) == before

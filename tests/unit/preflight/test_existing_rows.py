@@ -91,7 +91,7 @@ async def test_rows_that_the_source_holds_are_in_nobodys_way(source: Path, datab
         (
             "ALTER TABLE other ADD COLUMN mine text; INSERT INTO other VALUES (1, 'x')",
             "other",
-            r"\(1 row: 1 different; the source has no values for mine\)$",
+            r"\(1 row: 1 equal but for mine, for which the source has no values\)$",
         ),
         (
             f"INSERT INTO log SELECT 'once' FROM generate_series(0, {MOST_JOINED})",
@@ -141,7 +141,7 @@ async def test_columns_of_the_targets_own_that_hold_something(source: Path, data
         if "uuid" in column
         else f"{TARGET} ALTER TABLE other ADD COLUMN {column}; INSERT INTO other (id) VALUES (1)"
     )
-    with pytest.raises(RowsInTheWay, match=r"public\.other \(1 row: 1 different; the source has no values for mine\)"):
+    with pytest.raises(RowsInTheWay, match=r"public\.other \(1 row: 1 equal but for mine, for which the source has"):
         await run.run(settings_of(source, database), NoProgress())
 
 
