@@ -76,6 +76,10 @@ class Event(StrEnum):
         "rows.left_behind",
         "A rule leaves rows of a source table behind: table, rows, where.",
     )
+    ROWS_ORPHANED = (
+        "rows.orphaned",
+        "A rule decides for the orphans of a foreign key: table, column, foreign_key, rule, rows.",
+    )
     VALUES_REWRITTEN = (
         "values.rewritten",
         "A rule turns values of the source into others: table, column, rows, rule; years, if numbers become moments.",

@@ -52,10 +52,10 @@ class OutcomeFiles:
         """
         Return the files that the settings name.
 
-        Raises ConfigurationError if the file for the report, the differences or the kept rows can't be written. So a
-        wrong path is found before the work begins.
+        Raises ConfigurationError if the file for the report, the differences, the kept rows or the keys of orphans
+        can't be written. So a wrong path is found before the work begins.
         """
-        for path in (settings.report, settings.differences, settings.kept_rows):
+        for path in (settings.report, settings.differences, settings.kept_rows, settings.left_behind):
             if path is not None:
                 check_writable(path)
         return cls(settings.report, settings.termination_message, settings.secrets(), settings.differences)

@@ -31,6 +31,12 @@ class OutputOptions(BaseSettings):
         "File to write the outcome to in one short line of JSON, whatever it is; in Kubernetes /dev/termination-log.",
         OptionInfo(Group.OUTPUT),
     )
+    left_behind: Path | None = option(
+        None,
+        "File to write the keys of orphans to, which the rule orphans leaves behind or carries with NULL, one JSON "
+        "object a line; run and check make it anew, readable by its owner alone.",
+        OptionInfo(Group.OUTPUT),
+    )
     differences: Path | None = option(
         None,
         "File to write every difference that verification finds to, one JSON object a line.",

@@ -31,6 +31,10 @@ def candidates(code: ProblemCode, column: ColumnPlan, sample: Sample, *, by_type
 
     ``by_type`` says that lines may be yielded which settle values only perhaps.
     """
+    if code is ProblemCode.ORPHAN:
+        yield RuleLine("orphans", "drop", "leaves these rows behind, and counts them")
+        if not column.target.not_null:
+            yield RuleLine("orphans", "null", "carries these rows without the reference")
     kind = "enum" if column.target.enum_labels else column.target.type_name
     if code is ProblemCode.MISSING_VALUE:
         if instead := placeholder(column):

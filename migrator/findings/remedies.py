@@ -85,7 +85,7 @@ def remedy(case: Case, settles: Settles | None = None) -> str:
         changed = _under(line, column)
         if changed is None:
             continue
-        if line.name == "exclude" or tried(changed, case.sample.where(case.sample.rows)):
+        if line.name in _UNTRIED_LINES or tried(changed, case.sample.where(case.sample.rows)):
             offered[line.line(column)] = None
         elif any(tried(changed, case.sample.where(rows)) for rows in _some_values(case.sample)):
             # It stays before the lines that put NULL in the place of all values: it keeps more of them.
@@ -94,6 +94,10 @@ def remedy(case: Case, settles: Settles | None = None) -> str:
         uuid, others = _other_types(column, settles)
         offered = dict.fromkeys(uuid) | offered | dict.fromkeys(others)
     return "\n".join(offered) or _without_lines(column)
+
+
+_UNTRIED_LINES = frozenset({"exclude", "orphans"})
+"""Lines that settle the rows themselves, whatever their values are."""
 
 
 def _untried(_column: ColumnPlan, _where: str) -> bool:

@@ -20,6 +20,7 @@ from migrator.errors import (
 from migrator.job import resumption
 from migrator.job.context import (
     example_options_of,
+    key_file_of,
     limits_of,
     open_databases,
     open_source,
@@ -55,6 +56,7 @@ from migrator.preflight.giving_way import too_large_to_keep
 from migrator.preflight.source_only import SCHEMA
 from migrator.preflight.table_check import table_notices_of
 from migrator.runtime.progress import Progress
+from migrator.selection.selected_plan import Selecting, select_to_look
 from migrator.source.database import Source
 from migrator.source.integrity import check_intact
 from migrator.source.schema import SourceDatabase
@@ -90,6 +92,8 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         unmade = await runner("schema", lambda: _unmade(settings, source, contents, target, migration))
         plan = await runner.retry("plan", lambda: _plan(settings, contents, target, unmade))
         await runner.retry("plan", lambda: refuse_money(target, plan))
+        selecting = Selecting(source, plan, reading.rules, unmade.keys, key_file_of(settings))
+        plan = await runner.retry("orphans", lambda: select_to_look(selecting, target, migration))
         tell_skipped(plan)
         existing = replace(plan, tables=tuple(table for table in plan.tables if table.name not in unmade.statements))
         notes = await runner.retry("sequences", lambda: stray_sequences(target, existing))

@@ -6,6 +6,7 @@ each release of the application. By then the source may be archived, and the sch
 scripts. If something can't be checked, that is a warning. If a check shows that rows are missing, that is an error.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -210,7 +211,9 @@ async def _changes(
         # Imported only when rows have to be read: a run with nothing left to do ends without loading the drivers.
         from migrator.job.source_changes import Reading, changes_of, new_tables  # noqa: PLC0415
         from migrator.planning.skipped import with_bookkeeping  # noqa: PLC0415
+        from migrator.selection import recorded  # noqa: PLC0415
         from migrator.selection.conditions import under_conditions  # noqa: PLC0415
+        from migrator.selection.left_behind import without_orphans  # noqa: PLC0415
 
         # The rules for rows are those of the ledger, which are the present ones (`_refuse_other_settings`).
         conditions = {
@@ -223,6 +226,9 @@ async def _changes(
             await source.describe(), lambda name: name in carried_tables or rules.carries(name)
         )
         contents = await under_conditions(source, described, conditions)
+        async with run.target.connect() as connection:
+            references = (await recorded.read(connection, run.migration)).references
+        contents = await asyncio.to_thread(without_orphans, source, contents, references)
         reading = Reading(source, contents, rules, settings.jobs, settings.batch_bytes)
         known = {table.terms.source for table in migrated.tables.values()} | {*migrated.left_out}
         new = [

@@ -43,6 +43,7 @@ from migrator.target.database import Target
 
 if TYPE_CHECKING:
     from migrator.planning.plan import Plan
+    from migrator.selection.key_file import KeyFile
 
 log = structlog.get_logger()
 
@@ -299,6 +300,13 @@ def schema_options_of(settings: Settings) -> SchemaOptions:
         settings.schema_command,
         rules_of(settings),
     )
+
+
+def key_file_of(settings: Settings) -> "KeyFile | None":
+    """Return the file for the keys of orphans, if the settings name one."""
+    from migrator.selection.key_file import KeyFile  # noqa: PLC0415 - loads drivers that `status` doesn't need
+
+    return KeyFile(settings.left_behind, settings.mask_values) if settings.left_behind is not None else None
 
 
 def example_options_of(settings: Settings) -> ExampleOptions:

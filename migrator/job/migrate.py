@@ -16,7 +16,7 @@ import structlog
 from migrator.config.settings import Settings
 from migrator.errors import Mismatch
 from migrator.events import Event
-from migrator.job.context import context_of, one_at_a_schema, schema_options_of, upgrade_schema
+from migrator.job.context import context_of, key_file_of, one_at_a_schema, schema_options_of, upgrade_schema
 from migrator.job.lost_rows import refuse_emptied
 from migrator.job.plan import (
     copied_of,
@@ -45,6 +45,7 @@ from migrator.planning.table_terms import terms_of
 from migrator.preflight.table_check import TableCheck, table_notices_of
 from migrator.runtime.error_mapping import to_migrator_error
 from migrator.runtime.progress import NoProgress, Progress
+from migrator.selection.selected_plan import Selecting, select_for_run
 from migrator.source.database import Source
 from migrator.source.integrity import check_intact
 from migrator.source.schema import SourceDatabase
@@ -87,6 +88,8 @@ async def move(
         notes = await stage("schema", lambda: _make_schema(settings, source, contents, ledger))
         plan = await step("plan", lambda: plan_of(settings, contents, target))
         notes += await step("versions", lambda: other_versions(settings, source, contents, target))
+        selecting = Selecting(source, plan, rules, {}, key_file_of(settings))
+        plan = await step("orphans", lambda: select_for_run(selecting, ledger))
         await step("claims", lambda: claim(ledger, [table.name for table in plan.tables]))
         tell_skipped(plan)
         notes += tell_unfilled(await step("triggers", lambda: unfilled_columns(target, plan)))

@@ -18,7 +18,8 @@ from migrator.ledger.loads import CopiedTable
 from migrator.ledger.runs import RunLine, StageLine
 from migrator.names import TableName
 from migrator.runtime.stage_runner import StageRunner, StageTiming
-from migrator.source.schema import ALL_ROWS, Selection, Skipped
+from migrator.source.schema import Skipped
+from migrator.sql.selection import ALL_ROWS, Selection
 
 if TYPE_CHECKING:  # they load Arrow and DuckDB, which `status` doesn't need
     from migrator.findings.finding import Finding
@@ -45,6 +46,8 @@ class TableLine:
     """Working time of all workers that compared the table, added up."""
     left_behind: int = 0
     """Rows of the source that the rules for rows don't carry; ``source_rows`` doesn't count them."""
+    orphans: tuple[dict[str, Any], ...] = ()
+    """What the rules for orphans have done, by foreign key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +196,8 @@ class CheckReport:
             | {
                 "table": str(table_check.table_size.table),
                 "changes": [asdict(change) for change in table_check.changes],
-                "left_behind": self._selection(table_check).left_behind,
             }
+            | self._selection(table_check).to_json()
             for table_check in self.table_checks
         ]
         return {
@@ -337,6 +340,7 @@ def report_of(
             copy_seconds=round(copied[verdict.table].seconds, 3) if verdict.table in copied else None,
             verify_seconds=round(verdict.seconds, 3),
             left_behind=selections[verdict.table].left_behind,
+            orphans=tuple(orphans.to_json() for orphans in selections[verdict.table].orphans),
         )
         for verdict in verdicts
     )

@@ -4,8 +4,9 @@ Decides whether a run may continue earlier runs: their rows must be present, and
 This is decided before anything else: a run under other settings would leave tables of the earlier run unfinished.
 """
 
+import asyncio
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import structlog
 from sqlalchemy import text
@@ -22,6 +23,9 @@ from migrator.ledger.migration import Migration
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
 from migrator.planning.table_terms import terms_under
+from migrator.selection import recorded
+from migrator.selection.left_behind import without_orphans
+from migrator.selection.references import Reference
 from migrator.source.file import TOUCHED, Fingerprint
 from migrator.target.database import own_rows, row_counts
 from migrator.target.glances import glance
@@ -39,6 +43,8 @@ class _Left:
     known: SourceIdentity | None
     begun: Mapping[TableName, CopyProgress]
     brought: Mapping[TableName, Carried]
+    references: tuple[Reference, ...]
+    """The foreign keys with a rule for their orphans, as the tables were copied."""
     lost: Mapping[TableName, str]
     """Tables that hold none of the copied rows, each with the reason; they don't count as begun."""
 
@@ -90,7 +96,9 @@ async def _left(connection: AsyncConnection, migration: Migration, *, tell: bool
         if tell and (rows := begun[name].brought.rows):
             log.warning(Event.ROWS_LOST, table=str(name), rows=rows, reason=reason)
     present = {name: progress for name, progress in begun.items() if name not in lost}
-    return _Left(before, known, present, {name: table for name, table in brought.items() if name in present}, lost)
+    references = (await recorded.read(connection, migration)).references if brought else ()
+    brought = {name: table for name, table in brought.items() if name in present}
+    return _Left(before, known, present, brought, references, lost)
 
 
 async def _refuse(
@@ -132,7 +140,8 @@ async def _changes(earlier: _Left, reading: Reading, *, sure: bool, elsewhere: b
     begun, brought = earlier.begun, earlier.brought
     tables = {table.name: table for table in reading.contents.tables}
     comparable = [copied for copied in brought.values() if copied.recorded is not None]
-    changes = await changes_of(reading, comparable)
+    contents = await asyncio.to_thread(without_orphans, reading.source, reading.contents, earlier.references)
+    changes = await changes_of(replace(reading, contents=contents), comparable)
     if not sure and not elsewhere:
         return changes
     unknown = [str(name) for name in begun if name not in brought]

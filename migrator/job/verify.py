@@ -12,6 +12,7 @@ from migrator.ledger import history, schema
 from migrator.ledger.history import SourceIdentity, identity_of
 from migrator.ledger.migration import Migration
 from migrator.runtime.progress import Progress
+from migrator.selection.selected_plan import Selecting, select_to_look
 from migrator.source.database import Source
 from migrator.stages.verify import verify as compare
 from migrator.target.database import Target
@@ -24,9 +25,12 @@ async def verify(settings: Settings, progress: Progress) -> Report:
         await runner("wait", lambda: wait_for(target, settings, to_write=False))
         migration = await runner.retry("migration", lambda: migration_of(target, settings))
         begun = await runner.retry("migration", lambda: begun_tables(target, migration))
-        contents = (await reading_of(settings, source, begun)).contents
+        reading = await reading_of(settings, source, begun)
+        contents = reading.contents
         refuse_nothing(settings, source, contents)
         plan = await runner.retry("plan", lambda: plan_of(settings, contents, target))
+        selecting = Selecting(source, plan, reading.rules, {})
+        plan = await runner.retry("orphans", lambda: select_to_look(selecting, target, migration))
         context = context_of(settings, source, target, plan, progress)
         try:
             results = await runner("verify", lambda: compare(context, differences_file=settings.differences))

@@ -90,6 +90,7 @@ class ColumnRule(_Rule):
     timezone: Annotated[str, AfterValidator(_timezone)] | None = None
     nul_bytes: Literal["refuse", "strip"] = "refuse"
     invalid_utf8: Literal["refuse", "replace", "latin-1"] = "refuse"
+    orphans: Literal["drop", "null"] | None = None
     duplicate_keys: Literal["refuse", "last"] = "refuse"
     truncate: bool = False
     round: bool = False
@@ -107,7 +108,7 @@ class ColumnRule(_Rule):
     @property
     def changes_values(self) -> bool:
         """Whether the rule may change a value."""
-        return bool(self.model_fields_set - {"type", "rename", "exclude", "sequence"})
+        return bool(self.model_fields_set - {"type", "rename", "exclude", "sequence", "orphans"})
 
     def over(self, earlier: "ColumnRule") -> "ColumnRule":
         """Return both rules merged. Where they disagree, this rule wins over the ``earlier`` rule."""

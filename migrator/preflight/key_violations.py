@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from migrator.catalog.keys import ForeignKey, Keys, UniqueKey
 from migrator.names import TableName
+from migrator.planning.equality import equality_key, orphan_condition, parent_keys
 from migrator.planning.key_columns import columns_of, enforced_on, unique_columns
 from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.source.scan import ScanSession
-from migrator.sql.utf8 import utf8_bytes
 from migrator.types import Problem, ProblemCode
 
 
@@ -26,6 +26,8 @@ class KeyViolation:
     """The key's first column, which names the violation."""
     problem: Problem
     """The problem; its condition, in SQLite's SQL, is true for the rows."""
+    of_left_behind: str = ""
+    """The condition of those of the rows that refer to a row which stays behind; empty if the parent is whole."""
 
 
 def key_violations(
@@ -68,60 +70,10 @@ def _duplicates(table: TablePlan, columns: Sequence[ColumnPlan], key: UniqueKey)
 def _orphans(
     children: Sequence[ColumnPlan], parent: TablePlan, parents: Sequence[ColumnPlan], key: ForeignKey
 ) -> KeyViolation:
-    compared = [equality_key(column) for column in children]
-    present = " AND ".join(f"{form} IS NOT NULL" for form in compared)
-    # A key that is the rowid is never NULL. Without a WHERE, SQLite searches the table itself and builds no list.
-    missing = [equality_key(column) for column in parents if column.source != parent.source.rowid_alias]
-    where = f" WHERE {' AND '.join(f'{form} IS NOT NULL' for form in missing)}" if missing else ""
-    condition = (
-        f"{present} AND ({', '.join(compared)}) NOT IN "
-        f"(SELECT {', '.join(equality_key(column) for column in parents)} FROM {parent.source.origin}{where})"
-    )
-    if key.whole and len(compared) > 1:
-        missing_parts = " + ".join(f"({form} IS NULL)" for form in compared)
-        condition = f"({condition}) OR {missing_parts} BETWEEN 1 AND {len(compared) - 1}"
+    reference = [equality_key(column) for column in children]
+    referred, source = parent_keys(parent, parents), parent.source
+    condition = orphan_condition(reference, referred, source.origin, whole=key.whole)
+    missing = orphan_condition(reference, referred, source.stored, whole=key.whole)
     reason = f"refers to a row of {parent.source.name} that isn't there, and {key.name} of the target wants it"
-    return KeyViolation(children[0], Problem(ProblemCode.ORPHAN, reason, condition))
-
-
-def equality_key(column: ColumnPlan) -> str:  # noqa: PLR0911 - a table, read from the top
-    """Return SQL for values that are equal in SQLite, byte by byte, if the column's values are equal in PostgreSQL."""
-    expression = column.source_expression
-    match column.target.type_name:
-        case "citext":
-            return f"lower(CAST({expression} AS TEXT))"
-        case "bpchar":
-            return f"rtrim(CAST({expression} AS TEXT), ' ') COLLATE BINARY"
-        case "numeric":
-            # Exact for integers of 64 bits. Other numbers are compared as doubles, which is enough to find candidates.
-            number = "CASE typeof(n) WHEN 'text' THEN CAST(n AS NUMERIC) ELSE n END"
-            return f"(SELECT {number} FROM (SELECT {expression} AS n))"
-        case "uuid":
-            return f"CASE typeof({expression}) WHEN 'blob' THEN {expression} ELSE unhex({expression}, '-') END"
-        case "bytea":
-            return f"{utf8_bytes(expression)} COLLATE BINARY"
-        case "timestamp" | "timestamptz" | "time" if not column.rule.timezone:
-            return _moment(expression)
-        case "text" | "varchar" | "name":
-            return f"CAST({expression} AS TEXT) COLLATE BINARY"
-        case "int2" | "int4" | "int8" | "bool":
-            return expression  # numbers have no collation; without COLLATE, SQLite can use an index
-        case _:
-            return f"{expression} COLLATE BINARY"
-
-
-def _moment(expression: str) -> str:
-    """
-    Return SQL for the moment that a text means: whole seconds, and a fraction without trailing zeros.
-
-    SQLite rounds fractions, so it gets the text without its fraction. A text that SQLite can't read as a moment stays
-    as it is, and is equal only to the same text.
-    """
-    return (
-        "(SELECT coalesce(strftime('%s', whole) || '.' || rtrim(digits, '0'), given) COLLATE BINARY FROM ("
-        "SELECT given, iif(dot, substr(given, 1, dot - 1) || zone, given) AS whole, "
-        "iif(dot, substr(rest, 1, length(rest) - length(zone)), '') AS digits FROM ("
-        "SELECT given, dot, rest, ltrim(rest, '0123456789') AS zone FROM ("
-        "SELECT given, instr(given, '.') AS dot, substr(given, instr(given, '.') + 1) AS rest "
-        f"FROM (SELECT {expression} AS given)))))"
-    )
+    behind = f"({condition}) AND NOT ({missing})" if source.origin != source.stored else ""
+    return KeyViolation(children[0], Problem(ProblemCode.ORPHAN, reason, condition), behind)

@@ -17,8 +17,8 @@ import duckdb
 import pyarrow as pa
 
 from migrator.findings.examples import key_scan_column
+from migrator.planning.equality import equality_key
 from migrator.planning.plan import ColumnPlan, TablePlan
-from migrator.preflight.key_violations import equality_key
 from migrator.source.scan import ScanColumn, ScanSession, StorageClass
 from migrator.target.server_types import ServerTypes
 

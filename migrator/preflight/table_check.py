@@ -165,8 +165,15 @@ class TableChecker:
         """Yield a finding for each key of the target that some rows would break."""
         for violation in key_violations(self.tables, self.table, self.keys, self.session):
             [rows] = count_matching(self.session, self.table.source, [violation.problem.condition])
-            if rows:
-                yield builder.build(violation.column, rows, violation.problem)
+            if not rows:
+                continue
+            problem = violation.problem
+            if violation.of_left_behind:
+                [behind] = count_matching(self.session, self.table.source, [violation.of_left_behind])
+                if behind:
+                    note = f"{problem.reason}; in {behind} of these rows it refers to one that a rule leaves behind"
+                    problem = replace(problem, reason=note)
+            yield builder.build(violation.column, rows, problem)
 
     def _server_duplicates(self, builder: FindingBuilder) -> Iterator[Finding]:
         """Yield a finding for each unique key with values that are equal only in PostgreSQL."""

@@ -11,9 +11,10 @@ from migrator.errors import ConfigurationError, SourceUnreadable
 from migrator.events import Event
 from migrator.planning.rules import Rules
 from migrator.source.database import Source
-from migrator.source.schema import Selection, SourceDatabase, SourceTable
+from migrator.source.schema import SourceDatabase, SourceTable
 from migrator.sql.conditions import check_condition
 from migrator.sql.lexing import Unreadable
+from migrator.sql.selection import Selection
 
 if TYPE_CHECKING:
     from migrator.source.scan import ScanSession  # loads Arrow, which a run with nothing left to do does without
@@ -36,8 +37,8 @@ async def carried_rows(source: Source, contents: SourceDatabase, rules: Rules) -
     selected = await under_conditions(source, contents, conditions)
     for table in selected.tables:
         if table.selection.where:
-            left = table.selection.left_behind
-            log.info(Event.ROWS_LEFT_BEHIND, table=table.name, rows=left, where=table.selection.where)
+            rows, where = table.selection.excluded_by_where, table.selection.where
+            log.info(Event.ROWS_LEFT_BEHIND, table=table.name, rows=rows, where=where)
     return selected
 
 

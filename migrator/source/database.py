@@ -46,7 +46,7 @@ class Source:
         self.uri = uri_of(path)
         self._stamp = stamp
         self._scratch: TemporaryDirectory[str] | None = None
-        self._attach = ""
+        self._attached: dict[str, str] = {}
         self._threads: set[threading.Thread] = set()
         # SQLAlchemy's URL isn't used: it would split and decode the path, and the result may be another path.
         self._engine = create_async_engine("sqlite+aiosqlite://", creator=self._open, poolclass=AsyncAdaptedQueuePool)
@@ -83,8 +83,10 @@ class Source:
         """
         try:
             async with self._engine.connect() as connection:
-                if self._attach and not await _has_schema(connection):
-                    await connection.exec_driver_sql(self._attach)
+                if self._attached:
+                    there = await _schemas(connection)
+                    for statement in (attach for schema, attach in self._attached.items() if schema not in there):
+                        await connection.exec_driver_sql(statement)
                 yield connection
         except (DBAPIError, sqlite3.Error) as error:
             # Errors that the block has raised arrive here too, and an error of the target must not be changed.
@@ -126,11 +128,23 @@ class Source:
             unreadable_tables = readability.without_order(session, database)
             if not unreadable_tables:
                 return database
-            self._scratch = self._scratch or TemporaryDirectory(prefix="migrator-")
-            file = Path(self._scratch.name) / f"{uuid4().hex}.db"
+            file = self._scratch_file()
             copied = {table.name: table for table in readability.put_into(file, self.path, session, unreadable_tables)}
-        self._attach = f"ATTACH {quote_literal(uri_of(file))} AS {readability.SCHEMA}"
+        self.attach(file, readability.SCHEMA)
         return replace(database, tables=tuple(copied.get(table.name, table) for table in database.tables))
+
+    def _scratch_file(self) -> Path:
+        self._scratch = self._scratch or TemporaryDirectory(prefix="migrator-")
+        return Path(self._scratch.name) / f"{uuid4().hex}.db"
+
+    def scratch_database(self) -> tuple[Path, str]:
+        """Return a new path in scratch space, which is removed with the source, and a schema name for its database."""
+        file = self._scratch_file()
+        return file, f"scratch_{file.stem}"
+
+    def attach(self, file: Path, schema: str) -> None:
+        """Attach a database in scratch space, for reading, to every session that is opened from now on."""
+        self._attached[schema] = f"ATTACH {quote_literal(uri_of(file))} AS {schema}"
 
     async def fingerprint(self) -> Fingerprint:
         """Return the fingerprint, which tells this file, as it is now, from another file or an earlier state."""
@@ -153,8 +167,8 @@ class Source:
             raise unreadable(self.path, error) from error
         try:
             session = ScanSession(self.path, connection)
-            if self._attach:
-                session.ask(self._attach)
+            for statement in self._attached.values():
+                session.ask(statement)
             yield session
         finally:
             connection.close()
@@ -165,9 +179,9 @@ def _join(threads: Iterable[threading.Thread]) -> None:
         thread.join(_THREAD_SECONDS)
 
 
-async def _has_schema(connection: AsyncConnection) -> bool:
+async def _schemas(connection: AsyncConnection) -> set[str]:
     databases = await connection.exec_driver_sql("PRAGMA database_list")
-    return any(row.name == readability.SCHEMA for row in databases)
+    return {row.name for row in databases}
 
 
 class Watch:

@@ -87,6 +87,10 @@ class ScanSession:
                 raise unreadable(self._path, error) from error
         return rows
 
+    def commit(self) -> None:
+        """Commit what was written into attached databases in scratch space, and end the read transaction."""
+        self._connection.commit()
+
     def scan(
         self, table: SourceTable, scan_columns: Sequence[ScanColumn], *, batch_rows: int, where: str = ""
     ) -> Iterator[pa.RecordBatch]:

@@ -1,6 +1,5 @@
 """Describes the tables and columns of a SQLite file, and lists what isn't copied, with the reason."""
 
-import json
 from collections import defaultdict
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from migrator.bookkeeping.tools import VersionTable, recognised
 from migrator.names import quote_sqlite
 from migrator.source.virtual_tables import VirtualTable, owner_of, virtual_table
+from migrator.sql.selection import ALL_ROWS, Selection
 
 
 class Affinity(StrEnum):
@@ -68,24 +68,6 @@ class SourceColumn:
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
-    """The part of a table that is carried under the operator's rules for rows, and what stays behind."""
-
-    where: str = ""
-    """The operator's condition in SQLite's SQL; empty for all rows. A row for which it is NULL stays behind."""
-    left_behind: int = 0
-    """The number of rows that the condition leaves behind."""
-
-    def lines(self, table: str) -> list[str]:
-        """Return what stays behind of ``table``, each reason in one line for people."""
-        rows = "1 row stays" if self.left_behind == 1 else f"{self.left_behind} rows stay"
-        return [f"{table}: {rows} behind (where = {json.dumps(self.where, ensure_ascii=False)})"] if self.where else []
-
-
-ALL_ROWS = Selection()
-
-
-@dataclass(frozen=True, slots=True)
 class SourceTable:
     """An ordinary table of the source."""
 
@@ -114,18 +96,20 @@ class SourceTable:
         into the statement around it, so that the condition costs no pass of its own (SQLite, "The SQLite Query
         Optimizer Overview", 10).
         """
-        if not self.condition:
+        if not self.condition and not self.selection.set_null:
             return self.stored
-        columns = [column.quoted for column in self.columns if not column.missing]
+        columns = [
+            self.selection.expression(column.name, column.quoted) for column in self.columns if not column.missing
+        ]
         if self.rowid is not None:
             columns.insert(0, f"{self.rowid} AS {self.rowid}")
-        return f"(SELECT {', '.join(columns)} FROM {self.stored} WHERE {self.condition}) AS {quote_sqlite(self.name)}"
+        where = f" WHERE {self.condition}" if self.condition else ""
+        return f"(SELECT {', '.join(columns)} FROM {self.stored}{where}) AS {quote_sqlite(self.name)}"
 
     @property
     def condition(self) -> str:
         """The condition that every carried row meets, in SQLite's SQL over ``stored``; empty if all rows are."""
-        # A comment at the end of the operator's condition ends with the line.
-        return f"({self.selection.where}\n)" if self.selection.where else ""
+        return self.selection.condition
 
     @property
     def stored(self) -> str:

@@ -59,7 +59,7 @@ async def test_only_the_rows_of_the_condition_arrive(
     report = await run.run(settings, NoProgress())
     [line] = report.tables
     assert (line.source_rows, line.target_rows, line.left_behind) == (len(kept), len(kept), 3000 - len(kept))
-    assert f"notes: {3000 - len(kept)} rows stay behind" in " ".join(report.notes)
+    assert f"notes: {3000 - len(kept)} rows are left behind" in " ".join(report.notes)
     assert [row["id"] for row in await database.fetch("SELECT id FROM notes ORDER BY id")] == kept
     again = await verify.verify(settings, NoProgress())
     assert [(line.source_rows, line.left_behind) for line in again.tables] == [(len(kept), 3000 - len(kept))]

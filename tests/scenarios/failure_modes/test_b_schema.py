@@ -492,7 +492,7 @@ async def test_c05_c06_foreign_keys_in_a_circle(end_to_end: EndToEnd, database: 
 
 
 async def test_c07_c08_orphans(end_to_end: EndToEnd, tmp_path: Path) -> None:
-    """The job names them; a rule may set the reference to NULL, and no row is ever deleted."""
+    """The job names them; a rule leaves them behind or sets the reference to NULL, and the source keeps each row."""
     tables = "CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE t (id TEXT PRIMARY KEY, p INTEGER REFERENCES p)"
     path = tmp_path / "migrator.toml"
     path.write_text('[columns."t.p"]\nexpression = "(SELECT p.id FROM p WHERE p.id = t.p)"\n')
