@@ -36,6 +36,7 @@ def make_plan(source: SourceDatabase, target: TargetDatabase, rules: Rules = NO_
         elif (plan := matcher.plan_of(table)) is not None:
             plans.append(plan)
     rules.check_all_met(_names(source))
+    rules.check_types_met(column.declared_type for table in source.tables for column in table.columns)
     matcher.unmatched.refuse(target.schema, list(by_name), [plan.target.name.name for plan in plans])
     _refuse_shared_matches(plans)
     return Plan(target.schema, tuple(plans), (*skipped, *matcher.left_to_target))

@@ -6,6 +6,9 @@ Reads ``migrator.toml``, in which the operator decides what the source leaves op
     [tables."legacy_users"]
     rename = "users"                 # or: exclude = true
 
+    [types."datetime"]               # a declared type, in tables that the job makes
+    type = "timestamptz"
+
     [columns."*.created_at"]         # table.column; * and ? are wildcards, case doesn't count
     epoch = "ms"
 
@@ -17,6 +20,7 @@ If several patterns match a column, all of them apply. Where they disagree, the 
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -49,6 +53,16 @@ OnExistingRows = Literal["refuse", "replace"]
 
 class _Rule(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+PostgresType = Annotated[str, Field(pattern=r"^[A-Za-z_][\w ]*(\(\d+(, ?\d+)?\))?( with(out)? time zone)?(\[\])?$")]
+"""A type of PostgreSQL as a rule may write it; nothing else gets into a statement by this way."""
+
+
+class TypeRule(_Rule):
+    """The rule for all columns of a declared type, in tables that the job makes."""
+
+    type: PostgresType
 
 
 class TableRule(_Rule):
@@ -95,9 +109,7 @@ class ColumnRule(_Rule):
     truncate: bool = False
     round: bool = False
     sequence: str | None = Field(default=None, min_length=1)
-    type: (
-        Annotated[str, Field(pattern=r"^[A-Za-z_][\w ]*(\(\d+(, ?\d+)?\))?( with(out)? time zone)?(\[\])?$")] | None
-    ) = None
+    type: PostgresType | None = None
     rename: str | None = None
     exclude: bool = False
 
@@ -122,6 +134,7 @@ class _File(_Rule):
     names: NamingStyle = "as-is"
     tables: dict[str, TableRule] = {}
     columns: dict[str, ColumnRule] = {}
+    types: dict[str, TypeRule] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +167,7 @@ class Rules:
     """Patterns of tables with their rules, from ``--on-existing-rows``. They win over the file's rules."""
     names: Naming = Naming()
     """How names of the source become names of the target."""
+    types: Mapping[str, TypeRule] = field(default_factory=dict)
     _met: set[str] = field(default_factory=set, compare=False)
 
     @classmethod
@@ -181,6 +195,7 @@ class Rules:
             tuple(leave_out),
             _on_existing_rows(on_existing_rows),
             Naming(names or file.names),
+            file.types,
         )
 
     def for_created_tables(self) -> Self:
@@ -218,6 +233,12 @@ class Rules:
                 merged = rule.over(merged)
         return merged
 
+    def of_created_column(self, table: str, column: str, declared: str) -> ColumnRule:
+        """Return the rules for a column of a table that the job makes, with the rule for its ``declared`` type."""
+        rule = self.of_column(table, column)
+        matching = [given.type for pattern, given in self.types.items() if _matches(_bare(pattern), _bare(declared))]
+        return rule.over(ColumnRule(type=matching[-1])) if matching else rule
+
     def leaves_out(self, handle: str) -> bool:
         """Return whether the operator leaves out the part with this ``handle``, which is ``table.name``."""
         return any(_matches(pattern, handle) for pattern in self.leave_out)
@@ -252,6 +273,18 @@ class Rules:
                 pattern=pattern,
             )
 
+    def check_types_met(self, declared: Iterable[str]) -> None:
+        """Raise ConfigurationError for a section about a declared type that none of the source's columns has."""
+        known = sorted({_bare(name) for name in declared if name})
+        for pattern in self.types:
+            if not any(_matches(_bare(pattern), name) for name in known):
+                hint = nearest(_bare(pattern), known)
+                raise ConfigurationError(
+                    f"the rule [types.{json.dumps(pattern)}] matches no declared type of the source",
+                    next_step=f"Write {hint!r} if that is meant, or take it out." if hint else "Take it out.",
+                    pattern=pattern,
+                )
+
     def _match(self, pattern: str, name: str) -> bool:
         if not _matches(pattern, name):
             return False
@@ -268,6 +301,11 @@ def _on_existing_rows(items: Sequence[str]) -> tuple[tuple[str, TableRule], ...]
 
 def _matches(pattern: str, name: str) -> bool:
     return fnmatchcase(name.casefold(), pattern.casefold())
+
+
+def _bare(declared: str) -> str:
+    """Return a declared type in one spelling: without blanks around signs, and in small letters."""
+    return re.sub(r" ?([(),]) ?", r"\1", " ".join(declared.split())).casefold()
 
 
 def _parse(path: Path) -> _File:
@@ -292,7 +330,7 @@ def _complaint(place: Sequence[str | int], message: str, value: object) -> str:
         name = ".".join(map(str, place[1:]))
         return f'{where} is read as a table in a table: a name with a dot has to be in quotes, [{place[0]}."{name}"]'
     if message.startswith("Extra inputs"):
-        models: dict[str, type[BaseModel]] = {"tables": TableRule, "columns": ColumnRule}
+        models: dict[str, type[BaseModel]] = {"tables": TableRule, "columns": ColumnRule, "types": TypeRule}
         hint = nearest(str(place[-1]), models.get(str(place[0]), _File).model_fields)
         return f"{where} is no rule" + (f" (did you mean {hint!r}?)" if hint else "")
     return f"{where}: {message.removeprefix('Value error, ')[0].lower()}{message.removeprefix('Value error, ')[1:]}"

@@ -288,7 +288,7 @@ async def _held(connection: AsyncConnection, tables: Iterable[SourceTable], rule
     holdings: dict[tuple[str, str], Holding] = {}
     for table in tables:
         for column in table.columns:
-            rule = rules.of_column(table.name, column.name)
+            rule = rules.of_created_column(table.name, column.name, column.declared_type)
             if rules.of_table(table.name).exclude or rule.exclude or rule.type is not None:
                 continue
             quoted_column = quote_sqlite(column.name)

@@ -13,7 +13,7 @@ from migrator.names import TableName
 from migrator.planning.rules import Rules
 from migrator.planning.table_parts import AlterStatement, LeftOut, Obstacle
 from migrator.schema.column_types import Held
-from migrator.schema.naming import obstacles
+from migrator.schema.obstacles import missing_types, obstacles
 from migrator.schema.table_ddl import TableDdl
 from migrator.source.declarations import TableDeclarations
 from migrator.source.schema import SourceTable
@@ -66,7 +66,7 @@ def build_ddl(
         {table_ddl.name: table_ddl.table.name for table_ddl in tables_ddl.values()},
         tuple(part for part in parts if isinstance(part, AlterStatement)),
         tuple(part for part in parts if isinstance(part, LeftOut)),
-        tuple(obstacles(tables_ddl.values())),
+        (*obstacles(tables_ddl.values()), *missing_types(tables_ddl.values(), sources)),
     )
 
 
@@ -88,10 +88,17 @@ def refuse(missing: Iterable[LeftOut], hindrances: Iterable[Obstacle] = (), note
         steps.append("Write the rules that are named.")
     if rules:
         steps.append(
-            "\n".join(["Write these lines into the file of rules (--rules), or choose other names:", *rules, ""])
+            "\n".join(
+                [
+                    "Write these lines into the file of rules (--rules), or decide otherwise there, and run again:",
+                    *rules,
+                    "",
+                ]
+            )
         )
     if unnamed:
-        steps.append(f"To do without what is named, add --leave-out '{handles}'.")
+        still = "still named then" if hindrances else "named"
+        steps.append(f"To do without what is {still}, add --leave-out '{handles}'.")
         steps.append("Or make the tables yourself, and choose --schema existing.")
     lines = [
         *(obstacle.line() for obstacle in hindrances),

@@ -205,3 +205,14 @@ _SHAPES = {
 
 def _are_moments(left: Operand, right: Operand) -> bool:
     return left.kind == right.kind and left.kind in _SHAPES
+
+
+def as_column(expression: Operand, target_column: Operand) -> str:
+    """Return SQL for an expression as a value of a column; raise Untranslatable if their types differ."""
+    if expression.sort is target_column.sort or expression.sort is Sort.NOTHING:
+        return expression.sql
+    if expression.sort is Sort.TRUTH and target_column.sort is Sort.INTEGER:
+        return f"({expression.sql})::integer"
+    if expression.sort is Sort.INTEGER and target_column.sort is Sort.TEXT and target_column.affinity is Affinity.TEXT:
+        return f"({expression.sql})::text"
+    raise Untranslatable(f"its values are no {target_column.kind or 'such values'} by SQLite's rules")

@@ -10,11 +10,11 @@ from migrator.planning.table_parts import AlterStatement, LeftOut, Obstacle, Par
 from migrator.schema.column_types import Held, Holding, Undecidable, type_of
 from migrator.schema.defaults import default_of
 from migrator.schema.literals import NoEqual
-from migrator.schema.operands import Operand, Sort, Untranslatable, column, folded
+from migrator.schema.operands import Operand, Sort, Untranslatable, as_column, column, folded
 from migrator.schema.translation import condition, translated
 from migrator.source.declarations import Check, ForeignKey, Index, TableDeclarations, Term
-from migrator.source.schema import Affinity, SourceColumn, SourceTable
-from migrator.sql.lexing import Unreadable, fold, tokens
+from migrator.source.schema import SourceColumn, SourceTable
+from migrator.sql.lexing import fold, names_in
 
 _WHOLE = frozenset({"bigint", "integer", "int", "int4", "int8", "smallint", "int2"})
 
@@ -35,7 +35,8 @@ class TableDdl:
         self.obstacles: list[Obstacle] = []
         self._declared = declared
         self._rules = {
-            source_column.name: rules.of_column(table.name, source_column.name) for source_column in table.columns
+            source_column.name: rules.of_created_column(table.name, source_column.name, source_column.declared_type)
+            for source_column in table.columns
         }
         self._operator = rules
         self.columns_made = [
@@ -63,6 +64,16 @@ class TableDdl:
             if target_names and None not in target_names
             else None
         )
+
+    @property
+    def undecided(self) -> list[SourceColumn]:
+        """The columns whose type no rule decides."""
+        return [made for made in self.columns_made if self._rules[made.name].type is None]
+
+    @property
+    def checks(self) -> list[str]:
+        """The SQL of the source's CHECKs."""
+        return [check.sql for check in self._declared.checks]
 
     @property
     def relations(self) -> Iterator[str]:
@@ -156,11 +167,11 @@ class TableDdl:
                 yield LeftOut(part, "its values are copied, and new ones are not computed", is_named=True)
                 continue
             try:
-                self._expressions[source_column.name] = _as_column(
+                self._expressions[source_column.name] = as_column(
                     translated(expression, stored), self._operands[fold(source_column.name)]
                 )
             except Untranslatable as error:
-                yield self._without(part, str(error), _names_in(expression))
+                yield self._without(part, str(error), names_in(expression))
 
     def _column(self, source_column: SourceColumn) -> str:
         kind = self.types[source_column.name]
@@ -212,12 +223,12 @@ class TableDdl:
             guards=index.unique,
         )
         mentioned = [term.column or "" for term in index.terms]
-        mentioned += [name for term in index.terms for name in _names_in(term.expression)]
+        mentioned += [name for term in index.terms for name in names_in(term.expression)]
         try:
             terms = [self._term(term) for term in index.terms]
             where = ""
             if index.where is not None:
-                mentioned += _names_in(index.where)
+                mentioned += names_in(index.where)
                 where = f" WHERE {condition(index.where, self._operands)}"
         except Untranslatable as error:
             return self._without(part, str(error), mentioned)
@@ -267,7 +278,7 @@ class TableDdl:
         try:
             expression = condition(check.sql, self._operands)
         except Untranslatable as error:
-            return self._without(part, str(error), _names_in(check.sql))
+            return self._without(part, str(error), names_in(check.sql))
         own_name = self._own_name(check.name)
         is_alone = own_name and [self._own_name(each.name) for each in self._declared.checks].count(own_name) == 1
         name = f"CONSTRAINT {quote_postgres(own_name)} " if is_alone else ""
@@ -327,22 +338,3 @@ class TableDdl:
 _HAS_OFFSET = r"\d\d:\d\d(:[\d.]+)?(Z|[+-]\d\d:\d\d)['\"]$"
 
 _STRANGE = "it is the application's own; here keys are told apart byte by byte"
-
-
-def _names_in(sql: str) -> list[str]:
-    """Return the words of an expression that may be names of columns."""
-    try:
-        return [word.value for word in tokens(sql) if word.kind in {"word", "name"}]
-    except Unreadable:
-        return []
-
-
-def _as_column(expression: Operand, target_column: Operand) -> str:
-    """Return SQL for an expression as a value of a column; raise Untranslatable if their types differ."""
-    if expression.sort is target_column.sort or expression.sort is Sort.NOTHING:
-        return expression.sql
-    if expression.sort is Sort.TRUTH and target_column.sort is Sort.INTEGER:
-        return f"({expression.sql})::integer"
-    if expression.sort is Sort.INTEGER and target_column.sort is Sort.TEXT and target_column.affinity is Affinity.TEXT:
-        return f"({expression.sql})::text"
-    raise Untranslatable(f"its values are no {target_column.kind or 'such values'} by SQLite's rules")

@@ -104,3 +104,11 @@ def fold(name: str) -> str:
 
 
 _FOLDED = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+
+
+def names_in(sql: str) -> list[str]:
+    """Return the words of an expression that may be names of columns."""
+    try:
+        return [word.value for word in tokens(sql) if word.kind in {"word", "name"}]
+    except Unreadable:
+        return []

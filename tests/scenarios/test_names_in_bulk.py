@@ -171,7 +171,7 @@ async def test_names_that_become_one(make_sqlite: MakeSqlite, database: Database
         assert said in str(found)
     assert "gone" not in str(found)
     lines = (found.next_step or "").split("\n")
-    assert lines[0].endswith("or choose other names:")
+    assert lines[0].endswith("and run again:")
     rules = tmp_path / "migrator.toml"
     rules.write_text("\n".join(['names = "snake_case"', *lines[1:]]))
     assert await ended(settings_of(source, database, schema_mode="create", rules=rules)) is None

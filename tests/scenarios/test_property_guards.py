@@ -112,7 +112,8 @@ KEYS = (
     "id INTEGER NOT NULL",
 )
 PARENT = (
-    "CREATE TABLE p (id INTEGER PRIMARY KEY, code INT UNIQUE, x INT, y TEXT, folded TEXT COLLATE NOCASE, UNIQUE (x, y));"
+    "CREATE TABLE p (id INTEGER PRIMARY KEY, code INT UNIQUE, x INT, y TEXT, folded TEXT COLLATE NOCASE,"
+    "UNIQUE (x, y));"
     "CREATE UNIQUE INDEX p_folded ON p (folded); INSERT INTO p VALUES (1, 1, 1, 'a', 'a'), (2, 2, 2, 'b', 'b')"
 )
 
@@ -156,7 +157,7 @@ def tables(draw: st.DrawFn, name: str) -> Table:
     lines = [key.replace("id INT ", "id TEXT ") if strict and "COLLATE" in key else key]
     for own, kind in zip(names, kinds, strict=True):
         guard = draw(st.sampled_from(COLUMN_GUARDS)).replace("{p}", "p").replace("{c}", draw(spelled(own)))
-        lines.append(f"{_quoted(own)} {'TEXT' if strict and 'NOCASE' in guard else kind} {guard}")
+        lines.append(f"{_quoted(own)} {kind} {guard}")
     generated = draw(st.sampled_from((*GENERATED, "", "", "")))
     if generated:
         lines.append(f"G {filled(generated).replace('{g}', 'g')}")

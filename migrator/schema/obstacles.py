@@ -1,11 +1,17 @@
-"""Finds names that PostgreSQL can't have or can't distinguish, in tables that are made from the source's tables."""
+"""
+Finds what keeps tables from being made after the source's tables.
 
-from collections.abc import Iterable, Iterator
+PostgreSQL can't have or can't distinguish some names, and some types are none on which the application's models work.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator
 from itertools import count
 
 from migrator.names import POSTGRES_NAME_BYTES, cut, pattern
 from migrator.planning.table_parts import Obstacle
 from migrator.schema.table_ddl import TableDdl
+from migrator.source.schema import SourceColumn
 from migrator.sql.lexing import fold
 
 _KEPT = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
@@ -80,3 +86,52 @@ def _free(name: str, taken: set[str]) -> str:
     free_name = next(free for number in count(1) if (free := f"{stem}_{number}") not in taken)
     taken.add(free_name)
     return free_name
+
+
+_DJANGO = "django_migrations"
+
+_DJANGO_TYPES = {"datetime": "timestamptz", "char(32)": "uuid", "char(39)": "inet"}
+"""What Django declares in SQLite for DateTimeField, UUIDField and GenericIPAddressField, and uses in PostgreSQL.
+
+Django sends parameters of these types, so its models don't work on columns of other types (Django,
+``DatabaseWrapper.data_types`` of the backends ``sqlite3`` and ``postgresql``).
+"""
+
+_JSON_CHECK = re.compile(r'\(?\s*JSON_VALID\("(?P<column>(?:[^"]|"")+)"\)', re.IGNORECASE)
+
+
+def missing_types(tables_ddl: Iterable[TableDdl], sources: Collection[str]) -> Iterator[Obstacle]:
+    """
+    Yield what would keep Django's models from working on the new tables, each with the rule that settles it.
+
+    ``sources`` are the folded names of all tables of the source. Yields nothing for another application, and nothing
+    for a column whose type a rule decides.
+    """
+    if _DJANGO not in sources:
+        return
+    tables_ddl = list(tables_ddl)
+    for declared, needed in _DJANGO_TYPES.items():
+        columns = [
+            f"{table_ddl.table.name}.{column.name}"
+            for table_ddl in tables_ddl
+            for column in table_ddl.undecided
+            if column.declared_type.lower() == declared and table_ddl.types[column.name] != needed
+        ]
+        if columns:
+            yield _undecided(columns, f"declared {declared}", needed, f'[types."{declared}"]')
+    for table_ddl in tables_ddl:
+        for column in _json_columns(table_ddl):
+            name = f"{table_ddl.table.name}.{column.name}"
+            yield _undecided([name], "JSON by its CHECK", "jsonb", f'[columns."{pattern(name)}"]')
+
+
+def _json_columns(table_ddl: TableDdl) -> Iterator[SourceColumn]:
+    checked = {match["column"].replace('""', '"') for sql in table_ddl.checks if (match := _JSON_CHECK.match(sql))}
+    return (column for column in table_ddl.undecided if column.name in checked)
+
+
+def _undecided(columns: list[str], declared: str, needed: str, rule: str) -> Obstacle:
+    table, _, first = columns[0].partition(".")
+    more = f" and {len(columns) - 1} more" if len(columns) > 1 else ""
+    what = f"column {first}{more}: it is {declared}, and Django's models need {needed} in PostgreSQL"
+    return Obstacle(table, what, f'{rule} with type = "{needed}"', f'{rule}\ntype = "{needed}"')
