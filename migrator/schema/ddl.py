@@ -87,15 +87,8 @@ def refuse(missing: Iterable[LeftOut], hindrances: Iterable[Obstacle] = (), note
     if len(rules) < len(hindrances):
         steps.append("Write the rules that are named.")
     if rules:
-        steps.append(
-            "\n".join(
-                [
-                    "Write these lines into the file of rules (--rules), or decide otherwise there, and run again:",
-                    *rules,
-                    "",
-                ]
-            )
-        )
+        heading = "Write these lines into the file of rules (--rules), or decide otherwise there, and run again:"
+        steps.append("\n".join([heading, *rules, ""]))
     if unnamed:
         still = "still named then" if hindrances else "named"
         steps.append(f"To do without what is {still}, add --leave-out '{handles}'.")
