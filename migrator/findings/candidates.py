@@ -31,7 +31,8 @@ def candidates(code: ProblemCode, column: ColumnPlan, sample: Sample, *, by_type
 
     ``by_type`` says that lines may be yielded which settle values only perhaps.
     """
-    if code is ProblemCode.ORPHAN:
+    # Orphans that only PostgreSQL finds refer to tables that the source doesn't fill, whose rows the rule can't see.
+    if code is ProblemCode.ORPHAN and by_type:
         yield RuleLine("orphans", "drop", "leaves these rows behind, and counts them")
         if not column.target.not_null:
             yield RuleLine("orphans", "null", "carries these rows without the reference")

@@ -68,7 +68,11 @@ def references_of(plan: Plan, keys: Mapping[TableName, Keys], rules: Rules) -> l
             continue
         of_table = keys.get(table.name, Keys())
         references += _of_table(table, tables, of_table, ruled)
-        first = {children[0].source.name for key in of_table.foreign if (children := columns_of(table, key.columns))}
+        first = {
+            children[0].source.name
+            for key in of_table.foreign
+            if key.parent in tables and (children := columns_of(table, key.columns))
+        }
         for name in sorted(ruled - first):
             rule = rules.naming(table.source.name, name)
             if rule and rule.orphans:  # a pattern may well match columns that refer to nothing
@@ -124,8 +128,18 @@ def _reference(
 
 
 def _without_key(table: TablePlan, name: str, keys: Keys) -> ConfigurationError:
+    """Return the error for a rule at a column with which no foreign key begins that refers to a carried table."""
     source_names = {column.target.name: column.source.name for column in table.compared}
     within = [key for key in keys.foreign if name in {source_names.get(column) for column in key.columns}]
+    elsewhere = [key for key in keys.foreign if source_names.get(key.columns[0]) == name]
+    if elsewhere:
+        return ConfigurationError(
+            f"the rule orphans of {table.source.name}.{name} can't be used: {elsewhere[0].name} refers to "
+            f"{elsewhere[0].parent}, whose rows don't come from the source",
+            next_step=f'Leave these rows behind with a condition, [tables."{table.source.name}"] and where = "…", '
+            "or take the rule out.",
+            column=f"{table.source.name}.{name}",
+        )
     first = source_names.get(within[0].columns[0], within[0].columns[0]) if within else ""
     return ConfigurationError(
         f"the rule orphans of {table.source.name}.{name} has no meaning: no foreign key of the target begins there",

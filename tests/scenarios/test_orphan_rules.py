@@ -231,6 +231,37 @@ async def test_a_key_of_two_columns(make_sqlite: MakeSqlite, database: Database)
     assert await contents(database, "c") == ["(1,1,1)", "(2,1,)", "(3,2,)", "(4,2,)"]
 
 
+async def test_a_key_to_rows_that_do_not_come_from_the_source(make_sqlite: MakeSqlite, database: Database) -> None:
+    """Only PostgreSQL sees such parents: the rule isn't offered, and refused where it is written; ``where`` works."""
+    source = make_sqlite("CREATE TABLE c (id INTEGER PRIMARY KEY, kind INTEGER)", {"c": [(1, 1), (2, 5)]})
+    await database.execute(
+        "CREATE TABLE kinds (id bigint PRIMARY KEY); INSERT INTO kinds VALUES (1);"
+        "CREATE TABLE c (id bigint PRIMARY KEY, kind bigint NOT NULL REFERENCES kinds)"
+    )
+    report = await check.check(settings_of(source, database), NoProgress())
+    assert ["orphans" in finding.settled_by for finding in report.findings] == [False]
+    with pytest.raises(ConfigurationError, match=r"c_kind_fkey refers to public\.kinds") as raised:
+        await run.run(ruled(source, database, '[columns."c.kind"]\norphans = "drop"\n'), NoProgress())
+    assert '[tables."c"] and where' in raised.value.next_step
+    await run.run(ruled(source, database, '[tables."c"]\nwhere = "kind = 1"\n'), NoProgress())
+    assert await contents(database, "c") == ["(1,1)"]
+
+
+@pytest.mark.one_server
+async def test_nulls_of_a_rule_under_a_key_that_takes_one_null(make_sqlite: MakeSqlite, database: Database) -> None:
+    """NULLS NOT DISTINCT (PostgreSQL 15): two references that become NULL are one key, which preflight finds."""
+    source = make_sqlite(
+        "CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (id INTEGER PRIMARY KEY, p INTEGER UNIQUE)",
+        {"p": [(1,)], "c": [(1, 1), (2, 7), (3, 8)]},
+    )
+    await database.execute(
+        "CREATE TABLE p (id bigint PRIMARY KEY);"
+        "CREATE TABLE c (id bigint PRIMARY KEY, p bigint REFERENCES p, UNIQUE NULLS NOT DISTINCT (p))"
+    )
+    with pytest.raises(ValuesRefused, match=r"c.p: 2 rows where the value is there more than once"):
+        await run.run(ruled(source, database, '[columns."c.p"]\norphans = "null"\n'), NoProgress())
+
+
 async def test_other_rules_between_two_runs_of_a_copy(
     make_sqlite: MakeSqlite, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
