@@ -79,7 +79,7 @@ class OccupiedTable:
             "only there": self.extra,
         }
         counted = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
-        shown = "; ".join(example.line() for example in self.examples)
+        shown = self.examples[0].line() if self.examples else ""  # all of them are in the report and in the log
         noun = "row" if self.rows == 1 else "rows"
         return f"{self.table} ({self.rows} {noun}: {counted})" + (f", where {shown}" if shown else "")
 

@@ -186,14 +186,24 @@ WHERE n.nspname = :schema AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a
 ORDER BY a.attrelid, a.attnum
 """
 
+# Without a primary key, a unique index of NOT NULL columns tells rows apart just as well.
 _KEYS = """
-SELECT k.conrelid, a.attname
-FROM pg_constraint k
-JOIN pg_namespace n ON n.oid = k.connamespace
-CROSS JOIN unnest(k.conkey) WITH ORDINALITY AS part(attnum, place)
-JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = part.attnum
-WHERE n.nspname = :schema AND k.contype = 'p'
-ORDER BY k.conrelid, part.place
+SELECT x.indrelid, a.attname
+FROM (
+    SELECT DISTINCT ON (x.indrelid) x.indrelid, x.indkey, x.indnkeyatts
+    FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = :schema AND c.relkind IN ('r', 'p') AND x.indisunique AND x.indisvalid
+      AND x.indpred IS NULL AND x.indexprs IS NULL
+      AND (x.indisprimary OR x.indimmediate AND NOT EXISTS (
+          SELECT FROM unnest(x.indkey) WITH ORDINALITY AS part(attnum, place)
+          JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = part.attnum
+          WHERE place <= x.indnkeyatts AND NOT a.attnotnull))
+    ORDER BY x.indrelid, x.indisprimary DESC, x.indnkeyatts, x.indexrelid
+) AS x
+CROSS JOIN unnest(x.indkey) WITH ORDINALITY AS part(attnum, place)
+JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = part.attnum
+WHERE part.place <= x.indnkeyatts
+ORDER BY x.indrelid, part.place
 """
 
 _ENUM_LABELS = """

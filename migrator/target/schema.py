@@ -86,7 +86,7 @@ class TargetTable:
     name: TableName
     columns: tuple[TargetColumn, ...]
     key: tuple[str, ...]
-    """The primary key's columns in the key's order; empty if there is none."""
+    """The columns of the primary key, or of a unique index of NOT NULL columns, in its order; empty without any."""
     partitioned: bool
     owned: bool
     """Whether the job's role owns the table, or is a member of the role that owns it."""

@@ -104,7 +104,7 @@ class Comparison:
 
     @cached_property
     def key(self) -> tuple[int, ...]:
-        """The places in ``pairs`` of the target's primary key; empty if there is none, or a part isn't compared."""
+        """The places in ``pairs`` of the target table's key; empty if it has none, or a part isn't compared."""
         places = {pair.target.name: place for place, pair in enumerate(self.pairs)}
         return tuple(places[name] for name in self.target.key) if set(self.target.key) <= set(places) else ()
 

@@ -145,6 +145,17 @@ async def test_columns_of_the_targets_own_that_hold_something(source: Path, data
         await run.run(settings_of(source, database), NoProgress())
 
 
+async def test_a_unique_key_tells_rows_apart_too(make_sqlite: MakeSqlite, database: Database) -> None:
+    """A table of one row without a primary key: the row is different, and the value that differs is named."""
+    source = make_sqlite("CREATE TABLE position (lock TEXT UNIQUE, at INTEGER)", {"position": [("X", 17)]})
+    await database.execute(
+        "CREATE TABLE position (lock char(1) NOT NULL DEFAULT 'X' UNIQUE, at bigint, CHECK (lock = 'X'));"
+        "INSERT INTO position (at) VALUES (0)"
+    )
+    message = str((await check.check(settings_of(source, database), NoProgress())).failure)
+    assert "public.position (1 row: 1 different), where lock = 'X': at is '17' in the source, '0' in the" in message
+
+
 async def test_tables_of_any_size_are_compared_each_by_itself(make_sqlite: MakeSqlite, database: Database) -> None:
     """A table with more rows than are joined is compared by hashes, and keeps no other table from being compared."""
     source = make_sqlite(
