@@ -22,6 +22,9 @@ OF_ROWS: Final = frozenset(
 )
 """Problems of values that the column's type accepts: with other rows, with constraints, with the whole row."""
 
+_MOST_SHOWN: Final = 80
+"""The most characters of a comment that quotes an expression."""
+
 _FILLED_BY_TARGET: Final = frozenset({"tsvector", "tsquery"})
 
 
@@ -37,6 +40,9 @@ def candidates(code: ProblemCode, column: ColumnPlan, sample: Sample, *, by_type
         if not column.target.not_null:
             yield RuleLine("orphans", "null", "carries these rows without the reference")
     kind = "enum" if column.target.enum_labels else column.target.type_name
+    if column.target.generated:
+        yield RuleLine("exclude", value=True, when=f"the target computes it: {column.target.generation}"[:_MOST_SHOWN])
+        return
     if code is ProblemCode.MISSING_VALUE:
         if instead := placeholder(column):
             yield RuleLine("expression", f"coalesce(COLUMN, {instead})", f"with the value that is meant for {instead}")

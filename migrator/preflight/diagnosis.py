@@ -58,7 +58,7 @@ def change(table: TablePlan, column: ColumnPlan, rows: int) -> Change:
 def problems_of(column: ColumnPlan) -> tuple[Problem, ...]:
     """Return the problems that SQLite can look for in a column, with a missing value where one must be."""
     problems = column.problems
-    if column.target.not_null:
+    if column.target.not_null and not column.target.generated:
         reason, condition = "is missing and the target's column is NOT NULL", f"{column.source_expression} IS NULL"
         problems += (Problem(ProblemCode.MISSING_VALUE, reason, condition),)
     return problems

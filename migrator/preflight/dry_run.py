@@ -204,7 +204,7 @@ def _carry(table: TablePlan, arrays: Arrays, losses: Mapping[ColumnPlan, LossDet
     """Convert the columns of a batch; raise if a value can't be carried whole, or is missing in a NOT NULL column."""
     for column in table.compared:
         converted = column.convert([arrays[scan_column] for scan_column in column.scan_columns])
-        if column.target.not_null and converted.null_count:
+        if column.target.not_null and not column.target.generated and converted.null_count:
             raise _SuspectError("a value is missing")
         if column in losses and losses[column].rows(arrays[column.scan_columns[0]]):
             raise _SuspectError("a value would be kept in part")

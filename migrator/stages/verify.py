@@ -6,6 +6,7 @@ It writes only the ledger's line that a table is equal, and only for the run tha
 
 import asyncio
 import json
+import shlex
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from migrator.errors import Mismatch
 from migrator.events import Event
 from migrator.ledger import carried, claims, loads, state
 from migrator.ledger.run_ledger import RunLedger
-from migrator.names import TableName
+from migrator.names import TableName, pattern
 from migrator.planning.grouping import group_small_tables, is_small
 from migrator.planning.high_water_marks import Marks, high_water_marks
 from migrator.planning.plan import Plan, TablePlan
@@ -115,7 +116,7 @@ async def verify(
     schema_differences = await _schema_differences(target, plan, await high_water_marks(context.source, plan), ledger)
     if ledger is not None:
         await _record(ledger, [result for result in results if result.equal])
-    _refuse([result for result in results if not result.equal], results, schema_differences)
+    _refuse(by_name, results, schema_differences)
     return results
 
 
@@ -188,14 +189,36 @@ async def _schema_differences(target: Target, plan: Plan, marks: Marks, run: Run
     return differences
 
 
-def _refuse(differing: list[TableResult], results: list[TableResult], schema_differences: list[str]) -> None:
+_CHANGED = "Do not switch the application over. Find out who changed either side after the copy."
+
+
+def _next_step(differing: Sequence[TableResult], by_name: Mapping[TableName, TablePlan]) -> str:
+    """Return what to do about tables that differ. Nobody changed anything if only computed columns differ."""
+    found = [result.found for result in differing]
+    if not all(differences and differences.only_computed for differences in found):
+        return _CHANGED
+    names = [
+        f"{by_name[result.table].source.name}.{column.source.name}"
+        for result in differing
+        for column in by_name[result.table].computed
+        if result.found and column.target.name in result.found.computed
+    ]
+    flags = shlex.quote(",".join(map(pattern, names)))
+    return (
+        "Give the column in the target the expression by which the source has its values, if these are right, and run "
+        f"again. If the target's are right, add --exclude {flags} and --restart: then the column is not compared."
+    )
+
+
+def _refuse(by_name: Mapping[TableName, TablePlan], results: list[TableResult], schema_differences: list[str]) -> None:
     """Raise Mismatch if a table differs, or the schema does."""
+    differing = [result for result in results if not result.equal]
     if not differing and not schema_differences:
         return
     counted = [f"{len(differing)} of {len(results)} tables differ"] if differing else []
     raise Mismatch(
         "; ".join([*counted, *(result.difference() for result in differing), *schema_differences]),
-        next_step="Do not switch the application over. Find out who changed either side after the copy.",
+        next_step=_next_step(differing, by_name) if not schema_differences else _CHANGED,
         tables=[str(result.table) for result in differing],
         differences=[result.facts() for result in differing],
         schema=schema_differences,

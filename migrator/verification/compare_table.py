@@ -149,6 +149,8 @@ async def compare(
         context.example_options,
         context.sink,
     )
+    if table_differences.is_none:
+        return await _equal(context, comparison, chunks, source_digest)
     result = TableResult(table, source_digest, target_digest, table_differences, context.seconds[table])
     log.error(Event.TABLE_DIFFERS, **result.facts())
     return result

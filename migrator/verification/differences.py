@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from migrator.runtime.limits import ExampleOptions
 from migrator.sessions.reader import ReadOnlySession
-from migrator.verification.canonical import Side, source_side, target_side
+from migrator.verification.canonical import ColumnPair, Side, source_side, target_side
 from migrator.verification.comparison import Comparison, Databases, source_rows, target_rows
 from migrator.verification.digest import hashes, opened
 
@@ -54,6 +54,8 @@ class Difference:
     source: str | None = None
     """The value as text, shortened; None for NULL, or where a whole row differs."""
     target: str | None = None
+    computed_by: str = ""
+    """The expression by which the target computes the column; empty for a column that is copied."""
     times: int = 1
     """How many more copies of this row one side has. Above 1 only in tables without a key."""
 
@@ -62,6 +64,7 @@ class Difference:
         fields: dict[str, Any] = {"kind": str(self.kind), "table": self.table, "key": self.key}
         if self.column is not None:
             fields |= {"column": self.column, "source": self.source, "target": self.target}
+            fields |= {"computed_by": self.computed_by} if self.computed_by else {}
         return fields | ({"times": self.times} if self.times > 1 else {})
 
     def line(self) -> str:
@@ -69,7 +72,9 @@ class Difference:
         key = ", ".join(f"{name} = {_quoted(value)}" for name, value in self.key.items())
         if self.column is None:
             return f"{key}: {self.kind}" + (f", {self.times} times" if self.times > 1 else "")
-        return f"{key}: {self.column} is {_quoted(self.source)} in the source, {_quoted(self.target)} in the target"
+        computed = f", which computes it as {self.computed_by}" if self.computed_by else ""
+        values = f"{_quoted(self.source)} in the source, {_quoted(self.target)} in the target"
+        return f"{key}: {self.column} is {values}{computed}"
 
 
 @dataclass(slots=True)
@@ -79,11 +84,28 @@ class TableDifferences:
     rows: Counter[Kind] = field(default_factory=Counter)
     columns: Counter[str] = field(default_factory=Counter)
     examples: list[Difference] = field(default_factory=list)
+    computed: dict[str, str] = field(default_factory=dict)
+    """The columns, of those that differ, which the target computes, each with its expression."""
+    unchecked: int = 0
+    """The number of rows that are equal but for values that the target computes and the source doesn't have."""
+
+    @property
+    def is_none(self) -> bool:
+        """Whether the sides differ only in computed values that the source doesn't have."""
+        return bool(self.unchecked) and not self.rows
+
+    @property
+    def only_computed(self) -> bool:
+        """Whether the sides differ only in columns that the target computes."""
+        return set(self.rows) == {Kind.DIFFERENT} and bool(self.columns) and set(self.columns) <= set(self.computed)
 
     def words(self) -> str:
         """Return the counts in words."""
         rows = [f"{count} {kind}" for kind, count in sorted(self.rows.items())]
-        columns = [f"{column} {count}" for column, count in self.columns.most_common()]
+        columns = [
+            f"{column} {count}" + (f", computed as {self.computed[column]}" if column in self.computed else "")
+            for column, count in self.columns.most_common()
+        ]
         by_kind = "rows: " + ", ".join(rows) if rows else "a second look found the rows equal: somebody writes to them"
         return by_kind + (f" (by column: {', '.join(columns)})" if columns else "")
 
@@ -117,6 +139,11 @@ def find_differences(
                         result.examples.append(shown)
                     sink(shown)
                 _count(result, row, comparison)
+            result.computed = {
+                pair.target.name: pair.target.generation
+                for pair in comparison.pairs
+                if pair.target.generated and pair.target.name in result.columns
+            }
     return result
 
 
@@ -146,9 +173,11 @@ def _by_key(comparison: Comparison) -> str:
     """Return SQL for the rows of both sides whose row with the same key is missing or different on the other side."""
     source, target = source_side(comparison.forms, "s."), target_side(comparison.forms, "t.")
     cells = ", ".join(
-        f"CASE WHEN {a} IS DISTINCT FROM {b} THEN struct_pack(place := {place}, "
+        f"CASE WHEN {a} IS DISTINCT FROM {b}{_unless_computed(pair, x)} THEN struct_pack(place := {place}, "
         f"source := {_head(x)}, target := {_head(y)}) END"
-        for place, (a, b, x, y) in enumerate(zip(source.forms, target.forms, source.shown, target.shown, strict=True))
+        for place, (pair, a, b, x, y) in enumerate(
+            zip(comparison.pairs, source.forms, target.forms, source.shown, target.shown, strict=True)
+        )
     )
     keys = ", ".join(
         f"coalesce({_head(source.shown[place])}, {_head(target.shown[place])})" for place in comparison.key
@@ -160,6 +189,11 @@ def _by_key(comparison: Comparison) -> str:
         f"THEN list_filter([{cells}], lambda cell: cell IS NOT NULL) END AS cells, 1 AS times "
         f"FROM source_rows s FULL OUTER JOIN target_rows t ON {join} WHERE s.row_hash IS DISTINCT FROM t.row_hash"
     )
+
+
+def _unless_computed(pair: ColumnPair, source: str) -> str:
+    """Return a condition for a computed column: where the source has no value, the target's value is no difference."""
+    return f" AND {source} IS NOT NULL" if pair.target.generated else ""
 
 
 def _by_row(comparison: Comparison) -> str:
@@ -198,10 +232,14 @@ def _of_row(comparison: Comparison, row: dict[str, Any]) -> Iterator[Difference]
         yield Difference(kind, table, key, times=row["times"])
     for cell in row["cells"] or ():
         source, target = _excerpts(cell["source"], cell["target"])
-        yield Difference(kind, table, key, comparison.pairs[cell["place"]].target.name, source, target)
+        column = comparison.pairs[cell["place"]].target
+        yield Difference(kind, table, key, column.name, source, target, column.generation)
 
 
 def _count(result: TableDifferences, row: dict[str, Any], comparison: Comparison) -> None:
+    if row["cells"] is not None and not row["cells"]:
+        result.unchecked += 1
+        return
     result.rows[_kind(row)] += row["times"]
     result.columns.update(comparison.pairs[cell["place"]].target.name for cell in row["cells"] or ())
 
