@@ -76,7 +76,7 @@ def _tell(stray: Stray) -> None:
         Event.SEQUENCE_LEFT,
         sequence=stray.sequence,
         reason=stray.reason,
-        next_step=f"Run this before the application starts, if it takes values from it: {stray.statement}",
+        next_step=f"Run {stray.statement.rstrip(';')} before the application starts, if it uses the sequence.",
         **({"table": str(stray.table), "column": stray.column} if stray.table else {}),
     )
 
