@@ -211,8 +211,9 @@ class Options(OutputOptions):
         (),
         "What to do with rows of the target that this job did not put there and that the source doesn't hold. refuse: "
         "name them and end with exit code 4. replace: let the source's rows take their place, and keep them in the "
-        "ledger's schema until `migrator forget`. One word is for all tables, users:replace for one table of the "
-        "source; * and ? are wildcards. Several are separated by commas, or the flag is repeated.",
+        "ledger's schema until `migrator forget`. keep: the same, but rows whose key only the target has stay. One "
+        "word is for all tables, users:replace for one table of the source; * and ? are wildcards. Several are "
+        "separated by commas, or the flag is repeated.",
         OptionInfo(Group.EXISTING, shown_default="refuse"),
     )
     kept_rows: Path | None = option(

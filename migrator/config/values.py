@@ -50,7 +50,7 @@ Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
 """Several names or patterns, separated by commas."""
 
-ON_EXISTING_ROWS: Final = ("refuse", "replace")
+ON_EXISTING_ROWS: Final = ("refuse", "replace", "keep")
 """What may happen to existing rows of a target table."""
 
 

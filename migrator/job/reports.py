@@ -158,6 +158,12 @@ def _plain(words: str) -> Text:
     return Text(_printable(words))
 
 
+_FATES = {
+    "replace": "would give way to the source's rows, and be kept",
+    "keep": "would stay where the source doesn't have their key, else give way and be kept",
+}
+
+
 def _printable(words: str) -> str:
     """Return a name with unprintable signs escaped: a line break would break the layout of the table."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in words)
@@ -224,7 +230,7 @@ class CheckReport:
         for line in self._finding_lines():
             console.print(line, markup=False)
         for table in self.existing:
-            fate = "in the way" if table.is_refused else "would give way to the source's rows, and be kept"
+            fate = "in the way" if table.is_refused else _FATES[table.decision]
             console.print(f"already there: {table}: {fate}", markup=False)
         for note in self.notes:
             console.print(note, markup=False)

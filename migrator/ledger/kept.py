@@ -6,7 +6,7 @@ Types of the application are kept as text, so that the application can drop or c
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrator.catalog.triggers import triggers_disabled
+from migrator.errors import RowsInTheWay
 from migrator.ledger.migration import Migration
 from migrator.ledger.run_ledger import RunLedger
 from migrator.ledger.schema import kept, now
@@ -38,11 +40,16 @@ class KeptRows:
     kept_at: datetime
     is_settled: bool
     """Whether the source's rows are all there, and the kept rows are those that the source doesn't hold."""
+    merged: int = 0
+    """The number of other rows that stay in the table, because the source doesn't hold their keys."""
 
     def line(self) -> str:
         """Return a line for the report."""
         noun = "row" if self.rows == 1 else "rows"
         which = "that the source doesn't hold gave way to its rows" if self.is_settled else "gave way to the source's"
+        if self.merged:
+            stayed = f"{self.table}: {self.merged} rows that only the target holds stay beside the source's"
+            return stayed + (f"; {self.rows} gave way, kept in {self.kept_in.quoted}" if self.rows else "")
         return f"{self.table}: {self.rows} {noun} {which}; kept in {self.kept_in.quoted} until `migrator forget`"
 
 
@@ -111,12 +118,14 @@ async def settle(connection: AsyncConnection, run: RunLedger, tables: Sequence[T
         kept_in = TableName(LEDGER_SCHEMA, line.kept_in)
         own = (await own_rows(connection, [table]))[table]
         await connection.exec_driver_sql(_without_equal(own, kept_in, await _columns(connection, table)))
+        merged = await _merge(connection, line, own) if line.decision == "keep" else 0
         rows = await _count(connection, kept_in)
-        if rows == 0:
+        if rows == merged == 0:
             await _drop(connection, [line])
             continue
         await connection.execute(kept.update().where(kept.c.id == line.id).values(rows=rows, settled_at=now))
-        settled.append(KeptRows(table, rows, kept_in, line.bring_back, line.kept_at, is_settled=True))
+        entry = KeptRows(table, rows, kept_in, line.bring_back, line.kept_at, is_settled=True, merged=merged)
+        settled.append(entry)
     return settled
 
 
@@ -130,6 +139,7 @@ async def kept_rows(connection: AsyncConnection, migration: Migration) -> list[K
             line.bring_back,
             line.kept_at,
             is_settled=line.settled_at is not None,
+            merged=await _count(connection, TableName(LEDGER_SCHEMA, line.merged_in)) if line.merged_in else 0,
         )
         for line in await _lines(connection, migration)
     ]
@@ -137,8 +147,13 @@ async def kept_rows(connection: AsyncConnection, migration: Migration) -> list[K
 
 async def forget_kept(connection: AsyncConnection, migration: Migration) -> list[KeptRows]:
     """Drop all that the migration has kept, and return what it was."""
-    gone = await kept_rows(connection, migration)
-    await _drop(connection, await _lines(connection, migration))
+    gone = [entry for entry in await kept_rows(connection, migration) if entry.rows or not entry.merged]
+    for line in await _lines(connection, migration):
+        if line.merged_in is None:
+            await _drop(connection, [line])
+        else:  # verification has to know which rows stayed
+            await connection.exec_driver_sql(f"TRUNCATE {TableName(LEDGER_SCHEMA, line.kept_in).quoted}")
+            await connection.execute(kept.update().where(kept.c.id == line.id).values(rows=0))
     return gone
 
 
@@ -163,6 +178,115 @@ async def write_kept(connection: AsyncConnection, migration: Migration, path: Pa
     return rows
 
 
+@dataclass(frozen=True, slots=True)
+class MergedRows:
+    """Rows that only the target held, and that stay beside the source's."""
+
+    table: TableName
+    rows: int
+    source_rows: str
+    """A condition in PostgreSQL's SQL on the table, which is true for the rows that the source brought."""
+    lost: int
+    """The number of these rows that aren't in the table any more as they were."""
+
+
+async def is_merging(connection: AsyncConnection) -> bool:
+    """Return whether rows have stayed in any table, or will when all rows of the source are there."""
+    if not await connection.scalar(text("SELECT to_regclass('migrator.kept') IS NOT NULL")):
+        return False
+    return await connection.scalar(sa.select(kept.c.id).where(kept.c.decision == "keep").limit(1)) is not None
+
+
+async def merged_conditions(connection: AsyncConnection) -> dict[TableName, str]:
+    """Return, for each table in which rows have stayed, the condition that is true for the source's rows alone."""
+    lines = await _merged_lines(connection)
+    return {TableName(line.schema_name, line.table_name): line.merged_where for line in lines}
+
+
+async def merged_rows(connection: AsyncConnection, tables: Collection[TableName]) -> list[MergedRows]:
+    """Return the rows that have stayed in these tables, each compared with what it was. Reads them."""
+    found = []
+    for line in await _merged_lines(connection):
+        table, merged_in = TableName(line.schema_name, line.table_name), TableName(LEDGER_SCHEMA, line.merged_in)
+        if table not in tables:
+            continue
+        own = (await own_rows(connection, [table]))[table]
+        columns = await _columns(connection, table)
+        same = " AND ".join(f"{k} IS NOT DISTINCT FROM {t}" for k, t in _as_text(columns))
+        query = f"SELECT count(*) FROM {merged_in.quoted} AS k WHERE NOT EXISTS (SELECT FROM {own} AS t WHERE {same})"
+        lost = (await connection.exec_driver_sql(query)).scalar_one()
+        found.append(MergedRows(table, await _count(connection, merged_in), line.merged_where, int(lost)))
+    return found
+
+
+async def unmerge(connection: AsyncConnection, migration: Migration, tables: Collection[TableName]) -> None:
+    """Count the rows of these tables, which have been emptied, among those that gave way: none of them comes back."""
+    for line in await _merged_lines(connection):
+        if line.migration != migration.name or TableName(line.schema_name, line.table_name) not in tables:
+            continue
+        kept_in, merged_in = (TableName(LEDGER_SCHEMA, name).quoted for name in (line.kept_in, line.merged_in))
+        await connection.exec_driver_sql(f"INSERT INTO {kept_in} SELECT * FROM {merged_in}")
+        await connection.exec_driver_sql(f"DROP TABLE {merged_in}")
+        rows = await _count(connection, TableName(LEDGER_SCHEMA, line.kept_in))
+        values = {"rows": rows, "merged_in": None, "merged_where": None}
+        await connection.execute(kept.update().where(kept.c.id == line.id).values(values))
+    # What was kept for the merge, but not merged yet, doesn't come back either.
+    for line in await _lines(connection, migration):
+        if TableName(line.schema_name, line.table_name) in tables:
+            await connection.execute(kept.update().where(kept.c.id == line.id).values(decision="replace"))
+
+
+async def _merge(connection: AsyncConnection, line: sa.Row[Any], own: str) -> int:
+    """Insert the kept rows whose key the table lacks, and return their number. Raises RowsInTheWay."""
+    table, kept_in = TableName(line.schema_name, line.table_name), TableName(LEDGER_SCHEMA, line.kept_in)
+    merged_in = TableName(LEDGER_SCHEMA, f"merged {line.id}")
+    columns = await _columns(connection, table)
+    key = [column for column in columns if column.is_key]
+    same_key = " AND ".join(f"{k} = {t}" for k, t in _as_text(key))
+    lacking = f"NOT EXISTS (SELECT FROM {own} AS t WHERE {same_key})"
+    await connection.exec_driver_sql(
+        f"CREATE TABLE {merged_in.quoted} AS SELECT * FROM {kept_in.quoted} AS k WHERE {lacking}"
+    )
+    rows = await _count(connection, merged_in)
+    if rows == 0:
+        await connection.exec_driver_sql(f"DROP TABLE {merged_in.quoted}")
+        return 0
+    await connection.exec_driver_sql(f"DELETE FROM {kept_in.quoted} AS k WHERE {lacking}")
+    async with triggers_disabled(connection, [table]):
+        inserted = (await connection.exec_driver_sql(_bring_back(table, merged_in, columns))).rowcount
+    if inserted != rows:
+        raise RowsInTheWay(
+            f"{rows - inserted} of the {rows} rows that only {table} holds can't stay: a unique key of theirs, other "
+            "than the primary key, is that of a row of the source",
+            next_step=f"Change or delete these rows in the target, or give --on-existing-rows={table.name}:replace; "
+            "then run with --restart.",
+            tables={str(table): rows - inserted},
+        )
+    outer = " AND ".join(
+        f"CAST(kept_row.{column.quoted} AS text) = CAST({quote_postgres(table.name)}.{column.quoted} AS text)"
+        for column in key
+    )
+    values = {
+        "merged_in": merged_in.name,
+        "merged_where": f"NOT EXISTS (SELECT FROM {merged_in.quoted} AS kept_row WHERE {outer})",
+    }
+    await connection.execute(kept.update().where(kept.c.id == line.id).values(values))
+    return rows
+
+
+def _as_text(columns: Sequence[_Column]) -> list[tuple[str, str]]:
+    """Return each column as text, of the kept row and of the table's row."""
+    return [(f"CAST(k.{column.quoted} AS text)", f"CAST(t.{column.quoted} AS text)") for column in columns]
+
+
+async def _merged_lines(connection: AsyncConnection) -> list[sa.Row[Any]]:
+    if not await connection.scalar(text("SELECT to_regclass('migrator.kept') IS NOT NULL")):
+        return []
+    return list(
+        (await connection.execute(kept.select().where(kept.c.merged_in.is_not(None)).order_by(kept.c.id))).all()
+    )
+
+
 async def _lines(connection: AsyncConnection, migration: Migration) -> list[sa.Row[Any]]:
     if not await connection.scalar(text("SELECT to_regclass('migrator.kept') IS NOT NULL")):
         return []  # a ledger of an earlier version
@@ -171,7 +295,8 @@ async def _lines(connection: AsyncConnection, migration: Migration) -> list[sa.R
 
 async def _drop(connection: AsyncConnection, lines: Sequence[sa.Row[Any]]) -> None:
     for line in lines:
-        await connection.exec_driver_sql(f"DROP TABLE IF EXISTS {TableName(LEDGER_SCHEMA, line.kept_in).quoted}")
+        for name in filter(None, (line.kept_in, line.merged_in)):
+            await connection.exec_driver_sql(f"DROP TABLE IF EXISTS {TableName(LEDGER_SCHEMA, name).quoted}")
         await connection.execute(kept.delete().where(kept.c.id == line.id))
 
 

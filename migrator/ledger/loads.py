@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import GaveUp
-from migrator.ledger import schema, takeover
+from migrator.ledger import kept, schema, takeover
 from migrator.ledger.migration import Migration
 from migrator.ledger.run_ledger import RunLedger
 from migrator.ledger.schema import LEFT_OUT, chunks, now, seeded, state, tables
@@ -152,6 +152,7 @@ async def forget_rows(connection: AsyncConnection, migration: Migration, names: 
     bound = {"schemas": [name.schema for name in names], "names": [name.name for name in names]}
     if not names:
         return
+    await kept.unmerge(connection, migration, names)
     # Seeded rows belong to no single migration: they are gone, whichever migration has recorded them.
     await connection.execute(sa.text(_FORGET.format(table="seeded", whose="")), bound)
     for table in ("chunks", "tables", "carried"):

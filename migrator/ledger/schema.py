@@ -137,6 +137,8 @@ kept = sa.Table(
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("kept_in", sa.Text, nullable=False, comment="table of this schema that holds the rows"),
     sa.Column("bring_back", sa.Text, nullable=False, comment="statement that inserts them again where no key is taken"),
+    sa.Column("merged_in", sa.Text, comment="table of this schema with the rows that stay beside the source's"),
+    sa.Column("merged_where", sa.Text, comment="condition on the table that is true for the source's rows alone"),
     sa.Column("kept_at", _moment, nullable=False, server_default=now),
     sa.Column("settled_at", _moment, comment="when the source's rows were all there, and equal ones were taken out"),
     comment="rows that were in a table before and gave way to the source's, a line a table, until `migrator forget`",

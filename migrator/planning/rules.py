@@ -47,7 +47,7 @@ def _timezone(name: str) -> str:
 
 Stored = str | int | float
 
-OnExistingRows = Literal["refuse", "replace"]
+OnExistingRows = Literal["refuse", "replace", "keep"]
 """What happens to rows that a target table already holds, if the source doesn't hold the same rows."""
 
 

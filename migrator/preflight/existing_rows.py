@@ -52,6 +52,8 @@ class OccupiedTable:
     """Columns of the target's own, without a value from the source, that hold something other than their default."""
     examples: tuple[Difference, ...] = ()
     decision: OnExistingRows = "refuse"
+    has_key: bool = True
+    """Whether the target's table has a primary key, by which rows can stay beside the source's (``keep``)."""
     begun: bool = False
     """Whether an earlier run has begun to fill the table: then the source's own rows are among the existing rows."""
 
@@ -68,7 +70,12 @@ class OccupiedTable:
     @property
     def is_refused(self) -> bool:
         """Whether the job must not take these rows away."""
-        return self.decision == "refuse" or self.begun
+        return self.decision == "refuse" or self.begun or self.cannot_merge
+
+    @property
+    def cannot_merge(self) -> bool:
+        """Whether the rows should stay beside the source's, and nothing tells which of these take their place."""
+        return self.decision == "keep" and not self.has_key
 
     def __str__(self) -> str:
         """Return the table's name with the numbers of its rows, and some rows that the source doesn't hold."""
@@ -134,6 +141,7 @@ class RowComparison:
             tuple(unfilled),
             found.examples,
             table.on_existing_rows,
+            has_key=bool(table.target.key),
         )
 
     async def _presence(self, comparison: Comparison) -> Presence:
@@ -188,9 +196,17 @@ def _next_step(existing: Sequence[OccupiedTable], refused: Sequence[OccupiedTabl
             f"Find out who writes to {begun}, which an earlier run has begun to fill. To begin anew, run with "
             "--restart --force, which empties the tables first."
         )
+    without_key = [table for table in refused if table.cannot_merge]
+    if without_key:
+        listed = ", ".join(str(table.table) for table in without_key)
+        return (
+            f"Give {flag(without_key, 'replace')} in place of keep: {listed} has no primary key, which would tell the "
+            "rows that stay from those of the source."
+        )
     return (
         f"Add {flag(existing, 'replace')} to let the source's rows take their place; what gives way is kept in the "
-        "target's schema migrator, and in the file of --kept-rows. Or use an empty database."
+        "target's schema migrator, and in the file of --kept-rows. With keep in place of replace, rows whose key only "
+        "the target has stay there. Or use an empty database."
     )
 
 

@@ -34,7 +34,9 @@ async def park(plan: Plan, rows: Mapping[TableName, int], run: RunLedger) -> int
         room = await lock_room(connection)
     taken = await take_foreign_keys(run, [table.name for table in plan.tables if table.name in rows], room)
     for table in plan.tables:
-        if rows.get(table.name, 0) >= PAYS_FROM_ROWS and not table.target.partitioned:
+        # Rows that stay beside the source's are found by their keys, and must not have a key twice.
+        keeps = table.on_existing_rows == "keep"
+        if rows.get(table.name, 0) >= PAYS_FROM_ROWS and not table.target.partitioned and not keeps:
             async with qualifying(target) as connection:
                 entries = await _keys_and_indexes(connection, table.name)
             for group in room.few_statements(entries):

@@ -15,7 +15,7 @@ from migrator.catalog import foreign_keys
 from migrator.catalog.foreign_keys import ForeignKey
 from migrator.catalog.triggers import triggers_disabled
 from migrator.errors import RowsInTheWay
-from migrator.ledger import claims, loads, schema
+from migrator.ledger import claims, kept, loads, schema
 from migrator.ledger.loads import LoadedRows
 from migrator.ledger.parked import take_foreign_keys
 from migrator.ledger.run_ledger import RunLedger
@@ -183,6 +183,7 @@ async def touched_since(
     transactions that the ledger knows.
     """
     touched: dict[str, str] = {}
+    stayed = await kept.merged_conditions(connection)
     for names in (await lock_room(connection, list(present))).few(list(present)):
         async with glance(connection):
             for name in names:
@@ -194,6 +195,9 @@ async def touched_since(
                     (transactions,),
                 )
                 unchanged, rows = (int(number) for number in counted.one())
+                if name in stayed:
+                    touched[str(name)] = "rows that only the target held have stayed there (on_existing_rows = keep)"
+                    continue
                 if (unchanged, rows) != (loaded.rows, loaded.rows):
                     touched[str(name)] = (
                         f"{rows - unchanged} new or changed, {loaded.rows - unchanged} changed or removed"

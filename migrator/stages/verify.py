@@ -11,6 +11,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +23,7 @@ from migrator.concurrency.blocking import BlockingConnection, blocking_pool
 from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.errors import Mismatch
 from migrator.events import Event
-from migrator.ledger import carried, claims, loads, state
+from migrator.ledger import carried, claims, kept, loads, state
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName, pattern
 from migrator.planning.grouping import group_small_tables, is_small
@@ -73,6 +74,7 @@ async def verify(
     ready = overlap.restored if overlap else ReplayQueue.of(by_name)
     async with target.connect() as connection:
         room = await lock_room(connection, list(by_name))
+        keeps = await kept.is_merging(connection) or any(table.on_existing_rows == "keep" for table in plan.tables)
     async with (
         blocking_pool(limits.jobs, partial(BlockingConnection, context.source.session)) as sessions,
         blocking_pool(
@@ -93,7 +95,14 @@ async def verify(
             )
 
             async def compare_tables(names: Sequence[TableName]) -> list[TableResult]:
-                comparisons = [_comparison(by_name[name], known[name], limits.batch_bytes) for name in names]
+                merged = await _merged(target) if keeps else {}
+                comparisons = [
+                    replace(
+                        _comparison(by_name[name], known[name], limits.batch_bytes),
+                        target_condition=merged.get(name, ""),
+                    )
+                    for name in names
+                ]
                 if len(names) > 1:
                     digests = [digest for name in names if (digest := known[name].known_digest)]
                     results = await compare_group(comparing, list(zip(comparisons, digests, strict=True)))
@@ -118,6 +127,12 @@ async def verify(
         await _record(ledger, [result for result in results if result.equal])
     _refuse(by_name, results, schema_differences)
     return results
+
+
+async def _merged(target: Target) -> Mapping[TableName, str]:
+    """Return the conditions for the source's rows in tables in which other rows have stayed; known after the copy."""
+    async with target.connect() as connection:
+        return await kept.merged_conditions(connection)
 
 
 def _comparison(table: TablePlan, check: TableCheck, batch_bytes: int) -> Comparison:
@@ -180,6 +195,11 @@ async def _schema_differences(target: Target, plan: Plan, marks: Marks, run: Run
             connection, [table.name for table in plan.tables], marks, plan.assigned_sequences
         )
         differences = [str(sequence) for sequence in behind]
+        differences += [
+            f"{entry.lost} of the {entry.rows} rows that stayed in {entry.table} are gone or changed"
+            for entry in await kept.merged_rows(connection, [table.name for table in plan.tables])
+            if entry.lost
+        ]
         before = await state.recall(connection, run.migration, "catalog") if run else None
         if run and before is not None:
             after = await inventory.describe(connection, plan.schema)
