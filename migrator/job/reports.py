@@ -158,12 +158,6 @@ def _plain(words: str) -> Text:
     return Text(_printable(words))
 
 
-_FATES = {
-    "replace": "would give way to the source's rows, and be kept",
-    "keep": "would stay where the source doesn't have their key, else give way and be kept",
-}
-
-
 def _printable(words: str) -> str:
     """Return a name with unprintable signs escaped: a line break would break the layout of the table."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in words)
@@ -227,13 +221,9 @@ class CheckReport:
                 console.print(line, markup=False)
         for change in (change for table_check in self.table_checks for change in table_check.changes):
             console.print(change.line(), markup=False)
-        for line in self._finding_lines():
+        existing = (f"already there: {table}: {table.fate}" for table in self.existing)
+        for line in (*self._finding_lines(), *existing, *self.notes):
             console.print(line, markup=False)
-        for table in self.existing:
-            fate = "in the way" if table.is_refused else _FATES[table.decision]
-            console.print(f"already there: {table}: {fate}", markup=False)
-        for note in self.notes:
-            console.print(note, markup=False)
         verdict = self._verdict()
         counts = f"{_counted(len(self.table_checks), 'table')}, {_counted(rows, 'row')}, {size}"
         console.print(f"{counts}{verdict}", style="bold", markup=False)

@@ -184,17 +184,13 @@ class MergedRows:
 
     table: TableName
     rows: int
-    source_rows: str
-    """A condition in PostgreSQL's SQL on the table, which is true for the rows that the source brought."""
     lost: int
     """The number of these rows that aren't in the table any more as they were."""
 
 
 async def is_merging(connection: AsyncConnection) -> bool:
     """Return whether rows have stayed in any table, or will when all rows of the source are there."""
-    if not await connection.scalar(text("SELECT to_regclass('migrator.kept') IS NOT NULL")):
-        return False
-    return await connection.scalar(sa.select(kept.c.id).where(kept.c.decision == "keep").limit(1)) is not None
+    return any(line.decision == "keep" for line in await _lines(connection))
 
 
 async def merged_conditions(connection: AsyncConnection) -> dict[TableName, str]:
@@ -215,7 +211,7 @@ async def merged_rows(connection: AsyncConnection, tables: Collection[TableName]
         same = " AND ".join(f"{k} IS NOT DISTINCT FROM {t}" for k, t in _as_text(columns))
         query = f"SELECT count(*) FROM {merged_in.quoted} AS k WHERE NOT EXISTS (SELECT FROM {own} AS t WHERE {same})"
         lost = (await connection.exec_driver_sql(query)).scalar_one()
-        found.append(MergedRows(table, await _count(connection, merged_in), line.merged_where, int(lost)))
+        found.append(MergedRows(table, await _count(connection, merged_in), int(lost)))
     return found
 
 
@@ -258,8 +254,7 @@ async def _merge(connection: AsyncConnection, line: sa.Row[Any], own: str) -> in
         raise RowsInTheWay(
             f"{rows - inserted} of the {rows} rows that only {table} holds can't stay: a unique key of theirs, other "
             "than the primary key, is that of a row of the source",
-            next_step=f"Change or delete these rows in the target, or give --on-existing-rows={table.name}:replace; "
-            "then run with --restart.",
+            next_step=f"Give --on-existing-rows={table.name}:replace and --restart, or change those rows first.",
             tables={str(table): rows - inserted},
         )
     outer = " AND ".join(
@@ -280,17 +275,15 @@ def _as_text(columns: Sequence[_Column]) -> list[tuple[str, str]]:
 
 
 async def _merged_lines(connection: AsyncConnection) -> list[sa.Row[Any]]:
-    if not await connection.scalar(text("SELECT to_regclass('migrator.kept') IS NOT NULL")):
-        return []
-    return list(
-        (await connection.execute(kept.select().where(kept.c.merged_in.is_not(None)).order_by(kept.c.id))).all()
-    )
+    return [line for line in await _lines(connection) if line.merged_in is not None]
 
 
-async def _lines(connection: AsyncConnection, migration: Migration) -> list[sa.Row[Any]]:
+async def _lines(connection: AsyncConnection, migration: Migration | None = None) -> list[sa.Row[Any]]:
+    """Return the lines of one migration, or of all, the oldest first."""
     if not await connection.scalar(text("SELECT to_regclass('migrator.kept') IS NOT NULL")):
         return []  # a ledger of an earlier version
-    return list((await connection.execute(migration.lines(kept).order_by(kept.c.id))).all())
+    lines = migration.lines(kept) if migration else kept.select()
+    return list((await connection.execute(lines.order_by(kept.c.id))).all())
 
 
 async def _drop(connection: AsyncConnection, lines: Sequence[sa.Row[Any]]) -> None:

@@ -77,6 +77,15 @@ class OccupiedTable:
         """Whether the rows should stay beside the source's, and nothing tells which of these take their place."""
         return self.decision == "keep" and not self.has_key
 
+    @property
+    def fate(self) -> str:
+        """What would happen to the rows, for the report of ``check``."""
+        if self.is_refused:
+            return "in the way"
+        if self.decision == "keep":
+            return "would stay where the source doesn't have their key, else give way and be kept"
+        return "would give way to the source's rows, and be kept"
+
     def __str__(self) -> str:
         """Return the table's name with the numbers of its rows, and some rows that the source doesn't hold."""
         counts = {
