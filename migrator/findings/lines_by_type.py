@@ -98,13 +98,15 @@ def _blobs(sample: Sample) -> Iterator[RuleLine]:
         )
 
 
+_NUMBER: Final = re.compile(rb"-?[0-9]{1,30}(\.[0-9]{0,30})?(e[-+]?[0-9]{1,3})?")
+
 _UNITS: Final = (("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9))
 _LIKELY = (10 * 365 * 86_400, 110 * 365 * 86_400)
 """Seconds since 1970 of the years 1980 and 2080."""
 
 
 def _moments(sample: Sample) -> Iterator[RuleLine]:
-    numbers = [abs(float(row.head)) for row in sample.rows if re.fullmatch(rb"-?[0-9.]+(e[-+]?[0-9]+)?", row.head)]
+    numbers = [abs(float(row.head)) for row in sample.rows if _NUMBER.fullmatch(row.head)]
     fitting = [unit for unit, per_second in _UNITS if any(_is_likely(number / per_second) for number in numbers)]
     if any(2_400_000 < number < 2_500_000 for number in numbers):  # noqa: PLR2004 - the years 1858 to 2132
         yield RuleLine("julian", value=True, when="for numbers that are Julian days")
@@ -153,7 +155,7 @@ def _times(sample: Sample) -> Iterator[RuleLine]:
 
 
 def _intervals(sample: Sample) -> Iterator[RuleLine]:
-    if any(re.fullmatch(rb"-?[0-9.]+", row.head) for row in sample.rows):
+    if any(_NUMBER.fullmatch(row.head) for row in sample.rows):
         yield RuleLine("interval_unit", "us", "for microseconds, as Django stores durations")
         yield RuleLine("interval_unit", "ms", "for milliseconds")
         yield RuleLine("interval_unit", "s", 'for seconds; or "ns", "min", "h", "d"')

@@ -31,7 +31,7 @@ _UNITS: dict[str, Interval] = {
 _FRACTION = r"(?:\.([0-9]{1,6})0*)?"
 _CLOCK = rf"([+-]?)([0-9]{{1,9}}):([0-5][0-9]):([0-5][0-9]){_FRACTION}"
 _IN_WORDS = re.compile(
-    rf"[ ]*(?:([+-]?)([0-9]{{1,15}}){_FRACTION}[ ]*([a-z]+)|{_CLOCK})(?![:.0-9a-z])(?:,(?= ))?", re.IGNORECASE
+    rf"[ ]*(?:([+-]?)([0-9]{{1,18}}){_FRACTION}[ ]*([a-z]+)|{_CLOCK})(?![:.0-9a-z])(?:,(?= ))?", re.IGNORECASE
 )
 _AGO = re.compile(r" ago$", re.IGNORECASE)
 _SQL = re.compile(rf"(?:([+]?)([0-9]{{1,9}})-([0-9]|1[01])(?: |$))?(?:([+]?[0-9]{{1,9}}) )?(?:{_CLOCK})?")

@@ -37,7 +37,9 @@ def make_plan(source: SourceDatabase, target: TargetDatabase, rules: Rules = NO_
             plans.append(plan)
     rules.check_all_met(_names(source))
     rules.check_types_met(column.declared_type for table in source.tables for column in table.columns)
-    matcher.unmatched.refuse(target.schema, list(by_name), [plan.target.name.name for plan in plans])
+    named = [*(table.name for table in source.tables), *(skipped.name for skipped in source.skipped)]
+    taken = {first_match(rules.table_names(name), by_name) for name in named}  # also by tables that are excluded
+    matcher.unmatched.refuse(target.schema, list(by_name), [name for name in by_name if name in taken])
     _refuse_shared_matches(plans)
     return Plan(target.schema, tuple(plans), (*skipped, *matcher.left_to_target))
 
@@ -86,10 +88,13 @@ class _Matcher:
     def _note_unfilled(self, source: SourceTable, target: TargetTable, filled: AbstractSet[str]) -> None:
         """Note the target's columns without a source, and which of them must have a value."""
         free = [column for column in target.columns if column.name not in filled]
-        self.unmatched.free_columns[source.name] = [column.name for column in free if not column.generated]
+        own = [column.name for column in source.columns]
+        self.unmatched.free_columns[source.name] = [
+            column.name for column in free if not column.generated and find_match(column.name, own) is None
+        ]
         for column in free:
             if column.not_null and not column.fills_itself:
-                same_name = find_match(column.name, [own.name for own in source.columns])
+                same_name = find_match(column.name, own)
                 # A column of that name that isn't excluded has a match, unless it got another name by a rule.
                 left_out = same_name is not None and self.rules.of_column(source.name, same_name).exclude
                 excluded = f"{source.name}.{same_name}" if left_out else ""

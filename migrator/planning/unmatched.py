@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Final
 
 from migrator.errors import NoMatch, TargetRefused
@@ -46,7 +47,8 @@ class Unmatched:
         """
         Raise NoMatch for source tables and columns, and TargetRefused if only target columns lack a match.
 
-        ``target`` has the names of the target's tables in ``schema``, and ``matched`` those that are a match.
+        ``target`` has the names of the target's tables in ``schema``. ``matched`` has those that are the match of some
+        source table, which may be excluded.
         """
         if self.tables or self.columns:
             missing = [_missing_table(name, target) for name in self.tables.values()]
@@ -83,7 +85,7 @@ class Unmatched:
             *(
                 (f'[tables."{pattern(name)}"]', near)
                 for name, wanted in self.tables.items()
-                if name not in found and (near := nearest(wanted, free))
+                if name not in found and (near := _similar(wanted, free))
             ),
             *(
                 (f'[columns."{pattern(table)}.{pattern(column)}"]', near)
@@ -131,7 +133,15 @@ class Unmatched:
     def _near(self, table: str, column: str) -> str | None:
         """Return the target's column that may be the source's under another name."""
         free = self.free_columns.get(table, [])
-        return next((name for name in free if _plain(name) == _plain(column)), None) or nearest(column, free)
+        return next((name for name in free if _plain(name) == _plain(column)), None) or _similar(column, free)
+
+
+def _similar(name: str, candidates: Sequence[str]) -> str | None:
+    """Return the candidate that may be the same thing under another name: a wrong one would fill the wrong table."""
+    return next(iter(get_close_matches(name, candidates, n=1, cutoff=_SIMILARITY)), None)
+
+
+_SIMILARITY: Final = 0.75
 
 
 def _missing_table(name: str, target: Sequence[str]) -> str:

@@ -61,7 +61,7 @@ async def test_a_column_that_only_has_to_be_left_out(refused: Refused, move: Mak
 async def test_names_that_have_changed(refused: Refused, move: MakeMove, database: Database, tmp_path: Path) -> None:
     """The rule names the column, and the table, that nothing else fills."""
     step = await refused(
-        "CREATE TABLE t (id INTEGER PRIMARY KEY, createdAt TEXT); CREATE TABLE user (id INTEGER PRIMARY KEY)",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, create_at TEXT); CREATE TABLE user (id INTEGER PRIMARY KEY)",
         "CREATE TABLE t (id int PRIMARY KEY, created_at text NOT NULL); CREATE TABLE users (id int PRIMARY KEY)",
         {"t": [(1, "x")], "user": [(7,)]},
     )
@@ -69,6 +69,18 @@ async def test_names_that_have_changed(refused: Refused, move: MakeMove, databas
     await move(rules=rules).run()
     assert await database.fetch("SELECT * FROM t") == [(1, "x")]
     assert await database.fetch("SELECT * FROM users") == [(7,)]
+
+
+async def test_a_table_that_is_excluded_is_not_meant(refused: Refused) -> None:
+    """The target's table of that name has a match of its own, so no other table of the source is it."""
+    step = await refused(
+        "CREATE TABLE search (id INTEGER PRIMARY KEY, a TEXT); CREATE TABLE searches (id INTEGER PRIMARY KEY);"
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, aa TEXT)",
+        "CREATE TABLE search (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY, a text)",
+        {},
+        exclude=("search", "t.a"),
+    )
+    assert step.startswith("Add --exclude searches,t.aa to leave behind")
 
 
 async def test_a_rule_with_a_wrong_name(refused: Refused, move: MakeMove, tmp_path: Path) -> None:

@@ -67,6 +67,8 @@ CASES: dict[str, tuple[str, str, dict[str, tuple[object, object]]]] = {
             "negative": (-1, timedelta(microseconds=-1)),
             "negative days": (-86_400_000_000, timedelta(days=-1)),
             "zero": (0, timedelta()),
+            "nearly a day back": (-86_399_999_999, timedelta(microseconds=-86_399_999_999)),
+            "40,000 days": (3_456_000_000_000_000, timedelta(days=40_000)),
             "whole double": (1500.0, timedelta(microseconds=1500)),
             "text stays": ("1 day 02:03:04.5", DAY_2_03_04_05),
             "null": (None, None),
