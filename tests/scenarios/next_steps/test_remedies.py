@@ -166,7 +166,14 @@ ROWS: Mapping[str, tuple[ProblemCode, str, str, str, str]] = {
         "CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE t (id INTEGER PRIMARY KEY, v INT REFERENCES p)",
         "INSERT INTO t VALUES (1, 7)",
         "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY, v int REFERENCES p)",
-        "null = [7]",
+        'orphans = "drop"',
+    ),
+    "orphan in a column that must have a value": (
+        C.ORPHAN,
+        "CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE t (id INTEGER PRIMARY KEY, v INT REFERENCES p)",
+        "INSERT INTO t VALUES (1, 7)",
+        "CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY, v int NOT NULL REFERENCES p)",
+        'orphans = "drop"',
     ),
     "check": (
         C.CHECK_VIOLATED,
