@@ -5,7 +5,7 @@ from uuid import UUID
 from migrator.config.settings import Settings
 from migrator.job.context import locked_target, open_target, restore_parked, start_over
 from migrator.job.reports import Report
-from migrator.ledger.kept import KeptRows, forget_kept
+from migrator.ledger.kept import KeptRows, forget_kept, kept_rows
 from migrator.ledger.run_ledger import RunLedger
 
 
@@ -22,7 +22,8 @@ async def reset(settings: Settings, run_id: UUID | None = None) -> Report:
     async with open_target(settings) as target, locked_target(settings, target, run_id) as (run, runner):
         emptied = await start_over(settings, run, runner)
         headline = f"{emptied} tables emptied: as if nothing had been copied"
-        return Report(headline, timings=tuple(runner.timings), migration=run.migration.name)
+        notes = await runner.retry("kept rows", lambda: _still_kept(run))
+        return Report(headline, timings=tuple(runner.timings), notes=notes, migration=run.migration.name)
 
 
 async def forget(settings: Settings, run_id: UUID | None = None) -> Report:
@@ -36,6 +37,12 @@ async def forget(settings: Settings, run_id: UUID | None = None) -> Report:
         )
         headline = f"{rows} kept rows of {len(dropped)} tables dropped"
         return Report(headline, timings=tuple(runner.timings), notes=notes, migration=run.migration.name)
+
+
+async def _still_kept(run: RunLedger) -> tuple[str, ...]:
+    """Return lines about kept rows, which a reset neither drops nor brings back."""
+    async with run.target.connect() as connection:
+        return tuple(entry.line() for entry in await kept_rows(connection, run.migration))
 
 
 async def _forget(run: RunLedger) -> list[KeptRows]:

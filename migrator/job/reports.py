@@ -18,6 +18,7 @@ from migrator.ledger.loads import CopiedTable
 from migrator.ledger.runs import RunLine, StageLine
 from migrator.names import TableName
 from migrator.runtime.stage_runner import StageRunner, StageTiming
+from migrator.runtime.wording import counted, printable, quoted
 from migrator.source.schema import Skipped
 from migrator.sql.selection import ALL_ROWS, Selection
 
@@ -91,7 +92,7 @@ class Report:
             console.print(f"stages{' (some overlap)' if overlap else ''}: {stages}", markup=False)
         for note in self.notes:
             console.print(note, markup=False)
-        name = f"migration {_printable(self.migration)}: " if self.migration is not None else ""
+        name = f"migration {printable(self.migration)}: " if self.migration is not None else ""
         console.print(name + self.headline, style="bold", markup=False)
 
 
@@ -110,7 +111,7 @@ _HEADINGS = ("table", "source rows", "target rows", "sent", "every value equal")
 def _cells(line: TableLine) -> tuple[str, ...]:
     sent = "" if line.bytes is None else decimal(line.bytes)
     verified = "yes" if line.verified else "NO"
-    return _printable(line.table), f"{line.source_rows:,}", f"{line.target_rows:,}", sent, verified
+    return printable(line.table), f"{line.source_rows:,}", f"{line.target_rows:,}", sent, verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ def _difference_lines(differing: Sequence[dict[str, Any]]) -> Table:
         table.add_column(name, overflow="fold")
     for example in (example for entry in differing for example in entry["examples"]):
         key = ", ".join(f"{name} = {value}" for name, value in example["key"].items())
-        values = [_cell(example[end]) if "column" in example else "" for end in ("source", "target")]
+        values = [quoted(example[end]) if "column" in example else "" for end in ("source", "target")]
         times = f" ({example['times']} times)" if "times" in example else ""
         cells = (example["kind"] + times, example["table"], key, example.get("column", ""), *values)
         table.add_row(*map(_plain, cells))
@@ -155,21 +156,7 @@ def _difference_lines(differing: Sequence[dict[str, Any]]) -> Table:
 
 def _plain(words: str) -> Text:
     """Return a name as text without styles: in a string, rich would take [brackets] for a style."""
-    return Text(_printable(words))
-
-
-def _printable(words: str) -> str:
-    """Return a name with unprintable signs escaped: a line break would break the layout of the table."""
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in words)
-
-
-def _counted(number: int, noun: str) -> str:
-    """Return a number with its noun, which gets an s unless the number is 1."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def _cell(value: str | None) -> str:
-    return "NULL" if value is None else repr(value)
+    return Text(printable(words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +212,7 @@ class CheckReport:
         for line in (*self._finding_lines(), *existing, *self.notes):
             console.print(line, markup=False)
         verdict = self._verdict()
-        counts = f"{_counted(len(self.table_checks), 'table')}, {_counted(rows, 'row')}, {size}"
+        counts = f"{counted(len(self.table_checks), 'table')}, {counted(rows, 'row')}, {size}"
         console.print(f"{counts}{verdict}", style="bold", markup=False)
 
     def _finding_lines(self) -> Iterator[str]:
@@ -244,7 +231,7 @@ class CheckReport:
     def _verdict(self) -> str:
         problems = sum(finding.refuses for finding in self.findings)
         if problems:
-            return f": {_counted(problems, 'problem')}"
+            return f": {counted(problems, 'problem')}"
         if self.against_target:
             return ": every value can be carried"
         return "; only the source was checked, because of --source-only"
@@ -290,7 +277,7 @@ class Status:
         """Print the report for people."""
         for known, at in self.several:
             state = f"migrated and verified at {at:%Y-%m-%d %H:%M:%S %Z}" if at else "not completed"
-            console.print(f"migration {_printable(known)}: {state}", markup=False)
+            console.print(f"migration {printable(known)}: {state}", markup=False)
         for table in self.tables:
             state = "copied and verified" if table.digest else "copied"
             console.print(f"{table.name}: {table.rows:,} rows {state}", markup=False)
@@ -304,14 +291,14 @@ class Status:
         for run in self.runs:
             ended = f"ended {run.ended_at:%Y-%m-%d %H:%M:%S} with {run.exit_code}" if run.ended_at else "has not ended"
             console.print(f"run {run.id}: began {run.started_at:%Y-%m-%d %H:%M:%S}, {ended}", markup=False)
-        name = f"migration {_printable(self.migration)}: " if self.migration is not None else ""
+        name = f"migration {printable(self.migration)}: " if self.migration is not None else ""
         console.print(name + self._verdict(), style="bold", markup=False)
 
     def _verdict(self) -> str:
         if self.several:
             return f"{len(self.several)} migrations; --migration NAME tells more of one"
         if self.unknown is not None:
-            return _printable(self.unknown)
+            return printable(self.unknown)
         if self.completed_at is not None:
             return f"migrated and verified at {self.completed_at:%Y-%m-%d %H:%M:%S %Z}"
         return "not completed" if self.runs else "no migration has begun here"
@@ -341,7 +328,7 @@ def report_of(
         for verdict in verdicts
     )
     rows = sum(line.source_rows for line in lines)
-    counts = f"{_counted(len(lines), 'table')}, {_counted(rows, 'row')}"
+    counts = f"{counted(len(lines), 'table')}, {counted(rows, 'row')}"
     return Report(f"{headline} ({counts})", lines, plan.skipped, tuple(runner.timings), notes=tuple(left_behind(plan)))
 
 

@@ -95,12 +95,16 @@ class OccupiedTable:
             "only there": self.extra,
         }
         counted = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
-        shown = self.examples[0].line() if self.examples else ""  # all of them are in the report and in the log
+        shown = self.examples[0].line() if self.examples else ""  # `check` has all of them in its report
         noun = "row" if self.rows == 1 else "rows"
         return f"{self.table} ({self.rows} {noun}: {counted})" + (f", where {shown}" if shown else "")
 
     def to_json(self) -> dict[str, Any]:
-        """Return the finding for programs."""
+        """Return the finding for programs, with all examples."""
+        return {**self.counts(), "examples": [example.to_json() for example in self.examples]}
+
+    def counts(self) -> dict[str, Any]:
+        """Return the numbers of the finding for the log."""
         return {
             "table": str(self.table),
             "rows": self.rows,
@@ -110,7 +114,6 @@ class OccupiedTable:
             "richer": self.richer,
             "columns_of_its_own": list(self.unfilled),
             "on_existing_rows": self.decision,
-            "examples": [example.to_json() for example in self.examples],
         }
 
 
@@ -194,7 +197,7 @@ def refusal_of(existing: Sequence[OccupiedTable]) -> RowsInTheWay | None:
         f"the target already holds rows that this job did not put there: {', '.join(map(str, refused))}",
         next_step=_next_step(existing, refused),
         tables={str(table.table): table.rows for table in refused},
-        existing_rows=[table.to_json() for table in refused],
+        existing_rows=[table.counts() for table in refused],
     )
 
 

@@ -1,13 +1,15 @@
 """Rows that the application's own migrations have put into the target: found, named, and replaced on demand."""
 
+import asyncio
 import json
 import re
 import shlex
 from pathlib import Path
 
+import asyncpg
 import pytest
 from fix_job import Cli, contents, quick_flags, settings_of
-from fix_obstacle import CLEAR, OBSTACLES, obstacle
+from fix_obstacle import CLEAR, OBSTACLES, UNTRIED, obstacle, only_in_copy
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from structlog.testing import capture_logs
@@ -192,6 +194,35 @@ async def test_rows_are_neither_lost_nor_kept_twice_when_a_run_ends_early(
     await maintenance.forget(settings)
 
 
+_WAITING = "SELECT FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)) AND query LIKE 'COPY%'"
+
+
+async def test_a_killed_run_has_neither_taken_nor_kept(cli: Cli, make_sqlite: MakeSqlite, database: Database) -> None:
+    """It is killed while its first chunk is on the way, and the next run finds every row in its place."""
+    source = make_sqlite(CHUNKS, {"big": BIG})
+    await database.execute(
+        BIG_TARGET + "TRUNCATE log; CREATE TABLE gate (a int);"
+        "CREATE FUNCTION is_open() RETURNS boolean LANGUAGE plpgsql AS"
+        " 'BEGIN RETURN (SELECT count(*) = 0 FROM public.gate); END';" + only_in_copy("big", "is_open()")
+    )
+    given = ("run", "--source", source, "--schema", "existing", "--on-existing-rows=replace", *quick_flags())
+    holder = await asyncpg.connect(database.admin_url)
+    try:
+        await holder.execute("BEGIN; LOCK TABLE gate")
+        process = cli.start(*given, MIGRATOR_TARGET_URL=database.url, MIGRATOR_UNTRIED=UNTRIED["MIGRATOR_UNTRIED"])
+        async with asyncio.timeout(60):
+            while not await database.fetch(_WAITING, holder.get_server_pid(), as_admin=True):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        process.kill()
+        process.communicate()
+    finally:
+        await holder.close()
+    done = cli(*given, MIGRATOR_TARGET_URL=database.url, MIGRATOR_UNTRIED=UNTRIED["MIGRATOR_UNTRIED"])
+    assert done.code == 0, done.stderr
+    assert [(row["table_name"], row["rows"]) for row in await database.fetch(KEPT)] == [("big", 4)]
+    assert len(await contents(database, "big")) == len(BIG)
+
+
 async def test_only_named_tables_give_way(make_sqlite: MakeSqlite, database: Database) -> None:
     """The other is refused, nothing is written, and the flag that is printed has both."""
     source = make_sqlite(SOURCE)
@@ -314,7 +345,8 @@ async def test_kept_rows_survive_reset_and_restart(make_sqlite: MakeSqlite, data
     settings = settings_of(source, database, on_existing_rows=["replace"])
     await run.run(settings, NoProgress())
     await run.run(settings_of(source, database, restart=True), NoProgress())
-    await maintenance.reset(settings)
+    report = await maintenance.reset(settings)
+    assert [note.partition(":")[0] for note in report.notes] == ["public.roles", "public.users", "public.grants"]
     await database.execute("INSERT INTO roles VALUES (40, 'later')")
     await run.run(settings, NoProgress())
     assert [(row["table_name"], row["rows"]) for row in await database.fetch(KEPT)][-1] == ("roles", 1)
