@@ -6,6 +6,7 @@ A column that ignores case in SQLite may distinguish case in PostgreSQL, where a
 ``Ada``.
 """
 
+import re
 from collections.abc import Iterator
 
 from migrator.planning.plan import ColumnPlan, TablePlan
@@ -20,9 +21,15 @@ _DIGITS_OF_A_REAL = 15
 """The number of decimal digits that a double always preserves (SQLite, "Floating Point Numbers")."""
 
 
-def notices(table: TablePlan, column: ColumnPlan) -> Iterator[Problem]:
-    """Yield the notices about a column as problems; the SQL condition of each is true for the values it is about."""
+def notices(table: TablePlan, column: ColumnPlan, *, made_by_job: bool = False) -> Iterator[Problem]:
+    """
+    Yield the notices about a column as problems; the SQL condition of each is true for the values it is about.
+
+    ``made_by_job`` says that the job makes the target's table, so that a rule can give the column another type.
+    """
     yield from _damage(column)
+    if made_by_job and column.rule.type is None:
+        yield from _uuid(table, column)
     if column.source.ignores_case and column.target.type_name in _CASE_SENSITIVE and column.target.deterministic:
         yield from _case(table, column)
 
@@ -47,6 +54,34 @@ def _damage(column: ColumnPlan) -> Iterator[Problem]:
             "rest was already lost in the source",
             f"typeof({stored}) = 'real' AND CAST(printf('%.{_DIGITS_OF_A_REAL}g', {stored}) AS REAL) <> {stored}",
         )
+
+
+def _uuid(table: TablePlan, column: ColumnPlan) -> Iterator[Problem]:
+    """
+    Yield a notice if all values are UUIDs in a form that applications use where a database has no type for them.
+
+    SQLAlchemy and Django store 32 digits in CHAR(32), others 16 bytes. In PostgreSQL they compare such a column with
+    values of type ``uuid``, and there is no operator for ``text = uuid``.
+    """
+    stored = column.source.quoted
+    sized = _OF_DIGITS.fullmatch(column.source.declared_type.strip()) is not None
+    if column.target.type_name == "bytea":
+        is_uuid, form = f"typeof({stored}) = 'blob' AND octet_length({stored}) = 16", "16 bytes"
+    elif column.target.type_name == "text" and (sized or column.source.affinity is Affinity.NUMERIC):
+        is_uuid = f"typeof({stored}) = 'text' AND coalesce(length(unhex({stored}, '-')), 0) = 16"
+        form = "32 hexadecimal digits"
+    else:
+        return
+    others = f"SELECT 1 FROM {table.source.origin} WHERE {stored} IS NOT NULL AND NOT ({is_uuid})"
+    yield _notice(
+        ProblemCode.LOOKS_LIKE_UUID,
+        f"is {form}, like each value of the column: if the application means UUIDs, it can't compare them with "
+        f"{column.target.declared} in PostgreSQL",
+        f"({is_uuid}) AND NOT EXISTS ({others})",
+    )
+
+
+_OF_DIGITS = re.compile(r"N?(VAR)?CHAR(ACTER)? ?\((32|36)\)", re.IGNORECASE)
 
 
 def _case(table: TablePlan, column: ColumnPlan) -> Iterator[Problem]:

@@ -48,6 +48,8 @@ NO_RULE: Final[Mapping[ProblemCode, str]] = {
 
 _LOST_IN_SOURCE = "none: what was lost is not in the source; look for it in a backup, or ask the application"
 
+_AS_UUID = RuleLine("type", "uuid", "where the application's column is uuid in PostgreSQL")
+
 WITHOUT_REMEDY: Final = frozenset(
     {ProblemCode.MIXED_STORAGE_CLASSES, ProblemCode.MISSING_IN_PRIMARY_KEY, ProblemCode.UNREADABLE_COLUMN}
 )
@@ -77,6 +79,8 @@ def remedy(case: Case, settles: Settles | None = None) -> str:
     problem, column = case.problem, case.column
     if problem.code in NO_RULE:
         return NO_RULE[problem.code]
+    if problem.code is ProblemCode.LOOKS_LIKE_UUID:
+        return _AS_UUID.line(column)
     if problem.code is ProblemCode.DAMAGED_BY_AFFINITY and problem.severity is Severity.NOTICE:
         return _LOST_IN_SOURCE
     offered: dict[str, None] = {}

@@ -225,7 +225,11 @@ def _years(session: ScanSession, table: TablePlan, column: ColumnPlan, condition
 
 def _notices(builder: FindingBuilder, table: TablePlan) -> Iterator[Finding]:
     """Yield notices with masked values, since the log of a successful run shows them and must not contain values."""
-    known = [(column, problem) for column in table.compared for problem in notices(table, column)]
+    known = [
+        (column, problem)
+        for column in table.compared
+        for problem in notices(table, column, made_by_job=builder.made_by_job)
+    ]
     counts = count_matching(builder.session, table.source, [problem.condition for _, problem in known])
     masking = replace(builder, example_options=replace(builder.example_options, mask_values=True))
     for (column, problem), rows in zip(known, counts, strict=True):

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from fix_postgres import Database
@@ -301,6 +302,34 @@ async def test_several_values_and_several_rows(
         assert await findings(move, rules=str(rules)) == {}, line
 
 
+UUID_DIGITS = "00112233445566778899aabbccddeeff"
+
+
+async def test_uuids_in_tables_that_the_job_makes(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite, tmp_path: Path
+) -> None:
+    """Bytes in a column of numbers are refused, other forms are remarked on: the line for each is the type."""
+    octets = bytes.fromhex(UUID_DIGITS)
+    make_sqlite(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, n NUMERIC, b BLOB, c CHAR(32), picture BLOB, hash TEXT)",
+        {"t": [(1, octets, octets, UUID_DIGITS, octets, UUID_DIGITS), (2, None, octets, None, b"x", UUID_DIGITS)]},
+    )
+    found = {finding.column: finding for finding in (await move(schema_mode="create").check()).findings}
+    assert {name: finding.code for name, finding in found.items()} == {
+        "n": C.WRONG_STORAGE_CLASS,
+        "b": C.LOOKS_LIKE_UUID,
+        "c": C.LOOKS_LIKE_UUID,
+    }
+    lines = {name: finding.settled_by.splitlines()[0] for name, finding in found.items()}
+    assert all(line.startswith('type = "uuid"') for line in lines.values())
+    rules = tmp_path / "migrator.toml"
+    rules.write_text("\n".join(f'[columns."t.{name}"]\n{line}\n' for name, line in lines.items()), encoding="utf-8")
+    await move(schema_mode="create", rules=str(rules)).run()
+    rows = await database.fetch("SELECT n, b, c FROM t ORDER BY id")
+    one = UUID(UUID_DIGITS)
+    assert [tuple(row) for row in rows] == [(one, one, one), (None, one, None)]
+
+
 TRIED_ELSEWHERE = frozenset({C.NOT_IN_ENCODING, C.SERVER_REJECTS_ROW})
 """They need a database in another encoding, and a row that PostgreSQL refuses for another reason than all others."""
 
@@ -308,5 +337,5 @@ TRIED_ELSEWHERE = frozenset({C.NOT_IN_ENCODING, C.SERVER_REJECTS_ROW})
 def test_every_code_is_in_a_table() -> None:
     """A new code needs a value that triggers it, or a sentence."""
     here = {code for code, _ in PROBES.values()} | {code for code, *_ in ROWS.values()}
-    here |= {C.MISSING_VALUE, C.AMBIGUOUS_LOCAL_TIME, C.INVALID_UTF16} | TRIED_ELSEWHERE
+    here |= {C.MISSING_VALUE, C.AMBIGUOUS_LOCAL_TIME, C.INVALID_UTF16, C.LOOKS_LIKE_UUID} | TRIED_ELSEWHERE
     assert here | set(NO_RULE) | WITHOUT_REMEDY == set(ProblemCode)
