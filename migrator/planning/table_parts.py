@@ -26,6 +26,8 @@ class AlterStatement:
     statement: str
     refers_to: TableName | None = None
     """The table that a foreign key refers to."""
+    without_name: str = ""
+    """The statement without the part's own name, for a target in which another relation has this name; or empty."""
 
 
 @dataclass(frozen=True, slots=True)

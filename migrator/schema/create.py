@@ -1,7 +1,7 @@
 """Makes the target's tables from the source's tables, and records them in the ledger (`--schema create`)."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from sqlalchemy import text
@@ -22,7 +22,7 @@ from migrator.runtime.retry import is_transient, short_message
 from migrator.schema.column_types import Held, Holding, needs_classes, needs_offsets
 from migrator.schema.ddl import SchemaDdl, build_ddl, refuse
 from migrator.schema.options import SchemaOptions
-from migrator.schema.unmade import try_out
+from migrator.schema.unmade import is_name_taken, try_out
 from migrator.source.database import Source
 from migrator.source.declarations import read_declarations
 from migrator.source.scan import StorageClass
@@ -280,6 +280,8 @@ async def _refused(connection: AsyncConnection, addition: AlterStatement) -> Lef
     except DBAPIError as error:
         if is_transient(error) or connection.closed:
             raise
+        if addition.without_name and is_name_taken(error):
+            return await _refused(connection, replace(addition, statement=addition.without_name, without_name=""))
         return LeftOut(addition.part, short_message(error))
     return None
 

@@ -105,7 +105,9 @@ class TableDdl:
         for number, check in enumerate(self._declared.checks, 1):
             yield self._check(check, number)
         for trigger in self._declared.triggers:
-            yield LeftOut(self._part(f"the trigger {trigger}", trigger, guards=False), "it is a program of SQLite's")
+            part = self._part(f"the trigger {trigger}", trigger, guards=trigger in self._declared.guarding_triggers)
+            reason = "it refuses rows, and is a program of SQLite's" if part.guards else "it is a program of SQLite's"
+            yield LeftOut(part, reason, is_named=self._operator.leaves_out(part.handle))
         for conflict in self._declared.conflicts:
             yield LeftOut(
                 self._part(f"the clause {conflict}", "conflict", guards=False),
@@ -240,7 +242,11 @@ class TableDdl:
         own_name = self._own_name(index.name)
         name = f"{quote_postgres(own_name)} " if own_name and own_name not in taken else ""
         taken.add(own_name)
-        return self._offered(part, f"CREATE {unique}INDEX {name}ON {self.name.quoted} ({', '.join(terms)}){where}")
+        on = f"ON {self.name.quoted} ({', '.join(terms)}){where}"
+        addition = self._offered(part, f"CREATE {unique}INDEX {name}{on}")
+        if not name or isinstance(addition, LeftOut):
+            return addition
+        return replace(addition, without_name=f"CREATE {unique}INDEX {on}")
 
     def _own_name(self, name: str | None) -> str:
         """Return the target's name of an index or CHECK; empty if it has no name in the source."""

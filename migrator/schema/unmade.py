@@ -78,7 +78,7 @@ async def _try_some(
             unmade.obstacles.append(Obstacle(source, f"the table can't be made: {reason}", _settled_by(source)))
     made_of_group = group.names & made
     for addition in _additions(wanted, made, made_of_group):
-        reason = await _refused(connection, addition.statement)
+        reason = await _refused(connection, addition.statement, addition.without_name)
         if reason is not None and addition.part.table in made_of_group:
             unmade.left_out.append(LeftOut(addition.part, reason))
     await _describe(connection, target, made_of_group, unmade)
@@ -127,13 +127,20 @@ async def _drop(connection: AsyncConnection, names: Sequence[TableName]) -> None
         await connection.exec_driver_sql(f"DROP TABLE IF EXISTS {', '.join(name.quoted for name in names)}")
 
 
-async def _refused(connection: AsyncConnection, statement: str) -> str | None:
-    """Run a statement; return the server's error message, or None."""
+def is_name_taken(error: DBAPIError) -> bool:
+    """Return whether another relation has the name of an index (PostgreSQL, "Error Codes": duplicate_table)."""
+    return getattr(error.orig, "sqlstate", None) == "42P07"
+
+
+async def _refused(connection: AsyncConnection, statement: str, without_name: str = "") -> str | None:
+    """Run a statement, or the one without a name if the name is taken; return the server's error message, or None."""
     try:
         async with connection.begin_nested():
             await connection.exec_driver_sql(statement)
     except DBAPIError as error:
         if is_transient(error) or connection.closed:
             raise
+        if without_name and is_name_taken(error):
+            return await _refused(connection, without_name)
         return short_message(error)
     return None

@@ -5,6 +5,7 @@ PRAGMAs return most of these declarations. The others are read from the text of 
 (``sql/definitions.py``).
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,6 +72,8 @@ class TableDeclarations:
     foreign_keys: tuple[ForeignKey, ...] = ()
     checks: tuple[Check, ...] = ()
     triggers: tuple[str, ...] = ()
+    guarding_triggers: frozenset[str] = frozenset()
+    """Those of the triggers that may refuse or ignore a row, by RAISE (SQLite, "CREATE TRIGGER", 4)."""
     generated: Mapping[str, str] = field(default_factory=dict)
     """The expressions of generated columns, by their folded names."""
     collations: Mapping[str, str] = field(default_factory=dict)
@@ -111,6 +114,7 @@ def _of_table(rows: Mapping[str, Sequence[Row[Any]]]) -> TableDeclarations:
         tuple(_foreign_keys(rows["references"], written)),
         tuple(Check(clause.name, clause.inner) for clause in written if clause.words == "CHECK"),
         tuple(row.trigger_name for row in rows["triggers"]),
+        frozenset(row.trigger_name for row in rows["triggers"] if _RAISES.search(row.sql)),
         {fold(clause.column): clause.inner for clause in written if clause.words == "GENERATED" and clause.column},
         {fold(clause.column): clause.inner for clause in written if clause.words == "COLLATE" and clause.column},
         tuple(f"{clause.words} ON CONFLICT {clause.conflict}" for clause in written if clause.conflict),
@@ -166,6 +170,8 @@ def _foreign_keys(rows: Sequence[Row[Any]], written: Sequence[Clause]) -> Iterat
         )
 
 
+_RAISES = re.compile(r"\bRAISE\s*\(\s*(ABORT|FAIL|ROLLBACK|IGNORE)\b", re.IGNORECASE)
+
 _DEFAULTS = """
 SELECT l.name AS table_name, c.name AS column_name, c.dflt_value AS sql
 FROM pragma_table_list l, pragma_table_xinfo(l.name) c
@@ -175,7 +181,7 @@ WHERE l.schema = 'main' AND l.type IN ('table', 'shadow') AND c.dflt_value IS NO
 _DEFINITIONS = "SELECT tbl_name AS table_name, sql FROM sqlite_schema WHERE type = 'table' AND sql IS NOT NULL"
 
 _TRIGGERS = (
-    "SELECT tbl_name AS table_name, name AS trigger_name FROM sqlite_schema WHERE type = 'trigger' ORDER BY name"
+    "SELECT tbl_name AS table_name, name AS trigger_name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY name"
 )
 
 _INDEXES = """

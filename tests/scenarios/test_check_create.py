@@ -36,6 +36,10 @@ REFUSED = {
     "a type that nobody knows": ("CREATE TABLE t (n); INSERT INTO t VALUES (1), (x'00')", "column n"),
     "a name that PostgreSQL keeps": ("CREATE TABLE t (xmin INT, n INT CHECK (n GLOB 'a*'))", "xmin"),
     "names that are one": (f"CREATE TABLE {'a' * 63}b (n INT); CREATE TABLE {'a' * 63}c (n INT)", "cut at 63 bytes"),
+    "a trigger that refuses rows": (
+        "CREATE TABLE t (n INT); CREATE TRIGGER g BEFORE INSERT ON t BEGIN SELECT raise ( Abort, 'no'); END;",
+        "the trigger g: it refuses rows, and is a program of SQLite's (allowed by --leave-out t.g)",
+    ),
     "a key that only the server finds impossible": (
         "CREATE TABLE a (id DATE PRIMARY KEY); CREATE TABLE b (n UUID REFERENCES a (id), CHECK (json_valid(n)))",
         "the foreign key from n to a",
@@ -55,6 +59,18 @@ async def test_what_run_refuses_to_make_check_refuses(
     assert await database.fetch("SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace") == []
     assert await database.fetch("SELECT FROM pg_namespace WHERE nspname LIKE 'migrator%'") == []
     assert str(await run(settings)) == str(found)
+
+
+@pytest.mark.one_server
+async def test_a_unique_index_whose_name_is_taken(make_sqlite: MakeSqlite, database: Database) -> None:
+    """Another relation of the schema has it: the index gets another name, and guards as well."""
+    source = make_sqlite("CREATE TABLE t (n INT); CREATE UNIQUE INDEX taken ON t (n)", {"t": [(1,)]})
+    await database.execute("CREATE VIEW taken AS SELECT 1")
+    settings = settings_of(source, database, schema_mode="create")
+    assert await check(settings) is None
+    assert await run(settings) is None
+    with pytest.raises(Exception, match="unique"):
+        await database.execute("INSERT INTO t VALUES (1)")
 
 
 VALUES = {
