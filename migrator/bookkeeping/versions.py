@@ -3,10 +3,12 @@
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.bookkeeping.tools import VersionTable
+from migrator.names import pattern
 
 _MOST = 10_000
 """The largest number of rows that are read. No application has as many migrations."""
@@ -54,8 +56,13 @@ class VersionsDiffer:
             step = "Upgrade the target's tables with the application's own migrations, and run again."
         else:
             step = "Upgrade the source with the application's own migrations, and run again."
-        expected = " If the application has other migrations for PostgreSQL than for SQLite, this is as it should be."
-        return step + (expected if self.kind.by_dialect else "")
+        # Some applications (Prefect) have a chain of Alembic revisions for each database.
+        if not self.kind.by_dialect and self.kind.tool != "Alembic":
+            return step
+        return (
+            f"{step} If the application has migrations of its own for each database, this is as it should be: "
+            f"--exclude {quote(pattern(self.table))} says so."
+        )
 
 
 async def versions(

@@ -52,7 +52,7 @@ from migrator.planning.matching import make_plan
 from migrator.planning.plan import Plan
 from migrator.preflight.checker import CheckContext, check_source, check_tables, refusal_of_values
 from migrator.preflight.existing_rows import RowComparison, occupied_tables, refusal_of, refuse_not_owned
-from migrator.preflight.giving_way import too_large_to_keep
+from migrator.preflight.giving_way import cannot_give_way
 from migrator.preflight.source_only import SCHEMA
 from migrator.preflight.table_check import table_notices_of
 from migrator.runtime.progress import Progress
@@ -126,7 +126,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
             lambda: comparison.unexpected_rows(occupied, sizes, known.begun, values_refused=refused_values is not None),
         )
         too_large = await runner.retry(
-            "existing rows", lambda: too_large_to_keep(target, existing_rows, settings.kept_limit)
+            "existing rows", lambda: cannot_give_way(target, existing_rows, settings.kept_limit)
         )
     untried = (entry for table_check in table_checks for entry in table_check.untried)
     failure = in_one(

@@ -1,6 +1,7 @@
 """Describes both databases and matches their tables under the operator's rules."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -62,9 +63,13 @@ async def other_versions(
 
     With ``unmade`` the application's code has yet to make the tables: a target without versions is as it should be.
     """
-    if not contents.bookkeeping:
+    rules = rules_of(settings)
+    compared = replace(
+        contents, bookkeeping=tuple(table for table in contents.bookkeeping if not rules.of_table(table.name).exclude)
+    )
+    if not compared.bookkeeping:
         return ()
-    differing = await differing_versions(source, contents, target, await describe_target(target, settings))
+    differing = await differing_versions(source, compared, target, await describe_target(target, settings))
     return tuple(f"WARNING: {entry.line()}" for entry in differing if not (unmade and entry.target_has_none))
 
 

@@ -15,7 +15,7 @@ from migrator.ledger.loads import KnownRows
 from migrator.names import TableName
 from migrator.preflight.checker import CheckContext, check_tables, refusal_of_values
 from migrator.preflight.existing_rows import RowComparison, check_target, refusal_of
-from migrator.preflight.giving_way import too_large_to_keep
+from migrator.preflight.giving_way import cannot_give_way
 from migrator.preflight.table_check import TableCheck, table_notices_of
 from migrator.stages.context import StageContext
 from migrator.trials.untried import untried_refusal
@@ -63,7 +63,7 @@ async def preflight(
         (
             values,
             refusal_of(existing),
-            await too_large_to_keep(target, existing, context.limits.kept_bytes),
+            await cannot_give_way(target, existing, context.limits.kept_bytes),
             untried_refusal((entry for check in checks for entry in check.untried), untried),
         )
     )

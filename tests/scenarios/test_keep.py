@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 from fix_job import settings_of
+from fix_obstacle import CLEAR, OBSTACLES, obstacle
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator.errors import Mismatch, RowsInTheWay
+from migrator.errors import Mismatch, RowsInTheWay, TargetRefused
 from migrator.job import check, run, verify
 from migrator.job.maintenance import forget
 from migrator.runtime.progress import NoProgress
@@ -96,3 +97,47 @@ async def test_a_table_without_a_key(make_sqlite: MakeSqlite, database: Database
     assert "Give --on-existing-rows=t:replace in place of keep: public.t has no primary key" in str(
         error.value.next_step
     )
+
+
+@pytest.mark.usefixtures("obstacle_allowed")
+@pytest.mark.parametrize("at", [10, 2990])
+async def test_a_run_that_ends_early_is_continued(at: int, make_sqlite: MakeSqlite, database: Database) -> None:
+    """The table comes in chunks; the rows that stay come with the last, in whichever run that is."""
+    source = make_sqlite(
+        "CREATE TABLE big (id INTEGER PRIMARY KEY, t TEXT)", {"big": [(n, f"{n:0100}") for n in range(3000)]}
+    )
+    await database.execute(
+        "CREATE TABLE big (id bigint PRIMARY KEY, t text);"
+        "INSERT INTO big VALUES (1, 'mine'), (9000, 'only here'), (-4, 'and here');"
+        + OBSTACLES
+        + obstacle("big", "id", at)
+    )
+    settings = settings_of(source, database, on_existing_rows="keep", chunk_bytes=20_000, jobs=1)
+    for _ in range(2):
+        with pytest.raises(TargetRefused, match="violates check constraint"):
+            await run.run(settings, NoProgress())
+    await database.execute(CLEAR)
+    await run.run(settings_of(source, database, chunk_bytes=20_000, jobs=1), NoProgress())
+    rows = await database.fetch("SELECT id FROM big WHERE length(t) < 100 ORDER BY id")
+    assert [row["id"] for row in rows] == [-4, 9000]
+    assert await database.fetch('SELECT id, t FROM migrator."kept 1"') == [(1, "mine")]
+    await verify.verify(settings_of(source, database), NoProgress())
+
+
+async def test_a_row_that_stays_refers_to_one_that_goes(make_sqlite: MakeSqlite, database: Database) -> None:
+    """Refused before anything is written; the flag that is printed lets the other stay, too."""
+    source = make_sqlite(
+        "CREATE TABLE roles (id INTEGER PRIMARY KEY); CREATE TABLE users (id INTEGER PRIMARY KEY, role INTEGER)",
+        {"roles": [(1,)], "users": [(1, 1)]},
+    )
+    await database.execute(
+        "CREATE TABLE roles (id int PRIMARY KEY); CREATE TABLE users (id int PRIMARY KEY, role int REFERENCES roles);"
+        "INSERT INTO roles VALUES (9); INSERT INTO users VALUES (5, 9)"
+    )
+    both = settings_of(source, database, on_existing_rows="users:keep,roles:replace")
+    assert isinstance((await check.check(both, NoProgress())).failure, RowsInTheWay)
+    with pytest.raises(RowsInTheWay, match=r"users_role_fkey of public\.users \(to public\.roles\)") as error:
+        await run.run(both, NoProgress())
+    assert "Give --on-existing-rows=roles:keep for" in str(error.value.next_step)
+    await run.run(settings_of(source, database, on_existing_rows="users:keep,roles:keep"), NoProgress())
+    assert await database.fetch("SELECT id, role FROM users ORDER BY id") == [(1, 1), (5, 9)]

@@ -46,3 +46,9 @@ def test_a_target_without_versions() -> None:
     assert "the target records no version" in found.reason
     assert "(alembic stamp REVISION)" in found.next_step
     assert '[tables."t"] exclude = false' in found.next_step
+
+
+def test_chains_for_each_database() -> None:
+    """Alembic's revisions don't tell whether they are of one chain: the step says what to do if they aren't."""
+    assert _differing(ALEMBIC, "27d8", "91e2").next_step.endswith("--exclude t says so.")
+    assert "--exclude" not in _differing(DJANGO, "a b", "a").next_step
