@@ -15,7 +15,7 @@ from migrator.errors import ConfigurationError, SourceUnreadable
 from migrator.findings.examples import FindingBuilder, is_row
 from migrator.findings.finding import Change, Finding
 from migrator.findings.notices import notices
-from migrator.findings.table_notices import TableNotice, table_notice_of
+from migrator.findings.table_notices import TableNotice, naive_moments, table_notice_of
 from migrator.names import TableName
 from migrator.planning.key_columns import unique_columns
 from migrator.planning.plan import ColumnPlan, Plan, TablePlan
@@ -53,6 +53,9 @@ class TableCheck:
     untried: tuple[Untried, ...] = ()
     """The target's constraints and indexes that could not be tried on the rows."""
 
+    naive: tuple[str, ...] = ()
+    """The columns of moments that hold text without an offset, which is read as UTC."""
+
     @property
     def notices(self) -> tuple[Finding, ...]:
         """Return the findings that refuse nothing."""
@@ -65,11 +68,10 @@ class TableCheck:
 
 
 def table_notices_of(plan: Plan, checks: Iterable[TableCheck]) -> list[TableNotice]:
-    """Return the table_notices about the tables of a plan that were checked, in the order of the checks."""
+    """Return the notices about the tables of a plan that were checked, in the order of the checks."""
     tables = {table.name: table for table in plan.tables}
-    sizes = [(check.table_size, check.findings) for check in checks]
-    table_notices = (table_notice_of(tables[size.table], size.rows, findings) for size, findings in sizes)
-    return [table_notice for table_notice in table_notices if table_notice]
+    found = (table_notice_of(tables[check.table_size.table], check.naive, check.findings) for check in checks)
+    return [notice for notice in found if notice]
 
 
 def measure_tables(session: ScanSession, tables: Sequence[TablePlan]) -> list[TableSize]:
@@ -159,7 +161,8 @@ class TableChecker:
             findings = (*diagnosis.findings, *against_keys, *_notices(builder, table))
             changes = (*_changes(self.session, table), *diagnosis.changes)
             measured = replace(table_size, fast=known_digest is not None)
-            return TableCheck(measured, findings, known_digest, changes=changes)
+            naive = naive_moments(self.session, table) if table_size.rows else ()
+            return TableCheck(measured, findings, known_digest, changes=changes, naive=naive)
 
     def _violations(self, builder: FindingBuilder) -> Iterator[Finding]:
         """Yield a finding for each key of the target that some rows would break."""

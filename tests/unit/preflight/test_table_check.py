@@ -90,12 +90,25 @@ async def test_what_asks_for_nothing_is_one_line_a_table(
 ) -> None:
     """In check, log and report alike; the findings of check for programs stay by column. Empty tables say nothing."""
     make_sqlite(
-        "CREATE TABLE t (id INTEGER PRIMARY KEY, a NUMERIC, b NUMERIC, c TEXT COLLATE NOCASE, d TEXT);"
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a NUMERIC, b NUMERIC, c TEXT COLLATE NOCASE, d TEXT, e TEXT, f TEXT);"
         "CREATE TABLE empty (d TEXT)",
-        {"t": [(1, 0.1234567890123456, 0.1234567890123457, "x", "2024-02-29 12:00:00")]},
+        {
+            "t": [
+                (
+                    1,
+                    0.1234567890123456,
+                    0.1234567890123457,
+                    "x",
+                    "2024-02-29 12:00:00",
+                    None,
+                    "2024-02-29T12:00:00-01:00",
+                )
+            ]
+        },
     )
     await database.execute(
-        "CREATE TABLE t (id int PRIMARY KEY, a numeric, b numeric, c text, d timestamptz);"
+        "CREATE TABLE t (id int PRIMARY KEY, a numeric, b numeric, c text, d timestamptz, e timestamptz,"
+        "f timestamptz);"
         "CREATE TABLE empty (d timestamptz)"
     )
     looked = await move().check()
