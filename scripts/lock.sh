@@ -30,8 +30,8 @@ lock "$@" --output-file requirements/runtime.txt pyproject.toml
 "$python" -c 'import tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))
 groups = project["dependency-groups"]
-print(*groups["test"], *groups["lint"], *project["build-system"]["requires"], sep="\n")' |
-    lock "$@" --output-file requirements/test.txt --extra demo pyproject.toml -
+print(*groups["test"], *groups["lint"], *project["build-system"]["requires"], sep="\n")' >"$workshop/groups.in"
+lock "$@" --output-file requirements/test.txt --extra demo pyproject.toml - <"$workshop/groups.in"
 # The container's build stage needs nothing but that.
 lock "$@" --output-file requirements/build.txt --only-build-deps --build-deps-for wheel pyproject.toml
 # What it tries the finished image with, and the application of the tests on containers.
@@ -39,7 +39,16 @@ lock "$@" --output-file requirements/self-test.txt requirements/self-test.in
 lock "$@" --output-file tests/containers/api/requirements.txt tests/containers/api/requirements.in
 lock "$@" --output-file examples/notes/requirements.txt examples/notes/requirements.in
 lock "$@" --output-file requirements/lint.txt requirements/lint.in
-# Applications that nobody here wrote, whose data tests/scenarios/apps moves. Each has an environment of its own.
+# Applications that nobody here wrote, whose data tests/scenarios/apps moves. Each has an environment of its own. What an
+# application asks for and what is tried of it doesn't need is named in NAME.without, for the resolver's --override.
+"$workshop/bin/python" -m pip install --quiet --disable-pip-version-check uv
+index=$("$workshop/bin/python" -m pip config get global.index-url 2>/dev/null || true)
+[[ -z $index ]] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$index}
+export UV_CUSTOM_COMPILE_COMMAND=$CUSTOM_COMPILE_COMMAND
 for application in requirements/applications/*.in; do
-    lock "$@" --output-file "${application%.in}.txt" "$application"
+    output=${application%.in}.txt
+    without=()
+    [[ ! -e ${application%.in}.without ]] || without=(--override "${application%.in}.without")
+    [[ -n $only && $only != "$output" ]] || "$workshop/bin/uv" pip compile --quiet --python-version 3.11 --generate-hashes \
+        --only-binary :all: "${without[@]}" "$@" --output-file "$output" "$application"
 done
