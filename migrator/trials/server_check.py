@@ -302,6 +302,7 @@ def _problem(table: TablePlan, offence: Offence, bench: Bench, condition: str) -
         ),
         ProblemCode.STILL_REFERENCED: (
             f"is missing for rows of {constraint.relation} in the target, which refer to it by {name}"
+            + (f", for example {message}" if message else "")
         ),
     }.get(code, f"can't pass {constraint.kind} {name} of the target ({columns}): {message}")
     return Problem(code, reason, condition)

@@ -29,6 +29,7 @@ from migrator.source.batches import ScanRequest, scan
 from migrator.source.scan import ScanSession
 from migrator.target.copy_in import CopyTarget, copy_in
 from migrator.target.database import Target
+from migrator.trials.references import referring_rows
 from migrator.trials.server_errors import code_of, message_of
 from migrator.trials.trial_table import ROW, Trial, TrialTable, places
 from migrator.types import ProblemCode
@@ -50,7 +51,7 @@ class Offence:
     code: ProblemCode
     """The problem code of the server's error."""
     message: str
-    """The server's message, without values."""
+    """The server's message, without values; or a key of another table's row, if the offence is about such rows."""
     rows: dict[str, None] = field(default_factory=dict)
     at_least: bool = False
     referencing_rows: int = 0
@@ -288,11 +289,11 @@ class _RowTrial:
                     offence = self._offence(constraint, None, ProblemCode.ORPHAN)
                     offence.rows, offence.at_least = dict.fromkeys(keys), len(keys) == limit
             elif constraint.kind is Kind.REFERENCING:
-                result = await self._connection.exec_driver_sql(
-                    f"SELECT count(*) FROM {constraint.relation} c WHERE {self._table.definition(constraint)}"
-                )
-                if count := int(result.scalar_one()):
-                    self._offence(constraint, None, ProblemCode.STILL_REFERENCED).referencing_rows = count
+                condition = self._table.definition(constraint)
+                count, example = await referring_rows(self._connection, constraint, condition)
+                if count:
+                    offence = self._offence(constraint, None, ProblemCode.STILL_REFERENCED)
+                    offence.referencing_rows, offence.message = count, example
 
 
 _ABOUT_ROWS = frozenset({"22", "23", "54", "2F", "0A", "P0", "XX", "42", "21"})

@@ -277,7 +277,10 @@ async def test_a_table_that_nobody_named_refers_to_a_row_that_would_go(
     assert isinstance(report.failure, ValuesRefused)
     [finding] = report.findings
     assert finding.rows == 1
-    assert "for rows of public.badges in the target, which refer to it by badges_of_role_fkey" in finding.line()
+    assert (
+        "for rows of public.badges in the target, which refer to it by badges_of_role_fkey, for example of_role = '3'"
+        in finding.line()
+    )
     assert "remove these rows of the target's table, or set their columns to null" in finding.settled_by
     with pytest.raises(ValuesRefused):
         await run.run(settings, NoProgress())

@@ -256,7 +256,10 @@ async def test_rows_of_the_target_that_refer_to_the_source(
     await database.execute("ALTER TABLE c DISABLE TRIGGER ALL; INSERT INTO c VALUES (20), (30), (NULL)", as_admin=True)
     [finding] = (await move().check()).findings
     assert (finding.table, finding.column, finding.rows) == ("t", "v", 1)
-    assert "is missing for rows of public.c in the target, which refer to it by c_v_fkey" in finding.reason
+    assert (
+        "is missing for rows of public.c in the target, which refer to it by c_v_fkey, for example v = '30'"
+        in finding.reason
+    )
     with pytest.raises(ValuesRefused):
         await move().run()
     await database.execute("DELETE FROM c WHERE v = 30")
