@@ -99,6 +99,10 @@ class Event(StrEnum):
         "rows.lost",
         "What an earlier run has brought into a table is gone, and is brought anew: table, rows, reason.",
     )
+    ROWS_IN_THE_WAY = (
+        "rows.in_the_way",
+        "A table holds rows that the source doesn't hold, and they are refused: message with an example, counts.",
+    )
     ROWS_KEPT = (
         "rows.kept",
         "Rows that were in a table before gave way to the source's, by the operator's decision: table, rows, kept_in.",

@@ -12,9 +12,12 @@ from dataclasses import dataclass, replace
 from shlex import quote
 from typing import Any
 
+import structlog
+
 from migrator.catalog import foreign_keys
 from migrator.catalog.row_security import refuse_forced
 from migrator.errors import MissingPrivilege, RowsInTheWay
+from migrator.events import Event
 from migrator.ledger.loads import KnownRows
 from migrator.names import TableName, pattern
 from migrator.planning.plan import TablePlan
@@ -29,6 +32,8 @@ from migrator.target.lock_room import lock_room
 from migrator.verification.comparison import Comparison, Databases
 from migrator.verification.differences import Difference
 from migrator.verification.presence import Presence, presence_of
+
+log = structlog.get_logger()
 
 MOST_NAMED = 20
 """The most tables that the advice names one by one. Of more tables, it gives the word for all."""
@@ -189,15 +194,16 @@ class RowComparison:
 
 
 def refusal_of(existing: Sequence[OccupiedTable]) -> RowsInTheWay | None:
-    """Return the error that names all tables whose existing rows are refused, or None if there are none."""
+    """Log each table whose existing rows are refused; return the error that names them all, or None without any."""
     refused = [table for table in existing if table.is_refused]
+    for table in refused:
+        log.error(Event.ROWS_IN_THE_WAY, message=str(table), **table.counts())
     if not refused:
         return None
     return RowsInTheWay(
         f"the target already holds rows that this job did not put there: {', '.join(map(str, refused))}",
         next_step=_next_step(existing, refused),
         tables={str(table.table): table.rows for table in refused},
-        existing_rows=[table.counts() for table in refused],
     )
 
 
