@@ -175,8 +175,8 @@ async def test_a_target_that_has_rows(make_sqlite: MakeSqlite, database: Databas
     before = await catalogs(database)
     ended = _move(cli, source, database)
     _is_one_clear_line(ended, 4, database)
-    assert "public.a (1)" in ended.message
-    assert "public.b (2)" in ended.message
+    assert "public.a (1 row: 1 only there), where id = '5': extra in target" in ended.message
+    assert "public.b (2 rows: 2 only there), where id = '6': extra in target" in ended.message
     assert "public.c" not in ended.message
     assert [await contents(database, name) for name in "abc"] == [["(5)"], ["(6)", "(7)"], []]
     assert await catalogs(database) == before
