@@ -163,10 +163,11 @@ def _delete(name: str) -> None:
 
 def tell() -> None:
     """Print every value of every table, as the models give it, and what is encrypted in the clear."""
-    from airflow.models import Connection, Variable
+    from airflow.models import Connection, Variable, import_all_models
     from airflow.models.base import Base
     from airflow.providers.fab.auth_manager import models
 
+    import_all_models()
     told: dict[str, Any] = {}
     with create_session() as session:
         bases = {Base.registry, models.Model.registry}
