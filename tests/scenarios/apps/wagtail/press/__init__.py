@@ -1,0 +1,1 @@
+"""A small Wagtail site: articles with streams, tags, images and authors."""

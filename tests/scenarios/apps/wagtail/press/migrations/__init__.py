@@ -1,0 +1,1 @@
+"""The migrations of the press, as ``makemigrations`` writes them."""
