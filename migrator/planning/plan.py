@@ -174,8 +174,8 @@ class Plan:
     def assigned_sequences(self) -> tuple[AssignedSequence, ...]:
         """The sequences that rules give to columns."""
         return tuple(
-            AssignedSequence(table.name, column.target.name, column.rule.sequence)
+            AssignedSequence(table.name, column.target.name, name)
             for table in self.tables
             for column in table.columns
-            if column.rule.sequence is not None
+            for name in ([column.rule.sequence] if isinstance(column.rule.sequence, str) else column.rule.sequence)
         )

@@ -108,7 +108,7 @@ class ColumnRule(_Rule):
     duplicate_keys: Literal["refuse", "last"] = "refuse"
     truncate: bool = False
     round: bool = False
-    sequence: str | None = Field(default=None, min_length=1)
+    sequence: str | Annotated[tuple[str, ...], Field(strict=False)] = ()
     type: PostgresType | None = None
     rename: str | None = None
     exclude: bool = False

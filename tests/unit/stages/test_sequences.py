@@ -319,7 +319,10 @@ async def test_the_rule_has_the_job_set_the_sequence(
     with pytest.raises(ConfigurationError, match="names no sequence of the target") as error:
         await run.run(settings_of(source, database, rules=rules), NoProgress())
     assert "'Positions'" in str(error.value.next_step)
-    rules.write_text('[columns."?.n"]\nsequence = "Positions"\n')
+    await database.execute("CREATE SEQUENCE others_too")
+    rules.write_text(
+        '[columns."?.n"]\nsequence = "Positions"\n[columns."a.n"]\nsequence = ["Positions", "others_too"]\n'
+    )
     await run.run(settings_of(source, database, rules=rules), NoProgress())
-    [row] = await database.fetch("SELECT nextval('\"Positions\"')")
-    assert row[0] == 71
+    [row] = await database.fetch("SELECT nextval('\"Positions\"'), nextval('others_too')")
+    assert tuple(row) == (71, 6)
