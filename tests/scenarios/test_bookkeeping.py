@@ -16,7 +16,7 @@ pytestmark = pytest.mark.one_server
 
 SOURCE = """
     CREATE TABLE birds (id INTEGER PRIMARY KEY);
-    CREATE TABLE django_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT, name TEXT, applied DATETIME);
+    CREATE TABLE django_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT, name TEXT, applied TEXT);
     CREATE TABLE schema_migrations (version VARCHAR PRIMARY KEY);
     CREATE TABLE migrations (id INTEGER PRIMARY KEY, name TEXT, species TEXT)
 """
