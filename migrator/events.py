@@ -51,6 +51,10 @@ class Event(StrEnum):
         "sequence.left",
         "A sequence could not be set to where SQLite stands: sequence, reason, next_step; table and column if known.",
     )
+    SEQUENCES_UNKNOWN = (
+        "sequences.unknown",
+        "It can't be told which columns take values from these sequences: sequences, rules (to paste), next_step.",
+    )
     COLUMN_UNFILLED = (
         "column.unfilled",
         "A column gets no values, since a trigger that fills it doesn't fire for the rows: table, column, next_step.",

@@ -7,11 +7,13 @@ before the load, and verify compares.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.catalog.sequences import AssignedSequence, feeds_of, standing
+from migrator.catalog.floor_standing import floor_standings
+from migrator.catalog.sequences import NO_SEQUENCE_RULES, SequenceRules, feeds_of, standing
 from migrator.names import LEDGER_SCHEMA, TableName
 from migrator.target.glances import glance
 from migrator.target.lock_room import lock_room
@@ -83,7 +85,8 @@ class Behind:
     """A sequence whose next value its column already has, or has passed."""
 
     sequence: str
-    table: TableName
+    table: TableName | None
+    """The table of the column; None for a sequence for which a rule says where it has to stand."""
     column: str
     next_value: int
     passed: int
@@ -91,6 +94,8 @@ class Behind:
 
     def __str__(self) -> str:
         """Return the sentence for messages."""
+        if self.table is None:
+            return f"sequence {self.sequence} gives {self.next_value} next, its rule at_least gives {self.passed}"
         return f"sequence {self.sequence} gives {self.next_value} next, {self.table}.{self.column} has {self.passed}"
 
 
@@ -98,18 +103,19 @@ async def sequences_behind(
     connection: AsyncConnection,
     tables: Sequence[TableName],
     marks: Mapping[tuple[TableName, str], int],
-    assigned: Sequence[AssignedSequence] = (),
+    rules: SequenceRules = NO_SEQUENCE_RULES,
+    floors: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Behind]:
     """
     Return the sequences whose next value is a value that their column already has, or has passed.
 
-    ``assigned`` are the sequences that rules give to columns. ``marks`` holds the highest key that was ever used, by
-    table and column, even if its row is deleted. Values outside a sequence's own limits don't count, because the
-    sequence can't reach them. Leaves the transaction with an empty search_path.
+    ``rules`` is what rules say about sequences, and ``floors`` what their queries gave, by name. ``marks`` holds the
+    highest key that was ever used, by table and column, even if its row is deleted. Values outside a sequence's own
+    limits don't count, because the sequence can't reach them. Leaves the transaction with an empty search_path.
     """
     await _qualify_names(connection)
     behind = []
-    feeds = (await feeds_of(connection, tables, assigned)).by_table
+    feeds = (await feeds_of(connection, tables, rules)).by_table
     for group in (await lock_room(connection, list(feeds))).few(list(feeds)):
         async with glance(connection):
             for table in group:
@@ -118,6 +124,10 @@ async def sequences_behind(
                     passed = position.passed(marks.get((table, feed.column)))
                     if passed is not None:
                         behind.append(Behind(feed.sequence, table, feed.column, position.next_value, passed))
+    for position in await floor_standings(connection, rules.schema, floors):
+        passed = position.passed(None)
+        if passed is not None:
+            behind.append(Behind(position.feed.sequence, None, "", position.next_value, passed))
     return behind
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,20 @@ class AssignedSequence:
 
 
 @dataclass(frozen=True, slots=True)
+class SequenceRules:
+    """What rules say about sequences."""
+
+    assigned: Sequence[AssignedSequence] = ()
+    schema: str = ""
+    """The schema in which the names of ``floors`` are looked for first."""
+    floors: Sequence[str] = ()
+    """The names of sequences that have to stand at least at a value of the source."""
+
+
+NO_SEQUENCE_RULES = SequenceRules()
+
+
+@dataclass(frozen=True, slots=True)
 class Stray:
     """A sequence that may feed a column of the plan, and of which can't be told which column, or how."""
 
@@ -48,6 +62,7 @@ class Stray:
     column: str | None = None
     certain: bool = False
     """Whether the column certainly gets its values from the sequence, and is no column of numbers."""
+    oid: int = 0
 
     @property
     def statement(self) -> str:
@@ -64,26 +79,37 @@ class Stray:
         return self.table.quoted if self.table else "TABLE"
 
     @property
-    def rule(self) -> str:
-        """The rule that has the job set the sequence; empty if no column is likely, or the column holds no numbers."""
-        if self.table is None or self.certain:
-            return ""
-        return f'[columns."{self.table.name}.{self.column}"]\nsequence = {json.dumps(self.sequence)}'
+    def rule(self) -> tuple[str, str]:
+        """The rule that has the job set the sequence, in two lines; capitals stand for what isn't known."""
+        name = json.dumps(self.sequence, ensure_ascii=False)
+        if self.table is not None and not self.certain:
+            return f'[columns."{self.table.name}.{self.column}"]', f"sequence = {name}"
+        return f"[sequences.{name}]", 'at_least = "SELECT max(COLUMN) FROM TABLE"'
 
 
 def stray_lines(strays: Sequence[Stray]) -> list[str]:
-    """Return the warning about stray sequences in lines: their names, the statements, and the rules to paste."""
+    """Return the warning about stray sequences in lines: their names, and the statements that set them."""
     if not strays:
         return []
     names = ", ".join(stray.sequence for stray in strays)
-    rules = [stray.rule for stray in strays if stray.rule]
     return [
         f"it can't be told which column takes values from these sequences, or how: {names}",
         "  If the application uses them, set them before it starts:",
         *(f"    {stray.statement}" for stray in strays),
-        *(["  Or have the job set them, by these rules before the run:"] if rules else []),
-        *(f"    {line}" for rule in rules for line in rule.splitlines()),
     ]
+
+
+def stray_rules(strays: Sequence[Stray]) -> list[str]:
+    """Return the lines for the rules file by which the job sets these sequences."""
+    return [line for stray in strays for line in stray.rule]
+
+
+def stray_rule_lines(strays: Sequence[Stray]) -> list[str]:
+    """Return the part of the warning that a run which is still to come can follow: the rules to paste."""
+    if not strays:
+        return []
+    heading = "  Or have the job set them, by these rules before the run (several columns may name one sequence):"
+    return [heading, *(f"    {line}" for line in stray_rules(strays))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,20 +147,22 @@ class Standing:
 
 
 async def feeds_of(
-    connection: AsyncConnection, tables: Sequence[TableName], assigned: Sequence[AssignedSequence] = ()
+    connection: AsyncConnection, tables: Sequence[TableName], rules: SequenceRules = NO_SEQUENCE_RULES
 ) -> Feeds:
     """
     Return the sequences that feed columns of ``tables``, and those of the same schemas that can't be attributed.
 
-    A sequence feeds a column if a rule says so (``assigned``), if the column owns it (serial, identity), or if the
-    column's default or a trigger calls it. Applications that take keys from a sequence themselves give it the name of
-    the table and the column: a sequence that no column owns and nothing calls is attributed by its name. Raises
-    ConfigurationError for an assigned sequence that doesn't exist.
+    A sequence feeds a column if a rule says so, if the column owns it (serial, identity), or if the column's default or
+    a trigger calls it. Applications that take keys from a sequence themselves give it the name of
+    the table and the column: a sequence that no column owns and nothing calls is attributed by its name. A
+    sequence for which a rule says where it has to stand needs no column. Raises ConfigurationError for a rule about a
+    sequence that doesn't exist.
     """
     spelled = [table.quoted for table in tables]
     edges = {_Edge(*row) for row in await connection.execute(text(sequence_queries.RECORDED), {"tables": spelled})}
     edges |= await _called_by_code(connection, spelled)
-    edges |= await _by_rules(connection, tables, assigned)
+    edges |= await _by_rules(connection, tables, rules.assigned)
+    floored = set((await floored_sequences(connection, rules.schema, rules.floors)).values())
     schemas = sorted({table.schema for table in tables})
     free = (await connection.execute(text(sequence_queries.FREE), {"schemas": schemas})).all()
     columns: list[NumberColumn] = []
@@ -146,9 +174,10 @@ async def feeds_of(
     for row in unknown:
         named = columns_named(row.relname, columns)
         edges |= {_Edge(column.place, row.oid, column.column) for column in named if column.place is not None}
-        if not named:
+        if not named and row.oid not in floored:
             strays.append(_stray(row, columns, tables))
-    return await _described(connection, tables, edges, strays)
+    found = await _described(connection, tables, edges, strays)
+    return Feeds(found.by_table, [stray for stray in found.strays if stray.oid not in floored])
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +210,28 @@ async def refuse_unknown(connection: AsyncConnection, assigned: Sequence[Assigne
     calls = [(at, rule.table.schema, rule.column, rule.sequence) for at, rule in enumerate(assigned)]
     for (at, schema, column, name), oid in await _resolved(connection, calls):
         if not oid:
-            free = await connection.execute(text(sequence_queries.FREE), {"schemas": [schema]})
-            hint = nearest(name, [row.relname for row in free])
-            raise ConfigurationError(
-                f"the rule sequence = {name!r} of {assigned[at].table}.{column} names no sequence of the target",
-                next_step=f"Write {hint!r} if that is meant, or take the rule out." if hint else "Take the rule out.",
-                sequence=name,
-            )
+            await _refuse(connection, schema, name, f"sequence = {name!r} of {assigned[at].table}.{column}")
+
+
+async def floored_sequences(connection: AsyncConnection, schema: str, names: Collection[str]) -> dict[str, int]:
+    """Return the oid of each sequence that a rule ``at_least`` names; raises ConfigurationError if there is none."""
+    found: dict[str, int] = {}
+    for (_, _, _, name), oid in await _resolved(connection, [(0, schema, "", name) for name in names]):
+        if not oid:
+            await _refuse(connection, schema, name, f"[sequences.{json.dumps(name)}]")
+        else:
+            found[name] = oid
+    return found
+
+
+async def _refuse(connection: AsyncConnection, schema: str, name: str, rule: str) -> None:
+    free = await connection.execute(text(sequence_queries.FREE), {"schemas": [schema]})
+    hint = nearest(name, [row.relname for row in free])
+    raise ConfigurationError(
+        f"the rule {rule} names no sequence of the target",
+        next_step=f"Write {hint!r} if that is meant, or take the rule out." if hint else "Take the rule out.",
+        sequence=name,
+    )
 
 
 async def _by_rules(
@@ -232,7 +276,8 @@ async def _described(
             feeds[table].append(feed)
         elif row.sequence not in numbers:
             reason = f"{table}.{row.attname} gets its values from it, and is no column of whole numbers"
-            others.append(Stray(row.sequence, reason, table, row.attname, certain=True))
+            oid = listed[row.at - 1].oid
+            others.append(Stray(row.sequence, reason, table, row.attname, certain=True, oid=oid))
     return Feeds(
         {
             table: sorted(feeds[table], key=lambda feed: (feed.sequence, feed.column))
@@ -247,8 +292,8 @@ def _stray(sequence: Row[Any], columns: Iterable[NumberColumn], tables: Sequence
     reason = "no column owns it, nothing calls it, and its name is not that of a table or a column"
     likely = likely_column(sequence.relname, columns)
     if likely is None or likely.place is None:
-        return Stray(sequence.sequence, reason)
-    return Stray(sequence.sequence, reason, tables[likely.place - 1], likely.column)
+        return Stray(sequence.sequence, reason, oid=sequence.oid)
+    return Stray(sequence.sequence, reason, tables[likely.place - 1], likely.column, oid=sequence.oid)
 
 
 async def standing(connection: AsyncConnection, table: TableName, feed: OwnedSequence) -> Standing:

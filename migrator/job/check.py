@@ -95,7 +95,11 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
         selecting = Selecting(source, plan, reading.rules, unmade.keys, key_file_of(settings))
         plan = await runner.retry("orphans", lambda: select_to_look(selecting, target, migration))
         tell_skipped(plan)
-        existing = replace(plan, tables=tuple(table for table in plan.tables if table.name not in unmade.statements))
+        existing = replace(
+            plan,
+            tables=tuple(table for table in plan.tables if table.name not in unmade.statements),
+            floors={} if unmade.statements else plan.floors,  # those of tables that the job has yet to make don't exist
+        )
         notes = await runner.retry("sequences", lambda: stray_sequences(target, existing))
         notes += tell_unfilled(await runner.retry("triggers", lambda: unfilled_columns(target, existing)))
         notes += await runner.retry("versions", lambda: _other_versions(settings, source, contents, target))

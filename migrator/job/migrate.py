@@ -25,6 +25,7 @@ from migrator.job.plan import (
     refuse_nothing,
     tables_to_read,
     tell_skipped,
+    tell_stray_sequences,
     tell_unfilled,
     unfilled_columns,
 )
@@ -92,6 +93,7 @@ async def move(
         plan = await step("orphans", lambda: select_for_run(selecting, ledger))
         await step("claims", lambda: claim(ledger, [table.name for table in plan.tables]))
         tell_skipped(plan)
+        await step("stray sequences", lambda: tell_stray_sequences(target, plan))
         notes += tell_unfilled(await step("triggers", lambda: unfilled_columns(target, plan)))
         context = context_of(settings, source, target, plan, progress)
 

@@ -19,6 +19,7 @@ from migrator.ledger.migration import Migration
 from migrator.names import TableName
 from migrator.planning.matching import make_plan
 from migrator.planning.plan import Plan
+from migrator.planning.sequence_floors import sequence_floors
 from migrator.planning.skipped import with_bookkeeping
 from migrator.preflight.version_tables import differing_versions
 from migrator.selection.conditions import carried_rows
@@ -101,13 +102,14 @@ async def reading_of(settings: Settings, source: Source, begun: Collection[str] 
     Describe the source, and select the rows that the rules carry.
 
     ``begun`` are the source's tables that earlier runs have begun to copy (``begun_tables``). Raises ConfigurationError
-    for a rule ``where`` that can't be used, and SourceUnreadable.
+    for a rule ``where`` or ``at_least`` that can't be used, and SourceUnreadable.
     """
     # Loads DuckDB, which `status` and a run with nothing left to do don't need.
     from migrator.job.source_changes import Reading  # noqa: PLC0415
 
     rules = rules_of(settings)
     contents = await carried_rows(source, await contents_of(settings, source, begun), rules)
+    await sequence_floors(source, {name: rule.at_least for name, rule in rules.sequences.items()})
     return Reading(source, contents, rules, settings.jobs, settings.batch_bytes)
 
 
@@ -126,19 +128,39 @@ async def refuse_money(target: Target, plan: Plan) -> None:
 
 
 async def refuse_unknown_sequences(target: Target, plan: Plan) -> None:
-    """Raise ConfigurationError for a rule that gives a column a sequence which doesn't exist."""
-    if plan.assigned_sequences:
+    """Raise ConfigurationError for a rule about a sequence that doesn't exist."""
+    rules = plan.sequence_rules
+    if rules.assigned or rules.floors:
         async with target.connect() as connection:
-            await sequences.refuse_unknown(connection, plan.assigned_sequences)
+            await sequences.refuse_unknown(connection, rules.assigned)
+            await sequences.floored_sequences(connection, rules.schema, rules.floors)
 
 
 async def stray_sequences(target: Target, plan: Plan) -> tuple[str, ...]:
-    """Return a warning about the sequences that can't be attributed, as stage ``sequences`` will."""
+    """Return a warning about the sequences that can't be attributed: the rules for them, and the statements."""
+    strays = await _strays(target, plan)
+    lines = [*sequences.stray_lines(strays), *sequences.stray_rule_lines(strays)]
+    return ("WARNING: " + "\n".join(lines),) if lines else ()
+
+
+async def tell_stray_sequences(target: Target, plan: Plan) -> None:
+    """Log the sequences that can't be attributed, with the rules for them, while rules still have an effect."""
+    strays = await _strays(target, plan)
+    if strays:
+        log.warning(
+            Event.SEQUENCES_UNKNOWN,
+            sequences=[stray.sequence for stray in strays],
+            rules="\n".join(sequences.stray_rules(strays)),
+            next_step="If the application uses them, stop this run, and write the rules into the rules file with the "
+            "right columns (`migrator check` prints them line by line). Or run the statements that the report gives "
+            "at the end, before the application starts.",
+        )
+
+
+async def _strays(target: Target, plan: Plan) -> Sequence[sequences.Stray]:
     async with target.connect() as connection:
         tables = [table.name for table in plan.tables]
-        feeds = await sequences.feeds_of(connection, tables, plan.assigned_sequences)
-    lines = sequences.stray_lines(feeds.strays)
-    return ("WARNING: " + "\n".join(lines),) if lines else ()
+        return (await sequences.feeds_of(connection, tables, plan.sequence_rules)).strays
 
 
 async def describe_target(target: Target, settings: Settings) -> TargetDatabase:

@@ -41,7 +41,8 @@ def make_plan(source: SourceDatabase, target: TargetDatabase, rules: Rules = NO_
     taken = {first_match(rules.table_names(name), by_name) for name in named}  # also by tables that are excluded
     matcher.unmatched.refuse(target.schema, list(by_name), [name for name in by_name if name in taken])
     _refuse_shared_matches(plans)
-    return Plan(target.schema, tuple(plans), (*skipped, *matcher.left_to_target))
+    floors = {name: rule.at_least for name, rule in rules.sequences.items()}
+    return Plan(target.schema, tuple(plans), (*skipped, *matcher.left_to_target), floors)
 
 
 @dataclass(frozen=True, slots=True)

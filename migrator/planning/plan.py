@@ -1,12 +1,12 @@
 """Defines the plan: which source column goes into which target column, and how it is read, converted and compared."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import pyarrow as pa
 
-from migrator.catalog.sequences import AssignedSequence
+from migrator.catalog.sequences import AssignedSequence, SequenceRules
 from migrator.names import TableName
 from migrator.planning.rewrites import rewritten
 from migrator.planning.rules import NO_RULE, ColumnRule, OnExistingRows, Rules
@@ -169,13 +169,16 @@ class Plan:
     schema: str
     tables: tuple[TablePlan, ...]
     skipped: tuple[Skipped, ...] = field(default=())
+    floors: Mapping[str, str] = field(default_factory=dict)
+    """The queries over the source that say where sequences have to stand at least, by the sequence's name."""
 
     @property
-    def assigned_sequences(self) -> tuple[AssignedSequence, ...]:
-        """The sequences that rules give to columns."""
-        return tuple(
+    def sequence_rules(self) -> SequenceRules:
+        """What rules say about sequences."""
+        assigned = (
             AssignedSequence(table.name, column.target.name, name)
             for table in self.tables
             for column in table.columns
             for name in ([column.rule.sequence] if isinstance(column.rule.sequence, str) else column.rule.sequence)
         )
+        return SequenceRules(tuple(assigned), self.schema, tuple(self.floors))

@@ -130,11 +130,18 @@ class ColumnRule(_Rule):
 NO_RULE = ColumnRule()
 
 
+class SequenceRule(_Rule):
+    """The rule for a sequence of the target."""
+
+    at_least: str = Field(min_length=1)
+
+
 class _File(_Rule):
     names: NamingStyle = "as-is"
     tables: dict[str, TableRule] = {}
     columns: dict[str, ColumnRule] = {}
     types: dict[str, TypeRule] = {}
+    sequences: dict[str, SequenceRule] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +175,8 @@ class Rules:
     names: Naming = Naming()
     """How names of the source become names of the target."""
     types: Mapping[str, TypeRule] = field(default_factory=dict)
+    sequences: Mapping[str, SequenceRule] = field(default_factory=dict)
+    """The rules for sequences of the target, by the sequence's name; no patterns."""
     _met: set[str] = field(default_factory=set, compare=False)
 
     @classmethod
@@ -196,6 +205,7 @@ class Rules:
             _on_existing_rows(on_existing_rows),
             Naming(names or file.names),
             file.types,
+            file.sequences,
         )
 
     def for_created_tables(self) -> Self:
@@ -331,6 +341,7 @@ def _complaint(place: Sequence[str | int], message: str, value: object) -> str:
         return f'{where} is read as a table in a table: a name with a dot has to be in quotes, [{place[0]}."{name}"]'
     if message.startswith("Extra inputs"):
         models: dict[str, type[BaseModel]] = {"tables": TableRule, "columns": ColumnRule, "types": TypeRule}
+        models["sequences"] = SequenceRule
         hint = nearest(str(place[-1]), models.get(str(place[0]), _File).model_fields)
         return f"{where} is no rule" + (f" (did you mean {hint!r}?)" if hint else "")
     return f"{where}: {message.removeprefix('Value error, ')[0].lower()}{message.removeprefix('Value error, ')[1:]}"

@@ -1,4 +1,4 @@
-"""Checks that a text is one condition in SQLite's SQL that gives the same answer whenever it is asked."""
+"""Checks that a text is one condition or one query in SQLite's SQL, with the same answer whenever it is asked."""
 
 from collections.abc import Iterator, Sequence
 
@@ -24,13 +24,22 @@ _FRACTIONS = frozenset({"subsec", "subsecond"})
 
 def check_condition(sql: str) -> None:
     """Raise Unreadable, with the reason, if ``sql`` is no single condition, or if its answer may change with time."""
+    _check(sql, "a condition is one expression, without a statement after it", "a later run would carry other rows")
+
+
+def check_query(sql: str) -> None:
+    """Raise Unreadable, with the reason, if ``sql`` is no single query, or if its answer may change with time."""
+    _check(sql, "it has to be one SELECT, without a statement after it", "a later run would get another value")
+
+
+def _check(sql: str, form: str, consequence: str) -> None:
     words = tokens(sql)
     if not words:
         raise Unreadable("it is empty")
     depth = 0
     for token in words:
         if token.is_operator(";"):
-            raise Unreadable("it has a semicolon: a condition is one expression, without a statement after it")
+            raise Unreadable(f"it has a semicolon: {form}")
         depth += token.is_operator("(") - token.is_operator(")")
         if depth < 0:
             raise Unreadable("a parenthesis is closed that was not opened")
@@ -38,10 +47,10 @@ def check_condition(sql: str) -> None:
         raise Unreadable("a parenthesis is not closed")
     for token in words:
         if token.kind is Kind.WORD and fold(token.text) in _NOW:
-            raise Unreadable(f"{token.text} reads the clock, and a later run would carry other rows")
+            raise Unreadable(f"{token.text} reads the clock, and {consequence}")
     for name, arguments in _calls(words):
         if reason := _unsteady(name, arguments):
-            raise Unreadable(f"{name}() {reason}, and a later run would carry other rows")
+            raise Unreadable(f"{name}() {reason}, and {consequence}")
 
 
 def _calls(words: Sequence[Token]) -> Iterator[tuple[str, list[list[Token]]]]:

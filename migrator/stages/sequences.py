@@ -1,6 +1,8 @@
 """
 Stage ``sequences`` sets every sequence that feeds a filled column beyond the column's values.
 
+A rule may say by SQL over the source where a sequence has to stand at least: its floor, which counts as well.
+
 SQLite's AUTOINCREMENT never gives a key twice, even after its row is deleted, and keeps the largest key ever given in
 ``sqlite_sequence`` (SQLite, "SQLite Autoincrement"). So that high-water mark counts, too, not only the largest value in
 the table.
@@ -12,10 +14,12 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.catalog.sequences import OwnedSequence, Stray, feeds_of, standing, stray_lines
+from migrator.catalog.floor_standing import floor_standings
+from migrator.catalog.sequences import OwnedSequence, Standing, feeds_of, standing, stray_lines
 from migrator.events import Event
 from migrator.names import TableName
 from migrator.planning.high_water_marks import high_water_marks
+from migrator.planning.sequence_floors import sequence_floors
 from migrator.stages.context import StageContext
 from migrator.target.lock_room import lock_room
 
@@ -28,6 +32,7 @@ class SequenceState:
 
     sequence: str
     table: str
+    """The table of the column that it feeds; empty if a rule said where the sequence has to stand."""
     column: str
     last_value: int
     """The last value that the sequence has given, or seems to have given."""
@@ -46,20 +51,20 @@ async def sequences(context: StageContext) -> Sequences:
     """
     Advance the sequences of all planned tables, several in one transaction; return the moved ones and warnings.
 
-    A warning is logged and returned for a sequence that can't be set beyond SQLite's high-water mark, and for a
-    sequence whose column can't be determined. It contains the step that settles the problem.
+    A warning is logged and returned for a sequence that can't be set beyond SQLite's high-water mark. The sequences
+    whose columns can't be determined are one warning, which isn't logged again: the log has it from before the load.
+    Each contains the steps that settle the problem.
     """
     target, plan = context.target, context.plan
     marks = await high_water_marks(context.source, plan)
+    floors = await sequence_floors(context.source, plan.floors)
     moved: list[SequenceState] = []
     async with target.connect() as connection:
-        found = await feeds_of(connection, [table.name for table in plan.tables], plan.assigned_sequences)
+        found = await feeds_of(connection, [table.name for table in plan.tables], plan.sequence_rules)
         by_table = found.by_table
         room = await lock_room(connection, list(by_table))
     fed = [(table, feed) for table, feeds in by_table.items() for feed in feeds]
     warnings = [_worn_out(table, feed, marks.get((table, feed.column))) for table, feed in fed]
-    for stray in found.strays:
-        _tell(stray)
     warnings += ["\n".join(stray_lines(found.strays))]
     for group in room.few(list(by_table)):
         async with target.transaction() as connection:
@@ -67,18 +72,11 @@ async def sequences(context: StageContext) -> Sequences:
                 for feed in by_table[table]:
                     state = await _advance(connection, table, feed, marks.get((table, feed.column)))
                     moved += [state] if state else []
+    async with target.transaction() as connection:
+        for position in await floor_standings(connection, plan.schema, floors):
+            state = await _set(connection, position, None)
+            moved += [state] if state else []
     return Sequences(tuple(moved), tuple(line for line in warnings if line))
-
-
-def _tell(stray: Stray) -> None:
-    """Log that a sequence can't be attributed to a column of numbers."""
-    log.warning(
-        Event.SEQUENCE_LEFT,
-        sequence=stray.sequence,
-        reason=stray.reason,
-        next_step=f"Run {stray.statement.rstrip(';')} before the application starts, if it uses the sequence.",
-        **({"table": str(stray.table), "column": stray.column} if stray.table else {}),
-    )
 
 
 def _worn_out(table: TableName, feed: OwnedSequence, mark: int | None) -> str:
@@ -102,10 +100,17 @@ async def _advance(
     connection: AsyncConnection, table: TableName, feed: OwnedSequence, mark: int | None
 ) -> SequenceState | None:
     """Move a sequence forward, never back, if it would give a value for the second time."""
-    passed = (await standing(connection, table, feed)).passed(mark)
+    return await _set(connection, await standing(connection, table, feed), mark, str(table))
+
+
+async def _set(
+    connection: AsyncConnection, position: Standing, mark: int | None, table: str = ""
+) -> SequenceState | None:
+    """Set a sequence to the furthest value that was used, or that a rule asks for, if it has not passed it yet."""
+    passed, feed = position.passed(mark), position.feed
     if passed is None:
         return None
     await connection.execute(
         text("SELECT setval(CAST(:sequence AS regclass), :value)"), {"sequence": feed.sequence, "value": passed}
     )
-    return SequenceState(feed.sequence, str(table), feed.column, passed)
+    return SequenceState(feed.sequence, table, feed.column, passed)

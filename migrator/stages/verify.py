@@ -27,8 +27,9 @@ from migrator.ledger import carried, claims, kept, loads, state
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName, pattern
 from migrator.planning.grouping import group_small_tables, is_small
-from migrator.planning.high_water_marks import Marks, high_water_marks
-from migrator.planning.plan import Plan, TablePlan
+from migrator.planning.high_water_marks import high_water_marks
+from migrator.planning.plan import TablePlan
+from migrator.planning.sequence_floors import sequence_floors
 from migrator.preflight.checker import measured
 from migrator.preflight.table_check import TableCheck
 from migrator.runtime.private_file import whole_file
@@ -122,7 +123,7 @@ async def verify(
                 ]
     by_table = {result.table: result for task in tasks for result in task.result()}
     results = [by_table[table.name] for table in plan.tables]
-    schema_differences = await _schema_differences(target, plan, await high_water_marks(context.source, plan), ledger)
+    schema_differences = await _schema_differences(context, ledger)
     if ledger is not None:
         await _record(ledger, [result for result in results if result.equal])
     _refuse(by_name, results, schema_differences)
@@ -188,11 +189,14 @@ async def _record(run: RunLedger, results: list[TableResult]) -> None:
         await carried.record(connection, run.migration, recorded)
 
 
-async def _schema_differences(target: Target, plan: Plan, marks: Marks, run: RunLedger | None) -> list[str]:
+async def _schema_differences(context: StageContext, run: RunLedger | None) -> list[str]:
     """Return lines about sequences that are behind and, with ``run``, about changes of the schema since before it."""
+    target, plan = context.target, context.plan
+    marks = await high_water_marks(context.source, plan)
+    floors = await sequence_floors(context.source, plan.floors)
     async with target.connect() as connection:
         behind = await inventory.sequences_behind(
-            connection, [table.name for table in plan.tables], marks, plan.assigned_sequences
+            connection, [table.name for table in plan.tables], marks, plan.sequence_rules, floors
         )
         differences = [str(sequence) for sequence in behind]
         differences += [

@@ -163,10 +163,12 @@ async def test_a_sequence_of_nothing_is_told(make_sqlite: MakeSqlite, database: 
         "CREATE SEQUENCE s; CREATE TABLE more (id bigint DEFAULT nextval('s'))"
     )
     with capture_logs() as events:
-        await run.run(settings_of(source, database), NoProgress())
-    [event] = [event for event in events if event["event"] == "sequence.left"]
-    assert event["sequence"] == "invoice_numbers"
-    assert "SELECT setval('invoice_numbers'" in event["next_step"]
+        report = await run.run(settings_of(source, database), NoProgress())
+    [event] = [event for event in events if event["event"] == "sequences.unknown"]
+    assert event["sequences"] == ["invoice_numbers"]
+    assert event["rules"] == '[sequences."invoice_numbers"]\nat_least = "SELECT max(COLUMN) FROM TABLE"'
+    [warning] = [note for note in report.notes if "invoice_numbers" in note]
+    assert "SELECT setval('invoice_numbers'" in warning
 
 
 ENDS = {
@@ -256,7 +258,7 @@ async def test_every_way_to_take_values_from_a_sequence_that_no_column_owns(
     settings = settings_of(source, database)
     with capture_logs() as events:
         await run.run(settings, NoProgress())
-    assert not [event for event in events if event["event"] == "sequence.left"]
+    assert not [event for event in events if event["event"].startswith("sequence")]
     rows = await database.fetch(
         "SELECT c.oid::regclass::text, nextval(c.oid) FROM pg_class c WHERE relkind = 'S' "
         "AND relnamespace = 'public'::regnamespace"
@@ -287,12 +289,16 @@ async def test_a_sequence_that_cannot_be_attributed(
     with capture_logs() as events:
         report = await run.run(settings, NoProgress())
     told = await check.check(settings, NoProgress())
-    left = {event["sequence"]: event for event in events if event["event"] == "sequence.left"}
-    assert set(left) == {"events_stream_seq", "numbers"}
-    assert left["numbers"]["column"] == "number"
-    assert "greatest(NUMBER, " in left["numbers"]["next_step"]
+    assert [event for event in events if event["event"] == "sequence.left"] == []
+    [unknown] = [event for event in events if event["event"] == "sequences.unknown"]
+    assert unknown["sequences"] == ["events_stream_seq", "numbers"]
+    assert events.index(unknown) < next(at for at, event in enumerate(events) if event["event"] == "table.copied")
     [warning] = told.notes
-    assert warning in report.notes
+    assert unknown["rules"] == "\n".join(line[4:] for line in warning.splitlines()[-4:])
+    [said] = report.notes
+    assert warning.startswith(said)
+    assert "greatest(NUMBER, " in said
+    assert "columns" not in said
     assert "these sequences, or how: events_stream_seq, numbers" in warning
     [statement] = re.findall(r"^    (SELECT setval\('events.*;)$", warning, re.MULTILINE)
     for _ in range(2):  # it never goes back
@@ -300,6 +306,7 @@ async def test_a_sequence_that_cannot_be_attributed(
     [row] = await database.fetch("SELECT last_value FROM events_stream_seq")
     assert row[0] == 43
     [(heading, rule)] = re.findall(r"^    (\[columns.*\])\n    (.*)$", warning, re.MULTILINE)
+    assert '    [sequences."numbers"]\n    at_least = "SELECT max(COLUMN) FROM TABLE"' in warning
     rules = tmp_path / "migrator.toml"
     rules.write_text(f"{heading}\n{rule}\n")
     await database.execute("SELECT setval('events_stream_seq', 5)")
@@ -326,3 +333,112 @@ async def test_the_rule_has_the_job_set_the_sequence(
     await run.run(settings_of(source, database, rules=rules), NoProgress())
     [row] = await database.fetch("SELECT nextval('\"Positions\"'), nextval('others_too')")
     assert tuple(row) == (71, 6)
+
+
+FLOORS = {
+    "beyond the column": ("SELECT max(stream_id) FROM stream_positions WHERE name = 'pushers'", 78),
+    "before the column": ("SELECT min(stream_id) FROM stream_positions", 42),
+    "no row": ("SELECT stream_id FROM stream_positions WHERE 0 -- none", 42),
+    "NULL": ("SELECT max(stream_id) FROM stream_positions WHERE 0", 42),
+    "of a common table": ("WITH p AS (SELECT * FROM stream_positions) SELECT max(stream_id) FROM p", 78),
+}
+
+
+@pytest.mark.one_server
+@pytest.mark.parametrize("floor", FLOORS)
+async def test_a_rule_says_by_sql_where_a_sequence_has_to_stand(
+    floor: str, make_sqlite: MakeSqlite, database: Database, tmp_path: Path
+) -> None:
+    """The column and the query both count; verify knows it, and a sequence without a column is no warning."""
+    query, following = FLOORS[floor]
+    source = make_sqlite(
+        "CREATE TABLE pushers (id INTEGER); CREATE TABLE stream_positions (name TEXT, stream_id INTEGER)",
+        {"pushers": [(41,)], "stream_positions": [("pushers", 77), ("events", 5)]},
+    )
+    await database.execute(
+        "CREATE SEQUENCE pushers_id_seq; CREATE TABLE pushers (id bigint);"
+        'CREATE SEQUENCE "Lonely"; CREATE TABLE stream_positions (name text, stream_id bigint)'
+    )
+    rules = tmp_path / "migrator.toml"
+    lonely = '[sequences.Lonely]\nat_least = "SELECT 1000"\n'
+    rules.write_text(f'{lonely}[sequences."pushers_id_seq"]\nat_least = "{query}"\n')
+    settings = settings_of(source, database, rules=rules)
+    assert (await check.check(settings, NoProgress())).notes == ()
+    report = await run.run(settings, NoProgress())
+    assert report.notes == ()
+    [row] = await database.fetch("SELECT nextval('pushers_id_seq') AS n, nextval('\"Lonely\"') AS lonely")
+    assert dict(row) == {"n": following, "lonely": 1001}
+    await verify.verify(settings, NoProgress())
+    await database.execute("SELECT setval('\"Lonely\"', 7)")
+    with pytest.raises(Mismatch, match=r'"Lonely" gives 8 next, its rule at_least gives 1000'):
+        await verify.verify(settings, NoProgress())
+
+
+LIMITS = {
+    "one that counts down": ("INCREMENT -1", -50, -51),
+    "one that counts down and stands further": ("INCREMENT -1 START -90", -50, -90),
+    "a floor before its first value": ("START 5", -3, 5),
+    "a floor at its first value, which was not given": ("", 1, 2),
+}
+
+
+@pytest.mark.one_server
+@pytest.mark.parametrize("limit", LIMITS)
+async def test_floors_at_the_limits_of_a_sequence(
+    limit: str, make_sqlite: MakeSqlite, database: Database, tmp_path: Path
+) -> None:
+    """The next value lies beyond the floor in the direction in which the sequence counts, and it never goes back."""
+    options, floor, following = LIMITS[limit]
+    source = make_sqlite("CREATE TABLE t (id TEXT)", {"t": [("a",)]})
+    await database.execute(f"CREATE SEQUENCE s {options}; CREATE TABLE t (id text)")
+    rules = tmp_path / "migrator.toml"
+    rules.write_text(f'[sequences.s]\nat_least = "SELECT {floor}"\n')
+    await run.run(settings_of(source, database, rules=rules), NoProgress())
+    [row] = await database.fetch("SELECT nextval('s')")
+    assert row[0] == following
+
+
+WRONG = {
+    "SELECT max(absent) FROM t": "no such column: absent",
+    "SELECT 1, 2": "sub-select returns 2 columns",
+    "SELECT id FROM t": "several rows",
+    "SELECT 'seven'": "its value is text",
+    "SELECT 1; DROP TABLE t": "semicolon",
+    "DELETE FROM t RETURNING id": "syntax error",
+    "SELECT 1) UNION SELECT (2": "parenthesis",
+    "SELECT max(id) FROM t WHERE id < unixepoch()": "reads the clock, and a later run would get another value",
+    "SELECT abs(random())": "another value at each call",
+    " ": "it is empty",
+}
+
+
+@pytest.mark.one_server
+@pytest.mark.parametrize("query", WRONG)
+async def test_a_floor_that_gives_no_number_is_refused_before_anything_is_written(
+    query: str, make_sqlite: MakeSqlite, database: Database, tmp_path: Path
+) -> None:
+    """With what SQLite says about it; nothing of the source is changed either."""
+    source = make_sqlite("CREATE TABLE t (id INTEGER)", {"t": [(1,), (2,)]})
+    before = source.read_bytes()
+    await database.execute("CREATE SEQUENCE s; CREATE TABLE t (id bigint)")
+    rules = tmp_path / "migrator.toml"
+    rules.write_text(f'[sequences.s]\nat_least = "{query}"\n')
+    for job in (check.check, run.run):
+        with pytest.raises(ConfigurationError, match="of sequence 's' gives no value") as error:
+            await job(settings_of(source, database, rules=rules), NoProgress())
+        assert WRONG[query] in str(error.value)
+    assert source.read_bytes() == before
+    assert not await database.fetch("SELECT FROM t")
+
+
+@pytest.mark.one_server
+async def test_a_floor_of_no_sequence_is_refused(make_sqlite: MakeSqlite, database: Database, tmp_path: Path) -> None:
+    """The name that is near is the next step."""
+    source = make_sqlite("CREATE TABLE t (id INTEGER)", {"t": [(1,)]})
+    await database.execute("CREATE SEQUENCE invoices; CREATE TABLE t (id bigint)")
+    rules = tmp_path / "migrator.toml"
+    rules.write_text('[sequences.invoice]\nat_least = "SELECT 1"\n')
+    for job in (check.check, run.run):
+        with pytest.raises(ConfigurationError, match="names no sequence of the target") as error:
+            await job(settings_of(source, database, rules=rules), NoProgress())
+        assert "'invoices'" in str(error.value.next_step)
