@@ -151,9 +151,9 @@ async def tell_stray_sequences(target: Target, plan: Plan) -> None:
             Event.SEQUENCES_UNKNOWN,
             sequences=[stray.sequence for stray in strays],
             rules="\n".join(sequences.stray_rules(strays)),
-            next_step="If the application uses them, stop this run, and write the rules into the rules file with the "
-            "right columns (`migrator check` prints them line by line). Or run the statements that the report gives "
-            "at the end, before the application starts.",
+            next_step="Find out whether the application uses them. If so, stop this run and write the rules with the "
+            "right columns into the rules file (`migrator check` prints them line by line); or run the statements that "
+            "the report gives at the end, before the application starts.",
         )
 
 
