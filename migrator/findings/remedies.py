@@ -29,7 +29,8 @@ NO_RULE: Final[Mapping[ProblemCode, str]] = {
     ProblemCode.DUPLICATE_KEY: _MEND_THE_ROWS,
     ProblemCode.STILL_REFERENCED: (
         "none: remove these rows of the target's table, or set their columns to null; if the source has the table too, "
-        "don't --exclude it, so that its rows are brought as well"
+        "don't --exclude it, so that its rows are brought as well; or let the rows that they refer to by the primary "
+        "key stay, with keep in --on-existing-rows"
     ),
     ProblemCode.EXCLUDED_BY_OTHER_ROW: f"{_MEND_THE_ROWS}, or change the constraint in the target",
     ProblemCode.INDEX_ENTRY_TOO_LONG: "none: drop the index, or make it one of a digest: ON … (md5(COLUMN))",

@@ -48,7 +48,7 @@ class KeptRows:
         noun = "row" if self.rows == 1 else "rows"
         which = "that the source doesn't hold gave way to its rows" if self.is_settled else "gave way to the source's"
         if self.merged:
-            stayed = f"{self.table}: {self.merged} rows that only the target holds stay beside the source's"
+            stayed = f"{self.table}: rows that only the target holds stay beside the source's: {self.merged}"
             return stayed + (f"; {self.rows} gave way, kept in {self.kept_in.quoted}" if self.rows else "")
         return f"{self.table}: {self.rows} {noun} {which}; kept in {self.kept_in.quoted} until `migrator forget`"
 

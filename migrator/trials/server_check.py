@@ -131,7 +131,7 @@ def _looked_at(
     plain = table.fast if table_size.fast else table
     fed = {column.target.name: column for column in plain.columns if column.source.name not in known}
     lost = {column.target.name for column in table.compared if column.source.name in known}
-    relevant = [_over_all(constraint, fed) for constraint in judged.constraints if _matters(constraint, bench, lost)]
+    relevant = [_over_all(rule, fed) for rule in judged.constraints if _matters(table, rule, bench, lost)]
     if not table_size.rows:
         relevant = [constraint for constraint in relevant if constraint.kind is Kind.REFERENCING]
     parts = {partition.relation for partition in judged.partitions}
@@ -214,9 +214,13 @@ def _over_all(constraint: Constraint, fed: Collection[str]) -> Constraint:
     return replace(constraint, columns=tuple(fed)) if about_rows and not constraint.columns else constraint
 
 
-def _matters(constraint: Constraint, bench: Bench, lost: set[str]) -> bool:
+def _matters(table: TablePlan, constraint: Constraint, bench: Bench, lost: set[str]) -> bool:
     if constraint.kind in {Kind.FOREIGN, Kind.REFERENCING} and constraint.relation in bench.planned:
         return False  # the rows of both tables come from the source, and `key_violations` has checked them
+    if constraint.kind is Kind.REFERENCING and table.on_existing_rows == "keep":
+        # The rows of other tables refer to rows that are there, and no primary key goes: such a row stays, or the
+        # source's row of the same key takes its place.
+        return set(constraint.columns) != set(table.target.key) and not lost & set(constraint.columns)
     return not lost & set(constraint.columns)
 
 

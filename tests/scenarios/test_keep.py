@@ -8,7 +8,7 @@ from fix_obstacle import CLEAR, OBSTACLES, obstacle
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
-from migrator.errors import Mismatch, RowsInTheWay, TargetRefused
+from migrator.errors import Mismatch, RowsInTheWay, TargetRefused, ValuesRefused
 from migrator.job import check, run, verify
 from migrator.job.maintenance import forget
 from migrator.runtime.progress import NoProgress
@@ -36,7 +36,10 @@ async def test_both_sides_are_merged(more: dict[str, object], make_sqlite: MakeS
     assert (await check.check(settings, NoProgress())).failure is None
     report = await run.run(settings, NoProgress())
     assert await _roles(database) == MERGED
-    assert any("2 rows that only the target holds stay" in note and "; 1 gave way" in note for note in report.notes)
+    assert any(
+        "rows that only the target holds stay beside the source's: 2" in note and "; 1 gave way" in note
+        for note in report.notes
+    )
     [row] = await database.fetch("INSERT INTO roles DEFAULT VALUES RETURNING id")
     assert row[0] == 72
     await database.execute("DELETE FROM roles WHERE id = 72")
@@ -141,3 +144,19 @@ async def test_a_row_that_stays_refers_to_one_that_goes(make_sqlite: MakeSqlite,
     assert "Give --on-existing-rows=roles:keep for" in str(error.value.next_step)
     await run.run(settings_of(source, database, on_existing_rows="users:keep,roles:keep"), NoProgress())
     assert await database.fetch("SELECT id, role FROM users ORDER BY id") == [(1, 1), (5, 9)]
+
+
+async def test_rows_of_others_may_refer_to_a_row_that_stays(make_sqlite: MakeSqlite, database: Database) -> None:
+    """By the primary key, which no row that stays loses; by another key they may not, since the source's row wins."""
+    await database.execute(
+        TARGET + "CREATE TABLE audit (role int REFERENCES roles, name text REFERENCES roles (name));"
+        "INSERT INTO audit (role) VALUES (70), (2)"
+    )
+    source = make_sqlite(SOURCE, ROWS)
+    await database.execute("INSERT INTO audit (name) VALUES ('editor')")
+    settings = settings_of(source, database, on_existing_rows="keep")
+    with pytest.raises(ValuesRefused, match="audit_name_fkey"):
+        await run.run(settings, NoProgress())
+    await database.execute("DELETE FROM audit WHERE name IS NOT NULL")
+    await run.run(settings, NoProgress())
+    assert await _roles(database) == MERGED
