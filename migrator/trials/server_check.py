@@ -131,7 +131,8 @@ def _looked_at(
     plain = table.fast if table_size.fast else table
     fed = {column.target.name: column for column in plain.columns if column.source.name not in known}
     lost = {column.target.name for column in table.compared if column.source.name in known}
-    relevant = [_over_all(rule, fed) for rule in judged.constraints if _matters(table, rule, bench, lost)]
+    relevant = [constraint for constraint in judged.constraints if _matters(table, constraint, bench, lost)]
+    relevant = [_over_all(constraint, fed) for constraint in relevant]
     if not table_size.rows:
         relevant = [constraint for constraint in relevant if constraint.kind is Kind.REFERENCING]
     parts = {partition.relation for partition in judged.partitions}
