@@ -145,7 +145,7 @@ def test_existing_rows_are_given_by_word_or_by_table(monkeypatch: pytest.MonkeyP
     """A word for all tables, a table with its word, or several; what is neither is refused by name."""
     monkeypatch.setenv("MIGRATOR_ON_EXISTING_ROWS", "replace, users:refuse")
     assert Settings.load().on_existing_rows == ("replace", "users:refuse")
-    with pytest.raises(ConfigurationError, match=f"'{wrong}' is neither one of refuse, replace, keep, nor a table with"):
+    with pytest.raises(ConfigurationError, match=f"'{wrong}' is neither one of refuse, replace, keep, nor"):
         Settings.load({"on_existing_rows": [wrong]})
 
 
