@@ -32,7 +32,6 @@ async def test_jupyterhub_goes_on_with_postgres(
     """
     if started:
         application("start", prepared)
-        assert move(cli, filled, database).code == 4
     ended = (move_as_told if started else move)(cli, filled, database)
     assert ended.code == 0, ended.stderr
     copies = [Path(shutil.copy(filled, tmp_path / name)) for name in ("told.db", "goes-on.db")]
