@@ -18,12 +18,15 @@ Defines every way in which the job can fail, with its exit code.
     Stopped                130 / 143  SIGINT or SIGTERM; the next run resumes
 
 An error is raised where it is detected, and caught only in ``cli/main.py``. Its message is one line that says what is
-wrong and where. ``next_step`` tells the operator what to do. ``facts`` are its typed fields for the log.
+wrong and where. ``next_step`` tells the operator what to do, and ``settlement`` has what is to be pasted for that.
+``facts`` are its typed fields for the log.
 """
 
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Self
+
+from migrator.runtime.settlement import NOTHING_TO_PASTE, Settlement
 
 
 class ExitCode(IntEnum):
@@ -43,7 +46,8 @@ class MigratorError(Exception):
     """
     The job cannot go on.
 
-    ``next_step`` tells the operator what to do. ``facts`` are values for the log (table, column, key, counts).
+    ``next_step`` tells the operator what to do, and ``settlement`` holds the flags and rules that settle the error.
+    ``facts`` are values for the log (table, column, key, counts).
     """
 
     exit_code: ClassVar[ExitCode]
@@ -51,7 +55,13 @@ class MigratorError(Exception):
     def __init__(self, message: str, *, next_step: str = "", **facts: object) -> None:
         super().__init__(message)
         self.next_step = next_step
+        self.settlement = NOTHING_TO_PASTE
         self.facts = facts
+
+    def settled_with(self, settlement: Settlement) -> Self:
+        """Return the error itself, with flags and rules that settle it."""
+        self.settlement = settlement
+        return self
 
 
 class Mismatch(MigratorError):  # noqa: N818 - the usual term, also in the contract
@@ -139,11 +149,13 @@ def in_one(errors: Iterable[MigratorError | None]) -> MigratorError | None:
     """
     Return one error that says what all ``errors`` say, or None if there are none.
 
-    It has the class of the first error, and so its exit code. An operator who reads it can settle everything at once.
+    It has the class of the first error, and so its exit code. Its settlement is that of all of them: an operator who
+    reads it can settle everything at once.
     """
     found = [error for error in errors if error is not None]
     if len(found) < 2:  # noqa: PLR2004 - one is told as it is
         return found[0] if found else None
     facts = {name: value for error in reversed(found) for name, value in error.facts.items()}
     next_step = " ".join(error.next_step for error in found if error.next_step)
-    return type(found[0])("; ".join(map(str, found)), next_step=next_step, **facts)
+    settlement = sum((error.settlement for error in found), NOTHING_TO_PASTE)
+    return type(found[0])("; ".join(map(str, found)), next_step=next_step, **facts).settled_with(settlement)

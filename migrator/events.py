@@ -18,7 +18,10 @@ class Event(StrEnum):
 
     JOB_STARTED = "job.started", "A command began: its name, the version, and the settings that were given."
     JOB_FINISHED = "job.finished", "The command ended well: seconds, and what it did in total."
-    JOB_FAILED = "job.failed", "The command ended otherwise: message, next_step, exit_code and the facts of the case."
+    JOB_FAILED = (
+        "job.failed",
+        "The command ended otherwise: message, next_step, exit_code, flags and rules to paste, the facts of the case.",
+    )
     JOB_STOPPING = "job.stopping", "A signal came; the job stops at the next safe point."
 
     STAGE_STARTED = "stage.started", "A stage began."

@@ -21,6 +21,7 @@ from migrator.cli.arguments import Parser, add_settings
 from migrator.cli.commands import COMMANDS
 from migrator.cli.display import log_form, progress_of, show
 from migrator.cli.outcome_files import OutcomeFiles, facts_of
+from migrator.cli.refusal import Refusal
 from migrator.cli.signals import finish_or_stop, signals_raise
 from migrator.config.mistyped import unknown_variables
 from migrator.config.settings import Settings
@@ -109,6 +110,10 @@ def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles, run
         from migrator.job.reports import DifferenceReport  # noqa: PLC0415 - --help must not import drivers
 
         outcome = DifferenceReport(error)
+    except MigratorError as error:
+        if not error.settlement:
+            raise
+        outcome = Refusal(error)
     finally:
         progress.finish()
     show(outcome, arguments.form, redactor(settings.secrets()))

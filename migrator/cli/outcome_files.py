@@ -129,4 +129,5 @@ def _warned(path: Path) -> Iterator[None]:
 def facts_of(error: MigratorError) -> dict[str, Any]:
     """Return the fields of a MigratorError for the log and the files."""
     code = ExitCode[str(error.facts["signal"])] if isinstance(error, Stopped) else error.exit_code
-    return {"message": str(error), "next_step": error.next_step, "exit_code": int(code), **error.facts}
+    settled = error.settlement.to_json()
+    return {"message": str(error), "next_step": error.next_step, "exit_code": int(code), **settled, **error.facts}

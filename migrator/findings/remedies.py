@@ -56,6 +56,9 @@ WITHOUT_REMEDY: Final = frozenset(
 )
 """Notices from a check without a target: their remedy depends on the target, which isn't known in that check."""
 
+FOR_SOME: Final = "for some of the values"
+"""The end of a line's comment, if the line settles only some of the values."""
+
 _TRIED_ONE_BY_ONE = 5
 """The number of different values on which a line is tried separately."""
 
@@ -94,7 +97,7 @@ def remedy(case: Case, settles: Settles | None = None) -> str:
             offered[line.line(column)] = None
         elif any(tried(changed, case.sample.where(rows)) for rows in _some_values(case.sample)):
             # It stays before the lines that put NULL in the place of all values: it keeps more of them.
-            offered[replace(line, when=f"{line.when}; for some of the values".removeprefix("; ")).line(column)] = None
+            offered[replace(line, when=f"{line.when}; {FOR_SOME}".removeprefix("; ")).line(column)] = None
     if case.made_by_job and settles is not None and problem.code not in OF_ROWS | {ProblemCode.MISSING_VALUE}:
         uuid, others = _other_types(column, settles)
         offered = dict.fromkeys(uuid) | offered | dict.fromkeys(others)

@@ -6,7 +6,9 @@ It writes nothing that lasts and takes no lock.
 
 from dataclasses import replace
 from functools import partial
+from shlex import quote
 
+from migrator.catalog.keys import Keys
 from migrator.config.settings import Settings
 from migrator.errors import (
     ConfigurationError,
@@ -14,6 +16,7 @@ from migrator.errors import (
     MissingPrivilege,
     NoMatch,
     SourceChanged,
+    Stopped,
     TargetRefused,
     in_one,
 )
@@ -50,19 +53,20 @@ from migrator.ledger.loads import known_rows
 from migrator.ledger.migration import Migration
 from migrator.planning.matching import make_plan
 from migrator.planning.plan import Plan
-from migrator.preflight.checker import CheckContext, check_source, check_tables, refusal_of_values
-from migrator.preflight.existing_rows import RowComparison, occupied_tables, refusal_of, refuse_not_owned
-from migrator.preflight.giving_way import cannot_give_way
+from migrator.planning.unmatched import TO_EXCLUDE
+from migrator.preflight.checker import CheckContext, check_source, check_tables
+from migrator.preflight.existing_rows import RowComparison, occupied_tables, refuse_not_owned
+from migrator.preflight.refusal import InTheWay, refusal_of_all
 from migrator.preflight.source_only import SCHEMA
 from migrator.preflight.table_check import table_notices_of
-from migrator.runtime.progress import Progress
+from migrator.runtime.progress import NoProgress, Progress
+from migrator.runtime.settlement import Settlement
 from migrator.selection.selected_plan import Selecting, select_to_look
 from migrator.source.database import Source
 from migrator.source.integrity import check_intact
 from migrator.source.schema import SourceDatabase
 from migrator.target.database import Target
 from migrator.trials.unmade import Unmade
-from migrator.trials.untried import untried_refusal
 
 
 async def check(settings: Settings, progress: Progress) -> CheckReport:
@@ -71,8 +75,36 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
 
     With ``settings.source_only`` only the source is checked. Returns the report with all findings and, as its
     ``failure``, the error that ``run`` would raise. Raises ConfigurationError if neither ``source_only`` nor a target
-    is set.
+    is set, and NoMatch, which also says what else stands in the way.
     """
+    try:
+        return await _check(settings, progress)
+    except NoMatch as error:
+        raise await with_what_follows(settings, error) from error
+
+
+async def with_what_follows(settings: Settings, error: NoMatch) -> MigratorError:
+    """
+    Return an error about tables and columns without a match, together with all that the next run would refuse.
+
+    The next run is supposed to have the flag ``--exclude`` that the error names. Where leaving out isn't all that
+    settles the error, it is returned as it is: nobody knows yet what the next run carries.
+    """
+    names = error.facts.get(TO_EXCLUDE)
+    if not isinstance(names, list):
+        return error
+    exclude = (*settings.exclude, *names)
+    error.settled_with(Settlement((f"--exclude={quote(','.join(exclude))}",)))
+    try:
+        following = await _check(settings.model_copy(update={"exclude": exclude}), NoProgress())
+    except MigratorError as other:
+        if isinstance(other, Stopped):
+            raise
+        return error  # it may need more than a look, and the next run says so
+    return in_one((error, following.failure)) or error
+
+
+async def _check(settings: Settings, progress: Progress) -> CheckReport:
     if settings.source_only:
         return await _check_alone(settings)
     if not settings.has_target:
@@ -122,28 +154,17 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
             ),
         )
         findings = [finding for table_check in table_checks for finding in table_check.findings]
-        refused_values = refusal_of_values(findings)
         sizes = {table_check.table_size.table: table_check.table_size for table_check in table_checks}
         comparison = RowComparison(source, target, settings.batch_bytes, example_options)
+        values_refused = any(finding.refuses for finding in findings)
         existing_rows = await runner.retry(
             "existing rows",
-            lambda: comparison.unexpected_rows(occupied, sizes, known.begun, values_refused=refused_values is not None),
+            lambda: comparison.unexpected_rows(occupied, sizes, known.begun, values_refused=values_refused),
         )
-        too_large = await runner.retry(
-            "existing rows", lambda: cannot_give_way(target, existing_rows, settings.kept_limit)
-        )
-    untried = (entry for table_check in table_checks for entry in table_check.untried)
-    failure = in_one(
-        (
-            refused_values,
-            ledger_refusal,
-            claim_refusal,
-            source_refusal,
-            refusal_of(existing_rows),
-            too_large,
-            untried_refusal(untried, settings.untried),
-        )
-    )
+        unmade_keys = {name: unmade.keys.get(name, Keys()) for name in unmade.statements}
+        others = (ledger_refusal, claim_refusal, source_refusal)
+        found = InTheWay(table_checks, existing_rows, settings.kept_limit, settings.untried, others, unmade_keys)
+        failure = await runner.retry("refusal", lambda: refusal_of_all(source, target, plan, found))
     selections = {str(table.name): table.source.selection for table in plan.tables}
     report = CheckReport(tuple(table_checks), tuple(findings), plan.skipped, failure, notes=notes)
     table_notices = tuple(table_notices_of(plan, table_checks))

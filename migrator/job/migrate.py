@@ -14,7 +14,7 @@ from typing import TypeVar
 import structlog
 
 from migrator.config.settings import Settings
-from migrator.errors import Mismatch
+from migrator.errors import Mismatch, NoMatch
 from migrator.events import Event
 from migrator.job.context import context_of, key_file_of, one_at_a_schema, schema_options_of, upgrade_schema
 from migrator.job.lost_rows import refuse_emptied
@@ -87,7 +87,12 @@ async def move(
     async with _beside(check_intact(source, tables)) as first_check:
         checks_under_way = [first_check]
         notes = await stage("schema", lambda: _make_schema(settings, source, contents, ledger))
-        plan = await step("plan", lambda: plan_of(settings, contents, target))
+        try:
+            plan = await step("plan", lambda: plan_of(settings, contents, target))
+        except NoMatch as error:
+            from migrator.job.check import with_what_follows  # noqa: PLC0415 - only a run that is refused anyway needs it
+
+            raise await with_what_follows(settings, error) from error
         notes += await step("versions", lambda: other_versions(settings, source, contents, target))
         selecting = Selecting(source, plan, rules, {}, key_file_of(settings))
         plan = await step("orphans", lambda: select_for_run(selecting, ledger))

@@ -195,7 +195,7 @@ class CheckReport:
             "against_target": self.against_target,
             "table_notices": [table_notice.line() for table_notice in self.table_notices],
             "notes": list(self.notes),
-        }
+        } | (self.failure.settlement.to_json() if self.failure else {})
 
     def render(self, console: Console) -> None:
         """Print the report for people."""
@@ -211,6 +211,8 @@ class CheckReport:
         existing = (f"already there: {table}: {table.fate}" for table in self.existing)
         for line in (*self._finding_lines(), *existing, *self.notes):
             console.print(line, markup=False)
+        for line in self.failure.settlement.lines() if self.failure else ():
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         verdict = self._verdict()
         counts = f"{counted(len(self.table_checks), 'table')}, {counted(rows, 'row')}, {size}"
         console.print(f"{counts}{verdict}", style="bold", markup=False)

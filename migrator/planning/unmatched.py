@@ -10,6 +10,9 @@ from migrator.errors import NoMatch, TargetRefused
 from migrator.names import TableName, find_match, nearest, pattern, quote_literal, quote_postgres, styled
 from migrator.target.schema import TargetColumn
 
+TO_EXCLUDE: Final = "to_exclude"
+"""The fact of a NoMatch that has the names for ``--exclude``, if nothing else settles it."""
+
 
 @dataclass(frozen=True, slots=True)
 class UnfilledColumn:
@@ -59,6 +62,7 @@ class Unmatched:
                 next_step=" ".join([*self._steps(target, matched), *self._fillings()]),
                 missing=missing,
                 columns=list(map(str, self.unfilled)),
+                **self._only_to_exclude(target, matched),
             )
         if self.unfilled:
             raise TargetRefused(
@@ -81,7 +85,26 @@ class Unmatched:
                 "the job make them (--schema create), or name the schema that has them with --target-schema."
             )
             return
-        renamed = [
+        renamed = self._renamed(found, free)
+        if renamed:
+            yield f"Write into the rules (MIGRATOR_RULES), if only names have changed: {_renames(renamed)}."
+        names = self._without_match(found)
+        if not names:
+            return
+        yield f"Add --exclude {shlex.quote(','.join(names))} to leave behind what the application needs no more."
+        yield "Or, if it needs them, upgrade the target's schema with its own migrations."
+
+    def _only_to_exclude(self, target: Sequence[str], matched: Sequence[str]) -> dict[str, list[str]]:
+        """Return the names for ``--exclude`` as a fact, if leaving them out is all that settles the error."""
+        free = [name for name in target if name not in matched]
+        found = list(self._in_snake_case(free))
+        if self.unfilled or found or not matched or self._renamed(found, free):
+            return {}
+        return {TO_EXCLUDE: self._without_match(found)}
+
+    def _renamed(self, found: Sequence[str], free: Sequence[str]) -> list[tuple[str, str]]:
+        """Return the sections of rules for names that are similar to a ``free`` one, each with that name."""
+        return [
             *(
                 (f'[tables."{pattern(name)}"]', near)
                 for name, wanted in self.tables.items()
@@ -93,9 +116,10 @@ class Unmatched:
                 if f"{table}.{column}" not in found and (near := self._near(table, wanted))
             ),
         ]
-        if renamed:
-            yield f"Write into the rules (MIGRATOR_RULES), if only names have changed: {_renames(renamed)}."
-        names = [
+
+    def _without_match(self, found: Sequence[str]) -> list[str]:
+        """Return the patterns of all tables and columns but the ``found`` ones."""
+        return [
             *(pattern(name) for name in self.tables if name not in found),
             *(
                 f"{pattern(table)}.{pattern(column)}"
@@ -103,10 +127,6 @@ class Unmatched:
                 if f"{table}.{column}" not in found
             ),
         ]
-        if not names:
-            return
-        yield f"Add --exclude {shlex.quote(','.join(names))} to leave behind what the application needs no more."
-        yield "Or, if it needs them, upgrade the target's schema with its own migrations."
 
     def _in_snake_case(self, free: Sequence[str]) -> Iterator[str]:
         """Yield the tables and columns that the naming style snake_case would match with one of the ``free`` tables."""

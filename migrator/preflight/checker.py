@@ -17,6 +17,7 @@ from migrator.concurrency.pool import WorkerPool, gather_or_cancel
 from migrator.errors import ValuesRefused
 from migrator.events import Event
 from migrator.findings.finding import Finding, summary
+from migrator.findings.settlement import settlement_of
 from migrator.names import TableName
 from migrator.planning.grouping import MAX_GROUP_TABLES, group_small_tables
 from migrator.planning.plan import Plan, TablePlan
@@ -228,7 +229,7 @@ def refusal_of_values(findings: Sequence[Finding]) -> ValuesRefused | None:
     holding = "1 column holds" if len(columns) == 1 else f"{len(columns)} columns hold"
     return ValuesRefused(
         f"{holding} values that PostgreSQL would refuse or change: {summary(findings)}",
-        next_step="Correct them in the source, decide with a rule (MIGRATOR_RULES; each finding names one), "
-        "or leave the column or table out with --exclude.",
+        next_step="Correct them in the source, decide with a rule (MIGRATOR_RULES; each finding names one, and `rules` "
+        "has a line for each finding to paste), or leave the column or table out with --exclude.",
         findings=[finding.to_json() for finding in findings],
-    )
+    ).settled_with(settlement_of(findings))

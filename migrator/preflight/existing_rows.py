@@ -25,6 +25,7 @@ from migrator.planning.rules import OnExistingRows
 from migrator.preflight.unfilled_columns import NEVER, unfilled_columns
 from migrator.runtime.limits import ExampleOptions
 from migrator.runtime.retry import is_transient
+from migrator.runtime.settlement import NOTHING_TO_PASTE, Settlement
 from migrator.source.database import Source
 from migrator.source.size import TableSize
 from migrator.target.database import Target, row_counts
@@ -59,6 +60,8 @@ class OccupiedTable:
     decision: OnExistingRows = "refuse"
     has_key: bool = True
     """Whether the target's table has a primary key, by which rows can stay beside the source's (``keep``)."""
+    uncompared: int = 0
+    """All existing rows, if values of the source, which are refused, keep these rows from being compared."""
     begun: bool = False
     """Whether an earlier run has begun to fill the table: then the source's own rows are among the existing rows."""
 
@@ -70,7 +73,7 @@ class OccupiedTable:
     @property
     def unexpected(self) -> int:
         """The number of existing rows that the source doesn't hold as they are."""
-        return self.different + self.extra + self.richer
+        return self.different + self.extra + self.richer + self.uncompared
 
     @property
     def is_refused(self) -> bool:
@@ -98,6 +101,7 @@ class OccupiedTable:
             f"equal but for {', '.join(self.unfilled)}, for which the source has no values": self.richer,
             "different": self.different,
             "only there": self.extra,
+            "not compared, since values of the source's rows are refused": self.uncompared,
         }
         counted = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
         shown = self.examples[0].line() if self.examples else ""  # `check` has all of them in its report
@@ -117,6 +121,7 @@ class OccupiedTable:
             "different": self.different,
             "only_there": self.extra,
             "richer": self.richer,
+            "not_compared": self.uncompared,
             "columns_of_its_own": list(self.unfilled),
             "on_existing_rows": self.decision,
         }
@@ -161,6 +166,19 @@ class RowComparison:
             has_key=bool(table.target.key),
         )
 
+    @staticmethod
+    def _not_compared(table: TablePlan, rows: int) -> OccupiedTable:
+        return OccupiedTable(
+            table.name,
+            table.source.name,
+            equal=0,
+            different=0,
+            extra=0,
+            decision=table.on_existing_rows,
+            has_key=bool(table.target.key),
+            uncompared=rows,
+        )
+
     async def _presence(self, comparison: Comparison) -> Presence:
         databases = Databases(self.source, self.target.address)
         return await asyncio.to_thread(presence_of, databases, comparison, self.example_options)
@@ -177,8 +195,9 @@ class RowComparison:
         Return the ``occupied`` tables that hold rows which the source doesn't hold.
 
         ``occupied`` gives the number of existing rows of each table; ``begun`` are the tables that an earlier run has
-        begun to fill. Raises SourceUnreadable. But if values of the source are refused anyway (``values_refused``),
-        tables that can't be compared are left out, since such a value may be unreadable for the comparison.
+        begun to fill. Raises SourceUnreadable. But if values of the source are refused anyway (``values_refused``), a
+        table may not be comparable, since such a value may be unreadable for the comparison: then all its existing rows
+        are told as not compared.
         """
         found = []
         for table, rows in occupied.items():
@@ -187,7 +206,7 @@ class RowComparison:
             except Exception as error:
                 if not values_refused or is_transient(error):
                     raise
-                continue
+                compared = self._not_compared(table, rows)
             if compared.unexpected:
                 found.append(replace(compared, begun=compared.table in begun))
         return found
@@ -204,7 +223,7 @@ def refusal_of(existing: Sequence[OccupiedTable]) -> RowsInTheWay | None:
         f"the target already holds rows that this job did not put there: {', '.join(map(str, refused))}",
         next_step=_next_step(existing, refused),
         tables={str(table.table): table.rows for table in refused},
-    )
+    ).settled_with(_settlement(existing, refused))
 
 
 def _next_step(existing: Sequence[OccupiedTable], refused: Sequence[OccupiedTable]) -> str:
@@ -226,6 +245,13 @@ def _next_step(existing: Sequence[OccupiedTable], refused: Sequence[OccupiedTabl
         "target's schema migrator, and in the file of --kept-rows. With keep in place of replace, rows whose key only "
         "the target has stay there. Or use an empty database."
     )
+
+
+def _settlement(existing: Sequence[OccupiedTable], refused: Sequence[OccupiedTable]) -> Settlement:
+    """Return the flag that lets the source's rows take the place of all existing rows, where this is a way out."""
+    if any(table.begun for table in refused):
+        return NOTHING_TO_PASTE
+    return Settlement((flag(existing, "replace"),))
 
 
 def flag(tables: Sequence[OccupiedTable], word: OnExistingRows) -> str:

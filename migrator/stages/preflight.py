@@ -9,16 +9,14 @@ from dataclasses import asdict, replace
 
 import structlog
 
-from migrator.errors import in_one
 from migrator.events import Event
 from migrator.ledger.loads import KnownRows
 from migrator.names import TableName
-from migrator.preflight.checker import CheckContext, check_tables, refusal_of_values
-from migrator.preflight.existing_rows import RowComparison, check_target, refusal_of
-from migrator.preflight.giving_way import cannot_give_way
+from migrator.preflight.checker import CheckContext, check_tables
+from migrator.preflight.existing_rows import RowComparison, check_target
+from migrator.preflight.refusal import InTheWay, refusal_of_all
 from migrator.preflight.table_check import TableCheck, table_notices_of
 from migrator.stages.context import StageContext
-from migrator.trials.untried import untried_refusal
 
 log = structlog.get_logger()
 
@@ -53,19 +51,12 @@ async def preflight(
     for table_notice in table_notices_of(pending_plan, checks):
         log.info(Event.VALUES_REMARKED, message=table_notice.line(), table=table_notice.table)
     by_table = {check.table_size.table: check for check in checks}
-    values = refusal_of_values(findings)
     comparison = RowComparison(source, target, context.limits.batch_bytes, context.example_options)
     table_sizes = {name: check.table_size for name, check in by_table.items()}
-    existing = await comparison.unexpected_rows(
-        occupied, table_sizes, known_rows.begun, values_refused=values is not None
-    )
-    refused = in_one(
-        (
-            values,
-            refusal_of(existing),
-            await cannot_give_way(target, existing, context.limits.kept_bytes),
-            untried_refusal((entry for check in checks for entry in check.untried), untried),
-        )
+    values_refused = any(finding.refuses for finding in findings)
+    existing = await comparison.unexpected_rows(occupied, table_sizes, known_rows.begun, values_refused=values_refused)
+    refused = await refusal_of_all(
+        source, target, context.plan, InTheWay(checks, existing, context.limits.kept_bytes, untried)
     )
     if refused is not None:
         raise refused

@@ -5,6 +5,7 @@ Such a constraint may refuse rows while they are copied. So the job doesn't begi
 constraint with ``--untried``.
 """
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -14,6 +15,7 @@ import structlog
 from migrator.errors import NotTried
 from migrator.events import Event
 from migrator.names import TableName, pattern
+from migrator.runtime.settlement import Settlement
 
 log = structlog.get_logger()
 
@@ -62,4 +64,4 @@ def untried_refusal(untried: Iterable[Untried], allowed: Sequence[str]) -> NotTr
             {"table": str(constraint.table), "constraint": constraint.name, "reason": constraint.reason}
             for constraint in refused
         ],
-    )
+    ).settled_with(Settlement((f"--untried={shlex.quote(handles)}",)))

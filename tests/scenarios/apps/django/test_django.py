@@ -30,12 +30,12 @@ async def test_a_site_goes_on_with_postgres(
     """
     The API gives the same rows of every model, and goes on with the same ids, whether or not somebody tried the site.
 
-    The first run refuses the rows that are there and prints the flag, with which the second passes. Another run after
-    the site has gone on changes nothing.
+    The first run has no rules. It refuses lengths of time and the rows that are there in one, and prints the rules and
+    the flag with which the second passes. Another run after the site has gone on changes nothing.
     """
     if started:
         application("start", prepared)
-    ended = move_as_told(cli, filled, database, f"--rules={RULES}")
+    ended = move_as_told(cli, filled, database)
     assert ended.code == 0, ended.stderr
     before = application("tell", f"sqlite:///{filled}")
     assert application("tell", prepared) == before
