@@ -67,7 +67,11 @@ async def refusal_of_all(source: Source, target: Target, plan: Plan, found: InTh
     )
     if refused is None:
         return None
-    existing = replace(plan, tables=tuple(table for table in plan.tables if table.name not in found.unmade))
+    existing = replace(
+        plan,
+        tables=tuple(table for table in plan.tables if table.name not in found.unmade),
+        floors={} if found.unmade else plan.floors,
+    )
     return in_one((refused, await _following(source, target, plan, found), await _strays(target, existing)))
 
 
@@ -104,25 +108,29 @@ async def _strays(target: Target, plan: Plan) -> TargetRefused | None:
     """Return what is to be told about sequences that can't be attributed. Alone, it would be no reason to refuse."""
     async with target.connect() as connection:
         names = [table.name for table in plan.tables]
-        strays = (await feeds_of(connection, names, plan.assigned_sequences)).strays
+        strays = (await feeds_of(connection, names, plan.sequence_rules)).strays
     if not strays:
         return None
-    unruled = [stray.statement.rstrip(";") for stray in strays if not stray.rule]
     listed = ", ".join(stray.sequence for stray in strays)
     return TargetRefused(
         f"besides, it can't be told which column takes values from these sequences, or how: {listed}",
-        next_step=f"Run {'; '.join(unruled)} after the job, if the application uses the sequences." if unruled else "",
+        next_step="Find out whether the application uses these sequences, and write their rules, which stand beside "
+        "the others, with the right columns.",
     ).settled_with(Settlement(sections=tuple(_sequence_sections(plan, strays))))
 
 
 def _sequence_sections(plan: Plan, strays: Iterable[Stray]) -> Iterable[RuleSection]:
-    """Yield the rules by which the job itself sets the sequences of which a column is likely."""
+    """Yield the rules by which the job itself sets the sequences; where no column is likely, as a comment."""
     columns = {
         (table.name, column.target.name): section_of(table.source.name, column.source.name)
         for table in plan.tables
         for column in table.columns
     }
     for stray in strays:
-        section = columns.get((stray.table, stray.column)) if stray.rule and stray.table and stray.column else None
+        name, line = stray.rule
+        fed = (stray.table, stray.column) if stray.table and stray.column and not stray.certain else None
+        section = columns.get(fed) if fed else None
         if section is not None:
-            yield RuleSection(section, f"{stray.rule.splitlines()[1]}  # if the column takes its values from it")
+            yield RuleSection(section, f"{line}  # if the column takes its values from it")
+        else:
+            yield RuleSection(name, others=(line,))
