@@ -216,8 +216,13 @@ async def tell(database: DbSessionFactory) -> None:
 
 
 def _plain(value: object) -> object:
+    """Return a value whose ``repr`` says all of it; members of an object in one order, since ``jsonb`` keeps none."""
     if hasattr(value, "model_dump"):
-        return value.model_dump()
+        return _plain(value.model_dump())
+    if isinstance(value, dict):
+        return {name: _plain(value[name]) for name in sorted(value)}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
     return value.pattern if hasattr(value, "pattern") else value
 
 

@@ -1,37 +1,40 @@
 """Phoenix: traces, datasets, agents and secrets go over, and its models go on with them."""
 
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fix_application import Application, move_as_told
+from fix_application import Application, assert_same_answers, move_as_told
 from fix_job import Cli
 from fix_postgres import Database
 
 
-def _same_answers(application: Application, source: Path, target: str, copy: Path) -> None:
-    """Assert that the application reads the same on both sides, and writes anew with the same result."""
-    assert application("tell", target) == application("tell", f"sqlite:///{shutil.copy(source, copy)}")
-    shutil.copy(source, copy)
-    assert application("continue", target) == application("continue", f"sqlite:///{copy}")
-
-
 @pytest.mark.one_server
 def test_phoenix_moves_with_the_flag_that_is_printed(
-    filled: Path, application: Application, prepared: str, database: Database, cli: Cli, tmp_path: Path
+    filled: Path,
+    application: Application,
+    prepared: str,
+    database: Database,
+    cli: Cli,
+    source_answers: Mapping[str, Any],
 ) -> None:
     """The project that its migrations seed gives way; values, generated columns, ids and cascades are the same."""
     ended = move_as_told(cli, filled, database)
     assert ended.code == 0, ended.stderr
-    _same_answers(application, filled, prepared, tmp_path / "copy.db")
+    assert_same_answers(application, prepared, source_answers)
 
 
 @pytest.mark.one_server
 def test_phoenix_moves_after_a_start_on_postgres(
-    filled: Path, application: Application, database: Database, cli: Cli, tmp_path: Path
+    filled: Path,
+    application: Application,
+    database: Database,
+    cli: Cli,
+    source_answers: Mapping[str, Any],
 ) -> None:
     """So do the models, prices, evaluators, roles and users that a start writes."""
     application("start", database.url)
     ended = move_as_told(cli, filled, database)
     assert ended.code == 0, ended.stderr
-    _same_answers(application, filled, database.url, tmp_path / "copy.db")
+    assert_same_answers(application, database.url, source_answers)
