@@ -1,5 +1,5 @@
 """
-Drives Optuna through its API; runs under Optuna's own Python: ``program.py fill|create|tell|continue URL``.
+Drives Optuna through its API; runs under Optuna's own Python: ``program.py fill|create|start|tell|continue URL``.
 
 ``tell`` prints all that the API gives of every study, as JSON. Numbers are told by ``repr``, so that infinity and NaN
 have a form and no digit is lost.
@@ -72,6 +72,12 @@ def fill(storage: str) -> None:
     optuna.delete_study(storage=storage, study_name="gone")
 
 
+def start(storage: str) -> None:
+    """Do what somebody does who tries the storage before the data comes: a study of another name."""
+    study = optuna.create_study(storage=storage, study_name="a try", direction="maximize")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+
+
 def tell(storage: str) -> None:
     """Print what the API gives of every study."""
     opened = optuna.storages.RDBStorage(storage)
@@ -109,7 +115,7 @@ def go_on(storage: str) -> None:
     print(json.dumps({"study": new._study_id, "trials": told}))
 
 
-COMMANDS = {"fill": fill, "create": optuna.storages.RDBStorage, "tell": tell, "continue": go_on}
+COMMANDS = {"fill": fill, "create": optuna.storages.RDBStorage, "start": start, "tell": tell, "continue": go_on}
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

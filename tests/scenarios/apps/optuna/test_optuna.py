@@ -8,22 +8,34 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fix_application import Application, move
+from fix_application import Application, move, move_as_told
 from fix_job import Cli
 from fix_postgres import Database
 
 
 @pytest.mark.one_server
+@pytest.mark.parametrize("started", [False, True], ids=["migrated", "started"])
 async def test_optuna_goes_on_with_postgres(
-    filled: Path, application: Application, prepared: str, database: Database, cli: Cli, tmp_path: Path
+    filled: Path,
+    application: Application,
+    prepared: str,
+    database: Database,
+    cli: Cli,
+    tmp_path: Path,
+    started: bool,  # noqa: FBT001
 ) -> None:
     """
     The API gives the same studies, trials, parameters and values, to the last bit, and goes on in the same way.
 
     A sampler of the same seed that learns from the same trials suggests the same parameters; new trials and studies get
     the ids that they would have got in SQLite. Running the job again then changes nothing.
+
+    Where a study was made on PostgreSQL before, the first run refuses its rows and prints the flag, with which the
+    second passes; that study is gone.
     """
-    ended = move(cli, filled, database)
+    if started:
+        application("start", prepared)
+    ended = (move_as_told if started else move)(cli, filled, database)
     assert ended.code == 0, ended.stderr
     before = application("tell", f"sqlite:///{filled}")
     assert set(before) == {"größe 🌱 / 'quoted'", "two goals", "edges", "empty"}
