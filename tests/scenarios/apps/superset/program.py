@@ -51,10 +51,12 @@ def create() -> None:
 
 
 def start() -> None:
-    """Write what a start writes."""
+    """Write what a start writes: themes too, which the application writes at each start whose tables are there."""
     from superset import appbuilder, security_manager
+    from superset.commands.theme.seed import SeedSystemThemesCommand
 
     create()
+    SeedSystemThemesCommand().run()
     appbuilder.add_permissions(update_perms=True)
     security_manager.sync_role_definitions()
 
