@@ -191,7 +191,7 @@ async def write(master: Any) -> None:
 
 
 async def tell(url: str) -> None:
-    """Print what the data API gives; a master's activity and its workers' connections are of now."""
+    """Print what the data API gives; what a start writes of a master and its workers is of now."""
     master = await started(url)
     kinds = (
         "builders",
@@ -208,7 +208,7 @@ async def tell(url: str) -> None:
     for one in told["masters"]:
         del one["last_active"]
     for one in told["workers"]:
-        del one["connected_to"]
+        del one["connected_to"], one["configured_on"]
     of_builds: dict[str, Any] = {}
     for one in told["builds"]:
         path = ("builds", one["buildid"])
