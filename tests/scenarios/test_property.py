@@ -252,6 +252,7 @@ async def move_and_judge(path: Path, database: Database, tables: list[tuple[Colu
     refused = {
         (int(finding.table[1:]), finding.column, int(example.key.removeprefix("id = ")))
         for finding in found.findings
+        if finding.refuses
         for example in finding.examples
     }
     refused |= set(repeated(path, tables, refused))
