@@ -36,13 +36,7 @@ class Example:
     """The value, shortened; if values are masked, only its storage class, size and place of the problem."""
 
 
-_GATHERED = frozenset(
-    {
-        ProblemCode.DIGITS_LOST_IN_SOURCE,
-        ProblemCode.CASE_INSENSITIVE_IN_SOURCE,
-        ProblemCode.JSON_EXPONENT_SPELLED_OUT,
-    }
-)
+_GATHERED = frozenset({ProblemCode.DIGITS_LOST_IN_SOURCE, ProblemCode.CASE_INSENSITIVE_IN_SOURCE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,6 @@ def notices(table: TablePlan, column: ColumnPlan, *, made_by_job: bool = False) 
     ``made_by_job`` says that the job makes the target's table, so that a rule can give the column another type.
     """
     yield from _damage(column)
-    if column.target.type_name == "jsonb" and column.rule.expression is None:
-        yield _exponents(column)
     if made_by_job and column.rule.type is None:
         yield from _uuid(table, column)
     if column.source.ignores_case and column.target.type_name in _CASE_SENSITIVE and column.target.deterministic:
@@ -56,29 +54,6 @@ def _damage(column: ColumnPlan) -> Iterator[Problem]:
             "rest was already lost in the source",
             f"typeof({stored}) = 'real' AND CAST(printf('%.{_DIGITS_OF_A_REAL}g', {stored}) AS REAL) <> {stored}",
         )
-
-
-def _exponents(column: ColumnPlan) -> Problem:
-    """
-    Return a notice about numbers like ``1e+300``: ``jsonb`` spells their digits out, without exponent or point.
-
-    They are equal as numbers, but programs in which integers are another type, with a range of its own, read such a one
-    (PostgreSQL, "JSON Types"; RFC 8259, 6). Below 2^53 the integer is one that a double holds exactly.
-    """
-    stored = column.source.quoted
-    # As writers of JSON spell exponents; most documents have none, and aren't taken apart.
-    suspicious = f"typeof({stored}) = 'text' AND (instr({stored}, 'e+') > 0 OR instr({stored}, 'E') > 0)"
-    large = f"SELECT 1 FROM json_tree({stored}) WHERE type = 'real' AND abs(atom) >= {_BEYOND_EXACT_INTEGERS}"
-    return _notice(
-        ProblemCode.JSON_EXPONENT_SPELLED_OUT,
-        "has a number like 1e+300, which jsonb gives back as an integer of all its digits: equal, but some programs "
-        "can't read it",
-        f"CASE WHEN {suspicious} AND json_valid({stored}) THEN EXISTS ({large}) ELSE 0 END",
-    )
-
-
-_BEYOND_EXACT_INTEGERS = "9007199254740992.0"
-"""2^53: the doubles from there on don't hold each integer."""
 
 
 def _uuid(table: TablePlan, column: ColumnPlan) -> Iterator[Problem]:

@@ -43,10 +43,6 @@ NO_RULE: Final[Mapping[ProblemCode, str]] = {
     ProblemCode.CASE_INSENSITIVE_IN_SOURCE: (
         "none: give the target's column the type citext, or a unique index on lower(COLUMN)"
     ),
-    ProblemCode.JSON_EXPONENT_SPELLED_OUT: (
-        "none: nothing has to be settled if the application reads integers of any length; the type json keeps every "
-        "character"
-    ),
     ProblemCode.DIFFERS_IN_CASE_ONLY: "none: nothing has to be settled unless the target is to ignore case too",
 }
 """Problems that no rule settles, each with another remedy in words."""

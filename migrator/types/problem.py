@@ -57,7 +57,6 @@ class ProblemCode(StrEnum):
     DIGITS_LOST_IN_SOURCE = "digits_lost_in_source"
     CASE_INSENSITIVE_IN_SOURCE = "case_insensitive_in_source"
     DIFFERS_IN_CASE_ONLY = "differs_in_case_only"
-    JSON_EXPONENT_SPELLED_OUT = "json_exponent_spelled_out"
     LOOKS_LIKE_UUID = "looks_like_uuid"
     MIXED_STORAGE_CLASSES = "mixed_storage_classes"
     MISSING_IN_PRIMARY_KEY = "missing_in_primary_key"

@@ -10,7 +10,6 @@ from rich.console import Console
 from structlog.testing import capture_logs
 
 from migrator.preflight.bisection import ROWS_NAMED
-from migrator.types import ProblemCode
 
 pytestmark = pytest.mark.one_server
 TARGET = "CREATE TABLE t (id int PRIMARY KEY, v date)"
@@ -84,34 +83,6 @@ async def test_what_a_run_decided_is_in_its_report(move: MakeMove, database: Dat
     make_sqlite(SOURCE, {"t": [(1, "2024-02-29 12:00:00")]})
     await database.execute("CREATE TABLE t (id int PRIMARY KEY, v timestamptz)")
     assert (await move().run()).notes == ("t: text without an offset is read as UTC (in v)",)
-
-
-EXPONENTS = (
-    '{"a": [1e+300]}',
-    "-1E20",
-    "1e+400",
-    '{"e+": 1e-300}',
-    "1e+15",
-    '"1e+300"',
-    "12345678901234567890.5",
-    "e+",
-)
-
-
-async def test_numbers_that_jsonb_spells_out(move: MakeMove, database: Database, make_sqlite: MakeSqlite) -> None:
-    """Those in exponent form whose digits jsonb writes out are remarked on, and carried; json keeps their spelling."""
-    rows = [(i, text if text != "e+" else None, text) for i, text in enumerate(EXPONENTS)]
-    make_sqlite(
-        "CREATE TABLE t (id INTEGER PRIMARY KEY, b TEXT, c TEXT)", {"t": [*rows, (100, b"", "E"), (101, "{E", "E")]}
-    )
-    await database.execute("CREATE TABLE t (id int PRIMARY KEY, b jsonb, c text)")
-    [finding] = [finding for finding in (await move().check()).findings if not finding.refuses]
-    assert (finding.code, finding.column, finding.rows) == (ProblemCode.JSON_EXPONENT_SPELLED_OUT, "b", 3)
-    make_sqlite("DELETE FROM t WHERE id >= 100")  # what is refused is no JSON
-    notes = (await move().run()).notes
-    assert ["a number like 1e+300" in note for note in notes] == [True]
-    [[spelled_out]] = await database.fetch("SELECT b -> 'a' ->> 0 FROM t WHERE id = 0")
-    assert spelled_out == "1" + "0" * 300
 
 
 async def test_what_asks_for_nothing_is_one_line_a_table(
