@@ -7,6 +7,7 @@ memory. DuckDB joins the rows of both sides by their key. Without a key, it coun
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import takewhile
@@ -23,7 +24,7 @@ from migrator.verification.canonical import ColumnPair, Side, source_side, targe
 from migrator.verification.comparison import Comparison, Databases, source_rows, target_rows
 from migrator.verification.digest import hashes, opened
 
-MEMORY = "512MB"
+_MEMORY = "512MB"
 """The memory that DuckDB may use for the rows of differing buckets. All other rows stay on disk."""
 
 SHOWN = 60
@@ -124,27 +125,41 @@ def find_differences(
     the buckets. Raises the errors of reading either side.
     """
     result = TableDifferences()
+    with both_sides(databases, comparison, lambda side: _selected(comparison, side, buckets)) as duck:
+        for row in _rows(duck, comparison):
+            for difference in _of_row(comparison, row):
+                shown = _masked(comparison, difference) if example_options.mask_values else difference
+                if len(result.examples) < example_options.count:
+                    result.examples.append(shown)
+                sink(shown)
+            _count(result, row, comparison)
+        result.computed = {
+            pair.target.name: pair.target.generation
+            for pair in comparison.pairs
+            if pair.target.generated and pair.target.name in result.columns
+        }
+    return result
+
+
+@contextmanager
+def both_sides(
+    databases: Databases, comparison: Comparison, selected: Callable[[Side], str]
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """
+    Yield a DuckDB database on disk, which lasts as long as the block, with tables ``source_rows`` and ``target_rows``.
+
+    ``selected`` gives the SQL of what is stored of a side, over its rows as ``rows_read``. Needs disk space for that.
+    Raises the errors of reading either side.
+    """
     with TemporaryDirectory(prefix="migrator-") as folder:
-        config = {"memory_limit": MEMORY, "temp_directory": folder}
+        config = {"memory_limit": _MEMORY, "temp_directory": folder}
         with opened(str(Path(folder) / "rows.duckdb"), config) as duck:
             source, target = databases.source, databases.target
             with source.session() as scan, source_rows(scan, target, comparison) as reader:
-                _store(duck, "source_rows", reader, _selected(comparison, comparison.source_side, buckets))
+                _store(duck, "source_rows", reader, selected(comparison.source_side))
             with ReadOnlySession(target) as session, target_rows(session, comparison) as reader:
-                _store(duck, "target_rows", reader, _selected(comparison, comparison.target_side, buckets))
-            for row in _rows(duck, comparison):
-                for difference in _of_row(comparison, row):
-                    shown = _masked(comparison, difference) if example_options.mask_values else difference
-                    if len(result.examples) < example_options.count:
-                        result.examples.append(shown)
-                    sink(shown)
-                _count(result, row, comparison)
-            result.computed = {
-                pair.target.name: pair.target.generation
-                for pair in comparison.pairs
-                if pair.target.generated and pair.target.name in result.columns
-            }
-    return result
+                _store(duck, "target_rows", reader, selected(comparison.target_side))
+            yield duck
 
 
 def _selected(comparison: Comparison, side: Side, buckets: Sequence[int]) -> str:

@@ -7,20 +7,15 @@ DuckDB file on disk, and only for buckets whose digests differ. So memory doesn'
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
-
-import duckdb
-import pyarrow as pa
 
 from migrator.runtime.limits import ExampleOptions
 from migrator.sessions.reader import ReadOnlySession
 from migrator.verification import differences, digest
 from migrator.verification.canonical import Side
-from migrator.verification.comparison import Comparison, Databases, source_rows, target_rows
-from migrator.verification.differences import MEMORY, Difference, Kind
-from migrator.verification.digest import hashes, opened
+from migrator.verification.comparison import Comparison, Databases
+from migrator.verification.differences import Difference, Kind, both_sides
+from migrator.verification.digest import hashes
 
 MOST_JOINED: Final = 1000
 """The largest number of existing rows that are joined as they are. Of more rows, hashes are counted first."""
@@ -82,15 +77,8 @@ def _joined(
 
 def _counted(databases: Databases, comparison: Comparison, buckets: Sequence[int]) -> tuple[int, int, list[int]]:
     """Return the numbers of different and of extra rows in the ``buckets``, and one bucket that holds such rows."""
-    with TemporaryDirectory(prefix="migrator-") as folder:
-        config = {"memory_limit": MEMORY, "temp_directory": folder}
-        with opened(str(Path(folder) / "hashes.duckdb"), config) as duck:
-            source, target = databases.source, databases.target
-            with source.session() as scan, source_rows(scan, target, comparison) as reader:
-                _store(duck, "source_rows", reader, _hashed(comparison, comparison.source_side, buckets))
-            with ReadOnlySession(target) as session, target_rows(session, comparison) as reader:
-                _store(duck, "target_rows", reader, _hashed(comparison, comparison.target_side, buckets))
-            [(different, extra, bucket)] = duck.execute(_BY_KEY if comparison.key else _BY_ROW).fetchall()
+    with both_sides(databases, comparison, lambda side: _hashed(comparison, side, buckets)) as duck:
+        [(different, extra, bucket)] = duck.execute(_BY_KEY if comparison.key else _BY_ROW).fetchall()
     return int(different or 0), int(extra or 0), [] if bucket is None else [bucket]
 
 
@@ -103,12 +91,6 @@ def _hashed(comparison: Comparison, side: Side, buckets: Sequence[int]) -> str:
         f"SELECT {sql.bucket} AS bucket, {sql.row} AS row_hash, {key} AS key_hash FROM rows_read "
         f"WHERE {sql.bucket} IN ({numbers})"
     )
-
-
-def _store(duck: duckdb.DuckDBPyConnection, table: str, reader: pa.RecordBatchReader, selected: str) -> None:
-    duck.register("rows_read", reader)
-    duck.execute(f"CREATE TABLE {table} AS {selected}")
-    duck.unregister("rows_read")
 
 
 _BY_KEY = """
