@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Tries more than 100,000 random values of every storage class against every type, and random constraints on random tables:
-# scripts/property.sh [BATCHES]
-# A batch is six tables, some 700 values, and twelve tables with constraints, and takes some fifteen seconds. Fifty of them are a round, a process of its own, since
-# hypothesis remembers every example: so memory stays below 500 MB. --hypothesis-seed=N repeats a round.
+# Tries more than 100,000 random values of every storage class against every type, random constraints on random tables,
+# and random guards (keys, CHECKs, foreign keys, defaults): scripts/property.sh [BATCHES]
+# A batch is six tables, some 700 values, and twelve tables with constraints, and twelve with guards, and takes some
+# fifteen seconds. Fifty of them are a round, a process of its own, since hypothesis remembers every example: so memory
+# stays below 500 MB. --hypothesis-seed=N repeats a round.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,5 +14,6 @@ if [[ ${1:-} =~ ^[0-9]+$ ]]; then
 fi
 for ((left = batches; left > 0; left -= 50)); do
   MIGRATOR_TEST_BATCHES=$((left < 50 ? left : 50)) \
-    "${PYTHON:-.venv/bin/python}" -m pytest -q --hypothesis-show-statistics tests/scenarios/test_property.py tests/scenarios/test_property_constraints.py "$@"
+    "${PYTHON:-.venv/bin/python}" -m pytest -q --hypothesis-show-statistics tests/scenarios/test_property.py \
+    tests/scenarios/test_property_constraints.py tests/scenarios/test_property_guards.py "$@"
 done
