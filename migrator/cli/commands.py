@@ -9,31 +9,13 @@ import gc
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import Final, Literal
 from uuid import UUID
 
 from migrator.config.fields import Group
 from migrator.config.settings import Settings
-from migrator.errors import MigratorError
+from migrator.reports.outcome import Outcome
 from migrator.runtime.progress import Progress
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-class Outcome(Protocol):
-    """The result of a command. ``failure`` is the error that the result means, such as a mismatch, or None."""
-
-    @property
-    def failure(self) -> MigratorError | None:
-        """Return the error that decides the exit code after the report is shown, or None."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report for programs, as JSON values."""
-
-    def render(self, console: "Console") -> None:
-        """Print the report for people."""
-
 
 Call = Callable[[Settings, Progress, UUID], Awaitable[Outcome]]
 """Calls a command with the settings, the receiver of progress, and the id of the run."""

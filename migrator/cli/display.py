@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, Literal
 
-from migrator.cli.commands import Outcome
 from migrator.config.settings import Settings
+from migrator.reports.outcome import Outcome
 from migrator.runtime import logs
 from migrator.runtime.progress import NoProgress, Progress
 
@@ -36,9 +36,11 @@ def show(outcome: Outcome, form: Literal["console", "json"], clean: Callable[[An
             fields = {name: clean(value) for name, value in outcome.to_json().items()}
             print(json.dumps(fields, ensure_ascii=False, default=str))  # noqa: T201 - the report belongs on stdout
         else:
-            from migrator.cli.console import ReportConsole  # noqa: PLC0415 - only a report for people needs rich
+            # Only a report for people needs rich.
+            from migrator.cli.console import ReportConsole  # noqa: PLC0415
+            from migrator.reports.console.outcome import render  # noqa: PLC0415
 
-            outcome.render(ReportConsole(clean))
+            render(outcome, ReportConsole(clean))
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader, such as `head`, has closed the pipe. Otherwise Python would print another error at its end.

@@ -20,13 +20,14 @@ from migrator import __version__
 from migrator.cli.arguments import Parser, add_settings
 from migrator.cli.commands import COMMANDS
 from migrator.cli.display import log_form, progress_of, show
-from migrator.cli.outcome_files import OutcomeFiles, facts_of
-from migrator.cli.refusal import Refusal
+from migrator.cli.outcome_files import OutcomeFiles
 from migrator.cli.signals import finish_or_stop, signals_raise
 from migrator.config.mistyped import unknown_variables
 from migrator.config.settings import Settings
 from migrator.errors import ExitCode, MigratorError, Mismatch
 from migrator.events import Event
+from migrator.reports.difference import DifferenceReport
+from migrator.reports.refusal import Refusal, facts_of
 from migrator.runtime import logs
 from migrator.runtime.redaction import redactor
 
@@ -107,8 +108,6 @@ def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles, run
     try:
         outcome = finish_or_stop(COMMANDS[arguments.command].call(settings, progress, run_id), files)
     except Mismatch as error:
-        from migrator.job.reports import DifferenceReport  # noqa: PLC0415 - --help must not import drivers
-
         outcome = DifferenceReport(error)
     except MigratorError as error:
         if not error.settlement:

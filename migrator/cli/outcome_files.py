@@ -16,7 +16,6 @@ from typing import Any, Final
 import structlog
 
 from migrator.config.settings import Settings
-from migrator.errors import ExitCode, MigratorError, Stopped
 from migrator.events import Event
 from migrator.runtime.private_file import check_writable, is_file, whole_file, write_in_place
 from migrator.runtime.redaction import redactor
@@ -124,10 +123,3 @@ def _warned(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         log.warning(Event.WARNING_REPORT, path=str(path), reason=str(error))
-
-
-def facts_of(error: MigratorError) -> dict[str, Any]:
-    """Return the fields of a MigratorError for the log and the files."""
-    code = ExitCode[str(error.facts["signal"])] if isinstance(error, Stopped) else error.exit_code
-    settled = error.settlement.to_json()
-    return {"message": str(error), "next_step": error.next_step, "exit_code": int(code), **settled, **error.facts}

@@ -11,10 +11,11 @@ from typing import Final
 
 import structlog
 
-from migrator.cli.commands import Outcome
-from migrator.cli.outcome_files import OutcomeFiles, facts_of
+from migrator.cli.outcome_files import OutcomeFiles
 from migrator.errors import ExitCode, Stopped
 from migrator.events import Event
+from migrator.reports.outcome import Outcome
+from migrator.reports.refusal import facts_of
 
 log = structlog.get_logger()
 

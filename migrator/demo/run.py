@@ -19,7 +19,7 @@ from migrator.config.settings import Settings
 from migrator.demo.dryad import ALEMBIC_INI, sample
 from migrator.demo.server import EmbeddedServer
 from migrator.job import run
-from migrator.job.reports import Report
+from migrator.reports.run_report import Report
 from migrator.runtime.progress import Progress
 
 DATABASE = ROLE = SCHEMA = "dryad"

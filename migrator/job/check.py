@@ -45,7 +45,6 @@ from migrator.job.plan import (
     tell_unfilled,
     unfilled_columns,
 )
-from migrator.job.reports import CheckReport
 from migrator.job.source_changes import Reading
 from migrator.ledger import claims, registry, schema, takeover
 from migrator.ledger.history import identity_of
@@ -59,6 +58,7 @@ from migrator.preflight.existing_rows import RowComparison, occupied_tables, ref
 from migrator.preflight.refusal import InTheWay, refusal_of_all
 from migrator.preflight.source_only import SCHEMA
 from migrator.preflight.table_check import table_notices_of
+from migrator.reports.check_report import CheckReport
 from migrator.runtime.progress import NoProgress, Progress
 from migrator.runtime.settlement import Settlement
 from migrator.selection.selected_plan import Selecting, select_to_look

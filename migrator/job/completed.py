@@ -18,7 +18,6 @@ from migrator.errors import MigratorError, RowsInTheWay, SourceChanged, SourceUn
 from migrator.events import Event
 from migrator.job import lost_rows
 from migrator.job.context import Obstacles, open_source, rules_of, upgrade_schema
-from migrator.job.reports import Report
 from migrator.ledger import carried, history, loads, schema, state
 from migrator.ledger.carried import Carried
 from migrator.ledger.history import SourceIdentity, identity_of
@@ -26,6 +25,7 @@ from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
 from migrator.planning.rules import Rules
 from migrator.planning.table_terms import terms_under
+from migrator.reports.run_report import Report
 from migrator.runtime.retry import is_transient
 from migrator.runtime.stage_runner import StageRunner
 from migrator.source.file import Fingerprint, stamp

@@ -4,9 +4,9 @@ from uuid import UUID
 
 from migrator.config.settings import Settings
 from migrator.job.context import locked_target, open_target, restore_parked, start_over
-from migrator.job.reports import Report
 from migrator.ledger.kept import KeptRows, forget_kept, kept_rows
 from migrator.ledger.run_ledger import RunLedger
+from migrator.reports.run_report import Report
 
 
 async def repair(settings: Settings, run_id: UUID | None = None) -> Report:

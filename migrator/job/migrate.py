@@ -30,7 +30,6 @@ from migrator.job.plan import (
     unfilled_columns,
 )
 from migrator.job.recorder import RunRecorder
-from migrator.job.reports import Report, report_of
 from migrator.job.resumption import go_on_with
 from migrator.job.source_changes import Reading
 from migrator.ledger import history
@@ -44,6 +43,7 @@ from migrator.names import TableName
 from migrator.planning.plan import Plan
 from migrator.planning.table_terms import terms_of
 from migrator.preflight.table_check import TableCheck, table_notices_of
+from migrator.reports.run_report import Report, report_of
 from migrator.runtime.error_mapping import to_migrator_error
 from migrator.runtime.progress import NoProgress, Progress
 from migrator.selection.selected_plan import Selecting, select_for_run

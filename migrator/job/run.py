@@ -24,10 +24,10 @@ from migrator.job.context import (
     take_lock,
     wait_for,
 )
-from migrator.job.reports import Report
 from migrator.ledger import history, registry
 from migrator.ledger.history import identity_of
 from migrator.ledger.run_ledger import RunLedger
+from migrator.reports.run_report import Report
 from migrator.runtime.progress import Progress
 from migrator.runtime.stage_runner import StageRunner
 

@@ -2,13 +2,13 @@
 
 from migrator.config.settings import Settings
 from migrator.job.context import open_target, runner_of, wait_for
-from migrator.job.reports import Status
 from migrator.ledger import loads, registry, state
 from migrator.ledger import parked as ledger_parked
 from migrator.ledger import runs as ledger_runs
 from migrator.ledger.kept import kept_rows
 from migrator.ledger.migration import Wanted
 from migrator.ledger.readiness import until_ready
+from migrator.reports.status import Status
 from migrator.target.database import Target
 
 

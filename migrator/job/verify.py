@@ -7,10 +7,10 @@ from migrator.errors import Mismatch
 from migrator.job.check import migration_of
 from migrator.job.context import context_of, open_databases, runner_of, wait_for
 from migrator.job.plan import begun_tables, copied_of, plan_of, reading_of, refuse_nothing
-from migrator.job.reports import Report, report_of
 from migrator.ledger import history, schema
 from migrator.ledger.history import SourceIdentity, identity_of
 from migrator.ledger.migration import Migration
+from migrator.reports.run_report import Report, report_of
 from migrator.runtime.progress import Progress
 from migrator.selection.selected_plan import Selecting, select_to_look
 from migrator.source.database import Source

@@ -17,6 +17,7 @@ ROWS: tuple[frozenset[str], ...] = (
     frozenset({"cli"}),
     frozenset({"demo"}),
     frozenset({"job"}),
+    frozenset({"reports"}),
     frozenset({"stages"}),
     frozenset({"schema"}),
     frozenset({"preflight"}),

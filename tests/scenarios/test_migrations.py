@@ -24,6 +24,7 @@ from migrator.job import maintenance, run
 from migrator.job import status as job_status
 from migrator.job.check import check
 from migrator.job.verify import verify
+from migrator.reports.console.outcome import render
 from migrator.runtime.progress import NoProgress
 
 pytestmark = pytest.mark.one_server
@@ -271,7 +272,7 @@ async def test_status_with_several(tenants: tuple[Path, Path], database: Databas
     told = await job_status.status(settings_of(tenants[0], database))
     assert [one["name"] for one in told.to_json()["migrations"] if one["completed_at"]] == ["b", "tenant_a"]
     console = Console(record=True, file=io.StringIO())
-    told.render(console)
+    render(told, console)
     assert re.search(r"migration b: migrated.*\nmigration tenant_a: migrated.*\n2 migrations;", console.export_text())
     for change in (maintenance.repair, maintenance.reset):
         with pytest.raises(ConfigurationError, match="several migrations: 'b', 'tenant_a'"):
@@ -282,7 +283,7 @@ async def test_status_with_several(tenants: tuple[Path, Path], database: Databas
     mistyped = settings_of(tenants[0], database, migration="c")
     told = await job_status.status(mistyped)
     assert told.completed_at is None
-    told.render(console)
+    render(told, console)
     assert "no migration 'c', but 'b', 'tenant_a'" in console.export_text()
     for change in (maintenance.repair, maintenance.reset):
         with pytest.raises(ConfigurationError, match="no migration 'c', but 'b', 'tenant_a'"):
@@ -299,11 +300,11 @@ async def test_the_migration_is_named(tenants: tuple[Path, Path], database: Data
     for _ in range(2):
         report = await run.run(settings, NoProgress())
         assert report.to_json()["migration"] == "first"
-        report.render(console)
+        render(report, console)
         assert "migration first: " in console.export_text()
     status = await job_status.status(settings)
     assert status.to_json()["migration"] == "first"
-    status.render(console)
+    render(status, console)
     assert "migration first: migrated and verified" in console.export_text()
     assert (await verify(settings, NoProgress())).to_json()["migration"] == "first"
     for undone in (await maintenance.repair(settings), await maintenance.reset(settings)):

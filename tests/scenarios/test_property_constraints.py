@@ -27,7 +27,8 @@ from structlog.testing import capture_logs
 
 from migrator.errors import MigratorError, TargetRefused, ValuesRefused
 from migrator.job import check, run
-from migrator.job.reports import CheckReport, Report
+from migrator.reports.check_report import CheckReport
+from migrator.reports.run_report import Report
 from migrator.runtime.progress import NoProgress
 
 BATCHES = int(os.environ.get("MIGRATOR_TEST_BATCHES", "3"))

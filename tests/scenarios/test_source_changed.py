@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from migrator.errors import SourceChanged, TargetRefused
 from migrator.job import completed
 from migrator.job import run as job_run
-from migrator.job.reports import Report
+from migrator.reports.run_report import Report
 from migrator.runtime.progress import NoProgress
 
 pytestmark = pytest.mark.one_server

@@ -28,6 +28,8 @@ from migrator.errors import (
     RowsInTheWay,
     ValuesRefused,
 )
+from migrator.reports.console.outcome import render
+from migrator.reports.outcome import Outcome
 from migrator.runtime.progress import Progress
 
 Capture = pytest.CaptureFixture[str]
@@ -45,12 +47,13 @@ class Told:
         """Give something that JSON has no word for, too."""
         return {"tables": 3, "path": Path("x")}
 
-    def render(self, console: Console) -> None:
-        """Print a line."""
-        console.print("3 tables")
+
+@render.register
+def _(_outcome: Told, console: Console) -> None:
+    console.print("3 tables")
 
 
-Call = Callable[[Settings, Progress, UUID], Awaitable[commands.Outcome]]
+Call = Callable[[Settings, Progress, UUID], Awaitable[Outcome]]
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ def doing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Call], None]:
 def ending(outcome: Told | BaseException) -> Call:
     """Make a command that ends this way."""
 
-    async def call(_settings: Settings, _progress: Progress, _run_id: UUID) -> commands.Outcome:
+    async def call(_settings: Settings, _progress: Progress, _run_id: UUID) -> Outcome:
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
@@ -97,7 +100,7 @@ def test_the_run_has_the_id_that_its_log_has(doing: Callable[[Call], None], caps
     """The ledger keeps the id that the command is given, so a line of the log leads to the run's line there."""
     given: list[str] = []
 
-    async def call(_settings: Settings, _progress: Progress, run_id: UUID) -> commands.Outcome:
+    async def call(_settings: Settings, _progress: Progress, run_id: UUID) -> Outcome:
         given.append(run_id.hex)
         return Told()
 
@@ -235,7 +238,7 @@ def test_the_report_file_may_fail_without_changing_the_outcome(
     folder = tmp_path / "reports"
     folder.mkdir()
 
-    async def call(_settings: Settings, _progress: Progress, _run_id: UUID) -> commands.Outcome:
+    async def call(_settings: Settings, _progress: Progress, _run_id: UUID) -> Outcome:
         shutil.rmtree(folder)
         return Told()
 
@@ -366,7 +369,8 @@ def test_a_reader_that_has_seen_enough() -> None:
     """``migrator status | head -1`` ends without complaint."""
     code = "import sys\nfrom migrator.cli import commands, main as cli\n"
     code += "sys.path.insert(0, sys.argv[1]); import test_main as t\n"
-    code += "class Long(t.Told):\n  def render(self, console):\n    for _ in range(100000): console.print('line')\n"
+    code += "class Long(t.Told): pass\n"
+    code += "t.render.register(Long, lambda _, console: [console.print('line') for _ in range(100000)])\n"
     code += "commands.COMMANDS['status'] = commands.Command('', commands.COMMANDS['status'].groups, t.ending(Long()))\n"
     code += "sys.exit(cli.main(['status']))"
     with subprocess.Popen(

@@ -10,6 +10,7 @@ from rich.console import Console
 from structlog.testing import capture_logs
 
 from migrator.preflight.bisection import ROWS_NAMED
+from migrator.reports.console.outcome import render
 
 pytestmark = pytest.mark.one_server
 TARGET = "CREATE TABLE t (id int PRIMARY KEY, v date)"
@@ -118,7 +119,7 @@ async def test_what_asks_for_nothing_is_one_line_a_table(
     assert "(in a: 1 row, b: 1 row)" in table_notice.line()
     assert "(in c: 1 row)" in table_notice.line()
     shown = StringIO()
-    looked.render(Console(file=shown, width=1000))
+    render(looked, Console(file=shown, width=1000))
     assert shown.getvalue().count("worth knowing") == 1
     with capture_logs() as events:
         report = await move().run()

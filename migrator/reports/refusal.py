@@ -1,0 +1,25 @@
+"""Holds the outcome of a command that was refused: its error, with the flags and rules that settle it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from migrator.errors import ExitCode, MigratorError, Stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The outcome of a command that was refused, if flags or rules settle the refusal."""
+
+    failure: MigratorError
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the error for programs."""
+        fields = facts_of(self.failure)
+        return {"headline": fields.pop("message"), **fields}
+
+
+def facts_of(error: MigratorError) -> dict[str, Any]:
+    """Return the fields of a MigratorError for the log and the files."""
+    code = ExitCode[str(error.facts["signal"])] if isinstance(error, Stopped) else error.exit_code
+    settled = error.settlement.to_json()
+    return {"message": str(error), "next_step": error.next_step, "exit_code": int(code), **settled, **error.facts}
