@@ -17,6 +17,7 @@ class Event(StrEnum):
         return event
 
     JOB_STARTED = "job.started", "A command began: its name, the version, and the settings that were given."
+    RULES_FOUND = "rules.found", "No rules file was named, and the working folder has one, which is used: path."
     JOB_FINISHED = "job.finished", "The command ended well: seconds, and what it did in total."
     JOB_FAILED = (
         "job.failed",

@@ -22,6 +22,7 @@ from migrator.cli.commands import COMMANDS
 from migrator.cli.display import log_form, progress_of, show
 from migrator.cli.outcome_files import OutcomeFiles
 from migrator.cli.signals import finish_or_stop, signals_raise
+from migrator.config.fields import Group
 from migrator.config.mistyped import unknown_variables
 from migrator.config.settings import Settings
 from migrator.errors import ExitCode, MigratorError, Mismatch
@@ -101,8 +102,13 @@ def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles, run
     for variable in unknown_variables(os.environ, Settings):
         log.warning(Event.WARNING_SETTING, variable=variable, reason="no setting has this name")
     began = time.monotonic()
+    named = settings
+    if Group.SOURCE in COMMANDS[arguments.command].groups:
+        settings = settings.with_found_rules()
     shown = {name: value for name, value in settings.public().items() if name in {*settings.model_fields_set, "target"}}
     log.info(Event.JOB_STARTED, command=arguments.command, version=__version__, settings=shown)
+    if settings is not named and settings.rules is not None:
+        log.info(Event.RULES_FOUND, path=str(settings.rules.absolute()), message=_RULES_FOUND)
     files.begin(arguments.command)
     progress = progress_of(settings, form)
     try:
@@ -122,6 +128,9 @@ def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles, run
     files.write({"message": fields.get("headline", "done"), "exit_code": ExitCode.DONE, **fields})
     log.info(Event.JOB_FINISHED, seconds=round(time.monotonic() - began, 3))
     return ExitCode.DONE
+
+
+_RULES_FOUND: Final = "its rules apply; --rules names another file, and --rules /dev/null none"
 
 
 def _fail(error: Exception, files: OutcomeFiles, *, traceback: bool) -> int:

@@ -5,7 +5,7 @@ Environment variables, command line flags, secret files, ``--help`` and ``docs/c
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import ByteSize
 
@@ -24,6 +24,9 @@ from migrator.config.values import (
 )
 from migrator.names import NamingStyle
 from migrator.sessions.address import SslMode
+
+RULES_FILE: Final = "migrator.toml"
+"""The rules file of the working folder, which is used where no other file is named."""
 
 
 class Options(OutputOptions):
@@ -56,9 +59,9 @@ class Options(OutputOptions):
     )
     rules: Path | None = option(
         None,
-        "File of rules (migrator.toml) for what the source leaves open: units of epochs, time zones, spellings of true "
-        "and false, names that differ. docs/types.md lists them.",
-        OptionInfo(Group.SOURCE),
+        "File of rules for what the source leaves open: units of epochs, time zones, spellings of true and false, "
+        "names that differ. docs/types.md lists them. /dev/null means no rules, even if the folder has such a file.",
+        OptionInfo(Group.SOURCE, shown_default=f"{RULES_FILE} in the working folder, where it exists"),
     )
     names: NamingStyle | None = option(
         None,

@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from migrator.config.fields import flag_of, variables_of
 from migrator.config.mistyped import refuse_mistyped, refuse_mistyped_files
-from migrator.config.options import Options
+from migrator.config.options import RULES_FILE, Options
 from migrator.config.secret_files import FileVariables, SecretsFolder, folder_of
 from migrator.errors import ConfigurationError
 from migrator.ledger.migration import Wanted
@@ -104,6 +104,16 @@ class Settings(Options):
         if self.source_url is None:
             raise ConfigurationError("no source is set", next_step=_HOW_TO_SET["source"])
         return path_of(self.source_url)
+
+    def with_found_rules(self) -> Self:
+        """
+        Return the settings with the rules file of the working folder; these settings themselves if a file is named.
+
+        Without such a file in the folder, they stay as they are, too.
+        """
+        if self.rules is not None or not Path(RULES_FILE).is_file():
+            return self
+        return self.model_copy(update={"rules": Path(RULES_FILE)})
 
     @property
     def has_target(self) -> bool:

@@ -369,3 +369,23 @@ async def test_a_read_only_copy_of_the_source(
         HOME=str(place),
     )
     assert ended.code == 0, ended.stderr
+
+
+async def test_the_rules_file_of_the_working_folder(
+    database: Database, cli: Cli, make_sqlite: MakeSqlite, tmp_path: Path
+) -> None:
+    """It is used and named where no other file is; a file that is named wins, and /dev/null means no rules."""
+    source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, n INT); INSERT INTO t VALUES (1, 'n/a')")
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, n int)")
+    (tmp_path / "migrator.toml").write_text('[columns."t.n"]\nnull = ["n/a"]\n', encoding="utf-8")
+    codes = {}
+    for rules in ("", "--rules=/dev/null", "--rules=migrator.toml"):
+        ended = cli(
+            *("check", "--source", source, "--schema", "existing", *([rules] if rules else [])),
+            prefix=("env", "-C", str(tmp_path)),
+            MIGRATOR_TARGET_URL=database.url,
+        )
+        paths = [event["path"] for event in ended.events if event["event"] == "rules.found"]
+        assert paths == [str(tmp_path / "migrator.toml")] * (not rules), ended.stderr
+        codes[rules] = ended.code
+    assert codes == {"": 0, "--rules=/dev/null": 3, "--rules=migrator.toml": 0}
