@@ -104,7 +104,7 @@ def styled(name: str, style: NamingStyle) -> str:
 
     ``lower`` does what PostgreSQL does to a name without quotes: it folds the letters of ASCII, and no others. So two
     names that SQLite tells apart stay two. ``snake_case`` separates the words with underscores and lowers all letters.
-    ``docs/types.md`` has examples. The result may be too long for PostgreSQL (``cut``).
+    ``docs/reference/types.md`` has examples. The result may be too long for PostgreSQL (``cut``).
     """
     if style == "lower":
         return name.translate(_ASCII_LOWER)

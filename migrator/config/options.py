@@ -1,7 +1,7 @@
 """
 Defines every option once: its name, default, limits and meaning.
 
-Environment variables, command line flags, secret files, ``--help`` and ``docs/configuration.md`` are made from it.
+Environment variables, command line flags, secret files, ``--help`` and ``docs/reference/configuration.md`` follow it.
 """
 
 from pathlib import Path
@@ -60,7 +60,8 @@ class Options(OutputOptions):
     rules: Path | None = option(
         None,
         "File of rules for what the source leaves open: units of epochs, time zones, spellings of true and false, "
-        "names that differ. docs/types.md lists them. /dev/null means no rules, even if the folder has such a file.",
+        "names that differ. docs/reference/types.md lists them. /dev/null means no rules, even if the folder has such a "
+        "file.",
         OptionInfo(Group.SOURCE, shown_default=f"{RULES_FILE} in the working folder, where it exists"),
     )
     names: NamingStyle | None = option(

@@ -9,7 +9,7 @@ from migrator.planning.rules import Stored
 
 @dataclass(frozen=True, slots=True)
 class RuleLine:
-    """One line of a rule. docs/types.md describes the rules."""
+    """One line of a rule. docs/reference/types.md describes the rules."""
 
     name: str
     value: str | bool | list[Stored]

@@ -90,7 +90,7 @@ NO_TABLE_RULE = TableRule()
 
 
 class ColumnRule(_Rule):
-    """The rules for a column. ``docs/types.md`` describes each field."""
+    """The rules for a column. ``docs/reference/types.md`` describes each field."""
 
     expression: str | None = Field(default=None, min_length=1)
     null: tuple[Stored, ...] = Field(default=(), strict=False)
@@ -330,7 +330,7 @@ def _parse(path: Path) -> _File:
             _complaint(item["loc"], item["msg"], item["input"]) for item in error.errors(include_url=False)
         )
     raise ConfigurationError(
-        f"rules {str(path)!r}: {problem}", next_step="Correct the file; docs/types.md lists the rules."
+        f"rules {str(path)!r}: {problem}", next_step="Correct the file; docs/reference/types.md lists the rules."
     )
 
 

@@ -2,7 +2,7 @@
 Makes one error of everything that stands in the way, for ``run`` and ``check`` alike.
 
 An operator who reads it can settle everything before the next run. The error has the exit code of its first reason, in
-the order that docs/exit-codes.md states.
+the order that docs/reference/exit-codes.md states.
 """
 
 import asyncio

@@ -13,8 +13,8 @@ A new PostgreSQL type, in five steps:
    not by its name, gets a line in ``family_of``.
 4. Add the type's canonical form to ``verification/canonical.py``, and share no code with ``convert``. A type without a
    form of its own is compared in PostgreSQL's spelling.
-5. Describe it in ``docs/types.md``, and write ``tests/unit/types/test_<file>.py``: values that arrive, and values that
-   are refused. ``tests/repository/test_docs_types.py`` holds the page to the code.
+5. Describe it in ``docs/reference/types.md``. Write ``tests/unit/types/test_<file>.py``: values that arrive and values
+   that are refused. ``tests/repository/test_docs_types.py`` holds the page to the code.
 
 ``fast`` is an improvement that can come later: how to read a column that holds nothing unusual.
 """

@@ -7,5 +7,5 @@ The benchmark: ways from SQLite to PostgreSQL, measured against each other and a
 - ``contenders/`` holds one module for each way; ``programs/`` those that are programs of their own.
 - ``reference`` makes and proves the result that all are held to, ``contents`` compares with it.
 - ``results`` keeps what was measured, ``figures`` computes what counts, ``table`` shows it on a terminal, ``page`` and
-  ``drawings`` in docs/benchmarks.md, by way of scripts/docs.py.
+  ``drawings`` in docs/explanation/benchmarks.md, by way of scripts/docs.py.
 """

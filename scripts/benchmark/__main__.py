@@ -35,14 +35,14 @@ def main(arguments: Sequence[str]) -> int:
         if given.save or given.everything:
             results.save(session)
     if given.save or given.everything:
-        print("The results are kept. docs/benchmarks.md is made of them by: python scripts/docs.py")
+        print("The results are kept. docs/explanation/benchmarks.md is made of them by: python scripts/docs.py")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmark", description="Measures ways from SQLite to PostgreSQL, in turns.")
     add = parser.add_argument
-    add("--everything", action="store_true", help="measure all that docs/benchmarks.md shows, and keep it")
+    add("--everything", action="store_true", help="measure all that docs/explanation/benchmarks.md shows, and keep it")
     add("--up-to", type=float, metavar="MEGABYTES", help="leave the larger sources of --everything out")
     add("--shape", choices=sorted(SHAPES), default="mixed", help="what the source is like (mixed)")
     add("--megabytes", type=float, nargs="+", default=[100.0], help="size of the SQLite file, or several (100)")
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--jobs", type=int, help="tables at a time for migrator (its own choice)")
     add("--duckdb", type=Path, default=sys.executable, help="a Python that has DuckDB and its extensions (this one)")
     add("--note", default="shared", help="what else to say of the machine beside its cores (shared)")
-    add("--save", action="store_true", help="keep the results for docs/benchmarks.md")
+    add("--save", action="store_true", help="keep the results for docs/explanation/benchmarks.md")
     return parser
 
 

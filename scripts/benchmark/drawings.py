@@ -1,4 +1,4 @@
-"""The plots of docs/benchmarks.md, as SVG that needs no library and looks the same wherever it is made."""
+"""The plots of docs/explanation/benchmarks.md, as SVG that needs no library and looks the same wherever it is made."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

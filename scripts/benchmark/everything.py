@@ -1,4 +1,4 @@
-"""What docs/benchmarks.md shows: the sources that ``--everything`` measures, and who takes part in each."""
+"""What docs/explanation/benchmarks.md shows: the sources that ``--everything`` measures, and who takes part in each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

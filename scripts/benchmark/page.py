@@ -1,4 +1,4 @@
-"""The generated parts of docs/benchmarks.md: tables, figures and plots, all from the files in ``results/``."""
+"""The generated parts of docs/explanation/benchmarks.md: tables, figures, plots, all from the files in ``results/``."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
@@ -76,8 +76,8 @@ def time_line() -> str:
 
 
 DRAWINGS: Final[Mapping[str, Callable[[], str]]] = {
-    "docs/benchmarks/rows-and-seconds.svg": rows_and_seconds,
-    "docs/benchmarks/stages.svg": time_line,
+    "docs/explanation/benchmarks/rows-and-seconds.svg": rows_and_seconds,
+    "docs/explanation/benchmarks/stages.svg": time_line,
 }
 """By path in the repository."""
 

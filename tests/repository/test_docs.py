@@ -33,7 +33,7 @@ from migrator.ledger import schema
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "deployment" / "POSTGRESQL_MIGRATION.md"
-ARCHITECTURE = ROOT / "docs" / "architecture.md"
+ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
 BLOCK = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 TUNED = ("idx_users_email", "idx_conversations_user_id", "idx_messages_conversation_id")
 
@@ -94,15 +94,15 @@ def test_every_part_is_on_a_page() -> None:
 
 def test_a_stale_part_is_noticed() -> None:
     """A changed default in a generated table is put right."""
-    fresh = read(ROOT / "docs" / "configuration.md")
+    fresh = read(ROOT / "docs" / "reference" / "configuration.md")
     stale = fresh.replace("`5432`", "`5433`")
     assert stale != fresh
     assert DOCS.renewed(stale) == fresh
 
 
 def test_every_setting_has_its_line() -> None:
-    """docs/configuration.md names every variable and every flag there is."""
-    text = read(ROOT / "docs" / "configuration.md")
+    """docs/reference/configuration.md names every variable and every flag there is."""
+    text = read(ROOT / "docs" / "reference" / "configuration.md")
     for name, field in Settings.model_fields.items():
         assert all(f"`{variable}`" in text for variable in variables_of(name, field))
         assert f"`{flag_of(name)}`" in text or option_info(field).no_flag
@@ -154,7 +154,7 @@ def test_paths_exist(page: Path) -> None:
 
 
 def test_every_module_is_in_the_architecture() -> None:
-    """docs/architecture.md names every module under migrator/, so that the picture of the house is the house."""
+    """The page about the architecture names every module under migrator/: the picture of the house is the house."""
     text = read(ARCHITECTURE)
     modules = [path.relative_to(ROOT / "migrator") for path in (ROOT / "migrator").rglob("*.py")]
     named = [path for path in modules if "versions" not in path.parts and path.name != "__init__.py"]
@@ -163,7 +163,7 @@ def test_every_module_is_in_the_architecture() -> None:
 
 
 def test_no_module_of_the_architecture_is_gone() -> None:
-    """A module in the tables of docs/architecture.md exists."""
+    """A module in the tables of docs/explanation/architecture.md exists."""
     named = re.findall(r"^\| `([\w/]+\.py)`", read(ARCHITECTURE), re.MULTILINE)
     assert named
     assert [name for name in named if not (ROOT / "migrator" / name).exists()] == []
@@ -210,8 +210,8 @@ def test_the_top_level_is_accounted_for() -> None:
 
 
 def test_kubernetes_gives_up_on_the_codes_that_time_cannot_heal() -> None:
-    """The Job in docs/exit-codes.md fails at once for each code that is not worth running again, and for no other."""
-    (job,) = [yaml.safe_load(text) for text in blocks(ROOT / "docs" / "exit-codes.md", "yaml")]
+    """The Job on the page of exit codes fails at once for each code that is not worth running again, and no other."""
+    (job,) = [yaml.safe_load(text) for text in blocks(ROOT / "docs" / "reference" / "exit-codes.md", "yaml")]
     (final,) = [rule for rule in job["spec"]["podFailurePolicy"]["rules"] if rule["action"] == "FailJob"]
     assert final["onExitCodes"]["operator"] == "In"
     assert set(final["onExitCodes"]["values"]) == {code for code, (_, again) in DOCS.MEANING.items() if again == "no"}
@@ -386,7 +386,7 @@ def test_every_command_of_the_guide_runs(own_server: EmbeddedServer, checkout: P
 
 def test_every_way_to_end_with_0_has_a_test_that_exists() -> None:
     """The table names a test for each, every command has a line, and no name has outlived its test."""
-    page = read(ROOT / "docs" / "exit-codes.md")
+    page = read(ROOT / "docs" / "reference" / "exit-codes.md")
     _, _, section = page.partition("## Every way to end with 0\n")
     lines = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("| `")]
     named = {line: re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", line) for line in lines}

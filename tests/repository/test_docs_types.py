@@ -1,4 +1,4 @@
-"""docs/types.md is true: every cell of its table is tried on a real server, and every rule stands in it."""
+"""docs/reference/types.md is true: every cell of its table is tried on a real server, and every rule stands in it."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from type_probes import PROBES
 from migrator.names import styled
 from migrator.planning.rules import ColumnRule, TableRule
 
-PAGE = (Path(__file__).parents[2] / "docs" / "types.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "types.md").read_text(encoding="utf-8")
 CLASSES = ("INTEGER", "REAL", "TEXT", "BLOB")
 
 

@@ -186,8 +186,8 @@ def test_a_sidecars_code_is_not_ours(jobs: dict[str, Manifest]) -> None:
 
 
 def test_the_page_on_exit_codes_has_the_same_policy(production: list[Manifest]) -> None:
-    """The short Job in docs/exit-codes.md acts like the whole one."""
-    text = (ROOT / "docs" / "exit-codes.md").read_text(encoding="utf-8")
+    """The short Job in docs/reference/exit-codes.md acts like the whole one."""
+    text = (ROOT / "docs" / "reference" / "exit-codes.md").read_text(encoding="utf-8")
     short = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
     for code in sorted({*map(int, ExitCode), main.BUG, 137} - {0}):
         for conditions in ([], ["DisruptionTarget"]):

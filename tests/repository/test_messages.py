@@ -51,7 +51,7 @@ def test_messages_of_every_kind_are_found() -> None:
 
 def test_a_command_in_a_message_exists() -> None:
     """A flag or variable that a message names is one of the program's or of PostgreSQL's client programs."""
-    known = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    known = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
     for message in MESSAGES.messages():
         for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", message.text):
             assert flag in known or flag in {"--help", "--version"}, message

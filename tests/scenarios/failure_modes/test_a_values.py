@@ -1,5 +1,5 @@
 """
-What breaks values when SQLite moves to PostgreSQL; docs/failure-modes.md lists the numbers.
+What breaks values when SQLite moves to PostgreSQL; docs/explanation/failure-modes.md lists the numbers.
 
 Each is an accident that happened to somebody with another tool. The name says which; the test says what happens here.
 """

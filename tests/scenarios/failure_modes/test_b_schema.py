@@ -1,4 +1,4 @@
-"""What breaks schemas when SQLite moves to PostgreSQL; docs/failure-modes.md lists the numbers."""
+"""What breaks schemas when SQLite moves to PostgreSQL; docs/explanation/failure-modes.md lists the numbers."""
 
 import sqlite3
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What breaks verification: differences that other tools do not find; docs/failure-modes.md lists the numbers."""
+"""What breaks verification, and other tools do not find; docs/explanation/failure-modes.md lists the numbers."""
 
 import asyncio
 import json
