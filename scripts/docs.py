@@ -190,9 +190,9 @@ def _flags(name: str, field: FieldInfo) -> str:
         return "none"
     accepted = Settings.model_json_schema(by_alias=False)["properties"][name]
     choices: list[str] = next((kind["enum"] for kind in (accepted, *accepted.get("anyOf", ())) if "enum" in kind), [])
-    if accepted.get("type") == "boolean":
-        return f"`{flag_of(name)}`, `--no-{flag_of(name).removeprefix('--')}`"
     flags = ", ".join(f"`{flag}`" for flag in (flag_of(name), *option_info(field).flags))
+    if accepted.get("type") == "boolean":
+        return f"{flags}, `--no-{flag_of(name).removeprefix('--')}`"
     return flags + (" " + " \\| ".join(choices) if choices else "")
 
 

@@ -39,16 +39,19 @@ class Parser(argparse.ArgumentParser):
         raise ConfigurationError(message, next_step=f"See `{self.prog} --help` for what there is.")
 
     def refuse(self, unknown: Sequence[str]) -> None:
-        """Raise ConfigurationError if there are unknown arguments. The message names the nearest flag."""
-        if not unknown:
-            return
-        name = unknown[0].partition("=")[0]  # the value may be a password
-        if not name.startswith("-"):
+        """Raise ConfigurationError if there are unknown arguments. The message names the flag nearest to each."""
+        # Behind an unknown flag, the argument without a dash may be its value. It isn't quoted: it may be a password.
+        names = [argument.partition("=")[0] for argument in unknown if argument.startswith("-")]
+        if names:
+            self.error("; ".join(self._complaint(name) for name in dict.fromkeys(names)))
+        if unknown:
             self.error(f"{self.prog} takes flags only; one argument belongs to no flag")
+
+    def _complaint(self, name: str) -> str:
         if name in _all_flags():
-            self.error(f"{name} is a flag of other commands, and has no meaning for `{self.prog}`")
+            return f"{name} is a flag of other commands, and has no meaning for `{self.prog}`"
         near = get_close_matches(name, self._option_string_actions, n=1)
-        self.error(f"there is no flag {name}" + (f"; {near[0]} is near" if near else ""))
+        return f"there is no flag {name}" + (f"; {near[0]} is near" if near else "")
 
 
 def _all_flags() -> set[str]:
@@ -98,7 +101,12 @@ def _add(section: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
         details["metavar"] = _metavar(name, kinds)
         if tuple in kinds:
             details["action"] = "append"
-    section.add_argument(flag_of(name), *option_info(field).flags, **details)
+    section.add_argument(*spellings(name, field), **details)
+
+
+def spellings(name: str, field: FieldInfo) -> list[str]:
+    """Return the flags of an option: a short flag first, as people write them."""
+    return sorted((flag_of(name), *option_info(field).flags), key=lambda flag: flag.startswith("--"))
 
 
 def _kinds(annotation: Any) -> list[Any]:  # noqa: ANN401 - a type or a typing form

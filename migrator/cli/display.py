@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from migrator.config.settings import Settings
@@ -19,22 +19,31 @@ def log_form(chosen: Literal["auto", "json", "console"]) -> logs.Form:
     return chosen
 
 
+def early_form(flag: str | None, environment: Mapping[str, str]) -> logs.Form:
+    """Return the form of the log for errors that come before the settings are read: a wrong flag, or a wrong value."""
+    named = (flag or environment.get("MIGRATOR_LOG_FORMAT", "auto")).lower()
+    return log_form("json" if named == "json" else "console" if named == "console" else "auto")
+
+
 def progress_of(settings: Settings, form: logs.Form) -> Progress:
     """Return the receiver of progress. By default it draws bars on a terminal and nothing elsewhere."""
     automatic = settings.progress == "auto" and form == "console" and sys.stderr.isatty()
-    if not automatic and settings.progress != "on":
+    if settings.quiet or (not automatic and settings.progress != "on"):
         return NoProgress()
     from migrator.cli.console import ProgressBars  # noqa: PLC0415 - without a terminal rich is not needed
 
     return ProgressBars.of_stderr()
 
 
-def show(outcome: Outcome, form: Literal["console", "json"], clean: Callable[[Any], Any]) -> None:
-    """Print the report on stdout, for people or as JSON."""
+def show(outcome: Outcome, form: Literal["console", "json", "headline"], clean: Callable[[Any], Any]) -> None:
+    """Print the report on stdout: for people, or only its headline, or as JSON."""
     try:
+        headline = outcome.to_json().get("headline") if form == "headline" else None
         if form == "json":
             fields = {name: clean(value) for name, value in outcome.to_json().items()}
             print(json.dumps(fields, ensure_ascii=False, default=str))  # noqa: T201 - the report belongs on stdout
+        elif headline is not None:
+            print(clean(headline))  # noqa: T201 - the report belongs on stdout
         else:
             # Only a report for people needs rich.
             from migrator.cli.console import ReportConsole  # noqa: PLC0415

@@ -10,16 +10,15 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final
 from uuid import UUID, uuid4
 
 import structlog
 
 from migrator import __version__
-from migrator.cli.arguments import Parser, add_settings
+from migrator.cli.command_line import CommandLine, chosen, read, refuse_restart
 from migrator.cli.commands import COMMANDS
-from migrator.cli.display import log_form, progress_of, show
+from migrator.cli.display import early_form, log_form, progress_of, show
 from migrator.cli.outcome_files import OutcomeFiles
 from migrator.cli.signals import finish_or_stop, signals_raise
 from migrator.config.fields import Group
@@ -40,79 +39,44 @@ log = structlog.get_logger()
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. ``argv`` holds no program name; by default it is the process's own."""
-    logs.configure("info", log_form("auto"))
+    arguments = tuple(sys.argv[1:] if argv is None else argv)
+    logs.configure("info", early_form(chosen(arguments, "--log-format"), os.environ))
     files, traceback = OutcomeFiles.before_settings(os.environ), False
     run_id = uuid4()
     with structlog.contextvars.bound_contextvars(run_id=run_id.hex):
         try:
             with signals_raise():
-                arguments = _parse(sys.argv[1:] if argv is None else argv)
-                files = OutcomeFiles.before_settings(os.environ, arguments.flags)
-                settings = Settings.load(arguments.flags)
+                line = read(arguments)
+                files = OutcomeFiles.before_settings(os.environ, line.flags)
+                settings = Settings.load(line.flags, line.needs)
                 files, traceback = OutcomeFiles.of(settings), settings.log_level == "debug"
-                return _perform(arguments, settings, files, run_id)
-        except SystemExit as done:  # argparse has printed the help or the version
+                return _perform(line, settings, files, run_id)
+        except SystemExit as done:  # the help, the version or the like was printed
             return int(done.code or 0)
         except Exception as error:  # noqa: BLE001 - the only place that catches all errors
             return _fail(error, files, traceback=traceback)
 
 
-@dataclass(frozen=True, slots=True)
-class _Arguments:
-    command: str
-    form: Literal["console", "json"]
-    flags: dict[str, Any]
-
-
-def _parse(argv: Sequence[str]) -> _Arguments:
-    parser = Parser(
-        prog="migrator",
-        usage="migrator COMMAND [flags]",
-        description="Moves an application from SQLite to PostgreSQL and proves that every value arrived.",
-        epilog="Every flag has an environment variable of the same name. Exit codes: 0 done, 1 mismatch, "
-        "2 configuration, 3 source, 4 target, 5 gave up (try again), 70 a bug, 130 and 143 stopped.",
-    )
-    parser.add_argument("--version", action="version", version=f"migrator {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
-    parsers = {}
-    for name, command in COMMANDS.items():
-        parsers[name] = commands.add_parser(
-            name, prog=f"migrator {name}", help=command.summary, description=command.summary
-        )
-        parsers[name].add_argument(
-            "--format",
-            default="console",
-            choices=("console", "json"),
-            metavar="console|json",
-            help="How the report is printed on stdout.\n[default: console]",
-        )
-        add_settings(parsers[name], command.groups)
-    if not argv:
-        parser.print_help(sys.stderr)
-    parsed, unknown = parser.parse_known_args(argv)
-    flags = vars(parsed)
-    name, form = flags.pop("command"), flags.pop("format")
-    parsers[name].refuse(unknown)
-    return _Arguments(name, form, flags)
-
-
-def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles, run_id: UUID) -> int:
+def _perform(line: CommandLine, settings: Settings, files: OutcomeFiles, run_id: UUID) -> int:
     form = log_form(settings.log_format)
-    logs.configure(settings.log_level, form, settings.secrets())
+    logs.configure("error" if settings.quiet else settings.log_level, form, settings.secrets())
     for variable in unknown_variables(os.environ, Settings):
         log.warning(Event.WARNING_SETTING, variable=variable, reason="no setting has this name")
     began = time.monotonic()
     named = settings
-    if Group.SOURCE in COMMANDS[arguments.command].groups:
+    if Group.SOURCE in COMMANDS[line.command].groups:
         settings = settings.with_found_rules()
     shown = {name: value for name, value in settings.public().items() if name in {*settings.model_fields_set, "target"}}
-    log.info(Event.JOB_STARTED, command=arguments.command, version=__version__, settings=shown)
+    log.info(Event.JOB_STARTED, command=line.command, version=__version__, settings=shown)
+    if line.is_dry_run:
+        refuse_restart(settings)
+        log.info(Event.DRY_RUN, message="`run --dry-run` does what `check` does with the same settings")
     if settings is not named and settings.rules is not None:
         log.info(Event.RULES_FOUND, path=str(settings.rules.absolute()), message=_RULES_FOUND)
-    files.begin(arguments.command)
+    files.begin(line.command)
     progress = progress_of(settings, form)
     try:
-        outcome = finish_or_stop(COMMANDS[arguments.command].call(settings, progress, run_id), files)
+        outcome = finish_or_stop(COMMANDS[line.command].call(settings, progress, run_id), files)
     except Mismatch as error:
         outcome = DifferenceReport(error)
     except MigratorError as error:
@@ -121,7 +85,8 @@ def _perform(arguments: _Arguments, settings: Settings, files: OutcomeFiles, run
         outcome = Refusal(error)
     finally:
         progress.finish()
-    show(outcome, arguments.form, redactor(settings.secrets()))
+    quiet = settings.quiet and outcome.failure is None
+    show(outcome, "headline" if quiet and line.form == "console" else line.form, redactor(settings.secrets()))
     if outcome.failure is not None:
         raise outcome.failure
     fields = outcome.to_json()

@@ -59,6 +59,11 @@ class OutputOptions(BaseSettings):
         "The least important events to log; debug also shows tracebacks.",
         OptionInfo(Group.OUTPUT),
     )
+    quiet: bool = option(
+        False,  # noqa: FBT003 - the default
+        "Tell errors only, and the last line of the report: no other events, no progress.",
+        OptionInfo(Group.OUTPUT, flags=("-q",)),
+    )
     log_format: Literal["auto", "json", "console"] = option(
         "auto",
         "How events are written to stderr; auto is console on a terminal and json elsewhere.",

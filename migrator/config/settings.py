@@ -8,19 +8,20 @@ options.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsError
 
 from migrator.config.fields import flag_of, variables_of
+from migrator.config.missing import RUN, Needs, missing, nothing_set
 from migrator.config.mistyped import refuse_mistyped, refuse_mistyped_files
 from migrator.config.options import RULES_FILE, Options
 from migrator.config.secret_files import FileVariables, SecretsFolder, folder_of
-from migrator.errors import ConfigurationError
+from migrator.errors import ConfigurationError, MigratorError, in_one
 from migrator.ledger.migration import Wanted
 from migrator.runtime.redaction import password_of, redactor, spellings
 from migrator.sessions.address import TargetAddress
@@ -30,14 +31,7 @@ from migrator.source.url import path_of
 # Messages don't quote these values: secrets, and the source, which may be the target's URL by mistake.
 UNSHOWN: Final = frozenset({"target_url", "postgres_password", "source_url"})
 
-_HOW_TO_SET: Final = {
-    "source": "Set MIGRATOR_SOURCE_URL, or give --source sqlite:///path/to/file.db.",
-    "target": "Set MIGRATOR_TARGET_URL (or MIGRATOR_TARGET_URL_FILE), or POSTGRES_HOST and its companions.",
-    "Alembic configuration": (
-        "Set MIGRATOR_ALEMBIC_CONFIG to the application's alembic.ini, or choose another --schema."
-    ),
-}
-"""The settings that a run needs, each with the next step for the operator if it is missing."""
+_NO_NEEDS: Final = Needs()
 
 _NOWHERE = "host.invalid"
 """A name that no host can have (RFC 2606)."""
@@ -59,28 +53,36 @@ class Settings(Options):
         return init_settings, env_settings, FileVariables(settings_cls), SecretsFolder(settings_cls)
 
     @classmethod
-    def load(cls, flags: Mapping[str, Any] | None = None) -> Self:
+    def load(cls, flags: Mapping[str, Any] | None = None, needs: Needs = _NO_NEEDS) -> Self:
         """
         Read the settings from every origin. ``flags`` holds the values of the command line, by field name.
 
-        Raises ConfigurationError with one line that names each bad setting, its value (unless it is secret) and the
-        accepted values. The target's address is checked here too. An error is also a variable, or a file in the folder
-        of secrets, whose name is almost the name of a setting.
+        Raises one ConfigurationError that names each bad setting, its value (unless it is secret) and the accepted
+        values, and everything that ``needs`` asks for and that isn't set. The target's address is checked here too. An
+        error is also a variable, or a file in the folder of secrets, whose name is almost the name of a setting.
         """
         flagged = dict(flags or {})
-        refuse_mistyped(os.environ, cls)
+        errors: list[MigratorError | None] = [_raised(lambda: refuse_mistyped(os.environ, cls))]
+        defaults: dict[str, Any] = {}
         try:
             settings = cls(**flagged)
         except ValidationError as error:
-            raise _refusal(error) from None
+            errors.append(_refusal(error))
+            # With defaults in place of what is wrong, the faults of the others can be told as well.
+            defaults = _defaults(error)
+            known = {name: value for name, value in flagged.items() if name in cls.model_fields}
+            settings = cls(**known | defaults)
         except SettingsError as error:
-            raise ConfigurationError(str(error)) from None
-        settings._refuse_contradiction(flagged)
-        if (folder := folder_of(settings.secrets_dir)) is not None:
-            with_value = settings.model_fields_set | ({"target_url"} if settings.has_target else set())
-            refuse_mistyped_files(folder, cls, with_value)
+            raise _all([*errors, ConfigurationError(str(error))]) from None
+        except ConfigurationError as error:
+            raise _all([*errors, error]) from None
+        errors.append(_raised(lambda: settings._refuse_contradiction(flagged)))
+        errors.append(_raised(settings._refuse_mistyped_files))
         if settings.has_target:
-            _ = settings.target
+            errors.append(_raised(lambda: settings.target))
+        missing_error = missing(settings, needs, frozenset(defaults))
+        if any([*errors, missing_error]):
+            raise _all([*errors, missing_error])
         return settings
 
     def refuse_missing(self) -> None:
@@ -89,20 +91,20 @@ class Settings(Options):
 
         A missing Alembic configuration alone raises nothing here: when the migration is complete, no run needs it.
         """
-        ends = {"source": self.source_url is not None, "target": self.has_target}
-        if all(ends.values()):
-            return
-        alembic = {} if self.schema_mode != "alembic" else {"Alembic configuration": self.alembic_config is not None}
-        missing = [name for name, is_set in (ends | alembic).items() if not is_set]
-        *first, last = [f"no {name}" for name in missing]
-        listed = f"{', '.join(first)} and {last} are" if first else f"{last} is"
-        raise ConfigurationError(f"{listed} set", next_step=" ".join(_HOW_TO_SET[name] for name in missing))
+        error = missing(self, RUN)
+        if error is not None:
+            raise error
+
+    @property
+    def lacks_alembic_config(self) -> bool:
+        """Whether the tables are to come from Alembic, whose configuration isn't set."""
+        return self.schema_mode == "alembic" and self.alembic_config is None
 
     @property
     def source_path(self) -> Path:
         """The path of the SQLite file, which may not exist. Raises ConfigurationError if no source is set."""
         if self.source_url is None:
-            raise ConfigurationError("no source is set", next_step=_HOW_TO_SET["source"])
+            raise nothing_set(["source"])
         return path_of(self.source_url)
 
     def with_found_rules(self) -> Self:
@@ -135,10 +137,7 @@ class Settings(Options):
         if self.target_url is not None:
             return self._with_timeout(from_url(self.target_url.get_secret_value(), address_parts))
         if self.postgres_host is None:
-            raise ConfigurationError(
-                "no target is set",
-                next_step=_HOW_TO_SET["target"],
-            )
+            raise nothing_set(["target"])
         return self._with_timeout(from_parts(address_parts))
 
     @property
@@ -184,6 +183,12 @@ class Settings(Options):
             for name, value in values.items()
         }
 
+    def _refuse_mistyped_files(self) -> None:
+        folder = folder_of(self.secrets_dir)
+        if folder is not None:
+            with_value = self.model_fields_set | ({"target_url"} if self.has_target else set())
+            refuse_mistyped_files(folder, type(self), with_value)
+
     def _refuse_contradiction(self, flags: Mapping[str, Any]) -> None:
         """Refuse a flag for a part of the address if MIGRATOR_TARGET_URL is set, which would overrule the flag."""
         parts = [name for name in flags if name.startswith("postgres_")]
@@ -194,8 +199,34 @@ class Settings(Options):
             )
 
 
+def _raised(check: Callable[[], object]) -> ConfigurationError | None:
+    """Call ``check`` and return the ConfigurationError that it raised, or None."""
+    try:
+        check()
+    except ConfigurationError as error:
+        return error
+    return None
+
+
+def _all(errors: Iterable[MigratorError | None]) -> ConfigurationError:
+    """Return one error that says what all ``errors`` say; at least one of them is none of None."""
+    return cast("ConfigurationError", in_one(errors))
+
+
+def _names() -> dict[str, str]:
+    """Return the field's name for each name that pydantic gives an option: the field's own, and its variables."""
+    return {v: name for name, field in Settings.model_fields.items() for v in (name, *variables_of(name, field))}
+
+
+def _defaults(error: ValidationError) -> dict[str, Any]:
+    """Return the defaults of the options that the error is about."""
+    names = _names()
+    found = {names[str(problem["loc"][0])] for problem in error.errors() if str(problem["loc"][0]) in names}
+    return {name: Settings.model_fields[name].get_default(call_default_factory=True) for name in found}
+
+
 def _refusal(error: ValidationError) -> ConfigurationError:
-    names = {v: name for name, field in Settings.model_fields.items() for v in (name, *variables_of(name, field))}
+    names = _names()
     lines = []
     for problem in error.errors(include_url=False):
         name = names.get(str(problem["loc"][0]))

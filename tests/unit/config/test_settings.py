@@ -27,19 +27,6 @@ def test_nothing_has_to_be_set() -> None:
     assert settings.secrets() == frozenset()
 
 
-def test_all_that_is_missing_is_named_at_once() -> None:
-    """Source, target and Alembic configuration come in one message, each with what to do; the latter never alone."""
-    with pytest.raises(
-        ConfigurationError, match=r"^no source, no target and no Alembic configuration are set$"
-    ) as error:
-        Settings.load().refuse_missing()
-    for name in ("MIGRATOR_SOURCE_URL", "MIGRATOR_TARGET_URL", "MIGRATOR_ALEMBIC_CONFIG"):
-        assert name in error.value.next_step
-    with pytest.raises(ConfigurationError, match=r"^no target is set$"):
-        Settings.load({"source_url": "a.db", "schema_mode": "create"}).refuse_missing()
-    Settings.load({"source_url": "a.db", "target_url": TARGET}).refuse_missing()
-
-
 def test_precedence(environment: Environment, tmp_path: Path) -> None:
     """A flag beats the environment, the environment a …_FILE, that a file in the folder, and that the default."""
     folder, file = tmp_path / "secrets", tmp_path / "user"
