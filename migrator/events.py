@@ -29,6 +29,10 @@ class Event(StrEnum):
     STAGE_STARTED = "stage.started", "A stage began."
     STAGE_FINISHED = "stage.finished", "A stage ended well: seconds, and attempts if it took more than one."
     STAGE_SKIPPED = "stage.skipped", "A stage had nothing to do: reason."
+    PROGRESS = (
+        "progress",
+        "How far a stage or a table in work is, every few seconds: rows (keys, tables), of, bytes, rate, seconds_left.",
+    )
 
     RETRY_SCHEDULED = (
         "retry.scheduled",

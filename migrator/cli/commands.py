@@ -14,13 +14,13 @@ from uuid import UUID
 
 from migrator.config.fields import Group
 from migrator.config.settings import Settings
+from migrator.monitoring.tracker import Tracker
 from migrator.reports.outcome import Outcome
-from migrator.runtime.progress import Progress
 
-Call = Callable[[Settings, Progress, UUID], Awaitable[Outcome]]
-"""Calls a command with the settings, the receiver of progress, and the id of the run."""
+Call = Callable[[Settings, Tracker, UUID], Awaitable[Outcome]]
+"""Calls a command with the settings, the tracker of what is done, and the id of the run."""
 
-Argument = Literal["settings", "progress", "run_id"]
+Argument = Literal["settings", "tracker", "run_id"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,13 @@ def deferred(name: str, *arguments: Argument) -> Call:
     The imported function gets only the ``arguments`` that are named here, in this order.
     """
 
-    def call(settings: Settings, progress: Progress, run_id: UUID) -> Awaitable[Outcome]:
+    def call(settings: Settings, tracker: Tracker, run_id: UUID) -> Awaitable[Outcome]:
         module, _, function = name.partition(":")
         action = getattr(import_module(module), function)
         if not gc.isenabled():  # imported modules stay, and need no garbage collection
             gc.freeze()
             gc.enable()
-        values = {"settings": settings, "progress": progress, "run_id": run_id}
+        values = {"settings": settings, "tracker": tracker, "run_id": run_id}
         outcome: Awaitable[Outcome] = action(*(values[argument] for argument in arguments))
         return outcome
 
@@ -56,17 +56,17 @@ COMMANDS: Final = {
     "run": Command(
         "Do the whole job: wait, prepare, copy, verify. Running it again is safe.",
         tuple(group for group in Group if group not in {Group.CHECK, Group.DEMO, Group.STATUS}),
-        deferred("migrator.job.run:run", "settings", "progress", "run_id"),
+        deferred("migrator.job.run:run", "settings", "tracker", "run_id"),
     ),
     "check": Command(
         "Say whether the source can be carried into the target as both are. Writes nothing that lasts.",
         tuple(group for group in Group if group not in {Group.DEMO, Group.STATUS, Group.RERUN}),
-        deferred("migrator.job.check:check", "settings", "progress"),
+        deferred("migrator.job.check:check", "settings", "tracker"),
     ),
     "verify": Command(
         "Compare every value of both sides. Writes nothing.",
         (Group.SOURCE, Group.TARGET, Group.SPEED, Group.TIMEOUTS, Group.OUTPUT),
-        deferred("migrator.job.verify:verify", "settings", "progress"),
+        deferred("migrator.job.verify:verify", "settings", "tracker"),
     ),
     "status": Command(
         "Tell what the ledger in the target says about past runs; with --wait, when the migration is complete.",
@@ -91,6 +91,6 @@ COMMANDS: Final = {
     "demo": Command(
         "Show the whole job on sample data and a PostgreSQL of its own.",
         (Group.DEMO, Group.SPEED, Group.OUTPUT),
-        deferred("migrator.demo.run:demo", "settings", "progress", "run_id"),
+        deferred("migrator.demo.run:demo", "settings", "tracker", "run_id"),
     ),
 }

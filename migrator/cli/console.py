@@ -1,71 +1,11 @@
-"""Draws on a terminal with rich: the report for people, and progress bars."""
+"""Draws on a terminal with rich: the report for people."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from io import TextIOBase
-from typing import IO, Self, cast
+from typing import IO, cast
 
 from rich.console import Console
-from rich.filesize import decimal
-from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
-
-
-class ProgressBars:
-    """
-    Draws one bar for the stage and one bar for each table that is being processed.
-
-    While bars are shown, rich replaces ``sys.stderr`` and prints above the bars, so log lines stay whole.
-    """
-
-    def __init__(self, console: Console) -> None:
-        """Draw on ``console``. It should write to stderr, because stdout is for the report."""
-        self._console = console
-        self._bars: Bars | None = None
-        self._rows: dict[str, int] = {}
-        self._tasks: dict[str, TaskID] = {}
-
-    @classmethod
-    def of_stderr(cls) -> Self:
-        """Return progress bars that are drawn on stderr."""
-        return cls(Console(stderr=True))
-
-    def begin(self, stage: str, rows: Mapping[str, int]) -> None:
-        """Show the stage's bar. A table's bar appears when its first rows are counted."""
-        self.finish()
-        self._rows = dict(rows)
-        self._bars = Bars(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f} rows"),
-            TextColumn("{task.fields[size_text]}"),
-            TimeElapsedColumn(),
-            console=self._console,
-            transient=True,
-        )
-        self._tasks = {"": self._bars.add_task(stage, total=sum(rows.values()), bytes=0, size_text="")}
-        self._bars.start()
-
-    def advance(self, table: str, rows: int, bytes: int = 0) -> None:  # noqa: A002 - the word of log and ledger
-        """Advance the table's bar and the stage's bar. The bar of a finished table disappears."""
-        bars = self._bars
-        if bars is None:
-            return
-        if table not in self._tasks:
-            self._tasks[table] = bars.add_task(table, total=self._rows.get(table, 0), bytes=0, size_text="")
-        for name in (table, ""):
-            task = next(task for task in bars.tasks if task.id == self._tasks[name])
-            sent = task.fields["bytes"] + bytes
-            bars.update(task.id, advance=rows, bytes=sent, size_text=decimal(sent) if sent else "")
-            if name and task.finished:
-                bars.update(task.id, visible=False)
-
-    def finish(self) -> None:
-        """Remove the bars from the screen."""
-        if self._bars is not None:
-            self._bars.stop()
-        self._bars = None
-
 
 _ENDLESS = 10_000
 """A width in columns that no line reaches."""

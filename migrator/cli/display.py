@@ -1,4 +1,4 @@
-"""Chooses how log, progress and report are shown. Imports rich only where it draws."""
+"""Chooses how log and report are shown. Imports rich only where it draws."""
 
 import json
 import os
@@ -6,10 +6,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from migrator.config.settings import Settings
 from migrator.reports.outcome import Outcome
 from migrator.runtime import logs
-from migrator.runtime.progress import NoProgress, Progress
 
 
 def log_form(chosen: Literal["auto", "json", "console"]) -> logs.Form:
@@ -23,16 +21,6 @@ def early_form(flag: str | None, environment: Mapping[str, str]) -> logs.Form:
     """Return the form of the log for errors that come before the settings are read: a wrong flag, or a wrong value."""
     named = (flag or environment.get("MIGRATOR_LOG_FORMAT", "auto")).lower()
     return log_form("json" if named == "json" else "console" if named == "console" else "auto")
-
-
-def progress_of(settings: Settings, form: logs.Form) -> Progress:
-    """Return the receiver of progress. By default it draws bars on a terminal and nothing elsewhere."""
-    automatic = settings.progress == "auto" and form == "console" and sys.stderr.isatty()
-    if settings.quiet or (not automatic and settings.progress != "on"):
-        return NoProgress()
-    from migrator.cli.console import ProgressBars  # noqa: PLC0415 - without a terminal rich is not needed
-
-    return ProgressBars.of_stderr()
 
 
 def show(outcome: Outcome, form: Literal["console", "json", "headline"], clean: Callable[[Any], Any]) -> None:

@@ -18,7 +18,8 @@ import structlog
 from migrator import __version__
 from migrator.cli.command_line import CommandLine, chosen, read, refuse_restart
 from migrator.cli.commands import COMMANDS
-from migrator.cli.display import early_form, log_form, progress_of, show
+from migrator.cli.display import early_form, log_form, show
+from migrator.cli.observers import observed
 from migrator.cli.outcome_files import OutcomeFiles
 from migrator.cli.signals import finish_or_stop, signals_raise
 from migrator.config.fields import Group
@@ -26,6 +27,7 @@ from migrator.config.mistyped import unknown_variables
 from migrator.config.settings import Settings
 from migrator.errors import ExitCode, MigratorError, Mismatch
 from migrator.events import Event
+from migrator.monitoring.tracker import Tracker
 from migrator.reports.difference import DifferenceReport
 from migrator.reports.refusal import Refusal, facts_of
 from migrator.runtime import logs
@@ -74,17 +76,16 @@ def _perform(line: CommandLine, settings: Settings, files: OutcomeFiles, run_id:
     if settings is not named and settings.rules is not None:
         log.info(Event.RULES_FOUND, path=str(settings.rules.absolute()), message=_RULES_FOUND)
     files.begin(line.command)
-    progress = progress_of(settings, form)
+    tracker = Tracker()
     try:
-        outcome = finish_or_stop(COMMANDS[line.command].call(settings, progress, run_id), files)
+        with observed(settings, form, tracker):
+            outcome = finish_or_stop(COMMANDS[line.command].call(settings, tracker, run_id), files)
     except Mismatch as error:
         outcome = DifferenceReport(error)
     except MigratorError as error:
         if not error.settlement:
             raise
         outcome = Refusal(error)
-    finally:
-        progress.finish()
     quiet = settings.quiet and outcome.failure is None
     show(outcome, "headline" if quiet and line.form == "console" else line.form, redactor(settings.secrets()))
     if outcome.failure is not None:

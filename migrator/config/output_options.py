@@ -71,6 +71,12 @@ class OutputOptions(BaseSettings):
     )
     progress: Literal["auto", "on", "off"] = option(
         "auto",
-        "Whether to draw progress bars; auto means where events go to a terminal.",
+        "Whether to draw what is being done; auto means where events go to a terminal.",
         OptionInfo(Group.OUTPUT),
+    )
+    progress_interval: float = option(
+        10.0,
+        "Seconds between events that tell how far the command is, where nothing is drawn; 0 means none.",
+        OptionInfo(Group.OUTPUT),
+        ge=0,
     )

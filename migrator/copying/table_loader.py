@@ -28,11 +28,11 @@ from migrator.ledger import carried, loads
 from migrator.ledger.carried import Carried, Terms
 from migrator.ledger.loads import CopyProgress, CopyStats
 from migrator.ledger.run_ledger import RunLedger
+from migrator.monitoring.tracker import Tracker
 from migrator.names import TableName
 from migrator.planning.grouping import is_small
 from migrator.planning.plan import TablePlan
 from migrator.runtime.limits import Limits
-from migrator.runtime.progress import Progress
 from migrator.sessions.connections import in_transaction, is_open
 from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.database import Source
@@ -102,7 +102,7 @@ class CopyContext:
     limits: Limits
     terms: Mapping[str, Terms]
     """Terms of the source's tables, by their names."""
-    progress: Progress
+    tracker: Tracker
     workers: WorkerPool[CopyWorker]
     existing: ExistingRows
 
@@ -264,11 +264,13 @@ async def _copy_chunk(context: CopyContext, worker: CopyWorker, load: TableLoad,
 
 
 async def _counted(context: CopyContext, load: TableLoad, data: _ChunkData, sent: _SentBytes) -> AsyncIterator[bytes]:
+    count = context.tracker.counter("copy", str(load.name))
+    count(0, 0)  # the table is in work
     async for rows, part in data.parts:
         sent.count += len(part)
         yield part
         if rows:
-            context.progress.advance(str(load.name), rows, len(part))
+            count(rows, len(part))
 
 
 async def _whole_tables(

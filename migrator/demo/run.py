@@ -19,8 +19,8 @@ from migrator.config.settings import Settings
 from migrator.demo.dryad import ALEMBIC_INI, sample
 from migrator.demo.server import EmbeddedServer
 from migrator.job import run
+from migrator.monitoring.tracker import Tracker
 from migrator.reports.run_report import Report
-from migrator.runtime.progress import Progress
 
 DATABASE = ROLE = SCHEMA = "dryad"
 
@@ -28,7 +28,7 @@ INIT_SQL: Final = Path(__file__).parents[1] / "stages" / "init.sql"
 """A copy of ``scripts/database/init-postgres.sql`` in the package, for an installed demo."""
 
 
-async def demo(settings: Settings, progress: Progress, run_id: UUID | None = None) -> Report:
+async def demo(settings: Settings, tracker: Tracker, run_id: UUID | None = None) -> Report:
     """
     Make a sample of ``settings.scale`` times 20,000 rows, migrate it to an embedded server, and return the report.
 
@@ -43,7 +43,7 @@ async def demo(settings: Settings, progress: Progress, run_id: UUID | None = Non
         server.create_role(ROLE, password)
         server.create_database(DATABASE, ROLE)
         _say(f"target: an embedded PostgreSQL on port {server.port}, where an ordinary role owns database {DATABASE!r}")
-        return await run.run(_settings(settings, source, server.url(DATABASE, ROLE, password)), progress, run_id)
+        return await run.run(_settings(settings, source, server.url(DATABASE, ROLE, password)), tracker, run_id)
 
 
 def _settings(settings: Settings, source: Path, url: str) -> Settings:

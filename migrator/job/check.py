@@ -35,6 +35,7 @@ from migrator.job.context import (
 from migrator.job.plan import (
     begun_tables,
     describe_target,
+    intact,
     other_versions,
     reading_of,
     refuse_money,
@@ -50,6 +51,7 @@ from migrator.ledger import claims, registry, schema, takeover
 from migrator.ledger.history import identity_of
 from migrator.ledger.loads import known_rows
 from migrator.ledger.migration import Migration
+from migrator.monitoring.tracker import Tracker
 from migrator.planning.matching import make_plan
 from migrator.planning.plan import Plan
 from migrator.planning.unmatched import TO_EXCLUDE
@@ -59,17 +61,15 @@ from migrator.preflight.refusal import InTheWay, refusal_of_all
 from migrator.preflight.source_only import SCHEMA
 from migrator.preflight.table_check import table_notices_of
 from migrator.reports.check_report import CheckReport
-from migrator.runtime.progress import NoProgress, Progress
 from migrator.runtime.settlement import Settlement
 from migrator.selection.selected_plan import Selecting, select_to_look
 from migrator.source.database import Source
-from migrator.source.integrity import check_intact
 from migrator.source.schema import SourceDatabase
 from migrator.target.database import Target
 from migrator.trials.unmade import Unmade
 
 
-async def check(settings: Settings, progress: Progress) -> CheckReport:
+async def check(settings: Settings, tracker: Tracker) -> CheckReport:
     """
     Check every value of the source, as preflight does, against the target as it is. Writes nothing and takes no lock.
 
@@ -78,7 +78,7 @@ async def check(settings: Settings, progress: Progress) -> CheckReport:
     is set, and NoMatch, which also says what else stands in the way.
     """
     try:
-        return await _check(settings, progress)
+        return await _check(settings, tracker)
     except NoMatch as error:
         raise await with_what_follows(settings, error) from error
 
@@ -96,7 +96,7 @@ async def with_what_follows(settings: Settings, error: NoMatch) -> MigratorError
     exclude = (*settings.exclude, *names)
     error.settled_with(Settlement((f"--exclude={quote(','.join(exclude))}",)))
     try:
-        following = await _check(settings.model_copy(update={"exclude": exclude}), NoProgress())
+        following = await _check(settings.model_copy(update={"exclude": exclude}), Tracker())
     except MigratorError as other:
         if isinstance(other, Stopped):
             raise
@@ -104,9 +104,9 @@ async def with_what_follows(settings: Settings, error: NoMatch) -> MigratorError
     return in_one((error, following.failure)) or error
 
 
-async def _check(settings: Settings, progress: Progress) -> CheckReport:
+async def _check(settings: Settings, tracker: Tracker) -> CheckReport:
     if settings.source_only:
-        return await _check_alone(settings)
+        return await _check_alone(settings, tracker)
     if not settings.has_target:
         raise ConfigurationError(
             "no target is set, and check looks at both ends",
@@ -114,8 +114,8 @@ async def _check(settings: Settings, progress: Progress) -> CheckReport:
             "or give --source-only (MIGRATOR_SOURCE_ONLY) to have the source alone looked at.",
         )
     async with open_databases(settings) as (source, target):
-        runner = runner_of(settings, target)
-        await runner("wait", lambda: wait_for(target, settings, to_write=False))
+        runner = runner_of(settings, target, tracker)
+        await runner("wait", lambda: wait_for(target, settings, tracker, to_write=False))
         migration = await runner.retry("migration", lambda: migration_of(target, settings))
         begun = await runner.retry("migration", lambda: begun_tables(target, migration))
         reading = await reading_of(settings, source, begun)
@@ -148,8 +148,8 @@ async def _check(settings: Settings, progress: Progress) -> CheckReport:
         table_checks = await runner(
             "preflight",
             lambda: check_tables(
-                CheckContext(source, target, plan, limits_of(settings), example_options, progress, made_by_job),
-                partial(check_intact, source, tables_to_read(settings, contents)),
+                CheckContext(source, target, plan, limits_of(settings), example_options, tracker, made_by_job),
+                partial(intact, source, tables_to_read(settings, contents), tracker),
                 unmade,
             ),
         )
@@ -207,13 +207,12 @@ async def _plan(settings: Settings, contents: SourceDatabase, target: Target, un
         ) from error
 
 
-async def _check_alone(settings: Settings) -> CheckReport:
+async def _check_alone(settings: Settings, tracker: Tracker) -> CheckReport:
     async with open_source(settings) as source:
         contents = (await reading_of(settings, source)).contents
         refuse_nothing(settings, source, contents)
-        table_checks = await runner_of(settings, None)(
-            "preflight",
-            lambda: check_source(source, contents.tables, jobs=settings.jobs, batch_bytes=settings.batch_bytes),
+        table_checks = await runner_of(settings, None, tracker)(
+            "preflight", lambda: check_source(source, contents.tables, limits_of(settings), tracker)
         )
     findings = tuple(finding for table_check in table_checks for finding in table_check.findings)
     selections = {f"{SCHEMA}.{table.name}": table.selection for table in contents.tables}

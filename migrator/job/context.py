@@ -6,7 +6,7 @@ Opens both databases, and turns settings into the values that stages are called 
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
@@ -21,9 +21,10 @@ from migrator.ledger import registry
 from migrator.ledger import schema as ledger_schema
 from migrator.ledger.migration import SETUP_LOCK_KEY, Migration, Wanted, schema_lock_key
 from migrator.ledger.run_ledger import RunLedger
+from migrator.monitoring.snapshot import Pause
+from migrator.monitoring.tracker import Tracker
 from migrator.planning.rules import Rules
 from migrator.runtime.limits import ExampleOptions, Limits
-from migrator.runtime.progress import Progress
 from migrator.runtime.retry import RetryLimits, retry_policy
 from migrator.runtime.stage_runner import StageRunner
 from migrator.schema.options import SchemaOptions
@@ -136,16 +137,17 @@ async def open_source(settings: Settings) -> AsyncIterator[Source]:
 
 @asynccontextmanager
 async def locked_target(
-    settings: Settings, target: Target, run_id: UUID | None
+    settings: Settings, target: Target, run_id: UUID | None, tracker: Tracker | None = None
 ) -> AsyncIterator[tuple[RunLedger, StageRunner]]:
     """
     Wait for the target, and hold the lock of the migration that the settings select while the block runs.
 
-    Yields the run's ledger and the runner of its stages. ``run_id`` is the run's id, by default a new one. Raises
+    Yields the run's ledger and the runner of its stages. ``run_id`` is the run's id, by default a new one, and
+    ``tracker`` is told what is done. Raises
     ConfigurationError if the ledger doesn't know the named migration, or if none is named and it knows several.
     """
-    runner = runner_of(settings, target)
-    await runner("wait", lambda: wait_for(target, settings))
+    runner = runner_of(settings, target, tracker)
+    await runner("wait", lambda: wait_for(target, settings, runner.tracker))
     async with AsyncExitStack() as held:
         run, _ = await runner("lock", lambda: take_lock(held, target, settings, registry.to_change, run_id))
         yield run, runner
@@ -197,16 +199,25 @@ async def restore_parked(run: RunLedger, jobs: int) -> int:
     return await restore(run, jobs)
 
 
-def runner_of(settings: Settings, target: Target | None) -> StageRunner:
-    """Return a runner that retries stages as the settings allow, and watches for overdue answers of the target."""
+def runner_of(settings: Settings, target: Target | None, tracker: Tracker | None = None) -> StageRunner:
+    """
+    Return a runner that retries stages as the settings allow, and watches for overdue answers of the target.
+
+    ``tracker`` is told of stages, tries and pauses.
+    """
+    tracker = tracker or Tracker()
 
     def policy(stage: str) -> AsyncRetrying:
         # The limit is a number of tries, not a time: a copy may have run for hours before it loses its connection.
         return retry_policy(
-            stage, RetryLimits(attempts=settings.retry_attempts, longest_pause=settings.retry_max_pause_seconds)
+            stage,
+            RetryLimits(attempts=settings.retry_attempts, longest_pause=settings.retry_max_pause_seconds),
+            on_pause=tracker.pause,
         )
 
-    return StageRunner(policy, around=target.watched) if target else StageRunner(policy)
+    return (
+        StageRunner(policy, around=target.watched, tracker=tracker) if target else StageRunner(policy, tracker=tracker)
+    )
 
 
 def check_configuration(settings: Settings) -> None:
@@ -222,11 +233,22 @@ def check_configuration(settings: Settings) -> None:
         )
 
 
-async def wait_for(target: Target, settings: Settings, *, to_write: bool = True) -> ServerFacts:
-    """Wait for the server as long as the settings allow, and return its facts. Refuses a replica if ``to_write``."""
+async def wait_for(target: Target, settings: Settings, tracker: Tracker, *, to_write: bool = True) -> ServerFacts:
+    """
+    Wait for the server as long as the settings allow, and return its facts. Refuses a replica if ``to_write``.
+
+    ``tracker`` is told why the job waits.
+    """
+
+    def on_pause(pause: Pause) -> None:
+        tracker.pause(replace(pause, reason=f"{target.address.server()} {pause.reason}"))
+
     limits = RetryLimits(seconds=settings.wait_timeout_seconds, longest_pause=min(2, settings.retry_max_pause_seconds))
-    policy = retry_policy("wait", limits)
-    return await wait(target.address, policy, to_write=to_write, seconds=settings.wait_timeout_seconds)
+    policy = retry_policy("wait", limits, on_pause=on_pause)
+    try:
+        return await wait(target.address, policy, to_write=to_write, seconds=settings.wait_timeout_seconds)
+    finally:
+        tracker.resume("wait")
 
 
 async def run_init_sql(target: Target, settings: Settings) -> None:
@@ -268,10 +290,10 @@ async def upgrade_schema(settings: Settings, target: Target) -> None:
         await upgrade(target, alembic_project(settings.alembic_config))
 
 
-def context_of(settings: Settings, source: Source, target: Target, plan: "Plan", progress: Progress) -> StageContext:
+def context_of(settings: Settings, source: Source, target: Target, plan: "Plan", tracker: Tracker) -> StageContext:
     """Return the context of the stages that read the source and work on planned tables."""
     made_by_job = settings.schema_mode == "create"
-    return StageContext(source, target, plan, limits_of(settings), example_options_of(settings), progress, made_by_job)
+    return StageContext(source, target, plan, limits_of(settings), example_options_of(settings), tracker, made_by_job)
 
 
 def rules_of(settings: Settings) -> Rules:

@@ -20,6 +20,7 @@ from migrator.job.context import context_of, key_file_of, one_at_a_schema, schem
 from migrator.job.lost_rows import refuse_emptied
 from migrator.job.plan import (
     copied_of,
+    intact,
     other_versions,
     plan_of,
     refuse_nothing,
@@ -45,10 +46,8 @@ from migrator.planning.table_terms import terms_of
 from migrator.preflight.table_check import TableCheck, table_notices_of
 from migrator.reports.run_report import Report, report_of
 from migrator.runtime.error_mapping import to_migrator_error
-from migrator.runtime.progress import NoProgress, Progress
 from migrator.selection.selected_plan import Selecting, select_for_run
 from migrator.source.database import Source
-from migrator.source.integrity import check_intact
 from migrator.source.schema import SourceDatabase
 from migrator.stages.analyze import analyze
 from migrator.stages.context import Overlap, StageContext
@@ -68,9 +67,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 
-async def move(
-    settings: Settings, reading: Reading, recorder: RunRecorder, origin: SourceIdentity, progress: Progress
-) -> Report:
+async def move(settings: Settings, reading: Reading, recorder: RunRecorder, origin: SourceIdentity) -> Report:
     """
     Run the stages from ``schema`` to ``upgrade``, and return the report of a complete migration.
 
@@ -78,13 +75,13 @@ async def move(
     everything that was committed before it is in the ledger.
     """
     stage, step, ledger = recorder.stage, recorder.step, recorder.run
-    target = ledger.target
+    target, tracker = ledger.target, recorder.runner.tracker
     source, contents, rules = reading.source, reading.contents, reading.rules
     refuse_nothing(settings, source, contents)
     await step("history", lambda: go_on_with(ledger, reading, origin, settings.target_schema))
     terms = {table.name: terms_of(table, rules) for table in contents.tables}
     tables = tables_to_read(settings, contents)
-    async with _beside(check_intact(source, tables)) as first_check:
+    async with _beside(intact(source, tables, tracker)) as first_check:
         checks_under_way = [first_check]
         notes = await stage("schema", lambda: _make_schema(settings, source, contents, ledger))
         try:
@@ -100,23 +97,21 @@ async def move(
         tell_skipped(plan)
         await step("stray sequences", lambda: tell_stray_sequences(target, plan))
         notes += tell_unfilled(await step("triggers", lambda: unfilled_columns(target, plan)))
-        context = context_of(settings, source, target, plan, progress)
+        context = context_of(settings, source, target, plan, tracker)
 
         async def check_source_file() -> None:
             await (
-                checks_under_way.pop() if checks_under_way else check_intact(source, tables)
+                checks_under_way.pop() if checks_under_way else intact(source, tables, tracker)
             )  # again in a second try
 
         checks = await stage("preflight", lambda: _preflight(context, ledger, check_source_file, settings.untried))
     rows = {name: check.table_size.rows for name, check in checks.items()}
     await stage("park", lambda: park(plan, rows, ledger))
-    progress.begin("copy", {str(name): count for name, count in rows.items()})
     try:
         results, warnings = await _copy_to_verify(settings, context, recorder, checks, terms)
     except Mismatch:
         await step("lost", lambda: refuse_emptied(target, ledger.migration))
         raise
-    progress.finish()
     now = await source.fingerprint()
     left_out = [table.name for table in contents.tables if rules.of_table(table.name).exclude]
     await step("lost", lambda: refuse_emptied(target, ledger.migration))
@@ -179,19 +174,18 @@ async def _copy_to_verify(
         await recorder.step("kept rows", lambda: _write_kept(settings, ledger))
 
     async def restore_keys() -> tuple[str, ...]:
-        await stage("restore", lambda: restore(ledger, jobs, overlap.copied, overlap.restored))
+        await stage("restore", lambda: restore(ledger, jobs, overlap.copied, overlap.restored, context.tracker))
         advanced = await stage("sequences", lambda: sequences(context))
         await overlap.restored.close()
         return advanced.left
 
     async def analyze_tables() -> None:
-        await stage("analyze", lambda: analyze(context.target, overlap.restored, jobs))
+        await stage("analyze", lambda: analyze(context, overlap.restored, jobs))
 
     async def verify_tables() -> list[TableResult]:
-        quiet = replace(context, progress=NoProgress())  # the progress bar counts copied rows only
         return await stage(
             "verify",
-            lambda: verify(quiet, checks, overlap, differences_file=settings.differences, ledger=ledger),
+            lambda: verify(context, checks, overlap, differences_file=settings.differences, ledger=ledger),
         )
 
     if settings.in_turn:

@@ -16,6 +16,7 @@ from migrator.job.context import rules_of
 from migrator.ledger import carried, loads, schema, takeover
 from migrator.ledger.loads import CopiedTable
 from migrator.ledger.migration import Migration
+from migrator.monitoring.tracker import Tracker
 from migrator.names import TableName
 from migrator.planning.matching import make_plan
 from migrator.planning.plan import Plan
@@ -24,6 +25,7 @@ from migrator.planning.skipped import with_bookkeeping
 from migrator.preflight.version_tables import differing_versions
 from migrator.selection.conditions import carried_rows
 from migrator.source.database import Source
+from migrator.source.integrity import check_intact
 from migrator.source.schema import SourceDatabase
 from migrator.target.database import Target
 from migrator.target.schema import TargetDatabase
@@ -168,6 +170,12 @@ async def describe_target(target: Target, settings: Settings) -> TargetDatabase:
     async with target.connect() as connection:
         name = await target.schema_of_application(connection, settings.target_schema)
         return await target.describe(connection, name)
+
+
+async def intact(source: Source, tables: Collection[str], tracker: Tracker) -> None:
+    """Check the file's own structure; raises SourceUnreadable if it is damaged where one of the ``tables`` is."""
+    with tracker.stage("source check", is_step=True):
+        await check_intact(source, tables)
 
 
 def tables_to_read(settings: Settings, contents: SourceDatabase) -> list[str]:

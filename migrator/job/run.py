@@ -27,12 +27,12 @@ from migrator.job.context import (
 from migrator.ledger import history, registry
 from migrator.ledger.history import identity_of
 from migrator.ledger.run_ledger import RunLedger
+from migrator.monitoring.tracker import Tracker
 from migrator.reports.run_report import Report
-from migrator.runtime.progress import Progress
 from migrator.runtime.stage_runner import StageRunner
 
 
-async def run(settings: Settings, progress: Progress, run_id: UUID | None = None) -> Report:
+async def run(settings: Settings, tracker: Tracker, run_id: UUID | None = None) -> Report:
     """
     Copy the whole source into the target and verify it. If that has been done already, leave the rows unchanged.
 
@@ -41,9 +41,9 @@ async def run(settings: Settings, progress: Progress, run_id: UUID | None = None
     """
     known_obstacles = obstacles(settings)
     async with open_target(settings) as target, AsyncExitStack() as held:
-        runner = runner_of(settings, target)
+        runner = runner_of(settings, target, tracker)
         with known_obstacles.instead():
-            await runner("wait", lambda: wait_for(target, settings))
+            await runner("wait", lambda: wait_for(target, settings, tracker))
             run, held_lock = await runner("lock", lambda: take_lock(held, target, settings, registry.of_run, run_id))
         if not settings.restart and await _is_complete(run, runner):
             return await runner.retry("history", lambda: settle(settings, run, runner, known_obstacles))
@@ -72,13 +72,13 @@ async def run(settings: Settings, progress: Progress, run_id: UUID | None = None
 
         async def ready() -> None:
             if not await held_lock.is_held():
-                await wait_for(target, settings)
+                await wait_for(target, settings, tracker)
                 await held_lock.take()
             await target.terminate_abandoned()
 
         guard = recorder.Guard(ready, watch)
         async with recorder.record_run(run, runner, settings, origin.fingerprint, guard) as run_recorder:
-            return await move(settings, reading, run_recorder, origin, progress)
+            return await move(settings, reading, run_recorder, origin)
 
 
 async def _is_complete(run: RunLedger, runner: StageRunner) -> bool:

@@ -24,7 +24,7 @@ async def status(settings: Settings) -> Status:
         if settings.wait:
             await until_ready(target, settings.wanted, settings.ready_timeout_seconds)
         else:
-            await runner("wait", lambda: wait_for(target, settings, to_write=False))
+            await runner("wait", lambda: wait_for(target, settings, runner.tracker, to_write=False))
         return await runner.retry("status", lambda: _status(target, settings.wanted))
 
 

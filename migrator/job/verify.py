@@ -10,19 +10,19 @@ from migrator.job.plan import begun_tables, copied_of, plan_of, reading_of, refu
 from migrator.ledger import history, schema
 from migrator.ledger.history import SourceIdentity, identity_of
 from migrator.ledger.migration import Migration
+from migrator.monitoring.tracker import Tracker
 from migrator.reports.run_report import Report, report_of
-from migrator.runtime.progress import Progress
 from migrator.selection.selected_plan import Selecting, select_to_look
 from migrator.source.database import Source
 from migrator.stages.verify import verify as compare
 from migrator.target.database import Target
 
 
-async def verify(settings: Settings, progress: Progress) -> Report:
+async def verify(settings: Settings, tracker: Tracker) -> Report:
     """Compare every value of both databases, at any time; raises Mismatch. Writes nothing and takes no lock."""
     async with open_databases(settings) as (source, target):
-        runner = runner_of(settings, target)
-        await runner("wait", lambda: wait_for(target, settings, to_write=False))
+        runner = runner_of(settings, target, tracker)
+        await runner("wait", lambda: wait_for(target, settings, tracker, to_write=False))
         migration = await runner.retry("migration", lambda: migration_of(target, settings))
         begun = await runner.retry("migration", lambda: begun_tables(target, migration))
         reading = await reading_of(settings, source, begun)
@@ -31,7 +31,7 @@ async def verify(settings: Settings, progress: Progress) -> Report:
         plan = await runner.retry("plan", lambda: plan_of(settings, contents, target))
         selecting = Selecting(source, plan, reading.rules, {})
         plan = await runner.retry("orphans", lambda: select_to_look(selecting, target, migration))
-        context = context_of(settings, source, target, plan, progress)
+        context = context_of(settings, source, target, plan, tracker)
         try:
             results = await runner("verify", lambda: compare(context, differences_file=settings.differences))
         except Mismatch as error:

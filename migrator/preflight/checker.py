@@ -18,6 +18,7 @@ from migrator.errors import ValuesRefused
 from migrator.events import Event
 from migrator.findings.finding import Finding, summary
 from migrator.findings.settlement import settlement_of
+from migrator.monitoring.tracker import Count, Tracker
 from migrator.names import TableName
 from migrator.planning.grouping import MAX_GROUP_TABLES, group_small_tables
 from migrator.planning.plan import Plan, TablePlan
@@ -25,8 +26,7 @@ from migrator.preflight.dry_run import DryRunPart, dry_run, dry_run_grouped, pre
 from migrator.preflight.source_only import check_source_table
 from migrator.preflight.table_check import TableCheck, TableChecker, measure_tables
 from migrator.runtime.limits import ExampleOptions, Limits
-from migrator.runtime.progress import Progress
-from migrator.source.chunks import WHOLE_TABLE, Chunk, chunk_size, split_into_chunks
+from migrator.source.chunks import WHOLE_TABLE, chunk_size, split_into_chunks
 from migrator.source.database import Source
 from migrator.source.integrity import check_intact
 from migrator.source.scan import ScanSession
@@ -37,7 +37,6 @@ from migrator.target.server_types import ServerTypes
 from migrator.trials.server_check import Bench, bench_of, refused_by_server
 from migrator.trials.unmade import Unmade
 from migrator.verification import digest
-from migrator.verification.comparison import Comparison
 from migrator.verification.digest import Digest, KnownDigest
 
 log = structlog.get_logger()
@@ -52,7 +51,7 @@ class CheckContext:
     plan: Plan
     limits: Limits
     example_options: ExampleOptions
-    progress: Progress
+    tracker: Tracker
     made_by_job: bool = False
     """Whether the job makes the target's tables."""
 
@@ -76,6 +75,7 @@ async def check_tables(
     async with blocking_pool(limits.jobs, partial(BlockingConnection, context.source.session)) as sessions:
         sizes = await measured(sessions, plan.tables, limits)
         await intact()
+        context.tracker.expect("preflight", {str(name): size.table_size.rows for name, size in sizes.items()})
         checker = _PlanChecker(context, sessions, sizes, keys, bench, unmade)
         largest_first = sorted(plan.tables, key=lambda table: -sizes[table.name].table_size.weight)
         groups = group_small_tables(largest_first, checker.profile_if_whole, limits.chunk_bytes)
@@ -110,7 +110,7 @@ class _PlanChecker:
             checks = [await self._check_in_chunks(group[0], first_size)]
         checks = [await self._check_at_server(table, check) for table, check in zip(group, checks, strict=True)]
         for check in checks:
-            self.context.progress.advance(str(check.table_size.table), check.table_size.rows, check.table_size.bytes)
+            self.context.tracker.finish_table("preflight", str(check.table_size.table))
         return checks
 
     def _check(
@@ -133,13 +133,22 @@ class _PlanChecker:
             return checker.check(table_size, known_digest)
 
     def _check_together(self, session: ScanSession, group: Sequence[tuple[TablePlan, TableSize]]) -> list[TableCheck]:
-        digests = dry_run(session, group, self.context.limits.batch_bytes)
+        for table, _ in group:
+            self.context.tracker.begin_table("preflight", str(table.name))
+        digests = dry_run(session, group, self.context.limits.batch_bytes, self._count(group[0][0]))
         return [self._check(session, *table, digest) for table, digest in zip(group, digests, strict=True)]
+
+    def _count(self, table: TablePlan) -> Count:
+        return self.context.tracker.counter("preflight", str(table.name))
 
     async def _check_in_chunks(self, table: TablePlan, measured_check: TableCheck) -> TableCheck:
         table_size, batch_bytes = measured_check.table_size, self.context.limits.batch_bytes
         comparison = await call_in_worker(self.sessions, prepare, table, table_size, batch_bytes)
-        known_digest = await _dry_run(self.sessions, table, comparison, measured_check.chunks) if comparison else None
+        known_digest = None
+        if comparison:
+            count = self._count(table)
+            parts = [DryRunPart(table.fast, comparison, chunk, count) for chunk in measured_check.chunks]
+            known_digest = await _dry_run(self.sessions, parts)
         check = await call_in_worker(self.sessions, self._check, table, table_size, known_digest)
         return replace(check, chunks=measured_check.chunks)
 
@@ -183,39 +192,43 @@ while one worker measures the group with a large table."""
 
 
 async def _dry_run(
-    sessions: WorkerPool[BlockingConnection[ScanSession]],
-    table: TablePlan,
-    comparison: Comparison,
-    chunks: Sequence[Chunk],
+    sessions: WorkerPool[BlockingConnection[ScanSession]], parts: Sequence[DryRunPart]
 ) -> KnownDigest | None:
     """Dry-run a table chunk by chunk; start no further chunk after the first that needs a diagnosis."""
     is_suspect = False
 
-    async def try_chunk(chunk: Chunk) -> Digest | None:
+    async def try_chunk(part: DryRunPart) -> Digest | None:
         nonlocal is_suspect
         if is_suspect:
             return None
-        [digest_of_chunk] = await call_in_worker(sessions, dry_run_grouped, [DryRunPart(table.fast, comparison, chunk)])
+        [digest_of_chunk] = await call_in_worker(sessions, dry_run_grouped, [part])
         is_suspect = is_suspect or digest_of_chunk is None
         return digest_of_chunk
 
-    digests = await gather_or_cancel(try_chunk(chunk) for chunk in chunks)
-    return None if is_suspect else KnownDigest(comparison, digest.total(part for part in digests if part))
+    digests = await gather_or_cancel(try_chunk(part) for part in parts)
+    return None if is_suspect else KnownDigest(parts[0].comparison, digest.total(part for part in digests if part))
 
 
 async def check_source(
-    source: Source, tables: Sequence[SourceTable], *, jobs: int, batch_bytes: int
+    source: Source, tables: Sequence[SourceTable], limits: Limits, tracker: Tracker
 ) -> list[TableCheck]:
     """
-    Check the source without a target, at most ``jobs`` tables at the same time, and return a check of each table.
+    Check the source without a target, at most ``limits.jobs`` tables at a time, and return a check of each table.
 
-    ``batch_bytes`` is the size of a record batch. Raises SourceUnreadable if the file is damaged.
+    ``tracker`` counts the tables. Raises SourceUnreadable if the file is damaged.
     """
-    await check_intact(source, [table.name for table in tables])
-    async with blocking_pool(jobs, partial(BlockingConnection, source.session)) as sessions:
-        return await gather_or_cancel(
-            call_in_worker(sessions, check_source_table, table, batch_bytes) for table in tables
-        )
+    tracker.expect("preflight", {table.name: 1 for table in tables}, unit="tables")
+    with tracker.stage("source check", is_step=True):
+        await check_intact(source, [table.name for table in tables])
+
+    def check_one(session: ScanSession, table: SourceTable) -> TableCheck:
+        tracker.begin_table("preflight", table.name)
+        check = check_source_table(session, table, limits.batch_bytes)
+        tracker.finish_table("preflight", table.name)
+        return check
+
+    async with blocking_pool(limits.jobs, partial(BlockingConnection, source.session)) as sessions:
+        return await gather_or_cancel(call_in_worker(sessions, check_one, table) for table in tables)
 
 
 def refusal_of_values(findings: Sequence[Finding]) -> ValuesRefused | None:

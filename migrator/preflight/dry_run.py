@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from migrator.errors import SourceUnreadable
+from migrator.monitoring.tracker import Count, count_nothing
 from migrator.planning.grouping import map_grouped
 from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.source.batches import ScanRequest, scan
@@ -48,6 +49,8 @@ class DryRunPart:
     table: TablePlan
     comparison: Comparison
     chunk: Chunk = WHOLE_TABLE
+    count: Count = count_nothing
+    """Counts the rows that are read."""
 
     @cached_property
     def guards(self) -> tuple[ScanColumn, ...]:
@@ -76,18 +79,22 @@ class DryRunPart:
 
 
 def dry_run(
-    session: ScanSession, tables: Sequence[tuple[TablePlan, TableSize]], batch_bytes: int
+    session: ScanSession,
+    tables: Sequence[tuple[TablePlan, TableSize]],
+    batch_bytes: int,
+    count: Count = count_nothing,
 ) -> list[KnownDigest | None]:
     """
     Dry-run tables that have one chunk each. Return a digest for each table, or None if it needs a diagnosis.
 
     Tables with the same ``dry_run_key`` are read together, since SQLite's driver, Arrow and DuckDB take longer to start
-    than to process a small table. ``batch_bytes`` is the size of a record batch. Blocks while the tables are scanned.
-    Raises SourceUnreadable if SQLite can't examine a table's JSON values.
+    than to process a small table. ``batch_bytes`` is the size of a record batch. ``count`` counts the rows of a table
+    that is alone. Blocks while the tables are scanned. Raises SourceUnreadable if SQLite can't examine a table's JSON
+    values.
     """
     comparisons = [prepare(session, table, table_size, batch_bytes) for table, table_size in tables]
     parts = [
-        DryRunPart(table.fast, comparison)
+        DryRunPart(table.fast, comparison, count=count if len(tables) == 1 else count_nothing)
         for (table, _), comparison in zip(tables, comparisons, strict=True)
         if comparison
     ]
@@ -153,6 +160,7 @@ def _marked(session: ScanSession, parts: Sequence[DryRunPart], suspects: set[int
         request = ScanRequest(source, part.scan_columns, comparison.table_size, comparison.batch_bytes, where)
         try:
             for batch in scan(session, request):
+                part.count(len(batch), batch.nbytes)
                 yield [pa.repeat(pa.scalar(number, pa.int64()), len(batch)), *check_batch(batch.columns)]
         except _SIGNS:
             suspects.add(number)

@@ -31,6 +31,7 @@ from tenacity import (
 
 from migrator.errors import GaveUp, MigratorError
 from migrator.events import Event
+from migrator.monitoring.snapshot import Pause
 
 log = structlog.get_logger()
 
@@ -157,6 +158,26 @@ def short_message(error: BaseException) -> str:
     return "no answer in time" if isinstance(cause, TimeoutError) else type(cause).__name__
 
 
+def in_words(error: BaseException) -> str:
+    """Return what a server did, to follow its name: "refused the connection"; else the short message."""
+    for link in chain(first_of(error)):
+        for kind, words in _WORDS:
+            if isinstance(link, kind):
+                return words
+    return short_message(error)
+
+
+_WORDS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    (ConnectionRefusedError, "refused the connection"),
+    (ConnectionResetError, "closed the connection"),
+    (BrokenPipeError, "closed the connection"),
+    (socket.gaierror, "has a name that can't be resolved"),
+    (TimeoutError, "does not answer"),
+    (asyncpg.CannotConnectNowError, "is starting up or shutting down"),
+    (asyncpg.TooManyConnectionsError, "has no free connection"),
+)
+
+
 def is_transient(error: BaseException) -> bool:
     """
     Return whether the same attempt may succeed a little later.
@@ -229,13 +250,23 @@ class RetryLimits:
     """The longest pause between two tries, in seconds."""
 
 
-def retry_policy(what: str, limits: RetryLimits, *, sleep: Sleep = asyncio.sleep) -> AsyncRetrying:
+OnPause = Callable[[Pause], None]
+"""Is told of each pause before it begins."""
+
+
+def _ignore(_pause: Pause) -> None:
+    return
+
+
+def retry_policy(
+    what: str, limits: RetryLimits, *, sleep: Sleep = asyncio.sleep, on_pause: OnPause = _ignore
+) -> AsyncRetrying:
     """
     Make a retry policy: random exponential pauses, until the next try would exceed one of the ``limits``.
 
-    Use a new policy for each piece of work. ``what`` names the work in the error, and ``sleep`` makes the pauses. An
-    error that isn't transient passes through at once and unchanged. At the limit, the policy raises GaveUp from the
-    last error. It doesn't interrupt a try that is under way.
+    Use a new policy for each piece of work. ``what`` names the work in the error, and ``sleep`` makes the pauses, of
+    which ``on_pause`` is told. An error that isn't transient passes through at once and unchanged. At the limit, the
+    policy raises GaveUp from the last error. It doesn't interrupt a try that is under way.
     """
     pauses = wait_random_exponential(
         multiplier=FIRST_PAUSE_SECONDS, min=SHORTEST_PAUSE_SECONDS, max=limits.longest_pause
@@ -246,18 +277,30 @@ def retry_policy(what: str, limits: RetryLimits, *, sleep: Sleep = asyncio.sleep
         # stop_after_delay could exceed the deadline of the Kubernetes job by one pause.
         stop=stop_before_delay(limits.seconds)
         | (stop_after_attempt(limits.attempts) if limits.attempts else stop_never),
-        before_sleep=_log_pause,
+        before_sleep=lambda state: _announce(what, limits, on_pause, state),
         retry_error_callback=lambda state: _give_up(what, state),
         sleep=sleep,
     )
 
 
-def _log_pause(state: RetryCallState) -> None:
+def _announce(what: str, limits: RetryLimits, on_pause: OnPause, state: RetryCallState) -> None:
+    error = _error_of(state)
+    on_pause(
+        Pause(
+            what,
+            in_words(error),
+            state.attempt_number,
+            state.upcoming_sleep,
+            limits.attempts,
+            state.seconds_since_start or 0.0,
+            limits.seconds if limits.seconds < float("inf") else None,
+        )
+    )
     log.warning(
         Event.RETRY_SCHEDULED,
         attempt=state.attempt_number,
         pause_seconds=round(state.upcoming_sleep, 2),
-        error=short_message(_error_of(state)),
+        error=short_message(error),
     )
 
 

@@ -9,6 +9,7 @@ import structlog
 from tenacity import AsyncRetrying
 
 from migrator.events import Event
+from migrator.monitoring.tracker import Tracker
 from migrator.runtime.error_mapping import to_migrator_error
 
 T = TypeVar("T")
@@ -51,8 +52,14 @@ class StageRunner:
         retry_policy: Callable[[str], AsyncRetrying],
         clock: Callable[[], float] = time.monotonic,
         around: Around = _nothing,
+        tracker: Tracker | None = None,
     ) -> None:
-        """``retry_policy`` makes the policy for a named stage, ``clock`` counts seconds, ``around`` wraps every try."""
+        """
+        ``retry_policy`` makes the policy for a named stage, ``clock`` counts seconds, ``around`` wraps every try.
+
+        ``tracker`` is told which stages are under way.
+        """
+        self.tracker = tracker or Tracker()
         self.timings: list[StageTiming] = []
         self._first_began: float | None = None
         self._retry_policy = retry_policy
@@ -76,10 +83,10 @@ class StageRunner:
             attempts += 1
             return await action()
 
-        with structlog.contextvars.bound_contextvars(stage=stage):
+        with structlog.contextvars.bound_contextvars(stage=stage), self.tracker.stage(stage):
             log.info(Event.STAGE_STARTED)
             try:
-                result: T = await self.retry(stage, attempt)
+                result: T = await self._retry(stage, attempt)
             except Exception as error:
                 known = to_migrator_error(error)
                 if known is None:
@@ -96,8 +103,12 @@ class StageRunner:
 
     async def retry(self, what: str, action: Callable[[], Awaitable[T]]) -> T:
         """Do work that belongs to no stage, with the same retries. It has no timing, and its start isn't logged."""
+        with self.tracker.stage(what, is_step=True):
+            return await self._retry(what, action)
 
+    async def _retry(self, what: str, action: Callable[[], Awaitable[T]]) -> T:
         async def attempt() -> T:
+            self.tracker.attempt(what)
             return await self._around(action)
 
         result: T = await self._retry_policy(what)(attempt)

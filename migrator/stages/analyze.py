@@ -9,17 +9,23 @@ from migrator.concurrency.pool import WorkerPool
 from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.names import TableName
 from migrator.planning.grouping import MAX_GROUP_TABLES
-from migrator.target.database import Target
+from migrator.stages.context import StageContext
 
 
-async def analyze(target: Target, ready: ReplayQueue[TableName], jobs: int) -> None:
+async def analyze(context: StageContext, ready: ReplayQueue[TableName], jobs: int) -> None:
     """Run ANALYZE on each table of ``ready``, in ``jobs`` sessions. Tables that arrive together share a statement."""
+    tracker = context.tracker
+    tracker.expect("analyze", {str(table.name): 1 for table in context.plan.tables}, unit="tables")
 
     async def analyze_group(workers: WorkerPool[AsyncConnection], tables: Sequence[TableName]) -> None:
         async with workers.worker() as connection:
+            for table in tables:
+                tracker.begin_table("analyze", str(table))
             await connection.exec_driver_sql(f"ANALYZE {', '.join(table.quoted for table in tables)}")
+            for table in tables:
+                tracker.finish_table("analyze", str(table))
 
-    async with WorkerPool(jobs, target.autocommit) as workers, asyncio.TaskGroup() as group:
+    async with WorkerPool(jobs, context.target.autocommit) as workers, asyncio.TaskGroup() as group:
         async for tables in ready.batches():
             parts = max(jobs, -(-len(tables) // MAX_GROUP_TABLES))
             for part in range(min(parts, len(tables))):

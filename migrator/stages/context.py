@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from migrator.concurrency.replay_queue import ReplayQueue
+from migrator.monitoring.tracker import Tracker
 from migrator.names import TableName
 from migrator.runtime.limits import ExampleOptions, Limits
-from migrator.runtime.progress import Progress
 
 if TYPE_CHECKING:  # `reset` and `restore` run without the modules of the plan
     from migrator.planning.plan import Plan
@@ -24,7 +24,7 @@ class StageContext:
     plan: "Plan"
     limits: Limits
     example_options: ExampleOptions
-    progress: Progress
+    tracker: Tracker
     made_by_job: bool = False
     """Whether the job makes the target's tables itself."""
 

@@ -64,12 +64,17 @@ async def copy(
         for table in plan.tables
         if table.name not in copied and (check := checks.get(table.name))
     }
+    context.tracker.expect(
+        "copy",
+        {str(name): load.table_size.rows for name, load in pending.items()},
+        done={str(name): load.begun.brought.rows for name, load in pending.items() if load.begun},
+    )
     for table in plan.tables:
         if table.name not in pending:
             await overlap.copied.add(table.name)
     existing = _ExistingRows(context, ledger, seeded, {entry.table for entry in unsettled})
     async with copy_workers(overlap.slots, context.source, context.target) as workers:
-        loading = CopyContext(context.source, ledger, limits, terms, context.progress, workers, existing)
+        loading = CopyContext(context.source, ledger, limits, terms, context.tracker, workers, existing)
         largest_first = sorted(pending.values(), key=lambda load: -load.table_size.weight)
         await gather_or_cancel(
             _fill(loading, [pending[name] for name in names], existing, overlap.copied)
@@ -83,6 +88,7 @@ async def _fill(
 ) -> None:
     """Load a table or a group of small tables, and add them to ``done``."""
     for load, stats in zip(group, await load_tables(loading, group), strict=True):
+        loading.tracker.finish_table("copy", str(load.name))
         chunks = {} if load.chunks == (WHOLE_TABLE,) else {"chunks": len(load.chunks)}
         log.info(
             Event.TABLE_COPIED,

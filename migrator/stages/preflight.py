@@ -40,8 +40,8 @@ async def preflight(
     pending = [table for table in context.plan.tables if table.name not in known_rows.loaded]
     occupied = await check_target(target, pending, known_rows)
     pending_plan = replace(context.plan, tables=tuple(pending))
-    limits, options, progress = context.limits, context.example_options, context.progress
-    checking = CheckContext(source, target, pending_plan, limits, options, progress, context.made_by_job)
+    limits, options, tracker = context.limits, context.example_options, context.tracker
+    checking = CheckContext(source, target, pending_plan, limits, options, tracker, context.made_by_job)
     checks = await check_tables(checking, check_source_file)
     findings = [finding for check in checks for finding in check.findings]
     for change in (change for check in checks for change in check.changes):

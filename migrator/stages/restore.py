@@ -7,7 +7,9 @@ for the next run.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -20,6 +22,7 @@ from migrator.errors import TargetRefused
 from migrator.ledger import parked
 from migrator.ledger.parked import FOREIGN_KEY, Parked
 from migrator.ledger.run_ledger import RunLedger
+from migrator.monitoring.tracker import Tracker
 from migrator.names import TableName, quote_postgres
 from migrator.runtime.retry import is_transient, sqlstate_of
 from migrator.sessions.connections import in_transaction, is_open
@@ -33,9 +36,12 @@ async def restore(
     jobs: int,
     copied: ReplayQueue[TableName] | None = None,
     done: ReplayQueue[TableName] | None = None,
+    tracker: Tracker | None = None,
 ) -> int:
     """
     Restore everything that is parked, at most ``jobs`` tables at a time, and return the number of entries.
+
+    ``tracker`` counts the entries.
 
     A table's keys and indexes are restored when ``copied`` yields the table, or at once without ``copied``; then
     ``done`` gets the table. Foreign keys are restored last, because they need the keys of two tables. Raises
@@ -45,6 +51,8 @@ async def restore(
     target = run.target
     async with target.connect() as connection:
         entries = await parked.still_parked(connection, run.migration)
+    restoring = _Restoring(run, tracker or Tracker())
+    restoring.tracker.expect("restore", Counter(str(entry.table) for entry in entries), unit="keys")
     keys = _by_table(entry for entry in entries if entry.kind != FOREIGN_KEY)
     foreign_keys = _by_table(entry for entry in entries if entry.kind == FOREIGN_KEY)
     failures: list[str] = []
@@ -52,7 +60,7 @@ async def restore(
     async with WorkerPool(jobs, target.connect, is_open) as workers:
 
         async def bring_back(table: TableName, entries: Sequence[Parked]) -> None:
-            failed = await _bring_back(workers, entries, run) if entries else []
+            failed = await restoring.bring_back(workers, entries) if entries else []
             failures.extend(failed)
             if done and table in planned and not failed:
                 await done.add(table)
@@ -65,7 +73,7 @@ async def restore(
                 group.create_task(bring_back(table, remaining))
         # One after the other: each locks two tables, and two that lock the same tables in turn would deadlock.
         for remaining in foreign_keys.values():
-            failures += await _bring_back(workers, remaining, run)
+            failures += await restoring.bring_back(workers, remaining)
     if failures:
         raise TargetRefused(
             f"{len(failures)} of {len(entries)} keys and indexes could not be restored: {'; '.join(failures)}",
@@ -83,10 +91,24 @@ def _by_table(entries: Iterable[Parked]) -> dict[TableName, list[Parked]]:
     return by_table
 
 
-async def _bring_back(workers: WorkerPool[AsyncConnection], entries: Sequence[Parked], run: RunLedger) -> list[str]:
-    """Restore one table's entries one by one, as ALTER TABLEs would wait for each other; return the failures."""
-    async with workers.worker() as connection:
-        return [failure for entry in entries if (failure := await _restore_entry(connection, entry, run))]
+@dataclass(frozen=True, slots=True)
+class _Restoring:
+    """Restores the entries of one run, and counts them."""
+
+    run: RunLedger
+    tracker: Tracker
+
+    async def bring_back(self, workers: WorkerPool[AsyncConnection], entries: Sequence[Parked]) -> list[str]:
+        """Restore one table's entries one by one, as ALTER TABLEs would wait for each other; return the failures."""
+        failures, table = [], str(entries[0].table)
+        async with workers.worker() as connection:
+            self.tracker.begin_table("restore", table)
+            for entry in entries:
+                if failure := await _restore_entry(connection, entry, self.run):
+                    failures.append(failure)
+                self.tracker.advance("restore", table, 1)
+            self.tracker.leave_table("restore", table)
+        return failures
 
 
 _NOT_ABOUT_ROWS = frozenset({"25", "53", "57", "58"})

@@ -84,6 +84,7 @@ async def verify(
     ):
         unmeasured = [table for table in plan.tables if table.name not in checks]
         known = {**checks, **await measured(sessions, unmeasured, limits)}
+        context.tracker.expect("verify", {str(name): known[name].table_size.rows for name in by_name})
         with _written(differences_file) as sink:
             comparing = CompareContext(
                 context.source,
@@ -92,6 +93,7 @@ async def verify(
                 sessions,
                 context.example_options,
                 sink,
+                context.tracker,
                 keep=ledger is not None,
             )
 
@@ -111,7 +113,7 @@ async def verify(
                     check = known[names[0]]
                     results = [await compare(comparing, comparisons[0], check.chunks, check.known_digest)]
                 for result in results:
-                    context.progress.advance(str(result.table), result.source.rows)
+                    context.tracker.finish_table("verify", str(result.table))
                 return results
 
             async with asyncio.TaskGroup() as group:

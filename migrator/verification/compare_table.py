@@ -21,6 +21,7 @@ from migrator.concurrency.pool import WorkerPool, gather_or_cancel
 from migrator.errors import SourceUnreadable
 from migrator.events import Event
 from migrator.ledger.carried import Recorded
+from migrator.monitoring.tracker import Tracker
 from migrator.names import TableName
 from migrator.runtime.limits import ExampleOptions
 from migrator.sessions.address import TargetAddress
@@ -91,6 +92,8 @@ class CompareContext:
     example_options: ExampleOptions
     sink: DifferenceSink
     """Receives every difference."""
+    tracker: Tracker
+    """Counts the rows that are compared."""
     keep: bool = False
     """Whether the digests are kept for later runs."""
     seconds: dict[TableName, float] = field(default_factory=lambda: defaultdict(float))
@@ -217,10 +220,13 @@ async def _of_source(context: CompareContext, comparison: Comparison, chunks: Se
 
 
 async def _of_target(context: CompareContext, comparison: Comparison, parts: int) -> Digest:
+    count = context.tracker.counter("verify", str(comparison.target.name))
+
     async def of_blocks(blocks: BlockRange) -> Digest:
         async with context.readers.worker() as reader:
             with _timed(context, comparison):
-                return await asyncio.to_thread(reader.call, digest.of_target, comparison, blocks)
+                count(0, 0)  # the table is in work
+                return await asyncio.to_thread(reader.call, digest.of_target, comparison, blocks, count)
 
     if parts == 1:
         return await of_blocks(ALL_BLOCKS)

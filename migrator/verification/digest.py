@@ -8,7 +8,7 @@ differences cancel each other.
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -17,6 +17,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from migrator.monitoring.tracker import Count, count_nothing
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadOnlySession
 from migrator.source.chunks import WHOLE_TABLE, Chunk
@@ -103,14 +104,30 @@ def of_targets(session: ReadOnlySession, comparisons: Sequence[Comparison]) -> l
     return [digests.get(part, EMPTY) for part in range(len(comparisons))]
 
 
-def of_target(session: ReadOnlySession, comparison: Comparison, blocks: BlockRange = ALL_BLOCKS) -> Digest:
+def of_target(
+    session: ReadOnlySession,
+    comparison: Comparison,
+    blocks: BlockRange = ALL_BLOCKS,
+    count: Count = count_nothing,
+) -> Digest:
     """
     Return the digest of the rows in these ``blocks`` of the target's table, read through ``session``.
+
+    ``count`` counts the rows.
 
     Blocks while the rows are read, in a read-only transaction. Raises the errors of the session.
     """
     with target_rows(session, comparison, blocks) as reader:
-        return of_rows(reader, hashes(comparison.target_side.forms, comparison))
+        return of_rows(_counted(reader, count), hashes(comparison.target_side.forms, comparison))
+
+
+def _counted(reader: pa.RecordBatchReader, count: Count) -> pa.RecordBatchReader:
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            count(len(batch), batch.nbytes)
+            yield batch
+
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
 
 def hashes(forms: Sequence[str], comparison: Comparison) -> Hashes:

@@ -32,6 +32,7 @@ ROWS: tuple[frozenset[str], ...] = (
     frozenset({"source", "target"}),
     frozenset({"sessions"}),
     frozenset({"concurrency", "runtime", "sql", "meaning", "bookkeeping"}),
+    frozenset({"monitoring"}),
 )
 """Packages from top to bottom. A package imports from the rows below its own, never from its own row or above."""
 IMPORTED_BY_ALL = frozenset({"errors", "events", "names"})

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from migrator.errors import Mismatch
 from migrator.job import check, run, verify
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 pytestmark = pytest.mark.one_server
 
@@ -48,10 +48,10 @@ async def test_each_side_keeps_its_own(make_sqlite: MakeSqlite, database: Databa
     """It is in nobody's way, differences are a warning, and an application's table of such a name is copied."""
     settings = settings_of(make_sqlite(SOURCE, ROWS), database)
     await database.execute(TARGET)
-    looked = await check.check(settings, NoProgress())
+    looked = await check.check(settings, Tracker())
     assert looked.failure is None
     with capture_logs() as events:
-        report = await run.run(settings, NoProgress())
+        report = await run.run(settings, Tracker())
     skipped = {entry.name: entry.reason for entry in report.skipped}
     assert set(skipped) == {"django_migrations", "schema_migrations"}
     assert "each side keeps its own (Django)" in skipped["django_migrations"]
@@ -62,8 +62,8 @@ async def test_each_side_keeps_its_own(make_sqlite: MakeSqlite, database: Databa
         assert sum("different versions" in note for note in notes) == 1
     assert await _names(database) == ["0001_initial", "0003_colour"]
     assert await database.fetch("SELECT species FROM migrations") == [("stork",)]
-    await verify.verify(settings, NoProgress())
-    assert "nothing to do" in (await run.run(settings, NoProgress())).headline
+    await verify.verify(settings, Tracker())
+    assert "nothing to do" in (await run.run(settings, Tracker())).headline
 
 
 async def test_tables_that_the_job_makes_have_the_bookkeeping(make_sqlite: MakeSqlite, database: Database) -> None:
@@ -75,27 +75,27 @@ async def test_tables_that_the_job_makes_have_the_bookkeeping(make_sqlite: MakeS
             "alembic_version": [("ae1027a6acf",)],
         },
     )
-    report = await run.run(settings_of(source, database, schema_mode="create"), NoProgress())
+    report = await run.run(settings_of(source, database, schema_mode="create"), Tracker())
     assert report.skipped == ()
     assert await _names(database) == ["0001_initial", "0002_price"]
     assert await database.fetch("SELECT version_num FROM alembic_version") == [("ae1027a6acf",)]
     existing = settings_of(source, database)
-    assert "nothing to do" in (await run.run(existing, NoProgress())).headline
+    assert "nothing to do" in (await run.run(existing, Tracker())).headline
     await database.execute("UPDATE alembic_version SET version_num = 'other'")
     with pytest.raises(Mismatch, match="alembic_version"):
-        await verify.verify(existing, NoProgress())
+        await verify.verify(existing, Tracker())
 
 
 async def test_a_rule_has_it_carried(make_sqlite: MakeSqlite, database: Database, tmp_path: Path) -> None:
     """The warning about a target that records nothing gives the rule; another one leaves a table behind."""
     source = make_sqlite(SOURCE, ROWS)
     await database.execute(f"{TARGET}; TRUNCATE django_migrations")
-    looked = await check.check(settings_of(source, database), NoProgress())
+    looked = await check.check(settings_of(source, database), Tracker())
     [note] = [note for note in looked.notes if "records no version" in note]
     assert '[tables."django_migrations"] exclude = false' in note
     rules = tmp_path / "migrator.toml"
     rules.write_text('[tables."django_migrations"]\nexclude = false\n[tables."schema_*"]\nexclude = true\n')
-    report = await run.run(settings_of(source, database, rules=rules), NoProgress())
+    report = await run.run(settings_of(source, database, rules=rules), Tracker())
     assert [entry.name for entry in report.skipped] == ["schema_migrations"]
     assert await _names(database) == ["0001_initial", "0002_price"]
 
@@ -104,7 +104,7 @@ async def test_a_target_without_the_table(make_sqlite: MakeSqlite, database: Dat
     """Nothing is missing for the copy, and the application is going to be surprised: a warning."""
     source = make_sqlite(SOURCE, ROWS)
     await database.execute(f"{TARGET}; DROP TABLE django_migrations")
-    quiet = await check.check(settings_of(source, database, exclude=["django_migrations"]), NoProgress())
+    quiet = await check.check(settings_of(source, database, exclude=["django_migrations"]), Tracker())
     assert quiet.notes == ()
-    report = await run.run(settings_of(source, database), NoProgress())
+    report = await run.run(settings_of(source, database), Tracker())
     assert sum("records no version" in note for note in report.notes) == 1

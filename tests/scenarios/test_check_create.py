@@ -11,13 +11,13 @@ from migrator.config.settings import Settings
 from migrator.errors import MigratorError, NoMatch, TargetRefused, ValuesRefused
 from migrator.job import check as job_check
 from migrator.job import run as job_run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 
 async def check(settings: Settings) -> MigratorError | None:
     """Return what ``check`` ends with, or None for 0."""
     try:
-        return (await job_check.check(settings, NoProgress())).failure
+        return (await job_check.check(settings, Tracker())).failure
     except MigratorError as error:
         return error
 
@@ -25,7 +25,7 @@ async def check(settings: Settings) -> MigratorError | None:
 async def run(settings: Settings) -> MigratorError | None:
     """Return what ``run`` ends with, or None for 0."""
     try:
-        await job_run.run(settings, NoProgress())
+        await job_run.run(settings, Tracker())
     except MigratorError as error:
         return error
     return None

@@ -11,7 +11,7 @@ from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError, MigratorError, TargetRefused
 from migrator.job import check as job_check
 from migrator.job import run as job_run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 pytestmark = pytest.mark.one_server
 
@@ -33,7 +33,7 @@ ROWS: dict[str, list[tuple[object, ...]]] = {
 async def ended(settings: Settings) -> MigratorError | None:
     """Return what ``run`` ends with, or None for 0."""
     try:
-        await job_run.run(settings, NoProgress())
+        await job_run.run(settings, Tracker())
     except MigratorError as error:
         return error
     return None
@@ -57,7 +57,7 @@ async def test_what_django_needs_is_refused_and_its_lines_settle_it(
     found = await ended(settings)
     assert isinstance(found, TargetRefused)
     with pytest.raises(TargetRefused) as checked:
-        await job_check.check(settings, NoProgress())
+        await job_check.check(settings, Tracker())
     assert str(checked.value) == str(found)
     assert "app_event: column at and 1 more: it is declared datetime, and Django's models need" in str(found)
     assert await types_of(database) == {}

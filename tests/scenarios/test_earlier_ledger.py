@@ -11,7 +11,7 @@ from fix_postgres import Database
 
 from migrator.errors import Mismatch, TargetRefused
 from migrator.job import check, maintenance, run, status, verify
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 from migrator.source.database import Source
 
 pytestmark = pytest.mark.one_server
@@ -74,7 +74,7 @@ async def earlier(database: Database, source: Path, more: str = "") -> None:
 
 async def moved(source: Path, database: Database) -> str:
     """Run the job to its end and return its headline."""
-    return (await run.run(settings_of(source, database), NoProgress())).headline
+    return (await run.run(settings_of(source, database), Tracker())).headline
 
 
 async def test_one_that_is_complete(database: Database, tmp_path: Path) -> None:
@@ -156,11 +156,11 @@ async def test_one_that_is_half_copied(half: str, database: Database, tmp_path: 
     await earlier(database, source, f"{UNFINISHED}; {HALVES[half]}")
     before = await contents(database, "a")
     for _ in range(2):
-        assert isinstance((await check.check(settings_of(second, database), NoProgress())).failure, TargetRefused)
+        assert isinstance((await check.check(settings_of(second, database), Tracker())).failure, TargetRefused)
         with pytest.raises(TargetRefused, match=f"is of another source: the ledger knows '{source}'"):
             await moved(second, database)
     with pytest.raises(Mismatch, match=f"the ledger knows '{source}'"):
-        await verify.verify(settings_of(second, database), NoProgress())
+        await verify.verify(settings_of(second, database), Tracker())
     assert await contents(database, "a") == before
     assert (await moved(source, database)).startswith("migrated: every value")
     assert await contents(database, "a") == (["(1,x)", "(2,y)"] if half == "a piece missing" else ["(1,x)"])

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from migrator.errors import RowsInTheWay, TargetRefused, ValuesRefused
 from migrator.job import check, maintenance, run, verify
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 pytestmark = pytest.mark.one_server
 
@@ -78,7 +78,7 @@ async def test_the_flag_that_is_printed_is_all_that_is_needed(
     for command in ("run", "verify"):
         assert cli(command, *given[:2], *quick_flags(), MIGRATOR_TARGET_URL=database.url).code in {0, 2}
     assert cli("run", *given, MIGRATOR_TARGET_URL=database.url).code == 0
-    await verify.verify(settings_of(source, database), NoProgress())
+    await verify.verify(settings_of(source, database), Tracker())
 
 
 async def test_kept_rows_can_be_brought_back_and_forgotten(
@@ -89,7 +89,7 @@ async def test_kept_rows_can_be_brought_back_and_forgotten(
     await database.execute(TARGET + SEEDS)
     file = tmp_path / "kept.jsonl"
     settings = settings_of(source, database, on_existing_rows=["replace"], kept_rows=file)
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     assert sorted(lines, key=str) == sorted(
         [
@@ -142,14 +142,12 @@ async def test_every_kind_of_value_comes_back_as_it_was(
     table = '"Odd ""name"", x"'
     before = await contents(database, table)
     with pytest.raises(RowsInTheWay) as refused:
-        await run.run(settings_of(source, database), NoProgress())
+        await run.run(settings_of(source, database), Tracker())
     [flag] = re.findall(r"Add (.+) to let", refused.value.next_step)
     [value] = shlex.split(flag)
     assert value == "--on-existing-rows=Odd??name???x:replace"
     file = tmp_path / "kept.jsonl"
-    await run.run(
-        settings_of(source, database, on_existing_rows=[value.partition("=")[2]], kept_rows=file), NoProgress()
-    )
+    await run.run(settings_of(source, database, on_existing_rows=[value.partition("=")[2]], kept_rows=file), Tracker())
     first, second = (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
     assert first["table"] == second["table"] == 'public.Odd "name", x'
     assert first["row"]["j"] == {"a": "\\ü\n"}
@@ -182,17 +180,17 @@ async def test_rows_are_neither_lost_nor_kept_twice_when_a_run_ends_early(
     settings = settings_of(source, database, on_existing_rows=["replace"], kept_rows=file, chunk_bytes=20_000, jobs=1)
     for _ in range(2):
         with pytest.raises(TargetRefused, match="violates check constraint"):
-            await run.run(settings, NoProgress())
+            await run.run(settings, Tracker())
         assert not file.exists()
     await database.execute(CLEAR)
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     lines = {row["table_name"]: row for row in await database.fetch(KEPT)}
     assert {name: row["rows"] for name, row in lines.items()} == {"big": 4, "log": 2}
     assert len(file.read_text().splitlines()) == 6
     assert len(await contents(database, "big")) == 3000
     await database.execute(lines["log"]["bring_back"])
     assert await contents(database, "log") == ["(again)"] * 3 + ["(new)", "(other)"]
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     await maintenance.forget(settings)
 
 
@@ -232,7 +230,7 @@ async def test_only_named_tables_give_way(make_sqlite: MakeSqlite, database: Dat
     before = await contents(database, "roles")
     settings = settings_of(source, database, on_existing_rows=["users:replace,grants:replace"])
     with pytest.raises(RowsInTheWay, match=r"public\.roles") as refused:
-        await run.run(settings, NoProgress())
+        await run.run(settings, Tracker())
     assert "public.users" not in str(refused.value)
     assert "--on-existing-rows=grants:replace,roles:replace,users:replace " in refused.value.next_step
     assert await contents(database, "roles") == before
@@ -243,7 +241,7 @@ async def test_rows_of_the_source_need_not_be_kept(make_sqlite: MakeSqlite, data
     source = make_sqlite(SOURCE)
     await database.execute(TARGET + "INSERT INTO roles VALUES (1, 'guest'), (10, 'admin')")
     with capture_logs() as logs:
-        await run.run(settings_of(source, database, on_existing_rows=["replace"]), NoProgress())
+        await run.run(settings_of(source, database, on_existing_rows=["replace"]), Tracker())
     assert await database.fetch(KEPT) == []
     assert not [line for line in logs if line["event"] == "rows.kept"]
 
@@ -252,9 +250,9 @@ async def test_values_and_existing_rows_are_told_together(make_sqlite: MakeSqlit
     """One refusal has the finding about a value and the flag for the rows, so that the next run can have both."""
     source = make_sqlite(SOURCE + "UPDATE users SET name = 'a' || char(0) WHERE id = 2;")
     await database.execute(TARGET + SEEDS)
-    failure = (await check.check(settings_of(source, database), NoProgress())).failure
+    failure = (await check.check(settings_of(source, database), Tracker())).failure
     with pytest.raises(ValuesRefused) as refused:
-        await run.run(settings_of(source, database), NoProgress())
+        await run.run(settings_of(source, database), Tracker())
     for error in (failure, refused.value):
         assert isinstance(error, ValuesRefused)
         assert "users.name: 1 row where the value" in str(error)
@@ -275,7 +273,7 @@ async def test_a_table_that_nobody_named_refers_to_a_row_that_would_go(
     source = make_sqlite(SOURCE)
     await database.execute(TARGET + SEEDS + REFERRING + "INSERT INTO badges VALUES (5, 3), (6, 1)")
     settings = settings_of(source, database, on_existing_rows=["replace"])
-    report = await check.check(settings, NoProgress())
+    report = await check.check(settings, Tracker())
     assert isinstance(report.failure, ValuesRefused)
     [finding] = report.findings
     assert finding.rows == 1
@@ -285,11 +283,11 @@ async def test_a_table_that_nobody_named_refers_to_a_row_that_would_go(
     )
     assert "remove these rows of the target's table, or set their columns to null" in finding.settled_by
     with pytest.raises(ValuesRefused):
-        await run.run(settings, NoProgress())
+        await run.run(settings, Tracker())
     assert await contents(database, "badges") == ["(5,3)", "(6,1)"]
     assert len(await contents(database, "roles")) == 3
     await database.execute(way_out)
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     assert await contents(database, "roles") == ROLES
 
 
@@ -299,9 +297,9 @@ async def test_rows_that_are_too_large_to_be_kept(make_sqlite: MakeSqlite, datab
     await database.execute(BIG_TARGET)
     settings = settings_of(source, database, on_existing_rows=["replace"], kept_limit=100_000)
     with pytest.raises(TargetRefused, match=r"public\.big.* \(\d") as refused:
-        await run.run(settings, NoProgress())
+        await run.run(settings, Tracker())
     [limit] = re.findall(r"--kept-limit=(\d+)", refused.value.next_step)
-    await run.run(settings_of(source, database, on_existing_rows=["replace"], kept_limit=limit), NoProgress())
+    await run.run(settings_of(source, database, on_existing_rows=["replace"], kept_limit=limit), Tracker())
 
 
 SHAPES = {
@@ -329,7 +327,7 @@ async def test_tables_of_every_shape(shape: str, make_sqlite: MakeSqlite, databa
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, t TEXT)", {"t": [(1, "one"), (200, "two")]})
     await database.execute(SHAPES[shape] + "INSERT INTO t VALUES (1, 'x'), (300, 'y'), (200, 'two')")
     settings = settings_of(source, database, on_existing_rows=["t:replace"])
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     [line] = await database.fetch(KEPT)
     assert line["rows"] == 2
     await database.execute(line["bring_back"])
@@ -348,12 +346,12 @@ async def test_kept_rows_survive_reset_and_restart(make_sqlite: MakeSqlite, data
     source = make_sqlite(SOURCE)
     await database.execute(TARGET + SEEDS)
     settings = settings_of(source, database, on_existing_rows=["replace"])
-    await run.run(settings, NoProgress())
-    await run.run(settings_of(source, database, restart=True), NoProgress())
+    await run.run(settings, Tracker())
+    await run.run(settings_of(source, database, restart=True), Tracker())
     report = await maintenance.reset(settings)
     assert [note.partition(":")[0] for note in report.notes] == ["public.roles", "public.users", "public.grants"]
     await database.execute("INSERT INTO roles VALUES (40, 'later')")
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     assert [(row["table_name"], row["rows"]) for row in await database.fetch(KEPT)][-1] == ("roles", 1)
     assert len(await database.fetch(KEPT)) == 4
 
@@ -368,8 +366,8 @@ async def test_a_role_that_may_read_the_ledger_may_not_read_kept_rows(
     await database.execute(TARGET + SEEDS)
     try:
         settings = settings_of(source, database, on_existing_rows=["replace"], init_role=reader)
-        await run.run(settings, NoProgress())
-        await run.run(settings_of(source, database, restart=True, init_role=reader), NoProgress())
+        await run.run(settings, Tracker())
+        await run.run(settings_of(source, database, restart=True, init_role=reader), Tracker())
         rights = await database.fetch(
             f"""SELECT c.relname LIKE 'kept %' AS rows, bool_or(has_table_privilege('{reader}', c.oid, 'SELECT')) AS may
             FROM pg_class c WHERE relnamespace = 'migrator'::regnamespace AND relkind = 'r' GROUP BY 1"""

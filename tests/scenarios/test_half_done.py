@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from migrator.errors import GaveUp, MigratorError, RowsInTheWay, SourceChanged, TargetRefused
 from migrator.job import migrate, run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 pytestmark = [pytest.mark.one_server, pytest.mark.usefixtures("obstacle_allowed")]
 
@@ -35,7 +35,7 @@ async def _begun(source: Path, database: Database, target: str, **more: object) 
     """Let a run come as far as the obstacle, and take that away."""
     await database.execute(target)
     with pytest.raises(TargetRefused, match="violates check constraint"):
-        await run.run(settings_of(source, database, **PIECES, **more), NoProgress())
+        await run.run(settings_of(source, database, **PIECES, **more), Tracker())
     await database.execute(CLEAR)
 
 
@@ -54,7 +54,7 @@ async def _copied(source: Path, database: Database, target: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(migrate, "analyze", cut)
         with pytest.raises(GaveUp):
-            await run.run(settings_of(source, database, in_turn=True, **PIECES), NoProgress())
+            await run.run(settings_of(source, database, in_turn=True, **PIECES), Tracker())
 
 
 Reach = Callable[[Path, Database, str], Awaitable[None]]
@@ -77,11 +77,11 @@ async def test_a_table_that_is_half_there_can_not_be_left_out(make_sqlite: MakeS
     assert 0 < len(half) < 3000
     for _ in range(2):
         with pytest.raises(TargetRefused, match=r"table big \(excluded now\)") as caught:
-            await run.run(settings_of(source, database, exclude="big"), NoProgress())
+            await run.run(settings_of(source, database, exclude="big"), Tracker())
         assert "--restart" in caught.value.next_step
         assert not await _is_complete(database)
     assert await contents(database, "big") == half
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
     await _is_all_there(database)
 
 
@@ -89,7 +89,7 @@ async def test_restart_is_the_other_way(make_sqlite: MakeSqlite, database: Datab
     """What was copied is taken back, and the table is left out: empty, not in part."""
     source = make_sqlite(SCRIPT)
     await _begun(source, database, IN_BIG)
-    await run.run(settings_of(source, database, exclude="big", restart=True), NoProgress())
+    await run.run(settings_of(source, database, exclude="big", restart=True), Tracker())
     assert await contents(database, "big") == []
     assert len(await contents(database, "whole")) == 40
 
@@ -99,8 +99,8 @@ async def test_a_table_that_was_not_begun_may_be_left_out(make_sqlite: MakeSqlit
     source = make_sqlite(SCRIPT)
     await database.execute(IN_LAST)
     with pytest.raises(TargetRefused):
-        await run.run(settings_of(source, database, jobs=1, chunk_bytes=2000), NoProgress())
-    await run.run(settings_of(source, database, exclude="last"), NoProgress())
+        await run.run(settings_of(source, database, jobs=1, chunk_bytes=2000), Tracker())
+    await run.run(settings_of(source, database, exclude="last"), Tracker())
     assert await contents(database, "last") == []
     assert len(await contents(database, "big")) == 3000
 
@@ -120,8 +120,8 @@ async def test_other_rules(rule: str, make_sqlite: MakeSqlite, database: Databas
     file = tmp_path / "migrator.toml"
     file.write_text(RULES[rule])
     with pytest.raises(TargetRefused, match=r"big\.t \(no rule then"):
-        await run.run(settings_of(source, database, rules=str(file)), NoProgress())
-    await run.run(settings_of(source, database), NoProgress())
+        await run.run(settings_of(source, database, rules=str(file)), Tracker())
+    await run.run(settings_of(source, database), Tracker())
     await _is_all_there(database)
 
 
@@ -132,7 +132,7 @@ async def test_another_schema_under_the_same_name(make_sqlite: MakeSqlite, datab
     await _begun(source, database, IN_BIG, target_schema="public", **named)
     await database.execute(f"CREATE SCHEMA other; SET search_path = other; {TABLES}")
     with pytest.raises(MigratorError) as caught:
-        await run.run(settings_of(source, database, target_schema="other", **named), NoProgress())
+        await run.run(settings_of(source, database, target_schema="other", **named), Tracker())
     assert caught.value.exit_code == 4
     assert await contents(database, "other.whole") == []
 
@@ -157,7 +157,7 @@ async def test_rows_that_are_gone(loss: str, reach: Reach, make_sqlite: MakeSqli
     there = {name for name in names if await contents(database, name)}
     await database.execute(script)
     with capture_logs() as events:
-        await run.run(settings_of(source, database), NoProgress())
+        await run.run(settings_of(source, database), Tracker())
     assert {event["table"] for event in events if event["event"] == "rows.lost"} == there
     await _is_all_there(database)
 
@@ -168,8 +168,8 @@ async def test_some_rows_are_gone(make_sqlite: MakeSqlite, database: Database) -
     await _begun(source, database, IN_BIG)
     await database.execute("DELETE FROM big WHERE id < 4")
     with pytest.raises(RowsInTheWay, match=r"public\.big was copied in part, and 3 of"):
-        await run.run(settings_of(source, database), NoProgress())
-    await run.run(settings_of(source, database, restart=True, force=True), NoProgress())
+        await run.run(settings_of(source, database), Tracker())
+    await run.run(settings_of(source, database, restart=True, force=True), Tracker())
     await _is_all_there(database)
 
 
@@ -194,7 +194,7 @@ async def test_an_unlogged_table_after_a_crash(
     crash()
     assert await contents(database, "big") == []
     with capture_logs() as events:
-        await run.run(settings_of(source, database), NoProgress())
+        await run.run(settings_of(source, database), Tracker())
     assert "rows.lost" in {event["event"] for event in events}
     await _is_all_there(database)
 
@@ -220,12 +220,12 @@ async def test_a_source_that_has_changed_in_between(
     alter, words = CHANGES[change]
     alter(source, make_sqlite)
     if words is None:
-        await run.run(settings_of(source, database), NoProgress())
+        await run.run(settings_of(source, database), Tracker())
         await _is_all_there(database)
         return
     half = await contents(database, "big")
     with pytest.raises(SourceChanged, match=words):
-        await run.run(settings_of(source, database), NoProgress())
+        await run.run(settings_of(source, database), Tracker())
     assert await contents(database, "big") == half
     assert not await _is_complete(database)
 
@@ -239,8 +239,8 @@ async def test_a_reset_that_was_cut_short_forgets_no_source(
     await database.execute("DELETE FROM migrator.state WHERE name = 'source'")
     other = make_sqlite(SCRIPT.replace("%0100d", "%0101d"), file=tmp_path / "other.db")
     with pytest.raises(TargetRefused, match=f"is of another source: the ledger knows '{source}'"):
-        await run.run(settings_of(other, database), NoProgress())
-    await run.run(settings_of(source, database), NoProgress())
+        await run.run(settings_of(other, database), Tracker())
+    await run.run(settings_of(source, database), Tracker())
     await _is_all_there(database)
 
 
@@ -251,13 +251,13 @@ async def test_another_file_of_equal_counters(make_sqlite: MakeSqlite, database:
     twin = make_sqlite(f"{script.replace('0.1', '0.2')}; INSERT INTO last VALUES (1)", file=tmp_path / "twin.db")
     await database.execute(f"CREATE TABLE a (n inet); {IN_LAST}")
     with pytest.raises(TargetRefused, match="violates check constraint"):
-        await run.run(settings_of(source, database, jobs=1, chunk_bytes=10), NoProgress())
+        await run.run(settings_of(source, database, jobs=1, chunk_bytes=10), Tracker())
     await database.execute(CLEAR)
     assert await contents(database, "a") == ["(10.0.0.1)"]
     with pytest.raises(TargetRefused, match=f"is of another source: the ledger knows '{source}'"):
-        await run.run(settings_of(twin, database), NoProgress())
+        await run.run(settings_of(twin, database), Tracker())
     assert await contents(database, "a") == ["(10.0.0.1)"]
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
 
 
 LOGGED = IN_BIG.replace("CREATE TABLE whole", "CREATE UNLOGGED TABLE whole") + CLEAR
@@ -271,12 +271,12 @@ async def test_an_unlogged_table_after_success_and_a_crash(
     crash, database = crashing
     source = make_sqlite(SCRIPT)
     await database.execute(LOGGED)
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
     await database.execute(write)
     crash()
     assert await contents(database, "whole") == []
     with capture_logs() as events:
-        await run.run(settings_of(source, database), NoProgress())
+        await run.run(settings_of(source, database), Tracker())
     told = {event["event"] for event in events}
     assert "rows.lost" in told
     assert ("table.copied" in told) == (write == "SELECT")
@@ -303,9 +303,9 @@ async def test_a_crash_between_the_copy_and_the_end(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(migrate, last, crashed)
         with pytest.raises(GaveUp, match=r"UNLOGGED.*public\.whole \(40 rows\)"):
-            await run.run(settings_of(source, database, in_turn=True), NoProgress())
+            await run.run(settings_of(source, database, in_turn=True), Tracker())
     assert not await _is_complete(database)
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
     await _is_all_there(database)
 
 
@@ -322,15 +322,15 @@ async def test_rows_that_somebody_truncates_before_the_application_may_start(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(migrate, "_finish", cut)
         with pytest.raises(GaveUp):
-            await run.run(settings_of(source, database), NoProgress())
+            await run.run(settings_of(source, database), Tracker())
     await database.execute("TRUNCATE whole; UPDATE big SET t = 'x' WHERE id = 1")
     with pytest.raises(RowsInTheWay, match=r"gone: public\.whole \(40 rows\); .*public\.big"):
-        await run.run(settings_of(source, database), NoProgress())
-    await run.run(settings_of(source, database, restart=True, force=True), NoProgress())
+        await run.run(settings_of(source, database), Tracker())
+    await run.run(settings_of(source, database, restart=True, force=True), Tracker())
     await _is_all_there(database)
     await database.execute("DELETE FROM migrator.state WHERE name = 'ready'; TRUNCATE whole")
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
     await _is_all_there(database)
     await database.execute("TRUNCATE whole")
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
     assert await contents(database, "whole") == []

@@ -28,8 +28,8 @@ from fix_postgres import Database
 from migrator.config.settings import Settings
 from migrator.errors import Mismatch
 from migrator.job import run, verify
+from migrator.monitoring.tracker import Tracker
 from migrator.planning.plan import ColumnPlan
-from migrator.runtime.progress import NoProgress
 
 ROWS = 60
 
@@ -223,7 +223,7 @@ async def ends(
 async def told(settings: Settings, file: Path, command: Callable[..., Any]) -> set[tuple[str, int, str]]:
     """Run a command that must end in exit code 1; return table, key and column of each difference in the file."""
     with pytest.raises(Mismatch) as caught:
-        await command(settings, NoProgress())
+        await command(settings, Tracker())
     assert caught.value.exit_code == 1
     written = await asyncio.to_thread(file.read_text, encoding="utf-8")
     lines = [json.loads(line) for line in written.split("\n") if line]

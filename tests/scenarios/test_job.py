@@ -16,7 +16,7 @@ from migrator.job import check as job_check
 from migrator.job import run as job_run
 from migrator.job import status as job_status
 from migrator.job import verify as job_verify
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 DRYAD = ("users", "conversations", "messages", "documents", "document_chunks")
 
@@ -47,7 +47,7 @@ async def test_the_whole_job(dryad_file: Path, database: Database) -> None:
     """Init SQL, migrations, rows, keys and sequences: all arrive, and the report counts what the source holds."""
     before = _bytes(dryad_file)
     settings = dryad_settings(dryad_file, database, init_sql=INIT_SQL, init_schema="dryad")
-    report = await job_run.run(settings, NoProgress())
+    report = await job_run.run(settings, Tracker())
     assert {line.table.removeprefix("dryad."): line.source_rows for line in report.tables} == _source_counts(dryad_file)
     assert all(line.verified and line.source_rows == line.target_rows for line in report.tables)
     assert await _counts(database, "dryad") == _source_counts(dryad_file)
@@ -62,11 +62,11 @@ async def test_the_whole_job(dryad_file: Path, database: Database) -> None:
 async def test_the_second_run_changes_nothing(dryad_file: Path, database: Database) -> None:
     """After success a run is a no-op, also when the application has written, changed and removed rows since."""
     settings = dryad_settings(dryad_file, database)
-    await job_run.run(settings, NoProgress())
+    await job_run.run(settings, Tracker())
     await database.execute("UPDATE users SET email = 'new@example.org' WHERE id = (SELECT min(id) FROM users)")
     await database.execute("DELETE FROM dialogue_messages")
     state = (await catalogs(database), {table: await contents(database, table) for table in DRYAD})
-    report = await job_run.run(settings, NoProgress())
+    report = await job_run.run(settings, Tracker())
     assert report.headline == "already migrated and verified: nothing to do"
     assert (await catalogs(database), {table: await contents(database, table) for table in DRYAD}) == state
     assert (await _counts(database))["dialogue_messages"] == 0
@@ -76,14 +76,14 @@ async def test_the_second_run_changes_nothing(dryad_file: Path, database: Databa
 async def test_a_source_that_was_written_to_after_its_migration(dryad_file: Path, database: Database) -> None:
     """It is an error that names the table, unless the setting says that nobody needs the rows; nothing is copied."""
     settings = dryad_settings(dryad_file, database)
-    await job_run.run(settings, NoProgress())
+    await job_run.run(settings, Tracker())
     with closing(sqlite3.connect(dryad_file)) as connection:
         connection.execute("UPDATE users SET display_name = 'late'")
         connection.commit()
     with pytest.raises(SourceChanged, match=r"users: .* other values"):
-        await job_run.run(settings, NoProgress())
+        await job_run.run(settings, Tracker())
     with capture_logs() as events:
-        report = await job_run.run(dryad_settings(dryad_file, database, if_source_changed="ignore"), NoProgress())
+        report = await job_run.run(dryad_settings(dryad_file, database, if_source_changed="ignore"), Tracker())
     assert "source.changed" in [event["event"] for event in events]
     assert "the source has changed since" in report.notes[0]
     assert await database.fetch("SELECT 1 FROM users WHERE display_name = 'late'") == []
@@ -105,13 +105,13 @@ async def test_a_run_goes_on_where_another_failed(make_sqlite: MakeSqlite, datab
     before = await catalogs(database)
     settings = settings_of(source, database, jobs=1)
     with pytest.raises(TargetRefused, match="violates check constraint"):
-        await job_run.run(settings, NoProgress())
+        await job_run.run(settings, Tracker())
     assert len(await database.fetch("SELECT 1 FROM a")) == 5000
     assert await database.fetch("SELECT 1 FROM b") == []
     [brought] = await database.fetch("SELECT xmin::text FROM a LIMIT 1")
     await database.execute(CLEAR)
     with capture_logs() as events:
-        await job_run.run(settings, NoProgress())
+        await job_run.run(settings, Tracker())
     assert {event["table"] for event in events if event["event"] == "table.copied"} == {"public.b", "public.c"}
     assert await database.fetch("SELECT xmin::text FROM a LIMIT 1") == [brought]
     assert await catalogs(database) == before
@@ -127,12 +127,12 @@ async def test_another_source_does_not_go_on_with_the_first_ones_rows(
     first = make_sqlite(script, {"a": [(1,)], "b": [(7,)]})
     await database.execute(f"CREATE TABLE a (id int); CREATE TABLE b (id int); {only_in_copy('b', 'id < 0')}")
     with pytest.raises(TargetRefused):
-        await job_run.run(settings_of(first, database, jobs=1, chunk_bytes=100), NoProgress())
+        await job_run.run(settings_of(first, database, jobs=1, chunk_bytes=100), Tracker())
     second = make_sqlite(script, {"a": [(n,) for n in range(9999)], "b": [(1,)]}, file=tmp_path / "other.db")
     loaded = await contents(database, "a")
     assert loaded == ["(1)"]
     with pytest.raises(TargetRefused, match=f"is of another source: the ledger knows '{first}'"):
-        await job_run.run(settings_of(second, database), NoProgress())
+        await job_run.run(settings_of(second, database), Tracker())
     assert await contents(database, "a") == loaded
 
 
@@ -146,23 +146,23 @@ async def test_rows_that_somebody_put_there_are_not_touched(dryad_file: Path, da
     with closing(sqlite3.connect(other)) as connection:
         connection.executescript(source_users)
     settings = settings_of(other, database)
-    checked = await job_check.check(settings, NoProgress())
+    checked = await job_check.check(settings, Tracker())
     assert isinstance(checked.failure, RowsInTheWay)
     with pytest.raises(RowsInTheWay, match=r"public\.users \(2 rows: 2 only there\)"):
-        await job_run.run(settings, NoProgress())
+        await job_run.run(settings, Tracker())
     assert await contents(database, "users") == ["(mine)", "(yours)"]
 
 
 async def test_a_damaged_value_is_found_and_its_table_named(dryad_file: Path, database: Database) -> None:
     """One changed value among all: verify raises Mismatch, whose exit code is 1, and names the table only."""
     settings = dryad_settings(dryad_file, database)
-    await job_run.run(settings, NoProgress())
-    await job_verify.verify(settings, NoProgress())
+    await job_run.run(settings, Tracker())
+    await job_verify.verify(settings, Tracker())
     await database.execute(
         "UPDATE messages SET content = content || ' ' WHERE id = (SELECT max(id) FROM messages WHERE content <> '')"
     )
     with pytest.raises(Mismatch, match=r"public\.messages") as caught:
-        await job_verify.verify(settings, NoProgress())
+        await job_verify.verify(settings, Tracker())
     assert caught.value.exit_code == 1
     assert caught.value.facts["tables"] == ["public.messages"]
 
@@ -170,7 +170,7 @@ async def test_a_damaged_value_is_found_and_its_table_named(dryad_file: Path, da
 @pytest.mark.one_server
 async def test_check_verify_and_status_write_nothing(dryad_file: Path, database: Database) -> None:
     """They succeed as a role that may only read, so there is nothing that they could have written."""
-    await job_run.run(dryad_settings(dryad_file, database), NoProgress())
+    await job_run.run(dryad_settings(dryad_file, database), Tracker())
     reader = f"{database.role}_reader"
     database.server.administer(f"CREATE ROLE {reader} LOGIN PASSWORD 'r' IN ROLE pg_read_all_data")
     try:
@@ -178,8 +178,8 @@ async def test_check_verify_and_status_write_nothing(dryad_file: Path, database:
         url = database.server.url(database.name, reader, "r")
         settings = dryad_settings(dryad_file, database, target_url=url)
         before = await catalogs(database)
-        check = await job_check.check(settings, NoProgress())
-        verify = await job_verify.verify(settings, NoProgress())
+        check = await job_check.check(settings, Tracker())
+        verify = await job_verify.verify(settings, Tracker())
         status = await job_status.status(settings)
         assert check.failure is None
         assert check.findings == ()
@@ -202,7 +202,7 @@ async def test_status_of_a_database_without_a_ledger(dryad_file: Path, database:
 @pytest.mark.one_server
 async def test_rows_that_migrations_seeded_give_way(dryad_file: Path, database: Database) -> None:
     """Dryad's migrations put a system account there; the source has its own, and each row arrives once."""
-    await job_run.run(dryad_settings(dryad_file, database), NoProgress())
+    await job_run.run(dryad_settings(dryad_file, database), Tracker())
     assert await _counts(database) == _source_counts(dryad_file)
 
 
@@ -214,7 +214,7 @@ async def test_an_error_says_where_it_happened(make_sqlite: MakeSqlite, database
     await database.execute(f"CREATE TABLE a (id int); {only_in_copy('a', 'id < 0')}")
     settings = settings_of(source, database)
     with pytest.raises(MigratorError) as caught:
-        await job_run.run(settings, NoProgress())
+        await job_run.run(settings, Tracker())
     assert caught.value.facts["stage"] == "copy"
     status = await job_status.status(settings)
     assert [(run.exit_code, run.ended_at is not None) for run in status.runs] == [(4, True)]
@@ -270,7 +270,7 @@ async def test_hostile_names(make_sqlite: MakeSqlite, database: Database, monkey
     source = make_sqlite(lite, rows)
     await database.execute(post)
     before = await catalogs(database)
-    report = await job_run.run(settings_of(source, database, target_schema=SCHEMA), NoProgress())
+    report = await job_run.run(settings_of(source, database, target_schema=SCHEMA), Tracker())
     assert sum(line.target_rows for line in report.tables) == 3 * len(HOSTILE)
     assert await catalogs(database) == before
     for name in HOSTILE:

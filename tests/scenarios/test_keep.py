@@ -11,7 +11,7 @@ from fix_sqlite import MakeSqlite
 from migrator.errors import Mismatch, RowsInTheWay, TargetRefused, ValuesRefused
 from migrator.job import check, run, verify
 from migrator.job.maintenance import forget
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 pytestmark = pytest.mark.one_server
 
@@ -33,8 +33,8 @@ async def test_both_sides_are_merged(more: dict[str, object], make_sqlite: MakeS
     """Verification knows of it, in the run and later; the sequence goes beyond both; a second run has nothing to do."""
     settings = settings_of(make_sqlite(SOURCE, ROWS), database, on_existing_rows="roles:keep", **more)
     await database.execute(TARGET)
-    assert (await check.check(settings, NoProgress())).failure is None
-    report = await run.run(settings, NoProgress())
+    assert (await check.check(settings, Tracker())).failure is None
+    report = await run.run(settings, Tracker())
     assert await _roles(database) == MERGED
     assert any(
         "rows that only the target holds stay beside the source's: 2" in note and "; 1 gave way" in note
@@ -43,10 +43,10 @@ async def test_both_sides_are_merged(more: dict[str, object], make_sqlite: MakeS
     [row] = await database.fetch("INSERT INTO roles DEFAULT VALUES RETURNING id")
     assert row[0] == 72
     await database.execute("DELETE FROM roles WHERE id = 72")
-    await verify.verify(settings, NoProgress())
-    assert "nothing to do" in (await run.run(settings, NoProgress())).headline
+    await verify.verify(settings, Tracker())
+    assert "nothing to do" in (await run.run(settings, Tracker())).headline
     await forget(settings)
-    await verify.verify(settings, NoProgress())
+    await verify.verify(settings, Tracker())
 
 
 @pytest.mark.parametrize("change", ["UPDATE roles SET doc = '[1.5]' WHERE id = 70", "DELETE FROM roles WHERE id = 71"])
@@ -56,27 +56,27 @@ async def test_a_row_that_stayed_and_changed_is_a_difference(
     """As are rows of the source, and rows that nobody knows."""
     settings = settings_of(make_sqlite(SOURCE, ROWS), database, on_existing_rows="keep")
     await database.execute(TARGET)
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     await database.execute(change)
     with pytest.raises(Mismatch, match=r"1 of the 2 rows that stayed in public\.roles are gone or changed"):
-        await verify.verify(settings, NoProgress())
+        await verify.verify(settings, Tracker())
     await database.execute("INSERT INTO roles VALUES (99, 'new')")
     with pytest.raises(Mismatch, match="1 extra"):
-        await verify.verify(settings, NoProgress())
+        await verify.verify(settings, Tracker())
 
 
 async def test_starting_over(make_sqlite: MakeSqlite, database: Database) -> None:
     """Rows that stayed aren't the job's: it takes --force to remove them, and the ledger has them afterwards."""
     source = make_sqlite(SOURCE, ROWS)
     await database.execute(TARGET)
-    await run.run(settings_of(source, database, on_existing_rows="keep"), NoProgress())
+    await run.run(settings_of(source, database, on_existing_rows="keep"), Tracker())
     with pytest.raises(RowsInTheWay, match="have stayed there"):
-        await run.run(settings_of(source, database, on_existing_rows="keep", restart=True), NoProgress())
+        await run.run(settings_of(source, database, on_existing_rows="keep", restart=True), Tracker())
     settings = settings_of(source, database, on_existing_rows="keep", restart=True, force=True)
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     assert await _roles(database) == MERGED[:3]
     assert await database.fetch('SELECT id FROM migrator."kept 1" ORDER BY id') == [(2,), (70,), (71,)]
-    await verify.verify(settings, NoProgress())
+    await verify.verify(settings, Tracker())
 
 
 async def test_a_row_whose_other_key_is_taken(make_sqlite: MakeSqlite, database: Database) -> None:
@@ -84,7 +84,7 @@ async def test_a_row_whose_other_key_is_taken(make_sqlite: MakeSqlite, database:
     settings = settings_of(make_sqlite(SOURCE, ROWS), database, on_existing_rows="keep")
     await database.execute(f"{TARGET}; UPDATE roles SET name = 'x' WHERE id = 70")
     with pytest.raises(RowsInTheWay, match=r"1 of the 2 rows that only public\.roles holds can't stay") as error:
-        await run.run(settings, NoProgress())
+        await run.run(settings, Tracker())
     assert "--on-existing-rows=roles:replace" in str(error.value.next_step)
     assert await _roles(database) == [(1, "reader"), (2, "editor"), (70, "x"), (71, "bot")]
 
@@ -96,7 +96,7 @@ async def test_a_table_without_a_key(make_sqlite: MakeSqlite, database: Database
     rules = tmp_path / "migrator.toml"
     rules.write_text('[tables."t"]\non_existing_rows = "keep"\n')
     with pytest.raises(RowsInTheWay) as error:
-        await run.run(settings_of(source, database, rules=rules), NoProgress())
+        await run.run(settings_of(source, database, rules=rules), Tracker())
     assert "Give --on-existing-rows=t:replace in place of keep: public.t has no primary key" in str(
         error.value.next_step
     )
@@ -118,13 +118,13 @@ async def test_a_run_that_ends_early_is_continued(at: int, make_sqlite: MakeSqli
     settings = settings_of(source, database, on_existing_rows="keep", chunk_bytes=20_000, jobs=1)
     for _ in range(2):
         with pytest.raises(TargetRefused, match="violates check constraint"):
-            await run.run(settings, NoProgress())
+            await run.run(settings, Tracker())
     await database.execute(CLEAR)
-    await run.run(settings_of(source, database, chunk_bytes=20_000, jobs=1), NoProgress())
+    await run.run(settings_of(source, database, chunk_bytes=20_000, jobs=1), Tracker())
     rows = await database.fetch("SELECT id FROM big WHERE length(t) < 100 ORDER BY id")
     assert [row["id"] for row in rows] == [-4, 9000]
     assert await database.fetch('SELECT id, t FROM migrator."kept 1"') == [(1, "mine")]
-    await verify.verify(settings_of(source, database), NoProgress())
+    await verify.verify(settings_of(source, database), Tracker())
 
 
 async def test_a_row_that_stays_refers_to_one_that_goes(make_sqlite: MakeSqlite, database: Database) -> None:
@@ -138,11 +138,11 @@ async def test_a_row_that_stays_refers_to_one_that_goes(make_sqlite: MakeSqlite,
         "INSERT INTO roles VALUES (9); INSERT INTO users VALUES (5, 9)"
     )
     both = settings_of(source, database, on_existing_rows="users:keep,roles:replace")
-    assert isinstance((await check.check(both, NoProgress())).failure, RowsInTheWay)
+    assert isinstance((await check.check(both, Tracker())).failure, RowsInTheWay)
     with pytest.raises(RowsInTheWay, match=r"users_role_fkey of public\.users \(to public\.roles\)") as error:
-        await run.run(both, NoProgress())
+        await run.run(both, Tracker())
     assert "Give --on-existing-rows=roles:keep for" in str(error.value.next_step)
-    await run.run(settings_of(source, database, on_existing_rows="users:keep,roles:keep"), NoProgress())
+    await run.run(settings_of(source, database, on_existing_rows="users:keep,roles:keep"), Tracker())
     assert await database.fetch("SELECT id, role FROM users ORDER BY id") == [(1, 1), (5, 9)]
 
 
@@ -156,7 +156,7 @@ async def test_rows_of_others_may_refer_to_a_row_that_stays(make_sqlite: MakeSql
     await database.execute("INSERT INTO audit (name) VALUES ('editor')")
     settings = settings_of(source, database, on_existing_rows="keep")
     with pytest.raises(ValuesRefused, match="audit_name_fkey"):
-        await run.run(settings, NoProgress())
+        await run.run(settings, Tracker())
     await database.execute("DELETE FROM audit WHERE name IS NOT NULL")
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     assert await _roles(database) == MERGED

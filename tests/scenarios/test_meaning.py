@@ -7,7 +7,7 @@ from fix_values import Carry, MakeMove, Refused
 
 from migrator.errors import Mismatch
 from migrator.job import verify
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 # A type, how it is made, texts that arrive with what they arrive as, and texts that are refused.
 CASES: dict[str, tuple[str, str, dict[str, str], tuple[object, ...]]] = {
@@ -248,4 +248,4 @@ async def test_verification_is_not_blind_to_what_the_server_makes_of_a_text(
     )
     make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)", {"t": [(1, text)]})
     with pytest.raises(Mismatch):
-        await verify.verify(move().settings, NoProgress())
+        await verify.verify(move().settings, Tracker())

@@ -25,7 +25,7 @@ from fix_postgres import Database
 from structlog.testing import capture_logs
 
 from migrator.job import check, run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 ROWS = 60 * int(os.environ.get("MIGRATOR_TEST_BATCHES", "2"))
 Made = tuple[str, object]
@@ -240,13 +240,13 @@ async def test_what_arrives_is_what_the_text_was_made_from(database: Database, t
     )
     moving = settings_of(path, database, examples=ROWS)
     with capture_logs():
-        found = (await check.check(moving, NoProgress())).findings
+        found = (await check.check(moving, Tracker())).findings
         refused = {(one.column, int(example.key.removeprefix("id = "))) for one in found for example in one.examples}
         with closing(sqlite3.connect(path)) as source:
             for name, row in refused:
                 source.execute(f"UPDATE t SET {name} = NULL WHERE id = ?", (row,))
             source.commit()
-        await run.run(moving, NoProgress())
+        await run.run(moving, Tracker())
     for name, one in TYPES.items():
         rows = await database.fetch(f"SELECT id, {one.shown.format(name)} AS v FROM t WHERE {name}::text IS NOT NULL")
         gone = set(range(ROWS)) - {row["id"] for row in rows} - {row for column, row in refused if column == name}

@@ -24,8 +24,8 @@ from migrator.job import maintenance, run
 from migrator.job import status as job_status
 from migrator.job.check import check
 from migrator.job.verify import verify
+from migrator.monitoring.tracker import Tracker
 from migrator.reports.console.outcome import render
-from migrator.runtime.progress import NoProgress
 
 pytestmark = pytest.mark.one_server
 A = "CREATE TABLE a (id INTEGER PRIMARY KEY, t TEXT)"
@@ -34,7 +34,7 @@ B = "CREATE TABLE b (id INTEGER PRIMARY KEY, t TEXT)"
 
 async def moved(source: Path, database: Database, **more: object) -> str:
     """Run the job to its end and return its headline."""
-    report = await run.run(settings_of(source, database, **{"schema_mode": "create", **more}), NoProgress())
+    report = await run.run(settings_of(source, database, **{"schema_mode": "create", **more}), Tracker())
     return report.headline
 
 
@@ -298,7 +298,7 @@ async def test_the_migration_is_named(tenants: tuple[Path, Path], database: Data
     settings = settings_of(tenants[0], database, schema_mode="create", migration="first")
     console = Console(record=True, file=io.StringIO())
     for _ in range(2):
-        report = await run.run(settings, NoProgress())
+        report = await run.run(settings, Tracker())
         assert report.to_json()["migration"] == "first"
         render(report, console)
         assert "migration first: " in console.export_text()
@@ -306,7 +306,7 @@ async def test_the_migration_is_named(tenants: tuple[Path, Path], database: Data
     assert status.to_json()["migration"] == "first"
     render(status, console)
     assert "migration first: migrated and verified" in console.export_text()
-    assert (await verify(settings, NoProgress())).to_json()["migration"] == "first"
+    assert (await verify(settings, Tracker())).to_json()["migration"] == "first"
     for undone in (await maintenance.repair(settings), await maintenance.reset(settings)):
         assert undone.to_json()["migration"] == "first"
 
@@ -314,9 +314,9 @@ async def test_the_migration_is_named(tenants: tuple[Path, Path], database: Data
 async def test_check_sees_tables_of_others(tenants: tuple[Path, Path], database: Database) -> None:
     """It ends as run would, and names the migration that has the table; that one's own check is green."""
     await moved(tenants[0], database, migration="first")
-    own = await check(settings_of(tenants[0], database, migration="first"), NoProgress())
+    own = await check(settings_of(tenants[0], database, migration="first"), Tracker())
     assert own.failure is None
-    other = await check(settings_of(tenants[1], database, migration="second"), NoProgress())
+    other = await check(settings_of(tenants[1], database, migration="second"), Tracker())
     assert isinstance(other.failure, TargetRefused)
     assert "a (of 'first')" in str(other.failure)
 

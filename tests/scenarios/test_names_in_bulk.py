@@ -15,7 +15,7 @@ from migrator.job import run as job_run
 from migrator.job import status as job_status
 from migrator.job import verify as job_verify
 from migrator.job.maintenance import reset
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 SOURCE = """
 CREATE TABLE "UserAccount" (
@@ -36,7 +36,7 @@ INSERT INTO HTTPServer VALUES (7, 1);
 async def ended(settings: Settings) -> MigratorError | None:
     """Return what ``run`` ends with, or None for 0."""
     try:
-        await job_run.run(settings, NoProgress())
+        await job_run.run(settings, Tracker())
     except MigratorError as error:
         return error
     return None
@@ -69,12 +69,12 @@ async def names_of(database: Database) -> set[str]:
 async def test_made_tables_have_the_names(source: Path, database: Database, style: str, expected: set[str]) -> None:
     """Columns, keys, indexes, CHECKs and expressions follow; all commands know the names, and guards hold."""
     settings = settings_of(source, database, schema_mode="create", names=style)
-    assert (await job_check.check(settings, NoProgress())).failure is None
+    assert (await job_check.check(settings, Tracker())).failure is None
     assert await ended(settings) is None
     names = await names_of(database)
     assert expected <= names
     assert not [name for name in names if re.search("[A-Z]", name)]
-    assert (await job_verify.verify(settings_of(source, database, names=style), NoProgress())).failure is None
+    assert (await job_verify.verify(settings_of(source, database, names=style), Tracker())).failure is None
     assert await ended(settings) is None  # nothing left to do
     owner, users = ("owner_id", "user_account") if style == "snake_case" else ("ownerid", "useraccount")
     user, name = ("user_id", "user_name") if style == "snake_case" else ("userid", '"user name"')
@@ -136,7 +136,7 @@ async def test_tables_that_are_there(source: Path, database: Database) -> None:
     assert "--exclude" not in (found.next_step or "")
     assert await ended(settings_of(source, database, names="snake_case")) is None
     assert await contents(database, "user_account") == ["(1,Ada,t,o,2)", "(2,Bob,f,o,4)"]
-    assert (await job_verify.verify(settings_of(source, database, names="snake_case"), NoProgress())).failure is None
+    assert (await job_verify.verify(settings_of(source, database, names="snake_case"), Tracker())).failure is None
 
 
 @pytest.mark.one_server

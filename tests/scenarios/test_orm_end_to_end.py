@@ -38,7 +38,7 @@ from migrator.demo.dryad.models import (
 )
 from migrator.engine import Settings, create_engine
 from migrator.job import run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 # SQLAlchemy warns of every Numeric that it stores as a double. Dryad lives with that, as do most applications.
 pytestmark = [
@@ -65,7 +65,7 @@ async def sqlite(dryad_file: Path) -> AsyncIterator[AsyncEngine]:
 async def postgres(sqlite: AsyncEngine, dryad_file: Path, database: Database) -> AsyncIterator[AsyncEngine]:
     """Give the application's engine on PostgreSQL, after the job has moved the sample there."""
     assert sqlite.dialect.name == "sqlite"
-    await run.run(dryad_settings(dryad_file, database, init_sql=INIT_SQL), NoProgress())
+    await run.run(dryad_settings(dryad_file, database, init_sql=INIT_SQL), Tracker())
     engine = create_engine(Settings(DATABASE_URL=database.url, DATABASE_URL_FILE=None))
     yield engine
     await engine.dispose()

@@ -12,7 +12,7 @@ from test_row_rules import change, ruled
 
 from migrator.errors import ConfigurationError, GaveUp, Mismatch, SourceChanged, TargetRefused, ValuesRefused
 from migrator.job import check, run, verify
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 SOURCE = """
 CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT, deleted INTEGER);
@@ -67,11 +67,11 @@ async def test_a_dropped_row_takes_along_what_refers_to_it(
         await database.execute(THERE)
     keys = source.with_name("left.ndjson")
     settings = ruled(source, database, WHERE + DROP_ALL, schema_mode=schema_mode, left_behind=keys, jobs=1)
-    looked = await check.check(settings, NoProgress())
+    looked = await check.check(settings, Tracker())
     assert looked.failure is None
     numbers = {table["table"]: table["left_behind"] for table in looked.to_json()["tables"]}
     assert numbers == {"public.users": 1, "public.posts": 6, "public.tags": 5}
-    report = await run.run(settings, NoProgress())
+    report = await run.run(settings, Tracker())
     assert await rows_of(database) == {
         "users": ["(1,a,0)", "(3,c,0)"],
         "posts": ["(16,3,)"],
@@ -95,7 +95,7 @@ async def test_a_dropped_row_takes_along_what_refers_to_it(
         "reference": {"post_id": "98"},
     } in lines
     assert keys.stat().st_mode & 0o777 == 0o600
-    again = await verify.verify(settings, NoProgress())
+    again = await verify.verify(settings, Tracker())
     assert {line.table: line.left_behind for line in again.tables} == {
         "public.users": 1,
         "public.posts": 6,
@@ -109,7 +109,7 @@ async def test_a_reference_can_be_set_to_null(make_sqlite: MakeSqlite, database:
     await database.execute(THERE)
     keys = source.with_name("left.ndjson")
     settings = ruled(source, database, NULL_REPLIES, left_behind=keys, mask_values=True)
-    report = await run.run(settings, NoProgress())
+    report = await run.run(settings, Tracker())
     there = await rows_of(database)
     assert there["posts"] == ["(11,1,)", "(12,3,11)", "(13,1,)", "(14,2,)", "(15,1,14)", "(16,3,)"]
     assert there["tags"] == ["(11,x)", "(12,x)", "(14,x)", "(16,x)", "(16,y)"]
@@ -118,10 +118,10 @@ async def test_a_reference_can_be_set_to_null(make_sqlite: MakeSqlite, database:
         {"table": "posts", "foreign_key": "posts_reply_to_fkey", "rule": "null", "key": {"id": key}}
         for key in ("11", "13")
     ]
-    await verify.verify(settings, NoProgress())
+    await verify.verify(settings, Tracker())
     await database.execute("UPDATE posts SET reply_to = 16 WHERE id = 13")
     with pytest.raises(Mismatch):
-        await verify.verify(settings, NoProgress())
+        await verify.verify(settings, Tracker())
 
 
 async def test_the_remedy_of_each_finding_leads_out(make_sqlite: MakeSqlite, database: Database) -> None:
@@ -130,7 +130,7 @@ async def test_the_remedy_of_each_finding_leads_out(make_sqlite: MakeSqlite, dat
     await database.execute(THERE)
     rules = WHERE
     for _ in range(4):
-        report = await check.check(ruled(source, database, rules), NoProgress())
+        report = await check.check(ruled(source, database, rules), Tracker())
         if report.failure is None:
             break
         assert isinstance(report.failure, ValuesRefused)
@@ -138,7 +138,7 @@ async def test_the_remedy_of_each_finding_leads_out(make_sqlite: MakeSqlite, dat
             assert finding.settled_by.startswith('orphans = "drop"')
             assert ('orphans = "null"' in finding.settled_by) == (finding.column == "reply_to")
             rules += f'[columns."{finding.table}.{finding.column}"]\n{finding.settled_by.splitlines()[0]}\n'
-    await run.run(ruled(source, database, rules), NoProgress())
+    await run.run(ruled(source, database, rules), Tracker())
     assert await contents(database, "posts") == ["(16,3,)"]
 
 
@@ -149,7 +149,7 @@ async def test_a_row_that_a_rule_leaves_behind_is_told_from_one_that_is_not_ther
     source = make_sqlite(SOURCE, ROWS)
     await database.execute(THERE)
     with pytest.raises(ValuesRefused, match=r"posts.user_id: 2 rows .*in 1 of these rows .* a rule leaves behind"):
-        await run.run(ruled(source, database, WHERE), NoProgress())
+        await run.run(ruled(source, database, WHERE), Tracker())
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ async def test_a_rule_that_can_not_be_used(
     await database.execute(THERE)
     for command in (check.check, run.run):
         with pytest.raises(ConfigurationError, match=reason) as raised:
-            await command(ruled(source, database, rules), NoProgress())
+            await command(ruled(source, database, rules), Tracker())
         assert "NOT NULL" not in reason or 'orphans = "drop"' in raised.value.next_step
     assert await contents(database, "users") == []
 
@@ -184,9 +184,9 @@ async def test_a_run_that_was_interrupted_goes_on_without_the_parked_keys(
     with monkeypatch.context() as patched:
         patched.setattr("migrator.job.migrate.copy", interrupted)
         with pytest.raises(GaveUp):
-            await run.run(settings, NoProgress())
+            await run.run(settings, Tracker())
     assert await database.fetch(FOREIGN_KEYS) == []
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     assert (await rows_of(database))["posts"] == ["(16,3,)"]
     assert len(await database.fetch(FOREIGN_KEYS)) == 2
 
@@ -198,16 +198,16 @@ async def test_a_complete_migration_is_held_to_the_rows_that_it_carried(
     source = make_sqlite(SOURCE, ROWS)
     await database.execute(THERE)
     settings = ruled(source, database, WHERE + DROP_ALL)
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     await database.execute("ALTER TABLE tags DROP CONSTRAINT tags_post_id_fkey")
-    await verify.verify(settings, NoProgress())
+    await verify.verify(settings, Tracker())
     change(source, "UPDATE tags SET tag = 'other' WHERE post_id = 10", "DELETE FROM posts WHERE id = 12")
-    assert (await run.run(settings, NoProgress())).headline.startswith("already migrated")
+    assert (await run.run(settings, Tracker())).headline.startswith("already migrated")
     with pytest.raises(TargetRefused, match=r"posts.reply_to \(orphans = 'drop' then, orphans = 'null' now\)"):
-        await run.run(ruled(source, database, WHERE + NULL_REPLIES), NoProgress())
+        await run.run(ruled(source, database, WHERE + NULL_REPLIES), Tracker())
     change(source, "UPDATE users SET deleted = 0 WHERE id = 2")
     with pytest.raises(SourceChanged, match="tags"):
-        await run.run(ruled(source, database, WHERE + DROP_ALL), NoProgress())
+        await run.run(ruled(source, database, WHERE + DROP_ALL), Tracker())
 
 
 async def test_a_key_of_two_columns(make_sqlite: MakeSqlite, database: Database) -> None:
@@ -224,10 +224,10 @@ async def test_a_key_of_two_columns(make_sqlite: MakeSqlite, database: Database)
     )
     wrong = ruled(source, database, '[columns."c.p"]\norphans = "null"\n')
     with pytest.raises(ConfigurationError) as raised:
-        await run.run(wrong, NoProgress())
+        await run.run(wrong, Tracker())
     first = re.search(r'\[columns\."(.*)"\]', raised.value.next_step)
     assert first
-    await run.run(ruled(source, database, f'[columns."{first[1]}"]\norphans = "null"\n'), NoProgress())
+    await run.run(ruled(source, database, f'[columns."{first[1]}"]\norphans = "null"\n'), Tracker())
     assert await contents(database, "c") == ["(1,1,1)", "(2,1,)", "(3,2,)", "(4,2,)"]
 
 
@@ -238,12 +238,12 @@ async def test_a_key_to_rows_that_do_not_come_from_the_source(make_sqlite: MakeS
         "CREATE TABLE kinds (id bigint PRIMARY KEY); INSERT INTO kinds VALUES (1);"
         "CREATE TABLE c (id bigint PRIMARY KEY, kind bigint NOT NULL REFERENCES kinds)"
     )
-    report = await check.check(settings_of(source, database), NoProgress())
+    report = await check.check(settings_of(source, database), Tracker())
     assert ["orphans" in finding.settled_by for finding in report.findings] == [False]
     with pytest.raises(ConfigurationError, match=r"c_kind_fkey refers to public\.kinds") as raised:
-        await run.run(ruled(source, database, '[columns."c.kind"]\norphans = "drop"\n'), NoProgress())
+        await run.run(ruled(source, database, '[columns."c.kind"]\norphans = "drop"\n'), Tracker())
     assert '[tables."c"] and where' in raised.value.next_step
-    await run.run(ruled(source, database, '[tables."c"]\nwhere = "kind = 1"\n'), NoProgress())
+    await run.run(ruled(source, database, '[tables."c"]\nwhere = "kind = 1"\n'), Tracker())
     assert await contents(database, "c") == ["(1,1)"]
 
 
@@ -259,7 +259,7 @@ async def test_nulls_of_a_rule_under_a_key_that_takes_one_null(make_sqlite: Make
         "CREATE TABLE c (id bigint PRIMARY KEY, p bigint REFERENCES p, UNIQUE NULLS NOT DISTINCT (p))"
     )
     with pytest.raises(ValuesRefused, match=r"c.p: 2 rows where the value is there more than once"):
-        await run.run(ruled(source, database, '[columns."c.p"]\norphans = "null"\n'), NoProgress())
+        await run.run(ruled(source, database, '[columns."c.p"]\norphans = "null"\n'), Tracker())
 
 
 async def test_other_rules_between_two_runs_of_a_copy(
@@ -273,10 +273,10 @@ async def test_other_rules_between_two_runs_of_a_copy(
     with monkeypatch.context() as patched:
         patched.setattr("migrator.job.migrate.restore", interrupted)
         with pytest.raises(GaveUp):
-            await run.run(settings_of(source, database, rules=settings.rules, in_turn=True), NoProgress())
+            await run.run(settings_of(source, database, rules=settings.rules, in_turn=True), Tracker())
     with pytest.raises(TargetRefused):
-        await run.run(ruled(source, database, DROP_ALL), NoProgress())
-    await run.run(ruled(source, database, WHERE + DROP_ALL), NoProgress())
+        await run.run(ruled(source, database, DROP_ALL), Tracker())
+    await run.run(ruled(source, database, WHERE + DROP_ALL), Tracker())
 
 
 def test_the_file_is_no_link(tmp_path: Path) -> None:

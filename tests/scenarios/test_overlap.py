@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from migrator.errors import Mismatch
 from migrator.job import run, verify
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 pytestmark = [pytest.mark.one_server, pytest.mark.usefixtures("obstacle_allowed")]
 
@@ -40,7 +40,7 @@ async def test_a_table_is_compared_while_another_is_still_copied(
     somebody = await asyncpg.connect(database.url)
     await somebody.execute("SELECT pg_advisory_lock(1)")
     with capture_logs() as events:
-        working = asyncio.create_task(run.run(settings_of(source, database, jobs=2), NoProgress()))
+        working = asyncio.create_task(run.run(settings_of(source, database, jobs=2), Tracker()))
         async with asyncio.timeout(60):
             while not any(e["event"] == "table.verified" and e["table"] == "public.small" for e in events):
                 assert not working.done(), working
@@ -57,7 +57,7 @@ async def test_in_turn_no_stage_begins_before_the_last_has_ended(make_sqlite: Ma
     await database.execute(TARGET)
     before = await catalogs(database)
     with capture_logs() as events:
-        await run.run(settings_of(source, database, jobs=2, in_turn=True), NoProgress())
+        await run.run(settings_of(source, database, jobs=2, in_turn=True), Tracker())
     told = [e["event"] for e in events if e["event"] in {"stage.started", "stage.finished"}]
     assert told == ["stage.started", "stage.finished"] * (len(told) // 2)
     assert await catalogs(database) == before
@@ -71,7 +71,7 @@ async def test_pieces_of_a_table_come_side_by_side(make_sqlite: MakeSqlite, data
     )
     somebody = await asyncpg.connect(database.url)
     await somebody.execute("SELECT pg_advisory_lock(1)")
-    working = asyncio.create_task(run.run(settings_of(source, database, jobs=2, chunk_bytes=30_000), NoProgress()))
+    working = asyncio.create_task(run.run(settings_of(source, database, jobs=2, chunk_bytes=30_000), Tracker()))
     async with asyncio.timeout(60):
         while True:
             assert not working.done(), working
@@ -95,7 +95,7 @@ async def test_pieces_of_a_table_with_a_trigger(make_sqlite: MakeSqlite, databas
         CREATE TRIGGER touch BEFORE INSERT ON big FOR EACH ROW EXECUTE FUNCTION touch()
     """)
     before = await catalogs(database)
-    await run.run(settings_of(source, database, jobs=4, chunk_bytes=30_000), NoProgress())
+    await run.run(settings_of(source, database, jobs=4, chunk_bytes=30_000), Tracker())
     assert await catalogs(database) == before
     assert (await database.fetch("SELECT count(*) AS n FROM big WHERE t <> 'touched'"))[0]["n"] == 2000
 
@@ -106,12 +106,12 @@ async def test_a_difference_in_any_part_is_found(make_sqlite: MakeSqlite, databa
     source = make_sqlite(BIG)
     await database.execute("CREATE TABLE big (id bigint PRIMARY KEY, t text)")
     settings = settings_of(source, database, jobs=2, chunk_bytes=30_000)
-    await run.run(settings, NoProgress())
-    report = await verify.verify(settings, NoProgress())
+    await run.run(settings, Tracker())
+    report = await verify.verify(settings, Tracker())
     assert [line.verified for line in report.tables] == [True]
     await database.execute(f"UPDATE big SET t = 'x' WHERE id = {place}")
     with pytest.raises(Mismatch) as caught:
-        await verify.verify(settings, NoProgress())
+        await verify.verify(settings, Tracker())
     differences = caught.value.facts["differences"]
     assert isinstance(differences, list)
     [difference] = differences

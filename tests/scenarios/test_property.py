@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from migrator.job import check, run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 BATCHES = int(os.environ.get("MIGRATOR_TEST_BATCHES", "5"))
 TABLES, COLUMNS, ROWS = 6, 8, 30
@@ -248,7 +248,7 @@ async def move_and_judge(path: Path, database: Database, tables: list[tuple[Colu
         listed = ", ".join(f"{quoted(column.name)} {column.declared}" for column in table)
         await database.execute(f"CREATE TABLE t{number} (id int PRIMARY KEY, {listed})")
     moving = settings_of(path, database, examples=1000)
-    found = await check.check(moving, NoProgress())
+    found = await check.check(moving, Tracker())
     refused = {
         (int(finding.table[1:]), finding.column, int(example.key.removeprefix("id = ")))
         for finding in found.findings
@@ -262,7 +262,7 @@ async def move_and_judge(path: Path, database: Database, tables: list[tuple[Colu
         for number, name, row in refused:
             connection.execute(f"UPDATE t{number} SET {quoted(name)} = NULL WHERE id = ?", (row,))
         connection.commit()
-    await run.run(moving, NoProgress())
+    await run.run(moving, Tracker())
     judged = 0
     for number, table in enumerate(tables):
         judged += await judge(path, database, number, table)

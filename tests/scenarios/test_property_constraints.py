@@ -27,9 +27,9 @@ from structlog.testing import capture_logs
 
 from migrator.errors import MigratorError, TargetRefused, ValuesRefused
 from migrator.job import check, run
+from migrator.monitoring.tracker import Tracker
 from migrator.reports.check_report import CheckReport
 from migrator.reports.run_report import Report
-from migrator.runtime.progress import NoProgress
 
 BATCHES = int(os.environ.get("MIGRATOR_TEST_BATCHES", "3"))
 TABLES = 6
@@ -176,16 +176,16 @@ async def move_and_judge(path: Path, database: Database, drawn: list[Table]) -> 
         if said := await objection(database, name, table):
             refused.add(name)
             event(said)
-    found = await check.check(settings_of(path, database), NoProgress())
+    found = await check.check(settings_of(path, database), Tracker())
     assert {finding.table for finding in found.findings if finding.refuses} == refused, (drawn, found.findings)
     if refused:
         with pytest.raises(ValuesRefused):
-            await run.run(settings_of(path, database), NoProgress())
+            await run.run(settings_of(path, database), Tracker())
         assert not [name for name in names if await database.fetch(f"SELECT FROM {name}")]
     left = [(name, table) for name, table in zip(names, drawn, strict=True) if name not in refused]
     if not left:
         return
-    await run.run(settings_of(path, database, exclude=sorted(refused)), NoProgress())
+    await run.run(settings_of(path, database, exclude=sorted(refused)), Tracker())
     for name, table in left:
         await compare(path, database, name, table)
 
@@ -335,9 +335,9 @@ async def make_and_judge(path: Path, database: Database, drawn: list[TableDeclar
 async def both(path: Path, database: Database, leave_out: tuple[str, ...]) -> MigratorError | None:
     """Return what ``check`` and ``run`` end with, which has to be the same."""
     given = settings_of(path, database, schema_mode="create", leave_out=leave_out)
-    found = await ended(check.check(given, NoProgress()))
+    found = await ended(check.check(given, Tracker()))
     assert not await database.fetch("SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace")
-    carried = await ended(run.run(given, NoProgress()))
+    carried = await ended(run.run(given, Tracker()))
     assert (type(found), str(found)) == (type(carried), str(carried))
     event(type(found).__name__)
     return found

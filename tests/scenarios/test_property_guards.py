@@ -27,8 +27,8 @@ from structlog.testing import capture_logs
 
 from migrator.errors import MigratorError, TargetRefused
 from migrator.job import run
+from migrator.monitoring.tracker import Tracker
 from migrator.names import quote_postgres
-from migrator.runtime.progress import NoProgress
 
 BATCHES = int(os.environ.get("MIGRATOR_TEST_BATCHES", "3"))
 TRIALS = 12
@@ -263,7 +263,7 @@ async def _drop(path: Path, database: Database, names: Sequence[str]) -> None:
 
 async def _ended(path: Path, database: Database, given_settings: dict[str, Any]) -> MigratorError | None:
     try:
-        await run.run(settings_of(path, database, **given_settings), NoProgress())
+        await run.run(settings_of(path, database, **given_settings), Tracker())
     except MigratorError as error:
         return error
     return None

@@ -11,7 +11,7 @@ from test_row_rules import change, ruled
 
 from migrator.errors import SourceChanged
 from migrator.job import check, run, verify
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 Row = tuple[int, int | None, int | None, int | None]
 """An id, the references x and y, and whether the row is kept by ``where``."""
@@ -123,28 +123,28 @@ async def test_what_arrives_is_what_the_rules_say(seed: int, make_sqlite: MakeSq
     more = {"jobs": chance.choice([1, 3]), "chunk_bytes": chance.choice([100, 10_000, 1 << 20]), "batch_bytes": 65536}
     settings = ruled(source, database, case.rules(), **more)
     right = case.carried()
-    looked = await check.check(settings, NoProgress())
+    looked = await check.check(settings, Tracker())
     assert looked.failure is None
     assert {table["table"]: table["rows"] for table in looked.to_json()["tables"]} == {
         f"public.{name}": len(rows) for name, rows in right.items()
     }
-    report = await run.run(settings, NoProgress())
+    report = await run.run(settings, Tracker())
     for name, rows in right.items():
         there = await database.fetch(f"SELECT id, x, y, keep FROM {name} ORDER BY id")
         assert [tuple(row) for row in there] == rows
     assert {line.table: line.left_behind for line in report.tables} == {
         f"public.{name}": len(case.rows[name]) - len(rows) for name, rows in right.items()
     }
-    await verify.verify(settings, NoProgress())
+    await verify.verify(settings, Tracker())
     ids = {name: {row[0] for row in rows} for name, rows in right.items()}
     behind = [(name, row[0]) for name, rows in case.rows.items() for row in rows if row[0] not in ids[name]]
     if behind:
         name, number = chance.choice(behind)
         change(source, f"UPDATE {name} SET pad = 'nobody asks' WHERE id = {number}")
-        assert (await run.run(settings, NoProgress())).headline.startswith("already migrated")
+        assert (await run.run(settings, Tracker())).headline.startswith("already migrated")
     carried = [(name, row[0]) for name, rows in right.items() for row in rows]
     if carried:
         name, number = chance.choice(carried)
         change(source, f"UPDATE {name} SET pad = 'somebody asks' WHERE id = {number}")
         with pytest.raises(SourceChanged, match=name):
-            await run.run(settings, NoProgress())
+            await run.run(settings, Tracker())

@@ -10,7 +10,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator.errors import MissingPrivilege, RowsInTheWay, ValuesRefused
 from migrator.job import check, maintenance, run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,8 +75,8 @@ async def test_tables_are_filled_emptied_and_filled_again(case: str, source: Pat
     before = await catalog_and_rows(database)
     settings = settings_of(source, database, chunk_bytes=2000)
     for _ in range(2):
-        await check.check(settings, NoProgress())
-        await run.run(settings, NoProgress())
+        await check.check(settings, Tracker())
+        await run.run(settings, Tracker())
         assert await catalog_and_rows(database) == before
         assert len(await contents(database, "t")) == len(ROWS)
         await maintenance.reset(settings)
@@ -93,11 +93,11 @@ async def test_rows_that_refer_to_what_would_go(way_out: str, force: bool, sourc
     """They would go along, or refer to nothing: they are named and stay, and each way out that is told works."""
     await database.execute(TWO + "CREATE TABLE mine (a int, b bigint REFERENCES t ON DELETE CASCADE)")
     settings = settings_of(source, database)
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     await database.execute("INSERT INTO mine VALUES (1, 7)")
     commands: list[Callable[[], Any]] = [
         lambda: maintenance.reset(settings_of(source, database, force=force)),
-        lambda: run.run(settings_of(source, database, restart=True, force=force), NoProgress()),
+        lambda: run.run(settings_of(source, database, restart=True, force=force), Tracker()),
     ]
     for command in commands:
         with pytest.raises(RowsInTheWay, match=r"mine_b_fkey of public\.mine \(to public\.t\)"):
@@ -118,10 +118,10 @@ async def test_a_table_of_another_role_that_refers(source: Path, database: Datab
     settings = settings_of(source, database)
     for command in (check.check, run.run):
         with pytest.raises(MissingPrivilege, match=r"mine_b_fkey of public\.mine"):
-            await command(settings, NoProgress())
+            await command(settings, Tracker())
     assert await contents(database, "t") == []
     await database.execute("DROP TABLE mine", as_admin=True)
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     await database.execute(key, as_admin=True)
     with pytest.raises(MissingPrivilege, match=r"mine_b_fkey of public\.mine") as caught:
         await maintenance.reset(settings)
@@ -140,6 +140,6 @@ async def test_a_row_of_an_heir_is_no_parent(source: Path, database: Database) -
         "INSERT INTO heir SELECT generate_series(0, 299); ALTER TABLE t ADD FOREIGN KEY (id) REFERENCES other"
     )
     settings = settings_of(source, database)
-    assert isinstance((await check.check(settings, NoProgress())).failure, ValuesRefused)
+    assert isinstance((await check.check(settings, Tracker())).failure, ValuesRefused)
     with pytest.raises(ValuesRefused, match=r"300 rows where .* refers to a row of public\.other"):
-        await run.run(settings, NoProgress())
+        await run.run(settings, Tracker())

@@ -12,7 +12,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator.errors import GaveUp, RowsInTheWay, SourceChanged, TargetRefused
 from migrator.job import maintenance, migrate, run, verify
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 from migrator.stages.analyze import analyze
 from migrator.stages.park import park
 
@@ -60,7 +60,7 @@ async def test_large_tables_come_in_pieces(make_sqlite: MakeSqlite, database: Da
     source = make_sqlite(SOURCE)
     await database.execute(TARGET)
     before = await catalogs(database)
-    await run.run(settings_of(source, database, **PIECES), NoProgress())
+    await run.run(settings_of(source, database, **PIECES), Tracker())
     assert await catalogs(database) == before
     with closing(sqlite3.connect(source)) as connection:
         counted = {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES}
@@ -78,11 +78,11 @@ async def test_a_table_goes_on_after_its_last_piece(make_sqlite: MakeSqlite, dat
     source = make_sqlite(SOURCE)
     await database.execute(IN_BIG)
     with pytest.raises(TargetRefused, match=NAME):
-        await run.run(settings_of(source, database, **PIECES), NoProgress())
+        await run.run(settings_of(source, database, **PIECES), Tracker())
     there = await database.fetch("SELECT id, xmin::text FROM big ORDER BY id")
     assert 0 < len(there) <= 1500
     await database.execute(CLEAR)
-    await run.run(settings_of(source, database, chunk_bytes=50_000), NoProgress())
+    await run.run(settings_of(source, database, chunk_bytes=50_000), Tracker())
     assert (await database.fetch("SELECT id, xmin::text FROM big ORDER BY id"))[: len(there)] == there
     assert (await database.fetch("SELECT count(*) AS n FROM big"))[0]["n"] == 3000
 
@@ -92,11 +92,11 @@ async def test_rows_between_the_pieces_are_somebodys(make_sqlite: MakeSqlite, da
     source = make_sqlite(SOURCE)
     await database.execute(IN_BIG)
     with pytest.raises(TargetRefused):
-        await run.run(settings_of(source, database, **PIECES), NoProgress())
+        await run.run(settings_of(source, database, **PIECES), Tracker())
     await database.execute(CLEAR)
     await database.execute("INSERT INTO big VALUES (9999)")
     with pytest.raises(RowsInTheWay, match=r"public\.big"):
-        await run.run(settings_of(source, database, **PIECES), NoProgress())
+        await run.run(settings_of(source, database, **PIECES), Tracker())
     assert await database.fetch("SELECT id FROM big WHERE id = 9999")
 
 
@@ -107,14 +107,14 @@ async def test_restart_gives_up_what_was_copied(make_sqlite: MakeSqlite, databas
     await database.execute(IN_KEYLESS)
     before = await catalogs(database)
     with pytest.raises(TargetRefused):
-        await run.run(settings_of(source, database, **PIECES), NoProgress())
+        await run.run(settings_of(source, database, **PIECES), Tracker())
     await database.execute(CLEAR)
     with closing(sqlite3.connect(source)) as connection:
         connection.execute("DELETE FROM keyless WHERE n > 5")
         connection.commit()
     with pytest.raises(SourceChanged, match="change counter"):
-        await run.run(settings_of(source, database, **PIECES), NoProgress())
-    await run.run(settings_of(source, database, restart=True, **PIECES), NoProgress())
+        await run.run(settings_of(source, database, **PIECES), Tracker())
+    await run.run(settings_of(source, database, restart=True, **PIECES), Tracker())
     assert await catalogs(database) == before
     assert (await database.fetch("SELECT max(n) AS n FROM keyless"))[0]["n"] == 5
 
@@ -126,12 +126,12 @@ async def test_reset_takes_back_what_was_loaded(make_sqlite: MakeSqlite, databas
     await database.execute(TARGET + "CREATE TABLE mine (id int); INSERT INTO mine VALUES (1)")
     before = await catalogs(database)
     settings = settings_of(source, database, **PIECES)
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     await maintenance.reset(settings)
     assert all(rows == [] for rows in (await _rows(database)).values())
     assert await contents(database, "mine") == ["(1)"]
     assert await catalogs(database) == before
-    report = await run.run(settings, NoProgress())
+    report = await run.run(settings, Tracker())
     assert report.headline.startswith("migrated")
 
 
@@ -148,7 +148,7 @@ async def test_reset_keeps_what_the_application_wrote(touch: str, make_sqlite: M
     source = make_sqlite(SOURCE)
     await database.execute(TARGET)
     settings = settings_of(source, database)
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     await database.execute(TOUCHES[touch])
     before = await _rows(database)
     with pytest.raises(RowsInTheWay, match="written to since"):
@@ -166,7 +166,7 @@ async def test_repair_brings_back_keys_and_copies_nothing(make_sqlite: MakeSqlit
     before = await catalogs(database)
     settings = settings_of(source, database, **PIECES)
     with pytest.raises(TargetRefused):
-        await run.run(settings, NoProgress())
+        await run.run(settings, Tracker())
     rows = await _rows(database)
     await database.execute(CLEAR)
     assert await catalogs(database) != before
@@ -174,7 +174,7 @@ async def test_repair_brings_back_keys_and_copies_nothing(make_sqlite: MakeSqlit
         await maintenance.repair(settings)
     assert (await catalogs(database))["indexes"] == before["indexes"]
     assert await _rows(database) == rows
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     assert await catalogs(database) == before
 
 
@@ -208,7 +208,7 @@ async def test_the_lock_is_taken_again_when_its_connection_dies(
 
     monkeypatch.setattr(migrate, "park", cut)
     monkeypatch.setattr(migrate, "analyze", look)
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
     assert held == [1]
 
 
@@ -232,11 +232,11 @@ async def test_a_run_that_lost_its_lock_writes_no_more(
     async def overtaken(*arguments: Any) -> int:  # noqa: ANN401 - passed on
         monkeypatch.setattr(migrate, "park", park)
         await _terminate(database)
-        headlines.append((await run.run(settings, NoProgress())).headline)
+        headlines.append((await run.run(settings, Tracker())).headline)
         return await park(*arguments)
 
     monkeypatch.setattr(migrate, "park", overtaken)
     with pytest.raises(GaveUp, match="another run has taken over"):
-        await run.run(settings, NoProgress())
+        await run.run(settings, Tracker())
     assert headlines[0].startswith("migrated")
-    await verify.verify(settings, NoProgress())
+    await verify.verify(settings, Tracker())

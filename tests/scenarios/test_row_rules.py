@@ -13,7 +13,7 @@ from fix_sqlite import MakeSqlite
 from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError, Mismatch, SourceChanged, TargetRefused
 from migrator.job import check, run, verify
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 NOTES = "CREATE TABLE notes (id INTEGER PRIMARY KEY, owner TEXT, text TEXT, deleted INTEGER)"
 NOTES_THERE = "CREATE TABLE notes (id bigint PRIMARY KEY, owner text, text text, deleted int)"
@@ -52,20 +52,20 @@ async def test_only_the_rows_of_the_condition_arrive(
     rules = """[tables."notes"]\nwhere = "deleted = 0 -- and not NULL"\n"""
     settings = ruled(source, database, rules, schema_mode=schema_mode, **more)
     kept = [row[0] for row in rows if row[3] == 0 and row[3] is not None]
-    looked = await check.check(settings, NoProgress())
+    looked = await check.check(settings, Tracker())
     assert looked.failure is None
     [table] = looked.to_json()["tables"]
     assert (table["rows"], table["left_behind"]) == (len(kept), 3000 - len(kept))
-    report = await run.run(settings, NoProgress())
+    report = await run.run(settings, Tracker())
     [line] = report.tables
     assert (line.source_rows, line.target_rows, line.left_behind) == (len(kept), len(kept), 3000 - len(kept))
     assert f"notes: {3000 - len(kept)} rows are left behind" in " ".join(report.notes)
     assert [row["id"] for row in await database.fetch("SELECT id FROM notes ORDER BY id")] == kept
-    again = await verify.verify(settings, NoProgress())
+    again = await verify.verify(settings, Tracker())
     assert [(line.source_rows, line.left_behind) for line in again.tables] == [(len(kept), 3000 - len(kept))]
     await database.execute(f"INSERT INTO notes VALUES ({next(n for n in range(1, 3001) if n not in kept)}, 'a', '', 1)")
     with pytest.raises(Mismatch):
-        await verify.verify(settings, NoProgress())
+        await verify.verify(settings, Tracker())
 
 
 async def test_another_condition_is_another_migration(make_sqlite: MakeSqlite, database: Database) -> None:
@@ -73,11 +73,11 @@ async def test_another_condition_is_another_migration(make_sqlite: MakeSqlite, d
     source = make_sqlite(NOTES, {"notes": notes(100)})
     await database.execute(NOTES_THERE)
     settings = ruled(source, database, """[tables."notes"]\nwhere = "deleted = 0"\n""")
-    await run.run(settings, NoProgress())
-    assert (await run.run(settings, NoProgress())).headline.startswith("already migrated")
+    await run.run(settings, Tracker())
+    assert (await run.run(settings, Tracker())).headline.startswith("already migrated")
     for other in ("", """[tables."notes"]\nwhere = "deleted"\n"""):
         with pytest.raises(TargetRefused, match=r"notes \(where = 'deleted = 0' then, .* now\)"):
-            await run.run(ruled(source, database, other), NoProgress())
+            await run.run(ruled(source, database, other), Tracker())
 
 
 async def test_a_change_of_the_rows_that_stay_behind_is_no_change(make_sqlite: MakeSqlite, database: Database) -> None:
@@ -85,12 +85,12 @@ async def test_a_change_of_the_rows_that_stay_behind_is_no_change(make_sqlite: M
     source = make_sqlite(NOTES, {"notes": notes(100)})
     await database.execute(NOTES_THERE)
     settings = ruled(source, database, """[tables."notes"]\nwhere = "deleted = 0"\n""")
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     change(source, "UPDATE notes SET text = 'other' WHERE deleted", "DELETE FROM notes WHERE deleted IS NULL")
-    assert (await run.run(settings, NoProgress())).headline.startswith("already migrated")
+    assert (await run.run(settings, Tracker())).headline.startswith("already migrated")
     change(source, "UPDATE notes SET deleted = 0 WHERE id = 3")
     with pytest.raises(SourceChanged, match="notes"):
-        await run.run(settings, NoProgress())
+        await run.run(settings, Tracker())
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ async def test_a_condition_that_can_not_be_used_is_named(
     settings = ruled(source, database, f"""[tables."notes"]\nwhere = "{where}"\n""")
     for command in (check.check, run.run, verify.verify):
         with pytest.raises(ConfigurationError, match=f"of table 'notes' .*{reason}") as raised:
-            await command(settings, NoProgress())
+            await command(settings, Tracker())
         assert raised.value.facts == {"table": "notes", "where": where}
     assert await database.fetch("SELECT FROM pg_namespace WHERE nspname = 'migrator'") == []
     assert await contents(database, "notes") == []
@@ -148,7 +148,7 @@ async def test_every_kind_of_table_and_row(
     rules = """[tables."t"]\nwhere = "b % 4 <> 1"\n"""
     left_out = ["t.*"] if kind == "generated" else []
     settings = ruled(source, database, rules, schema_mode="create", leave_out=left_out, **more)
-    report = await run.run(settings, NoProgress())
+    report = await run.run(settings, Tracker())
     assert [(line.source_rows, line.left_behind) for line in report.tables] == [(300, 100)]
     rows = await database.fetch("SELECT b, octet_length(v) AS width FROM t ORDER BY b")
     assert [(row["b"], row["width"]) for row in rows] == [

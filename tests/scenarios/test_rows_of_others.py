@@ -7,7 +7,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator.errors import RowsInTheWay, ValuesRefused
 from migrator.job import maintenance, run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 ROWS = [(n, f"row {n}") for n in range(3000)]
 HEIR = """
@@ -26,7 +26,7 @@ async def test_rows_of_a_table_that_inherits_stay(
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, t TEXT)", {"t": ROWS})
     await database.execute(HEIR)
     settings = settings_of(source, database, **more)
-    report = await run.run(settings, NoProgress())
+    report = await run.run(settings, Tracker())
     assert [(line.source_rows, line.target_rows) for line in report.tables] == [(3000, 3000)]
     assert await contents(database, "heir") == HEIRS
     assert (await database.fetch("SELECT count(*) AS n FROM ONLY t"))[0]["n"] == 3000
@@ -45,7 +45,7 @@ async def test_no_trigger_is_set_off_by_emptying_a_table(make_sqlite: MakeSqlite
         "CREATE TRIGGER emptied AFTER TRUNCATE ON t EXECUTE FUNCTION note()"
     )
     settings = settings_of(source, database)
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     await maintenance.reset(settings)
     assert await contents(database, "audit") == []
     await database.execute("TRUNCATE t")
@@ -76,13 +76,13 @@ async def test_a_seeded_row_that_somebody_has_edited(
     settings = settings_of(source, database, schema_mode="command", schema_command=f"sh {command}")
     make_sqlite("UPDATE n SET n = 'refused'", file=source)
     with pytest.raises(ValuesRefused):
-        await run.run(settings, NoProgress())
+        await run.run(settings, Tracker())
     make_sqlite("UPDATE n SET n = 8", file=source)
     if edit is None:
-        await run.run(settings, NoProgress())
+        await run.run(settings, Tracker())
         assert await contents(database, "config") == ["(admin,old)"]
         return
     await database.execute(EDITS[edit])
     with pytest.raises(RowsInTheWay, match=r"public\.config \(1 row: 1 different\)"):
-        await run.run(settings, NoProgress())
+        await run.run(settings, Tracker())
     assert await contents(database, "config") == ["(admin,mine)"]

@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 from migrator.errors import SourceChanged, TargetRefused
 from migrator.job import completed
 from migrator.job import run as job_run
+from migrator.monitoring.tracker import Tracker
 from migrator.reports.run_report import Report
-from migrator.runtime.progress import NoProgress
 
 pytestmark = pytest.mark.one_server
 
@@ -81,12 +81,12 @@ OTHER = {
 async def _migrated(make_sqlite: MakeSqlite, database: Database, script: str = SCRIPT) -> Path:
     source = make_sqlite(script, ROWS)
     await database.execute(TARGET)
-    await job_run.run(settings_of(source, database), NoProgress())
+    await job_run.run(settings_of(source, database), Tracker())
     return source
 
 
 async def _again(source: Path, database: Database, **more: object) -> Report:
-    return await job_run.run(settings_of(source, database, **more), NoProgress())
+    return await job_run.run(settings_of(source, database, **more), Tracker())
 
 
 @pytest.mark.parametrize("change", SAME)
@@ -150,7 +150,7 @@ async def test_what_decides_does_not_depend_on_settings(make_sqlite: MakeSqlite,
     """Pieces, batches and hands are other ones than when the digest was made."""
     source = make_sqlite(SCRIPT, ROWS)
     await database.execute(TARGET)
-    await job_run.run(settings_of(source, database, chunk_bytes=20_000, jobs=3, batch_bytes=64 << 10), NoProgress())
+    await job_run.run(settings_of(source, database, chunk_bytes=20_000, jobs=3, batch_bytes=64 << 10), Tracker())
     SAME["VACUUM"](source)
     assert (await _again(source, database, jobs=1)).notes == ()
 

@@ -10,7 +10,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
 from migrator.job import run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 from migrator.source.database import Source
 from migrator.source.schema import SourceTable
 
@@ -76,6 +76,6 @@ async def test_the_rows_arrive(kind: str, database: Database, make_sqlite: MakeS
         "CREATE TABLE t (id int PRIMARY KEY, n int, v text UNIQUE); "
         "CREATE TABLE child (id int PRIMARY KEY, v text REFERENCES t (v))"
     )
-    await run.run(settings_of(path, database), NoProgress())
+    await run.run(settings_of(path, database), Tracker())
     assert await contents(database, "t") == [f'({i},{i * 10 + 1000},"new {i}")' for i in range(1, 6)]
     assert await contents(database, "child") == ['(1,"new 1")', '(2,"new 5")']

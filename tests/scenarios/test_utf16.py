@@ -10,7 +10,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite, Rows
 
 from migrator.job import run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 from migrator.source.database import Source
 from migrator.sql.utf8 import utf8_bytes
 
@@ -55,7 +55,7 @@ async def test_all_kinds_of_types(encoding: str, make_sqlite: MakeSqlite, databa
     found = []
     for given in ("UTF-8", encoding):
         path = _make(make_sqlite, given, tmp_path / f"{given}.db")
-        await run.run(settings_of(path, database), NoProgress())
+        await run.run(settings_of(path, database), Tracker())
         found.append([await contents(database, name) for name in ("t", '"ключ"')])
         await database.execute('DROP SCHEMA migrator CASCADE; TRUNCATE t, "ключ"')
     assert found[0] == found[1]
@@ -139,7 +139,7 @@ async def test_rules_about_characters(
     rules = tmp_path / "migrator.toml"
     rules.write_text('[columns."t.v"]\nnul_bytes = "strip"\ninvalid_utf8 = "replace"\n')
     await database.execute("CREATE TABLE t (id int PRIMARY KEY, v text)")
-    await run.run(settings_of(path, database, rules=rules), NoProgress())
+    await run.run(settings_of(path, database, rules=rules), Tracker())
     rows = await database.fetch("SELECT v FROM t ORDER BY id")
     assert [row["v"] for row in rows] == [text.replace("\0", "") for text in texts]
 

@@ -12,7 +12,7 @@ from fix_values import MakeMove, refusals
 from migrator.config.settings import Settings
 from migrator.errors import Mismatch
 from migrator.job import check, verify
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 from migrator.source.database import Source
 from migrator.source.scan import ScanColumn, StorageClass
 
@@ -52,7 +52,7 @@ async def test_a_table_of_1500_columns(
     await database.execute(f"UPDATE t SET c{last} = 'y' WHERE id = 7")
     file = tmp_path / "differences.ndjson"
     with pytest.raises(Mismatch):
-        await verify.verify(move(differences=file).settings, NoProgress())
+        await verify.verify(move(differences=file).settings, Tracker())
     [line] = (await asyncio.to_thread(file.read_text, encoding="utf-8")).splitlines()
     assert (json.loads(line)["key"], json.loads(line)["column"]) == ({"id": "7"}, f"c{last}")
 
@@ -85,5 +85,5 @@ async def test_a_wide_source_alone(make_sqlite: MakeSqlite, environment: pytest.
     path = make_sqlite(
         f"CREATE TABLE t ({names})", {"t": [["a\0"] + [1] * (COLUMNS - 1), ["a"] + ["b"] * (COLUMNS - 1)]}
     )
-    report = await check.check(Settings.load({"source_url": str(path), "source_only": True}), NoProgress())
+    report = await check.check(Settings.load({"source_url": str(path), "source_only": True}), Tracker())
     assert len(report.findings) == COLUMNS

@@ -15,7 +15,7 @@ from fix_values import MakeMove, Move
 
 from migrator.errors import Mismatch
 from migrator.job import verify
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 pytestmark = pytest.mark.one_server
 
@@ -36,7 +36,7 @@ def verified(move: MakeMove, database: Database, make_sqlite: MakeSqlite, tmp_pa
 
         async def told() -> list[dict[str, Any]]:
             with pytest.raises(Mismatch):
-                await verify.verify(moving.settings, NoProgress())
+                await verify.verify(moving.settings, Tracker())
             return [json.loads(line) for line in (await asyncio.to_thread(file.read_text)).splitlines()]
 
         return moving, told
@@ -103,7 +103,7 @@ async def test_e06_keys_that_collations_order_differently(verified: Callable[...
     moving, _ = await verified(
         "CREATE TABLE t (v TEXT PRIMARY KEY)", "CREATE TABLE t (v text PRIMARY KEY)", [(key,) for key in keys]
     )
-    await verify.verify(moving.settings, NoProgress())
+    await verify.verify(moving.settings, Tracker())
 
 
 async def test_e07_no_number_of_differences_ends_the_search(verified: Callable[..., Any], database: Database) -> None:

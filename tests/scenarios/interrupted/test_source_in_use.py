@@ -18,8 +18,8 @@ from fix_warm import Zygote
 from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.errors import SourceChanged
 from migrator.job import migrate, recorder, run
+from migrator.monitoring.tracker import Tracker
 from migrator.names import TableName
-from migrator.runtime.progress import NoProgress
 from migrator.stages.verify import verify
 from migrator.target.database import Target
 
@@ -91,7 +91,7 @@ async def test_a_writer_is_noticed_in_the_middle_of_a_stage(
     monkeypatch.setattr(migrate, "analyze", written_to)
     async with asyncio.timeout(60):  # without the look the run would go on for ever
         with pytest.raises(SourceChanged, match="somebody writes to the source"):
-            await run.run(settings_of(source, database), NoProgress())
+            await run.run(settings_of(source, database), Tracker())
 
 
 @pytest.mark.one_server
@@ -111,5 +111,5 @@ async def test_a_file_that_is_replaced_while_it_is_read(
 
     monkeypatch.setattr(migrate, "verify", then_replaced)
     with pytest.raises(SourceChanged, match="while it was copied: file was"):
-        await run.run(settings_of(source, database), NoProgress())
+        await run.run(settings_of(source, database), Tracker())
     assert await database.fetch("SELECT 1 FROM migrator.state WHERE name IN ('completed', 'ready')") == []

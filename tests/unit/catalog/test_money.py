@@ -13,7 +13,7 @@ from fix_sqlite import MakeSqlite
 from migrator.demo import server
 from migrator.errors import TargetRefused
 from migrator.job import check, run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 pytestmark = [pytest.mark.one_server, pytest.mark.xdist_group("money")]
 SOURCES = Path("/usr/share/i18n/locales")
@@ -60,7 +60,7 @@ async def test_amounts_with_cents(locale: str, make_sqlite: MakeSqlite, abroad: 
     """The application's own sessions read what the source says, whatever the locale's signs are."""
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, amount TEXT)", {"t": [(1, "1234.56"), (2, "-0.07")]})
     await _begun(abroad, locale, TARGETS["a column"])
-    await run.run(settings_of(source, abroad), NoProgress())
+    await run.run(settings_of(source, abroad), Tracker())
     rows = await abroad.fetch("SELECT amount::numeric::text, current_setting('lc_monetary') FROM t ORDER BY id")
     assert [tuple(row) for row in rows] == [("1234.56", locale), ("-0.07", locale)]
 
@@ -74,10 +74,10 @@ async def test_amounts_with_other_coins(locale: str, kind: str, make_sqlite: Mak
     settings = settings_of(source, abroad)
     for look in (check.check, run.run):
         with pytest.raises(TargetRefused, match=rf"'{locale}' with {LOCALES[locale]} digits.*public\.t\.amount"):
-            await look(settings, NoProgress())
+            await look(settings, Tracker())
     assert await contents(abroad, "t") == []
     await abroad.execute(f"ALTER DATABASE {abroad.name} SET lc_monetary = 'C'", as_admin=True)
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     assert len(await contents(abroad, "t")) == 1
 
 
@@ -85,5 +85,5 @@ async def test_where_no_money_is_carried(make_sqlite: MakeSqlite, abroad: Databa
     """A locale matters to nobody else, nor where the column is left out."""
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, amount TEXT)", {"t": [(1, "12.34")]})
     await _begun(abroad, "ja_JP.UTF-8", TARGETS["a column"])
-    await run.run(settings_of(source, abroad, exclude="t.amount"), NoProgress())
+    await run.run(settings_of(source, abroad, exclude="t.amount"), Tracker())
     assert await contents(abroad, "t") == ["(1,)"]

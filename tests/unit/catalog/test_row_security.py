@@ -7,7 +7,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator.errors import MissingPrivilege
 from migrator.job import check, run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 from migrator.sessions.reader import ReadOnlySession
 from migrator.sessions.url import from_url
 
@@ -27,14 +27,14 @@ async def test_policies_that_bind_the_owner_are_refused_by_name(source: object, 
     await database.execute(DOC + POLICY + FORCED + "CREATE TABLE pet (doc int REFERENCES doc)")
     settings = settings_of(source, database)  # type: ignore[arg-type]
     with pytest.raises(MissingPrivilege, match=r"forced on public\.doc") as caught:
-        await check.check(settings, NoProgress())
+        await check.check(settings, Tracker())
     assert await database.fetch("SELECT FROM pg_namespace WHERE nspname = 'migrator'") == []
     with pytest.raises(MissingPrivilege, match=r"forced on public\.doc"):
-        await run.run(settings, NoProgress())
+        await run.run(settings, Tracker())
     assert await database.fetch("SELECT FROM migrator.parked") == []
     lift = caught.value.next_step.removeprefix("Run ").partition(";")[0]
     await database.execute(lift)
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     await database.execute(lift.replace("NO FORCE", "FORCE"))
     assert len(await database.fetch("SELECT FROM doc", as_admin=True)) == 2
 
@@ -46,7 +46,7 @@ async def test_policies_that_leave_the_owner_free_change_nothing(source: object,
         f"GRANT CREATE ON SCHEMA public TO {database.name}_o; ALTER TABLE doc OWNER TO {database.name}_o",
         as_admin=True,
     )
-    report = await run.run(settings_of(source, database), NoProgress())  # type: ignore[arg-type]
+    report = await run.run(settings_of(source, database), Tracker())  # type: ignore[arg-type]
     assert report.headline.startswith("migrated")
     assert len(await database.fetch("SELECT FROM doc")) == 2
     await database.execute(f"DROP OWNED BY {database.name}_o; DROP ROLE {database.name}_o", as_admin=True)

@@ -6,8 +6,8 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
 from migrator.job import maintenance, run
+from migrator.monitoring.tracker import Tracker
 from migrator.planning.grouping import SMALL_BYTES
-from migrator.runtime.progress import NoProgress
 
 TREE = """
 CREATE TABLE log (said text);
@@ -58,7 +58,7 @@ async def test_triggers_of_partitions(rows: int, pieces: bool, make_sqlite: Make
     states = await database.fetch(STATES)
     before = await catalogs(database)
     more = {"chunk_bytes": 1 << 20} if pieces else {}
-    report = await run.run(settings_of(source, database, **more), NoProgress())
+    report = await run.run(settings_of(source, database, **more), Tracker())
     assert report.headline.startswith("migrated")
     assert await contents(database, "log") == []
     assert (await database.fetch("SELECT count(*) AS n FROM t WHERE v = repeat('as it was', 5)"))[0]["n"] == rows
@@ -85,6 +85,6 @@ async def test_triggers_of_a_table_that_inherits(make_sqlite: MakeSqlite, databa
         ALTER TABLE child ENABLE ALWAYS TRIGGER once;
     """)
     states = await database.fetch(STATES)
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
     assert await contents(database, "log") == []
     assert await database.fetch(STATES) == states

@@ -28,9 +28,9 @@ from migrator.errors import (
     RowsInTheWay,
     ValuesRefused,
 )
+from migrator.monitoring.tracker import Tracker
 from migrator.reports.console.outcome import render
 from migrator.reports.outcome import Outcome
-from migrator.runtime.progress import Progress
 
 Capture = pytest.CaptureFixture[str]
 pytestmark = pytest.mark.usefixtures("target", "restored_logs")
@@ -59,7 +59,7 @@ def _(_outcome: Told, console: Console) -> None:
     console.print("3 tables")
 
 
-Call = Callable[[Settings, Progress, UUID], Awaitable[Outcome]]
+Call = Callable[[Settings, Tracker, UUID], Awaitable[Outcome]]
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def doing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Call], None]:
 def ending(outcome: Told | BaseException) -> Call:
     """Make a command that ends this way."""
 
-    async def call(_settings: Settings, _progress: Progress, _run_id: UUID) -> Outcome:
+    async def call(_settings: Settings, _tracker: Tracker, _run_id: UUID) -> Outcome:
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
@@ -106,7 +106,7 @@ def test_the_run_has_the_id_that_its_log_has(doing: Callable[[Call], None], caps
     """The ledger keeps the id that the command is given, so a line of the log leads to the run's line there."""
     given: list[str] = []
 
-    async def call(_settings: Settings, _progress: Progress, run_id: UUID) -> Outcome:
+    async def call(_settings: Settings, _tracker: Tracker, run_id: UUID) -> Outcome:
         given.append(run_id.hex)
         return Told()
 
@@ -244,7 +244,7 @@ def test_the_report_file_may_fail_without_changing_the_outcome(
     folder = tmp_path / "reports"
     folder.mkdir()
 
-    async def call(_settings: Settings, _progress: Progress, _run_id: UUID) -> Outcome:
+    async def call(_settings: Settings, _tracker: Tracker, _run_id: UUID) -> Outcome:
         shutil.rmtree(folder)
         return Told()
 

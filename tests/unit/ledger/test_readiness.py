@@ -14,7 +14,7 @@ from migrator.job import maintenance, run
 from migrator.ledger import schema
 from migrator.ledger.migration import Wanted
 from migrator.ledger.readiness import readiness, until_ready
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 from migrator.target.database import Target
 
 pytestmark = pytest.mark.one_server
@@ -41,10 +41,10 @@ async def test_before_the_first_run(database: Database) -> None:
 async def test_after_a_run(dryad_file: Path, database: Database) -> None:
     """After a run that did everything it comes through at once, and a second run changes nothing about it."""
     settings = dryad_settings(dryad_file, database)
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     await waited(database)
     before = await database.fetch("SELECT * FROM migrator.state")
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     assert await database.fetch("SELECT * FROM migrator.state") == before
     await waited(database)
 
@@ -54,7 +54,7 @@ async def test_a_refusal_keeps_it_waiting(make_sqlite: MakeSqlite, database: Dat
     source = make_sqlite("CREATE TABLE a (id INTEGER PRIMARY KEY, n INTEGER)", {"a": [(1, "many")]})
     await database.execute("CREATE TABLE a (id int PRIMARY KEY, n int)")
     with pytest.raises(ValuesRefused):
-        await run.run(settings_of(source, database), NoProgress())
+        await run.run(settings_of(source, database), Tracker())
     with pytest.raises(GaveUp, match=r"the newest run ended with 3: .*a\.n"):
         await waited(database)
 
@@ -62,7 +62,7 @@ async def test_a_refusal_keeps_it_waiting(make_sqlite: MakeSqlite, database: Dat
 async def test_verified_rows_are_not_enough(dryad_file: Path, database: Database) -> None:
     """A run that is killed before the newest schema is reached leaves the application waiting; the next run ends it."""
     settings = dryad_settings(dryad_file, database)
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     await database.execute(
         "DELETE FROM migrator.state WHERE name = 'ready'; UPDATE migrator.runs SET ended_at = NULL, exit_code = NULL"
     )
@@ -70,7 +70,7 @@ async def test_verified_rows_are_not_enough(dryad_file: Path, database: Database
         GaveUp, match="newest schema is not reached; a run is under way, or was killed, in stage upgrade"
     ):
         await waited(database)
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     await waited(database)
 
 
@@ -79,7 +79,7 @@ async def test_a_restart_takes_readiness_away(make_sqlite: MakeSqlite, database:
     source = make_sqlite("CREATE TABLE a (id INTEGER PRIMARY KEY)", {"a": [(1,)]})
     await database.execute("CREATE TABLE a (id int PRIMARY KEY)")
     settings = settings_of(source, database)
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     await waited(database)
     await maintenance.reset(settings)
     with pytest.raises(GaveUp):
@@ -95,7 +95,7 @@ async def test_a_role_that_may_only_read(make_sqlite: MakeSqlite, database: Data
     database.server.administer(*(f"CREATE ROLE {role} LOGIN PASSWORD 'x'" for role in roles))
     database.server.administer(*(f"ALTER ROLE {role} SET default_transaction_read_only = on" for role in roles))
     try:
-        await run.run(settings_of(source, database, init_role=reader), NoProgress())
+        await run.run(settings_of(source, database, init_role=reader), Tracker())
         await waited(database, database.server.url(database.name, reader, "x"))
         with pytest.raises(MissingPrivilege) as caught:
             await waited(database, database.server.url(database.name, stranger, "x"))
@@ -109,7 +109,7 @@ async def test_a_role_of_the_application_that_is_not_there(make_sqlite: MakeSqli
     """A role that is made later is no reason to fail: the init SQL warns of it as well and goes on."""
     source = make_sqlite("CREATE TABLE a (id INTEGER PRIMARY KEY)", {"a": [(1,)]})
     await database.execute("CREATE TABLE a (id int PRIMARY KEY)")
-    await run.run(settings_of(source, database, init_role="no such role"), NoProgress())
+    await run.run(settings_of(source, database, init_role="no such role"), Tracker())
     await waited(database)
 
 
@@ -118,7 +118,7 @@ async def test_the_stage_of_a_run_is_told(database: Database, make_sqlite: MakeS
     source = make_sqlite("CREATE TABLE a (id INTEGER PRIMARY KEY)", {"a": [(1,)]})
     await database.execute("CREATE TABLE a (id int PRIMARY KEY)")
     settings = settings_of(source, database)
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     target = Target(settings.target)
     async with target.transaction() as connection:
         await connection.execute(schema.state.delete())

@@ -15,8 +15,8 @@ from migrator.ledger.loads import CopyProgress, CopyStats, LoadedRows, Seed
 from migrator.ledger.run_ledger import RunLedger
 from migrator.ledger.runs import RunInfo
 from migrator.ledger.schema import Taken
+from migrator.monitoring.tracker import Tracker
 from migrator.names import TableName
-from migrator.runtime.progress import NoProgress
 from migrator.sessions.url import from_url
 from migrator.source.chunks import Chunk
 from migrator.source.file import Fingerprint
@@ -186,17 +186,17 @@ async def test_the_privilege_that_the_ledger_needs_is_named(make_sqlite: MakeSql
     await database.execute("CREATE TABLE t (id int)")
     await database.execute(f"ALTER DATABASE {database.name} OWNER TO postgres", as_admin=True)
     settings = settings_of(source, database)
-    checked = (await check.check(settings, NoProgress())).failure
+    checked = (await check.check(settings, Tracker())).failure
     assert isinstance(checked, MissingPrivilege)
     assert await database.fetch("SELECT FROM pg_namespace WHERE nspname = 'migrator'") == []
     with pytest.raises(MissingPrivilege, match="may neither use nor create the schema migrator") as caught:
-        await run.run(settings, NoProgress())
+        await run.run(settings, Tracker())
     assert (str(checked), checked.next_step) == (str(caught.value), caught.value.next_step)
     grant = caught.value.next_step.removeprefix("Run ").partition(";")[0]
     assert grant == f'GRANT CREATE ON DATABASE "{database.name}" TO "{database.role}"'
     await database.execute(grant, as_admin=True)
-    assert (await check.check(settings, NoProgress())).failure is None
-    await run.run(settings, NoProgress())
+    assert (await check.check(settings, Tracker())).failure is None
+    await run.run(settings, Tracker())
     assert (await database.fetch("SELECT count(*) AS n FROM t"))[0]["n"] == 1
 
 
@@ -210,6 +210,6 @@ async def test_a_ledger_that_an_administrator_has_made_room_for(make_sqlite: Mak
         as_admin=True,
     )
     settings = settings_of(source, database)
-    assert (await check.check(settings, NoProgress())).failure is None
-    await run.run(settings, NoProgress())
+    assert (await check.check(settings, Tracker())).failure is None
+    await run.run(settings, Tracker())
     assert (await database.fetch("SELECT count(*) AS n FROM t"))[0]["n"] == 1

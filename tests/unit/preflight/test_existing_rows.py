@@ -10,7 +10,7 @@ from fix_sqlite import MakeSqlite, Rows
 
 from migrator.errors import RowsInTheWay
 from migrator.job import check, run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 from migrator.verification.presence import MOST_JOINED
 
 pytestmark = pytest.mark.one_server
@@ -51,7 +51,7 @@ def source(make_sqlite: MakeSqlite) -> Path:
 async def test_rows_that_the_source_holds_are_in_nobodys_way(source: Path, database: Database, seed: str) -> None:
     """The application has seeded its tables with what the source has too: the job ends well, and no row is twice."""
     await database.execute(f"{TARGET} {seed}")
-    report = await run.run(settings_of(source, database), NoProgress())
+    report = await run.run(settings_of(source, database), Tracker())
     assert {line.table: line.target_rows for line in report.tables} == {
         "public.log": 3,
         "public.other": 1,
@@ -116,7 +116,7 @@ async def test_a_row_that_the_source_lacks_makes_the_job_refuse(
     await database.execute(f"{TARGET} {seed}")
     before = {name: await contents(database, name) for name in ROWS}
     with pytest.raises(RowsInTheWay, match=rf"public\.{table} {shown}"):
-        await run.run(settings_of(source, database), NoProgress())
+        await run.run(settings_of(source, database), Tracker())
     assert {name: await contents(database, name) for name in ROWS} == before
 
 
@@ -128,8 +128,8 @@ async def test_columns_of_the_targets_own_may_hold_their_default(source: Path, d
     """Such a row is the source's: loaded anew it holds the same. With anything else in the column it is not."""
     await database.execute(f"{TARGET} ALTER TABLE other ADD COLUMN {column}; INSERT INTO other (id) VALUES (1)")
     settings = settings_of(source, database)
-    assert (await check.check(settings, NoProgress())).failure is None
-    await run.run(settings, NoProgress())
+    assert (await check.check(settings, Tracker())).failure is None
+    await run.run(settings, Tracker())
 
 
 @pytest.mark.parametrize("column", ["mine timestamptz DEFAULT now()", "mine serial", "mine uuid"])
@@ -142,7 +142,7 @@ async def test_columns_of_the_targets_own_that_hold_something(source: Path, data
         else f"{TARGET} ALTER TABLE other ADD COLUMN {column}; INSERT INTO other (id) VALUES (1)"
     )
     with pytest.raises(RowsInTheWay, match=r"public\.other \(1 row: 1 equal but for mine, for which the source has"):
-        await run.run(settings_of(source, database), NoProgress())
+        await run.run(settings_of(source, database), Tracker())
 
 
 async def test_a_unique_key_tells_rows_apart_too(make_sqlite: MakeSqlite, database: Database) -> None:
@@ -152,7 +152,7 @@ async def test_a_unique_key_tells_rows_apart_too(make_sqlite: MakeSqlite, databa
         "CREATE TABLE position (lock char(1) NOT NULL DEFAULT 'X' UNIQUE, at bigint, CHECK (lock = 'X'));"
         "INSERT INTO position (at) VALUES (0)"
     )
-    message = str((await check.check(settings_of(source, database), NoProgress())).failure)
+    message = str((await check.check(settings_of(source, database), Tracker())).failure)
     assert "public.position (1 row: 1 different), where lock = 'X': at is '17' in the source, '0' in the" in message
 
 
@@ -174,7 +174,7 @@ async def test_tables_of_any_size_are_compared_each_by_itself(make_sqlite: MakeS
         "UPDATE large SET name = 'mine' WHERE id IN (1500, 2500, 3500);"
         "INSERT INTO twins SELECT 'again' FROM generate_series(1, 3002)"
     )
-    report = await check.check(settings_of(source, database), NoProgress())
+    report = await check.check(settings_of(source, database), Tracker())
     message = str(report.failure)
     assert "public.large (4002 rows: 3997 equal to the source's, 3 different, 2 only there), where id = " in message
     assert "public.small (1 row: 1 only there), where id = '2': extra in target" in message
@@ -183,20 +183,20 @@ async def test_tables_of_any_size_are_compared_each_by_itself(make_sqlite: MakeS
         "UPDATE large SET name = 'row ' || id; DELETE FROM large WHERE id > 4999; TRUNCATE small;"
         "DELETE FROM twins WHERE ctid = ANY (ARRAY(SELECT ctid FROM twins LIMIT 2))"
     )
-    assert (await check.check(settings_of(source, database), NoProgress())).failure is None
-    await run.run(settings_of(source, database), NoProgress())
+    assert (await check.check(settings_of(source, database), Tracker())).failure is None
+    await run.run(settings_of(source, database), Tracker())
 
 
 async def test_values_are_not_shown_where_they_are_masked(source: Path, database: Database) -> None:
     """With --mask-values the key is named and neither value."""
     await database.execute(f"{TARGET} INSERT INTO version VALUES (1, 'mine', NULL)")
     with pytest.raises(RowsInTheWay, match="id = '1': name is") as caught:
-        await run.run(settings_of(source, database, mask_values=True), NoProgress())
+        await run.run(settings_of(source, database, mask_values=True), Tracker())
     assert "mine" not in str(caught.value)
     assert "5.0" not in str(caught.value)
 
 
-class WrittenMeanwhile(NoProgress):
+class WrittenMeanwhile(Tracker):
     """An application that was started too early: it writes when preflight is over and the copy about to begin."""
 
     def __init__(self, database: Database, statement: str) -> None:

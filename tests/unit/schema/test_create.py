@@ -11,7 +11,7 @@ from fix_sqlite import MakeSqlite, Rows
 
 from migrator.errors import ConfigurationError, RowsInTheWay, TargetRefused, ValuesRefused
 from migrator.job import run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 from migrator.schema import create
 
 SHOP = """
@@ -52,11 +52,11 @@ async def test_an_application_goes_on(make_sqlite: MakeSqlite, database: Databas
     """Its rows are there, new ones get numbers and defaults, and keys hold."""
     source = make_sqlite(SHOP, ROWS)
     with pytest.raises(TargetRefused) as caught:
-        await run.run(settings_of(source, database, schema_mode="create"), NoProgress())
+        await run.run(settings_of(source, database, schema_mode="create"), Tracker())
     assert "--leave-out 'orders.check_1,broken.t_fkey'" in caught.value.next_step
     assert await database.fetch("SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace") == []
     named = ("broken.t_fkey", "orders.check_1")
-    report = await run.run(settings_of(source, database, schema_mode="create", leave_out=named), NoProgress())
+    report = await run.run(settings_of(source, database, schema_mode="create", leave_out=named), Tracker())
     assert await columns(database, "customers") == {
         "id": "bigint",
         "email": "text",
@@ -104,14 +104,14 @@ async def test_running_again(make_sqlite: MakeSqlite, database: Database) -> Non
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, n INT); CREATE TABLE u (id INT)", {"t": [(1, 2)]})
     await database.execute("CREATE TABLE u (id int, extra text)")
     with pytest.raises(TargetRefused, match=r"public\.u .* a table of this name was there before") as caught:
-        await run.run(settings_of(source, database, schema_mode="create"), NoProgress())
+        await run.run(settings_of(source, database, schema_mode="create"), Tracker())
     assert "--leave-out 'u'" in caught.value.next_step
     assert await database.fetch("SELECT to_regclass('t')::text") == [(None,)]
     settings = settings_of(source, database, schema_mode="create", leave_out=("u",))
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     assert await columns(database, "u") == {"id": "integer", "extra": "text"}
     await database.execute("INSERT INTO t (n) VALUES (3)")
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     assert await contents(database, "t") == ["(1,2)", "(2,3)"]
 
 
@@ -123,16 +123,16 @@ async def test_a_rule_makes_other_tables(make_sqlite: MakeSqlite, database: Data
         {"t": [(1, 1700000000)], "u": [(1,)]},
     )
     with pytest.raises(ValuesRefused):
-        await run.run(settings_of(source, database, schema_mode="create"), NoProgress())
+        await run.run(settings_of(source, database, schema_mode="create"), Tracker())
     rules = tmp_path / "migrator.toml"
     rules.write_text('[columns."t.at"]\ntype = "timestamptz"\nepoch = "s"\n')
     settings = settings_of(source, database, schema_mode="create", rules=rules)
     await database.execute("INSERT INTO u VALUES (NULL)")
     with pytest.raises(RowsInTheWay, match=r"public\.u"):
-        await run.run(settings, NoProgress())
+        await run.run(settings, Tracker())
     assert await contents(database, "u") == ["()"]
     await database.execute("DELETE FROM u")
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     assert await columns(database, "t") == {"id": "bigint", "at": "timestamp with time zone"}
     assert await contents(database, "t") == ['(1,"2023-11-14 22:13:20+00")']
 
@@ -147,9 +147,9 @@ async def test_interrupted_while_making(
     with monkeypatch.context() as patched:
         patched.setattr(create, "_refused", _interrupted)
         with pytest.raises(RuntimeError, match="in the middle"):
-            await run.run(settings, NoProgress())
+            await run.run(settings, Tracker())
     assert await columns(database, "t") == {"n": "bigint"}
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     assert await contents(database, "t") == ["(1)"]
     for statement, complaint in (("INSERT INTO t VALUES (1)", "t_n_key"), ("INSERT INTO a VALUES (2)", "a_n_fkey")):
         with pytest.raises(Exception, match=complaint):
@@ -166,9 +166,9 @@ async def test_a_table_made_by_hand_meanwhile_stays(make_sqlite: MakeSqlite, dat
     source = make_sqlite("CREATE TABLE t (at DATETIME)", {"t": [("no date",)]})
     settings = settings_of(source, database, schema_mode="create")
     with pytest.raises(ValuesRefused):
-        await run.run(settings, NoProgress())
+        await run.run(settings, Tracker())
     await database.execute("ALTER TABLE t ALTER at TYPE text")
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     assert await contents(database, "t") == ['("no date")']
 
 
@@ -178,7 +178,7 @@ async def test_rows_of_somebody_else(make_sqlite: MakeSqlite, database: Database
     source = make_sqlite("CREATE TABLE t (id INTEGER)", {"t": [(1,)]})
     await database.execute("CREATE TABLE t (id int); INSERT INTO t VALUES (77)")
     with pytest.raises(RowsInTheWay):
-        await run.run(settings_of(source, database, schema_mode="create", leave_out=("t",)), NoProgress())
+        await run.run(settings_of(source, database, schema_mode="create", leave_out=("t",)), Tracker())
 
 
 async def test_what_the_server_refuses(make_sqlite: MakeSqlite, database: Database) -> None:
@@ -187,10 +187,10 @@ async def test_what_the_server_refuses(make_sqlite: MakeSqlite, database: Databa
         "CREATE TABLE a (id DATE PRIMARY KEY); CREATE TABLE b (a DATETIME REFERENCES a (id), n UUID REFERENCES a (id))"
     )
     with pytest.raises(TargetRefused, match=r"foreign key from n to a.*(cannot be implemented|incompatible)") as caught:
-        await run.run(settings_of(source, database, schema_mode="create"), NoProgress())
+        await run.run(settings_of(source, database, schema_mode="create"), Tracker())
     assert "--leave-out 'b.n_fkey'" in caught.value.next_step
     assert await database.fetch("SELECT to_regclass('a')::text") == [(None,)]
-    await run.run(settings_of(source, database, schema_mode="create", leave_out=("b.n_fkey",)), NoProgress())
+    await run.run(settings_of(source, database, schema_mode="create", leave_out=("b.n_fkey",)), Tracker())
     assert await columns(database, "b") == {"a": "timestamp without time zone", "n": "uuid"}
 
 
@@ -199,7 +199,7 @@ async def test_a_name_to_leave_out_that_nothing_has(make_sqlite: MakeSqlite, dat
     """It may be a slip of the pen, after which something would be missing or be there that nobody wants."""
     source = make_sqlite("CREATE TABLE t (n INT CHECK (n > 0))")
     with pytest.raises(ConfigurationError, match=r"'t\.chek_1' names nothing") as caught:
-        await run.run(settings_of(source, database, schema_mode="create", leave_out=("t.chek_1",)), NoProgress())
+        await run.run(settings_of(source, database, schema_mode="create", leave_out=("t.chek_1",)), Tracker())
     assert caught.value.next_step == "Write 't.check_1' if that is meant, or take it out."
 
 
@@ -213,7 +213,7 @@ async def test_generated_columns_go_on(make_sqlite: MakeSqlite, database: Databa
         connection.execute("INSERT INTO t (a, s, r) VALUES (-7, 'aé', 0.1), (21, 'b', 2)")
         connection.commit()
         wanted = connection.execute("SELECT a, s, r, half, up, big, twice FROM t ORDER BY id").fetchall()
-    await run.run(settings_of(source, database, schema_mode="create"), NoProgress())
+    await run.run(settings_of(source, database, schema_mode="create"), Tracker())
     await database.execute("INSERT INTO t (a, s, r) VALUES (-7, 'aé', 0.1), (21, 'b', 2)")
     found = await database.fetch("SELECT a, s, r, half, up, big, twice FROM t ORDER BY id")
     assert [tuple(row) for row in found] == wanted * 2
@@ -227,9 +227,9 @@ async def test_a_type_that_the_server_does_not_know(
     rules = tmp_path / "migrator.toml"
     rules.write_text('[columns."t.mood"]\ntype = "mood"\n')
     with pytest.raises(TargetRefused, match=r'public\.t can.t be made: type "mood" does not exist'):
-        await run.run(settings_of(source, database, schema_mode="create", rules=rules), NoProgress())
+        await run.run(settings_of(source, database, schema_mode="create", rules=rules), Tracker())
     await database.execute("CREATE TYPE mood AS ENUM ('glad')")
-    await run.run(settings_of(source, database, schema_mode="create", rules=rules), NoProgress())
+    await run.run(settings_of(source, database, schema_mode="create", rules=rules), Tracker())
     assert await columns(database, "t") == {"mood": "mood"}
 
 
@@ -241,7 +241,7 @@ async def test_an_empty_table_whose_default_says_its_offset(make_sqlite: MakeSql
         '2000-01-01 00:00:00');
         CREATE TABLE u (a TIMESTAMP DEFAULT '2000-01-01 00:00:00+00:00'); INSERT INTO u VALUES ('2024-02-29 12:00:00')
     """)
-    await run.run(settings_of(source, database, schema_mode="create"), NoProgress())
+    await run.run(settings_of(source, database, schema_mode="create"), Tracker())
     assert await columns(database, "t") == {"a": "timestamp with time zone", "b": "timestamp without time zone"}
     assert await columns(database, "u") == {"a": "timestamp without time zone"}
     await database.execute("INSERT INTO t DEFAULT VALUES")
@@ -253,6 +253,6 @@ async def test_durations_become_intervals(make_sqlite: MakeSqlite, database: Dat
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, took bigint NOT NULL)", {"t": [(1, 90_500_000)]})
     rules = tmp_path / "migrator.toml"
     rules.write_text('[columns."t.took"]\ntype = "interval"\ninterval_unit = "us"\n', encoding="utf-8")
-    await run.run(settings_of(source, database, schema_mode="create", rules=rules), NoProgress())
+    await run.run(settings_of(source, database, schema_mode="create", rules=rules), Tracker())
     assert await columns(database, "t") == {"id": "bigint", "took": "interval"}
     assert await database.fetch("SELECT took::text FROM t") == [("00:01:30.5",)]

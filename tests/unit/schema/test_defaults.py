@@ -11,8 +11,8 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
 from migrator.job import run
+from migrator.monitoring.tracker import Tracker
 from migrator.planning.rules import NO_RULE, ColumnRule
-from migrator.runtime.progress import NoProgress
 from migrator.schema.defaults import default_of
 from migrator.schema.literals import NoEqual
 from migrator.schema.operands import Untranslatable
@@ -90,7 +90,7 @@ async def test_each_constant_in_each_type(make_sqlite: MakeSqlite, database: Dat
         for name, declared in named(TYPES)
     ]
     source = make_sqlite("".join(script))
-    report = await run.run(settings_of(source, database, schema_mode="create"), NoProgress())
+    report = await run.run(settings_of(source, database, schema_mode="create"), Tracker())
     assert not [note for note in report.notes if "is without the default" in note]
     for name, defaults in tables.items():
         await database.execute(f'INSERT INTO "{name}" DEFAULT VALUES')
@@ -136,7 +136,7 @@ async def test_the_present(make_sqlite: MakeSqlite, database: Database) -> None:
     kinds = [(default, declared) for default, all_ in MOMENTS.items() for declared in all_]
     columns = ", ".join(f"c{at} {declared} NOT NULL DEFAULT {default}" for at, (default, declared) in enumerate(kinds))
     source = make_sqlite(f"CREATE TABLE t (id INTEGER PRIMARY KEY, {columns}); INSERT INTO t DEFAULT VALUES;")
-    await run.run(settings_of(source, database, schema_mode="create"), NoProgress())
+    await run.run(settings_of(source, database, schema_mode="create"), Tracker())
     await database.execute("SET timezone = 'Asia/Tokyo'; INSERT INTO t DEFAULT VALUES")
     listed = ", ".join(f"c{at}::text" for at in range(len(kinds)))
     theirs, ours = await database.fetch(f"SELECT {listed} FROM t ORDER BY id")
@@ -171,7 +171,7 @@ async def test_chance(make_sqlite: MakeSqlite, database: Database) -> None:
         for at, (declared, default) in enumerate(zip(kinds, CHANCE, strict=True))
     )
     source = make_sqlite(f"CREATE TABLE t (id INTEGER PRIMARY KEY, {columns}); INSERT INTO t DEFAULT VALUES;")
-    await run.run(settings_of(source, database, schema_mode="create"), NoProgress())
+    await run.run(settings_of(source, database, schema_mode="create"), Tracker())
     for _ in range(20):
         await database.execute("INSERT INTO t DEFAULT VALUES")
     rows = await database.fetch("SELECT c0, c1, c2, c3, c4 FROM t")

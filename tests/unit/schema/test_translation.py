@@ -13,7 +13,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator.errors import TargetRefused
 from migrator.job import run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 from migrator.schema.operands import Untranslatable, column
 from migrator.schema.translation import condition
 from migrator.source.schema import Affinity
@@ -210,7 +210,7 @@ async def test_checks_take_the_same_rows(make_sqlite: MakeSqlite, database: Data
     """Each of them comes along, and decides on sampled rows as SQLite does."""
     tables = "".join(f"CREATE TABLE t{at} ({COLUMNS}, CHECK ({check}));" for at, check in enumerate(CHECKS))
     source = make_sqlite(tables)
-    await run.run(settings_of(source, database, schema_mode="create"), NoProgress())
+    await run.run(settings_of(source, database, schema_mode="create"), Tracker())
     await database.execute(TRY)
     for at, check in enumerate(CHECKS):
         differing = await outcomes(database, source, f"t{at}", sampled(random.Random(at)))  # noqa: S311 - no secret
@@ -241,7 +241,7 @@ async def test_keys_take_the_same_rows(make_sqlite: MakeSqlite, database: Databa
         else:
             script += f"CREATE TABLE t{at} ({COLUMNS}, {key});"
     source = make_sqlite(script)
-    await run.run(settings_of(source, database, schema_mode="create"), NoProgress())
+    await run.run(settings_of(source, database, schema_mode="create"), Tracker())
     await database.execute(TRY)
     for at, key in enumerate(KEYS):
         rows = sampled(random.Random(at))  # noqa: S311 - no secret
@@ -290,12 +290,12 @@ async def test_whatever_is_carried_takes_the_same_rows(seed: int, make_sqlite: M
     settings = settings_of(source, database, schema_mode="create")
     named: tuple[str, ...] = ()
     try:
-        await run.run(settings, NoProgress())
+        await run.run(settings, Tracker())
     except TargetRefused as error:
         missing = error.facts["missing"]
         assert isinstance(missing, list)
         named = tuple(str(one["leave_out"]) for one in missing)
-        await run.run(settings_of(source, database, schema_mode="create", leave_out=named), NoProgress())
+        await run.run(settings_of(source, database, schema_mode="create", leave_out=named), Tracker())
     assert len(named) < len(checks) / 2
     await database.execute(TRY)
     for at, check in enumerate(checks):

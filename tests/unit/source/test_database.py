@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from migrator.errors import GaveUp, SourceChanged, SourceUnreadable
 from migrator.job import run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 from migrator.sessions.url import from_url
 from migrator.source.database import Source
 from migrator.target.database import Target
@@ -41,7 +41,7 @@ async def test_a_busy_file_is_tried_again(make_sqlite: MakeSqlite, database: Dat
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         with pytest.raises((GaveUp, DBAPIError), match="locked"):
-            await run.run(settings_of(path, database, retry_attempts=1), NoProgress())
+            await run.run(settings_of(path, database, retry_attempts=1), Tracker())
 
 
 async def test_an_index_of_the_log_that_is_made_anew_is_no_commit(make_sqlite: MakeSqlite) -> None:

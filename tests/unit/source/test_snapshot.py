@@ -14,7 +14,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator.errors import SourceChanged
 from migrator.job import migrate, run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 from migrator.stages.park import park
 
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
@@ -38,11 +38,11 @@ async def test_the_application_goes_on_writing(
         return await park(*arguments)
 
     monkeypatch.setattr(migrate, "park", write)
-    await run.run(settings_of(source, database, snapshot=True), NoProgress())
+    await run.run(settings_of(source, database, snapshot=True), Tracker())
     assert await contents(database, "t") == ["(1)"]
     assert list(scratch.iterdir()) == []
     with pytest.raises(SourceChanged, match="t: 1 rows then, 2 now"):
-        await run.run(settings_of(source, database), NoProgress())
+        await run.run(settings_of(source, database), Tracker())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

@@ -12,7 +12,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator.errors import NoMatch
 from migrator.job import run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 from migrator.source.database import Source
 from migrator.source.file import uri_of
 from migrator.source.schema import SourceDatabase
@@ -204,5 +204,5 @@ async def test_it_is_copied(name: str, definition: str, make_sqlite: MakeSqlite,
     script = f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, body TEXT); CREATE VIRTUAL TABLE posts USING {definition};"
     await database.execute(f"CREATE TABLE {name} (id int PRIMARY KEY, body text)")
     path = make_sqlite(script, {name: [(1, "hello"), (2, "world")]})
-    await run.run(settings_of(path, database), NoProgress())
+    await run.run(settings_of(path, database), Tracker())
     assert await contents(database, name) == ["(1,hello)", "(2,world)"]

@@ -6,7 +6,7 @@ from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
 from migrator.job import run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 
 @pytest.mark.one_server
@@ -20,7 +20,7 @@ async def test_filled_tables_have_statistics_and_others_are_left_alone(
         'CREATE TABLE "a ""t" (id int, t text); CREATE TABLE mine AS SELECT generate_series(1, 9) AS n;'
         'ALTER TABLE "a ""t" SET (autovacuum_enabled = off); ALTER TABLE mine SET (autovacuum_enabled = off)'
     )
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
     known = await database.fetch(
         "SELECT tablename::text, attname::text, most_common_vals::text FROM pg_stats WHERE schemaname = 'public'"
     )

@@ -15,8 +15,8 @@ from fix_sqlite import MakeSqlite
 from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.errors import RowsInTheWay, SourceChanged, TargetRefused
 from migrator.job import migrate, run
+from migrator.monitoring.tracker import Tracker
 from migrator.planning.grouping import SMALL_BYTES
-from migrator.runtime.progress import NoProgress
 from migrator.stages.park import park
 
 
@@ -40,7 +40,7 @@ async def test_triggers_do_not_fire_and_are_as_before(make_sqlite: MakeSqlite, d
         CREATE TRIGGER emptied AFTER TRUNCATE ON t EXECUTE FUNCTION seen();
     """)
     before = await catalogs(database)
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
     assert await contents(database, "t") == sorted(f'({n},"as it was")' for n in range(rows))
     assert await contents(database, "log") == []
     assert await catalogs(database) == before
@@ -60,7 +60,7 @@ async def test_rows_that_come_between_preflight_and_copy_are_not_removed(
 
     monkeypatch.setattr(migrate, "park", late)
     with pytest.raises(RowsInTheWay, match=r"public\.t"):
-        await run.run(settings_of(source, database), NoProgress())
+        await run.run(settings_of(source, database), Tracker())
     assert await contents(database, "t") == ["(77)"]
 
 
@@ -75,7 +75,7 @@ async def test_who_gets_a_new_file(make_sqlite: MakeSqlite, database: Database) 
     await database.execute("CREATE TABLE small (id int); CREATE TABLE other (id int); CREATE TABLE large (id int)")
     files = "SELECT relname, pg_relation_filenode(oid) FROM pg_class WHERE relname IN ('small', 'other', 'large')"
     before = {(*row,) for row in await database.fetch(files)}
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
     assert {name for name, _ in {(*row,) for row in await database.fetch(files)} - before} == {"large"}
     # Pages that were begun with frozen rows are known to be visible to all, so VACUUM needn't read them.
     visible = "SELECT relname, relallvisible > 0 FROM pg_class WHERE relname IN ('small', 'other', 'large')"
@@ -89,7 +89,7 @@ async def test_a_refused_row_leaves_its_table_empty(make_sqlite: MakeSqlite, dat
     source = make_sqlite("CREATE TABLE t (id INTEGER)", {"t": [(n,) for n in range(2000)]})
     await database.execute(f"CREATE TABLE t (id int); {only_in_copy('t', 'id < 1999')}")
     with pytest.raises(TargetRefused, match="violates check constraint"):
-        await run.run(settings_of(source, database), NoProgress())
+        await run.run(settings_of(source, database), Tracker())
     assert await contents(database, "t") == []
     assert await database.fetch("SELECT FROM migrator.tables") == []
 
@@ -103,7 +103,7 @@ async def test_a_writer_to_a_database_in_wal_mode(
     await database.execute("CREATE TABLE t (id int)")
     monkeypatch.setattr(migrate, "park", _after(_writer(source), park))
     with pytest.raises(SourceChanged, match="somebody writes to the source"):
-        await run.run(settings_of(source, database), NoProgress())
+        await run.run(settings_of(source, database), Tracker())
     assert await contents(database, "t") == []
 
 
@@ -122,7 +122,7 @@ async def test_a_writer_to_a_database_with_a_rollback_journal(
         told.append(str(caught.value))
 
     monkeypatch.setattr(migrate, "park", _after(write, park))
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
     assert told == ["database is locked"]
     assert await contents(database, "t") == ["(1)"]
 
@@ -153,7 +153,7 @@ async def test_a_partitioned_table(make_sqlite: MakeSqlite, database: Database) 
         "CREATE TABLE t2 PARTITION OF t DEFAULT"
     )
     before = await catalogs(database)
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
     assert (await contents(database, "t1"), await contents(database, "t2")) == (["(1,5)"], ["(2,15)", "(3,25)"])
     assert await catalogs(database) == before
 
@@ -164,7 +164,7 @@ async def test_wide_rows_among_narrow_ones(make_sqlite: MakeSqlite, database: Da
     rows = [(n, "x" * (500_000 if n % 400 == 7 else 3)) for n in range(2000)]
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, t TEXT)", {"t": rows})
     await database.execute("CREATE TABLE t (id int PRIMARY KEY, t text)")
-    await run.run(settings_of(source, database, batch_bytes=1 << 20), NoProgress())
+    await run.run(settings_of(source, database, batch_bytes=1 << 20), Tracker())
     [counted] = await database.fetch("SELECT count(*) AS n, sum(length(t)) AS size FROM t")
     assert tuple(counted) == (2000, sum(len(t) for _, t in rows))
 
@@ -180,7 +180,7 @@ async def test_tables_without_columns_rows_or_rowid(make_sqlite: MakeSqlite, dat
         "CREATE TABLE none (id int); CREATE TABLE keyed (a text, b int, PRIMARY KEY (b, a));"
         "CREATE TABLE taken (rowid text, oid text, _rowid_ text)"
     )
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
     assert await contents(database, "none") == []
     assert await contents(database, "keyed") == ["(x,1)", "(y,0)"]
     assert await contents(database, "taken") == ["(a,b,c)"]
@@ -207,5 +207,5 @@ async def test_what_is_handed_on_outlives_a_crash(
 
         monkeypatch.setattr(ReplayQueue, "add", crash)
         with pytest.raises(ExceptionGroup):
-            await run.run(settings_of(source, database, retry_attempts=1, **pieces), NoProgress())
+            await run.run(settings_of(source, database, retry_attempts=1, **pieces), Tracker())
     assert there == [2000]

@@ -21,7 +21,7 @@ from migrator.demo.account import Account
 from migrator.errors import ConfigurationError, GaveUp
 from migrator.events import Event
 from migrator.job import run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 from migrator.sessions.connections import driver_of
 from migrator.sessions.url import from_url
 from migrator.stages.lock import LOCK_KEY, lock
@@ -84,7 +84,7 @@ async def test_several_jobs_started_at_once(jobs: int, make_sqlite: MakeSqlite, 
     source = make_sqlite("CREATE TABLE t (id INTEGER, t TEXT)", {"t": [(n, "x") for n in range(500)]})
     await database.execute("CREATE TABLE t (id int, t text)")
     settings = settings_of(source, database)
-    reports = await asyncio.gather(*(run.run(settings, NoProgress()) for _ in range(jobs)))
+    reports = await asyncio.gather(*(run.run(settings, Tracker()) for _ in range(jobs)))
     assert sorted(report.headline.split(":")[0] for report in reports) == [
         *(["already migrated and verified"] * (jobs - 1)),
         "migrated",
@@ -134,7 +134,7 @@ async def test_a_pooler_that_mixes_sessions_is_refused(
         pooler(database, open_folder, mode, ignored) as url,
         pytest.raises(ConfigurationError, match="behind a connection pooler") as caught,
     ):
-        await run.run(settings_of(source, database, target_url=url), NoProgress())
+        await run.run(settings_of(source, database, target_url=url), Tracker())
     assert "pool_mode = session" in caught.value.next_step
     assert await database.fetch("SELECT 1 FROM pg_namespace WHERE nspname = 'migrator'") == []
 
@@ -177,4 +177,4 @@ async def test_types_that_a_pooler_hides_are_refused_by_name(
         pooler(database, open_folder, "session", "") as url,
         pytest.raises(ConfigurationError, match="quote_all_identifiers is on"),
     ):
-        await run.run(settings_of(source, database, target_url=url), NoProgress())
+        await run.run(settings_of(source, database, target_url=url), Tracker())

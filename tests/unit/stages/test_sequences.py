@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from migrator.errors import ConfigurationError, Mismatch
 from migrator.job import check, run, verify
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 
 BIG = 2**62
 
@@ -40,7 +40,7 @@ async def test_every_kind_of_sequence_goes_beyond_the_largest_key(
     await database.execute(
         f'CREATE SCHEMA elsewhere; CREATE SEQUENCE elsewhere."the SEQ"; CREATE TABLE t ({KINDS[kind]})'
     )
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
     assert await _next(database) == 42
 
 
@@ -52,7 +52,7 @@ async def test_keys_that_were_deleted_are_not_given_again(make_sqlite: MakeSqlit
         connection.execute("DELETE FROM t")
         connection.commit()
     await database.execute("CREATE TABLE t (id serial PRIMARY KEY)")
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
     assert await _next(database) == 101
 
 
@@ -73,7 +73,7 @@ async def test_edges(edge: str, make_sqlite: MakeSqlite, database: Database) -> 
     identity, rows, following = EDGES[edge]
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY)", {"t": rows})
     await database.execute(f"CREATE TABLE t (id bigint {identity} PRIMARY KEY)")
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
     assert await _next(database) == following
 
 
@@ -82,7 +82,7 @@ async def test_a_column_that_is_not_the_key(make_sqlite: MakeSqlite, database: D
     """A counter beside a text key is fed as well, by what the column holds, not by another's mark."""
     source = make_sqlite("CREATE TABLE t (id TEXT PRIMARY KEY, n INTEGER)", {"t": [("a", 5), ("b", 9)]})
     await database.execute("CREATE TABLE t (id text PRIMARY KEY DEFAULT 'new', n bigserial)")
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
     assert await _next(database, column="n") == 10
 
 
@@ -96,7 +96,7 @@ async def test_two_tables_share_a_sequence(make_sqlite: MakeSqlite, database: Da
         "CREATE SEQUENCE s; CREATE TABLE a (id bigint DEFAULT nextval('s') PRIMARY KEY);"
         "CREATE TABLE b (id bigint DEFAULT nextval('s') PRIMARY KEY)"
     )
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
     assert await _next(database, "b") == 71
 
 
@@ -126,7 +126,7 @@ async def test_a_mark_of_any_type_counts_as_it_does_in_sqlite(
         connection.backup(copy)
     assert copy.execute("INSERT INTO t DEFAULT VALUES RETURNING id").fetchone() == (following,)
     await database.execute(SERIAL)
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
     assert await _next(database) == following
 
 
@@ -146,7 +146,7 @@ async def test_a_sequence_that_no_column_owns(kind: str, make_sqlite: MakeSqlite
     """An application that takes its keys from it by name gets one that is free."""
     source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY)", {"t": [(3,), (41,)]})
     await database.execute(UNOWNED[kind])
-    await run.run(settings_of(source, database), NoProgress())
+    await run.run(settings_of(source, database), Tracker())
     [row] = await database.fetch(
         "SELECT nextval(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace "
         "WHERE relkind = 'S' AND nspname = 'public'"
@@ -163,7 +163,7 @@ async def test_a_sequence_of_nothing_is_told(make_sqlite: MakeSqlite, database: 
         "CREATE SEQUENCE s; CREATE TABLE more (id bigint DEFAULT nextval('s'))"
     )
     with capture_logs() as events:
-        report = await run.run(settings_of(source, database), NoProgress())
+        report = await run.run(settings_of(source, database), Tracker())
     [event] = [event for event in events if event["event"] == "sequences.unknown"]
     assert event["sequences"] == ["invoice_numbers"]
     assert event["rules"] == '[sequences."invoice_numbers"]\nat_least = "SELECT max(COLUMN) FROM TABLE"'
@@ -189,7 +189,7 @@ async def test_a_sequence_at_its_end(kind: str, gone: str, make_sqlite: MakeSqli
         connection.executescript(gone)
     await database.execute(f"CREATE TABLE t ({column})")
     with capture_logs() as events:
-        await run.run(settings_of(source, database), NoProgress())
+        await run.run(settings_of(source, database), Tracker())
     with pytest.raises(Exception, match="reached maximum value"):
         await _next(database)
     assert [event["table"] for event in events if event["event"] == "sequence.left"] == ["public.t"]
@@ -203,8 +203,8 @@ async def test_a_mark_beyond_the_end(make_sqlite: MakeSqlite, database: Database
         connection.executescript("UPDATE sqlite_sequence SET seq = 3000000000")
     await database.execute(SERIAL)
     settings = settings_of(source, database)
-    await run.run(settings, NoProgress())
-    await verify.verify(settings, NoProgress())
+    await run.run(settings, Tracker())
+    await verify.verify(settings, Tracker())
     with pytest.raises(Exception, match="reached maximum value"):
         await _next(database)
 
@@ -217,10 +217,10 @@ async def test_verify_sees_a_sequence_behind_the_mark(make_sqlite: MakeSqlite, d
         connection.executescript("DELETE FROM t WHERE id = 50")
     await database.execute(SERIAL)
     settings = settings_of(source, database)
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     await database.execute("SELECT setval('t_id_seq', 20)")
     with pytest.raises(Mismatch, match=r"gives 21 next, public\.t\.id has 50"):
-        await verify.verify(settings, NoProgress())
+        await verify.verify(settings, Tracker())
 
 
 FOUND = {
@@ -257,7 +257,7 @@ async def test_every_way_to_take_values_from_a_sequence_that_no_column_owns(
     await database.execute(f"ALTER TABLE {long} ALTER id DROP DEFAULT; ALTER SEQUENCE {cut} OWNED BY NONE")
     settings = settings_of(source, database)
     with capture_logs() as events:
-        await run.run(settings, NoProgress())
+        await run.run(settings, Tracker())
     assert not [event for event in events if event["event"].startswith("sequence")]
     rows = await database.fetch(
         "SELECT c.oid::regclass::text, nextval(c.oid) FROM pg_class c WHERE relkind = 'S' "
@@ -266,7 +266,7 @@ async def test_every_way_to_take_values_from_a_sequence_that_no_column_owns(
     assert dict(rows) == dict.fromkeys([*FOUND, cut.removeprefix("public.")], 42)
     await database.execute("SELECT setval('seen_trigger', 5), setval('auth_chain_id', 6)")
     with pytest.raises(Mismatch, match=r"auth_chain_id gives 7 next, .*seen_trigger gives 6 next") as error:
-        await verify.verify(settings, NoProgress())
+        await verify.verify(settings, Tracker())
     assert error.value.facts["tables"] == []
 
 
@@ -287,8 +287,8 @@ async def test_a_sequence_that_cannot_be_attributed(
     )
     settings = settings_of(source, database, exclude=["elsewhere"])
     with capture_logs() as events:
-        report = await run.run(settings, NoProgress())
-    told = await check.check(settings, NoProgress())
+        report = await run.run(settings, Tracker())
+    told = await check.check(settings, Tracker())
     assert [event for event in events if event["event"] == "sequence.left"] == []
     [unknown] = [event for event in events if event["event"] == "sequences.unknown"]
     assert unknown["sequences"] == ["events_stream_seq", "numbers"]
@@ -311,7 +311,7 @@ async def test_a_sequence_that_cannot_be_attributed(
     rules.write_text(f"{heading}\n{rule}\n")
     await database.execute("SELECT setval('events_stream_seq', 5)")
     with pytest.raises(Mismatch, match=r"gives 6 next, public\.events\.stream_ordering has 41"):
-        await verify.verify(settings_of(source, database, exclude=["elsewhere"], rules=rules), NoProgress())
+        await verify.verify(settings_of(source, database, exclude=["elsewhere"], rules=rules), Tracker())
 
 
 @pytest.mark.one_server
@@ -324,13 +324,13 @@ async def test_the_rule_has_the_job_set_the_sequence(
     rules = tmp_path / "migrator.toml"
     rules.write_text('[columns."?.n"]\nsequence = "positions"\n')
     with pytest.raises(ConfigurationError, match="names no sequence of the target") as error:
-        await run.run(settings_of(source, database, rules=rules), NoProgress())
+        await run.run(settings_of(source, database, rules=rules), Tracker())
     assert "'Positions'" in str(error.value.next_step)
     await database.execute("CREATE SEQUENCE others_too")
     rules.write_text(
         '[columns."?.n"]\nsequence = "Positions"\n[columns."a.n"]\nsequence = ["Positions", "others_too"]\n'
     )
-    await run.run(settings_of(source, database, rules=rules), NoProgress())
+    await run.run(settings_of(source, database, rules=rules), Tracker())
     [row] = await database.fetch("SELECT nextval('\"Positions\"'), nextval('others_too')")
     assert tuple(row) == (71, 6)
 
@@ -363,15 +363,15 @@ async def test_a_rule_says_by_sql_where_a_sequence_has_to_stand(
     lonely = '[sequences.Lonely]\nat_least = "SELECT 1000"\n'
     rules.write_text(f'{lonely}[sequences."pushers_id_seq"]\nat_least = "{query}"\n')
     settings = settings_of(source, database, rules=rules)
-    assert (await check.check(settings, NoProgress())).notes == ()
-    report = await run.run(settings, NoProgress())
+    assert (await check.check(settings, Tracker())).notes == ()
+    report = await run.run(settings, Tracker())
     assert report.notes == ()
     [row] = await database.fetch("SELECT nextval('pushers_id_seq') AS n, nextval('\"Lonely\"') AS lonely")
     assert dict(row) == {"n": following, "lonely": 1001}
-    await verify.verify(settings, NoProgress())
+    await verify.verify(settings, Tracker())
     await database.execute("SELECT setval('\"Lonely\"', 7)")
     with pytest.raises(Mismatch, match=r'"Lonely" gives 8 next, its rule at_least gives 1000'):
-        await verify.verify(settings, NoProgress())
+        await verify.verify(settings, Tracker())
 
 
 LIMITS = {
@@ -393,7 +393,7 @@ async def test_floors_at_the_limits_of_a_sequence(
     await database.execute(f"CREATE SEQUENCE s {options}; CREATE TABLE t (id text)")
     rules = tmp_path / "migrator.toml"
     rules.write_text(f'[sequences.s]\nat_least = "SELECT {floor}"\n')
-    await run.run(settings_of(source, database, rules=rules), NoProgress())
+    await run.run(settings_of(source, database, rules=rules), Tracker())
     [row] = await database.fetch("SELECT nextval('s')")
     assert row[0] == following
 
@@ -425,7 +425,7 @@ async def test_a_floor_that_gives_no_number_is_refused_before_anything_is_writte
     rules.write_text(f'[sequences.s]\nat_least = "{query}"\n')
     for job in (check.check, run.run):
         with pytest.raises(ConfigurationError, match="of sequence 's' gives no value") as error:
-            await job(settings_of(source, database, rules=rules), NoProgress())
+            await job(settings_of(source, database, rules=rules), Tracker())
         assert WRONG[query] in str(error.value)
     assert source.read_bytes() == before
     assert not await database.fetch("SELECT FROM t")
@@ -440,5 +440,5 @@ async def test_a_floor_of_no_sequence_is_refused(make_sqlite: MakeSqlite, databa
     rules.write_text('[sequences.invoice]\nat_least = "SELECT 1"\n')
     for job in (check.check, run.run):
         with pytest.raises(ConfigurationError, match="names no sequence of the target") as error:
-            await job(settings_of(source, database, rules=rules), NoProgress())
+            await job(settings_of(source, database, rules=rules), Tracker())
         assert "'invoices'" in str(error.value.next_step)

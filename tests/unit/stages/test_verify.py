@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from migrator.config.settings import Settings
 from migrator.errors import Mismatch
 from migrator.job import migrate, run, verify
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 from migrator.stages.analyze import analyze
 
 ROWS = 100_000
@@ -108,7 +108,7 @@ async def test_a_tampered_cell_among_100000_rows_is_named(database: Database, tm
     file = tmp_path / "differences.ndjson"
     settings = settings_of(everything(tmp_path / "s.db"), database, differences=file, batch_bytes=1 << 20)
     await database.execute(TARGET)
-    await run.run(settings, NoProgress())
+    await run.run(settings, Tracker())
     # All at once, each in a row of its own: one look says of each what it is.
     rows = {name: TAMPERED_ROW + 100 * place for place, name in enumerate(KINDS)}
     for name, kind in KINDS.items():
@@ -131,7 +131,7 @@ async def test_a_tampered_cell_among_100000_rows_is_named(database: Database, tm
 async def told(settings: Settings, file: Path) -> list[dict[str, Any]]:
     """Run ``migrator verify``, which must end in exit code 1, and return the file of differences."""
     with pytest.raises(Mismatch) as caught:
-        await verify.verify(settings, NoProgress())
+        await verify.verify(settings, Tracker())
     assert caught.value.exit_code == 1
     written = await asyncio.to_thread(file.read_text, encoding="utf-8")
     lines = [json.loads(line) for line in written.removesuffix("\n").split("\n")]
@@ -198,7 +198,7 @@ async def test_a_schema_that_is_not_as_it_was_is_named(
     monkeypatch.setattr(migrate, "analyze", damaged)
     await database.execute(SCHEMA)
     with pytest.raises(Mismatch) as caught, capture_logs() as events:
-        await run.run(settings_of(small(tmp_path / "s.db"), database, in_turn=True), NoProgress())
+        await run.run(settings_of(small(tmp_path / "s.db"), database, in_turn=True), Tracker())
     lines = caught.value.facts["schema"]
     assert isinstance(lines, list)
     assert any(line.startswith(SCHEMA_DAMAGES[damage]) for line in lines)
@@ -210,11 +210,11 @@ async def test_what_the_job_takes_away_and_brings_back_is_no_difference(database
     """An undisturbed run leaves the schema as it was, and verify alone finds the sequences beyond their columns."""
     await database.execute(SCHEMA)
     settings = settings_of(small(tmp_path / "s.db"), database)
-    await run.run(settings, NoProgress())
-    await verify.verify(settings, NoProgress())
+    await run.run(settings, Tracker())
+    await verify.verify(settings, Tracker())
     await database.execute("SELECT setval('t_id_seq', 198)")
     with pytest.raises(Mismatch, match=r"sequence public\.t_id_seq gives 199 next"):
-        await verify.verify(settings, NoProgress())
+        await verify.verify(settings, Tracker())
 
 
 @pytest.mark.one_server
@@ -222,11 +222,11 @@ async def test_a_file_that_cannot_be_written_hides_no_difference(database: Datab
     """The outcome stands, and a warning says why the file is not there; masked, no value is told anywhere."""
     await database.execute(SCHEMA)
     path = small(tmp_path / "s.db")
-    await run.run(settings_of(path, database), NoProgress())
+    await run.run(settings_of(path, database), Tracker())
     await database.execute("UPDATE t SET name = 'secret' WHERE id = 7")
     settings = settings_of(path, database, differences=tmp_path / "no" / "where", mask_values=True)
     with pytest.raises(Mismatch) as caught, capture_logs() as events:
-        await verify.verify(settings, NoProgress())
+        await verify.verify(settings, Tracker())
     assert "warning.report" in [event["event"] for event in events]
     assert "secret" not in f"{caught.value} {caught.value.facts} {events}"
     assert "'7'" in str(caught.value)

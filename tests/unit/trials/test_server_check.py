@@ -17,7 +17,7 @@ from migrator.concurrency.blocking import BlockingConnection
 from migrator.errors import NotTried, TargetRefused, ValuesRefused
 from migrator.findings.finding import Finding
 from migrator.job import check, run
-from migrator.runtime.progress import NoProgress
+from migrator.monitoring.tracker import Tracker
 from migrator.source.scan import ScanSession
 from migrator.target.database import Target
 from migrator.trials import server_check
@@ -280,15 +280,15 @@ async def test_an_encoding_that_lacks_a_character(
         rows = [(1, "plain", "{}"), (2, "caf\u00e9", '"\u00e9"'), (3, "5 \u20ac", "1"), (4, "x", '"\\u20ac"')]
         source = make_sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, v, w)", {"t": rows})
         await latin.execute(f"CREATE TABLE t (id int PRIMARY KEY, v varchar(9), w jsonb{beside})")
-        found = (await check.check(settings_of(source, latin), NoProgress())).findings
+        found = (await check.check(settings_of(source, latin), Tracker())).findings
         assert {example.key for finding in found for example in finding.examples} == {"id = 3", "id = 4"}
         assert "has a character that LATIN1, the target's encoding, doesn't have" in str(found)
         with pytest.raises(ValuesRefused):
-            await run.run(settings_of(source, latin), NoProgress())
+            await run.run(settings_of(source, latin), Tracker())
         with closing(sqlite3.connect(source)) as connection:
             connection.execute("DELETE FROM t WHERE id > 2")
             connection.commit()
-        await run.run(settings_of(source, latin), NoProgress())
+        await run.run(settings_of(source, latin), Tracker())
         assert [tuple(row) for row in await latin.fetch("SELECT v FROM t ORDER BY id")] == [("plain",), ("caf\u00e9",)]
     finally:
         database.server.administer(f'DROP DATABASE "{latin.name}" WITH (FORCE)')

@@ -1,0 +1,111 @@
+"""
+Draws on a terminal what a run is doing: a line for each stage, and one for each table in work.
+
+The view reads the tracker a few times a second. It fits 80 columns, and at its end the table of stages stays.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from migrator.monitoring.heartbeat import largest
+from migrator.monitoring.snapshot import Snapshot, StageProgress, State, TableProgress, duration
+from migrator.monitoring.tracker import Tracker
+
+REFRESH_PER_SECOND: Final = 4
+
+MOST_TABLES: Final = 6
+"""The number of tables that are drawn for each stage: those with the most left."""
+
+NAME_COLUMNS: Final = 23
+BAR_COLUMNS: Final = 8
+
+MARKS: Final = {State.DONE: ("done", "green"), State.FAILED: ("failed", "red")}
+
+
+class LiveView:
+    """Draws the snapshots of a tracker. Log lines are printed above the view and stay whole."""
+
+    def __init__(self, tracker: Tracker, console: Console | None = None) -> None:
+        """Draw on ``console``, by default on stderr, because stdout is for the report."""
+        self._tracker = tracker
+        self._console = console or Console(stderr=True)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Draw while the block runs. Afterwards the table of the stages stays and the cursor is shown."""
+        live = Live(
+            console=self._console,
+            refresh_per_second=REFRESH_PER_SECOND,
+            redirect_stdout=sys.stdout.isatty(),
+            get_renderable=self._render,
+        )
+        with live:
+            yield
+
+    def _render(self) -> RenderableType:
+        return render(self._tracker.snapshot(), max(4, self._console.height - 2))
+
+
+def render(snapshot: Snapshot, lines: int) -> RenderableType:
+    """Return the view of a moment in at most ``lines`` lines, if the stages alone don't need more."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("stage", max_width=NAME_COLUMNS, min_width=10, no_wrap=True, overflow="ellipsis")
+    table.add_column("", width=BAR_COLUMNS, no_wrap=True)
+    for name in ("done", "MB", "per s", "time", "left"):
+        table.add_column(name, justify="right", no_wrap=True)
+    room = lines - 1 - len(snapshot.stages) - len(snapshot.pauses)
+    each = max(0, min(MOST_TABLES, room // max(1, len(snapshot.under_way))))
+    for stage in snapshot.stages:
+        table.add_row(*_stage_row(stage))
+        tables = largest(stage)
+        for in_work in tables[:each]:
+            table.add_row(*_table_row(in_work), style="dim")
+    pauses = [Text(pause.line(), style="yellow", no_wrap=True, overflow="ellipsis") for pause in snapshot.pauses]
+    return Group(table, *pauses)
+
+
+def _stage_row(stage: StageProgress) -> tuple[RenderableType, ...]:
+    if stage.state in MARKS:
+        words, style = MARKS[stage.state]
+        mark: RenderableType = Text(words, style=style)
+    else:
+        mark = _bar(stage.fraction)
+    name = Text(stage.stage + (f" (try {stage.attempts})" if stage.attempts > 1 else ""))
+    return (name, mark, *_numbers(stage, stage.unit), Text(duration(stage.seconds)), _left(stage))
+
+
+def _table_row(table: TableProgress) -> tuple[RenderableType, ...]:
+    fraction = min(table.done / table.of, 0.99) if table.of else None
+    return (
+        Text(f"  {table.table}"),
+        _bar(fraction),
+        *_numbers(table, "rows"),
+        Text(duration(table.seconds)),
+        _left(table),
+    )
+
+
+def _bar(fraction: float | None) -> ProgressBar:
+    return ProgressBar(total=None if fraction is None else 1.0, completed=fraction or 0.0, width=BAR_COLUMNS)
+
+
+def _numbers(count: StageProgress | TableProgress, unit: str) -> tuple[Text, Text, Text]:
+    if not unit:
+        return Text(), Text(), Text()
+    return (
+        Text(f"{count.done:,}" + ("" if unit == "rows" else f" {unit}")),
+        Text(f"{count.bytes / 1e6:,.1f}" if count.bytes else ""),
+        Text(f"{count.rate:,.0f}" if count.rate and unit == "rows" else ""),
+    )
+
+
+def _left(count: StageProgress | TableProgress) -> Text:
+    return Text(duration(count.seconds_left) if count.seconds_left is not None else "")
