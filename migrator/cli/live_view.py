@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from migrator.monitoring.heartbeat import largest
-from migrator.monitoring.snapshot import Snapshot, StageProgress, State, TableProgress, duration
+from migrator.monitoring.snapshot import Snapshot, StageProgress, State, TableProgress
 from migrator.monitoring.tracker import Tracker
 
 REFRESH_PER_SECOND: Final = 4
@@ -24,8 +24,10 @@ REFRESH_PER_SECOND: Final = 4
 MOST_TABLES: Final = 6
 """The number of tables that are drawn for each stage: those with the most left."""
 
-NAME_COLUMNS: Final = 23
-BAR_COLUMNS: Final = 8
+NAME_COLUMNS: Final = 22
+BAR_COLUMNS: Final = 6
+COLUMNS: Final = {"": 4, "rows": 11, "MB": 8, "rows/s": 9, "time": 7, "left": 6}
+"""All columns together are 80 wide, and don't move while numbers grow."""
 
 MARKS: Final = {State.DONE: ("done", "green"), State.FAILED: ("failed", "red")}
 
@@ -57,17 +59,17 @@ class LiveView:
 def render(snapshot: Snapshot, lines: int) -> RenderableType:
     """Return the view of a moment in at most ``lines`` lines, if the stages alone don't need more."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("stage", max_width=NAME_COLUMNS, min_width=10, no_wrap=True, overflow="ellipsis")
+    table.add_column("stage", width=NAME_COLUMNS, no_wrap=True, overflow="ellipsis")
     table.add_column("", width=BAR_COLUMNS, no_wrap=True)
-    for name in ("done", "MB", "per s", "time", "left"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for name, width in COLUMNS.items():
+        table.add_column(name, justify="right", width=width, no_wrap=True)
     room = lines - 1 - len(snapshot.stages) - len(snapshot.pauses)
     each = max(0, min(MOST_TABLES, room // max(1, len(snapshot.under_way))))
     for stage in snapshot.stages:
         table.add_row(*_stage_row(stage))
         tables = largest(stage)
         for in_work in tables[:each]:
-            table.add_row(*_table_row(in_work), style="dim")
+            table.add_row(*_table_row(in_work, stage.unit), style="dim")
     pauses = [Text(pause.line(), style="yellow", no_wrap=True, overflow="ellipsis") for pause in snapshot.pauses]
     return Group(table, *pauses)
 
@@ -79,18 +81,25 @@ def _stage_row(stage: StageProgress) -> tuple[RenderableType, ...]:
     else:
         mark = _bar(stage.fraction)
     name = Text(stage.stage + (f" (try {stage.attempts})" if stage.attempts > 1 else ""))
-    return (name, mark, *_numbers(stage, stage.unit), Text(duration(stage.seconds)), _left(stage))
+    percent = _percent(stage.fraction) if stage.state is State.RUNNING else Text()
+    return (name, mark, percent, *_numbers(stage, stage.unit), Text(clock(stage.seconds)), _left(stage))
 
 
-def _table_row(table: TableProgress) -> tuple[RenderableType, ...]:
+def _table_row(table: TableProgress, unit: str) -> tuple[RenderableType, ...]:
     fraction = min(table.done / table.of, 0.99) if table.of else None
-    return (
-        Text(f"  {table.table}"),
-        _bar(fraction),
-        *_numbers(table, "rows"),
-        Text(duration(table.seconds)),
-        _left(table),
-    )
+    name, seconds = Text(f"  {table.table}"), Text(clock(table.seconds))
+    return (name, _bar(fraction), _percent(fraction), *_numbers(table, unit), seconds, _left(table))
+
+
+def _percent(fraction: float | None) -> Text:
+    return Text("" if fraction is None else f"{int(fraction * 100)} %")
+
+
+def clock(seconds: float) -> str:
+    """Return a time in the form of a stopwatch, ``0:31`` or ``1:12:30``, which needs the same room all the time."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _bar(fraction: float | None) -> ProgressBar:
@@ -108,4 +117,4 @@ def _numbers(count: StageProgress | TableProgress, unit: str) -> tuple[Text, Tex
 
 
 def _left(count: StageProgress | TableProgress) -> Text:
-    return Text(duration(count.seconds_left) if count.seconds_left is not None else "")
+    return Text(clock(count.seconds_left) if count.seconds_left is not None else "")

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
 
@@ -22,13 +22,15 @@ log = structlog.get_logger()
 # A thread inside a driver can't be interrupted. The server rolls open transactions back, as after SIGKILL.
 GRACE_SECONDS: Final = 8
 
+_STDERR: Final = 2
+
 EXIT_CODES: Final = {signal.SIGINT: ExitCode.SIGINT, signal.SIGTERM: ExitCode.SIGTERM}
 
 
 def finish_or_stop(action: Awaitable[Outcome], files: OutcomeFiles) -> Outcome:
     """Run the action and return its outcome. On a signal, cancel the action and raise Stopped in place of its error."""
     received: list[signal.Signals] = []
-    leave = threading.Timer(GRACE_SECONDS, lambda: os._exit(EXIT_CODES[received[0]]))
+    leave = threading.Timer(GRACE_SECONDS, lambda: _exit_now(received[0]))
     leave.daemon = True
 
     async def guarded() -> Outcome:
@@ -36,7 +38,7 @@ def finish_or_stop(action: Awaitable[Outcome], files: OutcomeFiles) -> Outcome:
 
         def stop(number: signal.Signals) -> None:
             if received:  # a second signal
-                os._exit(EXIT_CODES[number])
+                _exit_now(number)
             received.append(number)
             log.warning(Event.JOB_STOPPING, signal=number.name)
             # Written now, because the process may be killed before the command has ended.
@@ -57,6 +59,14 @@ def finish_or_stop(action: Awaitable[Outcome], files: OutcomeFiles) -> Outcome:
         raise
     finally:
         leave.cancel()
+
+
+def _exit_now(number: signal.Signals) -> None:
+    """End the process at once, without its clean-up. Only the cursor, which the live view hides, is shown again."""
+    with suppress(OSError):
+        if os.isatty(_STDERR):
+            os.write(_STDERR, b"\x1b[?25h\n")
+    os._exit(EXIT_CODES[number])
 
 
 @contextmanager

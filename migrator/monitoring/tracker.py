@@ -75,7 +75,8 @@ class Tracker:
         """Count another try of a stage or step, whose pause is over; ``expect`` begins the count of units again."""
         with self._lock:
             self._pauses.pop(name, None)
-            if stage := self._stages.get(name):
+            stage = self._stages.get(name)
+            if stage and stage.state is State.RUNNING:  # a later step may have the name of a stage
                 stage.attempts += 1
 
     def expect(

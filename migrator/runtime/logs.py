@@ -17,6 +17,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from migrator.events import Event
+from migrator.runtime.log_lines import LogLines
 from migrator.runtime.redaction import redactor
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -35,8 +36,8 @@ def configure(level: Level, form: Form, secrets: Iterable[str] = ()) -> None:
     """
     Set up the log of the process. A later call replaces an earlier one.
 
-    Each line goes to the object that ``sys.stderr`` is at that moment, so that progress bars can print lines above
-    themselves. ``level`` is the lowest level that is shown. Tracebacks are shown only with ``debug``. Libraries log
+    Each line goes to the object that ``sys.stderr`` is at that moment, so that the live view can print lines above
+    itself. ``level`` is the lowest level that is shown. Tracebacks are shown only with ``debug``. Libraries log
     only warnings and errors, because SQLAlchemy and aiosqlite put rows into their debug lines; only Alembic's upgrade
     steps are logged at a lower level. ``form`` chooses JSON or text, and every value in ``secrets`` is masked.
     """
@@ -171,7 +172,4 @@ def _renderer(form: Form) -> Processor:
     if form == "json":
         return structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
     colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")  # https://no-color.org
-    # The default formatter would print local variables without redaction.
-    return structlog.dev.ConsoleRenderer(
-        colors=colours, sort_keys=False, exception_formatter=structlog.dev.plain_traceback
-    )
+    return LogLines(colours=colours)
