@@ -116,6 +116,10 @@ class Event(StrEnum):
         "rows.in_the_way",
         "A table holds rows that the source doesn't hold, and they are refused: message with an example, counts.",
     )
+    ROWS_LEAVE = (
+        "rows.leave",
+        "`reset` or `forget` is about to remove rows of a table: table, rows, and what else is known of them.",
+    )
     ROWS_KEPT = (
         "rows.kept",
         "Rows that were in a table before gave way to the source's, by the operator's decision: table, rows, kept_in.",

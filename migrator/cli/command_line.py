@@ -1,7 +1,6 @@
 """Reads the arguments of ``migrator``: which command, its flags, and what asks for no command, such as ``help``."""
 
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, Final, Literal
 from migrator import __version__
 from migrator.cli.arguments import Parser, add_settings
 from migrator.cli.commands import COMMANDS, Command
+from migrator.cli.confirmation import GIVEN
 from migrator.config.fields import Group
 from migrator.config.missing import ALEMBIC, Needs, example
 from migrator.config.settings import Settings
@@ -70,6 +70,7 @@ def read(argv: Sequence[str]) -> CommandLine:
             print(short_usage(), file=sys.stderr)  # noqa: T201 - for the person who called
             raise SystemExit(2)
         raise ConfigurationError("no command is given", next_step=f"Give one, as in `{_EXAMPLE}`.")
+    GIVEN.set(tuple(argv))
     _refuse_unknown_command(argv)
     parser, parsers = parsers_of_all()
     parsed, unknown = parser.parse_known_args(argv)
@@ -192,11 +193,6 @@ def refuse_restart(settings: Settings) -> None:
             "--dry-run can't say what a run with --restart does, which first removes what was copied",
             next_step="Leave --restart (MIGRATOR_RESTART) out, to check the target as it is.",
         )
-
-
-def again(arguments: Sequence[str], *more: str) -> str:
-    """Return the command line that was given, continued by ``more``, as a shell takes it."""
-    return shlex.join(["migrator", *arguments, *more])
 
 
 def chosen(argv: Sequence[str], flag: str) -> str | None:

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Final, Literal
 from uuid import UUID
 
+from migrator.cli.confirmation import Confirmation
 from migrator.config.fields import Group
 from migrator.config.settings import Settings
 from migrator.monitoring.tracker import Tracker
@@ -20,7 +21,7 @@ from migrator.reports.outcome import Outcome
 Call = Callable[[Settings, Tracker, UUID], Awaitable[Outcome]]
 """Calls a command with the settings, the tracker of what is done, and the id of the run."""
 
-Argument = Literal["settings", "tracker", "run_id"]
+Argument = Literal["settings", "tracker", "run_id", "confirm"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def deferred(name: str, *arguments: Argument) -> Call:
         if not gc.isenabled():  # imported modules stay, and need no garbage collection
             gc.freeze()
             gc.enable()
-        values = {"settings": settings, "tracker": tracker, "run_id": run_id}
+        values = {"settings": settings, "tracker": tracker, "run_id": run_id, "confirm": Confirmation(settings.yes)}
         outcome: Awaitable[Outcome] = action(*(values[argument] for argument in arguments))
         return outcome
 
@@ -55,12 +56,12 @@ def deferred(name: str, *arguments: Argument) -> Call:
 COMMANDS: Final = {
     "run": Command(
         "Do the whole job: wait, prepare, copy, verify. Running it again is safe.",
-        tuple(group for group in Group if group not in {Group.CHECK, Group.DEMO, Group.STATUS}),
+        tuple(group for group in Group if group not in {Group.CHECK, Group.CONFIRMATION, Group.DEMO, Group.STATUS}),
         deferred("migrator.job.run:run", "settings", "tracker", "run_id"),
     ),
     "check": Command(
         "Say whether the source can be carried into the target as both are. Writes nothing that lasts.",
-        tuple(group for group in Group if group not in {Group.DEMO, Group.STATUS, Group.RERUN}),
+        tuple(group for group in Group if group not in {Group.CONFIRMATION, Group.DEMO, Group.STATUS, Group.RERUN}),
         deferred("migrator.job.check:check", "settings", "tracker"),
     ),
     "verify": Command(
@@ -80,13 +81,13 @@ COMMANDS: Final = {
     ),
     "reset": Command(
         "Empty the tables that this job filled, if nobody has written to them since.",
-        (Group.TARGET, Group.SPEED, Group.TIMEOUTS, Group.RERUN, Group.OUTPUT),
-        deferred("migrator.job.maintenance:reset", "settings", "run_id"),
+        (Group.TARGET, Group.SPEED, Group.TIMEOUTS, Group.RERUN, Group.CONFIRMATION, Group.OUTPUT),
+        deferred("migrator.job.maintenance:reset", "settings", "run_id", "confirm"),
     ),
     "forget": Command(
         "Drop the rows that gave way to the source's and were kept in the ledger's schema.",
-        (Group.TARGET, Group.TIMEOUTS, Group.OUTPUT),
-        deferred("migrator.job.maintenance:forget", "settings", "run_id"),
+        (Group.TARGET, Group.TIMEOUTS, Group.CONFIRMATION, Group.OUTPUT),
+        deferred("migrator.job.maintenance:forget", "settings", "run_id", "confirm"),
     ),
     "demo": Command(
         "Show the whole job on sample data and a PostgreSQL of its own.",

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -77,8 +78,9 @@ def _perform(line: CommandLine, settings: Settings, files: OutcomeFiles, run_id:
         log.info(Event.RULES_FOUND, path=str(settings.rules.absolute()), message=_RULES_FOUND)
     files.begin(line.command)
     tracker = Tracker()
+    asks = Group.CONFIRMATION in COMMANDS[line.command].groups and not settings.yes
     try:
-        with observed(settings, form, tracker):
+        with nullcontext() if asks else observed(settings, form, tracker):  # a question needs the terminal for itself
             outcome = finish_or_stop(COMMANDS[line.command].call(settings, tracker, run_id), files)
     except Mismatch as error:
         outcome = DifferenceReport(error)

@@ -26,6 +26,7 @@ class Group(StrEnum):
     DEMO = "Demo"
     TIMEOUTS = "Timeouts and retries"
     RERUN = "Rerun"
+    CONFIRMATION = "Confirmation"
     STATUS = "Status"
     OUTPUT = "Output"
 

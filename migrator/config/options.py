@@ -311,6 +311,13 @@ class Options(OutputOptions):
         OptionInfo(Group.RERUN),
     )
 
+    yes: bool = option(
+        False,  # noqa: FBT003 - the default
+        "Let reset and forget remove the rows that they list without asking. Without it they ask at a terminal, and "
+        "remove nothing elsewhere.",
+        OptionInfo(Group.CONFIRMATION, flags=("-y",)),
+    )
+
     wait: bool = option(
         False,  # noqa: FBT003 - the default
         "Let status wait until the ledger says that the migration is complete and verified: for an application's init "

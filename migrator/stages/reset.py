@@ -7,6 +7,7 @@ the transaction that wrote it (PostgreSQL, "System Columns"), and the ledger kno
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,6 +27,32 @@ from migrator.target.lock_room import LockRoom, lock_room
 
 _XID_VALUES = 1 << 32
 """Number of values of an ``xmin``, which has 32 bits; a transaction's number has 64."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilledTable:
+    """A table that the ledger has as filled, and that ``reset`` empties."""
+
+    name: TableName
+    rows: int
+    """The number of rows that the job has brought."""
+    changes: str = ""
+    """What somebody has changed since, in words."""
+
+
+async def filled_tables(run: RunLedger, *, with_changes: bool) -> list[FilledTable]:
+    """
+    Return the tables that ``reset`` empties. Writes nothing.
+
+    ``with_changes`` also tells what somebody has changed since, for which every table is read.
+    """
+    async with run.target.transaction() as connection:
+        if not await schema.exists(connection):
+            return []
+        loaded = await loads.loaded(connection, run.migration)
+        present = await own_rows(connection, list(loaded))
+        changes = await touched_since(connection, present, loaded) if with_changes else {}
+    return [FilledTable(name, loaded[name].rows, changes.get(str(name), "")) for name in present]
 
 
 async def reset(run: RunLedger, *, force: bool) -> int:

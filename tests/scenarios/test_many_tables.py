@@ -78,7 +78,7 @@ async def test_more_tables_than_locks(tiny: EmbeddedServer, many: Path, cli: Cli
     with pytest.raises(Exception, match="out of shared memory"):
         await ask(tiny, " UNION ALL ".join(f"SELECT count(*) FROM t{n}" for n in range(TABLES)))
     assert await ask(tiny, FOREIGN_KEYS) == [(TABLES,)]
-    ended = cli("reset", *given[2:4])
+    ended = cli("reset", "--yes", *given[2:4])
     assert ended.code == 0, ended.stderr[-3000:]
     assert await ask(tiny, f"SELECT count(*) FROM t{TABLES - 1}") == [(0,)]
     ended = cli("run", *given, "--schema", "existing")

@@ -67,13 +67,13 @@ async def test_reset_after_the_upgrade(old_file: Path, database: Database, warm:
     target = {"MIGRATOR_TARGET_URL": database.url}
     assert warm("run", "--source", old_file, *FLAGS, **target).code == 0
     done = await _state(database)
-    refused = warm("reset", *quick_flags(), **target)
+    refused = warm("reset", "--yes", *quick_flags(), **target)
     assert (refused.code, refused.message.partition(": public.messages")[0]) == (
         4,
         "tables have been written to since they were filled",
     )
     assert await _state(database) == done
-    assert warm("reset", "--force", *quick_flags(), **target).code == 0
+    assert warm("reset", "--yes", "--force", *quick_flags(), **target).code == 0
     assert await contents(database, "messages") == []
     early = warm("run", "--source", old_file, *FLAGS, **target)
     assert (early.code, early.failure["columns"]) == (4, ["public.messages.position"])

@@ -63,7 +63,7 @@ class Stage:
         only_source = command in {"check", "verify", "run"}
         given = [command, "--target-schema", self.situation.schema, *quick_flags()]
         if command == "reset":
-            given = ["reset", *quick_flags()]
+            given = ["reset", "--yes", *quick_flags()]
         if only_source:
             given += ["--source", source_argument(self.situation, self.path), *self.situation.flags]
         if command == "run":
@@ -304,7 +304,7 @@ async def _second_file(stage: Stage) -> None:
     if ended.code == 0:
         again = second.call("run", "--migration=second file")
         demand(again.code == 0, said(again))
-        reset = second.call("reset", "--migration=second file")
+        reset = second.call("reset", "--yes", "--migration=second file")
         demand(reset.code == 0, said(reset))
         for table in other.tables:
             demand(await second.judge.count(table.name) == 0, f"{table.name!r} was not emptied")
@@ -325,7 +325,7 @@ async def _same_source_twice(stage: Stage) -> None:
 
 async def _reset(stage: Stage) -> None:
     """Take it back, and bring it again."""
-    ended = stage.call("reset")
+    ended = stage.call("reset", "--yes")
     demand(ended.code == 0, said(ended))
     for table in stage.situation.carried:
         demand(await stage.judge.count(table.name) == 0, f"{table.name!r} was not emptied")
@@ -344,7 +344,7 @@ async def _edited(stage: Stage) -> None:
     again = stage.call("run")
     demand(again.code == 0, said(again))
     if stage.situation.story == "edited reset":
-        reset = stage.call("reset")
+        reset = stage.call("reset", "--yes")
         demand(reset.code == 4, said(reset))
         over = stage.call("run", "--restart")
         demand(over.code == 4, said(over))
