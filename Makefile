@@ -1,6 +1,6 @@
 # What people do in this checkout, by one word each. The scripts behind the words work without make as well.
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint docs bench demo
+.PHONY: help setup test lint docs site bench demo
 
 help: ## list these words
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ lint: ## check Dockerfiles, shell scripts, YAML and compose files
 
 docs: setup ## write the generated parts of the documentation anew
 	.venv/bin/python scripts/docs.py
+
+site: ## build the documentation as a site, in site/
+	./scripts/site.sh
 
 bench: ## measure against other ways of moving a database (long)
 	./scripts/benchmark.sh $(ARGS)

@@ -39,6 +39,7 @@ lock "$@" --output-file requirements/self-test.txt requirements/self-test.in
 lock "$@" --output-file tests/containers/api/requirements.txt tests/containers/api/requirements.in
 lock "$@" --output-file examples/notes/requirements.txt examples/notes/requirements.in
 lock "$@" --output-file requirements/lint.txt requirements/lint.in
+lock "$@" --output-file requirements/docs.txt requirements/docs.in
 # Applications that nobody here wrote, whose data tests/scenarios/apps moves. Each has an environment of its own. What an
 # application asks for and what is tried of it doesn't need is named in NAME.without, for the resolver's --override.
 "$workshop/bin/python" -m pip install --quiet --disable-pip-version-check uv
