@@ -103,6 +103,7 @@ class Event(StrEnum):
         "warning.report",
         "A file for the outcome couldn't be written: path, reason. The outcome stands.",
     )
+    WARNING_TRACES = "warning.traces", "The trace of the run could not be sent: reason. The outcome stands."
     WARNING_UNSEEN = (
         "warning.unseen",
         "Something could not be looked at, which doesn't matter if the migration is complete: what, reason.",

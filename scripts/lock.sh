@@ -31,7 +31,7 @@ lock "$@" --output-file requirements/runtime.txt pyproject.toml
 project = tomllib.load(open("pyproject.toml", "rb"))
 groups = project["dependency-groups"]
 print(*groups["test"], *groups["lint"], *project["build-system"]["requires"], sep="\n")' >"$workshop/groups.in"
-lock "$@" --output-file requirements/test.txt --extra demo pyproject.toml - <"$workshop/groups.in"
+lock "$@" --output-file requirements/test.txt --extra demo --extra otel pyproject.toml - <"$workshop/groups.in"
 # The container's build stage needs nothing but that.
 lock "$@" --output-file requirements/build.txt --only-build-deps --build-deps-for wheel pyproject.toml
 # What it tries the finished image with, and the application of the tests on containers.

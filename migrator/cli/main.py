@@ -20,7 +20,7 @@ from migrator import __version__
 from migrator.cli.command_line import CommandLine, chosen, read, refuse_restart
 from migrator.cli.commands import COMMANDS
 from migrator.cli.display import early_form, log_form, show
-from migrator.cli.observers import observed
+from migrator.cli.observers import exported, observed
 from migrator.cli.outcome_files import OutcomeFiles
 from migrator.cli.signals import finish_or_stop, signals_raise
 from migrator.config.fields import Group
@@ -28,6 +28,7 @@ from migrator.config.mistyped import unknown_variables
 from migrator.config.settings import Settings
 from migrator.errors import ExitCode, MigratorError, Mismatch
 from migrator.events import Event
+from migrator.monitoring.metrics_file import RunFacts
 from migrator.monitoring.tracker import Tracker
 from migrator.reports.difference import DifferenceReport
 from migrator.reports.refusal import Refusal, facts_of
@@ -53,14 +54,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 files = OutcomeFiles.before_settings(os.environ, line.flags)
                 settings = Settings.load(line.flags, line.needs)
                 files, traceback = OutcomeFiles.of(settings), settings.log_level == "debug"
-                return _perform(line, settings, files, run_id)
+                tracker, run = Tracker(), RunFacts(line.command, __version__, run_id.hex)
+                with exported(settings, tracker, run, exit_code_of=_exit_code_of):
+                    return _perform(line, settings, files, tracker, run_id)
         except SystemExit as done:  # the help, the version or the like was printed
             return int(done.code or 0)
         except Exception as error:  # noqa: BLE001 - the only place that catches all errors
             return _fail(error, files, traceback=traceback)
 
 
-def _perform(line: CommandLine, settings: Settings, files: OutcomeFiles, run_id: UUID) -> int:
+def _perform(line: CommandLine, settings: Settings, files: OutcomeFiles, tracker: Tracker, run_id: UUID) -> int:
     form = log_form(settings.log_format)
     logs.configure("error" if settings.quiet else settings.log_level, form, settings.secrets())
     for variable in unknown_variables(os.environ, Settings):
@@ -77,7 +80,6 @@ def _perform(line: CommandLine, settings: Settings, files: OutcomeFiles, run_id:
     if settings is not named and settings.rules is not None:
         log.info(Event.RULES_FOUND, path=str(settings.rules.absolute()), message=_RULES_FOUND)
     files.begin(line.command)
-    tracker = Tracker()
     asks = Group.CONFIRMATION in COMMANDS[line.command].groups and not settings.yes
     try:
         with nullcontext() if asks else observed(settings, form, tracker):  # a question needs the terminal for itself
@@ -115,6 +117,11 @@ def _fail(error: Exception, files: OutcomeFiles, *, traceback: bool) -> int:
     files.write(fields)
     log.error(Event.JOB_FAILED, **fields, **trace)  # after files.write and its warnings: the last line
     return int(fields["exit_code"])
+
+
+def _exit_code_of(error: Exception) -> int:
+    known = error if isinstance(error, MigratorError) else _known(error)
+    return known.exit_code if known else BUG
 
 
 def _first(error: Exception) -> BaseException:

@@ -74,9 +74,16 @@ class OutputOptions(BaseSettings):
         "Whether to draw what is being done; auto means where events go to a terminal.",
         OptionInfo(Group.OUTPUT),
     )
+    metrics_file: Path | None = option(
+        None,
+        "File to write numbers about the command to, in the text format of OpenMetrics, every --progress-interval "
+        "seconds and at the end.",
+        OptionInfo(Group.OUTPUT),
+    )
     progress_interval: float = option(
         10.0,
-        "Seconds between events that tell how far the command is, where nothing is drawn; 0 means none.",
+        "Seconds between events that tell how far the command is, where nothing is drawn, and between writes of the "
+        "metrics file; 0 means never.",
         OptionInfo(Group.OUTPUT),
         ge=0,
     )

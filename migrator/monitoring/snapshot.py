@@ -31,6 +31,20 @@ class TableProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class TableSpan:
+    """The time that a stage has spent on a table, from its first row to its last, and what it has counted."""
+
+    stage: str
+    table: str
+    unit: str
+    done: int
+    bytes: int
+    began: float
+    """The start, in seconds after the start of the run."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class StageProgress:
     """A stage that is under way or has ended, or (``is_step``) a short action that belongs to no stage."""
 

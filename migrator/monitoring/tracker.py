@@ -15,7 +15,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-from migrator.monitoring.snapshot import Pause, Snapshot, StageProgress, State, TableProgress
+from migrator.monitoring.snapshot import Pause, Snapshot, StageProgress, State, TableProgress, TableSpan
 
 MARK_SECONDS: Final = 1.0
 """The least time between two marks from which a rate is measured."""
@@ -41,6 +41,8 @@ class Tracker:
         """``clock`` counts seconds."""
         self._clock = clock
         self._began = clock()
+        self.started_at = time.time()
+        """The start of the run, in seconds since 1970."""
         self._lock = threading.Lock()
         self._stages: dict[str, _Stage] = {}
         self._steps: list[_Stage] = []
@@ -93,8 +95,8 @@ class Tracker:
                 counted.unit = unit
                 counted.count = _Count(sum(units.values()), now, sum(done.values()))
                 counted.of = dict(units)
-                counted.done = dict(done)
                 counted.tables = {}
+                counted.left = {table: _Count(units.get(table, 0), now, rows) for table, rows in done.items()}
 
     def begin_table(self, stage: str, table: str) -> None:
         """Mark a table as in work in a stage. A table in work that was begun before goes on."""
@@ -127,13 +129,14 @@ class Tracker:
                 if missing := count.of - count.done:
                     counted.count.add(missing, 0, now)
                     count.done = count.of
-                counted.leave_table(table)
+                counted.leave_table(table, now)
 
     def leave_table(self, stage: str, table: str) -> None:
         """Mark a table as no longer in work in a stage, which may come back to it."""
+        now = self._clock()
         with self._lock:
             if counted := self._stages.get(stage):
-                counted.leave_table(table)
+                counted.leave_table(table, now)
 
     def pause(self, pause: Pause) -> None:
         """Note that a try has failed and that the next one follows after a pause."""
@@ -147,6 +150,16 @@ class Tracker:
         with self._lock:
             self._pauses.pop(what, None)
 
+    def spans(self) -> list[TableSpan]:
+        """Return the tables that were or are in work, with what was counted; longer than ``snapshot``, and slower."""
+        with self._lock:
+            now = self._clock()
+            return [
+                _span(stage, table, count, now, self._began)
+                for stage in self._stages.values()
+                for table, count in (*stage.left.items(), *stage.tables.items())
+            ]
+
     def snapshot(self) -> Snapshot:
         """Return what the run is doing now."""
         with self._lock:
@@ -159,6 +172,11 @@ class Tracker:
             )
 
 
+def _span(stage: "_Stage", table: str, count: "_Count", now: float, first: float) -> TableSpan:
+    seconds = (count.ended or now) - count.began
+    return TableSpan(stage.name, table, stage.unit, count.done, count.bytes, count.began - first, seconds)
+
+
 def _now(pause: Pause, passed: float) -> Pause:
     return replace(pause, seconds=pause.seconds + passed, pause_seconds=max(0.0, pause.pause_seconds - passed))
 
@@ -166,14 +184,19 @@ def _now(pause: Pause, passed: float) -> Pause:
 class _Count:
     """A number of units and bytes, with the marks from which the rate is measured."""
 
-    __slots__ = ("began", "bytes", "done", "marks", "of")
+    __slots__ = ("began", "bytes", "done", "ended", "marks", "of")
 
     def __init__(self, of: int, now: float, done: int = 0) -> None:
         self.of = of
         self.done = done
         self.bytes = 0
         self.began = now
+        self.ended: float | None = None
         self.marks = deque([(now, done)], maxlen=MARKS)
+
+    def resume(self, now: float) -> None:
+        self.ended = None
+        self.marks = deque([(now, self.done)], maxlen=MARKS)
 
     def add(self, units: int, size: int, now: float) -> None:
         self.done += units
@@ -203,23 +226,27 @@ class _Stage:
     unit: str = ""
     count: _Count = field(default_factory=lambda: _Count(0, 0.0))
     of: dict[str, int] = field(default_factory=dict)
-    done: dict[str, int] = field(default_factory=dict)
-    """The units of tables that were left."""
     tables: dict[str, _Count] = field(default_factory=dict)
     """The tables in work."""
+    left: dict[str, _Count] = field(default_factory=dict)
+    """The tables that were in work."""
 
     def begin_table(self, table: str, now: float) -> _Count:
         if table not in self.tables:
-            self.tables[table] = _Count(self.of.get(table, 0), now, self.done.get(table, 0))
+            count = self.left.pop(table, None) or _Count(self.of.get(table, 0), now)
+            count.resume(now)
+            self.tables[table] = count
         return self.tables[table]
 
-    def leave_table(self, table: str) -> None:
+    def leave_table(self, table: str, now: float) -> None:
         if count := self.tables.pop(table, None):
-            self.done[table] = count.done
+            count.ended = now
+            self.left[table] = count
 
     def end(self, state: State, now: float) -> None:
         self.state, self.ended = state, now
-        self.tables = {}
+        for table in list(self.tables):
+            self.leave_table(table, now)
 
     def progress(self, now: float, first: float) -> StageProgress:
         at, count = self.ended or now, self.count
