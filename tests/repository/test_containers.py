@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
+from own_scripts import scripts_messages
 
 from migrator import __version__, engine
-from migrator.config.fields import variables_of
+from migrator.config.fields import flag_of, option_info, variables_of
 from migrator.config.mistyped import refuse_mistyped, unknown_variables
+from migrator.config.options import RULES_FILE
 from migrator.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -164,9 +166,71 @@ def test_the_migrator_runs_once() -> None:
     assert MIGRATOR["restart"] == "no"
 
 
+def test_the_rules_file_is_mounted_where_the_job_finds_it() -> None:
+    """In the working folder, under the name that is looked for; without a file it is a device, which is no file."""
+    _, mount = MIGRATOR["volumes"]
+    assert mount["target"] == f"{arguments_of('WORKDIR')[-1]}/{RULES_FILE}"
+    assert (mount["type"], mount["read_only"]) == ("bind", True)
+    assert mount["source"] == os.devnull
+    assert not Path(mount["source"]).is_file()
+
+
+def test_values_of_rows_are_masked_where_the_log_leaves_the_machine() -> None:
+    """An engine's log goes where its driver sends it. At a terminal, values are shown by default."""
+    assert MIGRATOR["environment"]["MIGRATOR_MASK_VALUES"] is True
+    assert Settings.model_fields["mask_values"].default is False
+
+
+NAMED_ELSEWHERE = {
+    "MIGRATOR_RULES": "the file is mounted",
+    "MIGRATOR_TARGET_URL": "the target is put together of POSTGRES_…",
+    "POSTGRES_PASSWORD": "a secret, as a file",
+    "MIGRATOR_SECRETS_DIR": "/run/secrets, which is the default",
+}
+"""What documents and messages name, and the compose file has in another form."""
+
+DECIDED_ONCE = {
+    *("MIGRATOR_RESTART", "MIGRATOR_FORCE", "MIGRATOR_YES", "MIGRATOR_WAIT", "MIGRATOR_SOURCE_ONLY", "MIGRATOR_QUIET"),
+    *("MIGRATOR_REPORT", "MIGRATOR_DIFFERENCES", "MIGRATOR_LEFT_BEHIND", "MIGRATOR_KEPT_ROWS"),
+}
+"""Settings of one command, given with it: left in .env, each `up` would decide again, or write into the container."""
+
+
+def named_settings() -> dict[str, str]:
+    """Return the variables of settings that the guide and the messages name, also as flags; each with a place."""
+    texts = {f"{message.path}:{message.line}": message.text for message in scripts_messages().messages()}
+    texts |= {page.name: page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "deployment").glob("POST*.md")}
+    variables: dict[str, str] = {}
+    for name, field in Settings.model_fields.items():
+        first = variables_of(name, field)[0]
+        flags = [re.escape(flag) for flag in (flag_of(name), *option_info(field).flags) if flag.startswith("--")]
+        pattern = re.compile(rf"(?<![\w-])(?:{'|'.join(flags)})(?![\w-])|\b{first}(?:_FILE)?\b")
+        place = next((place for place, text in texts.items() if pattern.search(text)), None)
+        if place:
+            variables[first] = place
+    return variables
+
+
+def test_the_compose_file_hands_over_what_operators_are_told_to_set() -> None:
+    """What the guide or a message names can be set in .env, or is known to be given otherwise."""
+    handed = {name.removesuffix("_FILE") for name in MIGRATOR["environment"]}
+    named = named_settings()
+    assert {"MIGRATOR_EXCLUDE", "MIGRATOR_ON_EXISTING_ROWS", "MIGRATOR_RULES", "MIGRATOR_JOBS"} <= set(named)
+    missing = {name: place for name, place in named.items() if name not in {*handed, *NAMED_ELSEWHERE, *DECIDED_ONCE}}
+    assert missing == {}
+    assert not handed & DECIDED_ONCE
+
+
+def test_a_variable_of_the_job_has_its_own_name_in_env() -> None:
+    """A flag that a refusal prints is found in .env by its name."""
+    text = MIGRATE.read_text(encoding="utf-8")
+    given = dict(re.findall(r"^ +(MIGRATOR_\w+): \$\{(\w+):-", text, re.MULTILINE))
+    assert {name for name, variable in given.items() if variable != name} <= {"MIGRATOR_INIT_SCHEMA"}
+
+
 def test_the_source_is_mounted_read_only() -> None:
     """The whole folder, since a database in WAL mode is more than one file, and nothing in it can be written."""
-    (mount,) = MIGRATOR["volumes"]
+    mount, _ = MIGRATOR["volumes"]
     assert (mount["type"], mount["read_only"]) == ("bind", True)
     assert MIGRATOR["environment"]["MIGRATOR_SOURCE_URL"].startswith(f"sqlite:///{mount['target']}/")
 

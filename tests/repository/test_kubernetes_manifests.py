@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from fix_kubernetes import (
 from migrator.cli import commands, main, signals
 from migrator.cli.arguments import Parser, add_settings
 from migrator.config.fields import option_info, variables_of
+from migrator.config.options import RULES_FILE
 from migrator.config.settings import Settings
 from migrator.engine import Settings as ApplicationSettings
 from migrator.errors import ExitCode
@@ -65,6 +67,27 @@ def environment_of(manifests: list[Manifest]) -> dict[str, str]:
     """Return the settings that a Job's ConfigMap hands over."""
     data: dict[str, str] = one(manifests, "ConfigMap")["data"]
     return data
+
+
+def test_values_of_rows_are_masked(everything: dict[str, list[Manifest]]) -> None:
+    """Logs leave the cluster in most installations, and the termination message is shown to many."""
+    given = {name: environment_of(made) for name, made in everything.items() if name != "application"}
+    assert {environment.get("MIGRATOR_MASK_VALUES") for environment in given.values()} == {"true"}
+
+
+def test_the_rules_file_of_an_overlay_is_found(tmp_path: Path) -> None:
+    """The component mounts the ConfigMap that the overlay makes of its file, at the place where the job looks."""
+    rules = '[columns."users.age"]\nnull = ["n/a"]\n'
+    (tmp_path / RULES_FILE).write_text(rules)
+    generator = [{"name": "migrator-rules", "files": [RULES_FILE]}]
+    made = render_with(["rules"], tmp_path, more={"namespace": "dryad", "configMapGenerator": generator})
+    [held] = [made for made in made if made["kind"] == "ConfigMap" and made["metadata"]["name"] != "migrator"]
+    assert held["data"] == {RULES_FILE: rules}
+    job = one(made, "Job")
+    [volume] = [volume for volume in pod_of(job)["volumes"] if volume["name"] == "rules"]
+    assert volume["configMap"]["name"] == held["metadata"]["name"]
+    [mount] = [mount for mount in migrator_in(job)["volumeMounts"] if mount["name"] == "rules"]
+    assert (mount["mountPath"], mount["subPath"]) == (f"/app/{RULES_FILE}", RULES_FILE)
 
 
 def migrator_in(manifest: Manifest) -> Manifest:

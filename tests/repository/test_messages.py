@@ -1,11 +1,10 @@
 """The messages of the program: `scripts/messages.py` finds them all, and every next step is an instruction."""
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from own_scripts import scripts_messages
 
 from migrator.events import Event
 
@@ -15,16 +14,6 @@ IMPERATIVES = re.compile(
     r"|Make|Merge|Mount|Name|Point|Raise|Read|Remove|Report|Restore|Run|See|Set|Start|Stop|Take|Unset|Upgrade|Use|Verify"
     r"|Wait|Write) "
 )
-
-
-def scripts_messages() -> ModuleType:
-    """Load scripts/messages.py, which is a program and in no package."""
-    spec = importlib.util.spec_from_file_location("scripts_messages", ROOT / "scripts" / "messages.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 MESSAGES = scripts_messages()
