@@ -5,9 +5,9 @@ Gives something to practise on: a small shop's SQLite file, and a PostgreSQL ser
     .venv/bin/python scripts/practice.py start     make the folder practice/, and start the server
     .venv/bin/python scripts/practice.py stop      stop the server, and remove the folder
 
-``practice/`` then holds ``shop.db``, ``target_url`` (the URL of an empty database, which only you can read) and
-``psql``, a program that opens that database. The server is the one of ``migrator demo``. Another folder is named by a
-second argument.
+``practice/`` then holds ``shop.db``, ``target_url`` (the URL of an empty database, which only you can read), ``psql``
+(a program that opens that database) and ``server.env`` (variables with which the migration guide finds the server). The
+server is the one of ``migrator demo``. Another folder is named by a second argument.
 """
 
 import argparse
@@ -99,6 +99,10 @@ def serve(folder: Path) -> int:
         write(folder / "target_url", f"{url}\n", 0o600)
         psql = f'#!/bin/sh\nexec {shlex.quote(str(server.programs / "psql"))} {shlex.quote(url)} "$@"\n'
         write(folder / "psql", psql, 0o700)
+        variables = {"POSTGRES_PORT": str(server.port), "ADMIN_URL": server.url("postgres")}
+        lines = [f"{name}={shlex.quote(value)}\n" for name, value in variables.items()]
+        lines.append(f'PATH={shlex.quote(str(server.programs))}:"$PATH"\n')
+        write(folder / "server.env", "".join(lines), 0o600)
         os.write(1, b"ready\n")
         while True:
             signal.pause()

@@ -5,18 +5,14 @@ import os
 import re
 import shlex
 import shutil
-import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import yaml
-from adbc_driver_postgresql import dbapi
 
 from migrator.cli.arguments import Parser, add_settings
 from migrator.cli.commands import COMMANDS
@@ -24,8 +20,6 @@ from migrator.cli.main import BUG
 from migrator.config.fields import flag_of, option_info, variables_of
 from migrator.config.settings import Settings
 from migrator.demo.dryad.models import Base
-from migrator.demo.dryad.sample import generate
-from migrator.demo.server import EmbeddedServer
 from migrator.engine import Settings as ApplicationSettings
 from migrator.errors import ExitCode
 from migrator.events import Event
@@ -311,76 +305,6 @@ def test_the_guide_names_the_indexes_of_the_schema() -> None:
     made = {index.name for table in Base.metadata.tables.values() for index in table.indexes}
     assert set(TUNED) <= made
     assert all(f"`{name}`" in section(GUIDE, "11. Tuning") for name in TUNED)
-
-
-# --- The guide, run ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """Give a folder that is like a fresh checkout, with a sample of Dryad under data/."""
-    folder = tmp_path / "checkout"
-    (folder / "data").mkdir(parents=True)
-    for name in ("migrator", "scripts", ".env.example"):
-        (folder / name).symlink_to(ROOT / name)
-    generate(folder / "data" / "dryad.db", scale=0.1)
-    return folder
-
-
-@pytest.fixture
-def programs(tmp_path: Path, own_server: EmbeddedServer) -> str:
-    """Give a PATH with this Python, `migrator` and the client programs of the server's version."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    (folder / "migrator").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m migrator "$@"\n')
-    (folder / "migrator").chmod(0o755)
-    places = [folder, Path(sys.executable).parent, own_server.programs]
-    return os.pathsep.join([*map(str, places), os.environ["PATH"]])
-
-
-def migration_env(server: EmbeddedServer) -> str:
-    """Return the guide's migration.env with the address of a server of ours."""
-    (text,) = blocks(GUIDE, "ini")
-    values = dict(line.split("=", 1) for line in text.splitlines())
-    ours = {"POSTGRES_PORT": str(server.port), "ADMIN_URL": server.url("postgres")}
-    assert ours.keys() <= values.keys()
-    return "".join(f"{name}={value}\n" for name, value in (values | ours).items())
-
-
-def runnable(block: str) -> str:
-    """Return a block without what needs a container engine, or what `demo.sh` has run before: the set-up."""
-    assert "./scripts/setup.sh" in read(ROOT / "scripts" / "demo.sh")
-    joined = block.replace("\\\n", " ")
-    return "".join(
-        f"{line}\n" for line in joined.splitlines() if not line.startswith(("docker ", "./scripts/setup.sh"))
-    )
-
-
-def test_every_command_of_the_guide_runs(own_server: EmbeddedServer, checkout: Path, programs: str) -> None:
-    """The guide's blocks, one after the other in one shell, move a Dryad from SQLite to PostgreSQL, twice."""
-    (checkout / "migration.env").write_text(migration_env(own_server))
-    steps = [f"echo '=== block {number}'\n{runnable(text)}" for number, text in enumerate(blocks(GUIDE, "sh"), 1)]
-    inherited = ("MIGRATOR_", "POSTGRES_", "PG", "DATABASE_URL")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(inherited)}
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "\n".join(steps)],
-        cwd=checkout,
-        env=environment | {"PATH": programs, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    assert done.stdout.count("migrated: every value of every row is in the target") == 3  # rehearsal, run, anew
-    assert "every value of every row is equal" in done.stdout
-    assert all(name in done.stdout for name in TUNED)
-    with closing(sqlite3.connect(checkout / "data" / "dryad.db")) as source:
-        (users,) = source.execute("SELECT count(*) FROM users").fetchone()
-    assert f"{users} users on 127.0.0.1" in done.stdout
-    with dbapi.connect(own_server.url("dryad")) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT (SELECT count(*) FROM dryad.users), to_regnamespace('migrator') IS NULL")
-        assert cursor.fetchall() == [(users, True)]
 
 
 def test_every_way_to_end_with_0_has_a_test_that_exists() -> None:

@@ -22,6 +22,7 @@ BLOCK = re.compile(r"^(?P<indent> *)```(?P<kind>\w+)\n(?P<text>.*?)^ *```$", re.
 SHELL = ("sh", "bash")
 TUTORIAL = ROOT / "docs" / "tutorial" / "first-migration.md"
 README = ROOT / "README.md"
+GUIDE = ROOT / "docs" / "deployment" / "POSTGRESQL_MIGRATION.md"
 
 RUN = {
     "README.md": "test_the_readme_leads_your_own_file_to_postgresql",
@@ -159,6 +160,42 @@ def test_the_tutorial_does_what_it_shows(clone: Path) -> None:
     assert "5001" in said
     assert "already migrated and verified" in said
     assert not (clone / "practice").exists()
+
+
+def runnable(block: str) -> str:
+    """Return a block of the guide without what needs a container engine."""
+    return "".join(f"{line}\n" for line in block.replace("\\\n", " ").splitlines() if "docker " not in line)
+
+
+def test_every_command_of_the_guide_runs(clone: Path) -> None:
+    """The guide's blocks, one after the other in one shell, move a Dryad from SQLite to PostgreSQL, twice."""
+    steps = [f"echo '=== block {number}'\n{runnable(text)}" for number, text in enumerate(blocks(GUIDE, "sh"), 1)]
+    last = "psql -Atc \"SELECT 'left', count(*), to_regnamespace('migrator') IS NULL FROM dryad.users\"\n"
+    assert "practice.py stop" in steps[-1]
+    try:
+        said = run(without_setup("\n".join([*steps[:-1], last, steps[-1]])), clone)
+    finally:
+        if (clone / "practice" / "pid").exists():
+            run(".venv/bin/python scripts/practice.py stop", clone)
+    assert said.count("migrated: every value of every row is in the target") == 3  # rehearsal, run, anew
+    assert "every value of every row is equal" in said
+    with closing(sqlite3.connect(f"file:{clone}/data/dryad.db?mode=ro", uri=True)) as source:
+        (users,) = source.execute("SELECT count(*) FROM users").fetchone()
+    assert f"{users} users on 127.0.0.1" in said
+    assert f"left|{users}|t" in said
+    assert all(name in said for name in ("idx_users_email", "idx_messages_conversation_id"))
+
+
+def test_nothing_makes_a_file_by_looking_at_it() -> None:
+    """A database that is only looked at is opened in a mode that makes no file where none is."""
+    opened = [
+        (str(page.relative_to(ROOT)), line)
+        for page in pages()
+        for text in blocks(page, *SHELL)
+        for line in text.splitlines()
+        if re.search(r"\bsqlite3 (?!-)\S|sqlite3\.connect\((?![\"']file:[^\"']*\?mode=r[ow])", line)
+    ]
+    assert opened == []
 
 
 def test_practice_says_what_it_did_not_do(clone: Path) -> None:
