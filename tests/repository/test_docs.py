@@ -245,14 +245,6 @@ def check_flags(words: list[str]) -> None:
     assert strangers == []
 
 
-def test_the_migrator_takes_every_command_line() -> None:
-    """Every `migrator …` on any page is a command with flags that exist."""
-    found = [words[1:] for name in ("migrator", ".venv/bin/migrator") for _, words in given(name)]
-    assert found
-    for words in found:
-        check_flags(words)
-
-
 def services_of(compose_file: Path) -> set[str]:
     """Return the names of a compose file's services."""
     text = re.sub(r"\$\{\w+(?::-([^}]*))?\}", r"\1", read(compose_file))
