@@ -13,7 +13,10 @@ Defines every way in which the job can fail, with its exit code.
     │   ├── NoMatch                a source table or column has no match in the target
     │   ├── NotTried               a requirement of the target could not be tried on the rows beforehand
     │   └── MissingPrivilege       the role lacks a privilege that the job needs
-    └── GaveUp                  5  a limit of waiting or retrying was reached; another run may succeed
+    ├── GaveUp                  5  a limit of waiting or retrying was reached; another run may succeed
+    └── Standing                   what `status` found, if that isn't a complete migration: an answer, no failure
+        ├── NotComplete         6  never begun, under way, or interrupted
+        └── LastRunFailed       7  the newest run has failed
 
     Stopped                130 / 143  SIGINT or SIGTERM; the next run resumes
 
@@ -38,6 +41,8 @@ class ExitCode(IntEnum):
     SOURCE = 3
     TARGET = 4
     GAVE_UP = 5
+    NOT_COMPLETE = 6
+    LAST_RUN_FAILED = 7
     SIGINT = 130
     SIGTERM = 143
 
@@ -137,6 +142,22 @@ class GaveUp(MigratorError):  # noqa: N818
     """A limit of waiting or retrying was reached; another run may succeed later."""
 
     exit_code = ExitCode.GAVE_UP
+
+
+class Standing(MigratorError):  # noqa: N818
+    """What `status` found, if that isn't a complete migration. The command itself has done what it is for."""
+
+    exit_code = ExitCode.NOT_COMPLETE
+
+
+class NotComplete(Standing):
+    """`status`: the migration has never begun, is under way, or was interrupted."""
+
+
+class LastRunFailed(Standing):
+    """`status`: the newest run of the migration has failed."""
+
+    exit_code = ExitCode.LAST_RUN_FAILED
 
 
 class Stopped(MigratorError):  # noqa: N818

@@ -44,6 +44,14 @@ class Event(StrEnum):
     )
     SERVER_READY = "server.ready", "The target answered: version, seconds waited."
     READY_WAITING = "ready.waiting", "`status --wait`: the application may not start yet: reason."
+    STATUS = (
+        "status",
+        "`status --follow`: how far it is: state, stages, tables, how many are copied and verified, those in work.",
+    )
+    SERVER_LOST = (
+        "server.lost",
+        "`status --follow`: the server doesn't answer, and is waited for: reason, seconds_left.",
+    )
     LOCK_WAITING = "lock.waiting", "Another job holds the lock of what it works on: holder, of."
     MIGRATION_CHOSEN = "migration.chosen", "The migration that the command is about: its name in the ledger."
 

@@ -21,7 +21,8 @@ _DESCRIPTION: Final = "Moves an application from SQLite to PostgreSQL and proves
 
 _EPILOG: Final = (
     "Every flag has an environment variable of the same name. Exit codes: 0 done, 1 mismatch, 2 configuration, "
-    "3 source, 4 target, 5 gave up (try again), 70 a bug, 130 and 143 stopped."
+    "3 source, 4 target, 5 gave up (try again), 6 not complete and 7 last run failed (both of status), 70 a bug, "
+    "130 and 143 stopped."
 )
 
 _WORD: Final = re.compile(r"[a-zA-Z][\w-]{0,19}")

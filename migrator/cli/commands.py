@@ -70,7 +70,7 @@ COMMANDS: Final = {
         deferred("migrator.job.verify:verify", "settings", "tracker"),
     ),
     "status": Command(
-        "Tell what the ledger in the target says about past runs; with --wait, when the migration is complete.",
+        "Tell how far the migration is and what to do now; with --follow to its end, with --wait for an application.",
         (Group.TARGET, Group.STATUS, Group.TIMEOUTS, Group.OUTPUT),
         deferred("migrator.job.status:status", "settings"),
     ),

@@ -1,7 +1,8 @@
 """
 Runs the command ``migrator``: reads flags and settings, calls one function, turns the outcome into an exit code.
 
-    0 done   1 mismatch   2 configuration   3 source   4 target   5 gave up   70 a bug   130 SIGINT   143 SIGTERM
+    0 done   1 mismatch   2 configuration   3 source   4 target   5 gave up   6 not complete   7 last run failed
+    70 a bug   130 SIGINT   143 SIGTERM
 
 There is no other logic here. Reports go to stdout, events to stderr. Only this module catches all errors.
 """
@@ -26,7 +27,7 @@ from migrator.cli.signals import finish_or_stop, signals_raise
 from migrator.config.fields import Group
 from migrator.config.mistyped import unknown_variables
 from migrator.config.settings import Settings
-from migrator.errors import ExitCode, MigratorError, Mismatch
+from migrator.errors import ExitCode, MigratorError, Mismatch, Standing
 from migrator.events import Event
 from migrator.monitoring.metrics_file import RunFacts
 from migrator.monitoring.tracker import Tracker
@@ -92,12 +93,15 @@ def _perform(line: CommandLine, settings: Settings, files: OutcomeFiles, tracker
         outcome = Refusal(error)
     quiet = settings.quiet and outcome.failure is None
     show(outcome, "headline" if quiet and line.form == "console" else line.form, redactor(settings.secrets()))
-    if outcome.failure is not None:
+    code = ExitCode.DONE
+    if isinstance(outcome.failure, Standing):
+        code = outcome.failure.exit_code
+    elif outcome.failure is not None:
         raise outcome.failure
     fields = outcome.to_json()
-    files.write({"message": fields.get("headline", "done"), "exit_code": ExitCode.DONE, **fields})
+    files.write({"message": fields.get("headline", "done"), "exit_code": code, **fields})
     log.info(Event.JOB_FINISHED, seconds=round(time.monotonic() - began, 3))
-    return ExitCode.DONE
+    return code
 
 
 _RULES_FOUND: Final = "its rules apply; --rules names another file, and --rules /dev/null none"

@@ -19,7 +19,9 @@ from migrator.runtime import logs
 def observed(settings: Settings, form: logs.Form, tracker: Tracker) -> Iterator[None]:
     """Show what a run does while the block runs: as a live view on a terminal, and as events elsewhere."""
     with ExitStack() as observers:
-        if draws(settings, form):
+        if settings.follow:
+            pass  # `status --follow` shows the progress of another process
+        elif draws(settings, form):
             from migrator.cli.live_view import LiveView  # noqa: PLC0415 - without a terminal rich is not needed
 
             observers.enter_context(LiveView(tracker).shown())

@@ -324,6 +324,12 @@ class Options(OutputOptions):
         "container. It needs no source and no more than a role that may read the ledger.",
         OptionInfo(Group.STATUS),
     )
+    follow: bool = option(
+        False,  # noqa: FBT003 - the default
+        "Let status show how far the migration is until it is complete or has failed; it waits for one that hasn't "
+        "begun. This goes before --wait.",
+        OptionInfo(Group.STATUS),
+    )
     ready_timeout_seconds: Seconds = option(
         3600,
         "Seconds that status --wait waits for that before it gives up with exit code 5.",

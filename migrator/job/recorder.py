@@ -27,6 +27,7 @@ from migrator.runtime.stage_runner import StageRunner
 from migrator.sessions.connections import in_transaction, is_open
 from migrator.source.database import Watch
 from migrator.source.file import Fingerprint
+from migrator.status.failures import Failure, write_failure
 
 T = TypeVar("T")
 
@@ -143,18 +144,31 @@ async def record_run(
 
 async def _record_failure(run: RunLedger, error: BaseException, clean: Callable[[str], str]) -> None:
     """Write how a run failed: without secrets, since others may read it, and without NUL, which text can't hold."""
-    exit_code, message = _exit_code_and_reason(error)
-    message = clean(message).replace("\0", "\\0")
+    exit_code, message, failure = _exit_code_and_reason(error)
+
+    def storable(text: str) -> str:
+        return clean(text).replace("\0", "\\0")
+
+    said = Failure(storable(failure.next_step), tuple(map(storable, failure.flags)), storable(failure.rules))
     try:
         async with asyncio.timeout(_GOODBYE_SECONDS), run.target.transaction() as connection:
-            await runs.end_run(connection, run, exit_code=exit_code, message=message)
-    except Exception as failure:  # noqa: BLE001 - the run's own error is raised; this one is logged
-        log.warning(Event.LEDGER_UNWRITTEN, reason=f"{type(failure).__name__}: {failure}")
+            await runs.end_run(connection, run, exit_code=exit_code, message=storable(message))
+            await write_failure(connection, run.run_id, said)
+    except Exception as failed:  # noqa: BLE001 - the run's own error is raised; this one is logged
+        log.warning(Event.LEDGER_UNWRITTEN, reason=f"{type(failed).__name__}: {failed}")
 
 
-def _exit_code_and_reason(error: BaseException) -> tuple[int | None, str]:
-    """Return the exit code of the process, if it is known here, and the reason."""
+def _exit_code_and_reason(error: BaseException) -> tuple[int | None, str, Failure]:
+    """Return the exit code of the process, if it is known here, the reason, and what settles it."""
     if isinstance(error, asyncio.CancelledError) and error.args and error.args[0] in ExitCode.__members__:
-        return ExitCode[error.args[0]], f"stopped by {error.args[0]}"  # the signal handler passes the signal's name
+        # The signal handler passes the signal's name.
+        return ExitCode[error.args[0]], f"stopped by {error.args[0]}", Failure("")
     known = to_migrator_error(error) if isinstance(error, Exception) else None
-    return (known.exit_code, str(known)) if known else (None, f"stopped ({type(error).__name__})")
+    if known is None:
+        return None, f"stopped ({type(error).__name__})", Failure(_REPORT_IT)
+    settlement = known.settlement
+    rules = settlement.rules if settlement.sections else ""
+    return known.exit_code, str(known), Failure(known.next_step, settlement.flags, rules)
+
+
+_REPORT_IT = "Report this as a bug, with the traceback that --log-level debug shows."

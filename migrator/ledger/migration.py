@@ -12,6 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+LOCK_KEY: Final = int.from_bytes(b"migrator", "big", signed=True)
+"""
+The key of the advisory lock that every job holds in shared mode. Advisory locks are per database already.
+
+An earlier version, which knew only one migration in a database, takes the lock in exclusive mode. So a job of that
+version and a job of this version never work at the same time.
+"""
+
 LONGEST_NAME: Final = 200
 """The longest name of a migration, in characters. The default is a schema's name, which has at most 63 bytes."""
 

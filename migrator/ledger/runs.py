@@ -80,6 +80,14 @@ async def last_runs(connection: AsyncConnection, migration: Migration, limit: in
     return [RunLine(r.id, r.version, r.started_at, r.ended_at, r.exit_code, r.message) for r in lines]
 
 
+async def settings_of(connection: AsyncConnection, run_id: UUID) -> dict[str, Any]:
+    """Return the settings of a run, without secrets."""
+    settings: dict[str, Any] = (
+        await connection.execute(sa.select(runs.c.settings).where(runs.c.id == run_id))
+    ).scalar_one()
+    return settings
+
+
 async def stages_of(connection: AsyncConnection, run_id: UUID) -> list[StageLine]:
     """Return the stages of a run in the order in which they began."""
     chosen = sa.select(stages).where(stages.c.run_id == run_id).order_by(stages.c.started_at)

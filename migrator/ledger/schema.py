@@ -169,6 +169,34 @@ state = sa.Table(
     comment="facts about a migration as a whole: began_empty, source, owner, completed, left_out, ready",
 )
 
+failures = sa.Table(
+    "failures",
+    metadata,
+    sa.Column("run_id", sa.Uuid, sa.ForeignKey(runs.c.id), primary_key=True),
+    sa.Column("next_step", sa.Text, nullable=False),
+    sa.Column("flags", JSONB, nullable=False, comment="flags for the next run, as a shell takes them"),
+    sa.Column("rules", sa.Text, nullable=False, comment="lines for migrator.toml"),
+    comment="what settles the failure of a run, for `migrator status`; the message is in runs",
+)
+
+progress = sa.Table(
+    "progress",
+    metadata,
+    sa.Column("migration", sa.Text, primary_key=True),
+    sa.Column("stage", sa.Text, primary_key=True),
+    sa.Column("table_name", sa.Text, primary_key=True, comment="empty for the stage as a whole"),
+    sa.Column("run_id", sa.Uuid, nullable=False),
+    sa.Column("unit", sa.Text, nullable=False, comment="what is counted: rows, tables, keys, ..."),
+    sa.Column("done", sa.BigInteger, nullable=False),
+    sa.Column("of", sa.BigInteger, comment="null while it isn't known"),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("rate", sa.Double, comment="units a second; null while it isn't known"),
+    sa.Column("seconds_left", sa.Double, comment="null while it isn't known"),
+    sa.Column("waiting", sa.Text, comment="what the run waits for"),
+    sa.Column("written_at", _moment, nullable=False, server_default=now),
+    comment="what a run is doing, a line a stage and table in work; overwritten, and gone when the run has ended",
+)
+
 LEFT_OUT = "left_out"
 """The source tables that were excluded when the migration was completed."""
 
@@ -191,6 +219,11 @@ class Taken:
 async def exists(connection: AsyncConnection) -> bool:
     """Return whether the database has a ledger."""
     return bool(await connection.scalar(sa.text("SELECT to_regclass('migrator.state') IS NOT NULL")))
+
+
+async def holds(connection: AsyncConnection, table: sa.Table) -> bool:
+    """Return whether the ledger has a table. A ledger of an earlier version may lack it until the next run."""
+    return bool(await connection.scalar(sa.text("SELECT to_regclass(:name) IS NOT NULL"), {"name": table.fullname}))
 
 
 async def create(connection: AsyncConnection, reader: str | None = None) -> None:

@@ -1,46 +1,130 @@
 """Holds what ``status`` found in the ledger."""
 
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from migrator.errors import MigratorError
+from migrator.errors import LastRunFailed, MigratorError, NotComplete
 from migrator.ledger.loads import CopiedTable
 from migrator.ledger.runs import RunLine, StageLine
+from migrator.runtime.wording import counted
+from migrator.status.next_action import NextAction
+from migrator.status.progress import Work
+from migrator.status.state import ENDED, MigrationStatus, State
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """The outcome of ``status``: what the ledger says about one migration, or about each of several."""
 
-    runs: tuple[RunLine, ...]
-    stages: tuple[StageLine, ...]
-    """Stages of the newest run."""
-    tables: tuple[CopiedTable, ...]
-    parked: tuple[str, ...]
-    kept: tuple[str, ...]
-    completed_at: datetime | None
-    failure: MigratorError | None = field(default=None, compare=False)
-    migration: str | None = None
-    """None if the ledger knows no migration, or several of which none was named."""
-    several: tuple[tuple[str, datetime | None], ...] = ()
-    """Several migrations of which none was named: their names, and when each was completed."""
+    migrations: tuple[MigrationStatus, ...]
+    """One migration with all that is known about it, or the states of several of which none was named."""
+    next_actions: tuple[NextAction, ...]
+    """What to do about each of them."""
     unknown: str | None = None
     """Message if the ledger doesn't know the named migration; it lists the migrations that the ledger knows."""
 
+    @property
+    def one(self) -> MigrationStatus | None:
+        """The migration, or None if there are several."""
+        return self.migrations[0] if len(self.migrations) == 1 else None
+
+    @property
+    def completed_at(self) -> object:
+        """When every row of the migration was verified; None if they aren't, or if there are several migrations."""
+        return self.one.completed_at if self.one else None
+
+    @property
+    def runs(self) -> tuple[RunLine, ...]:
+        """The newest runs of the migration."""
+        return self.one.runs if self.one else ()
+
+    @property
+    def stages(self) -> tuple[StageLine, ...]:
+        """The stages of its newest run."""
+        return self.one.stages if self.one else ()
+
+    @property
+    def tables(self) -> tuple[CopiedTable, ...]:
+        """Its tables of which every row is in the target."""
+        return self.one.tables if self.one else ()
+
+    @property
+    def state(self) -> State:
+        """The state of the migration; of several, the state that most needs an operator."""
+        states = {found.state for found in self.migrations}
+        return next(state for state in _MOST_URGENT_FIRST if state in states)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether each migration is complete or has failed, so that nothing changes by itself."""
+        return all(found.state in ENDED for found in self.migrations)
+
+    @property
+    def headline(self) -> str:
+        """One line that says how it stands."""
+        if self.one is None:
+            complete = sum(found.state is State.COMPLETE for found in self.migrations)
+            return f"{counted(len(self.migrations), 'migration')}, {complete:,} complete"
+        return f"migration {self.one.name}: {self.state}"
+
+    @property
+    def failure(self) -> MigratorError | None:
+        """The error that decides the exit code, or None if each migration is complete."""
+        if self.state is State.COMPLETE:
+            return None
+        kind = LastRunFailed if self.state is State.FAILED else NotComplete
+        return kind(self.headline, state=str(self.state))
+
     def to_json(self) -> dict[str, Any]:
-        """Return the report for programs."""
+        """Return the report for programs: docs/status.md describes the fields."""
+        one = self.one
+        newest = one.newest_run if one else None
+        failed = newest if self.state is State.FAILED else None
+        progress = one.progress if one else None
+        action = self.next_actions[0] if one else None
         return {
-            "migration": self.migration,
-            "completed_at": self.completed_at,
-            "runs": [asdict(run) for run in self.runs],
-            "stages": [asdict(stage) for stage in self.stages],
+            "headline": self.headline,
+            "migration": one.name if one else None,
+            "state": str(self.state),
+            "completed_at": one.completed_at if one else None,
+            "asked_at": self.migrations[0].now,
+            "tables_total": one.tables_total if one else None,
+            "tables_copied": len(one.tables) if one else None,
+            "tables_verified": one.tables_verified if one else None,
+            "stages_under_way": [_work_fields(work) for work in progress.work if not work.table] if progress else [],
+            "in_work": [_work_fields(work) for work in progress.tables()] if progress else [],
+            "waiting": progress.waits() if progress else [],
+            "progress_at": progress.written_at if progress else None,
+            "message": failed.message if failed else None,
+            "next_action": action.to_json() if action else None,
+            "runs": [asdict(run) for run in one.runs] if one else [],
+            "stages": [asdict(stage) for stage in one.stages] if one else [],
             "tables": [
                 {"table": str(table.name), "rows": table.rows, "bytes": table.bytes, "verified": bool(table.digest)}
                 for table in self.tables
             ],
-            "parked": list(self.parked),
-            "kept": list(self.kept),
-            "migrations": [{"name": name, "completed_at": at} for name, at in self.several],
+            "tables_begun": [
+                {
+                    "table": str(begun.name),
+                    "rows": begun.rows,
+                    "bytes": begun.bytes,
+                    "chunks": begun.chunks,
+                    "of_chunks": begun.of_chunks,
+                }
+                for begun in (one.begun if one else ())
+            ],
+            "parked": list(one.parked) if one else [],
+            "kept": list(one.kept) if one else [],
+            "migrations": [
+                {"name": found.name, "state": str(found.state), "completed_at": found.completed_at}
+                for found in self.migrations
+            ],
             "unknown": self.unknown,
         }
+
+
+_MOST_URGENT_FIRST = (State.FAILED, State.INTERRUPTED, State.UNDER_WAY, State.NEVER_BEGUN, State.COMPLETE)
+
+
+def _work_fields(work: Work) -> dict[str, Any]:
+    return {name: value for name, value in asdict(work).items() if name != "waiting"}

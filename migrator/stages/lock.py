@@ -14,18 +14,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from migrator.ledger.migration import Migration
+from migrator.ledger.migration import LOCK_KEY, Migration
 from migrator.sessions.login import behind_a_pooler, login
 from migrator.target.advisory import Key, acquire
 from migrator.target.database import Target
 
-LOCK_KEY = int.from_bytes(b"migrator", "big", signed=True)
-"""
-Every job holds this lock in shared mode. Advisory locks are per database already.
-
-An earlier version, which knew only one migration in a database, takes the lock in exclusive mode. So a job of that
-version and a job of this version never work at the same time.
-"""
 _ROUNDS = 3
 
 

@@ -62,6 +62,11 @@ async def acquire(connection: AsyncConnection, key: Key, timeout_seconds: float)
     await connection.execute(text("SELECT set_config('lock_timeout', '0', false)"))
 
 
+async def is_held(connection: AsyncConnection, number: int) -> bool:
+    """Return whether a session holds the lock in exclusive mode. Every role may ask for this."""
+    return bool(await connection.scalar(text(_IS_HELD), {"key": number}))
+
+
 # pg_locks shows a bigint key as two halves (PostgreSQL, "pg_locks").
 _HOLDER = """
 SELECT format('%s from %s since %s (server process %s)', coalesce(nullif(a.application_name, ''), 'unnamed'),
@@ -70,4 +75,13 @@ FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
   AND (l.classid::bigint << 32 | l.objid::bigint) = :key
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+_IS_HELD = """
+SELECT EXISTS (
+    SELECT FROM pg_locks l
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.mode = 'ExclusiveLock'
+      AND (l.classid::bigint << 32 | l.objid::bigint) = :key
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+)
 """

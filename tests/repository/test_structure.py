@@ -25,7 +25,7 @@ ROWS: tuple[frozenset[str], ...] = (
     frozenset({"findings"}),
     frozenset({"copying", "selection"}),
     frozenset({"planning"}),
-    frozenset({"verification", "types"}),
+    frozenset({"verification", "types", "status"}),
     frozenset({"config"}),
     frozenset({"ledger"}),
     frozenset({"catalog"}),

@@ -139,7 +139,7 @@ WAYS: dict[str, tuple[int, Callable[[Nest], Ended]]] = {
     "success as JSON": (0, as_json),
     "a command that tells": (4, lambda nest: nest.run(*nest.by_command(0))),
     "a command that fails": (4, lambda nest: nest.run(*nest.by_command(7))),
-    "status after failure": (0, status_after_failure),
+    "status after failure": (7, status_after_failure),
     "a command with a secret": (4, secret_in_command),
     "migrations that tell": (0, lambda nest: nest.run(*nest.by_alembic("pass"))),
     "migrations that raise": (-1, lambda nest: nest.run(*nest.by_alembic("raise RuntimeError(url)"))),

@@ -19,7 +19,15 @@ from rich.console import Console
 from structlog.testing import capture_logs
 
 from migrator.config.settings import Settings
-from migrator.errors import ConfigurationError, GaveUp, RowsInTheWay, SourceChanged, TargetRefused, ValuesRefused
+from migrator.errors import (
+    ConfigurationError,
+    GaveUp,
+    NotComplete,
+    RowsInTheWay,
+    SourceChanged,
+    TargetRefused,
+    ValuesRefused,
+)
 from migrator.job import maintenance, run
 from migrator.job import status as job_status
 from migrator.job.check import check
@@ -273,7 +281,8 @@ async def test_status_with_several(tenants: tuple[Path, Path], database: Databas
     assert [one["name"] for one in told.to_json()["migrations"] if one["completed_at"]] == ["b", "tenant_a"]
     console = Console(record=True, file=io.StringIO())
     render(told, console)
-    assert re.search(r"migration b: migrated.*\nmigration tenant_a: migrated.*\n2 migrations;", console.export_text())
+    assert re.search(r"migration b: complete.*\nmigration tenant_a: complete.*\n2 migrations, 2", console.export_text())
+    assert told.failure is None
     for change in (maintenance.repair, maintenance.reset):
         with pytest.raises(ConfigurationError, match="several migrations: 'b', 'tenant_a'"):
             await change(settings_of(tenants[0], database))
@@ -282,7 +291,8 @@ async def test_status_with_several(tenants: tuple[Path, Path], database: Databas
     ).completed_at
     mistyped = settings_of(tenants[0], database, migration="c")
     told = await job_status.status(mistyped)
-    assert told.completed_at is None
+    assert (told.state, told.completed_at) == ("never begun", None)
+    assert isinstance(told.failure, NotComplete)
     render(told, console)
     assert "no migration 'c', but 'b', 'tenant_a'" in console.export_text()
     for change in (maintenance.repair, maintenance.reset):
@@ -305,7 +315,7 @@ async def test_the_migration_is_named(tenants: tuple[Path, Path], database: Data
     status = await job_status.status(settings)
     assert status.to_json()["migration"] == "first"
     render(status, console)
-    assert "migration first: migrated and verified" in console.export_text()
+    assert "migration first: complete, every value verified at" in console.export_text()
     assert (await verify(settings, Tracker())).to_json()["migration"] == "first"
     for undone in (await maintenance.repair(settings), await maintenance.reset(settings)):
         assert undone.to_json()["migration"] == "first"

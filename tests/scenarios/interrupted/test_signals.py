@@ -17,8 +17,8 @@ from fix_sqlite import MakeSqlite
 from fix_warm import WarmJob, Zygote
 
 from migrator.demo.dryad import ALEMBIC_INI
+from migrator.ledger.migration import LOCK_KEY
 from migrator.schema.alembic import AlembicProject
-from migrator.stages.lock import LOCK_KEY
 
 pytestmark = [
     pytest.mark.one_server,

@@ -24,7 +24,8 @@ from migrator.job import run
 from migrator.monitoring.tracker import Tracker
 from migrator.sessions.connections import driver_of
 from migrator.sessions.url import from_url
-from migrator.stages.lock import LOCK_KEY, lock
+from migrator.ledger.migration import LOCK_KEY
+from migrator.stages.lock import lock
 from migrator.target.database import Target
 
 
