@@ -21,10 +21,10 @@ from migrator.demo.account import Account
 from migrator.errors import ConfigurationError, GaveUp
 from migrator.events import Event
 from migrator.job import run
+from migrator.ledger.migration import LOCK_KEY
 from migrator.monitoring.tracker import Tracker
 from migrator.sessions.connections import driver_of
 from migrator.sessions.url import from_url
-from migrator.ledger.migration import LOCK_KEY
 from migrator.stages.lock import lock
 from migrator.target.database import Target
 
