@@ -7,16 +7,19 @@ The view reads the tracker a few times a second. It fits 80 columns, and at its 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from threading import RLock
+from typing import Any, Final, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from migrator.monitoring.heartbeat import largest
 from migrator.monitoring.snapshot import Snapshot, StageProgress, State, TableProgress
+from migrator.monitoring.ticker import Ticker
 from migrator.monitoring.tracker import Tracker
 
 REFRESH_PER_SECOND: Final = 4
@@ -24,36 +27,78 @@ REFRESH_PER_SECOND: Final = 4
 MOST_TABLES: Final = 6
 """The number of tables that are drawn for each stage: those with the most left."""
 
-NAME_COLUMNS: Final = 22
+NAME_COLUMNS: Final = 19
 BAR_COLUMNS: Final = 6
 COLUMNS: Final = {"": 4, "rows": 11, "MB": 8, "rows/s": 9, "time": 7, "left": 6}
-"""All columns together are 80 wide, and don't move while numbers grow."""
+"""All columns together are 77 wide, and don't move while numbers grow."""
+
+MARGIN: Final = 3
+"""The columns at the end of a line that stay free. The terminal writes ``^C`` there; in the next line it would move the
+cursor, from which the view is drawn anew."""
 
 MARKS: Final = {State.DONE: ("done", "green"), State.FAILED: ("failed", "red")}
+
+
+class Screen(Console):
+    """
+    A console on which one thread at a time draws or prints.
+
+    Rich moves the cursor up by the height of the view that was drawn last. Without the lock, a log line of another
+    thread could come between that moment and the drawing, and the view would overwrite the line.
+    """
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - rich's own
+        """Take rich's options."""
+        self._drawing = RLock()
+        super().__init__(**options)
+
+    def __enter__(self) -> Self:
+        """Begin to collect what is written together."""
+        self._drawing.acquire()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Write it."""
+        try:
+            super().__exit__(*error)
+        finally:
+            self._drawing.release()
 
 
 class LiveView:
     """Draws the snapshots of a tracker. Log lines are printed above the view and stay whole."""
 
-    def __init__(self, tracker: Tracker, console: Console | None = None) -> None:
-        """Draw on ``console``, by default on stderr, because stdout is for the report."""
+    def __init__(self, tracker: Tracker, screen: Screen | None = None) -> None:
+        """Draw on ``screen``, by default on stderr, because stdout is for the report."""
         self._tracker = tracker
-        self._console = console or Console(stderr=True)
+        self._screen = screen or Screen(stderr=True)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Draw while the block runs. Afterwards the table of the stages stays and the cursor is shown."""
         live = Live(
-            console=self._console,
-            refresh_per_second=REFRESH_PER_SECOND,
+            console=self._screen,
+            auto_refresh=False,  # its thread takes the locks in another order than a thread that prints
             redirect_stdout=sys.stdout.isatty(),
             get_renderable=self._render,
         )
-        with live:
-            yield
+
+        def refresh() -> None:
+            with self._screen:
+                live.refresh()
+
+        with self._screen:
+            live.start(refresh=True)
+        try:
+            with Ticker(refresh, 1 / REFRESH_PER_SECOND):
+                yield
+        finally:
+            with self._screen:
+                live.stop()
 
     def _render(self) -> RenderableType:
-        return render(self._tracker.snapshot(), max(4, self._console.height - 2))
+        return render(self._tracker.snapshot(), max(4, self._screen.height - 2))
 
 
 def render(snapshot: Snapshot, lines: int) -> RenderableType:
@@ -70,8 +115,10 @@ def render(snapshot: Snapshot, lines: int) -> RenderableType:
         tables = largest(stage)
         for in_work in tables[:each]:
             table.add_row(*_table_row(in_work, stage.unit), style="dim")
-    pauses = [Text(pause.line(), style="yellow", no_wrap=True, overflow="ellipsis") for pause in snapshot.pauses]
-    return Group(table, *pauses)
+    lines_of_pauses = (
+        Text(pause.line(), style="yellow", no_wrap=True, overflow="ellipsis") for pause in snapshot.pauses
+    )
+    return Group(table, *(Padding(line, (0, MARGIN, 0, 0)) for line in lines_of_pauses))
 
 
 def _stage_row(stage: StageProgress) -> tuple[RenderableType, ...]:

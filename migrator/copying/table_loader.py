@@ -169,6 +169,8 @@ async def _load_whole(context: CopyContext, group: Sequence[TableLoad]) -> list[
     """Load all rows of some tables, with their ledger lines, in one transaction."""
     names = [load.name for load in group]
     async with _transaction(context) as worker:
+        for name in names:
+            context.tracker.begin_table("copy", str(name))
         occupied = await _lock_and_check(context, worker.connection, group)
         # TRUNCATE makes a new file for the table, which takes the server longer than loading a few rows.
         emptied = [load.name for load in group if load.name in occupied or not is_small(load.table_size)]
@@ -213,6 +215,7 @@ async def _load_chunks(context: CopyContext, load: TableLoad) -> list[CopyStats]
 
     async def load_chunk(position: int, chunk: Chunk) -> CopyStats:
         async with turn, _transaction(context, durable=False) as worker:
+            context.tracker.begin_table("copy", str(name))
             async with triggers_disabled(worker.connection, [name]):
                 data = _ChunkData(chunk, _read(context, worker, load, chunk))
                 stats = await _copy_chunk(context, worker, load, data)
@@ -265,7 +268,6 @@ async def _copy_chunk(context: CopyContext, worker: CopyWorker, load: TableLoad,
 
 async def _counted(context: CopyContext, load: TableLoad, data: _ChunkData, sent: _SentBytes) -> AsyncIterator[bytes]:
     count = context.tracker.counter("copy", str(load.name))
-    count(0, 0)  # the table is in work
     async for rows, part in data.parts:
         sent.count += len(part)
         yield part

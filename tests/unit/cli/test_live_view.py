@@ -7,7 +7,7 @@ import pytest
 import structlog
 from rich.console import Console
 
-from migrator.cli.live_view import LiveView, clock, render
+from migrator.cli.live_view import LiveView, Screen, clock, render
 from migrator.events import Event
 from migrator.monitoring.snapshot import Pause
 from migrator.monitoring.tracker import Tracker
@@ -34,7 +34,7 @@ def test_stages_tables_rows_and_bytes_are_shown_in_80_columns() -> None:
         tracker.begin_table("copy", "a_very_long_name_of_a_table_indeed")
         tracker.pause(Pause("wait", "db:5432 refused the connection", 1, 1, limit_seconds=120))
         lines = drawn(tracker)
-    assert max(map(len, lines)) <= 80
+    assert max(map(len, lines)) <= 77
     assert lines[0].split() == ["stage", "rows", "MB", "rows/s", "time", "left"]
     words = {line.split()[0]: line.split() for line in lines[1:]}
     assert words["preflight"][1] == "done"
@@ -63,7 +63,7 @@ def test_log_lines_stay_whole_above_the_view(
 ) -> None:
     """While the view is drawn what goes to stderr is printed above it, line by line; then the cursor is back."""
     del restored_logs
-    screen = Console(file=io.StringIO(), force_terminal=True, width=100, height=30, _environ={})
+    screen = Screen(file=io.StringIO(), force_terminal=True, width=100, height=30, _environ={})
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     logs.configure("info", form)
     tracker = Tracker()
