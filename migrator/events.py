@@ -19,6 +19,7 @@ class Event(StrEnum):
     JOB_STARTED = "job.started", "A command began: its name, the version, and the settings that were given."
     RULES_FOUND = "rules.found", "No rules file was named, and the working folder has one, which is used: path."
     DRY_RUN = "dry_run", "`run --dry-run`: what `check` does is done in place of the run."
+    RULES_WRITTEN = "rules.written", "`check --write-rules` has written the rules that settle what it found: path."
     JOB_FINISHED = "job.finished", "The command ended well: seconds, and what it did in total."
     JOB_FAILED = (
         "job.failed",

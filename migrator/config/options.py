@@ -89,6 +89,13 @@ class Options(OutputOptions):
         OptionInfo(Group.CHECK),
     )
 
+    write_rules: Path | None = option(
+        None,
+        "Rules file for check to write: a section for each finding, with the likely rule, and all others that fit as "
+        "comments. The rules file that is in use may be named: its rules stay, and sections are added.",
+        OptionInfo(Group.CHECK),
+    )
+
     target_url: Secret | None = option(
         None,
         "The PostgreSQL database to fill: postgresql://user:password@host:5432/database, postgres:// or "

@@ -1,6 +1,7 @@
 """Lists the lines of rules that may settle a problem. ``remedies`` tries them and offers those that do."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from migrator.findings.lines_by_type import lines_for_type
@@ -53,8 +54,8 @@ def candidates(code: ProblemCode, column: ColumnPlan, sample: Sample, *, by_type
         yield RuleLine("empty_as_null", value=True, when="for empty text")
     yield from _BY_CODE.get(code, _nothing)(sample)
     if by_type and code not in OF_ROWS:
-        yield from lines_for_type(kind, sample)
-    yield from _replacements(code, column, sample)
+        yield from (_added(line, column) for line in lines_for_type(kind, sample))
+    yield from replacements(code, column, sample)
     if code in OF_ROWS:
         yield _EXCLUDE
 
@@ -63,11 +64,19 @@ _EXCLUDE = RuleLine("exclude", value=True, when="leaves the column out")
 _EXCLUDE_COMPUTED = RuleLine("exclude", value=True, when="where the target computes it, by to_tsvector() for example")
 
 
+def _added(line: RuleLine, column: ColumnPlan) -> RuleLine:
+    """Return a line that names values together with those that the column's rule names already."""
+    if not isinstance(line.value, list) or line.name not in {"true", "false"}:
+        return line
+    known = column.rule.true if line.name == "true" else column.rule.false
+    return replace(line, value=[*known, *(value for value in line.value if value not in known)])
+
+
 def _nothing(_sample: Sample) -> Iterator[RuleLine]:
     yield from ()
 
 
-def _replacements(code: ProblemCode, column: ColumnPlan, sample: Sample) -> Iterator[RuleLine]:
+def replacements(code: ProblemCode, column: ColumnPlan, sample: Sample) -> Iterator[RuleLine]:
     """Yield the lines that put NULL, or another value, in the place of exactly these values."""
     named = sample.stored
     if named and not column.target.not_null:

@@ -4,6 +4,7 @@ Makes findings with examples: the keys of the rows, and the part of each value a
 An operator can find a wrong byte at position 70,000 of a document only if the message names the position.
 """
 
+import codecs
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -182,10 +183,19 @@ def _shown(row: dict[str, object], code: ProblemCode, *, mask_values: bool) -> s
     if storage == StorageClass.BLOB:
         shown = f"x'{excerpt_bytes.hex()}'"
     else:
-        shown = repr(_text(excerpt_bytes)) if storage == StorageClass.TEXT else _text(excerpt_bytes)
+        shown = (
+            repr(_excerpt(excerpt_bytes, is_cut=start + _SHOWN_BYTES < size))
+            if storage == StorageClass.TEXT
+            else _text(excerpt_bytes)
+        )
     excerpt = f"{'…' * (start > 0)}{shown}{'…' * (start + _SHOWN_BYTES < size)}"
     details = f"{size} bytes{offset_note}" if size > _SHOWN_BYTES else offset_note.removeprefix(", ")
     return f"{excerpt} ({details})" if details else excerpt
+
+
+def _excerpt(excerpt: bytes, *, is_cut: bool) -> str:
+    """Return a part of a text. A character that is cut at its end is left out; wrong bytes are shown."""
+    return codecs.getincrementaldecoder("utf-8")("backslashreplace").decode(excerpt, final=not is_cut)
 
 
 def _bytes(digits: object) -> bytes:

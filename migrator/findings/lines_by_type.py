@@ -107,13 +107,19 @@ _LIKELY = (10 * 365 * 86_400, 110 * 365 * 86_400)
 
 def _moments(sample: Sample) -> Iterator[RuleLine]:
     numbers = [abs(float(row.head)) for row in sample.rows if _NUMBER.fullmatch(row.head)]
-    fitting = [unit for unit, per_second in _UNITS if any(_is_likely(number / per_second) for number in numbers)]
+    # Smaller numbers are likely moments in no unit: 0 often means that there is none.
+    counts = [number for number in numbers if number >= _LIKELY[0]]
+    fitting = [unit for unit, per_second in _UNITS if any(_is_likely(number / per_second) for number in counts)]
+    for_all = [unit for unit in fitting if all(_is_likely(number / dict(_UNITS)[unit]) for number in counts)]
+    if len(fitting) > 1 and not for_all:
+        yield RuleLine("expression", _BY_SIZE, "where some count seconds and some milliseconds since 1970")
+    fitting = for_all or fitting
     if any(2_400_000 < number < 2_500_000 for number in numbers):  # noqa: PLR2004 - the years 1858 to 2132
         yield RuleLine("julian", value=True, when="for numbers that are Julian days")
     for unit, _ in _UNITS:
         if numbers and (unit in fitting or not fitting):
             yield RuleLine("epoch", unit, f"for numbers that count {_WORDS[unit]} since 1970")
-    if len(fitting) > 1 or numbers:
+    if numbers:
         yield RuleLine("expression", _ONE_UNIT, "where some count seconds and some milliseconds")
     yield RuleLine("go_time", value=True, when="for what Go prints")
     yield RuleLine("truncate", value=True, when="cuts finer digits of a second")
@@ -124,6 +130,11 @@ def _moments(sample: Sample) -> Iterator[RuleLine]:
 _WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 
 _ONE_UNIT = "iif(typeof(COLUMN) <> 'text' AND abs(COLUMN) >= 100000000000, COLUMN / 1000.0, COLUMN)"
+
+_BY_SIZE = (
+    "iif(typeof(COLUMN) = 'integer', coalesce(strftime('%Y-%m-%d %H:%M:%f', "
+    "COLUMN / iif(abs(COLUMN) >= 100000000000, 1000.0, 1.0), 'unixepoch'), COLUMN), COLUMN)"
+)
 
 
 def _is_likely(seconds: float) -> bool:

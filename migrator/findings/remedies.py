@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from migrator.errors import ConfigurationError
-from migrator.findings.candidates import OF_ROWS, candidates
+from migrator.findings.candidates import OF_ROWS, candidates, replacements
 from migrator.findings.rule_line import RuleLine
-from migrator.findings.sample import NO_SAMPLE, Sample, SampleRow
+from migrator.findings.sample import MOST_NAMED, NO_SAMPLE, Sample, SampleRow
 from migrator.planning.plan import ColumnPlan
 from migrator.planning.rewrites import check_meaning
 from migrator.planning.rules import ColumnRule
@@ -59,6 +59,9 @@ WITHOUT_REMEDY: Final = frozenset(
 FOR_SOME: Final = "for some of the values"
 """The end of a line's comment, if the line settles only some of the values."""
 
+TOGETHER: Final = "one of the lines that settle all values together"
+"""The end of a line's comment, if the line settles only some of the values, and others beside it settle the rest."""
+
 _TRIED_ONE_BY_ONE = 5
 """The number of different values on which a line is tried separately."""
 
@@ -88,6 +91,7 @@ def remedy(case: Case, settles: Settles | None = None) -> str:
     if problem.code is ProblemCode.DAMAGED_BY_AFFINITY and problem.severity is Severity.NOTICE:
         return _LOST_IN_SOURCE
     offered: dict[str, None] = {}
+    partial: list[RuleLine] = []
     tried = settles or _untried
     for line in candidates(problem.code, column, case.sample, by_type=settles is not None):
         changed = _under(line, column)
@@ -97,7 +101,10 @@ def remedy(case: Case, settles: Settles | None = None) -> str:
             offered[line.line(column)] = None
         elif any(tried(changed, case.sample.where(rows)) for rows in _some_values(case.sample)):
             # It stays before the lines that put NULL in the place of all values: it keeps more of them.
-            offered[replace(line, when=f"{line.when}; {FOR_SOME}".removeprefix("; ")).line(column)] = None
+            partial.append(line)
+            offered[_with_note(line, FOR_SOME).line(column)] = None
+    if partial and settles is not None:
+        offered = _with_group(list(offered), _together(case, partial, settles), partial, column)
     if case.made_by_job and settles is not None and problem.code not in OF_ROWS | {ProblemCode.MISSING_VALUE}:
         uuid, others = _other_types(column, settles)
         offered = dict.fromkeys(uuid) | offered | dict.fromkeys(others)
@@ -115,6 +122,55 @@ def _untried(_column: ColumnPlan, _where: str) -> bool:
 def _some_values(sample: Sample) -> Sequence[Sequence[SampleRow]]:
     different = sample.different()
     return different[:_TRIED_ONE_BY_ONE] if len(different) > 1 else []
+
+
+def _with_note(line: RuleLine, note: str) -> RuleLine:
+    return replace(line, when=f"{line.when}; {note}".removeprefix("; "))
+
+
+def _with_group(
+    offered: Sequence[str],
+    group: Sequence[tuple[RuleLine, ColumnPlan]],
+    partial: Sequence[RuleLine],
+    column: ColumnPlan,
+) -> dict[str, None]:
+    """Return the ``offered`` lines with a group of lines in the place of the first ``partial`` line."""
+    if not group:
+        return dict.fromkeys(offered)
+    together = [_with_note(line, TOGETHER).line(plan) for line, plan in group]
+    alone = [_with_note(line, FOR_SOME).line(column) for line in partial]
+    place = offered.index(alone[0])
+    others = [line for line in offered[place:] if line not in alone]
+    return dict.fromkeys((*offered[:place], *together, *others))
+
+
+def _together(case: Case, partial: Sequence[RuleLine], settles: Settles) -> list[tuple[RuleLine, ColumnPlan]]:
+    """
+    Return lines that settle all values of a sample together, each with the plan that it is added to; or nothing.
+
+    Each settles some values that those before it don't. What they leave over becomes NULL, or what is meant for it.
+    """
+    plan, sample = case.column, case.sample
+    left = sample.different()
+    if len(left) > MOST_NAMED:
+        return []
+    chosen: list[tuple[RuleLine, ColumnPlan]] = []
+    for line in partial:
+        changed = _under(line, plan) if all(line.name != other.name for other, _ in chosen) else None
+        if changed is None:
+            continue
+        still = [rows for rows in left if not settles(changed, sample.where(rows))]
+        if len(still) < len(left):
+            chosen.append((line, plan))
+            plan, left = changed, still
+    everywhere = sample.where(sample.rows)
+    if chosen and left:
+        rest = replace(sample, rows=tuple(row for rows in left for row in rows))
+        for line in replacements(case.problem.code, plan, rest):
+            changed = _under(line, plan) if all(line.name != other.name for other, _ in chosen) else None
+            if changed is not None and settles(changed, everywhere):
+                return [*chosen, (line, plan)]
+    return chosen if len(chosen) > 1 and not left and settles(plan, everywhere) else []
 
 
 def _under(line: RuleLine, column: ColumnPlan) -> ColumnPlan | None:

@@ -1,8 +1,9 @@
 """
 Chooses, for each finding that refuses, the line that settles it, so that all lines can be pasted together.
 
-The first line that settles all values of the finding is chosen: ``remedies`` has tried it, and has the most likely line
-first. The others stay beside it as comments. What they mean for the application, only the operator knows.
+The lines that settle all values of the finding together are chosen, or else the first line that does so by itself:
+``remedies`` has tried them, and has the most likely line first. The others stay beside it as comments. What they mean
+for the application, only the operator knows.
 """
 
 import json
@@ -10,9 +11,10 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from migrator.findings.finding import Finding
-from migrator.findings.remedies import FOR_SOME
+from migrator.findings.remedies import FOR_SOME, TOGETHER
 from migrator.names import pattern
-from migrator.runtime.settlement import RuleSection, Settlement
+from migrator.runtime.settlement import NO_LINE, RuleSection, Settlement
+from migrator.runtime.wording import printable
 
 
 def settlement_of(findings: Iterable[Finding]) -> Settlement:
@@ -22,15 +24,18 @@ def settlement_of(findings: Iterable[Finding]) -> Settlement:
 
 def _sections(findings: Iterable[Finding]) -> Iterator[RuleSection]:
     for finding in findings:
-        chosen = chosen_line(finding)
-        others = tuple(line for line in finding.settled_by.splitlines() if line != chosen)
-        yield RuleSection(section_of(finding.table, finding.column), chosen, others)
+        chosen = chosen_lines(finding)
+        others = tuple(line for line in finding.settled_by.splitlines() if line not in chosen)
+        section = section_of(finding.table, finding.column)
+        yield RuleSection(section, "\n".join(chosen), others, about=printable(finding.line()))
 
 
-def chosen_line(finding: Finding) -> str:
-    """Return the line that settles all values of a finding; empty if no line does."""
-    lines = finding.settled_by.splitlines()
-    return next((line for line in lines if not (line.startswith("none: ") or FOR_SOME in line)), "")
+def chosen_lines(finding: Finding) -> list[str]:
+    """Return the line that settles all values of a finding, or the lines that do so together; empty if none do."""
+    lines = [
+        line for line in finding.settled_by.splitlines() if not (line.startswith(NO_LINE) or line.endswith(FOR_SOME))
+    ]
+    return [line for line in lines if line.endswith(TOGETHER)] if lines and lines[0].endswith(TOGETHER) else lines[:1]
 
 
 DROPS: Final = 'orphans = "drop"'

@@ -20,6 +20,7 @@ from migrator.errors import (
     TargetRefused,
     in_one,
 )
+from migrator.findings.written_rules import RulesFile
 from migrator.job import resumption
 from migrator.job.context import (
     example_options_of,
@@ -75,12 +76,20 @@ async def check(settings: Settings, tracker: Tracker) -> CheckReport:
 
     With ``settings.source_only`` only the source is checked. Returns the report with all findings and, as its
     ``failure``, the error that ``run`` would raise. Raises ConfigurationError if neither ``source_only`` nor a target
-    is set, and NoMatch, which also says what else stands in the way.
+    is set, and NoMatch, which also says what else stands in the way. Writes ``settings.write_rules`` in either case.
     """
+    rules_file = RulesFile.of(settings.write_rules, settings.rules)
     try:
-        return await _check(settings, tracker)
+        report = await _check(settings, tracker)
     except NoMatch as error:
-        raise await with_what_follows(settings, error) from error
+        refused = await with_what_follows(settings, error)
+        rules_file.write(refused)
+        raise refused from error
+    except MigratorError as error:
+        rules_file.write(error)
+        raise
+    rules_file.write(report.failure)
+    return report
 
 
 async def with_what_follows(settings: Settings, error: NoMatch) -> MigratorError:
@@ -94,7 +103,9 @@ async def with_what_follows(settings: Settings, error: NoMatch) -> MigratorError
     if not isinstance(names, list):
         return error
     exclude = (*settings.exclude, *names)
-    error.settled_with(Settlement((f"--exclude={quote(','.join(exclude))}",)))
+    flag = f"--exclude={quote(','.join(exclude))}"
+    sections = tuple(section for _, sections in error.settlement.flag_sections for section in sections)
+    error.settled_with(Settlement((flag,), flag_sections=((flag, sections),)))
     try:
         following = await _check(settings.model_copy(update={"exclude": exclude}), Tracker())
     except MigratorError as other:

@@ -1,12 +1,13 @@
 """Decides which tables and columns of the source are skipped without a rule, and refuses to skip rows silently."""
 
 import shlex
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from migrator.errors import NoMatch, SourceUnreadable
-from migrator.names import first_match
+from migrator.names import first_match, pattern
 from migrator.planning.rules import Rules
+from migrator.runtime.settlement import RuleSection, Settlement
 from migrator.source.schema import Skipped, SourceColumn, SourceDatabase
 from migrator.target.schema import TargetTable
 
@@ -49,8 +50,19 @@ def skipped_tables(source: SourceDatabase, rules: Rules, target: Collection[str]
             f"the source has rows that can't be carried: {names}",
             next_step=f"Have the application put them into an ordinary table, or leave them behind with {flags}.",
             missing=[table.name for table in lost],
-        )
+        ).settled_with(_left_behind(lost))
     return skipped
+
+
+def _left_behind(tables: Sequence[Skipped]) -> Settlement:
+    """Return the flags that leave tables behind, and the rules that say the same."""
+    flags = {
+        f"--exclude={shlex.quote(pattern(table.name))}": (
+            RuleSection(f'[tables."{pattern(table.name)}"]', "exclude = true", about=table.reason),
+        )
+        for table in tables
+    }
+    return Settlement(tuple(flags), flag_sections=tuple(flags.items()))
 
 
 def skipped_columns(source: SourceDatabase, rules: Rules, target: Mapping[str, TargetTable]) -> list[Skipped]:

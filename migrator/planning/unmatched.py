@@ -1,13 +1,14 @@
 """Refuses tables and columns of one side that have no match on the other side, and prints what settles each of them."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Final
 
 from migrator.errors import NoMatch, TargetRefused
 from migrator.names import TableName, find_match, nearest, pattern, quote_literal, quote_postgres, styled
+from migrator.runtime.settlement import NOTHING_TO_PASTE, RuleSection, Settlement
 from migrator.target.schema import TargetColumn
 
 TO_EXCLUDE: Final = "to_exclude"
@@ -63,7 +64,7 @@ class Unmatched:
                 missing=missing,
                 columns=list(map(str, self.unfilled)),
                 **self._only_to_exclude(target, matched),
-            )
+            ).settled_with(self._settlement(target, matched))
         if self.unfilled:
             raise TargetRefused(
                 self._unfilled(), next_step=" ".join(self._fillings()), columns=list(map(str, self.unfilled))
@@ -101,6 +102,30 @@ class Unmatched:
         if self.unfilled or found or not matched or self._renamed(found, free):
             return {}
         return {TO_EXCLUDE: self._without_match(found)}
+
+    def _settlement(self, target: Sequence[str], matched: Sequence[str]) -> Settlement:
+        """Return flags and rules that settle tables and columns of the source; where names are near, they are taken."""
+        free = [name for name in target if name not in matched]
+        found = list(self._in_snake_case(free))
+        if not found and not matched:
+            return NOTHING_TO_PASTE
+        renamed = dict(self._renamed(found, free))
+        left_out = "the target has no match for it"
+        settlement = Settlement(
+            sections=tuple(
+                RuleSection(section, f'rename = "{near}"', ("exclude = true",), left_out)
+                for section, near in renamed.items()
+            )
+        )
+        if found:
+            style = RuleSection("", 'names = "snake_case"', about=f"it finds {', '.join(found)}")
+            settlement += Settlement(("--names=snake_case",), flag_sections=(("--names=snake_case", (style,)),))
+        names = [name for name in self._without_match(found) if _section_of(name, self.tables) not in renamed]
+        if names:
+            flag = f"--exclude={shlex.quote(','.join(names))}"
+            excluded = (RuleSection(_section_of(name, self.tables), "exclude = true", about=left_out) for name in names)
+            settlement += Settlement((flag,), flag_sections=((flag, tuple(excluded)),))
+        return settlement
 
     def _renamed(self, found: Sequence[str], free: Sequence[str]) -> list[tuple[str, str]]:
         """Return the sections of rules for names that are similar to a ``free`` one, each with that name."""
@@ -154,6 +179,11 @@ class Unmatched:
         """Return the target's column that may be the source's under another name."""
         free = self.free_columns.get(table, [])
         return next((name for name in free if _plain(name) == _plain(column)), None) or _similar(column, free)
+
+
+def _section_of(name: str, tables: Iterable[str]) -> str:
+    """Return the first line of the section about a table or a column; ``name`` is its pattern."""
+    return f'[{"tables" if name in map(pattern, tables) else "columns"}."{name}"]'
 
 
 def _similar(name: str, candidates: Sequence[str]) -> str | None:

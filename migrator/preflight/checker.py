@@ -242,7 +242,8 @@ def refusal_of_values(findings: Sequence[Finding]) -> ValuesRefused | None:
     holding = "1 column holds" if len(columns) == 1 else f"{len(columns)} columns hold"
     return ValuesRefused(
         f"{holding} values that PostgreSQL would refuse or change: {summary(findings)}",
-        next_step="Correct them in the source, decide with a rule (MIGRATOR_RULES; each finding names one, and `rules` "
-        "has a line for each finding to paste), or leave the column or table out with --exclude.",
+        next_step="Run `migrator check` with the same settings and --write-rules migrator.toml, which writes a file "
+        "with a section for each finding, and decide there. Or correct the values in the source, or leave the column "
+        "or table out with --exclude.",
         findings=[finding.to_json() for finding in findings],
     ).settled_with(settlement_of(findings))

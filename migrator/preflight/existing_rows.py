@@ -25,7 +25,7 @@ from migrator.planning.rules import OnExistingRows
 from migrator.preflight.unfilled_columns import NEVER, unfilled_columns
 from migrator.runtime.limits import ExampleOptions
 from migrator.runtime.retry import is_transient
-from migrator.runtime.settlement import NOTHING_TO_PASTE, Settlement
+from migrator.runtime.settlement import NOTHING_TO_PASTE, RuleSection, Settlement
 from migrator.source.database import Source
 from migrator.source.size import TableSize
 from migrator.target.database import Target, row_counts
@@ -251,7 +251,15 @@ def _settlement(existing: Sequence[OccupiedTable], refused: Sequence[OccupiedTab
     """Return the flag that lets the source's rows take the place of all existing rows, where this is a way out."""
     if any(table.begun for table in refused):
         return NOTHING_TO_PASTE
-    return Settlement((flag(existing, "replace"),))
+    given = flag(existing, "replace")
+    return Settlement((given,), flag_sections=((given, tuple(_section(table) for table in refused)),))
+
+
+def _section(table: OccupiedTable) -> RuleSection:
+    """Return the rule that says of a table what the flag says."""
+    keep = ('on_existing_rows = "keep"  # lets rows stay whose key only the target has',) if table.has_key else ()
+    replace_all = 'on_existing_rows = "replace"  # the source\'s rows take their place'
+    return RuleSection(f'[tables."{pattern(table.source)}"]', replace_all, keep, f"already there: {table}")
 
 
 def flag(tables: Sequence[OccupiedTable], word: OnExistingRows) -> str:

@@ -13,7 +13,7 @@ from migrator.catalog.keys import Keys, keys_of
 from migrator.catalog.sequences import Stray, feeds_of
 from migrator.errors import ConfigurationError, MigratorError, TargetRefused, ValuesRefused, in_one
 from migrator.findings.finding import Finding
-from migrator.findings.settlement import DROPS, chosen_line, section_of
+from migrator.findings.settlement import DROPS, chosen_lines, section_of
 from migrator.names import TableName
 from migrator.planning.plan import Plan
 from migrator.preflight.checker import refusal_of_values
@@ -80,7 +80,7 @@ async def _following(source: Source, target: Target, plan: Plan, found: InTheWay
     dropped = {
         (finding.table, finding.column)
         for finding in found.findings
-        if finding.refuses and chosen_line(finding).startswith(DROPS)
+        if finding.refuses and any(line.startswith(DROPS) for line in chosen_lines(finding))
     }
     if not dropped:
         return None

@@ -5,13 +5,15 @@ A column's type comes from its declaration, or from its values if the declaratio
 table becomes a separate ALTER or CREATE statement, if it certainly means the same in PostgreSQL.
 """
 
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from migrator.errors import TargetRefused
-from migrator.names import TableName
+from migrator.names import TableName, pattern
 from migrator.planning.rules import Rules
 from migrator.planning.table_parts import AlterStatement, LeftOut, Obstacle
+from migrator.runtime.settlement import NO_LINE, RuleSection, Settlement
 from migrator.schema.column_types import Held
 from migrator.schema.obstacles import missing_types, obstacles
 from migrator.schema.table_ddl import TableDdl
@@ -115,4 +117,18 @@ def refuse(missing: Iterable[LeftOut], hindrances: Iterable[Obstacle] = (), note
                 for left_out in unnamed
             ),
         ],
-    )
+    ).settled_with(_settlement(hindrances, handles))
+
+
+def _settlement(hindrances: Sequence[Obstacle], handles: str) -> Settlement:
+    """Return the rules that settle obstacles, and the flag that leaves parts out by their names."""
+    sections = []
+    for obstacle in hindrances:
+        section, _, line = obstacle.rule.partition("\n")
+        about = f"{obstacle.table}: {obstacle.what}"
+        if line:
+            sections.append(RuleSection(section, line, about=about))
+        else:
+            table = f'[tables."{pattern(obstacle.table)}"]'
+            sections.append(RuleSection(table, others=(f"{NO_LINE}{obstacle.settled_by}",), about=about))
+    return Settlement((f"--leave-out={shlex.quote(handles)}",) if handles else (), tuple(sections))

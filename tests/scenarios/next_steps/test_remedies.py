@@ -1,18 +1,21 @@
 """Findings and remedies: every line that is offered for a value settles it when it is pasted as it is."""
 
 import sqlite3
+import tomllib
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from uuid import UUID
 
 import pytest
+from fix_job import Cli, Ended, quick_flags
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 from fix_values import MakeMove
 
 from migrator.findings.finding import Finding
-from migrator.findings.remedies import NO_RULE, WITHOUT_REMEDY
+from migrator.findings.remedies import NO_RULE, TOGETHER, WITHOUT_REMEDY
+from migrator.findings.settlement import chosen_lines
 from migrator.types import ProblemCode
 
 pytestmark = pytest.mark.one_server
@@ -286,20 +289,47 @@ async def test_text_that_is_no_utf16(
 async def test_several_values_and_several_rows(
     move: MakeMove, database: Database, make_sqlite: MakeSqlite, tmp_path: Path
 ) -> None:
-    """A line that settles some values says so and comes first, since it loses less; the others settle all."""
-    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v int)")
+    """Lines that settle all values together say so and come first, since they lose less; the others settle all."""
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, v int, yes bool)")
     make_sqlite(
-        "CREATE TABLE t (id INTEGER PRIMARY KEY, v)",
-        {"t": [(1, "n/a"), (2, ""), (3, "it's"), (4, 7), *((number, "n/a") for number in range(10, 200))]},
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v, yes)",
+        {
+            "t": [
+                *((1, "n/a", "yes"), (2, "", "no"), (3, "it's", "?"), (4, 7, 1)),
+                *((number, "n/a", "Y") for number in range(10, 200)),
+            ]
+        },
     )
-    [finding] = (await findings(move)).values()
-    lines = finding.settled_by.splitlines()
-    assert lines[0] == "empty_as_null = true  # for empty text; for some of the values"
-    assert not any(line.startswith("empty_as_null") for line in lines[1:])
+    found = await findings(move)
+    lines = found["v"].settled_by.splitlines()
+    assert chosen_lines(found["v"]) == lines[:2]
+    assert lines[0] == f"empty_as_null = true  # for empty text; {TOGETHER}"
+    assert [line.partition(" = ")[0] for line in chosen_lines(found["yes"])] == ["true", "false", "null"]
     rules = tmp_path / "migrator.toml"
-    for line in lines[1:]:
-        rules.write_text(f'[columns."t.v"]\n{line}\n', encoding="utf-8")
+    together = '[columns."t.yes"]\n' + "\n".join(chosen_lines(found["yes"]))
+    for line in ("\n".join(lines[:2]), *lines[2:]):
+        rules.write_text(f'[columns."t.v"]\n{line}\n{together}\n', encoding="utf-8")
         assert await findings(move, rules=str(rules)) == {}, line
+
+
+async def test_numbers_that_count_in_two_units(
+    move: MakeMove, database: Database, make_sqlite: MakeSqlite, tmp_path: Path
+) -> None:
+    """No unit fits all of them, so the first line tells seconds from milliseconds; 0 is left out of account."""
+    await database.execute("CREATE TABLE t (id int PRIMARY KEY, mixed timestamp, ms timestamp)")
+    make_sqlite(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, mixed, ms)",
+        {"t": [(1, 1700000000, 0), (2, 1700000000001, 1700000000001)]},
+    )
+    found = await findings(move)
+    [mixed], [ms] = (chosen_lines(found[name]) for name in ("mixed", "ms"))
+    assert mixed.startswith("expression = ")
+    assert ms.startswith('epoch = "ms"')
+    rules = tmp_path / "migrator.toml"
+    sections = f'[columns."t.mixed"]\n{mixed}\n[columns."t.ms"]\n{ms}\n'
+    rules.write_text(sections, encoding="utf-8")
+    await move(rules=str(rules)).run()
+    assert [row[0] for row in await database.fetch("SELECT max(mixed)::text FROM t")] == ["2023-11-14 22:13:20.001"]
 
 
 UUID_DIGITS = "00112233445566778899aabbccddeeff"
@@ -339,3 +369,59 @@ def test_every_code_is_in_a_table() -> None:
     here = {code for code, _ in PROBES.values()} | {code for code, *_ in ROWS.values()}
     here |= {C.MISSING_VALUE, C.AMBIGUOUS_LOCAL_TIME, C.INVALID_UTF16, C.LOOKS_LIKE_UUID} | TRIED_ELSEWHERE
     assert here | set(NO_RULE) | WITHOUT_REMEDY == set(ProblemCode)
+
+
+MORE_SOURCE = """
+CREATE TABLE p (id INTEGER PRIMARY KEY);
+CREATE TABLE orphans (id INTEGER PRIMARY KEY, v INT REFERENCES p, w INT);
+INSERT INTO orphans VALUES (1, 7, -7);
+CREATE TABLE mixed (id INTEGER PRIMARY KEY, flag, born, number);
+INSERT INTO mixed VALUES (1, 'yes', 1700000000001, '12'), (2, 'no', '0000-00-00', 'n/a'), (3, '?', NULL, 5);
+CREATE TABLE missing (id INTEGER PRIMARY KEY, v TEXT);
+INSERT INTO missing VALUES (1, NULL);
+CREATE TABLE there (id INTEGER PRIMARY KEY, v TEXT);
+INSERT INTO there VALUES (1, 'source');
+CREATE TABLE gone (id INTEGER PRIMARY KEY);
+INSERT INTO gone VALUES (1);
+"""
+MORE_TARGET = """
+CREATE TABLE p (id int PRIMARY KEY);
+CREATE TABLE orphans (id int PRIMARY KEY, v int REFERENCES p, w int CHECK (w > 0));
+CREATE TABLE mixed (id int PRIMARY KEY, flag bool, born timestamptz, number int);
+CREATE TABLE missing (id int PRIMARY KEY, v text NOT NULL);
+CREATE TABLE there (id int PRIMARY KEY, v text);
+INSERT INTO there VALUES (7, 'target');
+"""
+
+
+async def test_the_written_file_settles_everything(
+    cli: Cli, database: Database, sqlite_file: Path, tmp_path: Path
+) -> None:
+    """From a source with every kind of finding over the file of `check --write-rules` to a run that ends with 0."""
+    await make_both_ends(database, sqlite_file, not_null=False)
+    with closing(sqlite3.connect(sqlite_file)) as connection:
+        connection.executescript(MORE_SOURCE)
+    await database.execute(MORE_TARGET)
+    rules = tmp_path / "migrator.toml"
+
+    def command(name: str, *flags: object) -> Ended:
+        given = ("--source", sqlite_file, "--schema=existing", *quick_flags(), *flags)
+        return cli(name, *given, MIGRATOR_TARGET_URL=database.url)
+
+    refused = command("check", "--write-rules", rules)
+    assert refused.code == 4, refused.stderr
+    assert refused.failure["next_step"].endswith(f"run again with --rules {rules}")
+    done = command("run", "--rules", rules)
+    assert done.code == 0, done.stderr
+    said = tomllib.loads(rules.read_text(encoding="utf-8"))
+    assert said["tables"] == {"gone": {"exclude": True}, "there": {"on_existing_rows": "replace"}}
+    assert said["columns"]["mixed.born"] == {"epoch": "ms", "null": ["0000-00-00"]}
+    assert said["columns"]["mixed.flag"] == {"true": ["yes"], "false": ["no"], "null": ["?"]}
+    moved = await database.fetch("SELECT flag, born::text, number FROM mixed ORDER BY id")
+    assert [row[0] for row in moved] == [True, False, None]
+    assert [row[2] for row in moved] == [12, None, 5]
+    other = command("check", "--write-rules", rules, "--rules=/dev/null")
+    assert (other.code, f"Add --rules {rules}" in other.failure["next_step"]) == (2, True)
+    assert tomllib.loads(rules.read_text(encoding="utf-8")) == said
+    assert command("check", "--write-rules", tmp_path / "other.toml", "--rules", rules).code == 0
+    assert not (tmp_path / "other.toml").exists()
