@@ -59,7 +59,7 @@ class Options(OutputOptions):
     )
     rules: Path | None = option(
         None,
-        "File of rules for what the source leaves open: units of epochs, time zones, spellings of true and false, "
+        "Rules file, for what the source leaves open: units of epochs, time zones, spellings of true and false, "
         "names that differ. docs/reference/types.md lists them. /dev/null means no rules, even if the folder has such "
         "a file.",
         OptionInfo(Group.SOURCE, shown_default=f"{RULES_FILE} in the working folder, where it exists"),

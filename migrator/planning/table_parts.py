@@ -57,9 +57,9 @@ class Obstacle:
     """The name of the source table."""
     what: str
     settled_by: str
-    """The rule that settles the obstacle, as it is written in the file of rules, or the flag."""
+    """The rule that settles the obstacle, as it is written in the rules file, or the flag."""
     rule: str = ""
-    """Lines for the file of rules that settle the obstacle as they are; empty if the operator has to complete them."""
+    """Lines for the rules file that settle the obstacle as they are; empty if the operator has to complete them."""
 
     def line(self) -> str:
         """Return one line for a person."""

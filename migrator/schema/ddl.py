@@ -89,7 +89,7 @@ def refuse(missing: Iterable[LeftOut], hindrances: Iterable[Obstacle] = (), note
     if len(rules) < len(hindrances):
         steps.append("Write the rules that are named.")
     if rules:
-        heading = "Write these lines into the file of rules (--rules), or decide otherwise there, and run again:"
+        heading = "Write these lines into the rules file (--rules), or decide otherwise there, and run again:"
         steps.append("\n".join([heading, *rules, ""]))
     if unnamed:
         still = "still named then" if hindrances else "named"

@@ -38,7 +38,7 @@ class Case:
     keys: tuple[Key, ...]
 
     def rules(self) -> str:
-        """Return the file of rules."""
+        """Return the rules file."""
         lines = [f'[tables."{name}"]\nwhere = "keep = 1"' for name in sorted(self.conditions)]
         lines += [f'[columns."{key.table}.{key.column}"]\norphans = "{key.rule}"' for key in self.keys]
         return "\n".join(lines)

@@ -20,7 +20,7 @@ NOTES_THERE = "CREATE TABLE notes (id bigint PRIMARY KEY, owner text, text text,
 
 
 def ruled(source: Path, database: Database, rules: str, **more: Any) -> Settings:  # noqa: ANN401 - any setting
-    """Return settings with a file of rules."""
+    """Return settings with a rules file."""
     file = source.with_name("migrator.toml")
     file.write_text(rules)
     return settings_of(source, database, rules=file, **more)

@@ -24,7 +24,7 @@ Rules = Callable[[str], str]
 
 @pytest.fixture
 def rules(tmp_path: Path) -> Rules:
-    """Give a function that writes a file of rules and returns its path."""
+    """Give a function that writes a rules file and returns its path."""
 
     def write(text: str) -> str:
         path = tmp_path / "migrator.toml"
