@@ -51,7 +51,7 @@ class CommandLine:
         groups = COMMANDS[self.command].groups
         arguments = self.arguments if self.arguments[:1] == (self.command,) else (self.command,)
         return Needs(
-            source=Group.SOURCE in groups,
+            source=Group.SOURCE in groups and Group.ROLLBACK not in groups,  # that one has --like, too
             target=Group.TARGET in groups,
             schema=Group.SCHEMA in groups,
             may_do_without_target=Group.CHECK in groups and not self.is_dry_run,

@@ -53,15 +53,18 @@ def deferred(name: str, *arguments: Argument) -> Call:
     return call
 
 
+_OF_OTHERS: Final = frozenset({Group.CONFIRMATION, Group.DEMO, Group.STATUS, Group.ROLLBACK})
+"""The groups that have no meaning for ``run`` and ``check``."""
+
 COMMANDS: Final = {
     "run": Command(
         "Do the whole job: wait, prepare, copy, verify. Running it again is safe.",
-        tuple(group for group in Group if group not in {Group.CHECK, Group.CONFIRMATION, Group.DEMO, Group.STATUS}),
+        tuple(group for group in Group if group not in {Group.CHECK, *_OF_OTHERS}),
         deferred("migrator.job.run:run", "settings", "tracker", "run_id"),
     ),
     "check": Command(
         "Say whether the source can be carried into the target as both are. Writes nothing that lasts.",
-        tuple(group for group in Group if group not in {Group.CONFIRMATION, Group.DEMO, Group.STATUS, Group.RERUN}),
+        tuple(group for group in Group if group not in {Group.RERUN, *_OF_OTHERS}),
         deferred("migrator.job.check:check", "settings", "tracker"),
     ),
     "verify": Command(
@@ -88,6 +91,11 @@ COMMANDS: Final = {
         "Drop the rows that gave way to the source's and were kept in the ledger's schema.",
         (Group.TARGET, Group.TIMEOUTS, Group.CONFIRMATION, Group.OUTPUT),
         deferred("migrator.job.maintenance:forget", "settings", "run_id", "confirm"),
+    ),
+    "rollback": Command(
+        "Write a SQLite file like the old one with PostgreSQL's present rows, and prove it. Changes nothing.",
+        (Group.ROLLBACK, Group.SOURCE, Group.TARGET, Group.SPEED, Group.TIMEOUTS, Group.OUTPUT),
+        deferred("migrator.rollback.command:rollback", "settings", "tracker"),
     ),
     "demo": Command(
         "Show the whole job on sample data and a PostgreSQL of its own.",

@@ -28,6 +28,7 @@ class Group(StrEnum):
     RERUN = "Rerun"
     CONFIRMATION = "Confirmation"
     STATUS = "Status"
+    ROLLBACK = "Rollback"
     OUTPUT = "Output"
 
 

@@ -160,6 +160,9 @@ class TargetAddress:
     options: str | None = None
     session: str | None = None
     channel_binding: str | None = None
+    snapshot: str = ""
+    """The exported snapshot that every reading session sees (PostgreSQL, "Snapshot Synchronization Functions"); empty
+    if each sees the moment at which it reads."""
     origin: str = field(default="MIGRATOR_TARGET_URL", compare=False)
     """The names of the settings from which the address comes, as an operator knows them."""
 

@@ -10,6 +10,7 @@ from adbc_driver_manager import AdbcStatusCode
 
 from migrator.concurrency.blocking import BlockingConnection
 from migrator.errors import ConfigurationError
+from migrator.names import quote_literal
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.login import refuses_startup_parameter
 from migrator.sessions.settings import GIVEN, READING, as_json, settle
@@ -33,6 +34,7 @@ class ReadOnlySession:
     def __init__(self, address: TargetAddress) -> None:
         self._watchdog = Watchdog(address)
         self._given = address.settings()
+        self._snapshot = address.snapshot
         self._places = tuple(address.places())
         self._opened = ExitStack()
         self._cursor: Any = None
@@ -49,6 +51,9 @@ class ReadOnlySession:
             [(backend, _, quoted)] = self.rows(settle(READING))
             self._watchdog.set_backend_pid(backend)
             _refuse_quoted(quoted=quoted)
+            if self._snapshot:
+                self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                self.execute(f"SET TRANSACTION SNAPSHOT {quote_literal(self._snapshot)}")
         except BaseException:
             self._opened.close()
             raise

@@ -146,6 +146,12 @@ class Source:
         """Attach a database in scratch space, for reading, to every session that is opened from now on."""
         self._attached[schema] = f"ATTACH {quote_literal(uri_of(file))} AS {schema}"
 
+    def beside(self, path: Path) -> "Source":
+        """Return a source for another file of the same schema, whose sessions see the same scratch databases."""
+        other = Source(path)
+        other._attached = dict(self._attached)
+        return other
+
     async def fingerprint(self) -> Fingerprint:
         """Return the fingerprint, which tells this file, as it is now, from another file or an earlier state."""
         async with self.connect() as connection:

@@ -138,10 +138,10 @@ async def compare(
     SourceUnreadable, and the errors of reading the target.
     """
     table = comparison.target.name
-    equal = await _equal_digest(context, comparison, chunks, known)
+    equal = await equal_digest(context, comparison, chunks, known)
     if equal:
         return await _equal(context, equal.comparison, chunks, equal.digest)
-    source_digest, target_digest = await _digests(context, comparison, chunks)
+    source_digest, target_digest = await digests(context, comparison, chunks)
     if source_digest == target_digest:
         return await _equal(context, comparison, chunks, source_digest)
     table_differences = await asyncio.to_thread(
@@ -184,10 +184,15 @@ async def _recorded(context: CompareContext, comparison: Comparison, chunks: Seq
     return recorded(comparison, digest.total(digests))
 
 
-async def _equal_digest(
+async def equal_digest(
     context: CompareContext, comparison: Comparison, chunks: Sequence[Chunk], known: KnownDigest | None
 ) -> KnownDigest | None:
-    """Return the digest that both sides have in the fast forms; None if their digests differ."""
+    """
+    Return the digest that both sides have in the fast forms; None if their digests differ.
+
+    ``known`` is the source's digest in the fast forms, or None if it hasn't been computed. Raises the errors of reading
+    the target.
+    """
     if comparison.by_server:
         return None  # the comparison needs PostgreSQL's own spelling, and that has no faster form
     fast = known.comparison if known else await call_in_worker(context.sessions, in_fast_form, comparison)
@@ -196,14 +201,14 @@ async def _equal_digest(
         if known:
             source_digest, target_digest = known.digest, await _of_target(context, fast, len(chunks))
         else:
-            source_digest, target_digest = await _digests(context, fast, chunks)
+            source_digest, target_digest = await digests(context, fast, chunks)
     except* (SourceUnreadable, duckdb.Error):
         pass  # a value has another storage class; if a side can't be read at all, the canonical forms fail too
     return KnownDigest(fast, source_digest) if source_digest is not None and source_digest == target_digest else None
 
 
-async def _digests(context: CompareContext, comparison: Comparison, chunks: Sequence[Chunk]) -> tuple[Digest, Digest]:
-    """Return the digests of source and target."""
+async def digests(context: CompareContext, comparison: Comparison, chunks: Sequence[Chunk]) -> tuple[Digest, Digest]:
+    """Return the digests of source and target; raises SourceUnreadable, and the errors of reading the target."""
     of_source, of_target = await gather_or_cancel(
         [_of_source(context, comparison, chunks), _of_target(context, comparison, len(chunks))]
     )

@@ -157,15 +157,19 @@ SELECT CASE WHEN current_setting('server_version_num')::int >= 140000
 
 @contextmanager
 def source_rows(
-    session: ScanSession, address: TargetAddress, comparison: Comparison, chunk: Chunk = WHOLE_TABLE
+    session: ScanSession,
+    address: TargetAddress,
+    comparison: Comparison,
+    chunk: Chunk = WHOLE_TABLE,
+    further: Sequence[ScanColumn] = (),
 ) -> Iterator[pa.RecordBatchReader]:
     """
     Open a stream of a chunk of the source's rows, with a column (``c0``, ``c1``, …) for each scan column.
 
     ``address`` is the address of the target, which is asked for its spelling of types that only PostgreSQL can read.
-    Raises SourceUnreadable.
+    ``further`` columns, which aren't compared, come after the others. Raises SourceUnreadable.
     """
-    scan_columns = comparison.scan_columns
+    scan_columns = (*comparison.scan_columns, *further)
     schema = pa.schema([(f"c{place}", column.arrow_type) for place, column in enumerate(scan_columns)])
     with CanonicalText(address, comparison.target.name) as canonical_text:
         where = chunk.where(comparison.source)
@@ -176,7 +180,7 @@ def source_rows(
 
 
 def _normalised(arrays: Sequence[pa.Array], comparison: Comparison, canonical_text: CanonicalText) -> list[pa.Array]:
-    """Return the arrays of the scan columns. Texts that only PostgreSQL can read are in PostgreSQL's spelling."""
+    """Return the arrays of all columns. Compared texts that only PostgreSQL can read are in PostgreSQL's spelling."""
     result: list[pa.Array] = []
     for pair, form in zip(comparison.pairs, comparison.forms, strict=True):
         of_column = list(arrays[len(result) : len(result) + len(form.scan_columns)])
@@ -185,19 +189,21 @@ def _normalised(arrays: Sequence[pa.Array], comparison: Comparison, canonical_te
             text = pc.coalesce(text, pc.cast(doubles, pa.string()))
             of_column = [canonical_text.of(pair.target.name, text), pa.nulls(len(text), pa.float64())]
         result += of_column
-    return result
+    return [*result, *arrays[len(result) :]]
 
 
 @contextmanager
 def target_rows(
-    session: ReadOnlySession, comparison: Comparison, blocks: BlockRange = ALL_BLOCKS
+    session: ReadOnlySession, comparison: Comparison, blocks: BlockRange = ALL_BLOCKS, further: Sequence[str] = ()
 ) -> Iterator[pa.RecordBatchReader]:
     """
     Open a stream of the target's rows in these ``blocks``, with a column (``c0``, ``c1``, …) for each form.
 
-    All rows are read in one read-only transaction. Raises the errors of the session.
+    ``further`` expressions with their names come after them. All rows are read in one read-only transaction. Raises the
+    errors of the session.
     """
-    statement = f"SELECT {_selected(comparison)} FROM {_origin(comparison, blocks.condition)}"
+    selected = ", ".join([_selected(comparison), *further])
+    statement = f"SELECT {selected} FROM {_origin(comparison, blocks.condition)}"
     with _read(session, statement, comparison.batch_bytes) as reader:
         yield reader
 

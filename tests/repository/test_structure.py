@@ -16,6 +16,7 @@ MODULES = {
 ROWS: tuple[frozenset[str], ...] = (
     frozenset({"cli"}),
     frozenset({"demo"}),
+    frozenset({"rollback"}),
     frozenset({"job"}),
     frozenset({"reports"}),
     frozenset({"stages"}),
@@ -122,7 +123,7 @@ def test_every_stage_is_a_function_of_its_name() -> None:
 def test_settings_are_read_at_the_edges() -> None:
     """Below the job nothing knows the settings: it gets what it needs as values."""
     users = {package_of(name) for name, others in IMPORTS.items() if "migrator.config.settings" in others}
-    assert users <= {"cli", "config", "job", "demo"}
+    assert users <= {"cli", "config", "job", "demo", "rollback"}
 
 
 def test_no_private_name_is_imported() -> None:

@@ -1,0 +1,46 @@
+"""Holds what ``rollback`` did: the new file, the rows of each table by what became of them, and the forms of values."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from migrator.errors import MigratorError
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBackTable:
+    """The rows of one table of the new file."""
+
+    table: str
+    unchanged: int
+    """Rows that are in the new file as they are in the old one: value and storage class."""
+    changed: int
+    added: int
+    deleted: int
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackReport:
+    """The outcome of ``rollback``."""
+
+    headline: str
+    path: str
+    tables: tuple[RolledBackTable, ...]
+    forms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The forms in which changed values are stored, a line a column, by table."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def failure(self) -> MigratorError | None:
+        """Return None: a file that isn't proved has no report."""
+        return None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report for programs."""
+        return {
+            "headline": self.headline,
+            "path": self.path,
+            "tables": [asdict(table) for table in self.tables],
+            "forms": {table: list(lines) for table, lines in self.forms.items()},
+            "notes": list(self.notes),
+        }

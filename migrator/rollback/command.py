@@ -1,0 +1,222 @@
+"""
+Runs ``migrator rollback``: writes a new SQLite file that has the old file's schema and PostgreSQL's present rows.
+
+The new file begins as a copy of the old one. All sessions read one snapshot of PostgreSQL. What differs is brought into
+the copy, in the form in which the old file stores such values. Then every value of the copy is compared with
+PostgreSQL's, by the code that compares them after a migration, and every row that nobody has changed with the old
+file's. Only then the file gets its name. Nothing is written in PostgreSQL.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import structlog
+from sqlalchemy import text
+
+from migrator.catalog.sequences import feeds_of
+from migrator.config.settings import Settings
+from migrator.errors import ConfigurationError, Mismatch, NoMatch
+from migrator.job.check import migration_of
+from migrator.job.context import context_of, open_databases, runner_of, wait_for
+from migrator.job.plan import describe_target, plan_of, reading_of, refuse_nothing
+from migrator.monitoring.tracker import Tracker
+from migrator.planning.plan import Plan
+from migrator.preflight.version_tables import differing_versions
+from migrator.reports.rollback_report import RollbackReport, RolledBackTable
+from migrator.rollback.changes import StagedTable
+from migrator.rollback.learning import LearntForm
+from migrator.rollback.new_file import apply, broken_keys, check, unfinished
+from migrator.rollback.one_sided import refuse_one_sided
+from migrator.rollback.proof import altered_rows
+from migrator.rollback.table_changes import changes_since, compare_new_file
+from migrator.runtime.wording import counted
+from migrator.selection.selected_plan import Selecting, select_to_look
+from migrator.sessions.address import TargetAddress
+from migrator.source.database import Source
+from migrator.source.schema import SourceDatabase
+from migrator.stages.context import StageContext
+from migrator.target.database import Target
+
+log = structlog.get_logger()
+
+
+async def rollback(settings: Settings, tracker: Tracker) -> RollbackReport:
+    """
+    Write the file ``settings.to`` like the old file ``settings.like``, with PostgreSQL's present rows; return a report.
+
+    Without ``settings.like`` the old file is the source.
+
+    Raises ConfigurationError if the new file can't be written, NoMatch for what only PostgreSQL has, TargetRefused for
+    rows that the old schema refuses, SourceUnreadable, and Mismatch if the new file isn't what it has to be; then no
+    file has the new name.
+    """
+    old = str(settings.like) if settings.like is not None else settings.source_url
+    if old is None or settings.to is None:
+        missing = [flag for flag, value in (("--like", old), ("--to", settings.to)) if value is None]
+        raise ConfigurationError(
+            f"rollback needs {' and '.join(missing)}",
+            next_step="Give the file from before the migration and the new file, as in "
+            "`migrator rollback --like OLD.db --to NEW.db`.",
+        )
+    new = settings.to.absolute()
+    settings = settings.model_copy(update={"source_url": old})
+    async with open_databases(settings) as (source, target):
+        runner = runner_of(settings, target, tracker)
+        await runner("wait", lambda: wait_for(target, settings, tracker, to_write=False))
+        async with _snapshot(target) as address:
+            plan, notes = await _planned(settings, source, target)
+            context = context_of(settings, source, target, plan, tracker)
+            marks = await _marks(target, plan)
+            with TemporaryDirectory(prefix="migrator-") as folder, unfinished(settings.source_path, new) as path:
+                scratch = Path(folder) / "staged.db"
+                changes = await runner("compare", lambda: changes_since(context, address, scratch))
+                forms = await runner(
+                    "bring", lambda: asyncio.to_thread(_bring, (path, settings.source_path, scratch), changes, marks)
+                )
+                paths = (path, settings.source_path, scratch)
+                await runner("verify", lambda: _prove(context, address, paths, changes))
+                notes += _notes(path)
+        return _report(new, changes, forms, notes)
+
+
+@asynccontextmanager
+async def _snapshot(target: Target) -> AsyncIterator[TargetAddress]:
+    """Export a snapshot of PostgreSQL that lasts as long as the block; yield the address whose sessions see it."""
+    async with target.connect() as opened:
+        connection = await opened.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        name = str(await connection.scalar(text("SELECT pg_export_snapshot()")))
+        yield replace(target.address, snapshot=name)
+
+
+async def _planned(settings: Settings, source: Source, target: Target) -> tuple[Plan, tuple[str, ...]]:
+    """Return the plan, and notes; raises if either side has what the other has no place for, or other versions."""
+    # What is excluded by a name that only PostgreSQL has isn't for the plan, which knows the source's names.
+    names = _names(await source.describe())
+    ours = [given for given in settings.exclude if any(_fits(given, name) for name in names)]
+    theirs = tuple(settings.exclude)
+    settings = settings.model_copy(update={"exclude": tuple(ours)})
+    reading = await reading_of(settings, source)
+    contents = reading.contents
+    refuse_nothing(settings, source, contents)
+    await _refuse_other_versions(settings, source, contents, target)
+    plan = await plan_of(settings, contents, target)
+    migration = await migration_of(target, settings)
+    plan = await select_to_look(Selecting(source, plan, reading.rules, {}), target, migration)
+    existing = await describe_target(target, settings)
+    async with target.connect() as connection:
+        await refuse_one_sided(connection, plan, existing, theirs)
+    kept = [skipped for skipped in plan.skipped if skipped.rows]
+    notes = [f"{skipped.name} is as in the old file: {skipped.reason}" for skipped in kept]
+    return plan, tuple(notes)
+
+
+def _names(contents: SourceDatabase) -> list[str]:
+    columns = [f"{table.name}.{column.name}" for table in contents.all_tables for column in table.columns]
+    others = [skipped.name for skipped in contents.skipped]
+    return [*(table.name for table in contents.all_tables), *others, *columns]
+
+
+def _fits(given: str, name: str) -> bool:
+    return fnmatchcase(name.casefold(), given.casefold())
+
+
+async def _refuse_other_versions(settings: Settings, source: Source, contents: SourceDatabase, target: Target) -> None:
+    differing = await differing_versions(source, contents, target, await describe_target(target, settings))
+    if differing:
+        raise NoMatch(
+            "PostgreSQL and the old file are at different versions of the application's schema: "
+            + "; ".join(entry.line() for entry in differing),
+            next_step="Bring a copy of the old file to PostgreSQL's version with the application's own migrations, and "
+            "give the copy as --like.",
+            tables=[entry.table for entry in differing],
+        )
+
+
+async def _marks(target: Target, plan: Plan) -> Mapping[str, int]:
+    """Return the highest values that PostgreSQL's sequences have given to the rowid aliases, by the source's table."""
+    marks: dict[str, int] = {}
+    async with target.connect() as connection:
+        feeds = await feeds_of(connection, [table.name for table in plan.tables], plan.sequence_rules)
+        for table in plan.tables:
+            alias = table.source.rowid_alias
+            keys = {column.target.name for column in table.columns if alias is not None and column.source == alias}
+            for owned in feeds.by_table.get(table.name, ()):
+                if owned.column in keys:
+                    last = await connection.scalar(
+                        text("SELECT pg_sequence_last_value(CAST(CAST(:name AS text) AS regclass))"),
+                        {"name": owned.sequence},
+                    )
+                    marks[table.source.name] = max(int(last or 0), marks.get(table.source.name, 0))
+    return marks
+
+
+Paths = tuple[Path, Path, Path]
+"""The unfinished file, the old file, and the scratch database with the staged rows."""
+
+
+def _bring(paths: Paths, changes: Sequence[StagedTable], marks: Mapping[str, int]) -> dict[str, tuple[LearntForm, ...]]:
+    path, old, scratch = paths
+    forms = apply(path, old, scratch, [table for table in changes if not table.is_unchanged], marks)
+    check(path)
+    return forms
+
+
+async def _prove(context: StageContext, address: TargetAddress, paths: Paths, changes: Sequence[StagedTable]) -> None:
+    """Compare every value of the new file with PostgreSQL's, and unchanged rows with the old file; raises Mismatch."""
+    results = await compare_new_file(context, address, paths[0])
+    differing = [result for result in results if not result.equal]
+    if differing:
+        raise Mismatch(
+            "the new file doesn't hold PostgreSQL's values, and was removed: "
+            + "; ".join(result.difference() for result in differing),
+            next_step="Leave these columns as they are in the old file with --exclude, if that is right: a rule may "
+            "have changed their values on the way out without a way back.",
+            tables=[str(result.table) for result in differing],
+            differences=[result.facts() for result in differing],
+        )
+    await asyncio.to_thread(_refuse_altered, paths, changes)
+
+
+def _refuse_altered(paths: Paths, changes: Sequence[StagedTable]) -> None:
+    altered = altered_rows(*paths, changes)
+    if altered:
+        named = ", ".join(f"{table} ({rows})" for table, rows in altered.items())
+        raise Mismatch(
+            f"rows that nobody has changed are not in the new file as they were, and it was removed: {named}",
+            next_step="Report this with the schema of these tables; the old file and PostgreSQL are as they were.",
+            tables=list(altered),
+        )
+
+
+def _notes(path: Path) -> tuple[str, ...]:
+    return tuple(
+        f"WARNING: {counted(rows, 'row')} of {table} refer to rows that don't exist, as in PostgreSQL"
+        for table, rows in broken_keys(path).items()
+    )
+
+
+def _report(
+    new: Path, changes: Sequence[StagedTable], forms: Mapping[str, Sequence[LearntForm]], notes: tuple[str, ...]
+) -> RollbackReport:
+    tables = tuple(
+        RolledBackTable(table.plan.source.name, table.unchanged, table.changed, table.added, table.deleted)
+        for table in changes
+    )
+    rows = sum(table.unchanged + table.changed + table.added for table in tables)
+    lines = {
+        table: tuple(form.line(table) for form in of_table if form.rows != form.fitting or not form.rows)
+        for table, of_table in forms.items()
+    }
+    return RollbackReport(
+        f"rolled back: {str(new)!r} holds every value of PostgreSQL "
+        f"({counted(len(tables), 'table')}, {counted(rows, 'row')})",
+        str(new),
+        tables,
+        {table: of_table for table, of_table in lines.items() if of_table},
+        notes,
+    )

@@ -1,0 +1,259 @@
+"""
+Writes the new SQLite file: a copy of the old one, in which the changed rows are replaced.
+
+So what nobody has changed is identical by construction: schema, pragmas, indexes, and every value with its storage
+class. The file has its name only when everything about it is proved; a run that was killed leaves a file whose name
+ends in ``.unfinished``, and the next run begins anew.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from migrator.errors import ConfigurationError, GaveUp, SourceUnreadable, TargetRefused
+from migrator.names import quote_literal, quote_sqlite
+from migrator.rollback.changes import StagedTable, identity_of
+from migrator.rollback.learning import LearntForm, learn, rendered
+from migrator.source.file import open_file, unreadable, uri_of
+
+_UNFINISHED: Final = ".unfinished"
+
+_PAGES_AT_ONCE: Final = 4_096
+
+_WRITES: Final = re.compile(
+    r"\b(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|REPLACE\s+INTO|UPDATE(?:\s+OR\s+\w+)?(?!\s+OF\b|\s+ON\b)|DELETE\s+FROM)\s+"
+    r"(?:\w+\.)?(\"[^\"]+\"|\[[^\]]+\]|`[^`]+`|\w+)",
+    re.IGNORECASE,
+)
+"""The tables that the statements of a trigger write to."""
+
+
+@contextmanager
+def unfinished(old: Path, new: Path) -> Iterator[Path]:
+    """
+    Yield the path of a copy of the ``old`` file, and give it the name ``new`` at the end of the block.
+
+    After an error in the block there is no new file. Raises ConfigurationError if ``new`` exists, or if there is no
+    right or no room to write it; GaveUp if another rollback is writing it; SourceUnreadable.
+    """
+    path = new.with_name(new.name + _UNFINISHED)
+    _refuse(old, new)
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unwritable(new, error) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise GaveUp(
+                f"another rollback writes {str(new)!r}", next_step="Wait for its end, or name another file with --to."
+            ) from error
+        try:
+            os.ftruncate(lock, 0)
+            _copy(old, path)
+            yield path
+            os.fsync(lock)
+            _publish(path, new)
+        finally:
+            for suffix in ("", "-journal", "-wal", "-shm"):
+                with suppress(FileNotFoundError):
+                    path.with_name(path.name + suffix).unlink()
+    finally:
+        os.close(lock)
+
+
+def _refuse(old: Path, new: Path) -> None:
+    if new.is_symlink() or new.exists():
+        raise ConfigurationError(
+            f"{str(new)!r} exists already, and is not overwritten",
+            next_step="Name another file with --to, or rename that one.",
+        )
+    try:
+        room = shutil.disk_usage(new.parent).free
+    except OSError as error:
+        raise _unwritable(new, error) from error
+    needed = old.stat().st_size
+    if room < needed:
+        raise ConfigurationError(
+            f"there is no room for {str(new)!r}: {needed} bytes are needed, {room} are free",
+            next_step="Make room, or name a file on another disk with --to.",
+        )
+
+
+def _unwritable(new: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"{str(new)!r} can't be written: {error.strerror or error}",
+        next_step="Name a file in a folder that exists and that the user of the job may write to, with --to.",
+    )
+
+
+def _copy(old: Path, path: Path) -> None:
+    """Copy a database with SQLite's backup, which sees one moment, and the write-ahead log too."""
+    try:
+        with closing(open_file(old)) as original, closing(sqlite3.connect(path)) as copy:
+            original.backup(copy, pages=_PAGES_AT_ONCE)
+    except sqlite3.Error as error:
+        raise unreadable(old, error) from error
+
+
+def _publish(path: Path, new: Path) -> None:
+    try:
+        os.link(path, new)  # a link never replaces a file, as a rename would
+    except FileExistsError as error:
+        raise ConfigurationError(
+            f"{str(new)!r} has come into being meanwhile, and is not overwritten",
+            next_step="Name another file with --to, or rename that one.",
+        ) from error
+    except OSError:  # a file system without links
+        path.rename(new)
+    folder = os.open(new.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # some file systems can't sync a folder
+            os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def apply(
+    path: Path, old: Path, scratch: Path, tables: Sequence[StagedTable], marks: Mapping[str, int]
+) -> dict[str, tuple[LearntForm, ...]]:
+    """
+    Bring the changed rows into the unfinished file at ``path``; return the forms learnt, by the source's table.
+
+    ``scratch`` is the database with the staged rows. ``marks`` are the highest keys that PostgreSQL's sequences have
+    given, by the source's table. Raises TargetRefused if the file's schema refuses a row.
+    """
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+        for setting in ("journal_mode = MEMORY", "synchronous = OFF", "foreign_keys = OFF", "recursive_triggers = OFF"):
+            connection.execute(f"PRAGMA {setting}")
+        connection.execute(f"ATTACH {quote_literal(uri_of(old))} AS old")
+        connection.execute(f"ATTACH {quote_literal(uri_of(scratch))} AS stage")
+        forms: dict[str, tuple[LearntForm, ...]] = {}
+        connection.execute("BEGIN IMMEDIATE")
+        with _without_triggers(connection):
+            for table in tables:
+                forms[table.plan.source.name] = learn(connection, table)
+                _bring(connection, table, forms[table.plan.source.name])
+        _advance(connection, marks)
+        _rebuild_indexes_of_text(connection)
+        connection.execute("COMMIT")
+        connection.execute("DETACH old")
+        connection.execute("DETACH stage")
+        if mode == "wal":
+            connection.execute("PRAGMA journal_mode = WAL")
+    return forms
+
+
+def _bring(connection: sqlite3.Connection, table: StagedTable, forms: Sequence[LearntForm]) -> None:
+    name = quote_sqlite(table.plan.source.name)
+    identity = identity_of(table.plan.source)
+    gone = " UNION ALL ".join(f"SELECT identity FROM stage.{table.staged(kind)}" for kind in ("deleted", "changed"))
+    planned = {column.source.name: place for place, column in enumerate(table.plan.compared)}
+    columns = [column for column in table.plan.source.columns if not column.generated and not column.missing]
+
+    def value(name: str, *, of_changed: bool) -> str:
+        if name not in planned:
+            return f"o.{quote_sqlite(name)}"
+        place = planned[name]
+        names, form = table.names(place), forms[place]
+        sql = rendered(form.rendering.sql, names, "s")
+        fresh = f"CASE WHEN s.{names[0]} IS NULL THEN {form.null} ELSE {sql} END"
+        return f"CASE WHEN s.same{place} THEN o.{quote_sqlite(name)} ELSE {fresh} END" if of_changed else fresh
+
+    hidden = table.plan.source.rowid if table.plan.source.rowid_alias is None else None
+    row, its_own = ([hidden], ["s.identity"]) if hidden else ([], [])
+    all_names = [column.name for column in columns]
+    new_names = [name for name in all_names if name in planned]
+    changed = ", ".join([*its_own, *(value(name, of_changed=True) for name in all_names)])
+    added = ", ".join(value(name, of_changed=False) for name in new_names)
+    brought = ", ".join([*row, *map(quote_sqlite, all_names)])
+    old_rows = f"old.{name} o ON {identity_of(table.plan.source, 'o')} = s.identity"
+    deletion = f"DELETE FROM main.{name} WHERE {identity} IN ({gone})"
+    update = (
+        f"INSERT INTO main.{name} ({brought}) SELECT {changed} FROM stage.{table.staged('changed')} s JOIN {old_rows}"
+    )
+    insertion = (
+        f"INSERT INTO main.{name} ({', '.join(map(quote_sqlite, new_names))}) SELECT {added} "
+        f"FROM stage.{table.staged('added')} s"
+    )
+    for statement in (deletion, update, insertion):
+        try:
+            connection.execute(statement)
+        except sqlite3.Error as error:
+            raise TargetRefused(
+                f"table {table.plan.source.name!r}: the old file's schema refuses a row of PostgreSQL's: {error}",
+                next_step="Correct the row in PostgreSQL; or give as --like a copy of the old file that takes it.",
+                table=table.plan.source.name,
+            ) from error
+
+
+@contextmanager
+def _without_triggers(connection: sqlite3.Connection) -> Iterator[None]:
+    """
+    Drop the triggers while the block brings rows, and create them again: what they wrote is among PostgreSQL's rows.
+
+    Triggers that write only to virtual tables stay: they keep a full-text index, which isn't among the rows.
+    """
+    virtual = {
+        str(name).casefold()
+        for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL TABLE%'")
+    }
+    triggers = [
+        (str(name), str(sql))
+        for name, sql in connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY rowid")
+        if not _only_writes_to(str(sql), virtual)
+    ]
+    for name, _ in triggers:
+        connection.execute(f"DROP TRIGGER {quote_sqlite(name)}")
+    yield
+    for _, sql in triggers:
+        connection.execute(sql)
+
+
+def _only_writes_to(sql: str, tables: set[str]) -> bool:
+    body = re.split(r"\bBEGIN\b", sql, maxsplit=1, flags=re.IGNORECASE)[-1]
+    written = {name.strip('"[]`').casefold() for name in _WRITES.findall(body)}
+    return bool(written) and written <= tables
+
+
+def _advance(connection: sqlite3.Connection, marks: Mapping[str, int]) -> None:
+    """Move the marks of AUTOINCREMENT on to those of PostgreSQL's sequences (SQLite, "SQLite Autoincrement")."""
+    if not connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_sequence'").fetchone()[0]:
+        return
+    for table, mark in marks.items():
+        connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = ? AND seq < ?", (mark, table, mark))
+
+
+def _rebuild_indexes_of_text(connection: sqlite3.Connection) -> None:
+    """Rebuild the full-text indexes whose text is in other tables (SQLite, "FTS5", 6.9; "FTS3 and FTS4", 6.2)."""
+    for name, sql in connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL TABLE%'"):
+        if re.search(r"USING\s+fts[345]\b", sql, re.IGNORECASE) and re.search(r"\bcontent\s*=\s*['\"]?\w", sql):
+            quoted = quote_sqlite(str(name))
+            connection.execute(f"INSERT INTO {quoted} ({quoted}) VALUES ('rebuild')")
+
+
+def check(path: Path) -> None:
+    """Raise SourceUnreadable if SQLite finds the new file damaged, or a foreign key broken."""
+    with closing(open_file(path)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = on")
+        damage = [line for (line,) in connection.execute("PRAGMA integrity_check(10)") if line != "ok"]
+        if damage:
+            raise SourceUnreadable(
+                f"the new file is damaged: {'; '.join(damage)}",
+                next_step="Check the old file with `sqlite3 FILE 'PRAGMA integrity_check'`, and the disk.",
+            )
+
+
+def broken_keys(path: Path) -> dict[str, int]:
+    """Return the number of rows of each table whose foreign keys refer to nothing."""
+    with closing(open_file(path)) as connection:
+        rows = connection.execute('SELECT "table", count(*) FROM pragma_foreign_key_check GROUP BY 1 ORDER BY 1')
+        return {str(table): int(count) for table, count in rows}
