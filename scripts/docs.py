@@ -29,6 +29,7 @@ from migrator.config.settings import Settings
 from migrator.errors import ExitCode, MigratorError
 from migrator.events import Event
 from migrator.ledger import schema
+from migrator.monitoring.metrics_file import METRICS
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PART: Final = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -114,6 +115,11 @@ def events() -> str:
     return _table(("event", "meaning"), [(f"`{event}`", event.meaning) for event in Event])
 
 
+def metrics() -> str:
+    """Return every metric of the metrics file."""
+    return _table(("metric", "meaning"), [(f"`{name}`", meaning) for name, meaning in METRICS.items()])
+
+
 def ledger_tables() -> str:
     """Return the ledger's tables with their columns."""
     lines = [
@@ -150,6 +156,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "application": application,
     "commands": commands,
     "events": events,
+    "metrics": metrics,
     "ledger": ledger_tables,
     "failure-modes": failure_modes,
     "modules": modules,

@@ -80,17 +80,17 @@ COMMANDS: Final = {
     "repair": Command(
         "Bring back keys and indexes that an interrupted run took away. Copies nothing.",
         (Group.TARGET, Group.SPEED, Group.TIMEOUTS, Group.OUTPUT),
-        deferred("migrator.job.maintenance:repair", "settings", "run_id"),
+        deferred("migrator.job.maintenance:repair", "settings", "run_id", "tracker"),
     ),
     "reset": Command(
         "Empty the tables that this job filled, if nobody has written to them since.",
         (Group.TARGET, Group.SPEED, Group.TIMEOUTS, Group.RERUN, Group.CONFIRMATION, Group.OUTPUT),
-        deferred("migrator.job.maintenance:reset", "settings", "run_id", "confirm"),
+        deferred("migrator.job.maintenance:reset", "settings", "run_id", "confirm", "tracker"),
     ),
     "forget": Command(
         "Drop the rows that gave way to the source's and were kept in the ledger's schema.",
         (Group.TARGET, Group.TIMEOUTS, Group.CONFIRMATION, Group.OUTPUT),
-        deferred("migrator.job.maintenance:forget", "settings", "run_id", "confirm"),
+        deferred("migrator.job.maintenance:forget", "settings", "run_id", "confirm", "tracker"),
     ),
     "rollback": Command(
         "Write a SQLite file like the old one with PostgreSQL's present rows, and prove it. Changes nothing.",

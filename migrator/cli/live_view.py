@@ -103,6 +103,8 @@ class LiveView:
 
 def render(snapshot: Snapshot, lines: int) -> RenderableType:
     """Return the view of a moment in at most ``lines`` lines, if the stages alone don't need more."""
+    if not snapshot.stages:
+        return Group()
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("stage", width=NAME_COLUMNS, no_wrap=True, overflow="ellipsis")
     table.add_column("", width=BAR_COLUMNS, no_wrap=True)

@@ -81,9 +81,11 @@ def _perform(line: CommandLine, settings: Settings, files: OutcomeFiles, tracker
     if settings is not named and settings.rules is not None:
         log.info(Event.RULES_FOUND, path=str(settings.rules.absolute()), message=_RULES_FOUND)
     files.begin(line.command)
-    asks = Group.CONFIRMATION in COMMANDS[line.command].groups and not settings.yes
+    groups = COMMANDS[line.command].groups
+    # A question needs the terminal for itself, and so does what `status` draws.
+    is_apart = Group.STATUS in groups or (Group.CONFIRMATION in groups and not settings.yes)
     try:
-        with nullcontext() if asks else observed(settings, form, tracker):  # a question needs the terminal for itself
+        with nullcontext() if is_apart else observed(settings, form, tracker):
             outcome = finish_or_stop(COMMANDS[line.command].call(settings, tracker, run_id), files)
     except Mismatch as error:
         outcome = DifferenceReport(error)

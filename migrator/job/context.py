@@ -186,17 +186,17 @@ async def migration_meant(target: Target, settings: Settings) -> Migration:
 async def start_over(settings: Settings, run: RunLedger, runner: StageRunner) -> int:
     """Empty the loaded tables, then restore what was parked, since empty tables fit every key; return their number."""
     emptied = await runner("reset", lambda: empty(run, force=settings.force))
-    await runner("restore", lambda: restore_parked(run, settings.jobs))
+    await runner("restore", lambda: restore_parked(run, settings.jobs, runner.tracker))
     return emptied
 
 
-async def restore_parked(run: RunLedger, jobs: int) -> int:
+async def restore_parked(run: RunLedger, jobs: int, tracker: Tracker) -> int:
     """Restore what the ledger has as parked, if there is a ledger; return the number of entries."""
     async with run.target.transaction() as connection:
         if not await ledger_schema.exists(connection):
             return 0
         await run.take_over(connection)
-    return await restore(run, jobs)
+    return await restore(run, jobs, tracker=tracker)
 
 
 def runner_of(settings: Settings, target: Target | None, tracker: Tracker | None = None) -> StageRunner:

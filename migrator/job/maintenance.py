@@ -7,25 +7,28 @@ from migrator.job.confirmation import Confirm, Removal, Removals, is_confirmed
 from migrator.job.context import locked_target, open_target, restore_parked, start_over
 from migrator.ledger.kept import KeptRows, forget_kept, kept_rows
 from migrator.ledger.run_ledger import RunLedger
+from migrator.monitoring.tracker import Tracker
 from migrator.reports.run_report import Report
 from migrator.stages.reset import filled_tables
 
 
-async def repair(settings: Settings, run_id: UUID | None = None) -> Report:
+async def repair(settings: Settings, run_id: UUID | None = None, tracker: Tracker | None = None) -> Report:
     """Restore the keys and indexes that a run parked and could not restore. Copies nothing."""
-    async with open_target(settings) as target, locked_target(settings, target, run_id) as (run, runner):
-        restored = await runner("restore", lambda: restore_parked(run, settings.jobs))
+    async with open_target(settings) as target, locked_target(settings, target, run_id, tracker) as (run, runner):
+        restored = await runner("restore", lambda: restore_parked(run, settings.jobs, runner.tracker))
         headline = f"{restored} keys and indexes brought back"
         return Report(headline, timings=tuple(runner.timings), migration=run.migration.name)
 
 
-async def reset(settings: Settings, run_id: UUID | None = None, confirm: Confirm = is_confirmed) -> Report:
+async def reset(
+    settings: Settings, run_id: UUID | None = None, confirm: Confirm = is_confirmed, tracker: Tracker | None = None
+) -> Report:
     """
     Empty the tables that the ledger says this job has loaded, and restore keys and indexes.
 
     The lock is held while ``confirm`` waits for an answer, so that nothing else is emptied than was shown.
     """
-    async with open_target(settings) as target, locked_target(settings, target, run_id) as (run, runner):
+    async with open_target(settings) as target, locked_target(settings, target, run_id, tracker) as (run, runner):
         filled = await runner.retry("filled tables", lambda: filled_tables(run, with_changes=settings.force))
         removals = tuple(Removal(str(table.name), table.rows, table.changes) for table in filled)
         await confirm(Removals("reset", "Empty these tables?", removals))
@@ -35,9 +38,11 @@ async def reset(settings: Settings, run_id: UUID | None = None, confirm: Confirm
         return Report(headline, timings=tuple(runner.timings), notes=notes, migration=run.migration.name)
 
 
-async def forget(settings: Settings, run_id: UUID | None = None, confirm: Confirm = is_confirmed) -> Report:
+async def forget(
+    settings: Settings, run_id: UUID | None = None, confirm: Confirm = is_confirmed, tracker: Tracker | None = None
+) -> Report:
     """Drop the kept rows, which gave way to the source's. Then only the file of ``--kept-rows`` has them."""
-    async with open_target(settings) as target, locked_target(settings, target, run_id) as (run, runner):
+    async with open_target(settings) as target, locked_target(settings, target, run_id, tracker) as (run, runner):
         kept = await runner.retry("kept rows", lambda: _kept(run))
         removals = tuple(Removal(str(entry.table), entry.rows, _kept_since(entry)) for entry in kept if entry.rows)
         await confirm(Removals("forget", "Drop these kept rows?", removals))
