@@ -57,8 +57,10 @@ class Event(StrEnum):
     MIGRATION_CHOSEN = "migration.chosen", "The migration that the command is about: its name in the ledger."
 
     TABLE_SKIPPED = "table.skipped", "A source table is left behind: reason."
+    TABLE_CHECKED = "table.checked", "At level debug: preflight has looked at every value of a table: rows, bytes."
+    TABLE_BEGUN = "table.begun", "At level debug: the copy of a table's rows began."
     TABLE_COPIED = "table.copied", "A table's rows are committed: rows, bytes, seconds."
-    TABLE_VERIFIED = "table.verified", "Every value of a table was compared and is equal: rows, seconds."
+    TABLE_VERIFIED = "table.verified", "Every value of a table was compared and is equal: rows, seconds, digest."
     TABLE_DIFFERS = "table.differs", "Source and target differ in a table: counts, and keys and values of some rows."
     SCHEMA_DIFFERS = "schema.differs", "A key, an index, a sequence or the like is not as it must be: what."
     SCHEMA_LEFT_OUT = (
@@ -135,6 +137,10 @@ class Event(StrEnum):
         "Rows that were in a table before gave way to the source's, by the operator's decision: table, rows, kept_in.",
     )
     LEDGER_UNWRITTEN = "ledger.unwritten", "How the run ended could not be written into the ledger: reason."
+    SOURCE_OPENED = (
+        "source.opened",
+        "At level debug: the source is read: path, bytes, wal_bytes, schema_version and user_version.",
+    )
     SOURCE_CHANGED = "source.changed", "The source is not as it was when it was migrated: changes."
     SOURCE_READ_AROUND = (
         "source.read_around",

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import report_schema
 from benchmark import page as benchmarks
 from pydantic.fields import FieldInfo
 
@@ -65,9 +66,14 @@ def plots() -> dict[Path, str]:
     return {ROOT / name: draw() for name, draw in benchmarks.DRAWINGS.items()}
 
 
+def files() -> dict[Path, str]:
+    """Return every plot, and the schema of the report, with what it is to be."""
+    return {**plots(), ROOT / "docs" / "report.schema.json": report_schema.text()}
+
+
 def main(arguments: Sequence[str]) -> int:
     """Write the pages and plots that are stale, or with ``--check`` name them; return 1 if that found one."""
-    fresh = {path: renewed(path.read_text(encoding="utf-8")) for path in pages()} | plots()
+    fresh = {path: renewed(path.read_text(encoding="utf-8")) for path in pages()} | files()
     stale = [path for path, text in fresh.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in stale:
         if "--check" not in arguments:

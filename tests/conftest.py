@@ -17,6 +17,7 @@ pytest_plugins = [
     "fix_job",
     "fix_values",
     "fix_stack",
+    "fix_browser",
     "fix_cluster",
     "fix_warm",
     "fix_kinds",

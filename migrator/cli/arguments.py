@@ -119,6 +119,8 @@ def _kinds(annotation: Any) -> list[Any]:  # noqa: ANN401 - a type or a typing f
 
 
 def _metavar(name: str, kinds: Collection[Any]) -> str:
+    if name == "report":  # one file with each flag
+        return "FILE"
     for kind in kinds:
         if get_origin(kind) is Literal:
             return "|".join(get_args(kind))

@@ -32,6 +32,7 @@ from migrator.events import Event
 from migrator.monitoring.metrics_file import RunFacts
 from migrator.monitoring.tracker import Tracker
 from migrator.reports.difference import DifferenceReport
+from migrator.reports.record import Record
 from migrator.reports.refusal import Refusal, facts_of
 from migrator.runtime import logs
 from migrator.runtime.redaction import redactor
@@ -45,16 +46,18 @@ log = structlog.get_logger()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. ``argv`` holds no program name; by default it is the process's own."""
     arguments = tuple(sys.argv[1:] if argv is None else argv)
-    logs.configure("info", early_form(chosen(arguments, "--log-format"), os.environ))
-    files, traceback = OutcomeFiles.before_settings(os.environ), False
     run_id = uuid4()
+    record = Record(run_id.hex)
+    logs.configure("info", early_form(chosen(arguments, "--log-format"), os.environ), listener=record)
+    files, traceback = OutcomeFiles.before_settings(os.environ, record), False
     with structlog.contextvars.bound_contextvars(run_id=run_id.hex):
         try:
             with signals_raise():
                 line = read(arguments)
-                files = OutcomeFiles.before_settings(os.environ, line.flags)
+                record.command = line.command
+                files = OutcomeFiles.before_settings(os.environ, record, line.flags)
                 settings = Settings.load(line.flags, line.needs)
-                files, traceback = OutcomeFiles.of(settings), settings.log_level == "debug"
+                files, traceback = OutcomeFiles.of(settings, record), settings.log_level == "debug"
                 tracker, run = Tracker(), RunFacts(line.command, __version__, run_id.hex)
                 with exported(settings, tracker, run, exit_code_of=_exit_code_of):
                     return _perform(line, settings, files, tracker, run_id)
@@ -66,7 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _perform(line: CommandLine, settings: Settings, files: OutcomeFiles, tracker: Tracker, run_id: UUID) -> int:
     form = log_form(settings.log_format)
-    logs.configure("error" if settings.quiet else settings.log_level, form, settings.secrets())
+    level = "error" if settings.quiet else settings.log_level
+    logs.configure(level, form, settings.secrets(), listener=files.record)
     for variable in unknown_variables(os.environ, Settings):
         log.warning(Event.WARNING_SETTING, variable=variable, reason="no setting has this name")
     began = time.monotonic()
@@ -80,6 +84,7 @@ def _perform(line: CommandLine, settings: Settings, files: OutcomeFiles, tracker
         log.info(Event.DRY_RUN, message="`run --dry-run` does what `check` does with the same settings")
     if settings is not named and settings.rules is not None:
         log.info(Event.RULES_FOUND, path=str(settings.rules.absolute()), message=_RULES_FOUND)
+    files.record.settings = settings.public()
     files.begin(line.command)
     groups = COMMANDS[line.command].groups
     # A question needs the terminal for itself, and so does what `status` draws.
@@ -87,6 +92,7 @@ def _perform(line: CommandLine, settings: Settings, files: OutcomeFiles, tracker
     try:
         with nullcontext() if is_apart else observed(settings, form, tracker):
             outcome = finish_or_stop(COMMANDS[line.command].call(settings, tracker, run_id), files)
+        files.record.found = redactor(settings.secrets())(outcome.to_json())
     except Mismatch as error:
         outcome = DifferenceReport(error)
     except MigratorError as error:

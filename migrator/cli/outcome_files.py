@@ -1,5 +1,5 @@
 """
-Writes the outcome of a command into files that outlive the process: a full report, and a termination message.
+Writes the outcome of a command into files that outlive the process: full reports, and a termination message.
 
 Kubernetes stores a container's termination message (``kubectl describe pod``), but at most 4096 bytes of it. So the
 message is one short line, and it is valid JSON even if its text was cut.
@@ -8,7 +8,7 @@ message is one short line, and it is valid JSON even if its text was cut.
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -16,7 +16,11 @@ from typing import Any, Final
 import structlog
 
 from migrator.config.settings import Settings
+from migrator.config.values import report_paths
 from migrator.events import Event
+from migrator.reports.assembly import document_of
+from migrator.reports.files import form_of, refuse_other_suffixes
+from migrator.reports.record import Record
 from migrator.runtime.private_file import check_writable, is_file, whole_file, write_in_place
 from migrator.runtime.redaction import redactor
 
@@ -41,30 +45,37 @@ log = structlog.get_logger()
 class OutcomeFiles:
     """The files that MIGRATOR_REPORT and MIGRATOR_TERMINATION_MESSAGE name. A file without a name isn't written."""
 
-    report: Path | None
+    reports: tuple[Path, ...]
     line: Path | None
     secrets: Collection[str] = ()
     differences: Path | None = None
+    record: Record = field(default_factory=Record)
+    """What the command has done so far, of which the reports are made."""
 
     @classmethod
-    def of(cls, settings: Settings) -> "OutcomeFiles":
+    def of(cls, settings: Settings, record: Record | None = None) -> "OutcomeFiles":
         """
         Return the files that the settings name.
 
-        Raises ConfigurationError if the file for the report, the differences, the kept rows or the keys of orphans
-        can't be written. So a wrong path is found before the work begins.
+        Raises ConfigurationError if a file for a report, the differences, the kept rows or the keys of orphans can't be
+        written, or if the suffix of a report means no form. So a wrong path is found before the work begins.
         """
-        for path in (settings.report, settings.differences, settings.kept_rows, settings.left_behind):
+        refuse_other_suffixes(settings.report)
+        for path in (*settings.report, settings.differences, settings.kept_rows, settings.left_behind):
             if path is not None:
                 check_writable(path)
-        return cls(settings.report, settings.termination_message, settings.secrets(), settings.differences)
+        return cls(
+            settings.report, settings.termination_message, settings.secrets(), settings.differences, record or Record()
+        )
 
     @classmethod
-    def before_settings(cls, environment: Mapping[str, str], flags: Mapping[str, Any] = NO_FLAGS) -> "OutcomeFiles":
+    def before_settings(
+        cls, environment: Mapping[str, str], record: Record, flags: Mapping[str, Any] = NO_FLAGS
+    ) -> "OutcomeFiles":
         """Return the files that flags and environment name, for an error in the settings, which is an outcome too."""
-        report = flags.get("report") or environment.get(REPORT)
+        reports = [path for path in report_paths(flags.get("report") or environment.get(REPORT)) if form_of(path)]
         line = flags.get("termination_message") or environment.get(TERMINATION_MESSAGE)
-        return cls(Path(report) if report else None, Path(line) if line else None)
+        return cls(tuple(reports), Path(line) if line else None, record=record)
 
     def begin(self, command: str) -> None:
         """
@@ -76,21 +87,32 @@ class OutcomeFiles:
         if self.differences is not None and command in _COMPARING and is_file(self.differences):
             with _warned(self.differences):
                 self.differences.unlink(missing_ok=True)
-        if self.report is not None and is_file(self.report):
-            with _warned(self.report), whole_file(self.report) as file:
-                file.write(_line({**structlog.contextvars.get_contextvars(), **fields}))
+        self._write_reports([path for path in self.reports if is_file(path)], fields)
         if self.line is not None and is_file(self.line):
             self.write_line(fields)
 
     def write(self, fields: Mapping[str, Any]) -> None:
         """Replace the content of the files. A failure is only logged: it doesn't change the outcome of the job."""
-        if self.report is not None:
-            with _warned(self.report), whole_file(self.report) as file:
-                file.write(_line(self._clean(fields)))
+        self._write_reports(self.reports, self._clean(fields))
         self.write_line(fields)
 
+    def write_ahead(self, fields: Mapping[str, Any]) -> None:
+        """Replace the content of the files with the outcome as it would be if the process were killed now."""
+        self._write_reports([path for path in self.reports if is_file(path)], self._clean(fields))
+        self.write_line(fields)
+
+    def _write_reports(self, paths: Collection[Path], fields: Mapping[str, Any]) -> None:
+        if not paths:
+            return
+        for path in paths:
+            if form := form_of(path):
+                with _warned(path):
+                    text = form(document_of(self.record, fields))
+                    with whole_file(path) as file:
+                        file.write(text)
+
     def write_line(self, fields: Mapping[str, Any]) -> None:
-        """Replace only the termination message: with the outcome as it would be if the process were killed now."""
+        """Replace only the termination message."""
         if self.line is not None:
             with _warned(self.line):
                 write_in_place(
@@ -118,8 +140,8 @@ def _line(fields: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _warned(path: Path) -> Iterator[None]:
-    """Log an OSError of the block as a warning."""
+    """Log an error of the block as a warning, of whatever kind: the outcome of the job stands without its files."""
     try:
         yield
-    except OSError as error:
+    except Exception as error:  # noqa: BLE001 - a mistake in a report must not turn a success into a failure
         log.warning(Event.WARNING_REPORT, path=str(path), reason=str(error))

@@ -42,7 +42,7 @@ def finish_or_stop(action: Awaitable[Outcome], files: OutcomeFiles) -> Outcome:
             received.append(number)
             log.warning(Event.JOB_STOPPING, signal=number.name)
             # Written now, because the process may be killed before the command has ended.
-            files.write_line(facts_of(stopped(number)))
+            files.write_ahead(facts_of(stopped(number)))
             leave.start()
             if task is not None:
                 task.cancel(number.name)  # the run records the signal's name as the reason

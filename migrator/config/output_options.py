@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from migrator.config.fields import PREFIX, Group, OptionInfo, option
+from migrator.config.values import Files
 
 
 class OutputOptions(BaseSettings):
@@ -20,10 +21,11 @@ class OutputOptions(BaseSettings):
         populate_by_name=True,
     )
 
-    report: Path | None = option(
-        None,
-        "File to write the outcome to, as JSON, with every table. Like that of --differences it is made anew, readable "
-        "by its owner alone, and never through a link.",
+    report: Files = option(
+        (),
+        "File to write a full report to, whatever the outcome is; may be given several times. The suffix decides the "
+        "form: .json for programs, .html for people, .xml (JUnit) for CI. It is made anew, readable by its owner "
+        "alone, and never through a link.",
         OptionInfo(Group.OUTPUT),
     )
     termination_message: Path | None = option(

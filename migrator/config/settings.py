@@ -177,11 +177,7 @@ class Settings(Options):
             program, *arguments = self.schema_command.split(maxsplit=1)
             values["schema_command"] = f"{program} …" if arguments else program
         clean = redactor(self.secrets())
-        # A path need not be UTF-8, but PostgreSQL stores only UTF-8.
-        return {
-            name: clean(value).encode(errors="backslashreplace").decode() if isinstance(value, str) else value
-            for name, value in values.items()
-        }
+        return {name: _storable(value, clean) for name, value in values.items()}
 
     def _refuse_mistyped_files(self) -> None:
         folder = folder_of(self.secrets_dir)
@@ -197,6 +193,13 @@ class Settings(Options):
                 f"{flag_of(parts[0])} would be overruled by MIGRATOR_TARGET_URL",
                 next_step="Give the whole target with --target-url, or unset MIGRATOR_TARGET_URL.",
             )
+
+
+def _storable(value: object, clean: Callable[[Any], Any]) -> object:
+    """Return a setting's value without secrets. A path need not be UTF-8, but PostgreSQL stores only UTF-8."""
+    if isinstance(value, list):
+        return [_storable(item, clean) for item in value]
+    return clean(value).encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _raised(check: Callable[[], object]) -> ConfigurationError | None:

@@ -1,6 +1,7 @@
 """Defines the types of the options' values: their limits beyond the Python type, and their conversion from text."""
 
 import os
+from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -16,6 +17,12 @@ def _split_at_commas(value: object) -> object:
     if not isinstance(items, list | tuple):
         return items
     return tuple(part.strip() for item in items for part in str(item).split(",") if part.strip())
+
+
+def report_paths(value: object) -> tuple[Path, ...]:
+    """Return the files that a list of names, or a text with commas between them, names; each once."""
+    items = _split_at_commas(value)
+    return tuple(dict.fromkeys(map(Path, items))) if isinstance(items, tuple) else ()
 
 
 def _refuse_nul(secret: SecretStr) -> SecretStr:
@@ -49,6 +56,9 @@ Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
 """Several names or patterns, separated by commas."""
+
+Files = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(report_paths)]
+"""The names of several files, separated by commas."""
 
 ON_EXISTING_ROWS: Final = ("refuse", "replace", "keep")
 """What may happen to existing rows of a target table."""

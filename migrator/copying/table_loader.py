@@ -14,6 +14,7 @@ from functools import partial
 from typing import Protocol
 
 import asyncpg
+import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,6 +25,7 @@ from migrator.concurrency.prefetch import prefetch
 from migrator.copying import check_violations
 from migrator.copying.copy_stream import copy_data, copy_data_of_small
 from migrator.errors import SourceChanged
+from migrator.events import Event
 from migrator.ledger import carried, loads
 from migrator.ledger.carried import Carried, Terms
 from migrator.ledger.loads import CopyProgress, CopyStats
@@ -42,6 +44,8 @@ from migrator.target.copy_in import CopyTarget, copy_in
 from migrator.target.database import Target, own_rows, row_counts
 from migrator.verification.digest import KnownDigest
 from migrator.verification.recipe import recorded
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +175,7 @@ async def _load_whole(context: CopyContext, group: Sequence[TableLoad]) -> list[
     async with _transaction(context) as worker:
         for name in names:
             context.tracker.begin_table("copy", str(name))
+        _tell_begun(group)
         occupied = await _lock_and_check(context, worker.connection, group)
         # TRUNCATE makes a new file for the table, which takes the server longer than loading a few rows.
         emptied = [load.name for load in group if load.name in occupied or not is_small(load.table_size)]
@@ -200,6 +205,7 @@ async def _load_chunks(context: CopyContext, load: TableLoad) -> list[CopyStats]
     """Load the chunks of a table that are still missing, each with its ledger line in a transaction of its own."""
     name, run = load.name, context.run
     async with _transaction(context, durable=False) as worker:
+        _tell_begun([load])
         connection = worker.connection
         begun = load.begun or CopyProgress(left=dict(enumerate(load.chunks)))
         if load.begun is None:
@@ -231,6 +237,11 @@ async def _load_chunks(context: CopyContext, load: TableLoad) -> list[CopyStats]
         await context.existing.settle(worker.connection, [name])
         await loads.write_copied(worker.connection, run, {name: total})
     return [total]
+
+
+def _tell_begun(group: Sequence[TableLoad]) -> None:
+    for load in group:
+        log.debug(Event.TABLE_BEGUN, table=str(load.name))
 
 
 async def _write_terms(context: CopyContext, connection: AsyncConnection, group: Sequence[TableLoad]) -> None:

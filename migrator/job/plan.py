@@ -112,6 +112,7 @@ async def reading_of(settings: Settings, source: Source, begun: Collection[str] 
     rules = rules_of(settings)
     contents = await carried_rows(source, await contents_of(settings, source, begun), rules)
     await sequence_floors(source, {name: rule.at_least for name, rule in rules.sequences.items()})
+    log.debug(Event.SOURCE_OPENED, path=str(settings.source_path), **await source.facts())
     return Reading(source, contents, rules, settings.jobs, settings.batch_bytes)
 
 

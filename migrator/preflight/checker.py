@@ -111,6 +111,7 @@ class _PlanChecker:
         checks = [await self._check_at_server(table, check) for table, check in zip(group, checks, strict=True)]
         for check in checks:
             self.context.tracker.finish_table("preflight", str(check.table_size.table))
+            _tell_checked(check)
         return checks
 
     def _check(
@@ -228,7 +229,15 @@ async def check_source(
         return check
 
     async with blocking_pool(limits.jobs, partial(BlockingConnection, source.session)) as sessions:
-        return await gather_or_cancel(call_in_worker(sessions, check_one, table) for table in tables)
+        checks = await gather_or_cancel(call_in_worker(sessions, check_one, table) for table in tables)
+    for check in checks:
+        _tell_checked(check)
+    return checks
+
+
+def _tell_checked(check: TableCheck) -> None:
+    size = check.table_size
+    log.debug(Event.TABLE_CHECKED, table=str(size.table), rows=size.rows, bytes=size.bytes)
 
 
 def refusal_of_values(findings: Sequence[Finding]) -> ValuesRefused | None:

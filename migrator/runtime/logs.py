@@ -8,7 +8,7 @@ All lines go through structlog. Messages that libraries send through ``logging``
 import logging.config
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from io import TextIOBase
 from typing import Any, Final, Literal, TextIO
@@ -32,7 +32,9 @@ OWN_EVENTS: Final = frozenset(event.value for event in Event)
 FIRST_FIELDS: Final = ("timestamp", "level", "event", "run_id", "stage", "table")
 
 
-def configure(level: Level, form: Form, secrets: Iterable[str] = ()) -> None:
+def configure(
+    level: Level, form: Form, secrets: Iterable[str] = (), listener: Callable[[EventDict], None] | None = None
+) -> None:
     """
     Set up the log of the process. A later call replaces an earlier one.
 
@@ -40,6 +42,7 @@ def configure(level: Level, form: Form, secrets: Iterable[str] = ()) -> None:
     itself. ``level`` is the lowest level that is shown. Tracebacks are shown only with ``debug``. Libraries log
     only warnings and errors, because SQLAlchemy and aiosqlite put rows into their debug lines; only Alembic's upgrade
     steps are logged at a lower level. ``form`` chooses JSON or text, and every value in ``secrets`` is masked.
+    ``listener`` gets every event of the job, also those below ``level``, without secrets.
     """
     lowest = logging.getLevelNamesMapping()[level.upper()]
     first: list[Processor] = [
@@ -48,10 +51,12 @@ def configure(level: Level, form: Form, secrets: Iterable[str] = ()) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info if level == "debug" else _without_traceback,
     ]
-    last: list[Processor] = [_Redaction(secrets), _in_order, _renderer(form)]
+    redaction = _Redaction(secrets)
+    last: list[Processor] = [redaction, _in_order, _renderer(form)]
+    heard: list[Processor] = [redaction, _Heard(listener, lowest), _in_order, _renderer(form)] if listener else last
     structlog.configure(
-        processors=[*first, *last],
-        wrapper_class=structlog.make_filtering_bound_logger(lowest),
+        processors=[*first, *heard],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if listener else lowest),
         logger_factory=lambda *_: _Stderr(),
         cache_logger_on_first_use=False,
     )
@@ -141,6 +146,20 @@ class _Redaction:
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         return {name: value if _is_own(name, value) else self._clean(value) for name, value in event.items()}
+
+
+class _Heard:
+    """Gives each event to a listener, and drops those that are not to be shown."""
+
+    def __init__(self, listener: Callable[[EventDict], None], lowest: int) -> None:
+        self._listener = listener
+        self._lowest = lowest
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        self._listener(event)
+        if logging.getLevelNamesMapping()[event["level"].upper()] < self._lowest:
+            raise structlog.DropEvent
+        return event
 
 
 def _is_own(name: str, value: object) -> bool:

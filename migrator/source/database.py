@@ -33,6 +33,9 @@ from migrator.source.schema import SourceDatabase
 if TYPE_CHECKING:
     from migrator.source.scan import ScanSession
 
+_NUMBERS: Final = ("schema_version", "user_version")
+"""Pragmas that tell one state of a schema from another (SQLite, "PRAGMA Statements")."""
+
 _THREAD_SECONDS: Final = 10.0
 """A thread ends within SQLite's busy timeout (5 s). A file system that hangs must not keep the process."""
 
@@ -158,6 +161,14 @@ class Source:
             schema = await connection.scalar(text(_SCHEMA_TEXT))
         digest = hashlib.sha256(str(schema).encode(errors="surrogatepass")).hexdigest()
         return Fingerprint(**asdict(self._stamp or stamp(self.path)), schema_digest=digest)
+
+    async def facts(self) -> dict[str, int]:
+        """Return the sizes of the file and its log in bytes, and the numbers of its schema and of the application."""
+        measured = self._stamp or stamp(self.path)
+        async with self.connect() as connection:
+            numbers = [int(await connection.scalar(text(f"PRAGMA {name}")) or 0) for name in _NUMBERS]
+        sizes = {"bytes": measured.size_bytes, "wal_bytes": measured.wal_bytes}
+        return {**sizes, **dict(zip(_NUMBERS, numbers, strict=True))}
 
     @contextmanager
     def session(self) -> Iterator["ScanSession"]:

@@ -163,7 +163,8 @@ async def _equal(context: CompareContext, comparison: Comparison, chunks: Sequen
     """Log that both sides of a table are equal, and return this result; ``both`` is the digest of both sides."""
     table = comparison.target.name
     kept = await _recorded(context, comparison, chunks, both) if context.keep else None
-    log.info(Event.TABLE_VERIFIED, table=str(table), rows=both.rows, seconds=round(context.seconds[table], 3))
+    seconds = round(context.seconds[table], 3)
+    log.info(Event.TABLE_VERIFIED, table=str(table), rows=both.rows, seconds=seconds, digest=both.hexadecimal())
     return TableResult(table, both, both, None, context.seconds[table], kept)
 
 

@@ -1,6 +1,7 @@
 """The documentation: what it says about the code is what the code says, and what it tells people to run, runs."""
 
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ from types import ModuleType
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
 from migrator.cli.arguments import Parser, add_settings
 from migrator.cli.commands import COMMANDS
@@ -78,6 +80,13 @@ def test_plots_are_fresh() -> None:
     for path, drawn in plots.items():
         assert read(path) == drawn
         assert any(f"({path.relative_to(page.parent)})" in read(page) for page in PAGES if page.parent in path.parents)
+
+
+def test_the_schema_of_the_report_is_fresh() -> None:
+    """It is what the classes of the report say, and JSON schema of the draft that it names."""
+    [schema] = [path for path in DOCS.files() if path.name == "report.schema.json"]
+    assert read(schema) == DOCS.files()[schema]
+    Draft202012Validator.check_schema(json.loads(read(schema)))
 
 
 def test_every_part_is_on_a_page() -> None:

@@ -51,7 +51,7 @@ class Told:
 
     def to_json(self) -> dict[str, Any]:
         """Give something that JSON has no word for, too."""
-        return {"tables": 3, "path": Path("x")}
+        return {"count": 3, "path": Path("x")}
 
 
 @render.register
@@ -119,7 +119,7 @@ def test_a_report_for_programs(doing: Callable[[Call], None], capsys: Capture) -
     """One JSON object on stdout and nothing else there."""
     doing(ending(Told()))
     assert main.main(["status", "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"tables": 3, "path": "x"}
+    assert json.loads(capsys.readouterr().out) == {"count": 3, "path": "x"}
 
 
 @pytest.mark.parametrize(

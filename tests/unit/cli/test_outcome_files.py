@@ -86,7 +86,8 @@ async def test_every_exit_code_leaves_its_line(
 @pytest.mark.one_server
 def test_a_run_that_is_killed_leaves_no_older_success(database: Database, cli: Cli, tmp_path: Path) -> None:
     """From its begin on the files say that it has not ended; and differences of another day are gone."""
-    files = {name: tmp_path / name for name in ("report", "differences", "termination-message")}
+    files = {"report": tmp_path / "report.json"}
+    files |= {name: tmp_path / name for name in ("differences", "termination-message")}
     for file in files.values():
         file.write_text('{"message": "done", "exit_code": 0}')
     flags = [part for name, file in files.items() for part in (f"--{name}", file)]
@@ -106,7 +107,7 @@ def test_a_run_that_is_killed_leaves_no_older_success(database: Database, cli: C
 @pytest.mark.parametrize("way", ["flag", "variable"])
 def test_a_complaint_about_settings_is_the_outcome_too(way: str, cli: Cli, tmp_path: Path) -> None:
     """A setting is wrong, and the report isn't that of the run before."""
-    report = tmp_path / "report"
+    report = tmp_path / "report.json"
     report.write_text('{"exit_code": 0}')
     flags, variables = ((), {"MIGRATOR_REPORT": str(report)}) if way == "variable" else (("--report", report), {})
     assert cli("run", *flags, variables=variables, MIGRATOR_JOBS="many").code == 2

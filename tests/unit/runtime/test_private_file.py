@@ -94,7 +94,7 @@ def test_a_new_termination_message_is_private(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flag", ["--report", "--differences"])
-@pytest.mark.parametrize("name", ["missing/file", "folder", "link", "file/below"])
+@pytest.mark.parametrize("name", ["missing/file.json", "folder", "link", "file/below.json"])
 def test_a_wrong_path_is_found_at_the_start(tmp_path: Path, cli: Cli, flag: str, name: str) -> None:
     """And not when the work of a night is done; nothing is made meanwhile."""
     (tmp_path / "folder").mkdir()
