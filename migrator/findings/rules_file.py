@@ -26,7 +26,7 @@ HEADER: Final = (
     "Each section is about one finding. Its lines settle the finding; a line behind a sign # settles it in another "
     "way: to choose that, take the sign away and put one before the other line. Every line was tried on the values "
     "that are there. But a rule decides about data, and what the values mean only you can know: read each section "
-    "before you run with this file. docs/types.md describes each rule."
+    "before you run with this file. docs/reference/types.md describes each rule."
 )
 
 
