@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fix_application import Application, move, move_as_told
+from fix_application import Application, copy_of, move, move_as_told, move_back
 from fix_job import ROOT, Cli
 from fix_postgres import Database
 
@@ -44,6 +44,19 @@ async def test_a_site_goes_on_with_postgres(
     after = application("tell", prepared)
     again = move(cli, filled, database, f"--rules={RULES}")
     assert (again.code, application("tell", prepared)) == (0, after)
+
+
+@pytest.mark.one_server
+async def test_a_site_goes_back_to_sqlite(
+    filled: Path, application: Application, prepared: str, database: Database, cli: Cli, tmp_path: Path
+) -> None:
+    """What the site wrote on PostgreSQL is in the new file: every model, in the forms that Django reads on SQLite."""
+    assert move_as_told(cli, filled, database).code == 0
+    application("continue", prepared)
+    back = tmp_path / "back.db"
+    ended = move_back(cli, filled, back, database, f"--rules={RULES}")
+    assert ended.code == 0, ended.stderr
+    assert application("tell", f"sqlite:///{copy_of(back, tmp_path / 'told.db')}") == application("tell", prepared)
 
 
 @pytest.mark.one_server

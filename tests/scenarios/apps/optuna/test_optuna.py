@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fix_application import Application, move, move_as_told
+from fix_application import Application, copy_of, move, move_as_told, move_back
 from fix_job import Cli
 from fix_postgres import Database
 
@@ -45,6 +45,27 @@ async def test_optuna_goes_on_with_postgres(
     after = application("tell", prepared)
     again = move(cli, filled, database)
     assert (again.code, application("tell", prepared)) == (0, after)
+
+
+@pytest.mark.one_server
+async def test_optuna_goes_back_to_sqlite(
+    filled: Path, application: Application, prepared: str, database: Database, cli: Cli, tmp_path: Path
+) -> None:
+    """What was written on PostgreSQL is in the new file, to the last bit; Optuna goes on there with the next ids."""
+    assert move(cli, filled, database).code == 0
+    application("continue", prepared)
+    back, goes_on = tmp_path / "back.db", tmp_path / "goes-on.db"
+    ended = move_back(cli, filled, back, database)
+    assert ended.code == 0, ended.stderr
+    assert application("tell", f"sqlite:///{copy_of(back, goes_on)}") == application("tell", prepared)
+    never_left = copy_of(filled, tmp_path / "never-left.db")
+    application("continue", f"sqlite:///{never_left}")
+    ids = []
+    for path in (goes_on, never_left):
+        application("start", f"sqlite:///{path}")
+        study = application("tell", f"sqlite:///{path}")["a try"]  # whose values are random
+        ids.append((study["id"], [trial["_trial_id"] for trial in study["trials"]]))
+    assert ids[0] == ids[1]
 
 
 @pytest.mark.one_server
