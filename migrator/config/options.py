@@ -342,14 +342,3 @@ class Options(OutputOptions):
         "Seconds that status --wait waits for that before it gives up with exit code 5.",
         OptionInfo(Group.STATUS),
     )
-
-    like: Path | None = option(
-        None,
-        "For rollback: the SQLite file from before the migration. The new file has its schema, and its form of values.",
-        OptionInfo(Group.ROLLBACK, shown_default="the source"),
-    )
-    to: Path | None = option(
-        None,
-        "For rollback: the SQLite file to write. It must not exist; it has this name only when it is proved.",
-        OptionInfo(Group.ROLLBACK),
-    )
