@@ -109,8 +109,17 @@ def spellings(name: str, field: FieldInfo) -> list[str]:
     return sorted((flag_of(name), *option_info(field).flags), key=lambda flag: flag.startswith("--"))
 
 
+def plain_types(field: FieldInfo) -> list[Any]:
+    """Return the types that an option's value may have, without Optional and Annotated."""
+    return _kinds(field.annotation)
+
+
+def choices_of(field: FieldInfo) -> list[str]:
+    """Return the values of an option that has a closed list of them, or an empty list."""
+    return [str(choice) for kind in plain_types(field) if get_origin(kind) is Literal for choice in get_args(kind)]
+
+
 def _kinds(annotation: Any) -> list[Any]:  # noqa: ANN401 - a type or a typing form
-    """Return the plain types of an annotation, without Optional and Annotated."""
     if get_origin(annotation) in {Union, UnionType}:
         return [kind for part in get_args(annotation) for kind in _kinds(part)]
     if hasattr(annotation, "__metadata__"):

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from migrator import __version__
 from migrator.cli.arguments import Parser, add_settings
 from migrator.cli.commands import COMMANDS, Command
+from migrator.cli.completion import SHELLS, WHERE, script
 from migrator.cli.confirmation import GIVEN
 from migrator.config.fields import Group
 from migrator.config.missing import ALEMBIC, Needs, example
@@ -27,6 +28,9 @@ _EPILOG: Final = (
 
 _WORD: Final = re.compile(r"[a-zA-Z][\w-]{0,19}")
 """What may be a mistyped command. Anything else may be a URL with a password, and isn't quoted."""
+
+_OTHERS: Final = ("help", "completion")
+"""Commands that do nothing with a database."""
 
 _BEFORE_COMMAND: Final = frozenset({"-h", "--help", "-V", "--version", "-v", "--verbose", "-q", "--quiet"})
 
@@ -78,6 +82,9 @@ def read(argv: Sequence[str]) -> CommandLine:
     flags = vars(parsed)
     name, form = flags.pop("command"), flags.pop("format", "console")
     parsers[name].refuse(unknown)
+    if name == "completion":
+        print(script(parser, flags["shell"]))  # noqa: T201 - for the shell that reads it
+        raise SystemExit(0)
     if name == "help":
         topic = flags.get("topic")
         (parsers[topic] if topic else parser).print_help()
@@ -121,9 +128,15 @@ def parsers_of_all() -> tuple[Parser, dict[str, Parser]]:
     parsers["help"] = commands.add_parser(
         "help", prog="migrator help", usage="migrator help [COMMAND]", help=summary, description=summary
     )
-    parsers["help"].add_argument(
-        "topic", nargs="?", default=None, choices=[*COMMANDS, "help"], metavar="COMMAND", help="A command."
+    parsers["help"].add_argument("topic", nargs="?", default=None, choices=[*COMMANDS, *_OTHERS], metavar="COMMAND")
+    parsers["completion"] = commands.add_parser(
+        "completion",
+        prog="migrator completion",
+        usage=f"migrator completion {'|'.join(SHELLS)}",
+        help="Print the script by which a shell completes commands and flags.",
+        description=WHERE,
     )
+    parsers["completion"].add_argument("shell", choices=SHELLS, metavar="|".join(SHELLS))
     return parser, parsers
 
 
@@ -160,7 +173,7 @@ def _add_loudness(parser: Parser) -> None:
 
 def _refuse_unknown_command(argv: Sequence[str]) -> None:
     """Raise ConfigurationError if the first word is no command, or stands behind flags that belong to a command."""
-    names = [*COMMANDS, "help"]
+    names = [*COMMANDS, *_OTHERS]
     first = next((argument for argument in argv if argument not in _BEFORE_COMMAND), None)
     topic = first == "help" and [argument for argument in argv if not argument.startswith("-")][1:2]
     if topic and topic[0] in names:
