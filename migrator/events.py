@@ -37,7 +37,7 @@ class Event(StrEnum):
 
     RETRY_SCHEDULED = (
         "retry.scheduled",
-        "Something transient failed: attempt, error, and the pause before the next try.",
+        "Something transient failed: attempt, error, the reason in words, and the pause before the next try.",
     )
     SERVER_WAITING = (
         "server.waiting",

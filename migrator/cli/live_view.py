@@ -5,15 +5,17 @@ The view reads the tracker a few times a second. It fits 80 columns, and at its 
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import RLock
 from typing import Any, Final, Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, Group, RenderableType, RenderHook, RenderResult
 from rich.live import Live
 from rich.padding import Padding
 from rich.progress_bar import ProgressBar
+from rich.segment import ControlType, Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -66,6 +68,57 @@ class Screen(Console):
             self._drawing.release()
 
 
+class Reflow(RenderHook):
+    """
+    Erases the view before it is drawn anew in a terminal that has become narrower.
+
+    Most terminals then wrap the lines that they show, so the view takes more lines than rich remembers.
+    """
+
+    def __init__(self, screen: Screen) -> None:
+        """``screen`` is drawn on."""
+        self._screen = screen
+        self._width = screen.width
+        self._drawn = (0, 0)
+
+    def measured(self, view: RenderableType) -> RenderableType:
+        """Return the view; when it is drawn, its size is remembered."""
+        return _Measured(view, self._remember)
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Put what erases the view in front of what is drawn, if that is necessary."""
+        before, self._width = self._width, self._screen.width
+        columns, lines = self._drawn
+        if not lines or self._width >= min(before, columns):
+            return renderables
+        up = lines * -(-columns // self._width) - 1
+        return [_Codes("\r" + (f"\x1b[{up}A" if up else "") + "\x1b[J" + "\n" * (lines - 1)), *renderables]
+
+    def _remember(self, columns: int, lines: int) -> None:
+        self._drawn = (columns, lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    view: RenderableType
+    tell: Callable[[int, int], None]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = console.render_lines(self.view, options, pad=False)
+        self.tell(max((Segment.get_line_length(line) for line in lines), default=0), len(lines))
+        for line in lines:
+            yield from line
+            yield Segment.line()
+
+
+@dataclass(frozen=True, slots=True)
+class _Codes:
+    text: str
+
+    def __rich_console__(self, _console: Console, _options: ConsoleOptions) -> RenderResult:
+        yield Segment(self.text, None, [(ControlType.CARRIAGE_RETURN,)])
+
+
 class LiveView:
     """Draws the snapshots of a tracker. Log lines are printed above the view and stay whole."""
 
@@ -77,11 +130,12 @@ class LiveView:
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Draw while the block runs. Afterwards the table of the stages stays and the cursor is shown."""
+        reflow = Reflow(self._screen)
         live = Live(
             console=self._screen,
             auto_refresh=False,  # its thread takes the locks in another order than a thread that prints
             redirect_stdout=sys.stdout.isatty(),
-            get_renderable=self._render,
+            get_renderable=lambda: reflow.measured(self._render()),
         )
 
         def refresh() -> None:
@@ -90,11 +144,13 @@ class LiveView:
 
         with self._screen:
             live.start(refresh=True)
+            self._screen.push_render_hook(reflow)  # after that of rich, whose cursor it moves
         try:
             with Ticker(refresh, 1 / REFRESH_PER_SECOND):
                 yield
         finally:
             with self._screen:
+                self._screen.pop_render_hook()
                 live.stop()
 
     def _render(self) -> RenderableType:

@@ -101,7 +101,7 @@ _WORDS: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     Event.STAGE_FINISHED: lambda event: f"done in {event['seconds']:.1f} s{_tries(event)}",
     Event.STAGE_SKIPPED: lambda event: f"nothing to do: {event['reason']}",
     Event.RETRY_SCHEDULED: lambda event: (
-        f"{event['error']}; try {event['attempt'] + 1} in {duration(event['pause_seconds'])}"
+        f"{event.get('reason') or event['error']}; try {event['attempt'] + 1} in {duration(event['pause_seconds'])}"
     ),
     Event.SERVER_WAITING: lambda event: (
         f"{event['server']} (from {event['setting']}) did not answer; trying for {duration(event['seconds'])}"

@@ -301,6 +301,7 @@ def _announce(what: str, limits: RetryLimits, on_pause: OnPause, state: RetryCal
         attempt=state.attempt_number,
         pause_seconds=round(state.upcoming_sleep, 2),
         error=short_message(error),
+        reason=in_words(error),
     )
 
 

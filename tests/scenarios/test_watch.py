@@ -32,6 +32,7 @@ WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
 INSERT INTO notes SELECT i, 'text' FROM n;
 INSERT INTO users VALUES (1, 'ada'), (2, 'bob');
 """
+HEADER = "stage                                  rows       MB    rows/s    time   left"
 TARGET = "CREATE TABLE notes (id bigint, body text); CREATE TABLE users (id bigint PRIMARY KEY, name text)"
 
 
@@ -73,7 +74,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     terminal = Terminal(f"migrator-{os.getpid()}-{tmp_path.name}")
     environment = {"PS1": "$ ", "TERM": "screen", "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     given = [f"{name}={value}" for name, value in environment.items()]
-    terminal.tmux("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "30", "env", "-i", *given, "sh")
+    terminal.tmux("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "50", "env", "-i", *given, "sh")
     yield terminal
     terminal.tmux("kill-server")
 
@@ -105,8 +106,10 @@ async def test_a_person_sees_every_stage_and_gets_the_terminal_back(
             lines = await terminal.until(lambda lines: bool(row(lines, "copy") and row(lines, "public.notes")))
             assert row(lines, "preflight")[1] == "done"
             assert row(lines, "copy")[1] != "done"
-            terminal.tmux("resize-window", "-x", "100", "-y", "24")
-            terminal.tmux("resize-window", "-x", "80", "-y", "30")
+            terminal.tmux("resize-window", "-x", "60")
+            await terminal.until(lambda lines: any(re.fullmatch("stage .*…", line) for line in lines))
+            terminal.tmux("resize-window", "-x", "80")
+            await terminal.until(lambda lines: HEADER in lines)
             terminal.tmux("send-keys", "C-c")
             await terminal.until(ended(130))
             assert terminal.tmux("display-message", "-p", "#{cursor_flag}").strip() == "1"
@@ -120,8 +123,7 @@ async def test_a_person_sees_every_stage_and_gets_the_terminal_back(
     for stage in ("wait", "preflight", "copy", "restore", "analyze", "verify", "sequences"):
         assert row(lines, stage)[1] == "done", lines
     assert "5,002" in row(lines, "verify")
-    header = "stage                                  rows       MB    rows/s    time   left"
-    assert (first.count(header), lines.count(header)) == (1, 1), "\n".join([*first, *lines])
+    assert (first.count(HEADER), lines.count(HEADER)) == (1, 1), "\n".join([*first, *lines])
     assert any(line[2::3][:2] == "::" and "preflight  done in" in line for line in lines)
     assert not re.search(r"\x1b\[[0-9;]*\b[39][0-7]m", terminal.tmux("capture-pane", "-p", "-e"))
     assert terminal.tmux("display-message", "-p", "#{cursor_flag}").strip() == "1"
@@ -129,7 +131,7 @@ async def test_a_person_sees_every_stage_and_gets_the_terminal_back(
     terminal.tmux("clear-history")
     terminal.enter(f"{shlex.join(command)} --quiet; echo code $?")
     lines = await terminal.until(ended(0))
-    assert [line for line in lines if line == header or "preflight" in line] == []
+    assert [line for line in lines if line == HEADER or "preflight" in line] == []
 
 
 def test_a_log_shows_life_and_the_metrics_file_tells_the_end(
@@ -142,8 +144,7 @@ def test_a_log_shows_life_and_the_metrics_file_tells_the_end(
     done = cli("run", "--source", make_sqlite(SOURCE), "--schema", "existing", *flags, MIGRATOR_TARGET_URL=database.url)
     assert done.code == 0, done.stderr
     progress = [event for event in done.events if event["event"] == "progress"]
-    assert {"preflight", "copy", "verify", "restore"} <= {event.get("stage") for event in progress}
-    assert any(event.get("step") == "source check" for event in progress) or len(progress) < 50
+    assert {"preflight", "copy"} <= {event.get("stage") for event in progress}
     copied = [event for event in progress if event.get("stage") == "copy" and "of" in event and "table" not in event]
     assert copied[-1]["of"] == 5002
     assert len({event["run_id"] for event in done.events}) == 1
