@@ -53,7 +53,7 @@ def deferred(name: str, *arguments: Argument) -> Call:
     return call
 
 
-_OF_OTHERS: Final = frozenset({Group.CONFIRMATION, Group.DEMO, Group.STATUS, Group.ROLLBACK})
+_OF_OTHERS: Final = frozenset({Group.CONFIRMATION, Group.DEMO, Group.STATUS, Group.ROLLBACK, Group.NEW_FILE})
 """The groups that have no meaning for ``run`` and ``check``."""
 
 COMMANDS: Final = {
@@ -94,8 +94,13 @@ COMMANDS: Final = {
     ),
     "rollback": Command(
         "Write a SQLite file like the old one with PostgreSQL's present rows, and prove it. Changes nothing.",
-        (Group.ROLLBACK, Group.SOURCE, Group.TARGET, Group.SPEED, Group.TIMEOUTS, Group.OUTPUT),
+        (Group.ROLLBACK, Group.NEW_FILE, Group.SOURCE, Group.TARGET, Group.SPEED, Group.TIMEOUTS, Group.OUTPUT),
         deferred("migrator.rollback.command:rollback", "settings", "tracker"),
+    ),
+    "backup": Command(
+        "Copy a SQLite file that may be in use, check the copy, and write its SHA-256 beside it.",
+        (Group.NEW_FILE, Group.SOURCE, Group.OUTPUT),
+        deferred("migrator.rollback.backup:backup", "settings", "tracker"),
     ),
     "demo": Command(
         "Show the whole job on sample data and a PostgreSQL of its own.",

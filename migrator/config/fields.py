@@ -29,6 +29,7 @@ class Group(StrEnum):
     CONFIRMATION = "Confirmation"
     STATUS = "Status"
     ROLLBACK = "Rollback"
+    NEW_FILE = "New file"
     OUTPUT = "Output"
 
 

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from pydantic import ByteSize
 
 from migrator.config.fields import Group, OptionInfo, option
-from migrator.config.output_options import OutputOptions
+from migrator.config.new_file_options import NewFileOptions
 from migrator.config.secret_files import DEFAULT_SECRETS_DIR
 from migrator.config.values import (
     MigrationName,
@@ -29,7 +29,7 @@ RULES_FILE: Final = "migrator.toml"
 """The rules file of the working folder, which is used where no other file is named."""
 
 
-class Options(OutputOptions):
+class Options(NewFileOptions):
     """The options, in the order of the manual. ``settings.Settings`` reads them."""
 
     source_url: SourceUrl | None = option(

@@ -89,13 +89,3 @@ class OutputOptions(BaseSettings):
         OptionInfo(Group.OUTPUT),
         ge=0,
     )
-    like: Path | None = option(
-        None,
-        "For rollback: the SQLite file from before the migration. The new file has its schema, and its form of values.",
-        OptionInfo(Group.ROLLBACK, shown_default="the source"),
-    )
-    to: Path | None = option(
-        None,
-        "For rollback: the SQLite file to write. It must not exist; it has this name only when it is proved.",
-        OptionInfo(Group.ROLLBACK),
-    )

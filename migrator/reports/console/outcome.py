@@ -4,7 +4,9 @@ from functools import singledispatch
 
 from rich.console import Console
 
+from migrator.reports.backup_report import BackupReport
 from migrator.reports.check_report import CheckReport
+from migrator.reports.console.backup_report import render_backup
 from migrator.reports.console.check_report import render_check
 from migrator.reports.console.difference import render_difference
 from migrator.reports.console.refusal import render_refusal
@@ -31,3 +33,4 @@ render.register(CheckReport, render_check)
 render.register(Refusal, render_refusal)
 render.register(Status, render_status)
 render.register(RollbackReport, render_rollback)
+render.register(BackupReport, render_backup)
