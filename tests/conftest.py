@@ -18,6 +18,7 @@ pytest_plugins = [
     "fix_values",
     "fix_stack",
     "fix_browser",
+    "fix_reports",
     "fix_cluster",
     "fix_warm",
     "fix_kinds",

@@ -90,7 +90,7 @@ def _document(record: Record, ending: Fields) -> Document:
         next_step=str(ending.get("next_step", "")),
         settled_by=Settling(list(ending.get("flags", ())), str(ending.get("rules", ""))),
         run_id=record.run_id,
-        migration=found.get("migration") or record.migration,
+        migration=found.get("migration") or record.migration or ending.get("migration"),
         started_at=_moment(record.started_at),
         ended_at=_moment(ended) if ended else None,
         seconds=round((ended - record.started_at).total_seconds(), 3) if ended else None,

@@ -6,13 +6,15 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from benchmark.contenders.contender import Bench, Contender, Outcome
 from benchmark.dataset import Dataset
 from benchmark.results import Stage
 from migrator.config.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _COUNTED: Final = ("copy", "verify")
 """The stages of which the report tells, table by table, how long hands were at work."""
@@ -33,23 +35,19 @@ def load(bench: Bench, url: str, *flags: str) -> Outcome:
     told = json.loads(report.read_text())
     if outcome.exit_code:
         return replace(outcome, said=told["message"])
-    return replace(outcome, stages=dict(_stages(told, _first_stage(bench.log) - began)))
+    return replace(outcome, stages=dict(_stages(told, began)))
 
 
-def _stages(told: Mapping[str, Any], after: float) -> Iterator[tuple[str, Stage]]:
-    """Yield the stages of a report, whose first one began so many seconds after the command."""
+def _stages(told: Mapping[str, Any], began: float) -> Iterator[tuple[str, Stage]]:
+    """Yield the stages of a report, counted from the begin of the command, in seconds of the clock."""
     for stage in told["stages"]:
         name = stage["stage"]
         work = sum(table[f"{name}_seconds"] or 0.0 for table in told["tables"]) if name in _COUNTED else None
-        yield name, Stage(after + stage["began"], stage["seconds"], work)
+        yield name, Stage(_clock(stage["started_at"]) - began, stage["seconds"], work)
 
 
-def _first_stage(log: Path) -> float:
-    """Return when the first stage began, in seconds of the clock: the report counts from there, the run from before."""
-    with log.open(encoding="utf-8") as lines:
-        events = (json.loads(line) for line in lines if line.startswith("{"))
-        first = next(event for event in events if event["event"] == "stage.started")
-    return datetime.fromisoformat(first["timestamp"]).timestamp()
+def _clock(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
 
 
 MIGRATOR = Contender(
