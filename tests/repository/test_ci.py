@@ -93,7 +93,16 @@ def test_the_copy_is_no_artifact() -> None:
     [upload] = [
         step["with"]["path"].split() for step in REHEARSAL["github"]["steps"] if "upload" in step.get("uses", "")
     ]
-    assert upload == REHEARSAL["gitlab"]["artifacts"]["paths"] == ["report.json", "differences.ndjson"]
+    assert (
+        upload
+        == REHEARSAL["gitlab"]["artifacts"]["paths"]
+        == [
+            "report.json",
+            "report.html",
+            "junit.xml",
+            "differences.ndjson",
+        ]
+    )
     for kind in REHEARSAL:
         assert all(name in "\n".join(commands(kind)) for name in upload)
 
