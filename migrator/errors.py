@@ -10,7 +10,7 @@ Defines every way in which the job can fail, with its exit code.
     │   └── SourceChanged          somebody wrote to the source during the job, or after an earlier run
     ├── TargetRefused           4  the target is not as it must be
     │   ├── RowsInTheWay           a table holds rows that this job did not copy
-    │   ├── NoMatch                a source table or column has no match in the target
+    │   ├── NoMatch                a table or column of one side has no match on the other
     │   ├── NotTried               a requirement of the target could not be tried on the rows beforehand
     │   └── MissingPrivilege       the role lacks a privilege that the job needs
     ├── GaveUp                  5  a limit of waiting or retrying was reached; another run may succeed
@@ -127,7 +127,7 @@ class RowsInTheWay(TargetRefused):
 
 
 class NoMatch(TargetRefused):
-    """A source table or column has no match in the target."""
+    """A table or column of one side has no match on the other side."""
 
 
 class NotTried(TargetRefused):

@@ -4,9 +4,11 @@ Runs ``migrator check``, which tells whether every value of the source can be ca
 It writes nothing that lasts and takes no lock.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
-from shlex import quote
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from migrator.catalog.keys import Keys
 from migrator.config.settings import Settings
@@ -20,6 +22,7 @@ from migrator.errors import (
     TargetRefused,
     in_one,
 )
+from migrator.findings.supposed import Supposed
 from migrator.findings.written_rules import RulesFile
 from migrator.job import resumption
 from migrator.job.context import (
@@ -55,18 +58,18 @@ from migrator.ledger.migration import Migration
 from migrator.monitoring.tracker import Tracker
 from migrator.planning.matching import make_plan
 from migrator.planning.plan import Plan
-from migrator.planning.unmatched import TO_EXCLUDE
 from migrator.preflight.checker import CheckContext, check_source, check_tables
 from migrator.preflight.existing_rows import RowComparison, occupied_tables, refuse_not_owned
 from migrator.preflight.refusal import InTheWay, refusal_of_all
 from migrator.preflight.source_only import SCHEMA
 from migrator.preflight.table_check import table_notices_of
 from migrator.reports.check_report import CheckReport
-from migrator.runtime.settlement import Settlement
+from migrator.runtime.settlement import NOTHING_TO_PASTE
 from migrator.selection.selected_plan import Selecting, select_to_look
 from migrator.source.database import Source
 from migrator.source.schema import SourceDatabase
 from migrator.target.database import Target
+from migrator.target.schema import TargetTable
 from migrator.trials.unmade import Unmade
 
 
@@ -96,26 +99,40 @@ async def with_what_follows(settings: Settings, error: NoMatch) -> MigratorError
     """
     Return an error about tables and columns without a match, together with all that the next run would refuse.
 
-    The next run is supposed to have the flag ``--exclude`` that the error names. Where leaving out isn't all that
-    settles the error, it is returned as it is: nobody knows yet what the next run carries.
+    The next run is supposed to have what the error prints: flags, rules, and defaults of the target's columns. If no
+    table has a match, the error is returned as it is: nobody knows yet what the next run carries.
     """
-    names = error.facts.get(TO_EXCLUDE)
-    if not isinstance(names, list):
-        return error
-    exclude = (*settings.exclude, *names)
-    flag = f"--exclude={quote(','.join(exclude))}"
-    sections = tuple(section for _, sections in error.settlement.flag_sections for section in sections)
-    error.settled_with(Settlement((flag,), flag_sections=((flag, sections),)))
-    try:
-        following = await _check(settings.model_copy(update={"exclude": exclude}), Tracker())
-    except MigratorError as other:
-        if isinstance(other, Stopped):
-            raise
-        return error  # it may need more than a look, and the next run says so
-    return in_one((error, following.failure)) or error
+    supposed, told = Supposed(), [error]
+    with TemporaryDirectory(prefix="migrator-") as folder:
+        while supposed.add(told[-1]):
+            try:
+                rules = supposed.rules(settings.rules, Path(folder) / "migrator.toml")
+                update = supposed.changes(settings.exclude, rules)
+                following = await _check(settings.model_copy(update=update), Tracker(), supposed.filled)
+            except NoMatch as other:
+                if str(other) in map(str, told):
+                    break
+                told.append(other)  # tables that have a match by now may have columns that have none
+            except (MigratorError, OSError, ValueError) as other:
+                if isinstance(other, Stopped):
+                    raise
+                break  # it may need more than a look, and the next run says so
+            else:
+                return in_one((*_settled(told, supposed, settings), following.failure)) or error
+    return in_one(_settled(told, supposed, settings)) or error
 
 
-async def _check(settings: Settings, tracker: Tracker) -> CheckReport:
+def _settled(told: list[NoMatch], supposed: Supposed, settings: Settings) -> list[NoMatch]:
+    """Return the errors; the first of them has what settles all."""
+    own = sum((error.settlement for error in told), NOTHING_TO_PASTE)
+    for error in told:
+        error.settled_with(NOTHING_TO_PASTE)
+    told[0].settled_with(supposed.settlement(own, settings.exclude))
+    return told
+
+
+async def _check(settings: Settings, tracker: Tracker, filled: Collection[str] = ()) -> CheckReport:
+    """Check; the columns of the target in ``filled``, as ``schema.table.column``, are supposed to have a default."""
     if settings.source_only:
         return await _check_alone(settings, tracker)
     if not settings.has_target:
@@ -133,7 +150,7 @@ async def _check(settings: Settings, tracker: Tracker) -> CheckReport:
         contents = reading.contents
         refuse_nothing(settings, source, contents)
         unmade = await runner("schema", lambda: _unmade(settings, source, contents, target, migration))
-        plan = await runner.retry("plan", lambda: _plan(settings, contents, target, unmade))
+        plan = await runner.retry("plan", lambda: _plan(settings, contents, target, unmade, filled))
         await runner.retry("plan", lambda: refuse_money(target, plan))
         selecting = Selecting(source, plan, reading.rules, unmade.keys, key_file_of(settings))
         plan = await runner.retry("orphans", lambda: select_to_look(selecting, target, migration))
@@ -201,10 +218,15 @@ async def _unmade(
     return await look_ahead(target, ddl, due, options.rules)
 
 
-async def _plan(settings: Settings, contents: SourceDatabase, target: Target, unmade: Unmade) -> Plan:
+async def _plan(
+    settings: Settings, contents: SourceDatabase, target: Target, unmade: Unmade, filled: Collection[str]
+) -> Plan:
     """Return the plan; raises NoMatch, whose message says if the application's code would make the missing tables."""
     existing = await describe_target(target, settings)
-    tables = (*(table for table in existing.tables if table.name not in unmade.statements), *unmade.tables)
+    tables = (
+        *(_with_defaults(table, filled) for table in existing.tables if table.name not in unmade.statements),
+        *unmade.tables,
+    )
     try:
         return make_plan(contents, replace(existing, tables=tables), rules_of(settings))
     except NoMatch as error:
@@ -216,6 +238,14 @@ async def _plan(settings: Settings, contents: SourceDatabase, target: Target, un
             next_step="Bring the target's schema up to date with the application's own migrations, and check again.",
             **error.facts,
         ) from error
+
+
+def _with_defaults(table: TargetTable, filled: Collection[str]) -> TargetTable:
+    columns = [
+        replace(column, has_default=column.has_default or f"{table.name}.{column.name}" in filled)
+        for column in table.columns
+    ]
+    return replace(table, columns=tuple(columns)) if filled else table
 
 
 async def _check_alone(settings: Settings, tracker: Tracker) -> CheckReport:

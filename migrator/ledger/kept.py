@@ -24,7 +24,7 @@ from migrator.ledger.schema import kept, now
 from migrator.names import LEDGER_SCHEMA, TableName, quote_literal, quote_postgres
 from migrator.runtime.private_file import whole_file
 from migrator.target.copy_out import copy_lines_out
-from migrator.target.database import own_rows
+from migrator.target.database import ROW_KEYS, own_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +298,7 @@ async def _count(connection: AsyncConnection, table: TableName) -> int:
 
 
 async def _columns(connection: AsyncConnection, table: TableName) -> list[_Column]:
-    rows = await connection.execute(text(_COLUMNS), {"table": table.quoted})
+    rows = await connection.execute(text(_COLUMNS), {"table": table.quoted, "schema": table.schema})
     return [_Column(row.attname, row.declared, row.is_builtin, row.is_key) for row in rows]
 
 
@@ -332,19 +332,19 @@ def _without_equal(own: str, kept_in: TableName, columns: Sequence[_Column]) -> 
     )
 
 
-_COLUMNS = """
+_COLUMNS = f"""
 SELECT a.attname,
        CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace THEN format_type(a.atttypid, a.atttypmod)
             ELSE quote_ident(n.nspname) || '.' || quote_ident(coalesce(e.typname, t.typname))
                  || CASE WHEN e.oid IS NOT NULL THEN '[]' ELSE '' END END AS declared,
        t.typnamespace = 'pg_catalog'::regnamespace
            AND coalesce(l.collnamespace = 'pg_catalog'::regnamespace, true) AS is_builtin,
-       a.attnum = ANY (coalesce(k.conkey, '{}')) AS is_key
+       a.attnum = ANY (coalesce((k.indkey::int2[])[0:k.indnkeyatts - 1], ARRAY[]::int2[])) AS is_key
 FROM pg_attribute a
 JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace
 LEFT JOIN pg_type e ON e.typarray = t.oid
 LEFT JOIN pg_collation l ON l.oid = a.attcollation
-LEFT JOIN pg_constraint k ON k.conrelid = a.attrelid AND k.contype = 'p'
+LEFT JOIN ({ROW_KEYS}) AS k ON k.indrelid = a.attrelid
 WHERE a.attrelid = CAST(:table AS regclass) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
 ORDER BY a.attnum
 """

@@ -21,8 +21,8 @@ def make_plan(source: SourceDatabase, target: TargetDatabase, rules: Rules = NO_
     """
     Return the plan that copies every table and column of ``source`` that no rule excludes to its match in ``target``.
 
-    Raises NoMatch with all tables and columns that have no match, TargetRefused for target columns that must have a
-    value and would get none, SourceUnreadable for columns that can't be read, and ConfigurationError for a rule that
+    Raises NoMatch with all tables and columns that have no match, among them target columns that must have a value and
+    would get none, SourceUnreadable for columns that can't be read, and ConfigurationError for a rule that
     matches nothing, or that names a single column and has no meaning for its type.
     """
     by_name = {table.name.name: table for table in target.tables}

@@ -2,17 +2,31 @@
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
-from typing import Final
+from typing import Any, Final
 
-from migrator.errors import NoMatch, TargetRefused
-from migrator.names import TableName, find_match, nearest, pattern, quote_literal, quote_postgres, styled
+from migrator.errors import NoMatch
+from migrator.names import NamingStyle, TableName, find_match, nearest, pattern, quote_literal, quote_postgres, styled
 from migrator.runtime.settlement import NOTHING_TO_PASTE, RuleSection, Settlement
 from migrator.target.schema import TargetColumn
 
-TO_EXCLUDE: Final = "to_exclude"
-"""The fact of a NoMatch that has the names for ``--exclude``, if nothing else settles it."""
+SUPPOSED: Final = "supposed"
+"""The fact of a NoMatch that has the fields of WhatSettles, if the error can be settled without making tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhatSettles:
+    """What settles missing matches, if each name that is similar to another means the same."""
+
+    exclude: tuple[str, ...] = ()
+    """Patterns for ``--exclude``."""
+    renames: dict[str, str] = field(default_factory=dict)
+    """Names of the target by sections of the rules."""
+    names: NamingStyle | None = None
+    """The naming style by which other names match."""
+    filled: tuple[str, ...] = ()
+    """Columns of the target that need a default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +63,7 @@ class Unmatched:
 
     def refuse(self, schema: str, target: Sequence[str], matched: Sequence[str]) -> None:
         """
-        Raise NoMatch for source tables and columns, and TargetRefused if only target columns lack a match.
+        Raise NoMatch for tables and columns of either side without a match.
 
         ``target`` has the names of the target's tables in ``schema``. ``matched`` has those that are the match of some
         source table, which may be excluded.
@@ -63,11 +77,14 @@ class Unmatched:
                 next_step=" ".join([*self._steps(target, matched), *self._fillings()]),
                 missing=missing,
                 columns=list(map(str, self.unfilled)),
-                **self._only_to_exclude(target, matched),
+                **self._what_settles(target, matched),
             ).settled_with(self._settlement(target, matched))
         if self.unfilled:
-            raise TargetRefused(
-                self._unfilled(), next_step=" ".join(self._fillings()), columns=list(map(str, self.unfilled))
+            raise NoMatch(
+                self._unfilled(),
+                next_step=" ".join(self._fillings()),
+                columns=list(map(str, self.unfilled)),
+                **self._what_settles(target, matched),
             )
 
     def _unfilled(self) -> str:
@@ -95,13 +112,24 @@ class Unmatched:
         yield f"Add --exclude {shlex.quote(','.join(names))} to leave behind what the application needs no more."
         yield "Or, if it needs them, upgrade the target's schema with its own migrations."
 
-    def _only_to_exclude(self, target: Sequence[str], matched: Sequence[str]) -> dict[str, list[str]]:
-        """Return the names for ``--exclude`` as a fact, if leaving them out is all that settles the error."""
+    def _what_settles(self, target: Sequence[str], matched: Sequence[str]) -> dict[str, Any]:
+        """Return what the next run is supposed to have, as a fact; none if no table has a match."""
         free = [name for name in target if name not in matched]
         found = list(self._in_snake_case(free))
-        if self.unfilled or found or not matched or self._renamed(found, free):
+        if not matched and not found:
             return {}
-        return {TO_EXCLUDE: self._without_match(found)}
+        renames = dict(self._renamed(found, free))
+        tables, columns = _sections_of(self.tables, self.columns)
+        exclude = [
+            *(pattern(name) for name in self.tables if name not in found and tables[name] not in renames),
+            *(
+                f"{pattern(table)}.{pattern(column)}"
+                for table, column in self.columns
+                if f"{table}.{column}" not in found and columns[table, column] not in renames
+            ),
+        ]
+        style: NamingStyle | None = "snake_case" if found else None
+        return {SUPPOSED: asdict(WhatSettles(tuple(exclude), renames, style, tuple(map(str, self.unfilled))))}
 
     def _settlement(self, target: Sequence[str], matched: Sequence[str]) -> Settlement:
         """Return flags and rules that settle tables and columns of the source; where names are near, they are taken."""
@@ -129,14 +157,15 @@ class Unmatched:
 
     def _renamed(self, found: Sequence[str], free: Sequence[str]) -> list[tuple[str, str]]:
         """Return the sections of rules for names that are similar to a ``free`` one, each with that name."""
+        tables, columns = _sections_of(self.tables, self.columns)
         return [
             *(
-                (f'[tables."{pattern(name)}"]', near)
+                (tables[name], near)
                 for name, wanted in self.tables.items()
                 if name not in found and (near := _similar(wanted, free))
             ),
             *(
-                (f'[columns."{pattern(table)}.{pattern(column)}"]', near)
+                (columns[table, column], near)
                 for (table, column), wanted in self.columns.items()
                 if f"{table}.{column}" not in found and (near := self._near(table, wanted))
             ),
@@ -184,6 +213,16 @@ class Unmatched:
 def _section_of(name: str, tables: Iterable[str]) -> str:
     """Return the first line of the section about a table or a column; ``name`` is its pattern."""
     return f'[{"tables" if name in map(pattern, tables) else "columns"}."{name}"]'
+
+
+def _sections_of(
+    tables: Iterable[str], columns: Iterable[tuple[str, str]]
+) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
+    """Return the sections of the rules for tables and columns, by their names."""
+    return (
+        {name: f'[tables."{pattern(name)}"]' for name in tables},
+        {(table, column): f'[columns."{pattern(table)}.{pattern(column)}"]' for table, column in columns},
+    )
 
 
 def _similar(name: str, candidates: Sequence[str]) -> str | None:

@@ -7,37 +7,33 @@ row: then the job refuses, unless the operator has decided otherwise (``on_exist
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from shlex import quote
 from typing import Any
 
 import structlog
 
 from migrator.catalog import foreign_keys
 from migrator.catalog.row_security import refuse_forced
-from migrator.errors import MissingPrivilege, RowsInTheWay
-from migrator.events import Event
+from migrator.concurrency.blocking import BlockingConnection
+from migrator.errors import MissingPrivilege
 from migrator.ledger.loads import KnownRows
-from migrator.names import TableName, pattern
+from migrator.names import TableName
 from migrator.planning.plan import TablePlan
 from migrator.planning.rules import OnExistingRows
 from migrator.preflight.unfilled_columns import NEVER, unfilled_columns
 from migrator.runtime.limits import ExampleOptions
 from migrator.runtime.retry import is_transient
-from migrator.runtime.settlement import NOTHING_TO_PASTE, RuleSection, Settlement
 from migrator.source.database import Source
 from migrator.source.size import TableSize
 from migrator.target.database import Target, row_counts
 from migrator.target.lock_room import lock_room
+from migrator.trials.clashes import Clash, clashes_of
 from migrator.verification.comparison import Comparison, Databases
 from migrator.verification.differences import Difference
 from migrator.verification.presence import Presence, presence_of
 
 log = structlog.get_logger()
-
-MOST_NAMED = 20
-"""The most tables that the advice names one by one. Of more tables, it gives the word for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +55,11 @@ class OccupiedTable:
     examples: tuple[Difference, ...] = ()
     decision: OnExistingRows = "refuse"
     has_key: bool = True
-    """Whether the target's table has a primary key, by which rows can stay beside the source's (``keep``)."""
+    """Whether the target's table has a key that tells its rows apart, so that rows can stay beside the source's."""
     uncompared: int = 0
     """All existing rows, if values of the source, which are refused, keep these rows from being compared."""
+    clashes: tuple[Clash, ...] = ()
+    """Unique indexes by which rows can't stay beside the source's (``keep``)."""
     begun: bool = False
     """Whether an earlier run has begun to fill the table: then the source's own rows are among the existing rows."""
 
@@ -78,7 +76,7 @@ class OccupiedTable:
     @property
     def is_refused(self) -> bool:
         """Whether the job must not take these rows away."""
-        return self.decision == "refuse" or self.begun or self.cannot_merge
+        return self.decision == "refuse" or self.begun or self.cannot_merge or bool(self.clashes)
 
     @property
     def cannot_merge(self) -> bool:
@@ -106,11 +104,14 @@ class OccupiedTable:
         counted = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
         shown = self.examples[0].line() if self.examples else ""  # `check` has all of them in its report
         noun = "row" if self.rows == 1 else "rows"
-        return f"{self.table} ({self.rows} {noun}: {counted})" + (f", where {shown}" if shown else "")
+        clashes = "".join(f"; {clash}" for clash in self.clashes)
+        return f"{self.table} ({self.rows} {noun}: {counted})" + (f", where {shown}" if shown else "") + clashes
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding for programs, with all examples."""
-        return {**self.counts(), "examples": [example.to_json() for example in self.examples]}
+        examples = [example.to_json() for example in self.examples]
+        clashes = {"clashes": [clash.to_json() for clash in self.clashes]} if self.clashes else {}
+        return {**self.counts(), "examples": examples, **clashes}
 
     def counts(self) -> dict[str, Any]:
         """Return the numbers of the finding for the log."""
@@ -179,6 +180,16 @@ class RowComparison:
             uncompared=rows,
         )
 
+    async def _clashes(self, table: TablePlan, found: OccupiedTable, table_size: TableSize) -> tuple[Clash, ...]:
+        """Return the unique indexes by which rows of a table can't stay; none if no row is to stay."""
+        if found.decision != "keep" or not found.has_key or not found.extra:
+            return ()
+        reading = BlockingConnection(self.source.session)
+        try:
+            return await clashes_of(self.target, reading, table, table_size, self.batch_bytes)
+        finally:
+            reading.close()
+
     async def _presence(self, comparison: Comparison) -> Presence:
         databases = Databases(self.source, self.target.address)
         return await asyncio.to_thread(presence_of, databases, comparison, self.example_options)
@@ -203,6 +214,7 @@ class RowComparison:
         for table, rows in occupied.items():
             try:
                 compared = await self.compare(table, rows, table_sizes[table.name])
+                compared = replace(compared, clashes=await self._clashes(table, compared, table_sizes[table.name]))
             except Exception as error:
                 if not values_refused or is_transient(error):
                     raise
@@ -210,62 +222,6 @@ class RowComparison:
             if compared.unexpected:
                 found.append(replace(compared, begun=compared.table in begun))
         return found
-
-
-def refusal_of(existing: Sequence[OccupiedTable]) -> RowsInTheWay | None:
-    """Log each table whose existing rows are refused; return the error that names them all, or None without any."""
-    refused = [table for table in existing if table.is_refused]
-    for table in refused:
-        log.error(Event.ROWS_IN_THE_WAY, message=str(table), **table.counts())
-    if not refused:
-        return None
-    return RowsInTheWay(
-        f"the target already holds rows that this job did not put there: {', '.join(map(str, refused))}",
-        next_step=_next_step(existing, refused),
-        tables={str(table.table): table.rows for table in refused},
-    ).settled_with(_settlement(existing, refused))
-
-
-def _next_step(existing: Sequence[OccupiedTable], refused: Sequence[OccupiedTable]) -> str:
-    if any(table.begun for table in refused):
-        begun = ", ".join(str(table.table) for table in refused if table.begun)
-        return (
-            f"Find out who writes to {begun}, which an earlier run has begun to fill. To begin anew, run with "
-            "--restart --force, which empties the tables first."
-        )
-    without_key = [table for table in refused if table.cannot_merge]
-    if without_key:
-        listed = ", ".join(str(table.table) for table in without_key)
-        return (
-            f"Give {flag(without_key, 'replace')} in place of keep: {listed} has no primary key, which would tell the "
-            "rows that stay from those of the source."
-        )
-    return (
-        f"Add {flag(existing, 'replace')} to let the source's rows take their place; what gives way is kept in the "
-        "target's schema migrator, and in the file of --kept-rows. With keep in place of replace, rows whose key only "
-        "the target has stay there. Or use an empty database."
-    )
-
-
-def _settlement(existing: Sequence[OccupiedTable], refused: Sequence[OccupiedTable]) -> Settlement:
-    """Return the flag that lets the source's rows take the place of all existing rows, where this is a way out."""
-    if any(table.begun for table in refused):
-        return NOTHING_TO_PASTE
-    given = flag(existing, "replace")
-    return Settlement((given,), flag_sections=((given, tuple(_section(table) for table in refused)),))
-
-
-def _section(table: OccupiedTable) -> RuleSection:
-    """Return the rule that says of a table what the flag says."""
-    keep = ('on_existing_rows = "keep"  # lets rows stay whose key only the target has',) if table.has_key else ()
-    replace_all = 'on_existing_rows = "replace"  # the source\'s rows take their place'
-    return RuleSection(f'[tables."{pattern(table.source)}"]', replace_all, keep, f"already there: {table}")
-
-
-def flag(tables: Sequence[OccupiedTable], word: OnExistingRows) -> str:
-    """Return the flag, for a shell, that decides about the existing rows of all these tables."""
-    names = sorted(f"{pattern(table.source)}:{word}" for table in tables)
-    return f"--on-existing-rows={quote(','.join(names)) if len(names) <= MOST_NAMED else word}"
 
 
 async def occupied_tables(target: Target, pending: list[TablePlan], allowed: KnownRows) -> dict[TablePlan, int]:

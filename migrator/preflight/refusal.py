@@ -17,8 +17,8 @@ from migrator.findings.settlement import DROPS, chosen_lines, section_of
 from migrator.names import TableName
 from migrator.planning.plan import Plan
 from migrator.preflight.checker import refusal_of_values
-from migrator.preflight.existing_rows import OccupiedTable, refusal_of
-from migrator.preflight.giving_way import cannot_give_way
+from migrator.preflight.existing_rows import OccupiedTable
+from migrator.preflight.giving_way import refusal_of_existing
 from migrator.preflight.table_check import TableCheck
 from migrator.runtime.settlement import RuleSection, Settlement
 from migrator.runtime.wording import counted
@@ -60,8 +60,7 @@ async def refusal_of_all(source: Source, target: Target, plan: Plan, found: InTh
         (
             refusal_of_values(found.findings),
             *found.others,
-            refusal_of(found.existing),
-            await cannot_give_way(target, found.existing, found.kept_bytes),
+            await refusal_of_existing(target, found.existing, found.kept_bytes),
             untried_refusal((entry for check in found.checks for entry in check.untried), found.untried),
         )
     )

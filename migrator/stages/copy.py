@@ -22,7 +22,8 @@ from migrator.ledger.loads import Seed, untouched
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
 from migrator.planning.grouping import group_small_tables
-from migrator.preflight.existing_rows import RowComparison, refusal_of
+from migrator.preflight.existing_rows import RowComparison
+from migrator.preflight.giving_way import refusal_of, settling
 from migrator.preflight.table_check import TableCheck
 from migrator.runtime.limits import ExampleOptions
 from migrator.source.chunks import WHOLE_TABLE
@@ -98,7 +99,7 @@ async def _fill(
             seconds=round(stats.seconds, 3),
             **chunks,
         )
-        if entry := existing.settled.get(load.name):
+        if (entry := existing.settled.get(load.name)) and entry.rows:  # rows that stayed did not give way
             log.warning(Event.ROWS_KEPT, table=str(load.name), rows=entry.rows, kept_in=str(entry.kept_in))
         await done.add(load.name)
 
@@ -126,7 +127,8 @@ class _ExistingRows:
             for load, rows in unknown
             if load.table.on_existing_rows == "refuse"
         ]
-        if refused := refusal_of([table for table in existing if table.unexpected]):
+        found = [table for table in existing if table.unexpected]
+        if found and (refused := refusal_of(found, settling(found))):
             raise refused
         for load, _ in unknown:
             if load.table.on_existing_rows != "refuse":

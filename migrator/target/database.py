@@ -127,6 +127,7 @@ def _column(row: Row[Any], labels: dict[int, list[Row[Any]]]) -> TargetColumn:
         domain=row.domain,
         deterministic=row.deterministic,
         generation=row.generation,
+        folded=row.folded,
         trigger=row.trigger,
     )
 
@@ -171,6 +172,13 @@ SELECT a.attrelid, a.attname, bottom.oid AS base_oid,
        a.attidentity::text AS identity, a.attgenerated::text <> '' AS generated,
        coalesce(l.collisdeterministic, true) AS deterministic,
        CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) ELSE '' END AS generation,
+       EXISTS (
+           SELECT FROM pg_index x CROSS JOIN generate_series(1, x.indnkeyatts) AS place
+           WHERE x.indrelid = a.attrelid AND x.indisunique AND x.indisvalid AND x.indexprs IS NOT NULL
+           AND x.indpred IS NULL AND pg_get_indexdef(x.indexrelid, place, true) IN (
+               SELECT format(shape, word, a.attname)
+               FROM unnest(ARRAY['lower', 'upper']) AS word, unnest(ARRAY['%s(%I)', '%s(%I::text)']) AS shape)
+       ) AS folded,
        CASE WHEN bottom.typname = 'tsvector' THEN coalesce((
            SELECT min(g.tgname::text) FROM pg_trigger g WHERE g.tgrelid = a.attrelid AND ({FILLS_TSVECTOR})
            AND substring(g.tgargs FROM 1 FOR octet_length(a.attname::text) + 1)
@@ -186,20 +194,26 @@ WHERE n.nspname = :schema AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a
 ORDER BY a.attrelid, a.attnum
 """
 
-# Without a primary key, a unique index of NOT NULL columns tells rows apart just as well.
-_KEYS = """
+ROW_KEYS = """
+SELECT DISTINCT ON (x.indrelid) x.indrelid, x.indkey, x.indnkeyatts
+FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = :schema AND c.relkind IN ('r', 'p') AND x.indisunique AND x.indisvalid
+  AND x.indpred IS NULL AND x.indexprs IS NULL
+  AND (x.indisprimary OR x.indimmediate AND NOT EXISTS (
+      SELECT FROM unnest(x.indkey) WITH ORDINALITY AS part(attnum, place)
+      JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = part.attnum
+      WHERE place <= x.indnkeyatts AND NOT a.attnotnull))
+ORDER BY x.indrelid, x.indisprimary DESC, x.indnkeyatts, x.indexrelid
+"""
+"""
+The index of each table of ``:schema`` whose columns tell its rows apart.
+
+Without a primary key, a unique index of NOT NULL columns does that just as well.
+"""
+
+_KEYS = f"""
 SELECT x.indrelid, a.attname
-FROM (
-    SELECT DISTINCT ON (x.indrelid) x.indrelid, x.indkey, x.indnkeyatts
-    FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = :schema AND c.relkind IN ('r', 'p') AND x.indisunique AND x.indisvalid
-      AND x.indpred IS NULL AND x.indexprs IS NULL
-      AND (x.indisprimary OR x.indimmediate AND NOT EXISTS (
-          SELECT FROM unnest(x.indkey) WITH ORDINALITY AS part(attnum, place)
-          JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = part.attnum
-          WHERE place <= x.indnkeyatts AND NOT a.attnotnull))
-    ORDER BY x.indrelid, x.indisprimary DESC, x.indnkeyatts, x.indexrelid
-) AS x
+FROM ({ROW_KEYS}) AS x
 CROSS JOIN unnest(x.indkey) WITH ORDINALITY AS part(attnum, place)
 JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = part.attnum
 WHERE part.place <= x.indnkeyatts

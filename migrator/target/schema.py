@@ -34,6 +34,8 @@ class TargetColumn:
     """Whether its collation distinguishes all texts that differ in a byte."""
     generation: str = ""
     """The expression of a generated column, as PostgreSQL writes it."""
+    folded: bool = False
+    """Whether a unique index on ``lower()`` or ``upper()`` of the column makes texts equal that differ in case."""
     trigger: str = ""
     """The trigger of PostgreSQL's own that fills the column from other columns, or empty."""
 

@@ -15,11 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.catalog.constraints import Constraint, Judged, Kind, judged_of
 from migrator.concurrency.blocking import BlockingConnection
-from migrator.findings.examples import FindingBuilder, is_row, key_scan_column
+from migrator.findings.examples import FindingBuilder, is_row
 from migrator.findings.finding import Finding
 from migrator.names import TableName
 from migrator.planning.plan import ColumnPlan, Plan, TablePlan
-from migrator.planning.rules import ColumnRule
 from migrator.runtime.limits import ExampleOptions
 from migrator.source.aggregates import count_matching
 from migrator.source.scan import ScanSession
@@ -27,10 +26,11 @@ from migrator.source.size import TableSize
 from migrator.target.database import Target
 from migrator.target.schema import TargetColumn
 from migrator.trials.simple_checks import broken_when
-from migrator.trials.trial_load import Offence, UntriedError, try_rows
-from migrator.trials.trial_table import ROW, Trial
+from migrator.trials.trial_load import Offence, try_rows
+from migrator.trials.trial_rows import row_column
+from migrator.trials.trial_table import Trial, UntriedError
 from migrator.trials.untried import Untried
-from migrator.types import Problem, ProblemCode, family_of
+from migrator.types import Problem, ProblemCode
 
 _MOST_NAMED = 1_000
 """The largest number of rows of a table that are named for one constraint."""
@@ -180,7 +180,7 @@ def _trials(session: ScanSession, bench: Bench, shown: _Shown, relevant: list[Co
         names = {name for constraint in tried for name in constraint.columns}
         columns = tuple(column for name, column in fed.items() if name in names)
         if columns:
-            shown_table = replace(table, columns=(*columns, _row_column(table)), computed=())
+            shown_table = replace(table, columns=(*columns, row_column(table)), computed=())
             statement = bench.unmade.get(table.name, "")
             yield Trial(shown_table, table_size, shown.judged, tried, where, bench.batch_bytes, _MOST_NAMED, statement)
 
@@ -250,13 +250,6 @@ def _beyond_ascii(columns: Collection[ColumnPlan]) -> str:
         if column.target.type_name == "jsonb":
             conditions.append(f"instr({value}, '\\u')")
     return " OR ".join(conditions)
-
-
-def _row_column(table: TablePlan) -> ColumnPlan:
-    """Return the plan of the column that holds each row's own key."""
-    target = TargetColumn(ROW, "text", "text", not_null=False, has_default=False, identity="", generated=False)
-    rule = ColumnRule(expression=key_scan_column(table.source).expression)
-    return ColumnPlan(table.columns[0].source, target, family_of(target), table.form, rule)
 
 
 # Findings ---------------------------------------------------------------------------------------------------------

@@ -9,29 +9,26 @@ record batch at a time. A batch that is refused is halved until the refused rows
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import asyncpg
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.catalog.constraints import Constraint, Kind
 from migrator.concurrency.blocking import BlockingConnection
 from migrator.concurrency.prefetch import prefetch
-from migrator.copying.encoder import encoder_for
 from migrator.names import TableName, quote_postgres
-from migrator.runtime.retry import is_transient, short_message
-from migrator.source.batches import ScanRequest, scan
 from migrator.source.scan import ScanSession
 from migrator.target.copy_in import CopyTarget, copy_in
 from migrator.target.database import Target
 from migrator.trials.references import referring_rows
 from migrator.trials.server_errors import code_of, message_of
-from migrator.trials.trial_table import ROW, Trial, TrialTable, places
+from migrator.trials.trial_rows import batches, encoded
+from migrator.trials.trial_table import ROW, Trial, TrialTable, made
 from migrator.types import ProblemCode
 
 _BY_LINE = 64
@@ -58,10 +55,6 @@ class Offence:
     """The number of rows in another table of the target, if the offence is about those and not about source rows."""
 
 
-class UntriedError(Exception):
-    """The trial table can't be made: no privilege, a standby, no locks left, event triggers, unusual definitions."""
-
-
 async def try_rows(target: Target, reading: BlockingConnection[ScanSession], trial: Trial) -> list[Offence]:
     """
     Return the rows that PostgreSQL refuses, grouped by reason.
@@ -70,41 +63,14 @@ async def try_rows(target: Target, reading: BlockingConnection[ScanSession], tri
     SourceUnreadable, and the errors of the connection to PostgreSQL.
     """
     async with target.connect() as connection:
-        table = await _made(connection, trial)
+        table = await made(connection, trial)
         row_trial = _RowTrial(connection, trial, table, target.address.stall_timeout_seconds)
-        async for batch in prefetch(_batches(reading, trial)):
+        async for batch in prefetch(batches(reading, trial)):
             if row_trial.closed:
                 break
             await row_trial.try_batch(batch)
         await row_trial.compare()
         return list(row_trial.offences.values())
-
-
-async def _made(connection: AsyncConnection, trial: Trial) -> TrialTable:
-    """Make the trial table in the first place that works; raise UntriedError with the first error if no place works."""
-    first: DBAPIError | None = None
-    for place in places():
-        table = TrialTable(connection, trial, place)
-        savepoint = await connection.begin_nested()
-        try:
-            await table.make()
-        except DBAPIError as error:
-            if is_transient(error) or connection.closed:
-                raise
-            await savepoint.rollback()
-            first = first or error
-        else:
-            return table
-    raise UntriedError(short_message(first) if first else "there is no place for it") from first
-
-
-def _batches(reading: BlockingConnection[ScanSession], trial: Trial) -> Iterator[pa.RecordBatch]:
-    """Yield record batches, converted as the copier sends them. Blocks while it reads."""
-    table = trial.table
-    with reading.borrow() as session:
-        request = ScanRequest(table.source, table.scan_columns, trial.table_size, trial.batch_bytes, trial.where)
-        for batch in scan(session, request):
-            yield table.convert(batch)
 
 
 class _RowTrial:
@@ -149,7 +115,7 @@ class _RowTrial:
 
     async def _refused(self, rows: pa.RecordBatch, into: TableName | None = None) -> asyncpg.PostgresError | None:
         """Send rows; return the server's error if it refuses them, otherwise None."""
-        data = await asyncio.to_thread(self._encoded, rows)
+        data = await asyncio.to_thread(encoded, self._trial.table, rows)
 
         async def once() -> AsyncIterator[bytes]:
             yield data
@@ -169,15 +135,6 @@ class _RowTrial:
             return error
         await savepoint.commit()
         return None
-
-    def _encoded(self, rows: pa.RecordBatch) -> bytes:
-        columns = self._trial.table.columns
-        builders = [
-            column.active_family.encoder(field) if column.active_family.encoder else None
-            for column, field in zip(columns, rows.schema, strict=True)
-        ]
-        encoder = encoder_for(self._trial.table.form, rows.schema, builders)
-        return encoder.start() + encoder.rows(rows) + encoder.end()
 
     # Findings -------------------------------------------------------------------------------------------------------
 

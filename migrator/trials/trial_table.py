@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.catalog.constraints import Constraint, Judged, Kind
 from migrator.names import TableName, quote_literal, quote_postgres
 from migrator.planning.plan import TablePlan
+from migrator.runtime.retry import is_transient, short_message
 from migrator.source.size import TableSize
 
 ROW = "migrator row"
@@ -198,3 +200,25 @@ class TrialTable:
 
     async def _do(self, statement: str) -> None:
         await self._connection.exec_driver_sql(statement)
+
+
+class UntriedError(Exception):
+    """The trial table can't be made: no privilege, a standby, no locks left, event triggers, unusual definitions."""
+
+
+async def made(connection: AsyncConnection, trial: Trial) -> TrialTable:
+    """Make the trial table in the first place that works; raise UntriedError with the first error if no place works."""
+    first: DBAPIError | None = None
+    for place in places():
+        table = TrialTable(connection, trial, place)
+        savepoint = await connection.begin_nested()
+        try:
+            await table.make()
+        except DBAPIError as error:
+            if is_transient(error) or connection.closed:
+                raise
+            await savepoint.rollback()
+            first = first or error
+        else:
+            return table
+    raise UntriedError(short_message(first) if first else "there is no place for it") from first

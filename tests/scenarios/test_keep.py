@@ -7,6 +7,7 @@ from fix_job import settings_of
 from fix_obstacle import CLEAR, OBSTACLES, obstacle
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
+from structlog.testing import capture_logs
 
 from migrator.errors import Mismatch, RowsInTheWay, TargetRefused, ValuesRefused
 from migrator.job import check, run, verify
@@ -79,14 +80,104 @@ async def test_starting_over(make_sqlite: MakeSqlite, database: Database) -> Non
     await verify.verify(settings, Tracker())
 
 
-async def test_a_row_whose_other_key_is_taken(make_sqlite: MakeSqlite, database: Database) -> None:
-    """It can't stay, and isn't dropped silently: nothing has happened to the table."""
-    settings = settings_of(make_sqlite(SOURCE, ROWS), database, on_existing_rows="keep")
-    await database.execute(f"{TARGET}; UPDATE roles SET name = 'x' WHERE id = 70")
-    with pytest.raises(RowsInTheWay, match=r"1 of the 2 rows that only public\.roles holds can't stay") as error:
+CLASHES = {
+    "constraint": ("name text UNIQUE", "'x'", "constraint_name_key (name)"),
+    "expression": (
+        "name text); CREATE UNIQUE INDEX low ON expression (lower(name), length(doc)",
+        "'X'",
+        "low (lower(name",
+    ),
+    "predicate": ("name text); CREATE UNIQUE INDEX few ON predicate (name) WHERE (id > 3", "'x'", "few (name)"),
+    "folded": ("name citext UNIQUE", "'X'", "folded_name_key (name)"),
+    "exclusion": ("name text, EXCLUDE USING btree (name WITH =)", "'x'", "exclusion_name_excl (name)"),
+    "generated": (
+        "name text, low text GENERATED ALWAYS AS (lower(name)) STORED UNIQUE",
+        "'X'",
+        "generated_low_key (low)",
+    ),
+    "nulls": ("name text, n int, UNIQUE NULLS NOT DISTINCT (n)", "'z'", "nulls_n_key (n)"),
+}
+
+
+async def test_rows_whose_other_key_is_taken(make_sqlite: MakeSqlite, database: Database) -> None:
+    """They can't stay: refused before anything, with the index and both rows, and the flag to give is printed."""
+    await database.execute("CREATE EXTENSION citext", as_admin=True)
+    clashes = dict(CLASHES)
+    [version] = await database.fetch("SHOW server_version_num")
+    if int(version[0]) < 150_000:
+        del clashes["nulls"]
+    for table, (columns, name, _) in clashes.items():
+        quoted = f'"{table}"'
+        await database.execute(
+            f"CREATE TABLE {quoted} (id serial PRIMARY KEY, doc text, {columns});"
+            f"INSERT INTO {quoted} (id, name, doc) VALUES (70, {name}, '{{}}')"
+        )
+    source = make_sqlite(
+        "".join(SOURCE.replace("roles", f'"{table}"') + ";" for table in clashes),
+        {table: [(4, "x", "{}")] for table in clashes},
+    )
+    settings = settings_of(source, database, on_existing_rows="keep")
+    looked = (await check.check(settings, Tracker())).failure
+    with pytest.raises(RowsInTheWay) as error:
         await run.run(settings, Tracker())
-    assert "--on-existing-rows=roles:replace" in str(error.value.next_step)
-    assert await _roles(database) == [(1, "reader"), (2, "editor"), (70, "x"), (71, "bot")]
+    flag = "--on-existing-rows=" + ",".join(sorted(f"{table}:replace" for table in clashes))
+    for failure in (looked, error.value):
+        assert isinstance(failure, RowsInTheWay)
+        for _, _, told in clashes.values():
+            assert "1 row can't stay beside the source's by " + told in str(failure)
+        assert str(failure).count("such as id = '70' beside the source's id = '4'") == len(clashes)
+        assert failure.settlement.flags == (flag,)
+        assert "rows of public.predicate have a key in common" in failure.next_step
+    await run.run(settings_of(source, database, on_existing_rows=flag.partition("=")[2]), Tracker())
+    for table in clashes:
+        assert await database.fetch(f'SELECT id FROM "{table}"') == [(4,)]
+
+
+async def test_keys_that_only_seem_to_be_taken(make_sqlite: MakeSqlite, database: Database) -> None:
+    """NULLs differ, a row that gives way has no key any more, and an index with a predicate is about some rows."""
+    source = make_sqlite(SOURCE, {"roles": [(1, "reader", "{}"), (2, None, None), (4, "x", "{}")]})
+    await database.execute(
+        "CREATE TABLE roles (id serial PRIMARY KEY, name text UNIQUE, doc jsonb);"
+        "CREATE UNIQUE INDEX few ON roles (doc) WHERE name = 'reader'; INSERT INTO roles VALUES "
+        "(1, 'x', '{}'), (4, 'reader', '{}'), (70, NULL, '{}'), (71, 'other', '{}'), (72, NULL, '{}')"
+    )
+    settings = settings_of(source, database, on_existing_rows="keep")
+    assert (await check.check(settings, Tracker())).failure is None
+    await run.run(settings, Tracker())
+    merged = [(1, "reader"), (2, None), (4, "x"), (70, None), (71, "other"), (72, None)]
+    assert await _roles(database) == merged
+
+
+async def test_one_flag_for_all_that_is_decided(make_sqlite: MakeSqlite, database: Database) -> None:
+    """A table whose rows can stay keeps its word beside others; only what gives way is told as kept."""
+    tables = ("a", "b", "c")
+    source = make_sqlite(
+        "".join(f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, t TEXT);" for name in tables),
+        {name: [(1, "x")] for name in tables},
+    )
+    for name in tables:
+        await database.execute(
+            f"CREATE TABLE {name} (id int PRIMARY KEY, t text UNIQUE); INSERT INTO {name} VALUES (7, '{name}')"
+        )
+    await database.execute("UPDATE a SET t = 'x'")
+    settings = settings_of(source, database, on_existing_rows="a:keep,b:keep")
+    with pytest.raises(RowsInTheWay) as error:
+        await run.run(settings, Tracker())
+    [flag] = error.value.settlement.flags
+    assert flag == "--on-existing-rows=a:replace,b:keep,c:replace"
+    with capture_logs() as logs:
+        await run.run(settings_of(source, database, on_existing_rows=flag.partition("=")[2]), Tracker())
+    assert {line["table"] for line in logs if line["event"] == "rows.kept"} == {"public.a", "public.c"}
+    assert await database.fetch("SELECT id FROM b ORDER BY id") == [(1,), (7,)]
+
+
+async def test_a_key_that_is_no_primary_key(make_sqlite: MakeSqlite, database: Database) -> None:
+    """A unique index of NOT NULL columns tells rows apart as well."""
+    await database.execute(TARGET.replace("PRIMARY KEY", "NOT NULL UNIQUE"))
+    settings = settings_of(make_sqlite(SOURCE, ROWS), database, on_existing_rows="keep")
+    await run.run(settings, Tracker())
+    assert await _roles(database) == MERGED
+    await verify.verify(settings, Tracker())
 
 
 async def test_a_table_without_a_key(make_sqlite: MakeSqlite, database: Database, tmp_path: Path) -> None:
@@ -97,8 +188,9 @@ async def test_a_table_without_a_key(make_sqlite: MakeSqlite, database: Database
     rules.write_text('[tables."t"]\non_existing_rows = "keep"\n')
     with pytest.raises(RowsInTheWay) as error:
         await run.run(settings_of(source, database, rules=rules), Tracker())
-    assert "Give --on-existing-rows=t:replace in place of keep: public.t has no primary key" in str(
-        error.value.next_step
+    assert (
+        "Give --on-existing-rows=t:replace in place of keep, since not all rows can stay: public.t has no key"
+        in str(error.value.next_step)
     )
 
 
@@ -141,7 +233,7 @@ async def test_a_row_that_stays_refers_to_one_that_goes(make_sqlite: MakeSqlite,
     assert isinstance((await check.check(both, Tracker())).failure, RowsInTheWay)
     with pytest.raises(RowsInTheWay, match=r"users_role_fkey of public\.users \(to public\.roles\)") as error:
         await run.run(both, Tracker())
-    assert "Give --on-existing-rows=roles:keep for" in str(error.value.next_step)
+    assert error.value.settlement.flags == ("--on-existing-rows=roles:keep,users:keep",)
     await run.run(settings_of(source, database, on_existing_rows="users:keep,roles:keep"), Tracker())
     assert await database.fetch("SELECT id, role FROM users ORDER BY id") == [(1, 1), (5, 9)]
 

@@ -104,3 +104,62 @@ async def test_what_has_no_match_and_all_the_rest(
         assert words in refused.message
     done = cli("run", *given, *as_told(refused, tmp_path / "told.toml"), MIGRATOR_TARGET_URL=database.url)
     assert done.code == 0, done.stderr
+
+
+RENAMED = """
+CREATE TABLE role (id INTEGER PRIMARY KEY, name TEXT);
+CREATE TABLE UserLogins (id INTEGER PRIMARY KEY, roleId INTEGER, atTime TEXT, fax TEXT);
+CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT, rate INT);
+CREATE TABLE leftovers (id INTEGER PRIMARY KEY);
+INSERT INTO role VALUES (1, 'admin'), (2, 'x');
+INSERT INTO UserLogins VALUES (1, 1, '2024-01-01', ''), (2, 9, 'never', '');
+INSERT INTO notes VALUES (1, 'a', 'many');
+INSERT INTO leftovers VALUES (1);
+"""
+TO_RENAMED = """
+CREATE TABLE roles (id bigint PRIMARY KEY, name text);
+CREATE TABLE user_logins (id bigint PRIMARY KEY, role_id bigint REFERENCES roles, at_time date);
+CREATE TABLE notes (id bigint PRIMARY KEY, body text, rate int, since date NOT NULL);
+INSERT INTO roles VALUES (1, 'seeded'); INSERT INTO notes VALUES (1, 'b', 1, '2020-01-01');
+"""
+
+
+async def test_names_that_have_changed_and_all_the_rest(
+    cli: Cli, make_sqlite: MakeSqlite, database: Database, tmp_path: Path
+) -> None:
+    """With a likely name, a naming style and a default: values and rows are judged as in the next run."""
+    source = make_sqlite(RENAMED)
+    await database.execute(TO_RENAMED)
+    rules = tmp_path / "own.toml"
+    rules.write_text('[tables."role"]\n# nothing yet\n', encoding="utf-8")
+    given = ("--source", source, "--schema", "existing", "--exclude=leftovers", *quick_flags())
+    looked = cli("check", *given, "--rules", rules, MIGRATOR_TARGET_URL=database.url)
+    refused = cli("run", *given, "--rules", rules, MIGRATOR_TARGET_URL=database.url)
+    assert (looked.code, refused.code) == (4, 4), refused.stderr
+    told = [{name: ended.failure[name] for name in ("message", "rules", "flags")} for ended in (looked, refused)]
+    assert told[0] == told[1]
+    for words in (
+        "table 'role'",
+        "column UserLogins.fax",
+        "UserLogins.roleId: 1 row",
+        "UserLogins.atTime: 1 row",
+        "notes.rate: 1 row",
+        "public.roles (1 row",
+        "public.notes (1 row",
+        "public.notes.since",
+    ):
+        assert words in refused.message, words
+    assert '[tables."role"]\nrename = "roles"' in refused.failure["rules"]
+    flags = refused.failure["flags"]
+    assert "--names=snake_case" in flags
+    assert sum("--exclude" in flag for flag in flags) == 1
+    assert sum("--on-existing-rows" in flag for flag in flags) == 1
+    await database.execute("ALTER TABLE notes ALTER COLUMN since SET DEFAULT '2024-01-01'")
+    assert 'ALTER COLUMN "since" SET DEFAULT' in refused.failure["next_step"]
+    settled = as_told(refused, tmp_path / "told.toml")
+    given = ("--source", source, "--schema", "existing", *quick_flags())
+    done = cli("run", *given, *settled, MIGRATOR_TARGET_URL=database.url)
+    assert done.code == 0, done.stderr
+    assert await contents(database, "roles") == ["(1,admin)", "(2,x)"]
+    assert await contents(database, "notes") == ["(1,a,,2024-01-01)"]
+    assert await contents(database, "user_logins") == ["(1,1,2024-01-01)"]

@@ -372,9 +372,11 @@ async def test_b27_a_column_that_no_longer_ignores_case(end_to_end: EndToEnd, de
     assert any(column.reason in note for note in report.notes)
 
 
-@pytest.mark.parametrize("declared", ["citext", "text COLLATE blind", "int"])
+@pytest.mark.parametrize(
+    "declared", ["citext", "text COLLATE blind", "int", "varchar(9)); CREATE UNIQUE INDEX ON t (lower(mail)"]
+)
 async def test_b27_a_column_that_still_ignores_case(end_to_end: EndToEnd, database: Database, declared: str) -> None:
-    """The job reports nothing where the target ignores case too, or where no value has a case."""
+    """The job reports nothing where the target or a unique index of it ignores case too, or no value has a case."""
     await database.execute("CREATE EXTENSION citext", as_admin=True)
     if "blind" in declared:
         try:
