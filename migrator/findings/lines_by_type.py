@@ -127,6 +127,20 @@ def _moments(sample: Sample) -> Iterator[RuleLine]:
         yield RuleLine("expression", "replace(COLUMN, '/', '-')", "for slashes between year, month and day")
 
 
+def _timestamps(sample: Sample) -> Iterator[RuleLine]:
+    """Yield the lines for a column without a time zone, which takes no text with an offset."""
+    if any(row.text and re.search(r":[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$", row.text) for row in sample.rows):
+        yield RuleLine("expression", _IN_UTC, "the same moments in UTC")
+    yield from _moments(sample)
+
+
+# The digits of a second are cut off before SQLite computes with the time, since it rounds to milliseconds.
+_IN_UTC = (
+    "CASE WHEN COLUMN GLOB '????-??-??[T ]??:??:??*[+-][0-9][0-9]:[0-9][0-9]' THEN datetime(substr(COLUMN, 1, 19) || "
+    "substr(COLUMN, -6)) || substr(COLUMN, 20, length(COLUMN) - 25) WHEN COLUMN GLOB '????-??-??[T ]??:??:??*Z' THEN "
+    "substr(COLUMN, 1, length(COLUMN) - 1) ELSE COLUMN END"
+)
+
 _WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 
 _ONE_UNIT = "iif(typeof(COLUMN) <> 'text' AND abs(COLUMN) >= 100000000000, COLUMN / 1000.0, COLUMN)"
@@ -241,7 +255,8 @@ _BY_TYPE: Final[Mapping[str, Callable[[Sample], Iterator[RuleLine]]]] = {
     **dict.fromkeys(("text", "varchar", "bpchar", "citext", "name"), _texts),
     "bytea": _blobs,
     "date": _dates,
-    **dict.fromkeys(("timestamp", "timestamptz"), _moments),
+    "timestamp": _timestamps,
+    "timestamptz": _moments,
     "time": _times,
     "interval": _intervals,
     **dict.fromkeys(("json", "jsonb"), _jsons),

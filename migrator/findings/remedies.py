@@ -106,8 +106,8 @@ def remedy(case: Case, settles: Settles | None = None) -> str:
     if partial and settles is not None:
         offered = _with_group(list(offered), _together(case, partial, settles), partial, column)
     if case.made_by_job and settles is not None and problem.code not in OF_ROWS | {ProblemCode.MISSING_VALUE}:
-        uuid, others = _other_types(column, settles)
-        offered = dict.fromkeys(uuid) | offered | dict.fromkeys(others)
+        first, last = _other_types(column, settles)
+        offered = dict.fromkeys(first) | offered | dict.fromkeys(last)
     return "\n".join(offered) or _without_lines(column)
 
 
@@ -190,18 +190,27 @@ def _under(line: RuleLine, column: ColumnPlan) -> ColumnPlan | None:
 
 _UNITS = frozenset({"epoch", "julian", "interval_unit"})
 
-_TYPES = {"uuid": "uuid", "bigint": "int8", "double precision": "float8", "numeric": "numeric", "text": "text"}
+_TYPES = {
+    "uuid": "uuid",
+    "timestamptz": "timestamptz",
+    "bigint": "int8",
+    "double precision": "float8",
+    "numeric": "numeric",
+    "text": "text",
+}
 _TYPES |= {"bytea": "bytea"}
 
 
 def _other_types(column: ColumnPlan, settles: Settles) -> tuple[list[str], list[str]]:
-    """Return the line that makes the column a uuid, if it can be one, or else the line with a type for all values."""
+    """Return the line that makes the column a uuid or a moment, if it can be one, or else one that takes all values."""
     for kind, name in _TYPES.items():
         other = replace(column.target, type_name=name, declared=kind, modifier=-1, domain=False, enum_labels=())
         plan = replace(column, target=other, family=family_of(other, column.rule.timezone))
+        if name == "timestamptz" and column.target.type_name != "timestamp":
+            continue
         if name != column.target.type_name and settles(plan, "true"):
             line = [RuleLine("type", kind, "for the whole column").line(column)]
-            return (line, []) if kind == "uuid" else ([], line)
+            return (line, []) if kind in {"uuid", "timestamptz"} else ([], line)
     return [], []
 
 

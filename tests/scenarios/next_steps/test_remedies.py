@@ -77,6 +77,8 @@ PROBES: Mapping[tuple[str, object], tuple[ProblemCode, str]] = {
     ("timestamp", "10.0.0.1"): (C.INEXACT, 'null = ["10.0.0.1"]'),
     ("timestamp", "1e999"): (C.INEXACT, 'null = ["1e999"]'),
     ("date", "."): (C.INEXACT, 'null = ["."]'),
+    ("timestamp", "2024-02-29T10:00:00Z"): (C.INEXACT, "expression"),
+    ("timestamp", "2024-02-29 23:30:00.123456-02:00"): (C.INEXACT, "expression"),
     ("timestamp", "n/a"): (C.INEXACT, 'null = ["n/a"]'),
     ("timestamp", b"x"): (C.WRONG_STORAGE_CLASS, "expression"),
     ("timestamptz", "2026-02-17 05:20:54.5 +0000 UTC m=+0.1"): (C.INEXACT, "go_time = true"),
@@ -425,3 +427,33 @@ async def test_the_written_file_settles_everything(
     assert tomllib.loads(rules.read_text(encoding="utf-8")) == said
     assert command("check", "--write-rules", tmp_path / "other.toml", "--rules", rules).code == 0
     assert not (tmp_path / "other.toml").exists()
+
+
+MOMENTS = {
+    1: ("2024-02-29 23:30:00.999999-02:00", "2024-03-01 01:30:00.999999"),
+    2: ("2024-02-29T10:00:00+05:30", "2024-02-29 04:30:00"),
+    3: ("2024-02-29T10:00:00.5Z", "2024-02-29 10:00:00.5"),
+    4: ("2024-02-29 10:00:00", "2024-02-29 10:00:00"),
+}
+
+
+@pytest.mark.parametrize("mode", ["existing", "create"])
+async def test_moments_with_an_offset_in_a_column_without_one(
+    move: MakeMove, database: Database, tmp_path: Path, sqlite_file: Path, mode: str
+) -> None:
+    """The first line carries the same moments: in UTC, or in a column of a type that has them if the job makes it."""
+    with closing(sqlite3.connect(sqlite_file)) as connection:
+        connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME)")
+        connection.executemany("INSERT INTO t VALUES (?, ?)", [(key, value) for key, (value, _) in MOMENTS.items()])
+        connection.commit()
+    if mode == "existing":
+        await database.execute("CREATE TABLE t (id bigint PRIMARY KEY, at timestamp)")
+    line = (await findings(move, schema_mode=mode))["at"].settled_by.splitlines()[0]
+    assert line.startswith('type = "timestamptz"' if mode == "create" else 'expression = "CASE')
+    rules = tmp_path / "migrator.toml"
+    rules.write_text(f'[columns."t.at"]\n{line}\n', encoding="utf-8")
+    await move(schema_mode=mode, rules=str(rules)).run()
+    wanted = ", ".join(f"({key}, timestamp '{value}')" for key, (_, value) in MOMENTS.items())
+    carried = "t.at AT TIME ZONE 'UTC'" if mode == "create" else "t.at"
+    differing = f"SELECT * FROM t JOIN (VALUES {wanted}) AS w(id, at) USING (id) WHERE {carried} <> w.at"
+    assert await database.fetch(differing) == []
