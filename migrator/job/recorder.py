@@ -28,6 +28,8 @@ from migrator.sessions.connections import in_transaction, is_open
 from migrator.source.database import Watch
 from migrator.source.file import Fingerprint
 from migrator.status.failures import Failure, write_failure
+from migrator.status.progress import forget_progress
+from migrator.status.progress_writer import ProgressWriter
 
 T = TypeVar("T")
 
@@ -127,19 +129,35 @@ async def record_run(
             await registry.register(connection, run, settings.target_schema or run.migration.name, __version__)
             await runs.begin_run(connection, run, info)
             await run.take_over(connection)
+            await forget_progress(connection, run.migration)
 
     async def end() -> None:
         async with run.target.transaction() as connection:
             await runs.end_run(connection, run, exit_code=ExitCode.DONE, message="done")
 
     await runner.retry("ledger", begin)
+    clean = redactor(settings.secrets())
+    writer = ProgressWriter(run, runner.tracker, clean)
     try:
-        async with WorkerPool(1, run.target.connect, is_open) as connections:
+        async with _beside(writer), WorkerPool(1, run.target.connect, is_open) as connections:
             yield RunRecorder(run, connections, runner, guard, settings.stall_timeout_seconds)
     except BaseException as error:
-        await _record_failure(run, error, redactor(settings.secrets()))
+        await _record_failure(run, error, clean)
+        await writer.clear()
         raise
     await runner.retry("ledger", end)
+    await writer.clear()
+
+
+@asynccontextmanager
+async def _beside(writer: ProgressWriter) -> AsyncIterator[None]:
+    """Let the writer write while the block runs."""
+    writing = asyncio.create_task(writer.keep_writing())
+    try:
+        yield
+    finally:
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
 
 
 async def _record_failure(run: RunLedger, error: BaseException, clean: Callable[[str], str]) -> None:

@@ -127,4 +127,7 @@ _MOST_URGENT_FIRST = (State.FAILED, State.INTERRUPTED, State.UNDER_WAY, State.NE
 
 
 def _work_fields(work: Work) -> dict[str, Any]:
-    return {name: value for name, value in asdict(work).items() if name != "waiting"}
+    rate = None if work.rate is None else round(work.rate, 1)
+    seconds_left = None if work.seconds_left is None else round(work.seconds_left)
+    fields = {name: value for name, value in asdict(work).items() if name != "waiting"}
+    return fields | {"rate": rate, "seconds_left": seconds_left}

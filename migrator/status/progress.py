@@ -1,12 +1,11 @@
-"""Reads and writes what a run is doing: a line a stage and table in work, which the run overwrites."""
+"""Reads what a run is doing: a line a stage and table in work, which the run overwrites (``progress_writer``)."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.ledger.migration import Migration
@@ -40,6 +39,10 @@ class RunProgress:
     written_at: datetime
     work: tuple[Work, ...]
 
+    def but(self, stages: Collection[str]) -> "RunProgress":
+        """Return the progress without what is about some stages."""
+        return replace(self, work=tuple(work for work in self.work if work.stage not in stages))
+
     def tables(self) -> list[Work]:
         """Return the tables in work."""
         return [work for work in self.work if work.table]
@@ -53,20 +56,9 @@ class RunProgress:
         return [work.waiting for work in self.work if work.waiting]
 
 
-async def write_progress(connection: AsyncConnection, migration: Migration, run_id: UUID, work: Sequence[Work]) -> None:
-    """
-    Write what a run is doing in place of what it has written before. Call it in a transaction of its own.
-
-    Writes nothing if there is no work, which is how a run that ends takes its lines away.
-    """
+async def forget_progress(connection: AsyncConnection, migration: Migration) -> None:
+    """Delete what an earlier run of the migration has left, because it was killed."""
     await connection.execute(progress.delete().where(progress.c.migration == migration.name))
-    if work:
-        of_run = {"migration": migration.name, "run_id": run_id}
-        lines = [of_run | {_COLUMNS.get(name, name): value for name, value in asdict(one).items()} for one in work]
-        await connection.execute(insert(progress).on_conflict_do_nothing(), lines)
-
-
-_COLUMNS = {"table": "table_name"}
 
 
 async def progress_of(connection: AsyncConnection, migration: Migration, run_id: UUID) -> RunProgress | None:

@@ -97,10 +97,14 @@ async def _read(connection: AsyncConnection, migration: Migration) -> MigrationS
     parked = await ledger_parked.still_parked(connection, migration)
     known: dict[str, Any] = {}
     if newest is not None:
+        stages = await ledger_runs.stages_of(connection, newest.id)
+        # What the run has written is some seconds old: stages that have ended since are at work no more.
+        ended = {stage.stage for stage in stages if stage.ended_at is not None}
+        progress = await progress_of(connection, migration, newest.id) if found.state is State.UNDER_WAY else None
         known = {
             "settings": await ledger_runs.settings_of(connection, newest.id),
-            "stages": tuple(await ledger_runs.stages_of(connection, newest.id)),
-            "progress": await progress_of(connection, migration, newest.id) if found.state is State.UNDER_WAY else None,
+            "stages": tuple(stages),
+            "progress": progress.but(ended) if progress else None,
             "failure": await failure_of(connection, newest.id) if found.state is State.FAILED else None,
         }
     return MigrationStatus(

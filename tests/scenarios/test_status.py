@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import os
 import re
 import shlex
+import signal
 from contextlib import chdir
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,9 +18,12 @@ import pytest
 from fix_job import Ended, quick_flags
 from fix_obstacle import NAME, only_in_copy
 from fix_postgres import Database
+from fix_proxy import Proxy
 from fix_sqlite import MakeSqlite
 from fix_warm import Zygote
+from sqlalchemy import make_url
 
+from migrator.demo.dryad import ALEMBIC_INI
 from migrator.ledger.migration import LOCK_KEY, Migration
 from migrator.reports.status import Status
 from migrator.status.next_action import next_action
@@ -77,6 +83,11 @@ async def test_from_never_begun_over_killed_to_complete(
                 pass
         said, told = asked(warm, target)
         _is_under_way(said, told)
+        while not (told := asked(warm, target)[1])["in_work"]:  # it writes every few seconds
+            pass
+        [work] = told["in_work"]
+        assert (work["table"], work["stage"], work["unit"], work["of"]) == ("public.small", "copy", "rows", 1)
+        assert {stage["stage"] for stage in told["stages_under_way"]} == {"copy", "restore", "analyze", "verify"}
         job.kill()
         job.ended()
         async with asyncio.timeout(60):
@@ -146,6 +157,75 @@ async def test_a_refused_run_says_what_settles_it(make_sqlite: MakeSqlite, datab
         write_rules(told)
         assert warm(*command_of(told), variables=target).code == 0
         assert asked(warm, target)[0].code == 0
+
+
+@pytest.mark.one_server
+async def test_follow_over_a_whole_run(
+    dryad_file: Path, database: Database, warm: Zygote, proxies: list[Proxy]
+) -> None:
+    """It waits for the begin and for a server that is away, tells each change once, and ends with the run."""
+    url = make_url(database.url)
+    assert url.port is not None
+    proxies.append(Proxy(url.port))
+    through = url.set(host="127.0.0.1", port=proxies[0].port).render_as_string(hide_password=False)
+    watched = warm.start("status", "--follow", MIGRATOR_TARGET_URL=through)
+    first = watched.until(lambda event: event["event"] == "status")
+    assert first is not None
+    assert (first["state"], first["stages"]) == ("never begun", [])
+    proxies[0].will("reset", times=3)
+    assert watched.until(lambda event: event["event"] == "server.lost") is not None
+    stopped = warm.start("status", "--follow", MIGRATOR_TARGET_URL=database.url)
+    assert stopped.until(lambda event: event["event"] == "status") is not None
+    os.kill(stopped.number, signal.SIGINT)
+    assert stopped.ended().code == 130
+    job = warm.start(
+        "run", "--source", dryad_file, "--alembic-config", ALEMBIC_INI, MIGRATOR_TARGET_URL=database.url, watched=False
+    )
+    ended = watched.ended()
+    assert ended.code == 0, ended.stderr
+    told = [event for event in ended.events if event["event"] == "status"]
+    assert [event["state"] for event in told][-1] == "complete"
+    assert {event["state"] for event in told} <= {"never begun", "under way", "complete"}
+    assert all(one != other for one, other in pairwise([{**event, "timestamp": ""} for event in told]))
+    assert ended.stdout.startswith("migration public: complete")
+    assert job.ended().code == 0
+
+
+@pytest.mark.one_server
+async def test_follow_ends_with_a_run_that_fails(make_sqlite: MakeSqlite, database: Database, warm: Zygote) -> None:
+    """The code is 7, and the page has the message of the run; without a terminal nothing is drawn."""
+    source = make_sqlite("CREATE TABLE a (id INTEGER PRIMARY KEY, n INTEGER)", {"a": [(1, "many")]})
+    watched = warm.start("status", "--follow", MIGRATOR_TARGET_URL=database.url)
+    assert watched.until(lambda event: event["event"] == "status") is not None
+    assert warm("run", "--source", source, "--schema", "create", MIGRATOR_TARGET_URL=database.url).code == 3
+    ended = watched.ended()
+    assert ended.code == 7, ended.stderr
+    assert "it said: " in ended.stdout
+    assert "\x1b" not in ended.stdout + ended.stderr
+
+
+@pytest.mark.one_server
+async def test_several_migrations(make_sqlite: MakeSqlite, database: Database, warm: Zygote, tmp_path: Path) -> None:
+    """One that failed among them decides the code; each is told by its own name, which the command has too."""
+    good = make_sqlite("CREATE TABLE a (id INTEGER PRIMARY KEY)", {"a": [(1,)]})
+    bad = make_sqlite(
+        "CREATE TABLE b (id INTEGER PRIMARY KEY, n INTEGER)", {"b": [(1, "many")]}, file=tmp_path / "bad.db"
+    )
+    target = {"MIGRATOR_TARGET_URL": database.url}
+    for source, name, code in ((good, "good", 0), (bad, "bad", 3)):
+        flags = ("--source", source, "--schema", "create", "--migration", name)
+        assert warm("run", *flags, variables=target).code == code
+    said, told = asked(warm, target)
+    assert (said.code, told["state"]) == (7, "failed")
+    assert {one["name"]: one["state"] for one in told["migrations"]} == {"good": "complete", "bad": "failed"}
+    assert warm("status", "--follow", variables=target).code == 7
+    assert asked(warm, target, "--migration", "good")[0].code == 0
+    said, told = asked(warm, target, "--migration", "bad")
+    assert (said.code, told["migration"]) == (7, "bad")
+    assert " --migration bad " in told["next_action"]["command"]
+    said, told = asked(warm, target, "--migration", "mistyped")
+    assert (said.code, told["state"]) == (6, "never begun")
+    assert told["unknown"] == "the ledger knows no migration 'mistyped', but 'bad', 'good'"
 
 
 def test_each_field_is_documented() -> None:
