@@ -70,11 +70,13 @@ def unfinished(old: Path, new: Path) -> Iterator[Path]:
 
 
 def _refuse(old: Path, new: Path) -> None:
-    if new.is_symlink() or new.exists():
-        raise ConfigurationError(
-            f"{str(new)!r} exists already, and is not overwritten",
-            next_step="Name another file with --to, or rename that one.",
-        )
+    # SQLite would take a log or a journal that another database has left for this one's.
+    for path in (new, *(new.with_name(new.name + suffix) for suffix in ("-wal", "-journal"))):
+        if path.is_symlink() or path.exists():
+            raise ConfigurationError(
+                f"{str(path)!r} exists already, and is not overwritten",
+                next_step="Name another file with --to, or rename that one.",
+            )
     try:
         room = shutil.disk_usage(new.parent).free
     except OSError as error:

@@ -51,6 +51,14 @@ def test_a_file_is_never_overwritten(old: Path, database: Database, cli: Cli) ->
     assert back(cli, database, old).code == 0
 
 
+def test_a_log_that_another_file_has_left(old: Path, database: Database, cli: Cli) -> None:
+    """SQLite would take it for the new file's: it is refused by name."""
+    old.with_name("new.db-wal").write_bytes(b"of another file")
+    ended = back(cli, database, old)
+    assert ended.code == 2
+    assert "new.db-wal" in ended.message
+
+
 def test_the_old_file_is_not_the_new_one(old: Path, database: Database, cli: Cli) -> None:
     """To name one file for both is refused, and the file is as it was."""
     before = old.read_bytes()
