@@ -192,6 +192,7 @@ NAMED_ELSEWHERE = {
 DECIDED_ONCE = {
     *("MIGRATOR_RESTART", "MIGRATOR_FORCE", "MIGRATOR_YES", "MIGRATOR_WAIT", "MIGRATOR_SOURCE_ONLY", "MIGRATOR_QUIET"),
     *("MIGRATOR_REPORT", "MIGRATOR_DIFFERENCES", "MIGRATOR_LEFT_BEHIND", "MIGRATOR_KEPT_ROWS"),
+    *("MIGRATOR_FOLLOW", "MIGRATOR_WRITE_RULES", "MIGRATOR_LIKE", "MIGRATOR_TO"),
 }
 """Settings of one command, given with it: left in .env, each `up` would decide again, or write into the container."""
 
