@@ -19,6 +19,7 @@ from typing import Final
 
 import report_schema
 from benchmark import page as benchmarks
+from man_page import man_page
 from pydantic.fields import FieldInfo
 
 from migrator import engine, errors
@@ -67,8 +68,10 @@ def plots() -> dict[Path, str]:
 
 
 def files() -> dict[Path, str]:
-    """Return every plot, and the schema of the report, with what it is to be."""
-    return {**plots(), ROOT / "docs" / "report.schema.json": report_schema.text()}
+    """Return every plot, the schema of the report and the manual page, with what it is to be."""
+    meanings = {code: MEANING[code][0] for code in sorted({*map(int, ExitCode), BUG})}
+    pages = {"report.schema.json": report_schema.text(), "migrator.1": man_page(meanings)}
+    return {**plots(), **{ROOT / "docs" / name: text for name, text in pages.items()}}
 
 
 def main(arguments: Sequence[str]) -> int:

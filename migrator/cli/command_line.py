@@ -18,7 +18,7 @@ from migrator.config.missing import ALEMBIC, Needs, example
 from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError
 
-_DESCRIPTION: Final = "Moves an application from SQLite to PostgreSQL and proves that every value arrived."
+DESCRIPTION: Final = "Moves an application from SQLite to PostgreSQL and proves that every value arrived."
 
 _EPILOG: Final = (
     "Every flag has an environment variable of the same name. Exit codes: 0 done, 1 mismatch, 2 configuration, "
@@ -29,7 +29,7 @@ _EPILOG: Final = (
 _WORD: Final = re.compile(r"[a-zA-Z][\w-]{0,19}")
 """What may be a mistyped command. Anything else may be a URL with a password, and isn't quoted."""
 
-_OTHERS: Final = ("help", "completion")
+OTHERS: Final = ("help", "completion")
 """Commands that do nothing with a database."""
 
 _BEFORE_COMMAND: Final = frozenset({"-h", "--help", "-V", "--version", "-v", "--verbose", "-q", "--quiet"})
@@ -102,7 +102,7 @@ def short_usage() -> str:
     """Return what is worth knowing to begin with, in few lines."""
     return (
         "usage: migrator COMMAND [flags]\n\n"
-        f"{_DESCRIPTION} To begin:\n\n"
+        f"{DESCRIPTION} To begin:\n\n"
         f"  {example(['source', 'target', ALEMBIC], ['check'])}\n"
         f"  {_EXAMPLE}\n\n"
         f"Commands: {', '.join(COMMANDS)}.\n"
@@ -112,7 +112,7 @@ def short_usage() -> str:
 
 def parsers_of_all() -> tuple[Parser, dict[str, Parser]]:
     """Return the parser of all arguments, and the parser of each command by its name."""
-    parser = Parser(prog="migrator", usage="migrator COMMAND [flags]", description=_DESCRIPTION, epilog=_EPILOG)
+    parser = Parser(prog="migrator", usage="migrator COMMAND [flags]", description=DESCRIPTION, epilog=_EPILOG)
     parser.add_argument(
         "-V", "--version", action="version", version=f"migrator {__version__}", help="Print the version."
     )
@@ -128,7 +128,7 @@ def parsers_of_all() -> tuple[Parser, dict[str, Parser]]:
     parsers["help"] = commands.add_parser(
         "help", prog="migrator help", usage="migrator help [COMMAND]", help=summary, description=summary
     )
-    parsers["help"].add_argument("topic", nargs="?", default=None, choices=[*COMMANDS, *_OTHERS], metavar="COMMAND")
+    parsers["help"].add_argument("topic", nargs="?", default=None, choices=[*COMMANDS, *OTHERS], metavar="COMMAND")
     parsers["completion"] = commands.add_parser(
         "completion",
         prog="migrator completion",
@@ -173,7 +173,7 @@ def _add_loudness(parser: Parser) -> None:
 
 def _refuse_unknown_command(argv: Sequence[str]) -> None:
     """Raise ConfigurationError if the first word is no command, or stands behind flags that belong to a command."""
-    names = [*COMMANDS, *_OTHERS]
+    names = [*COMMANDS, *OTHERS]
     first = next((argument for argument in argv if argument not in _BEFORE_COMMAND), None)
     topic = first == "help" and [argument for argument in argv if not argument.startswith("-")][1:2]
     if topic and topic[0] in names:

@@ -43,6 +43,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "migrator", copy / "migrator", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy / name)
+    (copy / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "migrator.1", copy / "docs")
     run(*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, copy, folder=folder)
     [built] = folder.glob("*.whl")
     return built
@@ -72,9 +74,12 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_holds_what_the_package_holds(wheel: Path) -> None:
-    """Every file of the package is in the wheel, data files included, and no test is."""
+    """Every file of the package is in the wheel, data files included, and no test is; beside it the manual page."""
     with ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    page = f"migrator-{__version__}.data/data/share/man/man1/migrator.1"
+    assert page in names
+    names.remove(page)
     package = ROOT / "migrator"
     ours = {path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     assert names == {str(path.relative_to(ROOT)) for path in ours}
@@ -92,3 +97,9 @@ def test_the_demo_runs(installed: Path, tmp_path: Path) -> None:
     report = json.loads(run(installed / "migrator", "demo", "--scale", "0.01", "--format", "json", folder=tmp_path))
     assert report["rows"] > 0
     assert all(table["verified"] for table in report["tables"])
+
+
+def test_the_manual_page_is_where_man_looks(installed: Path) -> None:
+    """Beside the commands: `man migrator` finds it through PATH."""
+    page = installed.parent / "share" / "man" / "man1" / "migrator.1"
+    assert page.read_text(encoding="utf-8") == (ROOT / "docs" / "migrator.1").read_text(encoding="utf-8")
