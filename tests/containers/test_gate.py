@@ -5,6 +5,7 @@ Most of it shares one installation, so the file runs on one worker, in this orde
 """
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,19 @@ def test_new_writes_go_on_where_sqlite_stopped(migrated: Stack, before: Answers)
     shown = ask(f"{migrated.url()}/conversations/{made['id']}")
     assert [message["content"] for message in shown["messages"]] == ["first", "second"]
     assert shown["last_message_id"] == said[1]["id"]
+
+
+def test_the_way_back(migrated: Stack, tmp_path: Path) -> None:
+    """What was written on PostgreSQL is in the new SQLite file, and the application answers the same from it."""
+    ours = ("--user", f"{os.getuid()}:{os.getgid()}", "--volume", f"{tmp_path}:/back")
+    done = migrated.compose(
+        *("run", "--rm", "-T", *ours, "migrator", "rollback", "--to", "/back/dryad.db"), check=False
+    )
+    assert done.returncode == 0, done.stderr
+    after = answers(migrated.url())
+    assert "on PostgreSQL" in after.values()
+    with application_on_sqlite(tmp_path) as url:
+        assert answers(url) == after
 
 
 def test_compose_1_opens_the_gate_too(stack: Stack) -> None:
