@@ -28,6 +28,8 @@ class RollbackReport:
     tables: tuple[RolledBackTable, ...]
     forms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The forms in which changed values are stored, a line a column, by table."""
+    doubtful_forms: tuple[str, ...] = ()
+    """Those of the forms that not all old values have, or that there was no old value to learn from."""
     notes: tuple[str, ...] = ()
 
     @property

@@ -14,6 +14,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 import structlog
 from sqlalchemy import text
@@ -80,7 +81,7 @@ async def rollback(settings: Settings, tracker: Tracker) -> RollbackReport:
                 )
                 paths = (path, settings.source_path, scratch)
                 await runner("verify", lambda: _prove(context, address, paths, changes))
-                notes += _notes(path)
+                notes += (*_without_way_back(changes), *_broken_keys(path))
         return _report(new, changes, forms, notes)
 
 
@@ -193,7 +194,23 @@ def _refuse_altered(paths: Paths, changes: Sequence[StagedTable]) -> None:
         )
 
 
-def _notes(path: Path) -> tuple[str, ...]:
+_ONE_WAY: Final = ("round", "truncate", "nul_bytes", "invalid_utf8", "duplicate_keys", "expression")
+"""The rules by which several values of the source become one of the target."""
+
+
+def _without_way_back(changes: Sequence[StagedTable]) -> tuple[str, ...]:
+    """Return a note about each column whose rule can't be taken back, if rows of its table have changed."""
+    return tuple(
+        f"{table.plan.source.name}.{column.source.name}: new values are as PostgreSQL has them; the rule "
+        f"{column.rule.words()} of the way out has no way back"
+        for table in changes
+        if table.changed or table.added
+        for column in table.plan.compared
+        if column.rule.model_fields_set.intersection(_ONE_WAY)
+    )
+
+
+def _broken_keys(path: Path) -> tuple[str, ...]:
     return tuple(
         f"WARNING: {counted(rows, 'row')} of {table} refer to rows that don't exist, as in PostgreSQL"
         for table, rows in broken_keys(path).items()
@@ -208,15 +225,13 @@ def _report(
         for table in changes
     )
     rows = sum(table.unchanged + table.changed + table.added for table in tables)
-    lines = {
-        table: tuple(form.line(table) for form in of_table if form.rows != form.fitting or not form.rows)
-        for table, of_table in forms.items()
-    }
+    told = [(table, form) for table, of_table in forms.items() for form in of_table]
     return RollbackReport(
         f"rolled back: {str(new)!r} holds every value of PostgreSQL "
         f"({counted(len(tables), 'table')}, {counted(rows, 'row')})",
         str(new),
         tables,
-        {table: of_table for table, of_table in lines.items() if of_table},
+        {table: tuple(form.line(table) for form in of_table) for table, of_table in forms.items()},
+        tuple(form.line(table) for table, form in told if form.is_doubtful),
         notes,
     )

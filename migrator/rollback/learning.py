@@ -33,6 +33,11 @@ class LearntForm:
     fitting: int
     """The number of these that the form gives exactly."""
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether there was no old value to learn from, or some old values have another form."""
+        return not self.rows or self.fitting < self.rows
+
     def line(self, table: str) -> str:
         """Return the form as one line for a person."""
         if not self.rows:
