@@ -38,7 +38,6 @@ NOT_RUN = {
     "docs/deployment/ci.md": "it waits for a migration: tests/repository/test_ci.py runs the stage",
     "docs/deployment/kubernetes/README.md": CLUSTER,
     "docs/explanation/benchmarks.md": "it takes hours: tests/repository/test_benchmark.py tries it on little",
-    "docs/reference/status.md": "it follows a run: tests/scenarios/test_status.py does",
     "docs/explanation/performance.md": "it measures: tests/repository/test_benchmark.py tries it on little",
 }
 """Pages whose commands are not run, with the reason."""
