@@ -29,6 +29,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 from typing import ClassVar, Self
 
+from migrator.runtime.reason import Reason
 from migrator.runtime.settlement import NOTHING_TO_PASTE, Settlement
 
 
@@ -52,6 +53,7 @@ class MigratorError(Exception):
     The job cannot go on.
 
     ``next_step`` tells the operator what to do, and ``settlement`` holds the flags and rules that settle the error.
+    ``headline`` is the message without the reasons that ``reasons`` has one by one; without reasons it is the message.
     ``facts`` are values for the log (table, column, key, counts).
     """
 
@@ -62,6 +64,17 @@ class MigratorError(Exception):
         self.next_step = next_step
         self.settlement = NOTHING_TO_PASTE
         self.facts = facts
+        self.headline = message
+        self.reasons: tuple[Reason, ...] = ()
+
+    def told_as(self, headline: str, reasons: Iterable[Reason]) -> Self:
+        """
+        Return the error itself, with its message in short and its reasons one by one.
+
+        The table of a refusal shows the reasons, and the log has an event for each.
+        """
+        self.headline, self.reasons = headline, tuple(reasons)
+        return self
 
     def settled_with(self, settlement: Settlement) -> Self:
         """Return the error itself, with flags and rules that settle it."""
@@ -179,4 +192,6 @@ def in_one(errors: Iterable[MigratorError | None]) -> MigratorError | None:
     facts = {name: value for error in reversed(found) for name, value in error.facts.items()}
     next_step = " ".join(error.next_step for error in found if error.next_step)
     settlement = sum((error.settlement for error in found), NOTHING_TO_PASTE)
-    return type(found[0])("; ".join(map(str, found)), next_step=next_step, **facts).settled_with(settlement)
+    error = type(found[0])("; ".join(map(str, found)), next_step=next_step, **facts).settled_with(settlement)
+    reasons = [reason for one in found for reason in one.reasons or (Reason("", str(one)),)]
+    return error.told_as("; ".join(one.headline for one in found), reasons)

@@ -1,7 +1,7 @@
 """Defines every event of the log, with its meaning: a contract for programs that read the log."""
 
 from enum import StrEnum
-from typing import Self
+from typing import Final, Self
 
 
 class Event(StrEnum):
@@ -23,7 +23,7 @@ class Event(StrEnum):
     JOB_FINISHED = "job.finished", "The command ended well: seconds, and what it did in total."
     JOB_FAILED = (
         "job.failed",
-        "The command ended otherwise: message, next_step, exit_code, flags and rules to paste, the facts of the case.",
+        "The command ended otherwise: message, next_step, exit_code, flags and rules, number of reasons told before.",
     )
     JOB_STOPPING = "job.stopping", "A signal came; the job stops at the next safe point."
 
@@ -109,6 +109,11 @@ class Event(StrEnum):
         "A rule turns values of the source into others: table, column, rows, rule; years, if numbers become moments.",
     )
 
+    REFUSAL_REASON = (
+        "refusal.reason",
+        "A reason of a refusal that has no event of its own: where, why, rows, example, remedy.",
+    )
+
     WARNING_SERVER = "warning.server", "PostgreSQL sent a warning: message."
     WARNING_REPORT = (
         "warning.report",
@@ -147,3 +152,15 @@ class Event(StrEnum):
         "Something of the source is damaged, out of date or unknown, and rows are read without it: table, reason.",
     )
     LIBRARY_MESSAGE = "library.message", "A library, or a migration, had something to say: logger, message."
+
+
+OF_FINDINGS: Final = frozenset(
+    {
+        Event.VALUES_REFUSED,
+        Event.ROWS_IN_THE_WAY,
+        Event.REFUSAL_REASON,
+        Event.TABLE_DIFFERS,
+        Event.SCHEMA_DIFFERS,
+    }
+)
+"""Events about one finding each. On a terminal they are left out, since the report shows them as a table."""

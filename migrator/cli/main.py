@@ -33,7 +33,7 @@ from migrator.monitoring.metrics_file import RunFacts
 from migrator.monitoring.tracker import Tracker
 from migrator.reports.difference import DifferenceReport
 from migrator.reports.record import Record
-from migrator.reports.refusal import Refusal, facts_of
+from migrator.reports.refusal import Refusal, facts_of, log_facts_of
 from migrator.runtime import logs
 from migrator.runtime.redaction import redactor
 
@@ -96,7 +96,7 @@ def _perform(line: CommandLine, settings: Settings, files: OutcomeFiles, tracker
     except Mismatch as error:
         outcome = DifferenceReport(error)
     except MigratorError as error:
-        if not error.settlement:
+        if not (error.settlement or error.reasons):
             raise
         outcome = Refusal(error)
     quiet = settings.quiet and outcome.failure is None
@@ -127,7 +127,10 @@ def _fail(error: Exception, files: OutcomeFiles, *, traceback: bool) -> int:
         return BUG
     fields = facts_of(known)
     files.write(fields)
-    log.error(Event.JOB_FAILED, **fields, **trace)  # after files.write and its warnings: the last line
+    for reason in known.reasons:
+        if not reason.is_logged:
+            log.error(Event.REFUSAL_REASON, message=reason.line(), **reason.to_json())
+    log.error(Event.JOB_FAILED, **log_facts_of(known), **trace)  # after files.write and its warnings: the last line
     return int(fields["exit_code"])
 
 

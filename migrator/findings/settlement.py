@@ -13,6 +13,7 @@ from typing import Final
 from migrator.findings.finding import Finding
 from migrator.findings.remedies import FOR_SOME, TOGETHER
 from migrator.names import pattern
+from migrator.runtime.reason import Reason
 from migrator.runtime.settlement import NO_LINE, RuleSection, Settlement
 from migrator.runtime.wording import printable
 
@@ -36,6 +37,29 @@ def chosen_lines(finding: Finding) -> list[str]:
         line for line in finding.settled_by.splitlines() if not (line.startswith(NO_LINE) or line.endswith(FOR_SOME))
     ]
     return [line for line in lines if line.endswith(TOGETHER)] if lines and lines[0].endswith(TOGETHER) else lines[:1]
+
+
+def reason_of(finding: Finding) -> Reason:
+    """Return a finding as a row of the table of a refusal."""
+    first = next(iter(finding.examples), None)
+    return Reason(
+        f"{finding.table}.{finding.column}",
+        finding.reason,
+        finding.rows,
+        finding.at_least,
+        f"{first.key}: {first.value}" if first else "",
+        "; ".join(_short(line) for line in chosen_lines(finding)),
+        is_logged=True,
+    )
+
+
+def _short(line: str) -> str:
+    """Return a line without its comment; an expression is too long for a table, and stands below it."""
+    rule = line.partition("  # ")[0]
+    return rule if len(rule) <= _LONGEST_SHOWN else f"{rule.partition(' = ')[0]} = …"
+
+
+_LONGEST_SHOWN: Final = 60
 
 
 DROPS: Final = 'orphans = "drop"'

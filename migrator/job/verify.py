@@ -54,9 +54,10 @@ async def _of_another_source(
     origin = await identity_of(settings.source_path.absolute(), source)
     facts = {"migration": migration.name, **error.facts}
     if known is None or not history.is_another(known, origin):
-        return Mismatch(str(error), next_step=error.next_step, **facts)
+        return Mismatch(str(error), next_step=error.next_step, **facts).told_as(error.headline, error.reasons)
+    another = f"the ledger knows {known} as the source of the migration {migration.name!r}, this one is {origin}"
     return Mismatch(
-        f"{error}; the ledger knows {known} as the source of the migration {migration.name!r}, this one is {origin}",
+        f"{error}; {another}",
         next_step=f"Verify with that source, or give this one's name with --migration. Else: {error.next_step}",
         **facts,
-    )
+    ).told_as(f"{error.headline}; {another}", error.reasons)

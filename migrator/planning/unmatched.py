@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from migrator.errors import NoMatch
 from migrator.names import NamingStyle, TableName, find_match, nearest, pattern, quote_literal, quote_postgres, styled
+from migrator.runtime.reason import Reason
 from migrator.runtime.settlement import NOTHING_TO_PASTE, RuleSection, Settlement
+from migrator.runtime.wording import listed
 from migrator.target.schema import TargetColumn
 
 SUPPOSED: Final = "supposed"
@@ -72,20 +74,38 @@ class Unmatched:
             missing = [_missing_table(name, target) for name in self.tables.values()]
             missing += [f"column {table}.{column}" for table, column in self.columns]
             error = f"the target's schema {schema!r} has no match for: {', '.join(missing)}"
-            raise NoMatch(
+            found = NoMatch(
                 f"{error}; {self._unfilled()}" if self.unfilled else error,
                 next_step=" ".join([*self._steps(target, matched), *self._fillings()]),
                 missing=missing,
                 columns=list(map(str, self.unfilled)),
                 **self._what_settles(target, matched),
             ).settled_with(self._settlement(target, matched))
+            short = f"the target's schema {schema!r} has no match for: {listed(missing)}"
+            raise found.told_as(
+                f"{short}; {self._unfilled()}" if self.unfilled else short, self._reasons(target, matched)
+            )
         if self.unfilled:
             raise NoMatch(
                 self._unfilled(),
                 next_step=" ".join(self._fillings()),
                 columns=list(map(str, self.unfilled)),
                 **self._what_settles(target, matched),
-            )
+            ).told_as(self._unfilled(), self._reasons(target, matched))
+
+    def _reasons(self, target: Sequence[str], matched: Sequence[str]) -> Iterator[Reason]:
+        """Yield each table and column without a match as a row of the table of a refusal."""
+        free = [name for name in target if name not in matched]
+        near = dict(self._renamed(list(self._in_snake_case(free)), free))
+        names = [*self.tables, *(f"{table}.{column}" for table, column in self.columns)]
+        patterns = [*map(pattern, self.tables), *(f"{pattern(one)}.{pattern(two)}" for one, two in self.columns)]
+        for name, wanted in zip(names, patterns, strict=True):
+            is_table = name in self.tables
+            renamed = near.get(_section_of(wanted, self.tables))
+            remedy = f'rename = "{renamed}"' if renamed else "exclude = true" if matched else ""
+            yield Reason(name, f"the target has no such {'table' if is_table else 'column'}", remedy=remedy)
+        for column in self.unfilled:
+            yield Reason(str(column), "it is NOT NULL without a default, and the source has no values for it")
 
     def _unfilled(self) -> str:
         listed = ", ".join(map(str, self.unfilled))

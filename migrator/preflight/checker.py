@@ -17,7 +17,7 @@ from migrator.concurrency.pool import WorkerPool, gather_or_cancel
 from migrator.errors import ValuesRefused
 from migrator.events import Event
 from migrator.findings.finding import Finding, summary
-from migrator.findings.settlement import settlement_of
+from migrator.findings.settlement import reason_of, settlement_of
 from migrator.monitoring.tracker import Count, Tracker
 from migrator.names import TableName
 from migrator.planning.grouping import MAX_GROUP_TABLES, group_small_tables
@@ -26,6 +26,7 @@ from migrator.preflight.dry_run import DryRunPart, dry_run, dry_run_grouped, pre
 from migrator.preflight.source_only import check_source_table
 from migrator.preflight.table_check import TableCheck, TableChecker, measure_tables
 from migrator.runtime.limits import ExampleOptions, Limits
+from migrator.runtime.wording import listed
 from migrator.source.chunks import WHOLE_TABLE, chunk_size, split_into_chunks
 from migrator.source.database import Source
 from migrator.source.integrity import check_intact
@@ -249,10 +250,14 @@ def refusal_of_values(findings: Sequence[Finding]) -> ValuesRefused | None:
         return None
     columns = {(finding.table, finding.column) for finding in findings}
     holding = "1 column holds" if len(columns) == 1 else f"{len(columns)} columns hold"
-    return ValuesRefused(
+    error = ValuesRefused(
         f"{holding} values that PostgreSQL would refuse or change: {summary(findings)}",
         next_step="Run `migrator check` with the same settings and --write-rules migrator.toml, which writes a file "
         "with a section for each finding, and decide there. Or correct the values in the source, or leave the column "
         "or table out with --exclude.",
         findings=[finding.to_json() for finding in findings],
     ).settled_with(settlement_of(findings))
+    return error.told_as(
+        f"{holding} values that PostgreSQL would refuse or change: {listed(sorted(map('.'.join, columns)))}",
+        map(reason_of, findings),
+    )

@@ -23,7 +23,9 @@ from migrator.planning.plan import TablePlan
 from migrator.planning.rules import OnExistingRows
 from migrator.preflight.unfilled_columns import NEVER, unfilled_columns
 from migrator.runtime.limits import ExampleOptions
+from migrator.runtime.reason import Reason
 from migrator.runtime.retry import is_transient
+from migrator.runtime.wording import listed
 from migrator.source.database import Source
 from migrator.source.size import TableSize
 from migrator.target.database import Target, row_counts
@@ -92,8 +94,29 @@ class OccupiedTable:
             return "would stay where the source doesn't have their key, else give way and be kept"
         return "would give way to the source's rows, and be kept"
 
+    def reason(self, decision: str) -> Reason:
+        """Return the table as a row of the table of a refusal, with the ``decision`` that settles it."""
+        why = f"the target holds rows: {self._counted()}{self._clashes()}"
+        remedy = f'on_existing_rows = "{decision}"' if decision else ""
+        return Reason(str(self.table), why, self.rows, example=self._example(), remedy=remedy, is_logged=True)
+
     def __str__(self) -> str:
         """Return the table's name with the numbers of its rows, and some rows that the source doesn't hold."""
+        shown = self._example()
+        noun = "row" if self.rows == 1 else "rows"
+        return (
+            f"{self.table} ({self.rows} {noun}: {self._counted()})"
+            + (f", where {shown}" if shown else "")
+            + self._clashes()
+        )
+
+    def _clashes(self) -> str:
+        return "".join(f"; {clash}" for clash in self.clashes)
+
+    def _example(self) -> str:
+        return self.examples[0].line() if self.examples else ""  # `check` has all of them in its report
+
+    def _counted(self) -> str:
         counts = {
             "equal to the source's": self.equal,
             f"equal but for {', '.join(self.unfilled)}, for which the source has no values": self.richer,
@@ -101,11 +124,7 @@ class OccupiedTable:
             "only there": self.extra,
             "not compared, since values of the source's rows are refused": self.uncompared,
         }
-        counted = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
-        shown = self.examples[0].line() if self.examples else ""  # `check` has all of them in its report
-        noun = "row" if self.rows == 1 else "rows"
-        clashes = "".join(f"; {clash}" for clash in self.clashes)
-        return f"{self.table} ({self.rows} {noun}: {counted})" + (f", where {shown}" if shown else "") + clashes
+        return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding for programs, with all examples."""
@@ -251,6 +270,9 @@ def refuse_not_owned(pending: Iterable[TablePlan]) -> None:
             f"the target's role doesn't own {', '.join(not_owned)}, so it can't take keys away for the load",
             next_step="Run as the owner, or GRANT the owning role to this one.",
             tables=not_owned,
+        ).told_as(
+            f"the target's role doesn't own {listed(not_owned)}, so it can't take keys away for the load",
+            [Reason(name, "the target's role doesn't own the table") for name in not_owned],
         )
 
 

@@ -14,6 +14,7 @@ from migrator.names import TableName, pattern
 from migrator.planning.rules import OnExistingRows
 from migrator.preflight.existing_rows import OccupiedTable
 from migrator.runtime.settlement import NOTHING_TO_PASTE, RuleSection, Settlement
+from migrator.runtime.wording import listed
 from migrator.target.database import Target
 
 log = structlog.get_logger()
@@ -47,11 +48,16 @@ def refusal_of(existing: Sequence[OccupiedTable], settling: Settlement) -> RowsI
         log.error(Event.ROWS_IN_THE_WAY, message=str(table), **table.counts())
     if not refused:
         return None
-    return RowsInTheWay(
+    has_begun = any(table.begun for table in refused)
+    error = RowsInTheWay(
         f"the target already holds rows that this job did not put there: {', '.join(map(str, refused))}",
         next_step=_next_step(refused, settling.flags[0]),
         tables={str(table.table): table.rows for table in refused},
-    ).settled_with(NOTHING_TO_PASTE if any(table.begun for table in refused) else settling)
+    ).settled_with(NOTHING_TO_PASTE if has_begun else settling)
+    return error.told_as(
+        f"the target already holds rows that this job did not put there: {listed([str(one.table) for one in refused])}",
+        [table.reason("" if has_begun else "replace") for table in refused],
+    )
 
 
 def _next_step(refused: Sequence[OccupiedTable], flag: str) -> str:

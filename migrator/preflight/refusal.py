@@ -20,6 +20,7 @@ from migrator.preflight.checker import refusal_of_values
 from migrator.preflight.existing_rows import OccupiedTable
 from migrator.preflight.giving_way import refusal_of_existing
 from migrator.preflight.table_check import TableCheck
+from migrator.runtime.reason import Reason
 from migrator.runtime.settlement import RuleSection, Settlement
 from migrator.runtime.wording import counted
 from migrator.selection.following import following_orphans
@@ -97,10 +98,17 @@ async def _following(source: Source, target: Target, plan: Plan, found: InTheWay
         )
         for rows in following
     )
-    return ValuesRefused(
+    error = ValuesRefused(
         f"if orphans stay behind, what refers to them has to stay behind, too: {', '.join(map(str, following))}",
         next_step='Write orphans = "drop" for these columns, too.',
     ).settled_with(Settlement(sections=sections))
+    return error.told_as(
+        "if orphans stay behind, what refers to them has to stay behind, too",
+        (
+            Reason(f"{rows.table}.{rows.column}", "refers to rows that stay behind", rows.rows, remedy=DROPS)
+            for rows in following
+        ),
+    )
 
 
 async def _strays(target: Target, plan: Plan) -> TargetRefused | None:
@@ -111,11 +119,13 @@ async def _strays(target: Target, plan: Plan) -> TargetRefused | None:
     if not strays:
         return None
     listed = ", ".join(stray.sequence for stray in strays)
-    return TargetRefused(
+    error = TargetRefused(
         f"besides, it can't be told which column takes values from these sequences, or how: {listed}",
         next_step="Find out whether the application uses these sequences, and write their rules, which stand beside "
         "the others, with the right columns.",
     ).settled_with(Settlement(sections=tuple(_sequence_sections(plan, strays))))
+    reasons = [Reason(stray.sequence, "it can't be told which column takes its values, or how") for stray in strays]
+    return error.told_as(str(error), reasons)
 
 
 def _sequence_sections(plan: Plan, strays: Iterable[Stray]) -> Iterable[RuleSection]:

@@ -4,6 +4,8 @@ Turns events into lines for people: the time, the stage, and what happened, such
 Programs read the same events as JSON, with all their fields. A line shows what a person can use at that moment.
 """
 
+import shutil
+import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -12,6 +14,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 from migrator.events import Event
 from migrator.monitoring.snapshot import duration
+from migrator.runtime.wording import wrapped
 
 SUBJECT_COLUMNS: Final = 9
 """The width of the stage's name, as long as the longest name."""
@@ -48,7 +51,7 @@ class LogLines:
             line += f"\n{INDENT}To do: {next_step}"
         if trace := event.get("exception"):
             line += f"\n{trace}"
-        return line
+        return wrapped(line, shutil.get_terminal_size().columns, INDENT) if sys.stderr.isatty() else line
 
 
 def _clock(event: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from migrator.events import Event
+from migrator.events import OF_FINDINGS, Event
 from migrator.runtime.log_lines import LogLines
 from migrator.runtime.redaction import redactor
 
@@ -52,8 +52,9 @@ def configure(
         structlog.processors.format_exc_info if level == "debug" else _without_traceback,
     ]
     redaction = _Redaction(secrets)
-    last: list[Processor] = [redaction, _in_order, _renderer(form)]
-    heard: list[Processor] = [redaction, _Heard(listener, lowest), _in_order, _renderer(form)] if listener else last
+    shown: list[Processor] = [*([_without_table_rows] if form == "console" else []), _in_order, _renderer(form)]
+    last: list[Processor] = [redaction, *shown]
+    heard: list[Processor] = [redaction, _Heard(listener, lowest), *shown] if listener else last
     structlog.configure(
         processors=[*first, *heard],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if listener else lowest),
@@ -185,6 +186,21 @@ def _without_traceback(_logger: WrappedLogger, _method: str, event: EventDict) -
 
 def _in_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return {name: event[name] for name in (*(n for n in FIRST_FIELDS if n in event), *event)}
+
+
+def _without_table_rows(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """
+    Leave out what the report shows on the same terminal: the findings one by one, and the next step.
+
+    Raises structlog.DropEvent for an event about one finding.
+    """
+    if not sys.stdout.isatty():
+        return event
+    if event.get("event") in OF_FINDINGS:
+        raise structlog.DropEvent
+    if event.get("event") == Event.JOB_FAILED and "reasons" in event:
+        event.pop("next_step", None)
+    return event
 
 
 def _renderer(form: Form) -> Processor:

@@ -13,7 +13,9 @@ from migrator.errors import TargetRefused
 from migrator.names import TableName, pattern
 from migrator.planning.rules import Rules
 from migrator.planning.table_parts import AlterStatement, LeftOut, Obstacle
+from migrator.runtime.reason import Reason
 from migrator.runtime.settlement import NO_LINE, RuleSection, Settlement
+from migrator.runtime.wording import listed
 from migrator.schema.column_types import Held
 from migrator.schema.obstacles import missing_types, obstacles
 from migrator.schema.table_ddl import TableDdl
@@ -99,25 +101,46 @@ def refuse(missing: Iterable[LeftOut], hindrances: Iterable[Obstacle] = (), note
         *(obstacle.line() for obstacle in hindrances),
         *(f"{left_out.line()} (allowed by --leave-out {left_out.part.handle})" for left_out in unnamed),
     ]
-    raise TargetRefused(
-        f"{note or 'tables after the source would be without something, and nothing was made'}: {'; '.join(lines)}",
-        next_step=" ".join(steps),
-        missing=[
-            *(
-                {"table": obstacle.table, "what": obstacle.what, "settled_by": obstacle.settled_by}
-                for obstacle in hindrances
-            ),
-            *(
-                {
-                    "table": str(left_out.part.table),
-                    "what": left_out.part.what,
-                    "reason": left_out.reason,
-                    "leave_out": left_out.part.handle,
-                }
-                for left_out in unnamed
-            ),
-        ],
-    ).settled_with(_settlement(hindrances, handles))
+    raise (
+        TargetRefused(
+            f"{note or 'tables after the source would be without something, and nothing was made'}: {'; '.join(lines)}",
+            next_step=" ".join(steps),
+            missing=[
+                *(
+                    {"table": obstacle.table, "what": obstacle.what, "settled_by": obstacle.settled_by}
+                    for obstacle in hindrances
+                ),
+                *(
+                    {
+                        "table": str(left_out.part.table),
+                        "what": left_out.part.what,
+                        "reason": left_out.reason,
+                        "leave_out": left_out.part.handle,
+                    }
+                    for left_out in unnamed
+                ),
+            ],
+        )
+        .settled_with(_settlement(hindrances, handles))
+        .told_as(
+            f"{note or 'tables after the source would be without something, and nothing was made'}: "
+            f"{listed([*(one.table for one in hindrances), *(one.part.handle for one in unnamed)])}",
+            [
+                *(
+                    Reason(one.table, one.what, remedy=one.rule.partition("\n")[2] or one.settled_by)
+                    for one in hindrances
+                ),
+                *(
+                    Reason(
+                        str(one.part.table),
+                        f"without {one.part.what}: {one.reason}",
+                        remedy=f"--leave-out={shlex.quote(one.part.handle)}",
+                    )
+                    for one in unnamed
+                ),
+            ],
+        )
+    )
 
 
 def _settlement(hindrances: Sequence[Obstacle], handles: str) -> Settlement:

@@ -33,6 +33,9 @@ from migrator.planning.sequence_floors import sequence_floors
 from migrator.preflight.checker import measured
 from migrator.preflight.table_check import TableCheck
 from migrator.runtime.private_file import whole_file
+from migrator.runtime.reason import Reason
+from migrator.runtime.wording import counted as number
+from migrator.runtime.wording import listed
 from migrator.sessions.reader import read_only_connection
 from migrator.stages.context import Overlap, StageContext
 from migrator.target.database import Target
@@ -242,10 +245,12 @@ def _refuse(by_name: Mapping[TableName, TablePlan], results: list[TableResult], 
     if not differing and not schema_differences:
         return
     counted = [f"{len(differing)} of {len(results)} tables differ"] if differing else []
+    places = [f"the schema differs in {number(len(schema_differences), 'place')}"] if schema_differences else []
+    short = [f"{counted[0]}: {listed([str(result.table) for result in differing])}"] if differing else []
     raise Mismatch(
         "; ".join([*counted, *(result.difference() for result in differing), *schema_differences]),
         next_step=_next_step(differing, by_name) if not schema_differences else _CHANGED,
         tables=[str(result.table) for result in differing],
         differences=[result.facts() for result in differing],
         schema=schema_differences,
-    )
+    ).told_as("; ".join((*short, *places)), [Reason("", line, is_logged=True) for line in schema_differences])

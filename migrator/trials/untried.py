@@ -15,7 +15,9 @@ import structlog
 from migrator.errors import NotTried
 from migrator.events import Event
 from migrator.names import TableName, pattern
+from migrator.runtime.reason import Reason
 from migrator.runtime.settlement import Settlement
+from migrator.runtime.wording import listed as short_list
 
 log = structlog.get_logger()
 
@@ -56,7 +58,7 @@ def untried_refusal(untried: Iterable[Untried], allowed: Sequence[str]) -> NotTr
         return None
     handles = ",".join(dict.fromkeys(constraint.handle for constraint in refused))
     listed = "; ".join(f"{constraint.name} of {constraint.table}: {constraint.reason}" for constraint in refused)
-    return NotTried(
+    error = NotTried(
         f"what the target demands of rows could not be tried: {listed}",
         next_step=f"Remove the reason, or add --untried '{handles}' to go on without; the copy stops at a row that is "
         "refused then.",
@@ -65,3 +67,15 @@ def untried_refusal(untried: Iterable[Untried], allowed: Sequence[str]) -> NotTr
             for constraint in refused
         ],
     ).settled_with(Settlement((f"--untried={shlex.quote(handles)}",)))
+    names = short_list([f"{constraint.name} of {constraint.table}" for constraint in refused])
+    return error.told_as(
+        f"what the target demands of rows could not be tried: {names}",
+        (
+            Reason(
+                f"{constraint.table}.{constraint.name}",
+                f"could not be tried: {constraint.reason}",
+                remedy=f"--untried={shlex.quote(constraint.handle)}",
+            )
+            for constraint in refused
+        ),
+    )

@@ -175,8 +175,8 @@ async def test_a_target_that_has_rows(make_sqlite: MakeSqlite, database: Databas
     before = await catalogs(database)
     ended = _move(cli, source, database)
     _is_one_clear_line(ended, 4, database)
-    assert "public.a (1 row: 1 only there), where id = '5': extra in target" in ended.message
-    assert "public.b (2 rows: 2 only there), where id = '6': extra in target" in ended.message
+    assert "public.a (1 row: 1 only there), where id = '5': extra in target" in ended.stderr
+    assert "public.b (2 rows: 2 only there), where id = '6': extra in target" in ended.stderr
     assert "public.c" not in ended.message
     assert [await contents(database, name) for name in "abc"] == [["(5)"], ["(6)", "(7)"], []]
     assert await catalogs(database) == before
@@ -235,8 +235,8 @@ async def test_values_that_can_not_be_carried(make_sqlite: MakeSqlite, database:
     await database.execute("CREATE TABLE good (id int); CREATE TABLE bad (id int PRIMARY KEY, n int)")
     ended = _move(cli, source, database)
     _is_one_clear_line(ended, 3, database)
-    assert "bad.n: 1 row" in ended.message
-    assert "id = 2: 'many'" in ended.message
+    assert "bad.n: 1 row" in ended.stderr
+    assert "id = 2: 'many'" in ended.stderr
     assert await contents(database, "good") == await contents(database, "bad") == []
 
 

@@ -6,6 +6,8 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from migrator.reports.check_report import CheckReport
+from migrator.reports.console.reason_table import print_next_step, print_reasons, print_settlement
+from migrator.runtime.reason import Reason
 from migrator.runtime.wording import counted
 
 
@@ -20,14 +22,18 @@ def render_check(report: CheckReport, console: Console) -> None:
             console.print(line, markup=False)
     for change in (change for table_check in report.table_checks for change in table_check.changes):
         console.print(change.line(), markup=False)
-    existing = (f"already there: {table}: {table.fate}" for table in report.existing)
+    existing = (f"already there: {table}: {table.fate}" for table in report.existing if not table.is_refused)
     for line in (*_finding_lines(report), *existing, *report.notes):
         console.print(line, markup=False)
-    for line in report.failure.settlement.lines() if report.failure else ():
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if report.failure:
+        print_reasons(report.failure.reasons or [Reason("", report.failure.headline)], console)
+        console.print()
+        print_settlement(report.failure, console)
     verdict = _verdict(report)
     counts = f"{counted(len(report.table_checks), 'table')}, {counted(rows, 'row')}, {size}"
     console.print(f"{counts}{verdict}", style="bold", markup=False)
+    if report.failure:
+        print_next_step(report.failure, console)
 
 
 def _finding_lines(report: CheckReport) -> Iterator[str]:
@@ -35,9 +41,9 @@ def _finding_lines(report: CheckReport) -> Iterator[str]:
     for table_notice in report.table_notices:
         yield f"worth knowing: {table_notice.line()}"
     for finding in report.findings:
-        if finding.asks_for_nothing and report.against_target:
-            continue  # it is in its table's line
-        yield finding.line() if finding.refuses else f"worth knowing: {finding.line()}"
+        if finding.refuses or (finding.asks_for_nothing and report.against_target):
+            continue  # it is in the table of reasons, or in its table's line
+        yield f"worth knowing: {finding.line()}"
         yield from (f"    settled by: {line}" for line in finding.settled_by.splitlines())
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from migrator.reports.console.reason_table import plain, print_next_step
 from migrator.reports.difference import DifferenceReport
-from migrator.runtime.wording import printable, quoted
+from migrator.runtime.wording import quoted
 
 
 def render_difference(report: DifferenceReport, console: Console) -> None:
@@ -25,22 +25,18 @@ def render_difference(report: DifferenceReport, console: Console) -> None:
         console.print(f"{table['table']}: {sizes}; {counted}", markup=False)
     for line in facts.get("schema", ()):
         console.print(line, markup=False)
-    console.print(f"NOT equal; {report.failure.next_step}", style="bold", markup=False)
+    console.print("NOT equal", style="bold", markup=False)
+    print_next_step(report.failure, console)
 
 
 def _difference_lines(differing: Sequence[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("kind", "table", "key", "column", "source", "target"):
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("table", "key", "column", "source", "target", "kind"):
         table.add_column(name, overflow="fold")
     for example in (example for entry in differing for example in entry["examples"]):
         key = ", ".join(f"{name} = {value}" for name, value in example["key"].items())
         values = [quoted(example[end]) if "column" in example else "" for end in ("source", "target")]
         times = f" ({example['times']} times)" if "times" in example else ""
-        cells = (example["kind"] + times, example["table"], key, example.get("column", ""), *values)
-        table.add_row(*map(_plain, cells))
+        cells = (example["table"], key, example.get("column", ""), *values, example["kind"] + times)
+        table.add_row(*map(plain, cells))
     return table
-
-
-def _plain(words: str) -> Text:
-    """Return a name as text without styles: in a string, rich would take [brackets] for a style."""
-    return Text(printable(words))

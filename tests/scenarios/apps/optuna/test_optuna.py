@@ -89,7 +89,7 @@ async def test_another_version_in_the_target_is_refused(
     await database.execute("UPDATE version_info SET library_version = '1.2.3'")
     ended = move(cli, filled, database)
     assert ended.code == 4, ended.stderr
-    assert "public.version_info (1 row: 1 different)" in ended.message
-    assert "in the source, '1.2.3' in the target" in ended.message
+    assert "public.version_info (1 row: 1 different)" in ended.stderr
+    assert "in the source, '1.2.3' in the target" in ended.stderr
     counted = await database.fetch("SELECT (SELECT count(*) FROM trials), (SELECT library_version FROM version_info)")
     assert tuple(counted[0]) == (0, "1.2.3")
