@@ -260,6 +260,8 @@ def services_of(compose_file: Path) -> set[str]:
     return set(yaml.safe_load(text)["services"])
 
 
+TAKE_A_VALUE = {"--user", "-u", "--volume", "-v", "-e", "--entrypoint"}
+"""Flags of `docker compose run` that stand before the service and are followed by a value."""
 COMPOSE_VERBS = {"build", "cp", "down", "exec", "logs", "ps", "run", "stop", "up"}
 
 
@@ -272,7 +274,9 @@ def test_compose_commands_fit_the_compose_files() -> None:
         services = {service for name in files for service in services_of(ROOT / name)}
         verb, *rest = words[2 * len(files) :]
         assert verb in COMPOSE_VERBS
-        named = [word.partition(":")[0] for word in rest if not word.startswith("-")]
+        taken = {at + 1 for at, word in enumerate(rest) if word in TAKE_A_VALUE and verb == "run"}
+        words_left = [word for at, word in enumerate(rest) if at not in taken]
+        named = [word.partition(":")[0] for word in words_left if not word.startswith("-")]
         if verb == "cp":
             assert {place.partition(":")[0] for place in rest if ":" in place} <= services
             continue
