@@ -279,7 +279,7 @@ async def test_reports_in_a_file_or_pipe(make_sqlite: MakeSqlite, database: Data
     flags = ("--source", source, *quick_flags())
     checked = cli("check", *flags, MIGRATOR_TARGET_URL=database.url)
     [found] = [line for line in checked.stdout.splitlines() if "is not stored as INTEGER" in line]
-    assert found.endswith(" bytes))")
+    assert "(100 bytes)" in found
     await database.execute(f"ALTER TABLE {name} ALTER {long} TYPE text USING {long}::text")
     ran = cli("run", *flags, "--schema", "existing", MIGRATOR_TARGET_URL=database.url)
     assert ran.code == 0
@@ -288,7 +288,7 @@ async def test_reports_in_a_file_or_pipe(make_sqlite: MakeSqlite, database: Data
 
 @pytest.mark.parametrize("masked", [False, True], ids=["shown", "masked"])
 async def test_differences_are_a_table(make_sqlite: MakeSqlite, database: Database, cli: Cli, *, masked: bool) -> None:
-    """On stdout a person sees kind, table, key, column and both values; masked, the values are not among it."""
+    """On stdout a person sees table, key, column, both values and the kind; masked, the values are not among it."""
     source = make_sqlite(
         "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)", {"t": [(1, "old [b]"), (2, None), (3, "x")]}
     )
@@ -299,11 +299,11 @@ async def test_differences_are_a_table(make_sqlite: MakeSqlite, database: Databa
     _is_one_clear_line(ended, 1, database)
     lines = [line.split() for line in ended.stdout.splitlines()]
     shown = ["'(masked)'", "'(masked)'"] if masked else ["'old", "[b]'", "'new'"]
-    assert lines[0] == ["kind", "table", "key", "column", "source", "target"]
-    assert ["different", "public.t", "id", "=", "1", "v", *shown] in lines
-    assert ["different", "public.t", "id", "=", "2", "v", "NULL", "'(masked)'" if masked else "''"] in lines
-    assert ["missing", "in", "target", "public.t", "id", "=", "3"] in lines
-    assert ["extra", "in", "target", "public.t", "id", "=", "4"] in lines
+    assert lines[0] == ["table", "key", "column", "source", "target", "kind"]
+    assert ["public.t", "id", "=", "1", "v", *shown, "different"] in lines
+    assert ["public.t", "id", "=", "2", "v", "NULL", "'(masked)'" if masked else "''", "different"] in lines
+    assert ["public.t", "id", "=", "3", "missing", "in", "target"] in lines
+    assert ["public.t", "id", "=", "4", "extra", "in", "target"] in lines
     assert "3 rows in the source, 3 in the target; 2 different" in ended.stdout
     assert masked == ("old" not in ended.stdout + ended.stderr)
 
