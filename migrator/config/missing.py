@@ -73,7 +73,10 @@ def missing(given: Given, needs: Needs, faulty: frozenset[str] = frozenset()) ->
         return None
     alembic = needs.schema and not without_target and given.lacks_alembic_config and faulty.isdisjoint(_OF_SCHEMA)
     names = [name for name, lacks in (("source", source), ("target", target), (ALEMBIC, alembic)) if lacks]
-    return nothing_set(names, needs.command[:1] if faulty else needs.command)
+    error = nothing_set(names, needs.command[:1] if faulty else needs.command)
+    if target and not source and needs.may_do_without_target:
+        error.next_step += " Or look at the source alone with --source-only."
+    return error
 
 
 def nothing_set(names: Sequence[str], command: tuple[str, ...] = ()) -> ConfigurationError:

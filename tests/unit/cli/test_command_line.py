@@ -161,7 +161,9 @@ def test_errors_of_settings_are_text_where_text_was_chosen(capsys: Capture, envi
     assert not capsys.readouterr().err.startswith("{")
     environment.setenv("MIGRATOR_LOG_FORMAT", "yaml")
     assert main.main(["run"]) == 2
-    assert "MIGRATOR_LOG_FORMAT" in json.loads(capsys.readouterr().err)["message"]
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert lines[-1]["event"] == "job.failed"
+    assert "MIGRATOR_LOG_FORMAT" in lines[-1]["message"]
 
 
 def test_the_value_of_a_flag_before_it_is_parsed() -> None:
