@@ -1,6 +1,7 @@
 """Rows that the target holds before the job has brought any: the source's own are in nobody's way, others stay."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from adbc_driver_postgresql import dbapi
@@ -201,12 +202,13 @@ class WrittenMeanwhile(Tracker):
 
     def __init__(self, database: Database, statement: str) -> None:
         """``statement`` is what it runs."""
+        super().__init__()
         self.database = database
         self.statement = statement
 
-    def begin(self, stage: str, rows: object) -> None:
+    def expect(self, stage: str, *details: Any, **more: Any) -> None:  # noqa: ANN401 - as the method that it stands for
         """Write, at that moment."""
-        del rows
+        super().expect(stage, *details, **more)
         if stage == "copy":
             with dbapi.connect(self.database.url, autocommit=True) as connection, connection.cursor() as cursor:
                 cursor.execute(self.statement)
