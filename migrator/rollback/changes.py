@@ -17,10 +17,9 @@ from migrator.planning.plan import TablePlan
 from migrator.rollback.renderings import Renderings, renderings_of
 from migrator.source.scan import ScanColumn, StorageClass
 from migrator.source.schema import SourceTable
-from migrator.verification.canonical import Side, source_side, target_side
+from migrator.verification.canonical import source_side, target_side
 from migrator.verification.comparison import Comparison, Databases
-from migrator.verification.differences import Further, both_sides
-from migrator.verification.digest import hashes
+from migrator.verification.differences import Further, both_sides, rows_in_buckets
 
 SAMPLE = 1_000
 """The number of unchanged rows, the newest of those that were read, from which the forms are learnt."""
@@ -87,13 +86,7 @@ def stage_changes(
     identity = ScanColumn(identity_of(table.source), storage)
     further = Further((identity,), tuple(f"{select} AS {name}" for select, name in zip(selects, names, strict=True)))
 
-    def selected(side: Side) -> str:
-        sql = hashes(side.forms, comparison)
-        keys = "".join(f", {side.forms[place]} AS k{i}" for i, place in enumerate(comparison.key))
-        numbers = ", ".join(map(str, buckets))
-        return f"SELECT {sql.row} AS row_hash{keys}, * FROM rows_read WHERE {sql.bucket} IN ({numbers})"
-
-    with both_sides(databases, comparison, selected, further) as duck:
+    with both_sides(databases, comparison, lambda side: rows_in_buckets(comparison, side, buckets), further) as duck:
         own = f"c{len(comparison.scan_columns)}"
         joined = _joined(comparison, own)
         values = ", ".join(f"t.{name}" for name in names)

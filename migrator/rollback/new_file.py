@@ -20,6 +20,7 @@ from migrator.errors import ConfigurationError, GaveUp, SourceUnreadable, Target
 from migrator.names import quote_literal, quote_sqlite
 from migrator.rollback.changes import StagedTable, identity_of
 from migrator.rollback.learning import LearntForm, learn, rendered
+from migrator.runtime.private_file import sync_folder
 from migrator.source.file import open_file, unreadable, uri_of
 
 _UNFINISHED: Final = ".unfinished"
@@ -115,12 +116,7 @@ def _publish(path: Path, new: Path) -> None:
         ) from error
     except OSError:  # a file system without links
         path.rename(new)
-    folder = os.open(new.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with suppress(OSError):  # some file systems can't sync a folder
-            os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(new.parent)
 
 
 def apply(

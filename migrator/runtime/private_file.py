@@ -129,7 +129,12 @@ def _replace(temporary: Path, path: Path) -> None:
             raise
         write_in_place(path, temporary.read_text(encoding="utf-8"))
         return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Have the disk hold the names in a folder, so that a file that was renamed keeps its name after a crash."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with suppress(OSError):  # some file systems can't sync a folder
             os.fsync(folder)

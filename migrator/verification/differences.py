@@ -126,7 +126,7 @@ def find_differences(
     the buckets. Raises the errors of reading either side.
     """
     result = TableDifferences()
-    with both_sides(databases, comparison, lambda side: _selected(comparison, side, buckets)) as duck:
+    with both_sides(databases, comparison, lambda side: rows_in_buckets(comparison, side, buckets)) as duck:
         for row in _rows(duck, comparison):
             for difference in _of_row(comparison, row):
                 shown = _masked(comparison, difference) if example_options.mask_values else difference
@@ -181,7 +181,7 @@ def both_sides(
             yield duck
 
 
-def _selected(comparison: Comparison, side: Side, buckets: Sequence[int]) -> str:
+def rows_in_buckets(comparison: Comparison, side: Side, buckets: Sequence[int]) -> str:
     """Return SQL for the rows of ``rows_read`` in the ``buckets``, each with its hash and the forms of its key."""
     sql = hashes(side.forms, comparison)
     keys = "".join(f", {side.forms[place]} AS k{i}" for i, place in enumerate(comparison.key))
