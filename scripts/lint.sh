@@ -4,14 +4,7 @@ set -euo pipefail
 cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 unset PYTHONPATH PYTHONHOME
 
-stamp=.venv-lint/installed
-wanted=$(cksum <requirements/lint.txt)
-if [[ $(cat "$stamp" 2>/dev/null) != "$wanted" ]]; then
-    python3 -m venv --clear .venv-lint
-    .venv-lint/bin/python -m pip install --quiet --no-input --disable-pip-version-check \
-        --require-hashes --only-binary :all: --requirement requirements/lint.txt
-    printf '%s\n' "$wanted" >"$stamp"
-fi
+./scripts/tools.sh lint
 
 git ls-files -z '*Dockerfile*' | xargs -0 .venv-lint/bin/hadolint
 git ls-files -z '*.sh' .ci/run | xargs -0 .venv-lint/bin/shellcheck

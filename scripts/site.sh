@@ -5,14 +5,7 @@ set -euo pipefail
 cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 unset PYTHONPATH PYTHONHOME
 
-stamp=.venv-docs/installed
-wanted=$(cksum <requirements/docs.txt)
-if [[ $(cat "$stamp" 2>/dev/null) != "$wanted" ]]; then
-    python3 -m venv --clear .venv-docs
-    .venv-docs/bin/python -m pip install --quiet --no-input --disable-pip-version-check \
-        --require-hashes --only-binary :all: --requirement requirements/docs.txt
-    printf '%s\n' "$wanted" >"$stamp"
-fi
+./scripts/tools.sh docs
 
 # The variable silences an announcement of the theme that is no warning about these pages.
 NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict --clean
