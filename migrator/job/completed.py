@@ -29,7 +29,6 @@ from migrator.reports.run_report import Report
 from migrator.runtime.retry import is_transient
 from migrator.runtime.stage_runner import StageRunner
 from migrator.source.file import Fingerprint, stamp
-from migrator.stages.reset import touched_since
 from migrator.target.database import own_rows
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ async def rows_are_gone(run: RunLedger) -> bool:
         listed = ", ".join(f"{name} ({rows} rows)" for name, rows in sorted(gone.items()))
         loaded = await loads.loaded(connection, run.migration)
         others = await own_rows(connection, [name for name in loaded if name not in gone])
-        touched = await touched_since(connection, others, loaded)
+        touched = await loads.touched_since(connection, others, loaded)
         if not touched:
             await run.take_over(connection)
             await history.reopen(connection, run.migration)

@@ -25,6 +25,9 @@ from migrator.target.database import Target, own_rows, row_counts
 from migrator.target.glances import glance
 from migrator.target.lock_room import lock_room
 
+_XID_VALUES = 1 << 32
+"""Number of values of an ``xmin``, which has 32 bits; a transaction's number has 64."""
+
 _own_transaction = sa.cast(sa.cast(sa.func.pg_current_xact_id(), sa.Text), sa.BigInteger)
 
 
@@ -293,3 +296,35 @@ async def known_rows(target: Target, migration: Migration) -> KnownRows:
             seeded = await untouched(connection, await seeds(connection))
         loaded = frozenset(await copied(connection, migration))
         return KnownRows(loaded, seeded | partial_rows, frozenset(partial_rows))
+
+
+async def touched_since(
+    connection: AsyncConnection, present: Mapping[TableName, str], tables: Mapping[TableName, LoadedRows]
+) -> dict[str, str]:
+    """
+    Return the tables that have changed since they were loaded, each with the numbers of changed rows in words.
+
+    ``present`` has the SQL that names each table's own rows; all these tables are read. ``tables`` has the rows and
+    transactions that the ledger knows.
+    """
+    touched: dict[str, str] = {}
+    stayed = await kept.merged_conditions(connection)
+    for names in (await lock_room(connection, list(present))).few(list(present)):
+        async with glance(connection):
+            for name in names:
+                loaded = tables[name]
+                transactions = [number % _XID_VALUES for number in loaded.transactions]
+                counted = await connection.exec_driver_sql(
+                    "SELECT count(*) FILTER (WHERE xmin::text::bigint = ANY ($1::bigint[])), count(*) "
+                    f"FROM {present[name]}",
+                    (transactions,),
+                )
+                unchanged, rows = (int(number) for number in counted.one())
+                if name in stayed:
+                    touched[str(name)] = "rows that only the target held have stayed there (on_existing_rows = keep)"
+                    continue
+                if (unchanged, rows) != (loaded.rows, loaded.rows):
+                    touched[str(name)] = (
+                        f"{rows - unchanged} new or changed, {loaded.rows - unchanged} changed or removed"
+                    )
+    return touched

@@ -5,21 +5,18 @@ Both sides are read as the verification reads them; the rows of the buckets that
 What differs goes as record batches into a scratch database of SQLite's, from which the new file is written.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import adbc_driver_sqlite.dbapi as adbc
-import duckdb
-import pyarrow as pa
-
 from migrator.planning.plan import TablePlan
 from migrator.rollback.renderings import Renderings, renderings_of
+from migrator.source.chunks import identity_of
 from migrator.source.scan import ScanColumn, StorageClass
-from migrator.source.schema import SourceTable
 from migrator.verification.canonical import source_side, target_side
 from migrator.verification.comparison import Comparison, Databases
 from migrator.verification.differences import Further, both_sides, rows_in_buckets
+from migrator.verification.staging import stage
 
 SAMPLE = 1_000
 """The number of unchanged rows, the newest of those that were read, from which the forms are learnt."""
@@ -50,19 +47,6 @@ class StagedTable:
     def names(self, column: int) -> list[str]:
         """Return the names of the staged values of a column."""
         return [f"e{column}_{place}" for place in range(len(self.renderings[column].selects))]
-
-
-def identity_of(table: SourceTable, alias: str = "") -> str:
-    """
-    Return SQL that tells the rows of a source table apart: the rowid, or the text of the key's values.
-
-    A table that hides its rowid behind columns of that name is told by all of its columns.
-    """
-    prefix = f"{alias}." if alias else ""
-    if table.rowid is not None:
-        return f"{prefix}{table.rowid}"
-    columns = table.key or tuple(column for column in table.columns if not column.missing)
-    return " || '|' || ".join(f"quote({prefix}{column.quoted})" for column in columns)
 
 
 def unchanged(table: TablePlan, rows: int) -> StagedTable:
@@ -99,7 +83,7 @@ def stage_changes(
             "sample": f"SELECT s.{own} AS identity, {values} FROM {joined} WHERE {both} AND {same} "
             f"ORDER BY identity DESC LIMIT {SAMPLE}",
         }
-        counts = {kind: _moved(duck, query, scratch, f"{prefix} {kind}") for kind, query in queries.items()}
+        counts = {kind: stage(duck, query, scratch, f"{prefix} {kind}") for kind, query in queries.items()}
         rows = comparison.table_size.rows - counts["deleted"] - counts["changed"]
     return StagedTable(table, prefix, renderings, rows, counts["changed"], counts["added"], counts["deleted"])
 
@@ -131,20 +115,3 @@ def _only_computed(comparison: Comparison) -> str:
         for pair, ours, theirs, shown in zip(comparison.pairs, source.forms, target.forms, source.shown, strict=True)
     )
     return " AND ".join(f"({one})" for one in same)
-
-
-def _moved(duck: duckdb.DuckDBPyConnection, query: str, scratch: Path, name: str) -> int:
-    """Write the answer of a query into a new table of the scratch database, and return the number of its rows."""
-    reader: pa.RecordBatchReader = duck.sql(query).to_arrow_reader(8_192)
-    rows = 0
-
-    def counted() -> Iterator[pa.RecordBatch]:
-        nonlocal rows
-        for batch in reader:
-            rows += batch.num_rows
-            yield batch
-
-    with adbc.connect(f"file:{scratch}") as connection, connection.cursor() as cursor:
-        cursor.adbc_ingest(name, pa.RecordBatchReader.from_batches(reader.schema, counted()), mode="create")
-        connection.commit()
-    return rows

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from migrator.names import quote_sqlite
 from migrator.planning.plan import ColumnPlan
-from migrator.rollback.changes import StagedTable, identity_of
+from migrator.rollback.changes import StagedTable
 from migrator.rollback.renderings import Rendering
+from migrator.source.chunks import identity_of
 
 _NEWEST = 100
 """The rows that decide if old values have several forms."""

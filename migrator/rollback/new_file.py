@@ -18,9 +18,10 @@ from typing import Final
 
 from migrator.errors import ConfigurationError, GaveUp, SourceUnreadable, TargetRefused
 from migrator.names import quote_literal, quote_sqlite
-from migrator.rollback.changes import StagedTable, identity_of
+from migrator.rollback.changes import StagedTable
 from migrator.rollback.learning import LearntForm, learn, rendered
 from migrator.runtime.private_file import sync_folder
+from migrator.source.chunks import identity_of
 from migrator.source.file import open_file, unreadable, uri_of
 
 _UNFINISHED: Final = ".unfinished"

@@ -6,7 +6,8 @@ from contextlib import closing
 from pathlib import Path
 
 from migrator.names import quote_literal, quote_sqlite
-from migrator.rollback.changes import StagedTable, identity_of
+from migrator.rollback.changes import StagedTable
+from migrator.source.chunks import identity_of
 from migrator.source.file import open_file, uri_of
 
 

@@ -39,6 +39,19 @@ def key_of(table: SourceTable) -> list[str]:
     return [table.rowid] if table.rowid else [column.quoted for column in table.key]
 
 
+def identity_of(table: SourceTable, alias: str = "") -> str:
+    """
+    Return SQL that tells the rows of a source table apart: the rowid, or the text of the key's values.
+
+    A table that hides its rowid behind columns of that name is told by all of its columns.
+    """
+    prefix = f"{alias}." if alias else ""
+    if table.rowid is not None:
+        return f"{prefix}{table.rowid}"
+    columns = table.key or tuple(column for column in table.columns if not column.missing)
+    return " || '|' || ".join(f"quote({prefix}{column.quoted})" for column in columns)
+
+
 _CHUNKS_A_WORKER = 4
 """Chunks for each worker in a table that all workers would wait for. So the last worker ends soon after the first."""
 

@@ -16,17 +16,14 @@ from migrator.catalog import foreign_keys
 from migrator.catalog.foreign_keys import ForeignKey
 from migrator.catalog.triggers import triggers_disabled
 from migrator.errors import RowsInTheWay
-from migrator.ledger import claims, kept, loads, schema
-from migrator.ledger.loads import LoadedRows
+from migrator.ledger import claims, loads, schema
+from migrator.ledger.loads import LoadedRows, touched_since
 from migrator.ledger.parked import take_foreign_keys
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName, quote_postgres
 from migrator.target.database import own_rows
 from migrator.target.glances import glance
 from migrator.target.lock_room import LockRoom, lock_room
-
-_XID_VALUES = 1 << 32
-"""Number of values of an ``xmin``, which has 32 bits; a transaction's number has 64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,35 +195,3 @@ async def _refuse_touched(
             next_step="Keep them, or give --force to remove their rows all the same.",
             tables=touched,
         )
-
-
-async def touched_since(
-    connection: AsyncConnection, present: Mapping[TableName, str], tables: Mapping[TableName, LoadedRows]
-) -> dict[str, str]:
-    """
-    Return the tables that have changed since they were loaded, each with the numbers of changed rows in words.
-
-    ``present`` has the SQL that names each table's own rows; all these tables are read. ``tables`` has the rows and
-    transactions that the ledger knows.
-    """
-    touched: dict[str, str] = {}
-    stayed = await kept.merged_conditions(connection)
-    for names in (await lock_room(connection, list(present))).few(list(present)):
-        async with glance(connection):
-            for name in names:
-                loaded = tables[name]
-                transactions = [number % _XID_VALUES for number in loaded.transactions]
-                counted = await connection.exec_driver_sql(
-                    "SELECT count(*) FILTER (WHERE xmin::text::bigint = ANY ($1::bigint[])), count(*) "
-                    f"FROM {present[name]}",
-                    (transactions,),
-                )
-                unchanged, rows = (int(number) for number in counted.one())
-                if name in stayed:
-                    touched[str(name)] = "rows that only the target held have stayed there (on_existing_rows = keep)"
-                    continue
-                if (unchanged, rows) != (loaded.rows, loaded.rows):
-                    touched[str(name)] = (
-                        f"{rows - unchanged} new or changed, {loaded.rows - unchanged} changed or removed"
-                    )
-    return touched
