@@ -15,7 +15,7 @@ Defines every way in which the job can fail, with its exit code.
     │   └── MissingPrivilege       the role lacks a privilege that the job needs
     ├── GaveUp                  5  a limit of waiting or retrying was reached; another run may succeed
     └── Standing                   what `status` found, if that isn't a complete migration: an answer, no failure
-        ├── NotComplete         6  never begun, under way, or interrupted
+        ├── NotComplete         6  never begun, under way, interrupted, or rehearsed
         └── LastRunFailed       7  the newest run has failed
 
     Stopped                130 / 143  SIGINT or SIGTERM; the next run resumes
@@ -164,7 +164,7 @@ class Standing(MigratorError):  # noqa: N818
 
 
 class NotComplete(Standing):
-    """`status`: the migration has never begun, is under way, or was interrupted."""
+    """`status`: the migration has never begun, is under way, was interrupted, or was rehearsed."""
 
 
 class LastRunFailed(Standing):

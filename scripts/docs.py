@@ -44,7 +44,7 @@ MEANING: Final[dict[int, tuple[str, str]]] = {
     ExitCode.SOURCE: ("the source cannot be carried: missing, unreadable, damaged, changed, or values refused", "no"),
     ExitCode.TARGET: ("the target refuses: rows already there, a missing table, column or privilege", "no"),
     ExitCode.GAVE_UP: ("gave up waiting or retrying: server away, connection lost again and again", "yes"),
-    ExitCode.NOT_COMPLETE: ("`status`: not complete: never begun, under way, or interrupted", ""),
+    ExitCode.NOT_COMPLETE: ("`status`: not complete: never begun, under way, interrupted, or rehearsed", ""),
     ExitCode.LAST_RUN_FAILED: ("`status`: the last run failed; what it printed says why, and what to do", ""),
     BUG: ("a bug in this program", "no"),
     ExitCode.SIGINT: ("stopped by SIGINT; the next run goes on from there", "yes"),

@@ -26,6 +26,8 @@ class Group(StrEnum):
     DEMO = "Demo"
     TIMEOUTS = "Timeouts and retries"
     RERUN = "Rerun"
+    REFRESH = "Refresh"
+    CUT_OVER = "Cut-over"
     CONFIRMATION = "Confirmation"
     STATUS = "Status"
     ROLLBACK = "Rollback"

@@ -9,8 +9,8 @@ from typing import Final, Literal
 
 from pydantic import ByteSize
 
+from migrator.config.cut_over_options import CutOverOptions
 from migrator.config.fields import Group, OptionInfo, option
-from migrator.config.new_file_options import NewFileOptions
 from migrator.config.secret_files import DEFAULT_SECRETS_DIR
 from migrator.config.values import (
     MigrationName,
@@ -29,7 +29,7 @@ RULES_FILE: Final = "migrator.toml"
 """The rules file of the working folder, which is used where no other file is named."""
 
 
-class Options(NewFileOptions):
+class Options(CutOverOptions):
     """The options, in the order of the manual. ``settings.Settings`` reads them."""
 
     source_url: SourceUrl | None = option(

@@ -17,6 +17,7 @@ from migrator.config.settings import Settings
 from migrator.errors import Mismatch, NoMatch
 from migrator.events import Event
 from migrator.job.context import context_of, key_file_of, one_at_a_schema, schema_options_of, upgrade_schema
+from migrator.job.cut_over.rehearsal import HEADLINE
 from migrator.job.lost_rows import refuse_emptied
 from migrator.job.plan import (
     copied_of,
@@ -115,9 +116,11 @@ async def move(settings: Settings, reading: Reading, recorder: RunRecorder, orig
     now = await source.fingerprint()
     left_out = [table.name for table in contents.tables if rules.of_table(table.name).exclude]
     await step("lost", lambda: refuse_emptied(target, ledger.migration))
-    await step("complete", lambda: history.complete(ledger, origin.fingerprint, now, left_out))
-    await _finish(settings, recorder)
-    headline = "migrated: every value of every row is in the target"
+    rehearsal = settings.rehearsal
+    await step("complete", lambda: history.complete(ledger, origin.fingerprint, now, left_out, rehearsal=rehearsal))
+    if not rehearsal:
+        await _finish(settings, recorder)
+    headline = HEADLINE if rehearsal else "migrated: every value of every row is in the target"
     copied = await step("report", lambda: copied_of(target, ledger.migration))
     report = report_of(plan, results, copied, recorder.runner, headline)
     notes += await step("report", lambda: _gave_way(ledger))

@@ -14,6 +14,7 @@ from migrator.config.settings import Settings
 from migrator.job import recorder
 from migrator.job.completed import rows_are_gone, settle
 from migrator.job.context import (
+    Obstacles,
     migration_meant,
     obstacles,
     open_source,
@@ -24,6 +25,7 @@ from migrator.job.context import (
     take_lock,
     wait_for,
 )
+from migrator.job.cut_over.rehearsal import refuse_out_of_turn, settle_rehearsal
 from migrator.ledger import history, registry
 from migrator.ledger.history import identity_of
 from migrator.ledger.run_ledger import RunLedger
@@ -45,8 +47,8 @@ async def run(settings: Settings, tracker: Tracker, run_id: UUID | None = None) 
         with known_obstacles.instead():
             await runner("wait", lambda: wait_for(target, settings, tracker))
             run, held_lock = await runner("lock", lambda: take_lock(held, target, settings, registry.of_run, run_id))
-        if not settings.restart and await _is_complete(run, runner):
-            return await runner.retry("history", lambda: settle(settings, run, runner, known_obstacles))
+        if not settings.restart and await _is_complete(settings, run, runner):
+            return await _settled(settings, run, runner, known_obstacles)
         if known_obstacles.first:
             raise known_obstacles.first
         source = await held.enter_async_context(open_source(settings))
@@ -67,8 +69,8 @@ async def run(settings: Settings, tracker: Tracker, run_id: UUID | None = None) 
         if migration != run.migration:  # the init SQL has set a search_path, and with it another schema
             run = replace(run, migration=migration)
             await runner.retry("lock", lambda: held_lock.change_to(migration))
-            if await _is_complete(run, runner):
-                return await runner.retry("history", lambda: settle(settings, run, runner, known_obstacles))
+            if await _is_complete(settings, run, runner):
+                return await _settled(settings, run, runner, known_obstacles)
 
         async def ready() -> None:
             if not await held_lock.is_held():
@@ -81,10 +83,24 @@ async def run(settings: Settings, tracker: Tracker, run_id: UUID | None = None) 
             return await move(settings, reading, run_recorder, origin)
 
 
-async def _is_complete(run: RunLedger, runner: StageRunner) -> bool:
-    """Return whether the ledger has the migration as complete and its rows are still in the target."""
+async def _is_complete(settings: Settings, run: RunLedger, runner: StageRunner) -> bool:
+    """
+    Return whether the ledger has the migration as complete and its rows are still in the target.
+
+    Raises ConfigurationError if the settings don't fit a complete migration.
+    """
 
     async def look() -> bool:
-        return await history.is_complete(run.target, run.migration) and not await rows_are_gone(run)
+        if not await history.is_complete(run.target, run.migration):
+            return False
+        await refuse_out_of_turn(settings, run)
+        return not await rows_are_gone(run)
 
     return await runner.retry("history", look)
+
+
+async def _settled(settings: Settings, run: RunLedger, runner: StageRunner, obstacles: Obstacles) -> Report:
+    """Return the report of a run that finds a complete migration."""
+    if settings.rehearsal:
+        return await settle_rehearsal(run, runner)
+    return await runner.retry("history", lambda: settle(settings, run, runner, obstacles))

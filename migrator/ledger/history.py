@@ -51,6 +51,7 @@ async def make_ready(target: Target, migration: Migration) -> None:
             raise _taken_back()
         if not await state.recall(connection, migration, state.READY):
             await state.remember(connection, migration, state.READY, value=True)
+            await state.drop(connection, migration, state.REHEARSED)
 
 
 async def upgrade_has_begun(connection: AsyncConnection, migration: Migration) -> bool:
@@ -64,7 +65,7 @@ async def upgrade_has_begun(connection: AsyncConnection, migration: Migration) -
 
 async def reopen(connection: AsyncConnection, migration: Migration) -> None:
     """Delete the facts that the migration is complete. Call it in the transaction of the run that continues it."""
-    facts = schema.state.c.name.in_([state.COMPLETED, schema.LEFT_OUT, state.READY])
+    facts = schema.state.c.name.in_([state.COMPLETED, schema.LEFT_OUT, state.READY, state.REHEARSED])
     await connection.execute(schema.state.delete().where(schema.state.c.migration == migration.name, facts))
 
 
@@ -75,9 +76,11 @@ def _taken_back() -> GaveUp:
     )
 
 
-async def complete(run: RunLedger, before: Fingerprint, after: Fingerprint, left_out: Sequence[str]) -> None:
+async def complete(
+    run: RunLedger, before: Fingerprint, after: Fingerprint, left_out: Sequence[str], *, rehearsal: bool = False
+) -> None:
     """
-    Write that all tables are copied and verified.
+    Write that all tables are copied and verified, and whether that was a ``rehearsal``.
 
     ``left_out`` names the source tables that the operator has excluded. ``before`` and ``after`` are the fingerprints
     of the source at the start and at the end of the run. Raises SourceChanged if they differ, and GaveUp if another run
@@ -93,6 +96,10 @@ async def complete(run: RunLedger, before: Fingerprint, after: Fingerprint, left
         await state.remember(connection, run.migration, state.SOURCE, asdict(before))
         await state.remember(connection, run.migration, state.COMPLETED, value=True)
         await state.remember(connection, run.migration, schema.LEFT_OUT, list(left_out))
+        if rehearsal:
+            await state.remember(connection, run.migration, state.REHEARSED, value=True)
+        else:
+            await state.drop(connection, run.migration, state.REHEARSED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, retry_if_result, stop_before_delay, wait_fixed
 
-from migrator.errors import GaveUp, MigratorError, MissingPrivilege
+from migrator.errors import ExitCode, GaveUp, MigratorError, MissingPrivilege
 from migrator.events import Event
 from migrator.ledger import registry
 from migrator.ledger import runs as ledger_runs
@@ -55,14 +55,21 @@ async def readiness(target: Target, wanted: Wanted) -> Readiness:
         runs = await ledger_runs.last_runs(connection, migration, limit=1)
         if not runs:
             return Readiness(ready=False, reason="no migration has begun here")
-        opening = "every row is verified, but the newest schema is not reached; " if verified else ""
+        rehearsed = await ledger_state.recall(connection, migration, ledger_state.REHEARSED)
         stages = await ledger_runs.stages_of(connection, runs[0].id)
+    if rehearsed and runs[0].exit_code == ExitCode.DONE:
+        return Readiness(ready=False, reason=_BEFORE_CUT_OVER)
+    opening = f"{_BEFORE_CUT_OVER}; " if rehearsed else _BEFORE_UPGRADE if verified else ""
     if runs[0].ended_at is None:
         stage = stages[-1].stage if stages else "its begin"
         return Readiness(ready=False, reason=f"{opening}a run is under way, or was killed, in stage {stage}")
     return Readiness(
         ready=False, reason=f"{opening}the newest run ended with {runs[0].exit_code}: {runs[0].message or ''}"
     )
+
+
+_BEFORE_CUT_OVER: Final = "the migration was rehearsed, and `migrator run --refresh` has not cut over yet"
+_BEFORE_UPGRADE: Final = "every row is verified, but the newest schema is not reached; "
 
 
 async def until_ready(

@@ -19,6 +19,8 @@ COMPLETED = "completed"
 READY = "ready"
 """The name of the fact that nothing remains to be done: all rows are verified, and the schema is the newest."""
 
+REHEARSED = "rehearsed"
+"""The name of the fact that the rows were brought in a rehearsal, and the application still writes to the source."""
 
 VALUE = state.c.value
 
@@ -33,6 +35,11 @@ async def remember(connection: AsyncConnection, migration: Migration, name: str,
 async def recall(connection: AsyncConnection, migration: Migration, name: str) -> Any:  # noqa: ANN401 - JSON
     """Return a fact about the migration, or None if nothing was written under that name."""
     return await connection.scalar(fact(migration, name).with_only_columns(state.c.value))
+
+
+async def drop(connection: AsyncConnection, migration: Migration, name: str) -> None:
+    """Delete a fact about the migration, if it is there."""
+    await connection.execute(state.delete().where(state.c.migration == migration.name, state.c.name == name))
 
 
 async def completed_at(connection: AsyncConnection, migration: Migration) -> datetime | None:

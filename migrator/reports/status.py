@@ -56,7 +56,7 @@ class Status:
 
     @property
     def has_ended(self) -> bool:
-        """Whether each migration is complete or has failed, so that nothing changes by itself."""
+        """Whether each migration is complete, rehearsed or has failed, so that nothing changes by itself."""
         return all(found.state in ENDED for found in self.migrations)
 
     @property
@@ -123,7 +123,14 @@ class Status:
         }
 
 
-_MOST_URGENT_FIRST = (State.FAILED, State.INTERRUPTED, State.UNDER_WAY, State.NEVER_BEGUN, State.COMPLETE)
+_MOST_URGENT_FIRST = (
+    State.FAILED,
+    State.INTERRUPTED,
+    State.UNDER_WAY,
+    State.NEVER_BEGUN,
+    State.REHEARSED,
+    State.COMPLETE,
+)
 
 
 def _work_fields(work: Work) -> dict[str, Any]:

@@ -40,12 +40,9 @@ def next_action(found: MigrationStatus, source_url: str | None, *, named: bool) 
         return NextAction(
             "Wait; this command shows it to its end:", shlex.join(["migrator", "status", "--follow", *name])
         )
-    if found.state is State.NEVER_BEGUN:
-        known = found.settings or {"source_url": source_url or "FILE"}
-        return NextAction("Begin it where the source is:", _command(known, name))
+    if found.state is not State.FAILED:
+        return _to_run(found, source_url, name)
     again = _command(found.settings or {}, name)
-    if found.state is State.INTERRUPTED:
-        return NextAction("Run it again where it ran; it goes on from there:", again)
     failure = found.failure or Failure(_UNKNOWN)
     if found.newest_run is None or found.newest_run.exit_code is None:
         return NextAction(failure.next_step)
@@ -53,9 +50,23 @@ def next_action(found: MigrationStatus, source_url: str | None, *, named: bool) 
     return NextAction(failure.next_step or "Then run it again where it ran.", " ".join([again, *flags]), failure.rules)
 
 
+def _to_run(found: MigrationStatus, source_url: str | None, name: list[str]) -> NextAction:
+    """Return the run that begins a migration, goes on with it, or cuts over."""
+    known = found.settings or {"source_url": source_url or "FILE"}
+    if found.state is State.NEVER_BEGUN:
+        return NextAction("Begin it where the source is:", _command(known, name))
+    if found.state is State.REHEARSED:
+        known = {key: value for key, value in known.items() if key not in _REHEARSING} | {"refresh": True}
+        return NextAction("Stop the application, and cut over where the source is:", _command(known, name))
+    return NextAction("Run it again where it ran; it goes on from there:", _command(known, name))
+
+
 _UNKNOWN = "The run's log says what settles it. Then run it again where it ran:"
 
-_GROUPS: Final = frozenset({Group.SOURCE, Group.TARGET, Group.SCHEMA, Group.EXISTING})
+_REHEARSING: Final = frozenset({"rehearsal"})
+"""The settings of a rehearsal that a cut-over goes without."""
+
+_GROUPS: Final = frozenset({Group.SOURCE, Group.TARGET, Group.SCHEMA, Group.EXISTING, Group.REFRESH, Group.CUT_OVER})
 """The options that decide what a run does; all others decide how fast it is, and what it says."""
 
 

@@ -49,12 +49,17 @@ async def _read_state(connection: AsyncConnection, migration: Migration) -> Migr
     # Asked before the run's line is read: a run first writes how it ended, and then gives up its lock.
     alive = await _is_alive(connection, migration)
     ready = bool(await facts.recall(connection, migration, facts.READY))
+    rehearsed = bool(await facts.recall(connection, migration, facts.REHEARSED))
     completed_at = await facts.completed_at(connection, migration)
     runs = await ledger_runs.last_runs(connection, migration, limit=_SHOWN_RUNS)
     newest = runs[0] if runs else None
     if newest and newest.ended_at is None and alive is False:  # it may have begun in between
         alive = await _is_alive(connection, migration)
-    state = _state_of(newest, alive=alive, ready=ready, copied=completed_at is not None)
+    state = (
+        State.COMPLETE
+        if ready
+        else _state_of(newest, alive=alive, copied=completed_at is not None, rehearsed=rehearsed)
+    )
     now = await _now(connection)
     return MigrationStatus(migration.name, state, now, completed_at, tuple(runs))
 
@@ -72,9 +77,8 @@ async def _is_alive(connection: AsyncConnection, migration: Migration) -> bool |
     return await is_held(connection, LOCK_KEY if migration.unnamed else migration.lock_key)
 
 
-def _state_of(newest: RunLine | None, *, alive: bool | None, ready: bool, copied: bool) -> State:
-    if ready:
-        return State.COMPLETE
+def _state_of(newest: RunLine | None, *, alive: bool | None, copied: bool, rehearsed: bool) -> State:
+    """Return the state of a migration after which the application may not start yet."""
     if alive or (alive is None and newest is not None and newest.ended_at is None):
         return State.UNDER_WAY  # also before the new run has its line, and while `reset` or `repair` is at work
     if newest is None:
@@ -83,6 +87,8 @@ def _state_of(newest: RunLine | None, *, alive: bool | None, ready: bool, copied
         return State.INTERRUPTED
     if newest.exit_code != ExitCode.DONE:
         return State.FAILED
+    if copied and rehearsed:
+        return State.REHEARSED
     # After a run that ended well, `reset` has taken everything back; or every row is there, and the upgrade isn't.
     return State.INTERRUPTED if copied else State.NEVER_BEGUN
 

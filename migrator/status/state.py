@@ -20,10 +20,11 @@ class State(StrEnum):
     UNDER_WAY = "under way"
     INTERRUPTED = "interrupted"
     FAILED = "failed"
+    REHEARSED = "rehearsed"
     COMPLETE = "complete"
 
 
-ENDED: Final = frozenset({State.COMPLETE, State.FAILED})
+ENDED: Final = frozenset({State.COMPLETE, State.FAILED, State.REHEARSED})
 """The states that don't change by themselves, and not by a job that is started again."""
 
 

@@ -20,8 +20,11 @@ _STYLES = {
     State.FAILED: "bold red",
     State.INTERRUPTED: "bold yellow",
     State.UNDER_WAY: "bold cyan",
+    State.REHEARSED: "bold cyan",
     State.NEVER_BEGUN: "bold",
 }
+_SETTLED = frozenset({State.COMPLETE, State.REHEARSED})
+"""The states in which every value was verified, and no run works or has failed."""
 _SILENT_SECONDS = 60
 """A run writes every few seconds what it is doing. After this time without a word, the page says so."""
 _SHOWN_PARKED = 5
@@ -48,7 +51,7 @@ def _several(status: Status) -> Iterator[RenderableType]:
 def _since(found: MigrationStatus) -> str:
     """Return since when a migration is in its state, as far as it is known."""
     newest = found.newest_run
-    if found.state is State.COMPLETE and found.completed_at is not None:
+    if found.state in _SETTLED and found.completed_at is not None:
         return f", every value verified at {_moment(found.completed_at)}"
     if newest is None:
         return ""
@@ -61,7 +64,9 @@ def _one(status: Status, found: MigrationStatus, action: NextAction) -> Iterator
     yield Text.assemble(f"migration {printable(found.name)}: ", (found.state, _STYLES[found.state]), _since(found))
     if status.unknown is not None:
         yield Text(printable(status.unknown))
-    if found.completed_at is not None and found.state is not State.COMPLETE:
+    if found.state is State.REHEARSED:
+        yield Text("the application still writes to the source, and may not start on PostgreSQL before the cut-over")
+    elif found.completed_at is not None and found.state is not State.COMPLETE:
         yield Text(f"every value was verified at {_moment(found.completed_at)}; the newest schema is not reached yet")
     yield from _progress(found)
     if found.state is State.FAILED and found.newest_run is not None:
@@ -79,7 +84,7 @@ def _one(status: Status, found: MigrationStatus, action: NextAction) -> Iterator
 
 
 def _progress(found: MigrationStatus) -> Iterator[RenderableType]:
-    if found.stages and found.state is not State.COMPLETE:
+    if found.stages and found.state not in _SETTLED:
         yield Text()
         yield _stages(found)
     if found.tables_total or found.tables:

@@ -1,0 +1,24 @@
+"""Defines the options for moving in two steps: a rehearsal on the real target, and a refresh that cuts over."""
+
+from migrator.config.fields import Group, OptionInfo, option
+from migrator.config.new_file_options import NewFileOptions
+
+
+class CutOverOptions(NewFileOptions):
+    """The options of ``run`` and ``check`` about a migration whose rows are in the target already."""
+
+    refresh: bool = option(
+        False,  # noqa: FBT003 - the default
+        "Carry into the target only what has changed in the source since the run before, compare every value, and let "
+        "the application start. With check: say how much has changed and how long it takes, and write nothing. "
+        "Refused where somebody has written to the target since.",
+        OptionInfo(Group.REFRESH),
+    )
+
+    rehearsal: bool = option(
+        False,  # noqa: FBT003 - the default
+        "Copy and compare everything, but neither upgrade the schema to its newest revision nor let the application "
+        "start: for days before the cut-over, with --snapshot while the application goes on writing. Then "
+        "run --refresh cuts over.",
+        OptionInfo(Group.CUT_OVER),
+    )
