@@ -31,7 +31,8 @@ class VersionTable:
 
     def fits(self, name: str, columns: frozenset[str]) -> bool:
         """Return whether a table with this name and these columns is of this kind."""
-        return fnmatchcase(name, self.name) and self.columns <= columns <= self.columns | self.optional
+        # Columns first: they are compared in a fiftieth of the time, and hardly ever fit.
+        return self.columns <= columns <= self.columns | self.optional and fnmatchcase(name, self.name)
 
 
 def recognised(name: str, columns: Iterable[str]) -> VersionTable | None:

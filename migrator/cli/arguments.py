@@ -62,14 +62,15 @@ def _all_flags() -> set[str]:
 
 def add_settings(parser: argparse.ArgumentParser, groups: Collection[Group]) -> None:
     """Add a flag to the parser for every option of these groups."""
+    fields = [(name, field, option_info(field)) for name, field in Settings.model_fields.items()]
     for group in Group:
-        fields = {name: f for name, f in Settings.model_fields.items() if option_info(f).group == group}
         if group not in groups:
             continue
-        flagless = [f"{origin_of(name, f)}: {f.description}" for name, f in fields.items() if option_info(f).no_flag]
+        in_group = [(name, field, info.no_flag) for name, field, info in fields if info.group == group]
+        flagless = [f"{origin_of(name, field)}: {field.description}" for name, field, no_flag in in_group if no_flag]
         section = parser.add_argument_group(group.value, "\n".join(flagless) or None)
-        for name, field in fields.items():
-            if not option_info(field).no_flag:
+        for name, field, no_flag in in_group:
+            if not no_flag:
                 _add(section, name, field)
 
 

@@ -45,6 +45,7 @@ def deferred(name: str, *arguments: Argument) -> Call:
         action = getattr(import_module(module), function)
         if not gc.isenabled():  # imported modules stay, and need no garbage collection
             gc.freeze()
+            gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
             gc.enable()
         values = {"settings": settings, "tracker": tracker, "run_id": run_id, "confirm": Confirmation(settings.yes)}
         outcome: Awaitable[Outcome] = action(*(values[argument] for argument in arguments))
@@ -52,6 +53,9 @@ def deferred(name: str, *arguments: Argument) -> Call:
 
     return call
 
+
+_OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
+"""Python would look for garbage after each 700 new objects, most often while a command imports its drivers: 0.1 s."""
 
 _OF_OTHERS: Final = frozenset({Group.CONFIRMATION, Group.DEMO, Group.STATUS, Group.ROLLBACK, Group.NEW_FILE})
 """The groups that have no meaning for ``run`` and ``check``."""

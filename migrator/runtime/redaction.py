@@ -7,6 +7,7 @@ Only this module knows the spellings of a secret in a URL, a repr, JSON or an IN
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, quote_plus, unquote
 
@@ -56,9 +57,7 @@ def redactor(secrets: Iterable[str]) -> Callable[[Any], Any]:
     mappings that are plain words stay as they are. Numbers, bool and None stay as they are too. Any other value becomes
     text first, so that a secret in an exception or in a URL object is found.
     """
-    # The longest text comes first, because a text may be a part of another text. One regular expression for a hundred
-    # texts would take longer to compile than a short run takes to search for all of them.
-    texts = sorted({text for secret in secrets for text in spellings(secret)}, key=len, reverse=True)
+    texts = _texts(frozenset(secrets))
 
     def masked(output: str) -> str:
         for text in texts:
@@ -81,6 +80,14 @@ def redactor(secrets: Iterable[str]) -> Callable[[Any], Any]:
         return masked(str(value))
 
     return clean
+
+
+@lru_cache(maxsize=8)
+def _texts(secrets: frozenset[str]) -> tuple[str, ...]:
+    """Return all spellings of the secrets. A command asks for the same ones again and again."""
+    # The longest text comes first, because a text may be a part of another text. One regular expression for a hundred
+    # texts would take longer to compile than a short run takes to search for all of them.
+    return tuple(sorted({text for secret in secrets for text in spellings(secret)}, key=len, reverse=True))
 
 
 def _key(key: object) -> str | None:

@@ -13,7 +13,6 @@ from migrator.ledger import claims, loads, registry, state
 from migrator.ledger import parked as ledger_parked
 from migrator.ledger.loads import seeds_in
 from migrator.ledger.run_ledger import RunLedger
-from migrator.schema.alembic import alembic_project, upgrade_to_source
 from migrator.schema.command import run_schema_command
 from migrator.schema.options import SchemaOptions
 from migrator.source.database import Source
@@ -32,6 +31,8 @@ async def schema(source: Source, contents: SourceDatabase, options: SchemaOption
     empty = await _began_empty(run, options.target_schema)
     match options.mode:
         case "alembic":
+            from migrator.schema.alembic import alembic_project, upgrade_to_source  # noqa: PLC0415 - as `create`
+
             await upgrade_to_source(contents, run.target, alembic_project(options.alembic_config))
         case "command":
             await run_schema_command(run.target, options.command)
