@@ -20,7 +20,7 @@ from migrator.planning.table_terms import terms_of
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
 from migrator.source.schema import SourceDatabase, SourceTable
-from migrator.verification.recipe import Recipe, reader, size_of
+from migrator.verification.recipe import Recipe, can_repeat, size_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ async def _change(
         return TableChange(terms.source, "the table is gone", before)
     if columns := terms.other_columns(terms_of(table, reading.rules)):
         return TableChange(terms.source, ", ".join(columns), before, await call_in_worker(workers, _rows, table))
-    if recorded is None or recorded.recipe["reader"] != reader():
+    if recorded is None or not can_repeat(recorded.recipe):
         reason = (
             "the digest of what was brought is missing or of another version, so nobody can tell whether it changed"
         )

@@ -134,7 +134,12 @@ CREATE MACRO with_plain_numbers(document) AS (
          ELSE document END);
 
 -- A document with sorted keys, with only the last of equal keys, and without escapes and blanks that have no meaning.
-CREATE MACRO sorted_keys(document) AS coalesce(try_cast(document AS JSON)::VARIANT::JSON::VARCHAR, trim(document));
+-- A text that is no document stays as it is. `variant_normalize` sorts. It is given neither NULL, of which it makes a
+-- null, nor equal keys, which confuse it: the first two casts leave the last of them.
+CREATE MACRO sorted_keys(document) AS (
+    CASE WHEN json_valid(document)
+           THEN variant_normalize(document::JSON::VARIANT::JSON::VARIANT)::JSON::VARCHAR
+         ELSE trim(document) END);
 
 -- The canonical form of a document: sorted keys, and numbers in their canonical spelling.
 CREATE MACRO json_form(given) AS list_transform(

@@ -18,6 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from migrator.monitoring.tracker import Count, count_nothing
+from migrator.runtime.duckdb_extensions import LOCKED
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadOnlySession
 from migrator.source.chunks import WHOLE_TABLE, Chunk
@@ -176,13 +177,13 @@ _OPENING = threading.Lock()
 @cache
 def _opened_once() -> duckdb.DuckDBPyConnection:
     # DuckDB uses one thread for each digest, since several tables, and both sides of a table, are digested at the same
-    # time. DuckDB keeps only a sum for each bucket, so it needs no disk, and no threads that read from a disk.
-    return opened(":memory:", {"memory_limit": "1GB", "temp_directory": "", "async_threads": "0"})
+    # time. DuckDB keeps only a sum for each bucket, so it needs no disk.
+    return opened(":memory:", {"memory_limit": "1GB", "temp_directory": ""})
 
 
 def opened(path: str, config: dict[str, str]) -> duckdb.DuckDBPyConnection:
     """Open a DuckDB database that has the macros of ``canonical.sql`` and works with one thread."""
-    database = duckdb.connect(path, config={"threads": "1", "preserve_insertion_order": "false", **config})
+    database = duckdb.connect(path, config={"threads": "1", "preserve_insertion_order": "false", **LOCKED, **config})
     database.execute("SET GLOBAL TimeZone = 'UTC'")
     database.execute(macros())
     return database
