@@ -7,8 +7,8 @@ loading them.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import structlog
@@ -17,6 +17,7 @@ from migrator.config.settings import Settings
 from migrator.errors import Mismatch, NoMatch
 from migrator.events import Event
 from migrator.job.context import context_of, key_file_of, one_at_a_schema, schema_options_of, upgrade_schema
+from migrator.job.cut_over.refresh import Refreshed, Refreshing, refresh
 from migrator.job.cut_over.rehearsal import HEADLINE
 from migrator.job.lost_rows import refuse_emptied
 from migrator.job.plan import (
@@ -32,7 +33,7 @@ from migrator.job.plan import (
     unfilled_columns,
 )
 from migrator.job.recorder import RunRecorder
-from migrator.job.resumption import go_on_with
+from migrator.job.resumption import go_on_to_refresh, go_on_with
 from migrator.job.source_changes import Reading
 from migrator.ledger import history
 from migrator.ledger.carried import Terms
@@ -45,6 +46,7 @@ from migrator.names import TableName
 from migrator.planning.plan import Plan
 from migrator.planning.table_terms import terms_of
 from migrator.preflight.table_check import TableCheck, table_notices_of
+from migrator.refresh.survey import RefreshContext
 from migrator.reports.run_report import Report, report_of
 from migrator.runtime.error_mapping import to_migrator_error
 from migrator.selection.selected_plan import Selecting, select_for_run
@@ -75,41 +77,90 @@ async def move(settings: Settings, reading: Reading, recorder: RunRecorder, orig
     ``reading`` is the source with its rules, and ``origin`` its identity for the ledger. Raises a MigratorError;
     everything that was committed before it is in the ledger.
     """
-    stage, step, ledger = recorder.stage, recorder.step, recorder.run
-    target, tracker = ledger.target, recorder.runner.tracker
-    source, contents, rules = reading.source, reading.contents, reading.rules
-    refuse_nothing(settings, source, contents)
-    await step("history", lambda: go_on_with(ledger, reading, origin, settings.target_schema))
-    terms = {table.name: terms_of(table, rules) for table in contents.tables}
-    tables = tables_to_read(settings, contents)
-    async with _beside(intact(source, tables, tracker)) as first_check:
-        checks_under_way = [first_check]
-        notes = await stage("schema", lambda: _make_schema(settings, source, contents, ledger))
-        try:
-            plan = await step("plan", lambda: plan_of(settings, contents, target))
-        except NoMatch as error:
-            from migrator.job.check import with_what_follows  # noqa: PLC0415 - only a run that is refused anyway needs it
+    async with AsyncExitStack() as held:
+        return await _move(settings, reading, recorder, origin, held)
 
-            raise await with_what_follows(settings, error) from error
-        notes += await step("versions", lambda: other_versions(settings, source, contents, target))
-        selecting = Selecting(source, plan, rules, {}, key_file_of(settings))
-        plan = await step("orphans", lambda: select_for_run(selecting, ledger))
-        await step("claims", lambda: claim(ledger, [table.name for table in plan.tables]))
-        tell_skipped(plan)
-        await step("stray sequences", lambda: tell_stray_sequences(target, plan))
-        notes += tell_unfilled(await step("triggers", lambda: unfilled_columns(target, plan)))
-        context = context_of(settings, source, target, plan, tracker)
+
+@dataclass(frozen=True, slots=True)
+class _Moving:
+    """What the decisions of one run need besides settings and source."""
+
+    origin: SourceIdentity
+    terms: Mapping[str, Terms]
+    held: AsyncExitStack
+    """Keeps the locks of a refresh."""
+
+
+async def _planned(settings: Settings, reading: Reading, recorder: RunRecorder) -> tuple[Plan, tuple[str, ...]]:
+    """Make the schema, and match both databases under the rules; return the plan and notes for the report."""
+    step, ledger, target = recorder.step, recorder.run, recorder.run.target
+    source, contents = reading.source, reading.contents
+    notes = await recorder.stage("schema", lambda: _make_schema(settings, source, contents, ledger))
+    try:
+        plan = await step("plan", lambda: plan_of(settings, contents, target))
+    except NoMatch as error:
+        from migrator.job.check import with_what_follows  # noqa: PLC0415 - only a run that is refused anyway needs it
+
+        raise await with_what_follows(settings, error) from error
+    notes += await step("versions", lambda: other_versions(settings, source, contents, target))
+    selecting = Selecting(source, plan, reading.rules, {}, key_file_of(settings))
+    plan = await step("orphans", lambda: select_for_run(selecting, ledger))
+    await step("claims", lambda: claim(ledger, [table.name for table in plan.tables]))
+    tell_skipped(plan)
+    await step("stray sequences", lambda: tell_stray_sequences(target, plan))
+    notes += tell_unfilled(await step("triggers", lambda: unfilled_columns(target, plan)))
+    return plan, notes
+
+
+async def _decided(
+    settings: Settings, reading: Reading, recorder: RunRecorder, moving: _Moving
+) -> tuple[StageContext, Refreshed, tuple[str, ...]]:
+    """Make the schema and the plan, and check all rows that are to be carried; return notes for the report, too."""
+    stage, ledger, source = recorder.stage, recorder.run, reading.source
+    tracker = recorder.runner.tracker
+    tables = tables_to_read(settings, reading.contents)
+    # A refresh that finds nothing changed has read every row, and writes none.
+    checking = _beside(intact(source, tables, tracker)) if not settings.refresh else nullcontext(None)
+    async with checking as first_check:
+        checks_under_way = [first_check] if first_check else []
+        plan, notes = await _planned(settings, reading, recorder)
+        context = context_of(settings, source, ledger.target, plan, tracker)
 
         async def check_source_file() -> None:
             await (
                 checks_under_way.pop() if checks_under_way else intact(source, tables, tracker)
             )  # again in a second try
 
-        checks = await stage("preflight", lambda: _preflight(context, ledger, check_source_file, settings.untried))
-    rows = {name: check.table_size.rows for name, check in checks.items()}
-    await stage("park", lambda: park(plan, rows, ledger))
+        if not settings.refresh:
+            checks = await stage("preflight", lambda: _preflight(context, ledger, check_source_file, settings.untried))
+            return context, Refreshed(checks=checks), notes
+        refreshing = Refreshing(
+            RefreshContext(source, ledger, plan, reading.rules, context.limits, tracker, settings.lock_timeout_seconds),
+            context,
+            moving.origin,
+            moving.terms,
+            check_source_file,
+            settings.untried,
+        )
+        return context, await refresh(recorder, refreshing, moving.held), notes
+
+
+async def _move(
+    settings: Settings, reading: Reading, recorder: RunRecorder, origin: SourceIdentity, held: AsyncExitStack
+) -> Report:
+    """Do what ``move`` does. The locks of a refresh are ``held`` until the migration is complete."""
+    step, ledger, rules = recorder.step, recorder.run, reading.rules
+    target, source, contents = ledger.target, reading.source, reading.contents
+    refuse_nothing(settings, source, contents)
+    resume = go_on_to_refresh if settings.refresh else go_on_with
+    await step("history", lambda: resume(ledger, reading, origin, settings.target_schema))
+    terms = {table.name: terms_of(table, rules) for table in contents.tables}
+    context, refreshed, notes = await _decided(settings, reading, recorder, _Moving(origin, terms, held))
+    checks = refreshed.checks
+    rows = {name: check.table_size.rows for name, check in checks.items() if name not in refreshed.written}
+    await recorder.stage("park", lambda: park(context.plan, rows, ledger))
     try:
-        results, warnings = await _copy_to_verify(settings, context, recorder, checks, terms)
+        results, warnings = await _copy_to_verify(settings, context, recorder, refreshed, terms)
     except Mismatch:
         await step("lost", lambda: refuse_emptied(target, ledger.migration))
         raise
@@ -118,15 +169,16 @@ async def move(settings: Settings, reading: Reading, recorder: RunRecorder, orig
     await step("lost", lambda: refuse_emptied(target, ledger.migration))
     rehearsal = settings.rehearsal
     await step("complete", lambda: history.complete(ledger, origin.fingerprint, now, left_out, rehearsal=rehearsal))
+    await held.aclose()
     if not rehearsal:
         await _finish(settings, recorder)
     headline = HEADLINE if rehearsal else "migrated: every value of every row is in the target"
     copied = await step("report", lambda: copied_of(target, ledger.migration))
-    report = report_of(plan, results, copied, recorder.runner, headline)
+    report = report_of(context.plan, results, copied, recorder.runner, headline)
+    notes += tuple(entry.line() for entry in refreshed.tables)
     notes += await step("report", lambda: _gave_way(ledger))
-    notes += (
-        report.notes + _what_was_decided(plan, checks.values()) + tuple(f"WARNING: {warning}" for warning in warnings)
-    )
+    notes += report.notes + _what_was_decided(context.plan, checks.values())
+    notes += tuple(f"WARNING: {warning}" for warning in warnings)
     return replace(report, migration=ledger.migration.name, notes=notes)
 
 
@@ -157,7 +209,7 @@ async def _copy_to_verify(
     settings: Settings,
     context: StageContext,
     recorder: RunRecorder,
-    checks: Mapping[TableName, TableCheck],
+    refreshed: Refreshed,
     terms: Mapping[str, Terms],
 ) -> tuple[list[TableResult], tuple[str, ...]]:
     """
@@ -167,9 +219,9 @@ async def _copy_to_verify(
     tables are still copied. With ``settings.in_turn`` each stage begins only when the stage before has ended. ``copy``
     and ``verify`` together use ``settings.jobs`` sessions that read or send values.
     """
-    stage, ledger = recorder.stage, recorder.run
+    stage, ledger, checks = recorder.stage, recorder.run, refreshed.checks
     jobs = await recorder.step("room", lambda: _jobs_with_room(context.target, settings.jobs, list(checks)))
-    overlap = Overlap(asyncio.Semaphore(jobs))
+    overlap = Overlap(asyncio.Semaphore(jobs), compared=refreshed.equal)
 
     async def copy_rows() -> None:
         await stage("copy", lambda: copy(context, ledger, checks, overlap, terms))
@@ -183,7 +235,7 @@ async def _copy_to_verify(
         return advanced.left
 
     async def analyze_tables() -> None:
-        await stage("analyze", lambda: analyze(context, overlap.restored, jobs))
+        await stage("analyze", lambda: analyze(context, overlap.restored, jobs, refreshed.equal))
 
     async def verify_tables() -> list[TableResult]:
         return await stage(

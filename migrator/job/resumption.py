@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import RowsInTheWay, SourceChanged, TargetRefused
 from migrator.events import Event
+from migrator.job import lost_rows
 from migrator.job.source_changes import Reading, TableChange, changes_of, in_words
 from migrator.ledger import carried, history, loads, state
 from migrator.ledger.carried import Carried
@@ -72,6 +73,45 @@ async def go_on_with(run: RunLedger, reading: Reading, origin: SourceIdentity, s
             if lacks_identity:
                 await history.write_identity(connection, run.migration, origin)
             await state.remember(connection, run.migration, state.SOURCE, asdict(origin.fingerprint))
+
+
+async def go_on_to_refresh(run: RunLedger, reading: Reading, origin: SourceIdentity, schema: str | None) -> None:
+    """
+    Decide whether a refresh may continue earlier runs: their settings must be the same, and the source the same file.
+
+    The file may hold other rows: the stage ``refresh`` finds them. Rows that the server has lost in a crash count as
+    not copied. Raises TargetRefused, RowsInTheWay if tables have been emptied or made anew, and GaveUp if another run
+    has taken over.
+    """
+    async with run.transaction() as connection:
+        earlier = await _left(connection, run.migration, tell=True)
+        if earlier.before is None or not earlier.begun:
+            await history.write_identity(connection, run.migration, origin)
+            await state.remember(connection, run.migration, state.SOURCE, asdict(origin.fingerprint))
+        crashed = await lost_rows.emptied(connection, run.migration)
+        emptied = {str(name): reason for name, reason in earlier.lost.items() if name not in crashed}
+        if emptied and await state.recall(connection, run.migration, state.COMPLETED):
+            raise RowsInTheWay(
+                "somebody has taken away what the last run has copied, so the target can't be refreshed: "
+                + ", ".join(f"{name} ({reason})" for name, reason in emptied.items()),
+                next_step="Find out who did. To copy all rows again, run with --restart --force, which empties the "
+                "tables first.",
+                tables=emptied,
+            )
+        if earlier.lost:
+            await loads.forget_rows(connection, run.migration, list(earlier.lost))
+            await history.reopen(connection, run.migration)
+    _refuse_other_settings(earlier.begun, earlier.brought, reading, schema)
+    history.refuse_another(run.migration, earlier.known, origin)
+    names = {table.name for table in reading.contents.all_tables}
+    gone = [table.terms.source for table in earlier.brought.values() if table.terms.source not in names]
+    if gone:
+        raise TargetRefused(
+            f"the source no longer has tables that an earlier run has copied: {', '.join(sorted(gone))}",
+            next_step="Bring the file back that has them. If the application has given these tables up, start over "
+            "with --restart.",
+            tables=sorted(gone),
+        )
 
 
 async def look(

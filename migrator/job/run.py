@@ -85,8 +85,9 @@ async def run(settings: Settings, tracker: Tracker, run_id: UUID | None = None) 
 
 async def _is_complete(settings: Settings, run: RunLedger, runner: StageRunner) -> bool:
     """
-    Return whether the ledger has the migration as complete and its rows are still in the target.
+    Return whether nothing is to be carried: the migration is complete, and its rows are still in the target.
 
+    A refresh looks for what has changed since, and is never in that state.
     Raises ConfigurationError if the settings don't fit a complete migration.
     """
 
@@ -94,7 +95,7 @@ async def _is_complete(settings: Settings, run: RunLedger, runner: StageRunner) 
         if not await history.is_complete(run.target, run.migration):
             return False
         await refuse_out_of_turn(settings, run)
-        return not await rows_are_gone(run)
+        return not settings.refresh and not await rows_are_gone(run)
 
     return await runner.retry("history", look)
 

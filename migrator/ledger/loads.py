@@ -186,6 +186,26 @@ async def write_copied(connection: AsyncConnection, run: RunLedger, stats: Mappi
     await connection.execute(tables.insert(), lines)
 
 
+async def write_refreshed(
+    connection: AsyncConnection, run: RunLedger, table: TableName, rows: int, sent: CopyStats
+) -> None:
+    """
+    Write that a loaded table holds ``rows`` rows now, some of which this transaction has written.
+
+    ``sent`` counts what was sent. The digest of the table is not known until it has been compared.
+    """
+    mine = _matches(tables, run.migration, table)
+    before = sa.select(tables.c.rows).where(*mine).scalar_subquery()
+    lines = sa.select(sa.func.max(chunks.c.position) + 1).where(*_matches(chunks, run.migration, table))
+    # The numbers of all chunks add up to the rows of the table: this one's may be negative.
+    line = _of(run.migration, table) | {"position": lines.scalar_subquery(), "run_id": run.run_id}
+    amounts = {"rows": rows - before, "bytes": sent.bytes, "seconds": sent.seconds}
+    await connection.execute(chunks.insert().values(**line, **amounts, transaction=_own_transaction, copied_at=now))
+    changed = {"rows": rows, "bytes": tables.c.bytes + sent.bytes, "seconds": tables.c.seconds + sent.seconds}
+    changed |= {"run_id": run.run_id, "copied_at": now, "digest": None, "verified_at": None}
+    await connection.execute(tables.update().where(*mine).values(changed))
+
+
 async def write_verified(connection: AsyncConnection, migration: Migration, digests: Mapping[TableName, str]) -> None:
     """Write that tables were compared and are equal, with the digest that both databases gave."""
     line = tables.update().where(

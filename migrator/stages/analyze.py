@@ -1,7 +1,7 @@
 """Stage ``analyze`` gathers statistics of every filled table, for the plans of the application's first queries."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,10 +12,17 @@ from migrator.planning.grouping import MAX_GROUP_TABLES
 from migrator.stages.context import StageContext
 
 
-async def analyze(context: StageContext, ready: ReplayQueue[TableName], jobs: int) -> None:
-    """Run ANALYZE on each table of ``ready``, in ``jobs`` sessions. Tables that arrive together share a statement."""
+async def analyze(
+    context: StageContext, ready: ReplayQueue[TableName], jobs: int, unchanged: Collection[TableName] = ()
+) -> None:
+    """
+    Run ANALYZE on each table of ``ready``, in ``jobs`` sessions. Tables that arrive together share a statement.
+
+    The statistics of ``unchanged`` tables are left as they are.
+    """
     tracker = context.tracker
-    tracker.expect("analyze", {str(table.name): 1 for table in context.plan.tables}, unit="tables")
+    expected = [table.name for table in context.plan.tables if table.name not in unchanged]
+    tracker.expect("analyze", {str(name): 1 for name in expected}, unit="tables")
 
     async def analyze_group(workers: WorkerPool[AsyncConnection], tables: Sequence[TableName]) -> None:
         async with workers.worker() as connection:
@@ -26,7 +33,8 @@ async def analyze(context: StageContext, ready: ReplayQueue[TableName], jobs: in
                 tracker.finish_table("analyze", str(table))
 
     async with WorkerPool(jobs, context.target.autocommit) as workers, asyncio.TaskGroup() as group:
-        async for tables in ready.batches():
+        async for arrived in ready.batches():
+            tables = [name for name in arrived if name not in unchanged]
             parts = max(jobs, -(-len(tables) // MAX_GROUP_TABLES))
             for part in range(min(parts, len(tables))):
                 group.create_task(analyze_group(workers, tables[part::parts]))

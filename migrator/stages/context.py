@@ -1,6 +1,7 @@
 """Holds the objects that the stages of one run share: both databases, the plan, limits and progress."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:  # `reset` and `restore` run without the modules of the plan
     from migrator.planning.plan import Plan
     from migrator.source.database import Source
     from migrator.target.database import Target
+    from migrator.verification.compare_table import TableResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +41,5 @@ class Overlap:
     """Tables whose rows are in the target."""
     restored: ReplayQueue[TableName] = field(default_factory=ReplayQueue)
     """Tables whose keys and indexes are restored, too."""
+    compared: Mapping[TableName, "TableResult"] = field(default_factory=dict)
+    """The results of unchanged tables that this run has compared already, and that nobody can write to."""

@@ -72,9 +72,12 @@ async def verify(
     ``ledger`` belongs to the run that has copied the rows. With it, equal tables are recorded in the ledger, and keys,
     indexes, defaults and triggers must be as they were before that run parked some of them. Raises GaveUp if another
     run has taken over.
+
+    Tables that the overlap has as compared already are not read again.
     """
     plan, target, limits = context.plan, context.target, context.limits
-    by_name = {table.name: table for table in plan.tables}
+    compared = overlap.compared if overlap else {}
+    by_name = {table.name: table for table in plan.tables if table.name not in compared}
     ready = overlap.restored if overlap else ReplayQueue.of(by_name)
     async with target.connect() as connection:
         room = await lock_room(connection, list(by_name))
@@ -85,7 +88,7 @@ async def verify(
             overlap.slots if overlap else limits.jobs, partial(read_only_connection, target.address)
         ) as readers,
     ):
-        unmeasured = [table for table in plan.tables if table.name not in checks]
+        unmeasured = [table for table in by_name.values() if table.name not in checks]
         known = {**checks, **await measured(sessions, unmeasured, limits)}
         context.tracker.expect("verify", {str(name): known[name].table_size.rows for name in by_name})
         with _written(differences_file) as sink:
@@ -123,10 +126,10 @@ async def verify(
                 tasks = [
                     group.create_task(compare_tables(few))
                     async for names in ready.batches()
-                    for alike in _grouped(names, known, limits.chunk_bytes)
+                    for alike in _grouped([name for name in names if name in by_name], known, limits.chunk_bytes)
                     for few in room.few(alike, limits.jobs)
                 ]
-    by_table = {result.table: result for task in tasks for result in task.result()}
+    by_table = {**compared, **{result.table: result for task in tasks for result in task.result()}}
     results = [by_table[table.name] for table in plan.tables]
     schema_differences = await _schema_differences(context, ledger)
     if ledger is not None:

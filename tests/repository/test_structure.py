@@ -20,7 +20,7 @@ ROWS: tuple[frozenset[str], ...] = (
     frozenset({"job"}),
     frozenset({"reports"}),
     frozenset({"stages"}),
-    frozenset({"schema"}),
+    frozenset({"schema", "refresh"}),
     frozenset({"preflight"}),
     frozenset({"trials"}),
     frozenset({"findings"}),

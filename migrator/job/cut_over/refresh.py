@@ -1,0 +1,260 @@
+"""
+Runs the stage ``refresh`` in place of ``preflight``: brings the target's tables to the source's present rows, where an earlier run has begun.
+
+Everything is decided before anything changes: which tables of the source differ from the ledger, whether the target is
+as the last run left it, and whether every value can be carried. Then one transaction writes the changed rows, empties
+the tables that are loaded anew, and says in the ledger that the migration isn't complete. From there on any run
+finishes it by the usual stages.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import duckdb
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrator.errors import SourceUnreadable, TargetRefused
+from migrator.job.recorder import RunRecorder
+from migrator.ledger import carried, history, kept, state
+from migrator.ledger.carried import Carried, Terms
+from migrator.ledger.history import SourceIdentity
+from migrator.ledger.loads import KnownRows, known_rows
+from migrator.names import TableName
+from migrator.planning.plan import TablePlan
+from migrator.preflight.table_check import TableCheck
+from migrator.refresh.locks import TO_WRITE, lock_tables, locked_to_read, neighbours
+from migrator.refresh.result import TableRefresh, Way
+from migrator.refresh.row_changes import RowChanges, has_places, stage_changes
+from migrator.refresh.standing import refuse_touched, standing_of
+from migrator.refresh.survey import RefreshContext, Surveyed, survey
+from migrator.refresh.writing import Writing, write, write_lines
+from migrator.runtime.retry import sqlstate_of
+from migrator.stages.context import StageContext
+from migrator.stages.preflight import preflight
+from migrator.verification.compare_table import TableResult
+from migrator.verification.comparison import Databases
+from migrator.verification.recipe import recorded
+
+SHARE = 0.3
+"""The share of changed rows above which a table is loaded anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What the stage has done, and what the stages after it need."""
+
+    tables: tuple[TableRefresh, ...] = ()
+    checks: Mapping[TableName, TableCheck] = field(default_factory=dict)
+    """The checks of the tables whose rows have changed, and of those that the stage ``copy`` loads."""
+    equal: Mapping[TableName, TableResult] = field(default_factory=dict)
+    """Unchanged tables that are compared already, and that nobody writes to until the run has ended."""
+
+    @property
+    def written(self) -> frozenset[TableName]:
+        """The tables whose changed rows are written."""
+        return frozenset(entry.table for entry in self.tables if entry.way is Way.CHANGED)
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshing:
+    """What the stage needs besides its context."""
+
+    refresh: RefreshContext
+    stages: StageContext
+    origin: SourceIdentity
+    terms: Mapping[str, Terms]
+    check_source_file: Callable[[], Awaitable[None]]
+    untried: Sequence[str] = ()
+
+
+async def refresh(recorder: RunRecorder, refreshing: Refreshing, held: AsyncExitStack) -> Refreshed:
+    """
+    Bring the tables that an earlier run has loaded to the source's present rows.
+
+    Until ``held`` is closed, nobody writes to unchanged tables. Raises SourceUnreadable, RowsInTheWay if somebody has
+    written to the target, and the errors of ``preflight``; then nothing was changed.
+    """
+    return await recorder.stage("refresh", lambda: _refresh(refreshing, held))
+
+
+async def _refresh(refreshing: Refreshing, held: AsyncExitStack) -> Refreshed:
+    context = refreshing.refresh
+    tables = await survey(context)
+    try:
+        return await _locked(refreshing, tables, held)
+    except Exception as error:
+        if not (sqlstate_of(error) or "").startswith(_VIOLATION):
+            raise
+        # The server has refused rows that passed by themselves: another table's rows decide.
+        await _judge(refreshing, context.plan.tables, await _known(context, tables))
+        raise
+
+
+_VIOLATION = "23"
+"""The class of SQLSTATE for a row that a constraint refuses."""
+
+
+async def _locked(refreshing: Refreshing, tables: Sequence[Surveyed], held: AsyncExitStack) -> Refreshed:
+    """Lock the target's tables, and decide and write what has changed."""
+    context = refreshing.refresh
+    changed = [table for table in tables if table.way in {Way.CHANGED, Way.LOADED_ANEW}]
+    async with AsyncExitStack() as attempt:
+        async with context.run.transaction() as connection:
+            names = [table.name for table in changed]
+            near = await neighbours(connection, [table.name for table in tables if table.way is not Way.UNCHANGED])
+            apart = [table.name for table in tables if table.way is Way.UNCHANGED and table.name not in near]
+            await lock_tables(connection, {*names, *near}, TO_WRITE, context.lock_seconds)
+            await attempt.enter_async_context(locked_to_read(context.target, apart, context.lock_seconds))
+            standing = await standing_of(context, tables)
+            refuse_touched(standing.touched)
+            writing, tables = await _found(context, tables)
+            await _refuse_merged(connection, writing)
+            checks = await _judge(refreshing, _to_judge(tables, near), await _known(context, tables))
+            writing = replace(writing, checks=checks)
+            if writing.tables:
+                stats = await write(context, connection, writing)
+                await write_lines(context, connection, writing, stats)
+            await _write_facts(refreshing, connection, tables, checks)
+        held.push_async_exit(attempt.pop_all())
+    equal = {name: result for name, result in standing.equal.items() if name in apart}
+    return Refreshed(_results(tables, writing), checks, equal)
+
+
+async def _found(context: RefreshContext, tables: Sequence[Surveyed]) -> tuple[Writing, list[Surveyed]]:
+    """Find the changed rows; return what is to be written, and the tables with the way that was decided."""
+    scratch, schema = context.source.scratch_database()
+    await asyncio.to_thread(scratch.write_bytes, b"")
+    databases = Databases(context.source, context.target.address)
+    changes: list[RowChanges] = []
+    decided: list[Surveyed] = []
+    for number, table in enumerate(tables):
+        found: RowChanges | None = None
+        if table.way is Way.CHANGED and has_places(table.plan.source) and not await _has_rules(context, table):
+            found = await _staged(context, databases, table, (scratch, str(number)))
+        if table.way is not Way.CHANGED:
+            decided.append(table)
+        elif found is None:
+            decided.append(replace(table, way=Way.LOADED_ANEW, reason=table.reason or "its rows can't be told apart"))
+        elif found.is_most_of(table.check.table_size.rows, SHARE):
+            reason = f"{found.total} of its {table.check.table_size.rows} rows have changed"
+            decided.append(replace(table, way=Way.LOADED_ANEW, reason=reason))
+        else:
+            changes.append(found)
+            decided.append(table)
+    context.source.attach(scratch, schema)
+    emptied = [table.name for table in decided if table.way is Way.LOADED_ANEW]
+    return Writing(changes, emptied, {}, scratch, schema), decided
+
+
+async def _staged(
+    context: RefreshContext, databases: Databases, table: Surveyed, into: tuple[Path, str]
+) -> RowChanges | None:
+    """Return the changed rows of a table; None if a value has no form by which the sides can be compared."""
+    batch_bytes = context.limits.batch_bytes
+    scratch, number = into
+    for attempt, surveyed in enumerate((table, replace(table, comparison=None))):
+        try:
+            return await asyncio.to_thread(
+                stage_changes, databases, surveyed, batch_bytes, (scratch, f"{number}.{attempt}")
+            )
+        except (SourceUnreadable, duckdb.Error):
+            continue  # a value is of another kind than the values before: the canonical forms read it
+    return None
+
+
+async def _has_rules(context: RefreshContext, table: Surveyed) -> bool:
+    """Return whether the target's table has rules (CREATE RULE), which change what DELETE does."""
+    async with context.target.connect() as connection:
+        return bool(
+            await connection.scalar(
+                text("SELECT EXISTS (SELECT FROM pg_rewrite WHERE ev_class = CAST(:name AS regclass))"),
+                {"name": table.name.quoted},
+            )
+        )
+
+
+async def _refuse_merged(connection: AsyncConnection, writing: Writing) -> None:
+    """Raise TargetRefused if rows that only the target holds would be lost with a table that is emptied."""
+    merged = [str(name) for name in await kept.merged_conditions(connection) if name in writing.emptied]
+    if merged:
+        raise TargetRefused(
+            f"most rows have changed in tables where rows of the target have stayed beside the source's (keep), so "
+            f"these can't be emptied to be loaded anew: {', '.join(merged)}",
+            next_step="Run with --restart, which copies all rows anew and keeps the target's own rows again.",
+            tables=merged,
+        )
+
+
+def _to_judge(tables: Sequence[Surveyed], near: Collection[TableName]) -> list[TablePlan]:
+    """
+    Return the tables whose rows have to be checked before anything changes.
+
+    A foreign key between a table that is loaded by the usual way and an unchanged one is not checked before it is
+    restored; so both are checked now.
+    """
+    loaded = [table for table in tables if table.way in {Way.NEW, Way.LOADED_ANEW}]
+    both = bool(loaded) and bool(near)
+    return [table.plan for table in tables if table.way is not Way.UNCHANGED or (both and table.name in near)]
+
+
+async def _known(context: RefreshContext, tables: Sequence[Surveyed]) -> KnownRows:
+    """Return the rows that may be in the target: those of the tables that somebody has not written to."""
+    known = await known_rows(context.target, context.run.migration)
+    present = {table.name: table.copied.rows for table in tables if table.copied}
+    return KnownRows(frozenset(), {**known.seeded, **present}, known.begun)
+
+
+async def _judge(refreshing: Refreshing, tables: Sequence[TablePlan], known: KnownRows) -> dict[TableName, TableCheck]:
+    """Check the rows of the ``tables`` as before a copy, and return the checks. Raises what ``preflight`` raises."""
+    if not tables:
+        return {}
+    stages = refreshing.stages
+    context = replace(stages, plan=replace(stages.plan, tables=tuple(tables)))
+    return await preflight(context, known, refreshing.check_source_file, refreshing.untried)
+
+
+async def _write_facts(
+    refreshing: Refreshing,
+    connection: AsyncConnection,
+    tables: Sequence[Surveyed],
+    checks: Mapping[TableName, TableCheck],
+) -> None:
+    """Write the source's present state into the ledger, and that the migration isn't complete if rows have changed."""
+    migration = refreshing.refresh.run.migration
+    if any(table.way is not Way.UNCHANGED for table in tables):
+        await history.reopen(connection, migration)
+    lines = {
+        table.name: Carried(refreshing.terms[table.plan.source.name], recorded(known.comparison, known.digest))
+        if (known := checks[table.name].known_digest)
+        else Carried(refreshing.terms[table.plan.source.name])
+        for table in tables
+        if table.way is Way.CHANGED
+    }
+    await carried.write(connection, migration, lines)
+    await history.write_identity(connection, migration, refreshing.origin)
+    await state.remember(connection, migration, state.SOURCE, asdict(refreshing.origin.fingerprint))
+
+
+def _results(tables: Sequence[Surveyed], writing: Writing) -> tuple[TableRefresh, ...]:
+    changes = {change.table.name: change for change in writing.changes}
+    results = []
+    for table in tables:
+        change = changes.get(table.name)
+        results.append(
+            TableRefresh(
+                table.name,
+                table.plan.source.name,
+                table.way,
+                table.check.table_size.rows,
+                table.copied.rows if table.copied else None,
+                change.inserted if change else 0,
+                change.updated if change else 0,
+                change.deleted if change else 0,
+                table.reason if table.way is Way.LOADED_ANEW else "",
+            )
+        )
+    return tuple(results)

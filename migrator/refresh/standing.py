@@ -1,0 +1,111 @@
+"""
+Finds out whether the target's tables are as the last run has left them.
+
+A table is, if its digest is the ledger's, or if every row was written by a transaction of the job and none is missing.
+The first also holds after VACUUM FULL or a restore; the second also where no digest can be computed again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import duckdb
+
+from migrator.concurrency.blocking import blocking_pool, call_in_worker
+from migrator.concurrency.pool import gather_or_cancel
+from migrator.errors import RowsInTheWay
+from migrator.ledger import kept, loads
+from migrator.names import TableName
+from migrator.refresh.result import Way
+from migrator.refresh.survey import RefreshContext, Surveyed
+from migrator.sessions.reader import ReadOnlySession, read_only_connection
+from migrator.target.database import own_rows
+from migrator.verification import digest
+from migrator.verification.compare_table import TableResult
+from migrator.verification.comparison import ALL_BLOCKS, BlockRange, Comparison, block_ranges
+from migrator.verification.digest import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The target's tables as they are now."""
+
+    equal: Mapping[TableName, TableResult] = field(default_factory=dict)
+    """Unchanged tables in which every value of the target was compared with the digest that the source still has."""
+    touched: Mapping[TableName, str] = field(default_factory=dict)
+    """Tables that somebody has written to, each with the numbers of rows in words."""
+
+
+async def standing_of(context: RefreshContext, tables: Sequence[Surveyed]) -> Standing:
+    """
+    Return the standing of the loaded ``tables``. Nobody may write to them meanwhile: see ``locks``.
+
+    Raises the errors of reading the target.
+    """
+    loaded = [table for table in tables if table.known is not None]
+    async with context.target.connect() as connection:
+        merged = await kept.merged_conditions(connection)
+        rows_of = await loads.loaded(connection, context.run.migration)
+    equal: dict[TableName, TableResult] = {}
+    unchanged = [table for table in loaded if table.way is Way.UNCHANGED and table.comparison is not None]
+    async with blocking_pool(context.limits.jobs, partial(read_only_connection, context.target.address)) as readers:
+
+        async def of_table(table: Surveyed) -> Digest | None:
+            if table.comparison is None or table.copied is None:
+                return None
+            comparison = _under(table.comparison, merged)
+            ranges: Sequence[BlockRange] = (ALL_BLOCKS,)
+            if len(table.check.chunks) > 1:
+                ranges = await call_in_worker(readers, block_ranges, comparison.target, len(table.check.chunks))
+
+            def of_blocks(session: ReadOnlySession, blocks: BlockRange) -> Digest:
+                return digest.of_target(session, comparison, blocks)
+
+            both: Digest | None = None
+            try:
+                both = digest.total(
+                    await gather_or_cancel(call_in_worker(readers, of_blocks, blocks) for blocks in ranges)
+                )
+            except* duckdb.Error:
+                pass  # somebody has written a value that the form can't read
+            return both if both is not None and both.hexadecimal() == table.copied.digest else None
+
+        found = await gather_or_cancel(of_table(table) for table in unchanged)
+        for table, both in zip(unchanged, found, strict=True):
+            if both is not None:
+                equal[table.name] = TableResult(table.name, both, both, None)
+        doubtful = [table for table in loaded if table.name not in equal]
+        async with context.target.connect() as connection:
+            present = await own_rows(connection, [table.name for table in doubtful])
+            touched = await loads.touched_since(connection, present, rows_of) if present else {}
+        # An UPDATE that changes no value, or a restore of the database, is no change.
+        second = [table for table in doubtful if str(table.name) in touched and table.way is not Way.UNCHANGED]
+        found = await gather_or_cancel(of_table(table) for table in second)
+    as_before = {str(table.name) for table, both in zip(second, found, strict=True) if both is not None}
+    return Standing(
+        equal,
+        {
+            table.name: touched[str(table.name)]
+            for table in doubtful
+            if str(table.name) in touched and str(table.name) not in as_before
+        },
+    )
+
+
+def _under(comparison: Comparison, merged: Mapping[TableName, str]) -> Comparison:
+    """Return the comparison of the source's rows alone, in a table where other rows have stayed."""
+    return replace(comparison, target_condition=merged.get(comparison.target.name, ""))
+
+
+def refuse_touched(touched: Mapping[TableName, str]) -> None:
+    """Raise RowsInTheWay if somebody has written to the target since the last run."""
+    if not touched:
+        return
+    listed = ", ".join(f"{name} ({rows})" for name, rows in sorted(touched.items()))
+    raise RowsInTheWay(
+        f"somebody has written to the target since the last run, so it can't be refreshed: {listed}",
+        next_step="Leave the target as it is if the application has started on it: then it has taken over. If nobody "
+        "needs what was written, run with --restart --force, which copies all rows anew. If the application's own "
+        "migrations have changed these rows after the copy (stage upgrade), add --rehearsal to every run but the last.",
+        tables={str(name): rows for name, rows in touched.items()},
+    )
