@@ -1,5 +1,5 @@
 """
-Runs the stage ``refresh`` in place of ``preflight``: brings the target's tables to the source's present rows, where an earlier run has begun.
+Runs the stage ``refresh`` in place of ``preflight``: brings the target to the source's present rows.
 
 Everything is decided before anything changes: which tables of the source differ from the ledger, whether the target is
 as the last run left it, and whether every value can be carried. Then one transaction writes the changed rows, empties
