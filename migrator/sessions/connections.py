@@ -5,9 +5,10 @@ Statements go through SQLAlchemy. COPY and scripts go through the asyncpg connec
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import asyncpg
@@ -23,6 +24,10 @@ T = TypeVar("T")
 
 _LONGEST_BEAT_SECONDS = 5
 """The longest time between two checks for overdue answers. A check costs almost nothing."""
+
+
+_FRESH_SECONDS = 1
+"""How long after its last answer a kept session is used without a question whether it still answers."""
 
 
 class Connections:
@@ -163,7 +168,7 @@ class Connections:
         if keep and self._kept is not None and is_open(session.connection):
             with suppress(Exception):  # after an error, the session is closed instead of kept
                 await session.connection.rollback()
-                self._kept.append(session)
+                self._kept.append(replace(session, answered_at=time.monotonic()))
                 return
         if not is_open(session.connection):
             self._given_up.add(session.number)
@@ -182,6 +187,9 @@ class Connections:
         """Return a kept session that still answers; None if there is none."""
         while self._kept:
             session = self._kept.pop()
+            await asyncio.sleep(0)  # the end of a session that the server has ended is noticed here
+            if is_open(session.connection) and time.monotonic() - session.answered_at < _FRESH_SECONDS:
+                return session
             try:
                 if await session.answers(self.address.connect_timeout_seconds):
                     return session
@@ -204,6 +212,8 @@ class _Session:
     """asyncpg's connection, which has no types."""
     number: int
     """The number of the server process."""
+    answered_at: float = float("-inf")
+    """When it answered last, before it was kept, by the monotonic clock."""
 
     async def answers(self, seconds: float) -> bool:
         """Return whether the session can be used: whether it is open, and answers within ``seconds``."""

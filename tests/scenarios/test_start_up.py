@@ -100,6 +100,6 @@ async def test_what_a_small_run_needs(source: Path, database: Database) -> None:
     assert loaded(first.after, BULK) == list(BULK)
     second = await tell(database, *flags)
     assert (second.code, loaded(second.after, BULK + UNUSED)) == (0, [])
-    # Bounds a little above what they are: whoever needs more has to say so here.
-    assert (first.sent < 900, first.logins <= 14) == (True, True), (first.sent, first.logins)
-    assert (second.sent < 170, second.logins <= 6) == (True, True), (second.sent, second.logins)
+    # Bounds a little above what they are, since a slow run writes its progress more often: whoever needs more says so.
+    assert (first.sent < 820, first.logins <= 14) == (True, True), (first.sent, first.logins)
+    assert (second.sent < 150, second.logins <= 6) == (True, True), (second.sent, second.logins)

@@ -45,6 +45,20 @@ def test_adbc_comes_without_datasets() -> None:
     assert said(program) == ["False", "[{'a': 1}]", "Dataset"]
 
 
+def test_arrow_makes_the_functions_that_are_asked_for() -> None:
+    """They are called by position and by name, as ever; a name that there isn't is an error."""
+    program = "import inspect, pyarrow as pa, pyarrow.compute as pc\nprint('add' in vars(pc), hasattr(pc, 'nothing'))\n"
+    program += "print(pc.add(1, 2), pc.and_(True, False), pc.utf8_trim(pa.array([' a ']), characters=' ')[0])\n"
+    program += "from pyarrow.compute import min_max\nprint(inspect.signature(min_max))\n"
+    program += "print('add' in vars(pc), pc.function_registry().get_function('add').name)"
+    assert said(program) == [
+        "False False",
+        "3 False a",
+        "(array, /, *, skip_nulls=True, min_count=1, options=None, memory_pool=None)",
+        "True add",
+    ]
+
+
 def test_what_is_loaded_already_stays() -> None:
     """A program that calls the command line may have loaded the whole before."""
     program = "import pyarrow.dataset as whole\nfrom adbc_driver_sqlite import dbapi\nimport pyarrow.dataset\n"
