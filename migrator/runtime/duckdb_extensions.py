@@ -16,7 +16,7 @@ import duckdb
 
 from migrator.names import quote_literal
 
-LOCKED: Final = {
+LOCKED: Final[dict[str, str | bool | int | float | list[str]]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",

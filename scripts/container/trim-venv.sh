@@ -3,9 +3,9 @@
 #
 # Removes from a virtual environment what the migrator never loads, compiles the rest to byte code, and says what each
 # step saved. Run while the image is built, on the dependencies alone; the build then runs a copy and a comparison with
-# what is left. What looks removable and is not: libarrow_substrait, _dataset, _acero, _compute and libparquet are
-# linked by pyarrow's own library, and without pyarrow's Python modules for files the ADBC drivers refuse to work.
-# SQLAlchemy's other dialects stay, for an application's models may import types from them.
+# what is left. Needs strip, ld and as (Debian: binutils). What looks removable and is not: libarrow_compute casts, and
+# the files *.duckdb_extension have a signature over every byte, so not even their symbols can go. SQLAlchemy's other
+# dialects stay, for an application's models may import types from them.
 set -eu
 
 venv=${1:?usage: trim-venv.sh VENV}
@@ -36,10 +36,27 @@ rm -f "$packages"/pyarrow/*flight*.so* "$packages"/pyarrow/flight.py \
     "$packages"/pyarrow/_azurefs* "$packages"/pyarrow/_hdfs*
 saved "Arrow over the network (Flight), and file systems of clouds"
 
-rm -rf "$packages"/asyncpg/_testbase "$packages"/sqlalchemy/testing "$packages"/alembic/testing
+# pyarrow's own library is linked against all of these and uses nothing of them: an empty library in the place of each
+# is enough. The modules that do use them go with them. DuckDB and the ADBC drivers do without pyarrow.dataset.
+empty=$(mktemp -d)
+as -o "$empty/empty.o" /dev/null
+for library in "$packages"/pyarrow/libarrow_acero.so.* "$packages"/pyarrow/libarrow_dataset.so.* \
+    "$packages"/pyarrow/libarrow_substrait.so.* "$packages"/pyarrow/libparquet.so.*; do
+    ld -shared -soname "$(basename "$library")" -o "$library" "$empty/empty.o"
+done
+rm -rf "$empty" "$packages"/pyarrow/_acero.* "$packages"/pyarrow/_dataset* "$packages"/pyarrow/_feather.* \
+    "$packages"/pyarrow/_csv.* "$packages"/pyarrow/csv.py "$packages"/pyarrow/_json.* "$packages"/pyarrow/json.py \
+    "$packages"/pyarrow/_orc.* "$packages"/pyarrow/_parquet* "$packages"/pyarrow/_substrait.* \
+    "$packages"/pyarrow/libarrow_python_parquet_encryption.so* "$packages"/pyarrow/acero.py \
+    "$packages"/pyarrow/dataset.py "$packages"/pyarrow/feather.py "$packages"/pyarrow/orc.py \
+    "$packages"/pyarrow/parquet "$packages"/pyarrow/substrait.py
+saved "Arrow in files (Parquet, ORC, Feather, CSV, JSON), in plans (Acero, Substrait), and in datasets of both"
+
+rm -rf "$packages"/asyncpg/_testbase "$packages"/sqlalchemy/testing "$packages"/alembic/testing \
+    "$packages"/duckdb/experimental
 find "$packages" -type f \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.c' -o -name '*.cc' \
     -o -name '*.h' -o -name '*.hpp' -o -name '*.pyi' \) -delete
-saved "test suites, sources of compiled modules, type stubs"
+saved "test suites, experiments, sources of compiled modules, type stubs"
 
 # rich colours tracebacks of Python with it, and nothing else.
 [ ! -d "$packages/pygments/lexers" ] || find "$packages/pygments/lexers" -name '*.py' \
