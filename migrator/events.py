@@ -54,6 +54,7 @@ class Event(StrEnum):
         "`status --follow`: the server doesn't answer, and is waited for: reason, seconds_left.",
     )
     LOCK_WAITING = "lock.waiting", "Another job holds the lock of what it works on: holder, of."
+    SESSIONS_CHOSEN = "sessions.chosen", "How many sessions of the target a run works with: rows, keys, reason."
     MIGRATION_CHOSEN = "migration.chosen", "The migration that the command is about: its name in the ledger."
 
     TABLE_SKIPPED = "table.skipped", "A source table is left behind: reason."

@@ -243,8 +243,9 @@ class Options(CutOverOptions):
 
     jobs: int = option(
         default_jobs,
-        "Tables, or chunks of a large one, that are in work at the same time.",
-        OptionInfo(Group.SPEED, shown_default="the number of CPUs, at most 4"),
+        "Tables, or chunks of a large one, that are in work at the same time. If it is set, it also limits the keys "
+        "and indexes that the server makes at the same time: by default 4, or fewer on a server that says it is small.",
+        OptionInfo(Group.SPEED, shown_default="the number of the job's CPUs, at least 2 and at most 4"),
         ge=1,
         le=64,
     )

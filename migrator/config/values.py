@@ -1,6 +1,5 @@
 """Defines the types of the options' values: their limits beyond the Python type, and their conversion from text."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -9,6 +8,7 @@ from pydantic_settings import NoDecode
 
 from migrator.ledger.migration import usable_name
 from migrator.names import holds_no_application
+from migrator.runtime.cpus import usable_cpus
 from migrator.source.url import names_a_file
 
 
@@ -38,8 +38,12 @@ def _refuse_reserved(schema: str) -> str:
 
 
 def default_jobs() -> int:
-    """Return the number of CPUs that this process may use, at most 4."""
-    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    """
+    Return the number of CPUs that this process may use, at least 2 and at most 4.
+
+    With 2, one waits for the server while the other has the job's only CPU.
+    """
+    return max(2, min(4, usable_cpus()))
 
 
 SourceUrl = Annotated[str, AfterValidator(names_a_file)]

@@ -63,6 +63,7 @@ from migrator.stages.sequences import sequences
 from migrator.stages.verify import verify
 from migrator.target.database import Target
 from migrator.target.lock_room import lock_room
+from migrator.target.session_room import Sessions, choose_sessions, offer
 from migrator.verification.compare_table import TableResult
 
 T = TypeVar("T")
@@ -217,11 +218,11 @@ async def _copy_to_verify(
 
     A table's keys are restored when its rows are in the target. Then the table is analyzed and compared, while other
     tables are still copied. With ``settings.in_turn`` each stage begins only when the stage before has ended. ``copy``
-    and ``verify`` together use ``settings.jobs`` sessions that read or send values.
+    and ``verify`` together use as many sessions that read or send values as ``choose_sessions`` allows.
     """
     stage, ledger, checks = recorder.stage, recorder.run, refreshed.checks
-    jobs = await recorder.step("room", lambda: _jobs_with_room(context.target, settings.jobs, list(checks)))
-    overlap = Overlap(asyncio.Semaphore(jobs), compared=refreshed.equal)
+    sessions = await recorder.step("room", lambda: _sessions_with_room(context.target, settings, list(checks)))
+    overlap = Overlap(asyncio.Semaphore(sessions.rows), compared=refreshed.equal)
 
     async def copy_rows() -> None:
         await stage("copy", lambda: copy(context, ledger, checks, overlap, terms))
@@ -229,13 +230,15 @@ async def _copy_to_verify(
         await recorder.step("kept rows", lambda: _write_kept(settings, ledger))
 
     async def restore_keys() -> tuple[str, ...]:
-        await stage("restore", lambda: restore(ledger, jobs, overlap.copied, overlap.restored, context.tracker))
+        await stage(
+            "restore", lambda: restore(ledger, sessions.keys, overlap.copied, overlap.restored, context.tracker)
+        )
         advanced = await stage("sequences", lambda: sequences(context))
         await overlap.restored.close()
         return advanced.left
 
     async def analyze_tables() -> None:
-        await stage("analyze", lambda: analyze(context, overlap.restored, jobs, refreshed.equal))
+        await stage("analyze", lambda: analyze(context, overlap.restored, sessions.keys, refreshed.equal))
 
     async def verify_tables() -> list[TableResult]:
         return await stage(
@@ -270,10 +273,15 @@ async def _write_kept(settings: Settings, run: RunLedger) -> None:
             log.warning(Event.WARNING_REPORT, reason=f"{settings.kept_rows}: {error.strerror}")
 
 
-async def _jobs_with_room(target: Target, jobs: int, tables: Sequence[TableName]) -> int:
-    """Return how many sessions, at most ``jobs``, a stage may use so that the server has room for all their locks."""
+async def _sessions_with_room(target: Target, settings: Settings, tables: Sequence[TableName]) -> Sessions:
+    """Return how many sessions the stages may use, so that the server has room for them and for all their locks."""
     async with target.connect() as connection:
-        return (await lock_room(connection, tables)).jobs(jobs)
+        is_chosen = "jobs" in settings.model_fields_set
+        sessions = choose_sessions(settings.jobs, await offer(connection), is_chosen=is_chosen)
+        room = await lock_room(connection, tables)
+    sessions = sessions.at_most(room.jobs(max(sessions.rows, sessions.keys)), "the server has no room for more locks")
+    log.info(Event.SESSIONS_CHOSEN, rows=sessions.rows, keys=sessions.keys, reason=sessions.reason)
+    return sessions
 
 
 async def _finish(settings: Settings, recorder: RunRecorder) -> None:

@@ -55,6 +55,10 @@ FOREIGN_KEY = "foreign key"
 """The kind of a parked foreign key. It is restored after all other kinds."""
 
 
+INDEX = "index"
+"""The kind of a parked index that belongs to no key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parked:
     """A parked key or index, as it stands in the ledger."""

@@ -6,6 +6,7 @@ Compose starts the job again and again, and a small database is moved in the tim
 
 import asyncio
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fix_job import clean_environment, quick_flags
@@ -53,15 +55,19 @@ class Told:
     after: set[str]
     sent: int
     logins: int
+    events: dict[str, dict[str, Any]]
+    """The last event of each kind."""
 
 
 async def tell(database: Database, *arguments: object) -> Told:
-    """Run a command on a target and return what was counted."""
-    command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
+    """Run a command that may use one CPU on a target, and return what was counted."""
+    one_cpu = ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))]
+    command = [*one_cpu, sys.executable, "-c", PROGRAM, *map(str, arguments)]
     environment = clean_environment() | {"MIGRATOR_TARGET_URL": database.url}
     done = await asyncio.to_thread(subprocess.run, command, env=environment, capture_output=True, text=True, check=True)
-    line = json.loads(done.stderr.splitlines()[-1])
-    return Told(line["code"], set(line["before"]), set(line["after"]), line["sent"], line["logins"])
+    *events, line = map(json.loads, done.stderr.splitlines())
+    told = {event["event"]: event for event in events}
+    return Told(line["code"], set(line["before"]), set(line["after"]), line["sent"], line["logins"], told)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +104,9 @@ async def test_what_a_small_run_needs(source: Path, database: Database) -> None:
     first = await tell(database, *flags)
     assert (first.code, loaded(first.before, BULK + UNUSED), loaded(first.after, UNUSED)) == (0, [], [])
     assert loaded(first.after, BULK) == list(BULK)
+    # The job has one CPU: the server, which has more, still makes several keys at the same time.
+    chosen = first.events["sessions.chosen"]
+    assert (chosen["rows"], chosen["keys"]) == (2, 4)
     second = await tell(database, *flags)
     assert (second.code, loaded(second.after, BULK + UNUSED)) == (0, [])
     # Bounds a little above what they are, since a slow run writes its progress more often: whoever needs more says so.

@@ -1,5 +1,8 @@
 """Stage restore, alone: what the ledger has as parked comes back in the right order, or is kept. See also test_park."""
 
+import asyncio
+
+import asyncpg
 import pytest
 from fix_job import MIGRATION, begin_ledger, run_ledger
 from fix_postgres import Database
@@ -46,6 +49,52 @@ async def test_foreign_keys_last(jobs: int, target: Target, database: Database) 
     assert await _missing(target) == set()
     there = "SELECT conname::text FROM pg_constraint WHERE conname IN ('t_pkey', 'to_t')"
     assert {row[0] for row in await database.fetch(there)} == {"t_pkey", "to_t"}
+
+
+async def test_indexes_of_a_table_are_made_side_by_side(target: Target, database: Database) -> None:
+    """Nobody else's table is left to work on at the end, when the largest gets its indexes; its key comes before."""
+    async with target.transaction() as connection:
+        for number in (1, 2):
+            statement = f"CREATE INDEX more_{number} ON public.u USING btree ((id + {number}))"
+            await parked.write_parked(connection, MIGRATION, Taken(U, "index", f"more_{number}", (statement,)))
+    somebody = await asyncpg.connect(database.url)
+    await somebody.execute("BEGIN; LOCK TABLE u IN ROW EXCLUSIVE MODE")
+    restoring = asyncio.create_task(restore(run_ledger(target), 3))
+    waiting = "SELECT count(DISTINCT pid) FROM pg_locks WHERE relation = 'u'::regclass AND NOT granted"
+    async with asyncio.timeout(60):
+        while await somebody.fetchval(waiting) < 3:
+            assert not restoring.done(), restoring
+            await asyncio.sleep(0.01)
+    await somebody.close()
+    assert await restoring == len(PARKED) + 2
+    assert await _missing(target) == set()
+
+
+@pytest.mark.parametrize(
+    ("jobs", "cache", "own", "expected"),
+    [
+        (2, "4GB", "64MB", "256MB"),
+        (4, "1GB", "32MB", "64MB"),
+        (4, "400MB", "64MB", "64MB"),
+        (1, "64GB", "512MB", "512MB"),
+    ],
+)
+async def test_memory_and_workers(
+    jobs: int, cache: str, own: str, expected: str, target: Target, database: Database
+) -> None:
+    """A share of what the server has, but never less than the administrator allows; and always parallel workers."""
+    await database.execute(
+        f"ALTER ROLE {database.role} SET effective_cache_size = '{cache}';"
+        f"ALTER ROLE {database.role} SET maintenance_work_mem = '{own}';"
+        f"ALTER ROLE {database.role} SET max_parallel_maintenance_workers = 0;"
+        "CREATE TABLE seen (memory text, workers text)"
+    )
+    statement = "INSERT INTO public.seen SELECT current_setting('maintenance_work_mem'), "
+    statement += "current_setting('max_parallel_maintenance_workers')"
+    async with target.transaction() as connection:
+        await parked.write_parked(connection, MIGRATION, Taken(T, "primary key", "told", (statement,)))
+    await restore(run_ledger(target), jobs)
+    assert [tuple(row) for row in await database.fetch("SELECT * FROM seen")] == [(expected, "2")]
 
 
 async def test_what_cannot_come_back_stays_parked(target: Target, database: Database) -> None:
