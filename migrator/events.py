@@ -148,6 +148,10 @@ class Event(StrEnum):
         "At level debug: the source is read: path, bytes, wal_bytes, schema_version and user_version.",
     )
     SOURCE_CHANGED = "source.changed", "The source is not as it was when it was migrated: changes."
+    SOURCE_READ_BY_DRIVER = (
+        "source.read_by_driver",
+        "At level debug: a table, or any, is not read by DuckDB's own reader of SQLite files: table, reason.",
+    )
     SOURCE_READ_AROUND = (
         "source.read_around",
         "Something of the source is damaged, out of date or unknown, and rows are read without it: table, reason.",

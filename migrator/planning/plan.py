@@ -74,6 +74,11 @@ class ColumnPlan:
         return self.active_family.scan_columns(self.source_expression, self.target)
 
     @cached_property
+    def proof(self) -> str | None:
+        """DuckDB's SQL that is true for stored values which can be carried; None if only the conversion can tell."""
+        return self.active_family.proof(self.target)
+
+    @cached_property
     def problems(self) -> tuple[Problem, ...]:
         """The conditions, in SQLite's SQL, of values that can't be carried."""
         problems = self.active_family.problems(self.source_expression, self.target)

@@ -20,9 +20,10 @@ from migrator.findings.finding import Finding, summary
 from migrator.findings.settlement import reason_of, settlement_of
 from migrator.monitoring.tracker import Count, Tracker
 from migrator.names import TableName
-from migrator.planning.grouping import MAX_GROUP_TABLES, group_small_tables
+from migrator.planning.grouping import MAX_GROUP_TABLES, group_small_tables, is_small
 from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.dry_run import DryRunPart, dry_run, dry_run_grouped, prepare
+from migrator.preflight.quick.stored_rows import SourceFile, digest_of_stored, leaves_no_room
 from migrator.preflight.source_only import check_source_table
 from migrator.preflight.table_check import TableCheck, TableChecker, measure_tables
 from migrator.runtime.limits import ExampleOptions, Limits
@@ -137,16 +138,33 @@ class _PlanChecker:
     def _check_together(self, session: ScanSession, group: Sequence[tuple[TablePlan, TableSize]]) -> list[TableCheck]:
         for table, _ in group:
             self.context.tracker.begin_table("preflight", str(table.name))
-        digests = dry_run(session, group, self.context.limits.batch_bytes, self._count(group[0][0]))
+        known = self._read_by_duckdb(session, *group[0]) if len(group) == 1 else None
+        count = self._count(group[0][0])
+        digests = [known] if known else dry_run(session, group, self.context.limits.batch_bytes, count)
         return [self._check(session, *table, digest) for table, digest in zip(group, digests, strict=True)]
+
+    def _read_by_duckdb(self, session: ScanSession, table: TablePlan, table_size: TableSize) -> KnownDigest | None:
+        """Return the digest of a table that DuckDB itself can read and check; None if the dry run has to."""
+        limits = self.context.limits
+        if is_small(table_size) or not leaves_no_room(table.fast, table_size, limits.batch_bytes):
+            return None
+        comparison = prepare(session, table, table_size, limits.batch_bytes)
+        file = SourceFile(self.context.source.path, limits.jobs)
+        digested = digest_of_stored(file, session, table.fast, comparison) if comparison else None
+        if comparison is None or digested is None:
+            return None
+        self._count(table)(table_size.rows, table_size.bytes)
+        return KnownDigest(comparison, digested)
 
     def _count(self, table: TablePlan) -> Count:
         return self.context.tracker.counter("preflight", str(table.name))
 
     async def _check_in_chunks(self, table: TablePlan, measured_check: TableCheck) -> TableCheck:
         table_size, batch_bytes = measured_check.table_size, self.context.limits.batch_bytes
-        comparison = await call_in_worker(self.sessions, prepare, table, table_size, batch_bytes)
-        known_digest = None
+        known_digest = await call_in_worker(self.sessions, self._read_by_duckdb, table, table_size)
+        comparison = None
+        if known_digest is None:
+            comparison = await call_in_worker(self.sessions, prepare, table, table_size, batch_bytes)
         if comparison:
             count = self._count(table)
             parts = [DryRunPart(table.fast, comparison, chunk, count) for chunk in measured_check.chunks]

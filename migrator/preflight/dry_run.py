@@ -22,6 +22,7 @@ from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import MOST_TOGETHER, ScanColumn, ScanSession, StorageClass
 from migrator.source.size import TableSize
 from migrator.types import ConversionError, LossDetector
+from migrator.types.family import holds_nul
 from migrator.verification import digest
 from migrator.verification.comparison import Comparison, in_fast_form
 from migrator.verification.digest import Digest, KnownDigest
@@ -66,6 +67,13 @@ class DryRunPart:
     def _needed(self) -> tuple[ScanColumn, ...]:
         carried = (scan_column for column in self.table.compared for scan_column in column.scan_columns)
         return (*self.guards, *carried, *self.comparison.scan_columns)
+
+    @cached_property
+    def texts_of_digest(self) -> tuple[ScanColumn, ...]:
+        """The texts that the digest reads whole, and the conversion only through a function of SQLite."""
+        converted = {scan_column for column in self.table.compared for scan_column in column.scan_columns}
+        texts = (column for column in self.comparison.scan_columns if column.storage is StorageClass.TEXT)
+        return tuple(column for column in texts if column not in converted)
 
     @cached_property
     def dry_run_key(self) -> Hashable:
@@ -195,6 +203,8 @@ class _BatchCheck:
         if any(pc.max(arrays[guard]).as_py() for guard in self._part.guards):
             raise _SuspectError("a value is not what it would be taken for")
         _carry(self._part.table, arrays, self._losses)
+        if any(holds_nul(arrays[text]) for text in self._part.texts_of_digest):
+            raise _SuspectError("a text has a NUL, where SQLite's functions stop")
         return [arrays[scan_column] for scan_column in self._part.comparison.scan_columns]
 
 

@@ -29,13 +29,17 @@ from migrator.runtime.limits import ExampleOptions
 from migrator.source.aggregates import added_up, answers_of_each, count_matching
 from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import ScanSession, StorageClass
-from migrator.source.size import TableSize
+from migrator.source.schema import Affinity
+from migrator.source.size import StoredSize, TableSize, has_large_tables, stored_sizes
 from migrator.target.server_types import ServerTypes
 from migrator.trials.untried import Untried
 from migrator.types import Problem, ProblemCode
 from migrator.verification.digest import KnownDigest
 
 _FIXED_BYTES = 8
+
+_LONGEST_NUMERAL = 24
+"""The most characters of a number that is read as text: a column that doesn't prefer text may hold numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ def table_notices_of(plan: Plan, checks: Iterable[TableCheck]) -> list[TableNoti
 
 def measure_tables(session: ScanSession, tables: Sequence[TablePlan]) -> list[TableSize]:
     """
-    Return the size of each table. SQLite computes it without reading long values.
+    Return the size of each table. SQLite computes it from the headers of pages or records, without reading long values.
 
     Blocks while the tables are scanned. Raises ConfigurationError if the expression of a rule is not valid SQL over a
     row of its table or fails for a row, and SourceUnreadable.
@@ -94,11 +98,42 @@ def measure_tables(session: ScanSession, tables: Sequence[TablePlan]) -> list[Ta
 def _measured(session: ScanSession, tables: Sequence[TablePlan]) -> dict[TableName, TableSize]:
     if not tables:
         return {}
-    sizes = answers_of_each(session, [(table.source, _sizes(table)) for table in tables])
-    return {
+    as_stored = [table for table in tables if _is_read_as_stored(table)] if has_large_tables(session) else []
+    stored = stored_sizes(session, [table.source.name for table in as_stored])
+    measured = {table.name: _from_pages(table, stored[table.source.name]) for table in as_stored}
+    others = [table for table in tables if table.name not in measured]
+    sizes = answers_of_each(session, [(table.source, _sizes(table)) for table in others])
+    return measured | {
         table.name: TableSize(table.name, rows, size or 0, widest or 0)
-        for table, (rows, size, widest) in zip(tables, sizes, strict=True)
+        for table, (rows, size, widest) in zip(others, sizes, strict=True)
     }
+
+
+def _is_read_as_stored(table: TablePlan) -> bool:
+    """Return whether the carried rows are all stored rows, and the carried values all stored values, unchanged."""
+    source, columns = table.source, table.compared
+    return (
+        source.key_index is None
+        and source.origin == source.quoted + " NOT INDEXED"
+        and not source.schema
+        and not any(column.generated or column.utf16 for column in source.columns)
+        and {column.source.name for column in columns} == {column.name for column in source.columns}
+        and all(column.source_expression == column.source.quoted for column in columns)
+    )
+
+
+def _from_pages(table: TablePlan, stored: StoredSize) -> TableSize:
+    """Return a size that no row exceeds: its record, and what its numbers take besides when they are read."""
+    room = sum(map(_room, table.columns))
+    rows = stored.rows
+    return TableSize(table.name, rows, stored.bytes + rows * room, stored.widest_row_bytes + room if rows else 0)
+
+
+def _room(column: ColumnPlan) -> int:
+    """Return the bytes that a value may take beyond its bytes in the record."""
+    if not {StorageClass.TEXT, StorageClass.BLOB} & {scan_column.storage for scan_column in column.scan_columns}:
+        return _FIXED_BYTES
+    return 0 if column.source.affinity is Affinity.TEXT else _LONGEST_NUMERAL
 
 
 def _sizes(table: TablePlan) -> list[str]:

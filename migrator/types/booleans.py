@@ -41,4 +41,6 @@ _BOOLEANS = TypeFamily(
     convert=convert,
     encoder=pgpq.encoders.BooleanEncoderBuilder,
 )
-BOOLEANS = replace(_BOOLEANS, fast=replace(_BOOLEANS, problems=no_problems))
+BOOLEANS = replace(
+    _BOOLEANS, fast=replace(_BOOLEANS, problems=no_problems, proof=lambda _column: "{0} BETWEEN 0 AND 1")
+)

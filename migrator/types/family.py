@@ -39,6 +39,11 @@ class LossDetector(Protocol):
         ...
 
 
+def no_proof(_column: TargetColumn) -> str | None:
+    """Return None: only the conversion can tell whether a value is taken."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class TypeFamily:
     """
@@ -74,6 +79,13 @@ class TypeFamily:
 
     Its ``problems`` take almost no time, and find values that this way of reading would mistake for other values. Its
     ``convert`` refuses all other unusual values. None where the ordinary way of reading is as fast.
+    """
+    proof: Callable[[TargetColumn], str | None] = no_proof
+    """
+    Returns DuckDB's SQL over ``{0}``, a value as it is stored, in the storage class of the family's only scan column.
+
+    It is true only if ``convert`` would take the value; text is valid UTF-8. Empty if any value is taken, None if only
+    ``convert`` itself can tell.
     """
 
 
@@ -141,11 +153,6 @@ def no_problems(_expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     return ()
 
 
-def problems_if_number(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse numbers: a scan column of BLOBs would read their digits. Every number sorts before every text."""
-    return (_wrong_storage_class("BLOB or TEXT", f"{expression} < ''"),)
-
-
 def check_integers_survive(doubles: pa.Array) -> None:
     """
     Raise ConversionError if a scan column of doubles may have changed an integer.
@@ -156,6 +163,11 @@ def check_integers_survive(doubles: pa.Array) -> None:
     limits = pc.min_max(doubles)
     if limits["min"].is_valid and not -_ALL_INTEGERS < limits["min"].as_py() <= limits["max"].as_py() < _ALL_INTEGERS:
         raise ConversionError(ProblemCode.INEXACT, "may be an integer that no double holds exactly")
+
+
+def proof_that_integers_survive(_column: TargetColumn) -> str:
+    """Return the condition of ``check_integers_survive`` in DuckDB's SQL."""
+    return f"{{0}} > -{_ALL_INTEGERS!r}::DOUBLE AND {{0}} < {_ALL_INTEGERS!r}::DOUBLE"
 
 
 _ALL_INTEGERS = 2.0**53

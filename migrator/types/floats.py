@@ -9,7 +9,14 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import TypeFamily, check_integers_survive, no_problems, one_column, stored_as
+from migrator.types.family import (
+    TypeFamily,
+    check_integers_survive,
+    no_problems,
+    one_column,
+    proof_that_integers_survive,
+    stored_as,
+)
 from migrator.types.problem import ConversionError, Problem, ProblemCode
 
 _LARGEST_DOUBLE = 2**63 - 2**10
@@ -48,6 +55,12 @@ def convert_fast(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     return convert(arrays, column)
 
 
+def proof(column: TargetColumn) -> str:
+    """Return the condition of doubles that ``convert_fast`` takes."""
+    survive = proof_that_integers_survive(column)
+    return survive if column.type_name == "float8" else f"{survive} AND {{0}}::FLOAT::DOUBLE = {{0}}"
+
+
 def encoder(field: pa.Field) -> object:
     """Return the encoder of the field's width."""
     is_double = field.type == pa.float64()
@@ -65,5 +78,11 @@ _FLOATS = TypeFamily(
 )
 FLOATS = replace(
     _FLOATS,
-    fast=replace(_FLOATS, scan_columns=one_column(StorageClass.REAL), problems=no_problems, convert=convert_fast),
+    fast=replace(
+        _FLOATS,
+        scan_columns=one_column(StorageClass.REAL),
+        problems=no_problems,
+        convert=convert_fast,
+        proof=proof,
+    ),
 )

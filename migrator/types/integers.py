@@ -42,6 +42,12 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     return pc.cast(arrays[0], _ARROW[column.type_name])
 
 
+def proof(column: TargetColumn) -> str:
+    """Return the condition of integers in the target's range."""
+    bits = _BITS[column.type_name]
+    return "" if bits == 64 else f"{{0}} BETWEEN {-(2 ** (bits - 1))} AND {2 ** (bits - 1) - 1}"  # noqa: PLR2004
+
+
 def encoder(field: pa.Field) -> object:
     """Return the encoder of the field's width."""
     return _ENCODERS[field.type](field)
@@ -55,4 +61,4 @@ _INTEGERS = TypeFamily(
     convert=convert,
     encoder=encoder,
 )
-INTEGERS = replace(_INTEGERS, fast=replace(_INTEGERS, problems=no_problems))
+INTEGERS = replace(_INTEGERS, fast=replace(_INTEGERS, problems=no_problems, proof=proof))

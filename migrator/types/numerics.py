@@ -97,6 +97,16 @@ def convert_fast(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     return pa.Array.from_buffers(pa.decimal128(precision, scale), len(whole), whole.buffers(), offset=whole.offset)
 
 
+def proof(column: TargetColumn) -> str | None:
+    """Return the condition of doubles that ``convert_fast`` turns into decimals by a division; None for more digits."""
+    precision, scale = column.precision or 0, column.scale or 0
+    if precision > _DIGITS_OF_A_DOUBLE:
+        return None
+    shift, limit = f"{10**scale}::DOUBLE", f"{10**precision}::DOUBLE"
+    units = f"round({{0}} * {shift})"
+    return f"{units} / {shift} = {{0}} AND abs({units}) < {limit}"
+
+
 def convert_wide(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     """Return the numerals as text. Raises ConversionError for other text, and for digits that the column can't hold."""
     text = join_text_and_real(arrays)
@@ -158,7 +168,13 @@ _NUMERICS = TypeFamily(
 )
 NUMERICS = replace(
     _NUMERICS,
-    fast=replace(_NUMERICS, scan_columns=one_column(StorageClass.REAL), problems=no_problems, convert=convert_fast),
+    fast=replace(
+        _NUMERICS,
+        scan_columns=one_column(StorageClass.REAL),
+        problems=no_problems,
+        convert=convert_fast,
+        proof=proof,
+    ),
 )
 WIDE_NUMERICS = TypeFamily(
     "numerics",

@@ -35,6 +35,16 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     return text
 
 
+def proof(column: TargetColumn) -> str:
+    """Return the condition of text in UTF-8 that ``convert`` takes."""
+    conditions = ["NOT contains({0}, chr(0))"]
+    if column.length is not None:
+        conditions.append(f"length({{0}}) <= {column.length}")
+    if column.type_name == "name":
+        conditions.append(f"strlen({{0}}) <= {POSTGRES_NAME_BYTES}")
+    return " AND ".join(conditions)
+
+
 def encoder(field: pa.Field) -> object:
     """Return the encoder that sends the bytes; char(n), citext and name have the same form."""
     return pgpq.encoders.StringEncoderBuilder(field)
@@ -49,4 +59,7 @@ _TEXTS = TypeFamily(
     encoder=encoder,
     reads_content=True,
 )
-TEXTS = replace(_TEXTS, fast=replace(_TEXTS, scan_columns=one_column(StorageClass.TEXT), problems=problems_unless_text))
+TEXTS = replace(
+    _TEXTS,
+    fast=replace(_TEXTS, scan_columns=one_column(StorageClass.TEXT), problems=problems_unless_text, proof=proof),
+)
