@@ -14,6 +14,8 @@ from migrator.errors import ConfigurationError, GaveUp, Mismatch, SourceChanged,
 from migrator.job import check, run, verify
 from migrator.monitoring.tracker import Tracker
 
+pytestmark = pytest.mark.one_server  # test_property_row_rules.py is for the other as well
+
 SOURCE = """
 CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT, deleted INTEGER);
 CREATE TABLE posts (
@@ -247,7 +249,6 @@ async def test_a_key_to_rows_that_do_not_come_from_the_source(make_sqlite: MakeS
     assert await contents(database, "c") == ["(1,1)"]
 
 
-@pytest.mark.one_server
 async def test_nulls_of_a_rule_under_a_key_that_takes_one_null(make_sqlite: MakeSqlite, database: Database) -> None:
     """NULLS NOT DISTINCT (PostgreSQL 15): two references that become NULL are one key, which preflight finds."""
     source = make_sqlite(

@@ -15,6 +15,8 @@ from migrator.errors import ConfigurationError, Mismatch, SourceChanged, TargetR
 from migrator.job import check, run, verify
 from migrator.monitoring.tracker import Tracker
 
+pytestmark = pytest.mark.one_server  # test_property_row_rules.py is for the other as well
+
 NOTES = "CREATE TABLE notes (id INTEGER PRIMARY KEY, owner TEXT, text TEXT, deleted INTEGER)"
 NOTES_THERE = "CREATE TABLE notes (id bigint PRIMARY KEY, owner text, text text, deleted int)"
 

@@ -19,12 +19,12 @@ STAGES = ("schema", "preflight", "park", "copy", "park", "copy", "restore", "cop
 """Where every other kill is aimed at; those that change the most, the most often."""
 
 
-@pytest.mark.one_server
 def _begins(stage: str) -> Callable[[dict[str, Any]], bool]:
     """Return a condition that the stage's first event fulfils."""
     return lambda event: event["event"] == "stage.started" and event["stage"] == stage
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("seed", range(0, KILLS, 2))
 async def test_killed_at_a_random_instant(
     seed: int, database: Database, kinds_file: Path, undisturbed: Undisturbed, warm: Zygote

@@ -48,6 +48,8 @@ STORIES = (
     *("inserted", "updated", "deleted", "wal inserted", "vacuumed", "gone"),
     *("tenant", "tenant", "same source twice", "reset", "edited", "edited reset"),
 )
+FAULTS = ("rows", "rows", "no table", "no column", "column too many", "check", "no partition", "not null")
+"""What may be wrong with a target, see ``Situation.broken``."""
 ROLE_SETTINGS = (
     *("array_nulls = off", "quote_all_identifiers = on", "DateStyle = 'German'", "IntervalStyle = sql_standard"),
     *("bytea_output = escape", "extra_float_digits = -15", "standard_conforming_strings = off", "row_security = off"),
@@ -307,8 +309,7 @@ def _excluded(random: Random, tables: tuple[Table, ...]) -> tuple[str, ...]:
 def _broken(random: Random, tables: tuple[Table, ...], mode: str) -> tuple[str, str] | None:
     if mode != "existing":
         return None
-    kinds = ["rows", "rows", "no table", "no column", "column too many", "check", "no partition", "not null"]
-    kind, table = random.choice(kinds), random.choice(tables)
+    kind, table = random.choice(FAULTS), random.choice(tables)
     if kind == "no partition" and table.shape != "range":
         return None
     if kind in {"no table", "check"} and any(one.parent == table.name for one in tables):
