@@ -4,11 +4,10 @@ Home Assistant's recorder fills SQLite, and goes on with PostgreSQL.
 Its tables come from a start of the recorder, which writes a run and events about itself: so the target holds rows.
 """
 
-import shutil
 from pathlib import Path
 
 import pytest
-from fix_application import Application, move, move_as_told
+from fix_application import Application, copy_of, move, move_as_told
 from fix_job import Cli
 from fix_postgres import Database
 
@@ -30,7 +29,7 @@ async def test_homeassistant_goes_on_with_postgres(
     """
     ended = move_as_told(cli, filled, database)
     assert ended.code == 0, ended.stderr
-    copy = Path(shutil.copy(filled, tmp_path / "goes-on.db"))  # one for both: each start writes a run of its own
+    copy = copy_of(filled, tmp_path / "goes-on.db")  # one for both: each start writes a run of its own
     assert application("tell", prepared) == application("tell", f"sqlite:///{copy}")
     assert application("continue", prepared) == application("continue", f"sqlite:///{copy}")
     after = await database.fetch("SELECT count(*) FROM statistics")

@@ -4,26 +4,19 @@ Optuna fills SQLite through its API, and goes on with PostgreSQL.
 Optuna makes its own schema on both sides and seeds a version row there. It is in every run of the tests.
 """
 
-import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fix_application import Application, copy_of, move, move_as_told, move_back
+from fix_application import Application, Crossing, copy_of, move, move_as_told, move_back
 from fix_job import Cli
 from fix_postgres import Database
 
 
 @pytest.mark.one_server
 @pytest.mark.parametrize("started", [False, True], ids=["migrated", "started"])
-async def test_optuna_goes_on_with_postgres(
-    filled: Path,
-    application: Application,
-    prepared: str,
-    database: Database,
-    cli: Cli,
-    tmp_path: Path,
-    started: bool,  # noqa: FBT001
-) -> None:
+def test_optuna_goes_on_with_postgres(crossing: Crossing, started: bool) -> None:  # noqa: FBT001
     """
     The API gives the same studies, trials, parameters and values, to the last bit, and goes on in the same way.
 
@@ -33,18 +26,10 @@ async def test_optuna_goes_on_with_postgres(
     Where a study was made on PostgreSQL before, the first run refuses its rows and prints the flag, with which the
     second passes; that study is gone.
     """
-    if started:
-        application("start", prepared)
-    ended = (move_as_told if started else move)(cli, filled, database)
-    assert ended.code == 0, ended.stderr
-    before = application("tell", f"sqlite:///{filled}")
-    assert set(before) == {"größe 🌱 / 'quoted'", "two goals", "edges", "empty"}
-    assert application("tell", prepared) == before
-    copy = Path(shutil.copy(filled, tmp_path / "goes-on.db"))
-    assert application("continue", prepared) == application("continue", f"sqlite:///{copy}")
-    after = application("tell", prepared)
-    again = move(cli, filled, database)
-    assert (again.code, application("tell", prepared)) == (0, after)
+    crossing.begin("create", *(["start"] if started else []))
+    crossing.move(move_as_told if started else move)
+    crossing.go_on()
+    crossing.change_nothing()
 
 
 @pytest.mark.one_server
@@ -68,10 +53,10 @@ async def test_optuna_goes_back_to_sqlite(
     assert ids[0] == ids[1]
 
 
-@pytest.mark.one_server
-def test_the_sample_has_what_is_hard(filled: Path, application: Application) -> None:
+def test_the_sample_has_what_is_hard(source_answers: Mapping[str, Any]) -> None:
     """Every state, infinities and NaN, several goals, unicode: what the other test says of them isn't empty words."""
-    studies = application("tell", f"sqlite:///{filled}")
+    studies = source_answers["tell"]
+    assert set(studies) == {"größe 🌱 / 'quoted'", "two goals", "edges", "empty"}
     trials = [trial for study in studies.values() for trial in study["trials"]]
     states = {trial["state"].split(".")[1].split(":")[0] for trial in trials}
     assert states == {"COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING"}

@@ -1,40 +1,20 @@
 """Phoenix: traces, datasets, agents and secrets go over, and its models go on with them."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import pytest
-from fix_application import Application, assert_same_answers, move_as_told
-from fix_job import Cli
-from fix_postgres import Database
+from fix_application import Crossing, move_as_told
 
 
 @pytest.mark.one_server
-def test_phoenix_moves_with_the_flag_that_is_printed(
-    filled: Path,
-    application: Application,
-    prepared: str,
-    database: Database,
-    cli: Cli,
-    source_answers: Mapping[str, Any],
-) -> None:
+def test_phoenix_moves_with_the_flag_that_is_printed(crossing: Crossing) -> None:
     """The project that its migrations seed gives way; values, generated columns, ids and cascades are the same."""
-    ended = move_as_told(cli, filled, database)
-    assert ended.code == 0, ended.stderr
-    assert_same_answers(application, prepared, source_answers)
+    crossing.begin("create")
+    crossing.move(move_as_told)
+    crossing.go_on()
 
 
 @pytest.mark.one_server
-def test_phoenix_moves_after_a_start_on_postgres(
-    filled: Path,
-    application: Application,
-    database: Database,
-    cli: Cli,
-    source_answers: Mapping[str, Any],
-) -> None:
+def test_phoenix_moves_after_a_start_on_postgres(crossing: Crossing) -> None:
     """So do the models, prices, evaluators, roles and users that a start writes."""
-    application("start", database.url)
-    ended = move_as_told(cli, filled, database)
-    assert ended.code == 0, ended.stderr
-    assert_same_answers(application, database.url, source_answers)
+    crossing.begin("start")
+    crossing.move(move_as_told)
+    crossing.go_on()
