@@ -233,14 +233,22 @@ def check_configuration(settings: Settings) -> None:
         )
 
 
-async def wait_for(target: Target, settings: Settings, tracker: Tracker, *, to_write: bool = True) -> ServerFacts:
+async def wait_for(
+    target: Target,
+    settings: Settings,
+    tracker: Tracker,
+    *,
+    to_write: bool = True,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> ServerFacts:
     """
     Wait for the server as long as the settings allow, and return its facts. Refuses a replica if ``to_write``.
 
-    ``tracker`` is told why the job waits.
+    ``tracker`` is told why the job waits. ``meanwhile`` is called in each pause between two attempts.
     """
 
     def on_pause(pause: Pause) -> None:
+        meanwhile()
         tracker.pause(replace(pause, reason=f"{target.address.server()} {pause.reason}"))
 
     limits = RetryLimits(seconds=settings.wait_timeout_seconds, longest_pause=min(2, settings.retry_max_pause_seconds))

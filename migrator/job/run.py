@@ -8,6 +8,9 @@ An error ends the run. The ledger shows how far the run came.
 
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import cache
+from importlib import import_module
+from threading import Thread
 from uuid import UUID
 
 from migrator.config.settings import Settings
@@ -45,7 +48,7 @@ async def run(settings: Settings, tracker: Tracker, run_id: UUID | None = None) 
     async with open_target(settings) as target, AsyncExitStack() as held:
         runner = runner_of(settings, target, tracker)
         with known_obstacles.instead():
-            await runner("wait", lambda: wait_for(target, settings, tracker))
+            await runner("wait", lambda: wait_for(target, settings, tracker, meanwhile=_load_drivers))
             run, held_lock = await runner("lock", lambda: take_lock(held, target, settings, registry.of_run, run_id))
         if not settings.restart and await _is_complete(settings, run, runner):
             return await _settled(settings, run, runner, known_obstacles)
@@ -53,7 +56,7 @@ async def run(settings: Settings, tracker: Tracker, run_id: UUID | None = None) 
             raise known_obstacles.first
         source = await held.enter_async_context(open_source(settings))
         watch = await held.enter_async_context(source.pinned())
-        # These load drivers that a complete migration doesn't need.
+        # These load drivers that a complete migration doesn't need; `_load_drivers` may have loaded them already.
         from migrator.job.migrate import move  # noqa: PLC0415
         from migrator.job.plan import begun_tables, reading_of  # noqa: PLC0415
 
@@ -81,6 +84,12 @@ async def run(settings: Settings, tracker: Tracker, run_id: UUID | None = None) 
         guard = recorder.Guard(ready, watch)
         async with recorder.record_run(run, runner, settings, origin.fingerprint, guard) as run_recorder:
             return await move(settings, reading, run_recorder, origin)
+
+
+@cache
+def _load_drivers() -> None:
+    """Begin, once, to load what moves rows in a thread: the server isn't ready yet, so that this takes no time."""
+    Thread(target=import_module, args=("migrator.job.migrate",), name="drivers").start()
 
 
 async def _is_complete(settings: Settings, run: RunLedger, runner: StageRunner) -> bool:

@@ -7,6 +7,7 @@ Compose starts the job again and again, and a small database is moved in the tim
 import asyncio
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -25,13 +26,15 @@ pytestmark = pytest.mark.one_server
 # A program that runs the command as `migrator` does, and prints what was loaded before the first login and at the end,
 # and how often it sent something to a server, and how often it logged in.
 PROGRAM = """
-import json, sys
+import json, sys, threading
 from migrator.cli import startup
 counts = {"sent": 0, "logins": 0, "before": None}
+def modules():
+    return sorted(name for name, module in [*sys.modules.items()] if module)
 def watch(event, arguments):
     if event == "socket.connect":
         counts["logins"] += 1
-        counts["before"] = counts["before"] or sorted(sys.modules)
+        counts["before"] = counts["before"] or modules()
 sys.addaudithook(watch)
 import asyncio.selector_events as loop
 write = loop._SelectorSocketTransport.write
@@ -40,7 +43,8 @@ def counted(transport, data):
     return write(transport, data)
 loop._SelectorSocketTransport.write = counted
 def leave(code):
-    print(json.dumps(counts | {"code": code, "after": sorted(sys.modules)}), file=sys.stderr)
+    [thread.join() for thread in threading.enumerate() if thread.name == "drivers"]
+    print(json.dumps(counts | {"code": code, "after": modules()}), file=sys.stderr)
 startup._leave = leave
 startup.main()
 """
@@ -59,11 +63,11 @@ class Told:
     """The last event of each kind."""
 
 
-async def tell(database: Database, *arguments: object) -> Told:
+async def tell(url: str, *arguments: object) -> Told:
     """Run a command that may use one CPU on a target, and return what was counted."""
     one_cpu = ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))]
     command = [*one_cpu, sys.executable, "-c", PROGRAM, *map(str, arguments)]
-    environment = clean_environment() | {"MIGRATOR_TARGET_URL": database.url}
+    environment = clean_environment() | {"MIGRATOR_TARGET_URL": url}
     done = await asyncio.to_thread(subprocess.run, command, env=environment, capture_output=True, text=True, check=True)
     *events, line = map(json.loads, done.stderr.splitlines())
     told = {event["event"]: event for event in events}
@@ -101,14 +105,23 @@ def loaded(modules: set[str], names: Sequence[str]) -> list[str]:
 async def test_what_a_small_run_needs(source: Path, database: Database) -> None:
     """A run loads what moves rows after its first login, the second run not at all; both load only what they use."""
     flags = ("run", "--source", source, "--schema", "create", *quick_flags())
-    first = await tell(database, *flags)
+    first = await tell(database.url, *flags)
     assert (first.code, loaded(first.before, BULK + UNUSED), loaded(first.after, UNUSED)) == (0, [], [])
     assert loaded(first.after, BULK) == list(BULK)
     # The job has one CPU: the server, which has more, still makes several keys at the same time.
     chosen = first.events["sessions.chosen"]
     assert (chosen["rows"], chosen["keys"]) == (2, 4)
-    second = await tell(database, *flags)
+    second = await tell(database.url, *flags)
     assert (second.code, loaded(second.after, BULK + UNUSED)) == (0, [])
     # Bounds a little above what they are, since a slow run writes its progress more often: whoever needs more says so.
     assert (first.sent < 820, first.logins <= 14) == (True, True), (first.sent, first.logins)
     assert (second.sent < 150, second.logins <= 6) == (True, True), (second.sent, second.logins)
+
+
+async def test_drivers_are_loaded_while_the_server_is_not_ready(source: Path) -> None:
+    """Compose starts both together, and the server takes longer: the time of the imports is spent by then."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+    flags = ("--schema", "create", "--wait-timeout-seconds", "1")
+    told = await tell(f"postgresql://nobody@127.0.0.1:{port}/none", "run", "--source", source, *flags)
+    assert (told.code, loaded(told.before, BULK), loaded(told.after, BULK)) == (5, [], list(BULK))

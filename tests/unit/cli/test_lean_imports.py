@@ -36,13 +36,16 @@ def test_sqlalchemy_comes_without_its_orm() -> None:
     assert said(program) == ["False", "True sqlalchemy.ext.asyncio.session", "True False"]
 
 
-def test_adbc_comes_without_datasets() -> None:
-    """It reads Arrow all the same; and whoever wants datasets imports them."""
-    program = "from adbc_driver_sqlite import dbapi\nprint('pyarrow.dataset' in sys.modules)\n"
+def test_adbc_and_duckdb_come_without_datasets() -> None:
+    """Both read Arrow all the same."""
+    program = "import duckdb\nfrom adbc_driver_sqlite import dbapi\n"
     program += "with dbapi.connect() as connection, connection.cursor() as cursor:\n"
-    program += "    cursor.execute('SELECT 1 AS a')\n    print(cursor.fetch_arrow_table().to_pylist())\n"
-    program += "import pyarrow.dataset\nprint(pyarrow.dataset.Dataset.__name__)"
-    assert said(program) == ["False", "[{'a': 1}]", "Dataset"]
+    program += "    cursor.execute('SELECT 1 AS a')\n    reader = cursor.fetch_record_batch()\n"
+    program += (
+        "    print(duckdb.connect().register('rows_read', reader).execute('SELECT a + 1 FROM rows_read').fetchall())\n"
+    )
+    program += "print(sys.modules['pyarrow.dataset'])"
+    assert said(program) == ["[(2,)]", "None"]
 
 
 def test_arrow_makes_the_functions_that_are_asked_for() -> None:
@@ -61,7 +64,8 @@ def test_arrow_makes_the_functions_that_are_asked_for() -> None:
 
 def test_what_is_loaded_already_stays() -> None:
     """A program that calls the command line may have loaded the whole before."""
-    program = "import pyarrow.dataset as whole\nfrom adbc_driver_sqlite import dbapi\nimport pyarrow.dataset\n"
+    program = "del sys.modules['pyarrow.dataset']\nimport pyarrow.dataset as whole\nimport_lean()\n"
+    program += "from adbc_driver_sqlite import dbapi\nimport pyarrow.dataset\n"
     program += "print(pyarrow.dataset is whole, hasattr(whole, 'Scanner'))"
     assert said(program) == ["True True"]
 
