@@ -20,10 +20,10 @@ from migrator.findings.finding import Finding, summary
 from migrator.findings.settlement import reason_of, settlement_of
 from migrator.monitoring.tracker import Count, Tracker
 from migrator.names import TableName
-from migrator.planning.grouping import MAX_GROUP_TABLES, group_small_tables, is_small
+from migrator.planning.grouping import MAX_GROUP_TABLES, group_small_tables
 from migrator.planning.plan import Plan, TablePlan
 from migrator.preflight.dry_run import DryRunPart, dry_run, dry_run_grouped, prepare
-from migrator.preflight.quick.stored_rows import SourceFile, digest_of_stored, leaves_no_room
+from migrator.preflight.quick.stored_rows import SourceFile, digest_of_stored, is_worth_it, leaves_no_room
 from migrator.preflight.source_only import check_source_table
 from migrator.preflight.table_check import TableCheck, TableChecker, measure_tables
 from migrator.runtime.limits import ExampleOptions, Limits
@@ -146,7 +146,7 @@ class _PlanChecker:
     def _read_by_duckdb(self, session: ScanSession, table: TablePlan, table_size: TableSize) -> KnownDigest | None:
         """Return the digest of a table that DuckDB itself can read and check; None if the dry run has to."""
         limits = self.context.limits
-        if is_small(table_size) or not leaves_no_room(table.fast, table_size, limits.batch_bytes):
+        if not is_worth_it(table_size) or not leaves_no_room(table.fast, table_size, limits.batch_bytes):
             return None
         comparison = prepare(session, table, table_size, limits.batch_bytes)
         file = SourceFile(self.context.source.path, limits.jobs)

@@ -62,9 +62,16 @@ def stored_sizes(session: "ScanSession", names: Sequence[str]) -> dict[str, Stor
 
 
 def has_large_tables(session: "ScanSession") -> bool:
-    """Return whether the file's tables are so large that ``stored_sizes`` takes less time than a look at the rows."""
-    [file] = session.ask("SELECT page_count, (SELECT count(*) FROM sqlite_schema) AS entries FROM pragma_page_count")
-    return bool(file["page_count"] > _PAGES_AN_ENTRY * file["entries"])
+    """
+    Return whether the file's tables are so large that ``stored_sizes`` takes less time than a look at the rows.
+
+    False if the driver's SQLite can't tell what pages hold.
+    """
+    [file] = session.ask(
+        "SELECT page_count, (SELECT count(*) FROM sqlite_schema) AS entries, "
+        "EXISTS (SELECT 1 FROM pragma_module_list WHERE name = 'dbstat') AS has_dbstat FROM pragma_page_count"
+    )
+    return bool(file["has_dbstat"] and file["page_count"] > _PAGES_AN_ENTRY * file["entries"])
 
 
 _PAGES_AN_ENTRY = 50
