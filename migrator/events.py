@@ -61,6 +61,10 @@ class Event(StrEnum):
     TABLE_CHECKED = "table.checked", "At level debug: preflight has looked at every value of a table: rows, bytes."
     TABLE_BEGUN = "table.begun", "At level debug: the copy of a table's rows began."
     TABLE_COPIED = "table.copied", "A table's rows are committed: rows, bytes, seconds."
+    TABLE_REFRESHED = (
+        "table.refreshed",
+        "What a refresh does with a table: way, rows, inserted, updated, deleted, reason. At level debug if unchanged.",
+    )
     TABLE_VERIFIED = "table.verified", "Every value of a table was compared and is equal: rows, seconds, digest."
     TABLE_DIFFERS = "table.differs", "Source and target differ in a table: counts, and keys and values of some rows."
     SCHEMA_DIFFERS = "schema.differs", "A key, an index, a sequence or the like is not as it must be: what."
@@ -109,6 +113,12 @@ class Event(StrEnum):
         "values.rewritten",
         "A rule turns values of the source into others: table, column, rows, rule; years, if numbers become moments.",
     )
+
+    WATCH_REFRESHED = (
+        "watch.refreshed",
+        "`--watch`: a refresh ended: refreshes so far, inserted, updated, deleted, loaded_anew, seconds, as_of.",
+    )
+    WATCH_CHANGED = "watch.changed", "`--watch`: the source has changed, and a refresh begins: changes."
 
     REFUSAL_REASON = (
         "refusal.reason",

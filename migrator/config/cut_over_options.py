@@ -2,6 +2,7 @@
 
 from migrator.config.fields import Group, OptionInfo, option
 from migrator.config.new_file_options import NewFileOptions
+from migrator.config.values import WatchInterval
 
 
 class CutOverOptions(NewFileOptions):
@@ -20,5 +21,17 @@ class CutOverOptions(NewFileOptions):
         "Copy and compare everything, but neither upgrade the schema to its newest revision nor let the application "
         "start: for days before the cut-over, with --snapshot while the application goes on writing. Then "
         "run --refresh cuts over.",
+        OptionInfo(Group.CUT_OVER),
+    )
+    watch: bool = option(
+        False,  # noqa: FBT003 - the default
+        "With --refresh: go on refreshing while the application writes to the source, so that the last refresh has "
+        "little left to do. It reads snapshots, upgrades nothing, and never lets the application start. It ends on "
+        "SIGTERM or Ctrl-C; then run --refresh cuts over.",
+        OptionInfo(Group.CUT_OVER),
+    )
+    watch_interval: WatchInterval = option(
+        10,
+        "Seconds that --watch pauses between a refresh and the next look at the source.",
         OptionInfo(Group.CUT_OVER),
     )

@@ -186,7 +186,17 @@ class Settings(Options):
             refuse_mistyped_files(folder, type(self), with_value)
 
     def _refuse_contradiction(self, flags: Mapping[str, Any]) -> None:
-        """Refuse a flag for a part of the address if MIGRATOR_TARGET_URL is set, which would overrule the flag."""
+        """Refuse settings that exclude or overrule each other."""
+        if self.watch and not self.refresh:
+            raise ConfigurationError(
+                "--watch (MIGRATOR_WATCH) repeats a refresh, and none is asked for",
+                next_step="Add --refresh (MIGRATOR_REFRESH=true).",
+            )
+        if self.refresh and self.restart:
+            raise ConfigurationError(
+                "--refresh carries what has changed, and --restart begins anew: they exclude each other",
+                next_step="Give one of them.",
+            )
         parts = [name for name in flags if name.startswith("postgres_")]
         if parts and self.target_url is not None and "target_url" not in flags:
             raise ConfigurationError(

@@ -58,6 +58,9 @@ MigrationName = Annotated[str, AfterValidator(usable_name)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 """A time in seconds, more than 0 and at most a week."""
 
+WatchInterval = Annotated[float, Field(ge=0.1, le=24 * 3600)]
+"""A pause in seconds: so long that looking costs nothing, and at most a day."""
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
 """Several names or patterns, separated by commas."""
 

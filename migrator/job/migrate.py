@@ -143,7 +143,9 @@ async def _decided(
             check_source_file,
             settings.untried,
         )
-        return context, await refresh(recorder, refreshing, moving.held), notes
+        refreshed = await refresh(recorder, refreshing, moving.held)
+        _tell_refreshed(refreshed)
+        return context, refreshed, notes
 
 
 async def _move(
@@ -173,14 +175,21 @@ async def _move(
     await held.aclose()
     if not rehearsal:
         await _finish(settings, recorder)
-    headline = HEADLINE if rehearsal else "migrated: every value of every row is in the target"
+    done = "refreshed" if refreshed.tables else "migrated"
+    headline = HEADLINE if rehearsal else f"{done}: every value of every row is in the target"
     copied = await step("report", lambda: copied_of(target, ledger.migration))
     report = report_of(context.plan, results, copied, recorder.runner, headline)
-    notes += tuple(entry.line() for entry in refreshed.tables)
     notes += await step("report", lambda: _gave_way(ledger))
     notes += report.notes + _what_was_decided(context.plan, checks.values())
     notes += tuple(f"WARNING: {warning}" for warning in warnings)
-    return replace(report, migration=ledger.migration.name, notes=notes)
+    return replace(report, migration=ledger.migration.name, notes=notes, refreshed=refreshed.tables)
+
+
+def _tell_refreshed(refreshed: Refreshed) -> None:
+    """Log what the refresh has done with each table."""
+    for table in refreshed.tables:
+        tell = log.debug if table.is_unchanged else log.info
+        tell(Event.TABLE_REFRESHED, **table.to_json())
 
 
 async def _gave_way(run: RunLedger) -> tuple[str, ...]:

@@ -28,7 +28,8 @@ from migrator.job.context import (
     take_lock,
     wait_for,
 )
-from migrator.job.cut_over.rehearsal import refuse_out_of_turn, settle_rehearsal
+from migrator.job.cut_over.passes import Moment, note
+from migrator.job.cut_over.rehearsal import refuse_out_of_turn, settle_rehearsal, watching
 from migrator.ledger import history, registry
 from migrator.ledger.history import identity_of
 from migrator.ledger.run_ledger import RunLedger
@@ -44,8 +45,9 @@ async def run(settings: Settings, tracker: Tracker, run_id: UUID | None = None) 
     ``run_id`` is the run's id in the ledger, by default a new one. Returns the report. Raises a MigratorError;
     everything that was committed before it is in the ledger, and the next run continues from there.
     """
+    settings = watching(settings)
     known_obstacles = obstacles(settings)
-    async with open_target(settings) as target, AsyncExitStack() as held:
+    async with open_target(settings) as target, AsyncExitStack() as held, AsyncExitStack() as read:
         runner = runner_of(settings, target, tracker)
         with known_obstacles.instead():
             await runner("wait", lambda: wait_for(target, settings, tracker, meanwhile=_load_drivers))
@@ -54,8 +56,9 @@ async def run(settings: Settings, tracker: Tracker, run_id: UUID | None = None) 
             return await _settled(settings, run, runner, known_obstacles)
         if known_obstacles.first:
             raise known_obstacles.first
-        source = await held.enter_async_context(open_source(settings))
-        watch = await held.enter_async_context(source.pinned())
+        moment = await runner.retry("moment", lambda: Moment.now(target)) if settings.refresh else None
+        source = await read.enter_async_context(open_source(settings))
+        watch = await read.enter_async_context(source.pinned())
         # These load drivers that a complete migration doesn't need; `_load_drivers` may have loaded them already.
         from migrator.job.migrate import move  # noqa: PLC0415
         from migrator.job.plan import begun_tables, reading_of  # noqa: PLC0415
@@ -83,7 +86,16 @@ async def run(settings: Settings, tracker: Tracker, run_id: UUID | None = None) 
 
         guard = recorder.Guard(ready, watch)
         async with recorder.record_run(run, runner, settings, origin.fingerprint, guard) as run_recorder:
-            return await move(settings, reading, run_recorder, origin)
+            report = await move(settings, reading, run_recorder, origin)
+            if moment is None:
+                return report
+            last = await note(run_recorder, moment, report)
+            if settings.watch:
+                await read.aclose()
+                from migrator.job.cut_over.watch import Pass, keep_refreshing  # noqa: PLC0415 - as above
+
+                await keep_refreshing(settings, run_recorder, Pass(origin.fingerprint, moment, last))
+            return report
 
 
 @cache

@@ -18,7 +18,7 @@ from migrator.ledger import kept, schema, takeover
 from migrator.ledger.migration import Migration
 from migrator.ledger.run_ledger import RunLedger
 from migrator.ledger.schema import LEFT_OUT, chunks, now, seeded, state, tables
-from migrator.ledger.state import COMPLETED, READY, REHEARSED, SOURCE
+from migrator.ledger.state import COMPLETED, READY, REFRESHED, REHEARSED, SOURCE
 from migrator.names import TableName
 from migrator.source.chunks import Chunk
 from migrator.target.database import Target, own_rows, row_counts
@@ -146,7 +146,7 @@ async def loaded(connection: AsyncConnection, migration: Migration) -> dict[Tabl
 async def forget(connection: AsyncConnection, migration: Migration, names: Sequence[TableName]) -> None:
     """Delete the lines about tables that were emptied, and the facts about the source and the completion."""
     await forget_rows(connection, migration, names)
-    facts = state.c.name.in_([SOURCE, COMPLETED, LEFT_OUT, READY, REHEARSED])
+    facts = state.c.name.in_([SOURCE, COMPLETED, LEFT_OUT, READY, REHEARSED, REFRESHED])
     await connection.execute(state.delete().where(state.c.migration == migration.name, facts))
 
 

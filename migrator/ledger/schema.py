@@ -169,7 +169,7 @@ state = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", JSONB, nullable=False),
     sa.Column("written_at", _moment, nullable=False, server_default=now),
-    comment="facts about a migration as a whole: began_empty, source, owner, completed, left_out, ready, rehearsed",
+    comment="facts of a whole migration: began_empty, source, owner, completed, left_out, ready, rehearsed, refreshed",
 )
 
 failures = sa.Table(

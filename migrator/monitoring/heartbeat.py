@@ -33,6 +33,8 @@ def progress_events(snapshot: Snapshot) -> Iterator[dict[str, Any]]:
             yield {"stage": stage.stage, "table": table.table, **count_fields(table, stage.unit)}
     for what, line in waiting.items():
         yield {"stage": what, "waiting": line}
+    if held := snapshot.held:
+        yield {"step": "watch", "refreshes": held.passes, "behind_seconds": round(held.behind_seconds, 1)}
 
 
 def largest(stage: StageProgress) -> list[TableProgress]:

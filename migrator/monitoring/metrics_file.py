@@ -35,6 +35,10 @@ METRICS: Final = {
     "migrator_table_done": "Rows (keys, tables) of a table that a stage is through with.",
     "migrator_table_bytes": "Bytes of data of a table that a stage has read or sent.",
     "migrator_table_duration_seconds": "The time from a stage's first work on a table to its last.",
+    "migrator_watch_behind_seconds": "With --watch: the age of the source's state in the target; 0 if it is the last.",
+    "migrator_watch_refreshes": "With --watch: the refreshes so far.",
+    "migrator_watch_refresh_seconds": "With --watch: the time that the last refresh took.",
+    "migrator_watch_rows": "With --watch: the rows that the last refresh has written, by the label change.",
 }
 """Every metric with its description. All are gauges: a run that begins anew begins at 0."""
 
@@ -79,7 +83,7 @@ class MetricsFile:
     def text(self) -> str:
         """Return the content of the file."""
         samples: dict[str, list[str]] = {name: [] for name in METRICS}
-        for name, labels, value in (*self._of_run(), *self._of_stages(), *self._of_tables()):
+        for name, labels, value in (*self._of_run(), *self._of_stages(), *self._of_tables(), *self._of_watch()):
             listed = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
             samples[name].append(f"{name}{f'{{{listed}}}' if listed else ''} {_number(value)}")
         lines = [
@@ -112,6 +116,16 @@ class MetricsFile:
             if span.bytes:
                 yield "migrator_table_bytes", labels, span.bytes
             yield "migrator_table_duration_seconds", labels, span.seconds
+
+    def _of_watch(self) -> Iterator[Sample]:
+        held = self.tracker.snapshot().held
+        if held is None:
+            return
+        yield "migrator_watch_behind_seconds", {}, held.behind_seconds
+        yield "migrator_watch_refreshes", {}, held.passes
+        yield "migrator_watch_refresh_seconds", {}, held.seconds
+        for change, rows in (("inserted", held.inserted), ("updated", held.updated), ("deleted", held.deleted)):
+            yield "migrator_watch_rows", {"change": change}, rows
 
 
 def _of_stage(stage: StageProgress) -> Iterator[Sample]:

@@ -109,6 +109,22 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Which state of the source the target holds, while ``--watch`` goes on refreshing."""
+
+    passes: int
+    """How many refreshes there were."""
+    inserted: int
+    """Rows that the last refresh has inserted; ``updated`` and ``deleted`` likewise."""
+    updated: int
+    deleted: int
+    seconds: float
+    """The time that the last refresh took."""
+    behind_seconds: float
+    """The time since the source was in that state; 0 if it hasn't changed since."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What a run is doing at one moment."""
 
@@ -120,6 +136,8 @@ class Snapshot:
     """The pauses that are under way."""
     last_pause: Pause | None
     """The latest pause, which may be over."""
+    held: Held | None = None
+    """None unless ``--watch`` has refreshed the target."""
 
     @property
     def under_way(self) -> tuple[StageProgress, ...]:

@@ -15,7 +15,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-from migrator.monitoring.snapshot import Pause, Snapshot, StageProgress, State, TableProgress, TableSpan
+from migrator.monitoring.snapshot import Held, Pause, Snapshot, StageProgress, State, TableProgress, TableSpan
 
 MARK_SECONDS: Final = 1.0
 """The least time between two marks from which a rate is measured."""
@@ -48,6 +48,8 @@ class Tracker:
         self._steps: list[_Stage] = []
         self._pauses: dict[str, tuple[Pause, float]] = {}
         self._last_pause: tuple[Pause, float] | None = None
+        self._held: tuple[Held, float] | None = None
+        self._source_changed = False
 
     @contextmanager
     def stage(self, name: str, *, is_step: bool = False) -> Iterator[None]:
@@ -150,6 +152,16 @@ class Tracker:
         with self._lock:
             self._pauses.pop(what, None)
 
+    def hold(self, held: Held) -> None:
+        """Note which state of the source the target holds; it was the source's ``held.behind_seconds`` ago."""
+        with self._lock:
+            self._held, self._source_changed = (held, self._clock() - held.behind_seconds), True
+
+    def look(self, *, changed: bool) -> None:
+        """Note whether the source has changed since the state that the target holds."""
+        with self._lock:
+            self._source_changed = changed
+
     def spans(self) -> list[TableSpan]:
         """Return the tables that were or are in work, with what was counted; longer than ``snapshot``, and slower."""
         with self._lock:
@@ -169,7 +181,14 @@ class Tracker:
                 tuple(stage.progress(now, self._began) for stage in (*self._stages.values(), *self._steps)),
                 tuple(_now(pause, now - since) for pause, since in self._pauses.values()),
                 _now(self._last_pause[0], now - self._last_pause[1]) if self._last_pause else None,
+                self._held_now(now),
             )
+
+    def _held_now(self, now: float) -> Held | None:
+        if self._held is None:
+            return None
+        held, since = self._held
+        return replace(held, behind_seconds=now - since if self._source_changed else 0.0)
 
 
 def _span(stage: "_Stage", table: str, count: "_Count", now: float, first: float) -> TableSpan:

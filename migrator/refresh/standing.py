@@ -16,8 +16,8 @@ from migrator.concurrency.pool import gather_or_cancel
 from migrator.errors import RowsInTheWay
 from migrator.ledger import kept, loads
 from migrator.names import TableName
-from migrator.refresh.result import Way
 from migrator.refresh.survey import RefreshContext, Surveyed
+from migrator.reports.refresh_report import Way
 from migrator.sessions.reader import ReadOnlySession, read_only_connection
 from migrator.target.database import own_rows
 from migrator.verification import digest

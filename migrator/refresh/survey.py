@@ -24,7 +24,7 @@ from migrator.planning.rules import Rules
 from migrator.planning.table_terms import terms_of
 from migrator.preflight.checker import measured
 from migrator.preflight.table_check import TableCheck
-from migrator.refresh.result import Way
+from migrator.reports.refresh_report import Way
 from migrator.runtime.limits import Limits
 from migrator.source.chunks import Chunk
 from migrator.source.database import Source

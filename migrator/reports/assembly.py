@@ -15,6 +15,7 @@ from migrator.reports.document import (
     Document,
     FindingEntry,
     Outcome,
+    RefreshEntry,
     RuleEntry,
     Settling,
     SkippedEntry,
@@ -54,7 +55,18 @@ _OWN: Final = frozenset(
             "schema",
             "command",
         ),
-        *("tables", "headline", "migration", "rows", "skipped", "stages", "notes", "table_notices", "existing_rows"),
+        *(
+            "tables",
+            "headline",
+            "migration",
+            "rows",
+            "skipped",
+            "stages",
+            "notes",
+            "table_notices",
+            "existing_rows",
+            "refreshed",
+        ),
     }
 )
 """Fields of an ending that have a place of their own in the report; the others are its ``facts``."""
@@ -101,6 +113,7 @@ def _document(record: Record, ending: Fields) -> Document:
         bytes=sum(table.bytes or 0 for table in tables),
         stages=[_stage(stage, ending) for stage in record.stages],
         tables=tables,
+        refreshed=_refreshed(record),
         findings=findings,
         differences=differences,
         schema_differences=[str(line) for line in ending.get("schema", ())],
@@ -235,6 +248,16 @@ def _rule(event: Fields) -> RuleEntry:
         rule, detail = f'orphans = "{event["rule"]}"', f"orphans of {event['foreign_key']}"
     effect: Any = _effect(event)
     return RuleEntry(event["table"], event.get("column"), rule, effect, event["rows"], detail)
+
+
+def _refreshed(record: Record) -> list[RefreshEntry]:
+    """Return what a refresh did with each table, from its events and from what the command has returned."""
+    entries = {**record.refreshed, **{entry["table"]: entry for entry in record.found.get("refreshed", ())}}
+    fields = RefreshEntry.__dataclass_fields__
+    return [
+        RefreshEntry(**{"reason": "", **{name: entry[name] for name in fields if name in entry}})
+        for entry in entries.values()
+    ]
 
 
 def _skipped(record: Record) -> list[SkippedEntry]:

@@ -88,6 +88,23 @@ class TableEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class RefreshEntry:
+    """What a refresh has done with a table of the target."""
+
+    table: str
+    way: Literal["unchanged", "changed", "loaded anew", "new"]
+    rows: int
+    """Rows that the source holds now."""
+    rows_before: int | None
+    """Rows after the run before; null for a new table."""
+    inserted: int
+    updated: int
+    deleted: int
+    reason: str
+    """Why the table is loaded anew; empty otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
 class FindingEntry:
     """Something that preflight found. Its values are masked if the settings ask for that."""
 
@@ -187,6 +204,8 @@ class Document:
     """Bytes sent to the target for them."""
     stages: list[StageEntry]
     tables: list[TableEntry]
+    refreshed: list[RefreshEntry]
+    """What a refresh has done, or with ``check --refresh`` would do; empty without one."""
     findings: list[FindingEntry]
     differences: list[DifferenceEntry]
     schema_differences: list[str]

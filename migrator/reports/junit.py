@@ -23,12 +23,15 @@ class _Case:
     message: str = ""
     text: str = ""
     seconds: float | None = None
+    said: str = ""
+    """What is worth knowing of a case that has passed."""
 
 
 def as_junit(document: Document) -> str:
     """Return the report as XML."""
     suites = {
         "outcome": [_outcome(document)],
+        "refresh": _refreshed(document),
         "preflight": _preflight(document),
         "verification": _verification(document),
     }
@@ -51,6 +54,8 @@ def _suite(document: Document, name: str, cases: Sequence[_Case]) -> Element:
     for case in cases:
         attributes = {"name": _text(case.name), "classname": f"migrator.{name}", "time": f"{case.seconds or 0:.3f}"}
         made = SubElement(suite, "testcase", attributes)
+        if case.said:
+            SubElement(made, "system-out").text = _text(case.said)
         if case.kind:
             ending = SubElement(made, case.kind, {"message": _text(case.message)})
             if case.kind != "skipped":
@@ -73,6 +78,18 @@ def _outcome(document: Document) -> _Case:
     todo = (document.next_step, " ".join(document.settled_by.flags), document.settled_by.rules)
     text = "\n\n".join(part for part in (document.message, *todo) if part)
     return _Case(name, kind, document.message, text, document.seconds)
+
+
+def _refreshed(document: Document) -> list[_Case]:
+    """Return a case for each table, which says what the refresh did with it."""
+    return [
+        _Case(
+            entry.table,
+            said=f"{entry.way}: {entry.inserted} inserted, {entry.updated} updated, {entry.deleted} deleted"
+            + (f" ({entry.reason})" if entry.reason else ""),
+        )
+        for entry in document.refreshed
+    ]
 
 
 def _preflight(document: Document) -> list[_Case]:

@@ -55,6 +55,8 @@ class Record:
     findings: dict[tuple[Any, ...], Fields] = field(default_factory=dict)
     rules: list[Fields] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+    refreshed: dict[str, Fields] = field(default_factory=dict)
+    """What a refresh has done with each table, by its name."""
     warnings: list[Fields] = field(default_factory=list)
     warnings_left_out: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -134,6 +136,13 @@ class Record:
         else:
             self.warnings_left_out += 1
 
+    def _refresh(self, event: Fields) -> None:
+        self.refreshed[event["table"]] = event
+
+    def _forget_stages(self, _event: Fields) -> None:
+        """Forget the stages of the refresh before: a watch may go on for days."""
+        self.stages.clear()
+
     def _nothing(self, event: Fields) -> None:
         """Take nothing: the report has it from elsewhere."""
 
@@ -148,6 +157,7 @@ class Record:
             Event.TABLE_BEGUN: cls._begin_copy,
             Event.TABLE_COPIED: cls._copy,
             Event.TABLE_VERIFIED: cls._verify,
+            Event.TABLE_REFRESHED: cls._refresh,
             Event.TABLE_SKIPPED: cls._skip,
             Event.VALUES_REFUSED: cls._find,
             Event.VALUES_REMARKED: cls._find,
@@ -159,6 +169,7 @@ class Record:
             Event.SOURCE_OPENED: cls._source,
             Event.MIGRATION_CHOSEN: cls._migration,
             Event.JOB_STOPPING: cls._nothing,
+            Event.WATCH_CHANGED: cls._forget_stages,
         }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from migrator.errors import MigratorError
 from migrator.ledger.loads import CopiedTable
 from migrator.names import TableName
+from migrator.reports.refresh_report import TableRefresh
 from migrator.runtime.stage_runner import StageRunner, StageTiming
 from migrator.runtime.wording import counted
 from migrator.source.schema import Skipped
@@ -49,6 +50,8 @@ class Report:
     migration: str | None = None
     """None if the command read no ledger."""
     failure: MigratorError | None = field(default=None, compare=False)
+    refreshed: tuple[TableRefresh, ...] = ()
+    """What a refresh has done with each table; empty without one."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the report for programs."""
@@ -57,6 +60,7 @@ class Report:
             "migration": self.migration,
             "rows": sum(line.source_rows for line in self.tables),
             "tables": [asdict(line) for line in self.tables],
+            "refreshed": [table.to_json() for table in self.refreshed],
             "skipped": [asdict(skipped) for skipped in self.skipped],
             "stages": [
                 {**asdict(timing), "began": round(timing.began, 3), "seconds": round(timing.seconds, 3)}

@@ -115,6 +115,7 @@ class Status:
             ],
             "parked": list(one.parked) if one else [],
             "kept": list(one.kept) if one else [],
+            "refreshed": one.refreshed.to_json() if one and one.refreshed else None,
             "migrations": [
                 {"name": found.name, "state": str(found.state), "completed_at": found.completed_at}
                 for found in self.migrations

@@ -36,6 +36,11 @@ def next_action(found: MigrationStatus, source_url: str | None, *, named: bool) 
     name = ["--migration", found.name] if named else []
     if found.state is State.COMPLETE:
         return NextAction("Nothing is left to do. Start the application on PostgreSQL.")
+    if found.state is State.UNDER_WAY and found.refreshed and (found.settings or {}).get("watch"):
+        return NextAction(
+            "It refreshes until somebody stops it. To cut over, stop the application, then the watch, and run:",
+            _cut_over(found, name),
+        )
     if found.state is State.UNDER_WAY:
         return NextAction(
             "Wait; this command shows it to its end:", shlex.join(["migrator", "status", "--follow", *name])
@@ -56,14 +61,19 @@ def _to_run(found: MigrationStatus, source_url: str | None, name: list[str]) -> 
     if found.state is State.NEVER_BEGUN:
         return NextAction("Begin it where the source is:", _command(known, name))
     if found.state is State.REHEARSED:
-        known = {key: value for key, value in known.items() if key not in _REHEARSING} | {"refresh": True}
-        return NextAction("Stop the application, and cut over where the source is:", _command(known, name))
+        return NextAction("Stop the application, and cut over where the source is:", _cut_over(found, name))
     return NextAction("Run it again where it ran; it goes on from there:", _command(known, name))
+
+
+def _cut_over(found: MigrationStatus, name: list[str]) -> str:
+    """Return the command that ends a rehearsal: a refresh after which the application may start."""
+    known = {key: value for key, value in (found.settings or {}).items() if key not in _REHEARSING}
+    return _command(known | {"refresh": True}, name)
 
 
 _UNKNOWN = "The run's log says what settles it. Then run it again where it ran:"
 
-_REHEARSING: Final = frozenset({"rehearsal"})
+_REHEARSING: Final = frozenset({"rehearsal", "watch", "watch_interval"})
 """The settings of a rehearsal that a cut-over goes without."""
 
 _GROUPS: Final = frozenset({Group.SOURCE, Group.TARGET, Group.SCHEMA, Group.EXISTING, Group.REFRESH, Group.CUT_OVER})

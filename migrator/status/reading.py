@@ -83,12 +83,13 @@ def _state_of(newest: RunLine | None, *, alive: bool | None, copied: bool, rehea
         return State.UNDER_WAY  # also before the new run has its line, and while `reset` or `repair` is at work
     if newest is None:
         return State.NEVER_BEGUN
+    failed = newest.ended_at is not None and newest.exit_code not in {ExitCode.DONE, *_STOPPED}
+    if copied and rehearsed and not failed:
+        return State.REHEARSED  # also after a refresh that was stopped before it changed anything, as --watch mostly is
     if newest.ended_at is None or newest.exit_code in _STOPPED:
         return State.INTERRUPTED
-    if newest.exit_code != ExitCode.DONE:
+    if failed:
         return State.FAILED
-    if copied and rehearsed:
-        return State.REHEARSED
     # After a run that ended well, `reset` has taken everything back; or every row is there, and the upgrade isn't.
     return State.INTERRUPTED if copied else State.NEVER_BEGUN
 
@@ -127,6 +128,7 @@ async def _read(connection: AsyncConnection, migration: Migration) -> MigrationS
         ),
         tables_total=await _claimed(connection, migration),
         parked=tuple(f"{entry.kind} {entry.name} of {entry.table}" for entry in parked),
+        refreshed=await facts.last_refresh(connection, migration),
         kept=tuple(entry.line() for entry in await kept_rows(connection, migration)),
         **known,
     )

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from migrator.ledger.loads import CopiedTable
 from migrator.ledger.runs import RunLine, StageLine
+from migrator.ledger.state import LastRefresh
 from migrator.names import TableName
 from migrator.status.failures import Failure
 from migrator.status.progress import RunProgress
@@ -66,6 +67,8 @@ class MigrationStatus:
     """What the newest run said about its failure beyond its message."""
     parked: tuple[str, ...] = ()
     """Keys and indexes that were taken away for the load and aren't back."""
+    refreshed: LastRefresh | None = None
+    """What the last refresh has done; None if there was none."""
     kept: tuple[str, ...] = ()
     """Lines about rows that gave way to the source's."""
 

@@ -56,7 +56,7 @@ async def test_a_rehearsal_after_the_application_may_have_started(
     assert warm(*flags, variables=target).code == 0
     late = warm(*flags, "--rehearsal", variables=target)
     assert late.code == 2
-    assert "add --restart" in late.stderr
+    assert "run with --rehearsal --restart" in late.stderr
     assert warm("status", variables=target).code == 0
     assert warm(*flags, "--rehearsal", "--restart", variables=target).code == 0
     assert json.loads(warm("status", "--format", "json", variables=target).stdout)["state"] == "rehearsed"

@@ -27,11 +27,11 @@ from migrator.names import TableName
 from migrator.planning.plan import TablePlan
 from migrator.preflight.table_check import TableCheck
 from migrator.refresh.locks import TO_WRITE, lock_tables, locked_to_read, neighbours
-from migrator.refresh.result import TableRefresh, Way
 from migrator.refresh.row_changes import RowChanges, has_places, stage_changes
 from migrator.refresh.standing import refuse_touched, standing_of
 from migrator.refresh.survey import RefreshContext, Surveyed, survey
 from migrator.refresh.writing import Writing, write, write_lines
+from migrator.reports.refresh_report import TableRefresh, Way
 from migrator.runtime.retry import sqlstate_of
 from migrator.stages.context import StageContext
 from migrator.stages.preflight import preflight

@@ -15,6 +15,11 @@ from migrator.runtime.stage_runner import StageRunner
 HEADLINE = "rehearsed and verified: stop the application and run again with --refresh to cut over"
 
 
+def watching(settings: Settings) -> Settings:
+    """Return the settings with what ``--watch`` implies: a snapshot, and no gate that opens."""
+    return settings.model_copy(update={"rehearsal": True, "snapshot": True}) if settings.watch else settings
+
+
 async def refuse_out_of_turn(settings: Settings, run: RunLedger) -> None:
     """
     Raise ConfigurationError if a complete migration and the settings don't fit.
@@ -36,9 +41,11 @@ async def refuse_out_of_turn(settings: Settings, run: RunLedger) -> None:
         )
     if settings.rehearsal and (ready or (upgraded and not rehearsed)):
         raise ConfigurationError(
-            f"the migration {name!r} is complete, and the application may have started on it: a rehearsal comes before",
-            next_step="Leave --rehearsal (MIGRATOR_REHEARSAL) out. To rehearse it again from the beginning, add "
-            "--restart, which is refused where the application has written to the target.",
+            f"the migration {name!r} is complete, and the application may have started on it: "
+            f"{'a watch' if settings.watch else 'a rehearsal'} comes before",
+            next_step="Run with --refresh, and without --rehearsal and --watch, to carry what has changed in the "
+            "source since. To rehearse it again from the beginning, run with --rehearsal --restart, which is refused "
+            "where the application has written to the target.",
             migration=name,
         )
 

@@ -9,13 +9,16 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.text import Text
 
+from migrator.reports.console.refresh_report import print_refreshed
 from migrator.reports.run_report import Report, TableLine
 from migrator.runtime.wording import printable
 
 
 def render_run(report: Report, console: Console) -> None:
     """Print the report for people."""
-    if report.tables:
+    if report.refreshed:
+        print_refreshed(report.refreshed, console, {line.table: line.verified for line in report.tables})
+    elif report.tables:
         _print_tables(report.tables, console)
     for skipped in report.skipped:
         console.print(f"not copied: {skipped.name} ({skipped.reason})", markup=False)

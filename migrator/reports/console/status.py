@@ -75,6 +75,12 @@ def _one(status: Status, found: MigrationStatus, action: NextAction) -> Iterator
         more = len(found.parked) - _SHOWN_PARKED
         listed = ", ".join(map(printable, found.parked[:_SHOWN_PARKED])) + (f" and {more:,} more" if more > 0 else "")
         yield Text(f"\ntaken away for the load and not back yet: {listed}")
+    if found.refreshed is not None:
+        ago = duration(max(0, (found.now - found.refreshed.as_of).total_seconds()))
+        yield Text(
+            f"\nrefreshed: the target holds the source as of {_moment(found.refreshed.as_of)}, {ago} ago; "
+            f"the last refresh: {found.refreshed.words()}"
+        )
     for line in found.kept:
         yield Text(line)
     earlier = [_run_line(run) for run in found.runs[1:]]

@@ -15,6 +15,7 @@ from migrator.reports.html.sections import (
     digests,
     findings,
     left_behind,
+    refreshed,
     rules,
     settings,
     tables,
@@ -115,6 +116,7 @@ def _evidence(document: Document) -> Iterator[Element]:
     sections = {
         "Findings": findings(document),
         "Differences": differences(document),
+        "Refresh": refreshed(document),
         "Tables": tables(document),
         "Time line": timeline(document),
         "What rules have changed": rules(document),

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from rich.filesize import decimal
 
-from migrator.reports.document import Document, FindingEntry, TableEntry
+from migrator.reports.document import Document, FindingEntry, RefreshEntry, TableEntry
 from migrator.reports.html.elements import element, row, table
 
 
@@ -63,6 +63,19 @@ def tables(document: Document) -> list[Element]:
         return []
     headings = ("table", "source rows", "target rows", "sent", "rows/s", "bytes/s", "preflight", "comparison")
     return [table(headings, map(_table, document.tables), "Tables", kind="numbers")]
+
+
+def refreshed(document: Document) -> list[Element]:
+    """Return what a refresh did with each table, the changed tables first."""
+    headings = ("table", "rows before", "rows now", "inserted", "updated", "deleted", "way")
+    ordered = sorted(document.refreshed, key=lambda entry: entry.way == "unchanged")
+    return [table(headings, map(_refreshed, ordered), "What the refresh did", kind="numbers")] if ordered else []
+
+
+def _refreshed(entry: RefreshEntry) -> Element:
+    way = f"{entry.way}: {entry.reason}" if entry.reason else entry.way
+    changes = (f"{count:,}" for count in (entry.inserted, entry.updated, entry.deleted))
+    return row(entry.table, _number(entry.rows_before), _number(entry.rows), *changes, way)
 
 
 def _table(entry: TableEntry) -> Element:

@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 from structlog.testing import capture_logs
 
 from migrator.monitoring.metrics_file import METRICS, MetricsFile, RunFacts
+from migrator.monitoring.snapshot import Held
 from migrator.monitoring.tracker import Tracker
 
 RUN = RunFacts("run", "1.0", "4f3c")
@@ -25,6 +26,7 @@ def tracked() -> Tracker:
     with tracker.stage("restore"):
         tracker.expect("restore", {"public.users": 2}, unit="keys")
         tracker.advance("restore", "public.users", 1)
+    tracker.hold(Held(3, 2, 5, 1, 0.5, behind_seconds=60))
     return tracker
 
 
@@ -53,6 +55,9 @@ def test_a_parser_reads_every_number(tmp_path: Path) -> None:
     assert samples["migrator_table_done", "copy", 'public.a "b" \\ \n c', "rows"] == 4
     assert samples["migrator_table_done", "copy", "public.users", "rows"] == 5
     assert samples["migrator_table_done", "restore", "public.users", "keys"] == 1
+    assert samples["migrator_watch_refreshes",] == 3
+    assert samples["migrator_watch_rows", "updated"] == 5
+    assert samples["migrator_watch_behind_seconds",] >= 60
     assert {name for name, *_ in samples} == set(METRICS)
     older = {family.name for family in prometheus_families(text)}
     assert older == set(METRICS)

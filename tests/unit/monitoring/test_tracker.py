@@ -4,7 +4,8 @@ from threading import Thread
 
 import pytest
 
-from migrator.monitoring.snapshot import Pause, State, duration
+from migrator.monitoring.heartbeat import progress_events
+from migrator.monitoring.snapshot import Held, Pause, State, duration
 from migrator.monitoring.tracker import Tracker
 
 
@@ -164,3 +165,21 @@ def test_the_line_about_a_pause_says_how_long_the_job_goes_on_trying() -> None:
 def test_durations_are_said_as_people_do(seconds: float, words: str) -> None:
     """No more than two units, and no tenths of long times."""
     assert duration(seconds) == words
+
+
+def test_how_far_a_watch_is_behind() -> None:
+    """Nobody is behind a source that has not changed since; otherwise the state in the target gets older."""
+    clock = Clock()
+    tracker = Tracker(clock)
+    assert tracker.snapshot().held is None
+    tracker.hold(Held(1, 2, 3, 4, 0.5, behind_seconds=7))
+    clock.now += 10
+    behind = tracker.snapshot().held
+    assert behind == Held(1, 2, 3, 4, 0.5, behind_seconds=17)
+    [event] = progress_events(tracker.snapshot())
+    assert event == {"step": "watch", "refreshes": 1, "behind_seconds": 17.0}
+    tracker.look(changed=False)
+    clock.now += 10
+    assert tracker.snapshot().held == Held(1, 2, 3, 4, 0.5, behind_seconds=0)
+    tracker.look(changed=True)
+    assert tracker.snapshot().held == Held(1, 2, 3, 4, 0.5, behind_seconds=27)
