@@ -69,7 +69,7 @@ COMMANDS: Final = {
     "check": Command(
         "Say whether the source can be carried into the target as both are. Writes nothing that lasts.",
         tuple(group for group in Group if group not in {Group.RERUN, Group.CUT_OVER, *_OF_OTHERS}),
-        deferred("migrator.job.check:check", "settings", "tracker"),
+        deferred("migrator.job.cut_over.check_refresh:check", "settings", "tracker"),
     ),
     "verify": Command(
         "Compare every value of both sides. Writes nothing.",

@@ -101,8 +101,15 @@ async def go_on_to_refresh(run: RunLedger, reading: Reading, origin: SourceIdent
         if earlier.lost:
             await loads.forget_rows(connection, run.migration, list(earlier.lost))
             await history.reopen(connection, run.migration)
+    _refuse_refresh(earlier, run.migration, reading, origin, schema)
+
+
+def _refuse_refresh(
+    earlier: _Left, migration: Migration, reading: Reading, origin: SourceIdentity, schema: str | None
+) -> None:
+    """Raise TargetRefused if what earlier runs have copied can't be refreshed from this source, or so set."""
     _refuse_other_settings(earlier.begun, earlier.brought, reading, schema)
-    history.refuse_another(run.migration, earlier.known, origin)
+    history.refuse_another(migration, earlier.known, origin)
     names = {table.name for table in reading.contents.all_tables}
     gone = [table.terms.source for table in earlier.brought.values() if table.terms.source not in names]
     if gone:
@@ -112,6 +119,13 @@ async def go_on_to_refresh(run: RunLedger, reading: Reading, origin: SourceIdent
             "with --restart.",
             tables=sorted(gone),
         )
+
+
+async def look_to_refresh(
+    connection: AsyncConnection, migration: Migration, reading: Reading, origin: SourceIdentity, schema: str | None
+) -> None:
+    """Raise the errors that ``go_on_to_refresh`` would raise about source and settings, and write nothing."""
+    _refuse_refresh(await _left(connection, migration, tell=False), migration, reading, origin, schema)
 
 
 async def look(

@@ -119,7 +119,7 @@ class RefreshReport:
         return (
             f"migration {self.migration}: {counted(sum(table.inserted for table in changed), 'row')} to insert, "
             f"{sum(table.updated for table in changed):,} to update, {sum(table.deleted for table in changed):,} to "
-            f"delete, {counted(sum(table.is_loaded for table in changed), 'table')} to load"
+            f"delete, {counted(sum(table.is_loaded for table in changed), 'table')} to load whole"
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -94,6 +94,23 @@ async def _refresh(refreshing: Refreshing, held: AsyncExitStack) -> Refreshed:
         raise
 
 
+async def look(refreshing: Refreshing) -> tuple[TableRefresh, ...]:
+    """
+    Return what ``refresh`` would do. Reads both databases, locks nothing, and writes nothing that lasts.
+
+    Raises what ``refresh`` would raise before it writes.
+    """
+    context = refreshing.refresh
+    tables = await survey(context)
+    refuse_touched((await standing_of(context, tables)).touched)
+    writing, tables = await _found(context, tables)
+    async with context.target.connect() as connection:
+        await _refuse_merged(connection, writing)
+        near = await neighbours(connection, [table.name for table in tables if table.way is not Way.UNCHANGED])
+    await _judge(refreshing, _to_judge(tables, near), await _known(context, tables))
+    return _results(tables, writing)
+
+
 _VIOLATION = "23"
 """The class of SQLSTATE for a row that a constraint refuses."""
 
