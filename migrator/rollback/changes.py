@@ -1,117 +1,124 @@
 """
 Finds the rows of a table that were changed in PostgreSQL since the migration, and stages their values.
 
-Both sides are read as the verification reads them; the rows of the buckets that differ are joined in DuckDB, on disk.
-What differs goes as record batches into a scratch database of SQLite's, from which the new file is written.
+First by hashes which rows these are, then from a sample of rows in which form the old file stores values, and then the
+values of the changed rows alone, as that form needs them. All of it is in a scratch database of SQLite's, from which
+the new file is written.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
+import duckdb
+
+from migrator.errors import SourceUnreadable
 from migrator.planning.plan import TablePlan
+from migrator.rollback.changed_rows import Found, Sides, both, find_changed_rows
+from migrator.rollback.learning import LearntForm, learn
 from migrator.rollback.renderings import Renderings, renderings_of
-from migrator.source.chunks import identity_of
-from migrator.source.scan import ScanColumn, StorageClass
-from migrator.verification.canonical import source_side, target_side
-from migrator.verification.comparison import Comparison, Databases
-from migrator.verification.differences import Further, both_sides, rows_in_buckets
-from migrator.verification.staging import stage
-
-SAMPLE = 1_000
-"""The number of unchanged rows, the newest of those that were read, from which the forms are learnt."""
+from migrator.rollback.scratch import Scratch
+from migrator.rollback.staging import Wanted, names_of, stage_values
+from migrator.verification.comparison import Comparison, Databases, in_fast_form
 
 
 @dataclass(frozen=True, slots=True)
 class StagedTable:
-    """The changes of one table, whose rows are in the tables of a scratch database that begin with ``prefix``."""
+    """The changes of one table, whose rows are in the scratch database."""
 
     plan: TablePlan
-    prefix: str
-    renderings: tuple[Renderings, ...]
-    """The forms of each column of ``plan.compared``."""
+    scratch: Scratch
+    forms: tuple[LearntForm, ...]
+    """The form of each column of ``plan.compared``; none if nobody has changed a row."""
     unchanged: int
-    changed: int
-    added: int
-    deleted: int
+    changed: int = 0
+    added: int = 0
+    deleted: int = 0
 
     @property
     def is_unchanged(self) -> bool:
         """Whether nobody has changed a row."""
         return not (self.changed or self.added or self.deleted)
 
-    def staged(self, kind: str) -> str:
-        """Return the name of the scratch table for rows of a kind: changed, added, deleted, sample."""
-        return f'"{self.prefix} {kind}"'
+    def names(self, column: int) -> dict[int, str]:
+        """Return the names of the staged values of a column, by their place in its form."""
+        return names_of(column, self.forms[column].needed)
 
-    def names(self, column: int) -> list[str]:
-        """Return the names of the staged values of a column."""
-        return [f"e{column}_{place}" for place in range(len(self.renderings[column].selects))]
+    def same(self, column: int) -> str:
+        """Return SQL that is true for a cell that nobody has changed, over ``here`` as ``s`` and ``there`` as ``t``."""
+        return _same(column, self.plan)
 
 
-def unchanged(table: TablePlan, rows: int) -> StagedTable:
+def unchanged(table: TablePlan, scratch: Scratch, rows: int) -> StagedTable:
     """Return the changes of a table in which nobody has changed one of the ``rows``."""
-    return StagedTable(table, "", (), rows, 0, 0, 0)
+    return StagedTable(table, scratch, (), rows)
 
 
-def stage_changes(
-    databases: Databases, table: TablePlan, comparison: Comparison, buckets: Sequence[int], into: tuple[Path, str]
-) -> StagedTable:
+def stage_changes(databases: Databases, table: TablePlan, comparison: Comparison, scratch: Scratch) -> StagedTable:
     """
-    Stage the rows of ``buckets`` that differ in a scratch database; ``into`` is its path, and the tables' prefix.
+    Stage the rows of a table that differ in the scratch databases.
 
-    Blocks, and needs disk space for the rows of the buckets. Raises the errors of reading either side.
+    Blocks, and needs disk space for three numbers of each row of both sides, and for the values of changed rows.
+    Raises the errors of reading either side.
     """
-    scratch, prefix = into
     renderings = tuple(renderings_of(column) for column in table.compared)
-    selects = [select for of_column in renderings for select in of_column.selects]
-    names = [f"e{i}_{j}" for i, of_column in enumerate(renderings) for j in range(len(of_column.selects))]
-    storage = StorageClass.INTEGER if table.source.rowid is not None else StorageClass.TEXT
-    identity = ScanColumn(identity_of(table.source), storage)
-    further = Further((identity,), tuple(f"{select} AS {name}" for select, name in zip(selects, names, strict=True)))
-
-    with both_sides(databases, comparison, lambda side: rows_in_buckets(comparison, side, buckets), further) as duck:
-        own = f"c{len(comparison.scan_columns)}"
-        joined = _joined(comparison, own)
-        values = ", ".join(f"t.{name}" for name in names)
-        both, same = "s.row_hash IS NOT NULL AND t.row_hash IS NOT NULL", "s.row_hash = t.row_hash"
-        queries = {
-            "deleted": f"SELECT s.{own} AS identity FROM {joined} WHERE t.row_hash IS NULL",
-            "changed": f"SELECT s.{own} AS identity, {_same(comparison)}, {values} FROM {joined} "
-            f"WHERE {both} AND NOT {same} AND NOT ({_only_computed(comparison)})",
-            "added": f"SELECT {values} FROM {joined} WHERE s.row_hash IS NULL",
-            "sample": f"SELECT s.{own} AS identity, {values} FROM {joined} WHERE {both} AND {same} "
-            f"ORDER BY identity DESC LIMIT {SAMPLE}",
-        }
-        counts = {kind: stage(duck, query, scratch, f"{prefix} {kind}") for kind, query in queries.items()}
-        rows = comparison.table_size.rows - counts["deleted"] - counts["changed"]
-    return StagedTable(table, prefix, renderings, rows, counts["changed"], counts["added"], counts["deleted"])
+    with both(databases) as sides:
+        found = _find(sides, comparison, scratch)
+        if not (found.changed or found.added or found.deleted):
+            return unchanged(table, scratch, comparison.table_size.rows)
+        stage_values(sides, comparison, scratch, Wanted(("sample",), _all_of(renderings)))
+        forms = learn(table, databases.source.path, scratch, renderings)
+        needed = tuple(
+            {place: of_column.selects[place] for place in form.needed}
+            for form, of_column in zip(forms, renderings, strict=True)
+        )
+        stage_values(sides, comparison, scratch, Wanted(("changed", "added"), needed))
+    changed = found.changed - _take_out_equal(table, scratch)
+    rows = comparison.table_size.rows - found.deleted - changed
+    return StagedTable(table, scratch, forms, rows, changed, found.added, found.deleted)
 
 
-def _joined(comparison: Comparison, own: str) -> str:
-    """Return SQL that joins the rows of both sides: by their key, or in a table without a key, equal rows by number."""
-    if comparison.key:
-        on = " AND ".join(f"s.k{i} IS NOT DISTINCT FROM t.k{i}" for i in range(len(comparison.key)))
-        return f"source_rows s FULL OUTER JOIN target_rows t ON {on}"
-    numbered = "(SELECT *, row_number() OVER (PARTITION BY row_hash{order}) AS number FROM {table})"
-    source = numbered.format(order=f" ORDER BY {own}", table="source_rows")
-    target = numbered.format(order="", table="target_rows")
-    return f"{source} s FULL OUTER JOIN {target} t ON s.row_hash = t.row_hash AND s.number = t.number"
+def _all_of(renderings: Sequence[Renderings]) -> tuple[dict[int, str], ...]:
+    return tuple(dict(enumerate(of_column.selects)) for of_column in renderings)
 
 
-def _same(comparison: Comparison) -> str:
-    """Return SQL for each column that is 1 if the value of a changed row is as it was."""
-    forms = zip(source_side(comparison.forms, "s.").forms, target_side(comparison.forms, "t.").forms, strict=True)
-    return ", ".join(
-        f"(({source}) IS NOT DISTINCT FROM ({target}))::BIGINT AS same{i}" for i, (source, target) in enumerate(forms)
+def _same(column: int, table: TablePlan) -> str:
+    same = f"s.h{column} = t.h{column}"
+    return f"({same} OR s.n{column})" if table.compared[column].target.generated else f"({same})"
+
+
+_EXACT = frozenset({"bool", "int2", "int4", "int8", "text", "varchar"})
+"""Types whose values are equal if and only if their fast forms are."""
+
+
+def _find(sides: Sides, comparison: Comparison, scratch: Scratch) -> Found:
+    """
+    Find the rows that differ in their fast forms: a few rows too many, which ``_take_out_equal`` takes out again.
+
+    A row whose key has two fast forms would be a deleted and an added one. Then the canonical forms decide.
+    """
+    if comparison.key and not comparison.by_server:
+        is_exact = {comparison.pairs[place].target.type_name for place in comparison.key} <= _EXACT
+        # A value of another storage class than most: the canonical forms read it, or say what is wrong.
+        with suppress(SourceUnreadable, duckdb.Error):
+            with sides.source.session() as scan:
+                fast = in_fast_form(scan, comparison)
+            found = find_changed_rows(sides, fast, scratch)
+            if is_exact or not (found.added and found.deleted):
+                return found
+    return find_changed_rows(sides, comparison, scratch)
+
+
+def _take_out_equal(table: TablePlan, scratch: Scratch) -> int:
+    """
+    Take rows out of which no cell has changed; return their number.
+
+    They have another fast form only, or values which PostgreSQL computes and SQLite has not.
+    """
+    same = " AND ".join(_same(place, table) for place in range(len(table.compared)))
+    changed, here, there = (scratch.name(kind) for kind in ("changed", "here", "there"))
+    taken = scratch.execute(
+        f"DELETE FROM {changed} WHERE identity IN (SELECT p.identity FROM {changed} p JOIN {here} s USING (identity) "
+        f"JOIN {there} t USING (place) WHERE {same}) RETURNING 1"
     )
-
-
-def _only_computed(comparison: Comparison) -> str:
-    """Return SQL that is true for a row that differs only in values which PostgreSQL computes and SQLite has not."""
-    source, target = source_side(comparison.forms, "s."), target_side(comparison.forms, "t.")
-    same = (
-        f"({ours}) IS NOT DISTINCT FROM ({theirs})" + (f" OR ({shown}) IS NULL" if pair.target.generated else "")
-        for pair, ours, theirs, shown in zip(comparison.pairs, source.forms, target.forms, source.shown, strict=True)
-    )
-    return " AND ".join(f"({one})" for one in same)
+    return len(taken)

@@ -30,7 +30,6 @@ from migrator.planning.plan import Plan
 from migrator.preflight.version_tables import differing_versions
 from migrator.reports.rollback_report import RollbackReport, RolledBackTable
 from migrator.rollback.changes import StagedTable
-from migrator.rollback.learning import LearntForm
 from migrator.rollback.new_file import apply, broken_keys, check, unfinished
 from migrator.rollback.one_sided import refuse_one_sided
 from migrator.rollback.proof import altered_rows
@@ -74,15 +73,13 @@ async def rollback(settings: Settings, tracker: Tracker) -> RollbackReport:
             context = context_of(settings, source, target, plan, tracker)
             marks = await _marks(target, plan)
             with TemporaryDirectory(prefix="migrator-") as folder, unfinished(settings.source_path, new) as path:
-                scratch = Path(folder) / "staged.db"
+                scratch = Path(folder)
                 changes = await runner("compare", lambda: changes_since(context, address, scratch))
-                forms = await runner(
-                    "bring", lambda: asyncio.to_thread(_bring, (path, settings.source_path, scratch), changes, marks)
-                )
                 paths = (path, settings.source_path, scratch)
+                await runner("bring", lambda: asyncio.to_thread(_bring, paths, changes, marks))
                 await runner("verify", lambda: _prove(context, address, paths, changes))
                 notes += (*_without_way_back(changes), *_broken_keys(path))
-        return _report(new, changes, forms, notes)
+        return _report(new, changes, notes)
 
 
 @asynccontextmanager
@@ -157,14 +154,13 @@ async def _marks(target: Target, plan: Plan) -> Mapping[str, int]:
 
 
 Paths = tuple[Path, Path, Path]
-"""The unfinished file, the old file, and the scratch database with the staged rows."""
+"""The unfinished file, the old file, and the folder of the scratch databases."""
 
 
-def _bring(paths: Paths, changes: Sequence[StagedTable], marks: Mapping[str, int]) -> dict[str, tuple[LearntForm, ...]]:
+def _bring(paths: Paths, changes: Sequence[StagedTable], marks: Mapping[str, int]) -> None:
     path, old, scratch = paths
-    forms = apply(path, old, scratch, [table for table in changes if not table.is_unchanged], marks)
+    apply(path, old, scratch, [table for table in changes if not table.is_unchanged], marks)
     check(path)
-    return forms
 
 
 async def _prove(context: StageContext, address: TargetAddress, paths: Paths, changes: Sequence[StagedTable]) -> None:
@@ -217,14 +213,13 @@ def _broken_keys(path: Path) -> tuple[str, ...]:
     )
 
 
-def _report(
-    new: Path, changes: Sequence[StagedTable], forms: Mapping[str, Sequence[LearntForm]], notes: tuple[str, ...]
-) -> RollbackReport:
+def _report(new: Path, changes: Sequence[StagedTable], notes: tuple[str, ...]) -> RollbackReport:
     tables = tuple(
         RolledBackTable(table.plan.source.name, table.unchanged, table.changed, table.added, table.deleted)
         for table in changes
     )
     rows = sum(table.unchanged + table.changed + table.added for table in tables)
+    forms = {table.plan.source.name: table.forms for table in changes if not table.is_unchanged}
     told = [(table, form) for table, of_table in forms.items() for form in of_table]
     return RollbackReport(
         f"rolled back: {str(new)!r} holds every value of PostgreSQL "

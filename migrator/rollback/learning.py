@@ -1,18 +1,24 @@
 """
-Learns in which form the source stores the values of a column, from rows that nobody has changed.
+Learns in which form the source stores the values of a column, from cells that nobody has changed.
 
-Each form that ``renderings`` lists is applied to PostgreSQL's values of these rows, and the results are held against
+Each form that ``renderings`` lists is applied to PostgreSQL's values of these cells, and the results are held against
 the stored values, storage class included. The form that gives the most of the newest rows is taken.
 """
 
+import re
 import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
-from migrator.names import quote_sqlite
-from migrator.planning.plan import ColumnPlan
-from migrator.rollback.changes import StagedTable
-from migrator.rollback.renderings import Rendering
+from migrator.names import quote_literal, quote_sqlite
+from migrator.planning.plan import ColumnPlan, TablePlan
+from migrator.rollback.renderings import Rendering, Renderings
+from migrator.rollback.scratch import Scratch, attachments
+from migrator.rollback.staging import names_of
 from migrator.source.chunks import identity_of
+from migrator.source.file import uri_of
 
 _NEWEST = 100
 """The rows that decide if old values have several forms."""
@@ -35,6 +41,11 @@ class LearntForm:
     """The number of these that the form gives exactly."""
 
     @property
+    def needed(self) -> tuple[int, ...]:
+        """The places of PostgreSQL's values, of those of ``Renderings.selects``, that the form is made of."""
+        return tuple(sorted({int(place) for place in re.findall(r"\{(\d)\}", self.rendering.sql)})) or (0,)
+
+    @property
     def is_doubtful(self) -> bool:
         """Whether there was no old value to learn from, or some old values have another form."""
         return not self.rows or self.fitting < self.rows
@@ -51,60 +62,85 @@ class LearntForm:
         )
 
 
-def learn(connection: sqlite3.Connection, table: StagedTable) -> tuple[LearntForm, ...]:
+def learn(table: TablePlan, old: Path, scratch: Scratch, renderings: Sequence[Renderings]) -> tuple[LearntForm, ...]:
     """
-    Return the form of each column of a table.
+    Return the form of each compared column of a table, from the sampled rows in the scratch database.
 
-    ``connection`` has the scratch database attached as ``stage`` and the old file as ``old``. Raises ``sqlite3.Error``.
+    ``old`` is the file that has the stored values. Raises ``sqlite3.Error``.
     """
-    return tuple(_learnt(connection, table, place, column) for place, column in enumerate(table.plan.compared))
+    with closing(sqlite3.connect(":memory:", uri=True)) as connection:
+        connection.execute(f"ATTACH {quote_literal(uri_of(old))} AS old")
+        for attachment in attachments(scratch.folder):
+            connection.execute(attachment)
+        return tuple(
+            _learnt(connection, _Column(table, place, column, scratch), of_column)
+            for place, (column, of_column) in enumerate(zip(table.compared, renderings, strict=True))
+        )
 
 
-def rendered(sql: str, names: list[str], alias: str) -> str:
+def rendered(sql: str, names: Mapping[int, str], alias: str) -> str:
     """Return a form's SQL over the staged values ``names`` of a table ``alias``."""
-    for place, name in enumerate(names):
+    for place, name in names.items():
         sql = sql.replace(f"{{{place}}}", f"{alias}.{name}")
     return f"({sql})"
 
 
-def _learnt(connection: sqlite3.Connection, table: StagedTable, place: int, column: ColumnPlan) -> LearntForm:
-    of_column, names = table.renderings[place], table.names(place)
+@dataclass(frozen=True, slots=True)
+class _Column:
+    table: TablePlan
+    place: int
+    column: ColumnPlan
+    scratch: Scratch
+
+    @property
+    def stored(self) -> str:
+        return f"o.{self.column.source.quoted}"
+
+    @property
+    def sampled(self) -> str:
+        """The values of PostgreSQL's, the newest first, that the old file still has; with the row of the old file."""
+        source, scratch = self.table.source, self.scratch
+        return (
+            f"FROM (SELECT t.*, p.identity, row_number() OVER (ORDER BY p.identity DESC) AS age "
+            f"FROM {scratch.name('sample')} p JOIN {scratch.name('here')} s USING (identity) "
+            f"JOIN {scratch.name('there')} t USING (place) WHERE s.h{self.place} = t.h{self.place}) s "
+            f"JOIN old.{quote_sqlite(source.name)} o ON {identity_of(source, 'o')} = s.identity"
+        )
+
+
+def _learnt(connection: sqlite3.Connection, of: _Column, renderings: Renderings) -> LearntForm:
     # The unary plus takes the affinity away: a form has to give the value as it is stored, and its class.
-    stored = f"o.{column.source.quoted}"
-    first = f"s.{names[0]}"
-    sample = (
-        f"FROM (SELECT *, row_number() OVER (ORDER BY identity DESC) AS age FROM stage.{table.staged('sample')}) s "
-        f"JOIN old.{quote_sqlite(table.plan.source.name)} o ON {identity_of(table.plan.source, 'o')} = s.identity "
-    )
+    names, stored = names_of(of.place, range(len(renderings.selects))), of.stored
     best: tuple[tuple[int, int, int], Rendering] | None = None
     rows = 0
-    for start in range(0, len(of_column.candidates), _AT_ONCE):
-        candidates = of_column.candidates[start : start + _AT_ONCE]
+    for start in range(0, len(renderings.candidates), _AT_ONCE):
+        candidates = renderings.candidates[start : start + _AT_ONCE]
         fits = [
             f"(+{stored} IS {sql} COLLATE BINARY AND typeof({stored}) = typeof({sql}))"
             for sql in (rendered(candidate.sql, names, "s") for candidate in candidates)
         ]
         sums = ", ".join(f"sum({fit}), sum(age <= {_NEWEST} AND {fit})" for fit in fits)
-        rows, *counts = connection.execute(f"SELECT count(*), {sums} {sample} WHERE {first} IS NOT NULL").fetchone()
+        rows, *counts = connection.execute(
+            f"SELECT count(*), {sums} {of.sampled} WHERE s.{names[0]} IS NOT NULL"
+        ).fetchone()
         for number, candidate in enumerate(candidates):
             fitting, newest = counts[2 * number] or 0, counts[2 * number + 1] or 0
             score = (newest, fitting, -(start + number))
             if best is None or score > best[0]:
                 best = score, candidate
     if best is None:
-        raise AssertionError(f"no form is known for {column.target.declared}")
-    return LearntForm(column.source.name, best[1], _null(connection, table, place, (column, sample)), rows, best[0][1])
+        raise AssertionError(f"no form is known for {of.column.target.declared}")
+    return LearntForm(of.column.source.name, best[1], _null(connection, of, renderings), rows, best[0][1])
 
 
-def _null(connection: sqlite3.Connection, table: StagedTable, place: int, where: tuple[ColumnPlan, str]) -> str:
+def _null(connection: sqlite3.Connection, of: _Column, renderings: Renderings) -> str:
     """Return the literal that the newest row with NULL in PostgreSQL has, or the first that the column may hold."""
-    column, sample = where
-    literals = table.renderings[place].nulls
+    literals = renderings.nulls
     if len(literals) > 1:
-        first, stored = f"s.{table.names(place)[0]}", f"o.{column.source.quoted}"
+        first = names_of(of.place, (0,))[0]
         found = connection.execute(
-            f"SELECT quote({stored}) {sample} WHERE {first} IS NULL ORDER BY identity DESC LIMIT 1"
+            f"SELECT quote({of.stored}) {of.sampled} WHERE s.{first} IS NULL ORDER BY identity DESC LIMIT 1"
         ).fetchone()
         if found is not None and found[0] in literals:
             return str(found[0])
-    return literals[1] if column.source.not_null and len(literals) > 1 else literals[0]
+    return literals[1] if of.column.source.not_null and len(literals) > 1 else literals[0]

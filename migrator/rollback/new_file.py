@@ -19,7 +19,8 @@ from typing import Final
 from migrator.errors import ConfigurationError, GaveUp, SourceUnreadable, TargetRefused
 from migrator.names import quote_literal, quote_sqlite
 from migrator.rollback.changes import StagedTable
-from migrator.rollback.learning import LearntForm, learn, rendered
+from migrator.rollback.learning import rendered
+from migrator.rollback.scratch import attachments
 from migrator.runtime.private_file import sync_folder
 from migrator.source.chunks import identity_of
 from migrator.source.file import open_file, unreadable, uri_of
@@ -27,6 +28,9 @@ from migrator.source.file import open_file, unreadable, uri_of
 _UNFINISHED: Final = ".unfinished"
 
 _PAGES_AT_ONCE: Final = 4_096
+
+_CACHE_KIB: Final = 32 << 10
+"""Pages in memory while rows are brought: their tables and indexes are written in no order."""
 
 _WRITES: Final = re.compile(
     r"\b(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|REPLACE\s+INTO|UPDATE(?:\s+OR\s+\w+)?(?!\s+OF\b|\s+ON\b)|DELETE\s+FROM)\s+"
@@ -120,41 +124,46 @@ def _publish(path: Path, new: Path) -> None:
     sync_folder(new.parent)
 
 
-def apply(
-    path: Path, old: Path, scratch: Path, tables: Sequence[StagedTable], marks: Mapping[str, int]
-) -> dict[str, tuple[LearntForm, ...]]:
+def apply(path: Path, old: Path, scratch: Path, tables: Sequence[StagedTable], marks: Mapping[str, int]) -> None:
     """
-    Bring the changed rows into the unfinished file at ``path``; return the forms learnt, by the source's table.
+    Bring the changed rows into the unfinished file at ``path``.
 
-    ``scratch`` is the database with the staged rows. ``marks`` are the highest keys that PostgreSQL's sequences have
+    ``scratch`` is the folder with the staged rows. ``marks`` are the highest keys that PostgreSQL's sequences have
     given, by the source's table. Raises TargetRefused if the file's schema refuses a row.
     """
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
-        for setting in ("journal_mode = MEMORY", "synchronous = OFF", "foreign_keys = OFF", "recursive_triggers = OFF"):
+        # A file that isn't finished is thrown away: it needs no journal, which would hold every page that changes.
+        for setting in (
+            "journal_mode = OFF",
+            f"cache_size = -{_CACHE_KIB}",
+            "synchronous = OFF",
+            "foreign_keys = OFF",
+            "recursive_triggers = OFF",
+        ):
             connection.execute(f"PRAGMA {setting}")
         connection.execute(f"ATTACH {quote_literal(uri_of(old))} AS old")
-        connection.execute(f"ATTACH {quote_literal(uri_of(scratch))} AS stage")
-        forms: dict[str, tuple[LearntForm, ...]] = {}
+        for attachment in attachments(scratch):
+            connection.execute(attachment)
         connection.execute("BEGIN IMMEDIATE")
         with _without_triggers(connection):
             for table in tables:
-                forms[table.plan.source.name] = learn(connection, table)
-                _bring(connection, table, forms[table.plan.source.name])
+                _bring(connection, table)
         _advance(connection, marks)
         _rebuild_indexes_of_text(connection)
         connection.execute("COMMIT")
         connection.execute("DETACH old")
-        connection.execute("DETACH stage")
+        connection.execute("DETACH rows")
+        connection.execute("DETACH cells")
         if mode == "wal":
             connection.execute("PRAGMA journal_mode = WAL")
-    return forms
 
 
-def _bring(connection: sqlite3.Connection, table: StagedTable, forms: Sequence[LearntForm]) -> None:
+def _bring(connection: sqlite3.Connection, table: StagedTable) -> None:
     name = quote_sqlite(table.plan.source.name)
     identity = identity_of(table.plan.source)
-    gone = " UNION ALL ".join(f"SELECT identity FROM stage.{table.staged(kind)}" for kind in ("deleted", "changed"))
+    scratch = table.scratch
+    gone = " UNION ALL ".join(f"SELECT identity FROM {scratch.name(kind)}" for kind in ("deleted", "changed"))
     planned = {column.source.name: place for place, column in enumerate(table.plan.compared)}
     columns = [column for column in table.plan.source.columns if not column.generated and not column.missing]
 
@@ -162,26 +171,29 @@ def _bring(connection: sqlite3.Connection, table: StagedTable, forms: Sequence[L
         if name not in planned:
             return f"o.{quote_sqlite(name)}"
         place = planned[name]
-        names, form = table.names(place), forms[place]
-        sql = rendered(form.rendering.sql, names, "s")
-        fresh = f"CASE WHEN s.{names[0]} IS NULL THEN {form.null} ELSE {sql} END"
-        return f"CASE WHEN s.same{place} THEN o.{quote_sqlite(name)} ELSE {fresh} END" if of_changed else fresh
+        names, form = table.names(place), table.forms[place]
+        first = f"t.{names[min(names)]}"
+        fresh = f"CASE WHEN {first} IS NULL THEN {form.null} ELSE {rendered(form.rendering.sql, names, 't')} END"
+        return f"CASE WHEN {table.same(place)} THEN o.{quote_sqlite(name)} ELSE {fresh} END" if of_changed else fresh
 
     hidden = table.plan.source.rowid if table.plan.source.rowid_alias is None else None
-    row, its_own = ([hidden], ["s.identity"]) if hidden else ([], [])
+    row, its_own = ([hidden], ["p.identity"]) if hidden else ([], [])
     all_names = [column.name for column in columns]
     new_names = [name for name in all_names if name in planned]
     changed = ", ".join([*its_own, *(value(name, of_changed=True) for name in all_names)])
     added = ", ".join(value(name, of_changed=False) for name in new_names)
     brought = ", ".join([*row, *map(quote_sqlite, all_names)])
-    old_rows = f"old.{name} o ON {identity_of(table.plan.source, 'o')} = s.identity"
+    old_rows = f"old.{name} o ON {identity_of(table.plan.source, 'o')} = p.identity"
+    here, there = (scratch.name(kind) for kind in ("here", "there"))
     deletion = f"DELETE FROM main.{name} WHERE {identity} IN ({gone})"
+    # In the order of the list, which is the order of the table: then each page is written once.
     update = (
-        f"INSERT INTO main.{name} ({brought}) SELECT {changed} FROM stage.{table.staged('changed')} s JOIN {old_rows}"
+        f"INSERT INTO main.{name} ({brought}) SELECT {changed} FROM {scratch.name('changed')} p "
+        f"CROSS JOIN {here} s USING (identity) CROSS JOIN {there} t USING (place) CROSS JOIN {old_rows}"
     )
     insertion = (
         f"INSERT INTO main.{name} ({', '.join(map(quote_sqlite, new_names))}) SELECT {added} "
-        f"FROM stage.{table.staged('added')} s"
+        f"FROM {scratch.name('added')} p CROSS JOIN {there} t USING (place)"
     )
     for statement in (deletion, update, insertion):
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from migrator.names import quote_literal, quote_sqlite
 from migrator.rollback.changes import StagedTable
+from migrator.rollback.scratch import attachments
 from migrator.source.chunks import identity_of
 from migrator.source.file import open_file, uri_of
 
@@ -15,11 +16,12 @@ def altered_rows(path: Path, old: Path, scratch: Path, tables: Sequence[StagedTa
     """
     Return, by table, the number of rows of the ``old`` file that nobody has changed and the new file has not as it was.
 
-    ``scratch`` is the database with the staged rows. Blocks while both files are read. Raises ``sqlite3.Error``.
+    ``scratch`` is the folder with the staged rows. Blocks while both files are read. Raises ``sqlite3.Error``.
     """
     with closing(open_file(path)) as connection:
         connection.execute(f"ATTACH {quote_literal(uri_of(old))} AS old")
-        connection.execute(f"ATTACH {quote_literal(uri_of(scratch))} AS stage")
+        for attachment in attachments(scratch):
+            connection.execute(attachment)
         counts = {table.plan.source.name: _altered(connection, table) for table in tables}
     return {name: rows for name, rows in counts.items() if rows}
 
@@ -41,5 +43,5 @@ def _altered(connection: sqlite3.Connection, table: StagedTable) -> int:
 
 
 def _untouched(table: StagedTable) -> str:
-    touched = " UNION ALL ".join(f"SELECT identity FROM stage.{table.staged(kind)}" for kind in ("deleted", "changed"))
+    touched = " UNION ALL ".join(f"SELECT identity FROM {table.scratch.name(kind)}" for kind in ("deleted", "changed"))
     return f"{identity_of(table.plan.source, 'o')} NOT IN ({touched})"

@@ -1,7 +1,7 @@
 """Finds out what was changed since the migration, table by table: by digests first, by rows where these differ."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +13,13 @@ from migrator.planning.plan import TablePlan
 from migrator.preflight.checker import measured
 from migrator.preflight.table_check import TableCheck
 from migrator.rollback.changes import StagedTable, stage_changes, unchanged
+from migrator.rollback.scratch import Scratch, empty
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import read_only_connection
+from migrator.source.chunks import Chunk
 from migrator.source.database import Source
 from migrator.stages.context import StageContext
-from migrator.verification.compare_table import CompareContext, TableResult, compare, digests, equal_digest
+from migrator.verification.compare_table import CompareContext, TableResult, compare, equal_digest
 from migrator.verification.comparison import Comparison, Databases
 
 
@@ -30,6 +32,9 @@ class _Comparing:
     def comparison(self, table: TablePlan) -> Comparison:
         size = self.checks[str(table.name)].table_size
         return Comparison(table.source, table.target, table.pairs, size, self.batch_bytes)
+
+    def chunks(self, table: TablePlan) -> Sequence[Chunk]:
+        return self.checks[str(table.name)].chunks
 
 
 @asynccontextmanager
@@ -50,30 +55,29 @@ async def _comparing(context: StageContext, source: Source, address: TargetAddre
 
 async def changes_since(context: StageContext, address: TargetAddress, scratch: Path) -> list[StagedTable]:
     """
-    Return the changes of every planned table, whose rows are staged in the new database ``scratch``.
+    Return the changes of every planned table, whose rows are staged in databases in the folder ``scratch``.
 
     ``address`` is the target's, with the snapshot that all sessions see. Raises SourceUnreadable, and the errors of
     reading the target.
     """
-    await asyncio.to_thread(scratch.write_bytes, b"")  # without the tables of a try that lost its connection
-    one_writer = asyncio.Lock()  # SQLite has one writer at a time
+    await asyncio.to_thread(empty, scratch)
 
-    async def changes(comparing: _Comparing, table: TablePlan, number: int) -> StagedTable:
-        comparison, chunks = comparing.comparison(table), comparing.checks[str(table.name)].chunks
-        if equal := await equal_digest(comparing.context, comparison, chunks, None):
-            return unchanged(table, equal.digest.rows)
-        of_source, of_target = await digests(comparing.context, comparison, chunks)
-        buckets = of_source.differing(of_target)
-        if not buckets:
-            return unchanged(table, of_source.rows)
-        databases, into = Databases(context.source, address), (scratch, str(number))
-        async with one_writer:
-            return await asyncio.to_thread(stage_changes, databases, table, comparison, buckets, into)
+    async def equal(comparing: _Comparing, table: TablePlan) -> int | None:
+        found = await equal_digest(comparing.context, comparing.comparison(table), comparing.chunks(table), None)
+        return found.digest.rows if found else None
 
     async with _comparing(context, context.source, address) as comparing:
-        return await gather_or_cancel(
-            changes(comparing, table, number) for number, table in enumerate(context.plan.tables)
-        )
+        rows = await gather_or_cancel(equal(comparing, table) for table in context.plan.tables)
+    changes: list[StagedTable] = []
+    # One after the other, when the sessions above are closed: each takes as much memory as all of these.
+    for number, (table, equal_rows) in enumerate(zip(context.plan.tables, rows, strict=True)):
+        own, comparison = Scratch(scratch, str(number)), comparing.comparison(table)
+        if equal_rows is not None:
+            changes.append(unchanged(table, own, equal_rows))
+            continue
+        databases = Databases(context.source, address)
+        changes.append(await asyncio.to_thread(stage_changes, databases, table, comparison, own))
+    return changes
 
 
 async def compare_new_file(context: StageContext, address: TargetAddress, path: Path) -> list[TableResult]:
@@ -82,7 +86,7 @@ async def compare_new_file(context: StageContext, address: TargetAddress, path: 
     try:
         async with _comparing(context, source, address) as comparing:
             return await gather_or_cancel(
-                compare(comparing.context, comparing.comparison(table), comparing.checks[str(table.name)].chunks, None)
+                compare(comparing.context, comparing.comparison(table), comparing.chunks(table), None)
                 for table in context.plan.tables
             )
     finally:

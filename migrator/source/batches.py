@@ -63,7 +63,8 @@ def scan(session: ScanSession, request: ScanRequest) -> Iterator[pa.RecordBatch]
         yield from session.scan(table, columns, batch_rows=batch_rows, where=request.where)
         return
     for rows in _ranges(session, request, table.rowid):
-        where = f"{table.rowid} BETWEEN {rows.first} AND {rows.last}"
+        within = f"{table.rowid} BETWEEN {rows.first} AND {rows.last}"
+        where = f"{within} AND ({request.where})" if request.where else within
         yield from session.scan(table, columns, batch_rows=rows.count + 1, where=where)
 
 

@@ -54,9 +54,11 @@ EMPTY = Digest(())
 
 @dataclass(frozen=True, slots=True)
 class Hashes:
-    """SQL for a row's hash, and for its bucket."""
+    """SQL for a row's hash, for its key's, and for its bucket."""
 
     row: str
+    key: str
+    """The row's hash in a table without a key."""
     bucket: str
 
 
@@ -141,7 +143,7 @@ def hashes_of(forms: Sequence[str], key: Sequence[int], buckets: int) -> Hashes:
     # The hash is hashed again: DuckDB combines the columns' hashes by exclusive or, and their sums are too regular.
     row = f"hash(hash({', '.join(forms)}))" if forms else "0::UBIGINT"
     key_hash = f"hash({', '.join(forms[place] for place in key)})" if key else row
-    return Hashes(row, f"({key_hash} % {buckets})::INTEGER")
+    return Hashes(row, key_hash, f"({key_hash} % {buckets})::INTEGER")
 
 
 def of_rows(reader: pa.RecordBatchReader, sql: Hashes) -> Digest:

@@ -1,0 +1,175 @@
+"""
+Finds which rows of a table were changed in PostgreSQL since the migration: by hashes, without their values.
+
+Of each row of both sides, three numbers are stored in a DuckDB file: the hash of its key, the hash of the whole row,
+and where the row is. A join by the key's hash tells which rows were changed, added and deleted. So the memory and the
+disk that this takes depend on the number of rows, and not on how wide they are.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+import pyarrow as pa
+
+from migrator.rollback.scratch import Scratch
+from migrator.sessions.address import TargetAddress
+from migrator.sessions.reader import ReadOnlySession
+from migrator.source.chunks import identity_of
+from migrator.source.database import Source
+from migrator.source.scan import ScanColumn, StorageClass
+from migrator.source.schema import SourceTable
+from migrator.target.schema import TargetTable
+from migrator.verification.canonical import Side
+from migrator.verification.comparison import Comparison, Databases, source_rows, target_rows
+from migrator.verification.digest import hashes, opened
+
+SAMPLE = 1_000
+"""The number of unchanged rows, the newest of those that were read, from which the forms are learnt; and of changed."""
+
+_MEMORY = "64MB"
+"""The memory that DuckDB may use. What doesn't fit goes to its file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """The source, and a session of the target in which all that is read of a table sees the same moment."""
+
+    source: Source
+    address: TargetAddress
+    reader: ReadOnlySession
+
+
+@contextmanager
+def both(databases: Databases) -> Iterator[Sides]:
+    """Open a session of the target. Raises the errors of opening it."""
+    with ReadOnlySession(databases.target) as reader:
+        yield Sides(databases.source, databases.target, reader)
+
+
+@contextmanager
+def opened_on_disk(folder: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a DuckDB database on disk, with the macros of the canonical forms, that lasts as long as the block."""
+    with TemporaryDirectory(prefix="migrator-", dir=folder) as name:
+        config = {"memory_limit": _MEMORY, "temp_directory": name}
+        with opened(str(Path(name) / "rows.duckdb"), config) as duck:
+            yield duck
+
+
+def identity_column(table: SourceTable) -> ScanColumn:
+    """Return the identity of a source table's rows as a column of a scan."""
+    return ScanColumn(identity_of(table), StorageClass.INTEGER if table.rowid is not None else StorageClass.TEXT)
+
+
+def place_in(table: TargetTable) -> tuple[str, str]:
+    """
+    Return PostgreSQL's SQL for where a row of the target is, as the column ``place``, and DuckDB's for its number.
+
+    It is the row's ``ctid``, which doesn't change while a transaction sees the row. In a partitioned table, each
+    partition has its own; there the number is a hash.
+    """
+    if table.partitioned:
+        return "hashtextextended(tableoid::text || ctid::text, 0) AS place", "place"
+    block, item = "split_part(substr(place, 2), ',', 1)", "rtrim(split_part(place, ',', 2), ')')"
+    return "ctid::text AS place", f"({block}::BIGINT * {_ITEMS} + {item}::BIGINT)"
+
+
+_ITEMS = 1 << 16
+"""Above the number of rows in a block (PostgreSQL, "Database Page Layout")."""
+
+
+def spelled(place: int) -> str:
+    """Return the ``ctid`` of a place."""
+    return f"({place // _ITEMS},{place % _ITEMS})"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The numbers of rows that were changed, added and deleted."""
+
+    changed: int
+    added: int
+    deleted: int
+
+
+def find_changed_rows(sides: Sides, comparison: Comparison, scratch: Scratch) -> Found:
+    """
+    Find the rows that only one side has, and write where they are into the scratch databases.
+
+    The scratch tables are ``deleted`` (identity), ``changed`` (identity, place), ``added`` (place), and ``sample``
+    (identity, place), which has the newest of the rows that nobody has changed, and of the changed ones. Blocks, and
+    needs disk space for three numbers a row. Raises the errors of reading either side.
+    """
+    identity = identity_column(comparison.source)
+    kind = "BIGINT" if identity.storage is StorageClass.INTEGER else "VARCHAR"
+    place, number = place_in(comparison.target)
+    with opened_on_disk() as duck:
+        duck.execute(f"CREATE TABLE source_hashes (key_hash UBIGINT, row_hash UBIGINT, identity {kind})")
+        duck.execute("CREATE TABLE target_hashes (key_hash UBIGINT, row_hash UBIGINT, place BIGINT)")
+        own = f"c{len(comparison.scan_columns)}"
+        with (
+            sides.source.session() as scan,
+            source_rows(scan, sides.address, comparison, further=(identity,)) as rows,
+        ):
+            _store(duck, "source_hashes", rows, _hashed(comparison, comparison.source_side, own))
+        with target_rows(sides.reader, comparison, further=(place,)) as rows:
+            _store(duck, "target_hashes", rows, _hashed(comparison, comparison.target_side, number))
+        duck.execute(f"CREATE TABLE pairs AS {_differing(comparison)}")
+        key = f"identity {'INTEGER' if kind == 'BIGINT' else 'TEXT'}"
+        scratch.fill("sample", (key, "place"), duck, _SAMPLED)
+        paired = "identity IS NOT NULL AND place IS NOT NULL"
+        return Found(
+            scratch.fill(
+                "changed", (key, "place"), duck, f"SELECT identity, place FROM pairs WHERE {paired} ORDER BY identity"
+            ),
+            scratch.fill(
+                *("added", ("place INTEGER",), duck),
+                "SELECT place FROM pairs WHERE identity IS NULL ORDER BY place",
+            ),
+            scratch.fill("deleted", (key,), duck, "SELECT identity FROM pairs WHERE place IS NULL ORDER BY identity"),
+        )
+
+
+_SAMPLED = f"""
+WITH same AS (
+    SELECT * FROM source_hashes WHERE identity NOT IN (SELECT identity FROM pairs WHERE identity IS NOT NULL)
+    ORDER BY identity DESC LIMIT {SAMPLE}
+)
+SELECT identity, any_value(place) AS place FROM (
+    SELECT identity, place FROM same JOIN target_hashes USING (key_hash, row_hash)
+    UNION ALL
+    (SELECT identity, place FROM pairs WHERE identity IS NOT NULL AND place IS NOT NULL
+     ORDER BY identity DESC LIMIT {SAMPLE})
+) GROUP BY identity ORDER BY identity
+"""
+
+
+def _hashed(comparison: Comparison, side: Side, where_it_is: str) -> str:
+    """Return SQL for the hashes of the rows of ``rows_read``."""
+    sql = hashes(side.forms, comparison)
+    return f"SELECT {sql.key}, {sql.row}, {where_it_is} FROM rows_read"
+
+
+def _store(duck: duckdb.DuckDBPyConnection, table: str, rows: pa.RecordBatchReader, selected: str) -> None:
+    duck.register("rows_read", rows)
+    duck.execute(f"INSERT INTO {table} {selected}")
+    duck.unregister("rows_read")
+
+
+def _differing(comparison: Comparison) -> str:
+    """Return SQL for the rows that differ: by their key, or in a table without a key, equal rows by number."""
+    if comparison.key:
+        return (
+            "SELECT identity, place FROM source_hashes s FULL OUTER JOIN target_hashes t USING (key_hash) "
+            "WHERE s.row_hash IS DISTINCT FROM t.row_hash"
+        )
+    numbered = "(SELECT *, row_number() OVER (PARTITION BY row_hash ORDER BY {order}) AS number FROM {table})"
+    source = numbered.format(order="identity", table="source_hashes")
+    target = numbered.format(order="place", table="target_hashes")
+    return (
+        f"SELECT identity, place FROM {source} s FULL OUTER JOIN {target} t USING (row_hash, number) "
+        "WHERE identity IS NULL OR place IS NULL"
+    )
