@@ -8,13 +8,12 @@ file's. Only then the file gets its name. Nothing is written in PostgreSQL.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 from sqlalchemy import text
@@ -30,10 +29,12 @@ from migrator.planning.plan import Plan
 from migrator.preflight.version_tables import differing_versions
 from migrator.reports.rollback_report import RollbackReport, RolledBackTable
 from migrator.rollback.changes import StagedTable
+from migrator.rollback.moment import Moment, at_one_moment
 from migrator.rollback.new_file import apply, broken_keys, check, unfinished
 from migrator.rollback.one_sided import refuse_one_sided
 from migrator.rollback.proof import altered_rows
 from migrator.rollback.table_changes import changes_since, compare_new_file
+from migrator.runtime.stage_runner import StageRunner
 from migrator.runtime.wording import counted
 from migrator.selection.selected_plan import Selecting, select_to_look
 from migrator.sessions.address import TargetAddress
@@ -43,6 +44,8 @@ from migrator.stages.context import StageContext
 from migrator.target.database import Target
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 
 async def rollback(settings: Settings, tracker: Tracker) -> RollbackReport:
@@ -68,27 +71,35 @@ async def rollback(settings: Settings, tracker: Tracker) -> RollbackReport:
     async with open_databases(settings) as (source, target):
         runner = runner_of(settings, target, tracker)
         await runner("wait", lambda: wait_for(target, settings, tracker, to_write=False))
-        async with _snapshot(target) as address:
-            plan, notes = await _planned(settings, source, target)
-            context = context_of(settings, source, target, plan, tracker)
-            marks = await _marks(target, plan)
-            with TemporaryDirectory(prefix="migrator-") as folder, unfinished(settings.source_path, new) as path:
-                scratch = Path(folder)
-                changes = await runner("compare", lambda: changes_since(context, address, scratch))
-                paths = (path, settings.source_path, scratch)
-                await runner("bring", lambda: asyncio.to_thread(_bring, paths, changes, marks))
-                await runner("verify", lambda: _prove(context, address, paths, changes))
-                notes += (*_without_way_back(changes), *_broken_keys(path))
-        return _report(new, changes, notes)
+        job = _Job(settings, source, target, runner)
+        return await at_one_moment(target, runner, lambda moment: _written(job, moment, new))
 
 
-@asynccontextmanager
-async def _snapshot(target: Target) -> AsyncIterator[TargetAddress]:
-    """Export a snapshot of PostgreSQL that lasts as long as the block; yield the address whose sessions see it."""
-    async with target.connect() as opened:
-        connection = await opened.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        name = str(await connection.scalar(text("SELECT pg_export_snapshot()")))
-        yield replace(target.address, snapshot=name)
+@dataclass(frozen=True, slots=True)
+class _Job:
+    settings: Settings
+    source: Source
+    target: Target
+    runner: StageRunner
+
+
+async def _written(job: _Job, moment: Moment, new: Path) -> RollbackReport:
+    """Write the new file with PostgreSQL's rows of one moment, prove it, and return the report."""
+    settings = job.settings
+    plan, notes = await moment.during(lambda: _planned(settings, job.source, job.target))
+    context = context_of(settings, job.source, job.target, plan, job.runner.tracker)
+    marks = await moment.during(lambda: _marks(job.target, plan))
+
+    async def stage(name: str, work: Callable[[], Awaitable[T]]) -> T:
+        return await job.runner(name, lambda: moment.during(work))
+
+    with TemporaryDirectory(prefix="migrator-") as folder, unfinished(settings.source_path, new) as path:
+        paths = (path, settings.source_path, Path(folder))
+        changes = await stage("compare", lambda: changes_since(context, moment.address, paths[2]))
+        await stage("bring", lambda: asyncio.to_thread(_bring, paths, changes, marks))
+        await stage("verify", lambda: _prove(context, moment.address, paths, changes))
+        notes += (*_without_way_back(changes), *_broken_keys(path))
+    return _report(new, changes, notes)
 
 
 async def _planned(settings: Settings, source: Source, target: Target) -> tuple[Plan, tuple[str, ...]]:

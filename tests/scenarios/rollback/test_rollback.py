@@ -2,13 +2,13 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from fix_forms import about
 from fix_job import Cli, Ended, contents, settings_of
 from fix_postgres import Database
 
@@ -135,16 +135,6 @@ def cells(path: Path, table: str) -> list[tuple[Any, ...]]:
         selected = ", ".join(f'"{name}", typeof("{name}")' for name in columns)
         rowid = "" if table == "pairs" else "rowid, "
         return sorted(connection.execute(f"SELECT {rowid}{selected} FROM {table}").fetchall(), key=repr)
-
-
-def about(path: Path) -> Iterator[object]:
-    """Yield what a file is beside its rows: schema and pragmas."""
-    with closing(open_file(path)) as connection:
-        yield sorted(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema").fetchall(), key=repr)
-        for pragma in ("page_size", "encoding", "auto_vacuum", "application_id", "user_version", "journal_mode"):
-            yield pragma, connection.execute(f"PRAGMA {pragma}").fetchall()
-        for pragma in ("integrity_check", "foreign_key_check"):
-            yield connection.execute(f"PRAGMA {pragma}").fetchall()
 
 
 TABLES = ("users", "pairs", "bag", "strict_one", "parents", "children")
