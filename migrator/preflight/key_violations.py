@@ -14,6 +14,7 @@ from migrator.names import TableName
 from migrator.planning.equality import equality_key, orphan_condition, parent_keys
 from migrator.planning.key_columns import columns_of, enforced_on, unique_columns
 from migrator.planning.plan import ColumnPlan, TablePlan
+from migrator.preflight.quick.references import Reference
 from migrator.source.scan import ScanSession
 from migrator.types import Problem, ProblemCode
 
@@ -26,6 +27,8 @@ class KeyViolation:
     """The key's first column, which names the violation."""
     problem: Problem
     """The problem; its condition, in SQLite's SQL, is true for the rows."""
+    reference: Reference | None = None
+    """The foreign key; None for a unique key."""
     of_left_behind: str = ""
     """The condition of those of the rows that refer to a row which stays behind; empty if the parent is whole."""
 
@@ -79,4 +82,5 @@ def _orphans(
     missing = orphan_condition(reference, referred, source.stored, whole=key.whole)
     reason = f"refers to a row of {parent.source.name} that isn't there, and {key.name} of the target wants it"
     behind = f"({condition}) AND NOT ({missing})" if source.origin != source.stored else ""
-    return KeyViolation(children[0], Problem(ProblemCode.ORPHAN, reason, condition), behind)
+    given = Reference(parent, tuple(children), tuple(parents), key.whole)
+    return KeyViolation(children[0], Problem(ProblemCode.ORPHAN, reason, condition), given, behind)

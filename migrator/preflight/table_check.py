@@ -23,6 +23,7 @@ from migrator.planning.rewrites import MOMENTS
 from migrator.preflight.bisection import Bisection
 from migrator.preflight.diagnosis import NOTHING, change, diagnose
 from migrator.preflight.key_violations import key_violations
+from migrator.preflight.quick.references import all_are_there
 from migrator.preflight.remedy_trial import remedy_trial
 from migrator.preflight.server_equality import server_duplicates
 from migrator.runtime.limits import ExampleOptions
@@ -192,16 +193,21 @@ class TableChecker:
                 self.session, table.source, self.example_options, remedy_trial(bisection), self.made_by_job
             )
             diagnosis = diagnose(bisection, builder) if known_digest is None else NOTHING
-            against_keys = (*self._violations(builder), *self._server_duplicates(builder)) if table_size.rows else ()
+            against_keys = (
+                (*self._violations(builder, table_size), *self._server_duplicates(builder)) if table_size.rows else ()
+            )
             findings = (*diagnosis.findings, *against_keys, *_notices(builder, table))
             changes = (*_changes(self.session, table), *diagnosis.changes)
             measured = replace(table_size, fast=known_digest is not None)
             naive = naive_moments(self.session, table) if table_size.rows else ()
             return TableCheck(measured, findings, known_digest, changes=changes, naive=naive)
 
-    def _violations(self, builder: FindingBuilder) -> Iterator[Finding]:
+    def _violations(self, builder: FindingBuilder, table_size: TableSize) -> Iterator[Finding]:
         """Yield a finding for each key of the target that some rows would break."""
         for violation in key_violations(self.tables, self.table, self.keys, self.session):
+            reference = violation.reference
+            if reference and all_are_there(self.session, self.table, reference, table_size, self.batch_bytes):
+                continue
             [rows] = count_matching(self.session, self.table.source, [violation.problem.condition])
             if not rows:
                 continue

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import TypeFamily, one_column, problems_unless_text, stored_as
+from migrator.types.family import TypeFamily, one_column, problems_if_blob, stored_as
 from migrator.types.problem import ConversionError, Problem, ProblemCode
 
 # The scalars have explicit types: pyarrow takes longer to infer a scalar's type than to compare a thousand rows.
@@ -146,10 +146,10 @@ _DATES_TIMES = TypeFamily(
     encoder=encoder,
     reads_content=True,
 )
-DATES_TIMES = replace(_DATES_TIMES, fast=replace(_DATES_TIMES, problems=problems_unless_text))
+DATES_TIMES = replace(_DATES_TIMES, fast=replace(_DATES_TIMES, problems=problems_if_blob))
 
 
 def in_zone(zone: str) -> TypeFamily:
     """Return the family that reads text without an offset as a time in the time zone ``zone``."""
     family = replace(_DATES_TIMES, convert=partial(convert, zone=zone))
-    return replace(family, fast=replace(family, problems=problems_unless_text))
+    return replace(family, fast=replace(family, problems=problems_if_blob))

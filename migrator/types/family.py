@@ -148,6 +148,11 @@ def problems_unless_text(expression: str, _column: TargetColumn) -> tuple[Proble
     return (_wrong_storage_class("TEXT", f"{expression} < '' OR {expression} >= x''"),)
 
 
+def problems_if_blob(expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
+    """Refuse BLOBs where ``convert`` takes no text that a number can have. BLOBs sort after every text."""
+    return (_wrong_storage_class("TEXT", f"{expression} >= x''"),)
+
+
 def no_problems(_expression: str, _column: TargetColumn) -> tuple[Problem, ...]:
     """Return no problems: the driver fails at a value that is not a number, and ``convert`` checks the numbers."""
     return ()

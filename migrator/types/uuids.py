@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.family import TypeFamily, one_column, only_array, problems_unless_text
+from migrator.types.family import TypeFamily, one_column, only_array, problems_if_blob
 from migrator.types.problem import ConversionError, Problem, ProblemCode
 
 _BYTES = 16
@@ -79,6 +79,6 @@ UUIDS = replace(
         scan_columns=one_column(
             StorageClass.BLOB, f"CASE WHEN {{0}} IS NOT NULL THEN coalesce(unhex({{0}}, '-'), {_NOT_BYTES}) END"
         ),
-        problems=problems_unless_text,  # the dry run looks for NULs, where `unhex` stops
+        problems=problems_if_blob,  # the dry run looks for NULs, where `unhex` stops
     ),
 )
