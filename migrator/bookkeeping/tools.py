@@ -7,6 +7,7 @@ A name alone doesn't tell: an application may have a table ``migrations`` of its
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,13 @@ class VersionTable:
 
 def recognised(name: str, columns: Iterable[str]) -> VersionTable | None:
     """Return the kind of bookkeeping table that a table is, by its name and its columns; None for any other table."""
-    folded = frozenset(column.lower() for column in columns)
-    return next((kind for kind in KINDS if kind.fits(name.lower(), folded)), None)
+    return _recognised(name.lower(), frozenset(column.lower() for column in columns))
+
+
+@lru_cache(maxsize=10_000)
+def _recognised(name: str, columns: frozenset[str]) -> VersionTable | None:
+    """Do so; a run asks four times about each table."""
+    return next((kind for kind in KINDS if kind.fits(name, columns)), None)
 
 
 def _kind(tool: str, name: str, columns: str, version: str = "", **more: str | bool) -> VersionTable:

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.catalog.floor_standing import floor_standings
-from migrator.catalog.sequences import NO_SEQUENCE_RULES, SequenceRules, feeds_of, standing
+from migrator.catalog.sequences import NO_SEQUENCE_RULES, SequenceRules, feeds_of, standings
 from migrator.names import LEDGER_SCHEMA, TableName
 from migrator.target.glances import glance
 from migrator.target.lock_room import lock_room
@@ -118,12 +118,12 @@ async def sequences_behind(
     feeds = (await feeds_of(connection, tables, rules)).by_table
     for group in (await lock_room(connection, list(feeds))).few(list(feeds)):
         async with glance(connection):
-            for table in group:
-                for feed in feeds[table]:
-                    position = await standing(connection, table, feed)
-                    passed = position.passed(marks.get((table, feed.column)))
-                    if passed is not None:
-                        behind.append(Behind(feed.sequence, table, feed.column, position.next_value, passed))
+            listed = [(table, feed) for table in group for feed in feeds[table]]
+            positions = await standings(connection, listed)
+            for (table, feed), position in zip(listed, positions, strict=True):
+                passed = position.passed(marks.get((table, feed.column)))
+                if passed is not None:
+                    behind.append(Behind(feed.sequence, table, feed.column, position.next_value, passed))
     for position in await floor_standings(connection, rules.schema, floors):
         passed = position.passed(None)
         if passed is not None:

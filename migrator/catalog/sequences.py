@@ -296,21 +296,32 @@ def _stray(sequence: Row[Any], columns: Iterable[NumberColumn], tables: Sequence
     return Stray(sequence.sequence, reason, tables[likely.place - 1], likely.column, oid=sequence.oid)
 
 
-async def standing(connection: AsyncConnection, table: TableName, feed: OwnedSequence) -> Standing:
+async def standings(connection: AsyncConnection, feeds: Sequence[tuple[TableName, OwnedSequence]]) -> list[Standing]:
     """
-    Return the sequence's next value, and the furthest value in its column.
+    Return the next value of each sequence, and the furthest value in its column, for many by one statement.
 
     ``is_called`` decides the next value: after ``ALTER SEQUENCE … RESTART``, ``nextval`` returns ``last_value`` itself
     (PostgreSQL, "Sequence Manipulation Functions"). The next value is computed here and not in SQL, because a sequence
     at its end may have a next value that doesn't fit into a bigint.
     """
-    extreme = "max" if feed.increment > 0 else "min"
-    column = quote_postgres(feed.column)
-    result = await connection.exec_driver_sql(
-        f"SELECT q.last_value, q.is_called, (SELECT trunc({extreme}({column})::numeric)::bigint FROM {table.quoted} "
-        f"WHERE {column} BETWEEN $1::bigint AND $2::bigint) AS extreme FROM {feed.sequence} q",
-        (feed.least, feed.most),
-    )
-    row = result.one()
+    if not feeds:
+        return []
+    selects = []
+    for place, (table, feed) in enumerate(feeds):
+        extreme = "max" if feed.increment > 0 else "min"
+        column = quote_postgres(feed.column)
+        selects.append(
+            f"SELECT {place} AS place, q.last_value, q.is_called, "
+            f"(SELECT trunc({extreme}({column})::numeric)::bigint FROM {table.quoted} "
+            f"WHERE {column} BETWEEN ${2 * place + 1}::bigint AND ${2 * place + 2}::bigint) AS extreme "
+            f"FROM {feed.sequence} q"
+        )
+    bounds = tuple(bound for _, feed in feeds for bound in (feed.least, feed.most))
+    rows = await connection.exec_driver_sql(" UNION ALL ".join(selects), bounds)
+    found = {row.place: row for row in rows}
+    return [_standing(feed, found[place]) for place, (_, feed) in enumerate(feeds)]
+
+
+def _standing(feed: OwnedSequence, row: Row[Any]) -> Standing:
     following = row.last_value + (feed.increment if row.is_called else 0)
     return Standing(feed, following, row.extreme)

@@ -8,6 +8,7 @@ SQLite's AUTOINCREMENT never gives a key twice, even after its row is deleted, a
 the table.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -15,10 +16,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.catalog.floor_standing import floor_standings
-from migrator.catalog.sequences import OwnedSequence, Standing, feeds_of, standing, stray_lines
+from migrator.catalog.sequences import OwnedSequence, Standing, feeds_of, standings, stray_lines
 from migrator.events import Event
 from migrator.names import TableName
-from migrator.planning.high_water_marks import high_water_marks
+from migrator.planning.high_water_marks import Marks, high_water_marks
 from migrator.planning.sequence_floors import sequence_floors
 from migrator.stages.context import StageContext
 from migrator.target.lock_room import lock_room
@@ -68,14 +69,10 @@ async def sequences(context: StageContext) -> Sequences:
     warnings += ["\n".join(stray_lines(found.strays))]
     for group in room.few(list(by_table)):
         async with target.transaction() as connection:
-            for table in group:
-                for feed in by_table[table]:
-                    state = await _advance(connection, table, feed, marks.get((table, feed.column)))
-                    moved += [state] if state else []
+            moved += await _advance(connection, [(table, feed) for table in group for feed in by_table[table]], marks)
     async with target.transaction() as connection:
-        for position in await floor_standings(connection, plan.schema, floors):
-            state = await _set(connection, position, None)
-            moved += [state] if state else []
+        positions = await floor_standings(connection, plan.schema, floors)
+        moved += await _set(connection, [("", position, position.passed(None)) for position in positions])
     return Sequences(tuple(moved), tuple(line for line in warnings if line))
 
 
@@ -97,20 +94,49 @@ def _worn_out(table: TableName, feed: OwnedSequence, mark: int | None) -> str:
 
 
 async def _advance(
-    connection: AsyncConnection, table: TableName, feed: OwnedSequence, mark: int | None
-) -> SequenceState | None:
-    """Move a sequence forward, never back, if it would give a value for the second time."""
-    return await _set(connection, await standing(connection, table, feed), mark, str(table))
+    connection: AsyncConnection, feeds: Sequence[tuple[TableName, OwnedSequence]], marks: Marks
+) -> list[SequenceState]:
+    """
+    Move sequences forward, never back, if they would give a value for the second time.
+
+    All are asked for together, and set together. A sequence that feeds several columns is looked at for each in turn.
+    """
+    first: dict[str, tuple[TableName, OwnedSequence]] = {}
+    again = []
+    for table, feed in feeds:
+        if feed.sequence in first:
+            again.append((table, feed))
+        else:
+            first[feed.sequence] = (table, feed)
+    listed = list(first.values())
+    found = zip(listed, await standings(connection, listed), strict=True)
+    passed = [(str(table), at, at.passed(marks.get((table, feed.column)))) for (table, feed), at in found]
+    moved = await _set(connection, passed)
+    for one in again:
+        moved += await _advance(connection, [one], marks)
+    return moved
 
 
 async def _set(
-    connection: AsyncConnection, position: Standing, mark: int | None, table: str = ""
-) -> SequenceState | None:
-    """Set a sequence to the furthest value that was used, or that a rule asks for, if it has not passed it yet."""
-    passed, feed = position.passed(mark), position.feed
-    if passed is None:
-        return None
-    await connection.execute(
-        text("SELECT setval(CAST(:sequence AS regclass), :value)"), {"sequence": feed.sequence, "value": passed}
-    )
-    return SequenceState(feed.sequence, table, feed.column, passed)
+    connection: AsyncConnection, positions: Iterable[tuple[str, Standing, int | None]]
+) -> list[SequenceState]:
+    """
+    Set each sequence to the furthest value that was used, or that a rule asks for, if it has not passed it yet.
+
+    ``positions`` holds a table, where its sequence stands, and the value to set it to, or None.
+    """
+    moved = [
+        SequenceState(position.feed.sequence, table, position.feed.column, passed)
+        for table, position, passed in positions
+        if passed is not None
+    ]
+    if moved:
+        bound = {"names": [state.sequence for state in moved], "values": [state.last_value for state in moved]}
+        await connection.execute(text(_SET), bound)
+    return moved
+
+
+_SET = """
+SELECT setval(CAST(name AS regclass), value)
+FROM unnest(CAST(:names AS text[]), CAST(:values AS bigint[])) AS given(name, value)
+"""
