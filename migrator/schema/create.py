@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import asyncpg
 import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -23,6 +24,7 @@ from migrator.schema.column_types import Held, Holding, needs_classes, needs_off
 from migrator.schema.ddl import SchemaDdl, build_ddl, refuse
 from migrator.schema.options import SchemaOptions
 from migrator.schema.unmade import is_name_taken, try_out
+from migrator.sessions.connections import driver_of
 from migrator.source.database import Source
 from migrator.source.declarations import read_declarations
 from migrator.source.scan import StorageClass
@@ -108,14 +110,15 @@ async def make_tables(run: RunLedger, wanted: SchemaDdl, rules: Rules) -> list[L
     new, done = due.new, dict(due.made)
     for names in room.few_statements(list(new)):
         async with run.transaction() as connection:
-            for name in names:
-                await _make(connection, name, new[name])
+            if not await _all_at_once(connection, [new[name] for name in names]):
+                for name in names:
+                    await _make(connection, name, new[name])
             done |= {name: new[name] for name in names}
             await _remember(connection, run.migration, _Made(done, due.without, finished=False))
     refused: list[LeftOut] = []
     for additions in room.few_statements([addition for addition in wanted.additions if addition.part.table in new]):
         async with run.transaction() as connection:
-            refused += [refusal for addition in additions if (refusal := await _refused(connection, addition))]
+            refused += await _add(connection, additions)
     gives_up = any(refusal.stands_in_the_way for refusal in refused)
     if gives_up:
         await _drop(run, list(new), room)
@@ -258,6 +261,22 @@ async def _are_untouched(connection: AsyncConnection, migration: Migration, name
     return bool(names) and not await row_counts(connection, names)
 
 
+async def _all_at_once(connection: AsyncConnection, statements: Sequence[str]) -> bool:
+    """
+    Execute statements by one message in place of ten for each, and return whether the server has taken all of them.
+
+    If it refuses one, nothing has changed; who executes them one by one then learns which.
+    """
+    try:
+        async with connection.begin_nested():
+            await (await driver_of(connection)).execute(";\n".join(statements))
+    except asyncpg.PostgresError as error:
+        if is_transient(error) or connection.closed:
+            raise
+        return False
+    return True
+
+
 async def _make(connection: AsyncConnection, name: TableName, statement: str) -> None:
     try:
         await connection.exec_driver_sql(statement)
@@ -270,6 +289,13 @@ async def _make(connection: AsyncConnection, name: TableName, statement: str) ->
             "or make the tables yourself and choose --schema existing.",
             table=str(name),
         ) from error
+
+
+async def _add(connection: AsyncConnection, additions: Sequence[AlterStatement]) -> list[LeftOut]:
+    """Add parts to their tables; return those that the server refuses."""
+    if await _all_at_once(connection, [addition.statement for addition in additions]):
+        return []
+    return [refusal for addition in additions if (refusal := await _refused(connection, addition))]
 
 
 async def _refused(connection: AsyncConnection, addition: AlterStatement) -> LeftOut | None:

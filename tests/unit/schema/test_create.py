@@ -145,7 +145,7 @@ async def test_interrupted_while_making(
     source = make_sqlite("CREATE TABLE t (n INT UNIQUE); CREATE TABLE a (n INT REFERENCES t (n))", {"t": [(1,)]})
     settings = settings_of(source, database, schema_mode="create")
     with monkeypatch.context() as patched:
-        patched.setattr(create, "_refused", _interrupted)
+        patched.setattr(create, "_add", _interrupted)
         with pytest.raises(RuntimeError, match="in the middle"):
             await run.run(settings, Tracker())
     assert await columns(database, "t") == {"n": "bigint"}
