@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmark import results, table
+from benchmark import refresh, results, table
 from benchmark.contenders import CONTENDERS
 from benchmark.dataset import SHAPES
 from benchmark.everything import Planned, planned
@@ -30,6 +30,12 @@ def main(arguments: Sequence[str]) -> int:
             jobs=given.jobs,
             duckdb=str(given.duckdb.absolute()),
         )
+        if given.refresh:
+            seen = refresh.measure_refresh(source.shape, source.megabytes, given.percent, wishes)
+            refresh.show(seen, Console(width=140))
+            if given.save:
+                refresh.save(seen)
+            continue
         session = measure(source.shape, source.megabytes, wishes, Console(stderr=True))
         table.show(session, Console(width=140))
         if given.save or given.everything:
@@ -47,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--shape", choices=sorted(SHAPES), default="mixed", help="what the source is like (mixed)")
     add("--megabytes", type=float, nargs="+", default=[100.0], help="size of the SQLite file, or several (100)")
     add("--tables", type=int, default=2000, help="how many small tables the shape `many` has (2000)")
+    add("--refresh", action="store_true", help="measure `run --refresh` next to the first run, and nobody else")
+    add("--percent", type=float, nargs="+", default=refresh.PERCENTAGES, help="changed rows of a hundred (0 0.1 1 10)")
     add("--runs", type=int, default=3, help="runs that count, after one that doesn't (3)")
     add("--no-warm-up", action="store_true", help="count the first run too")
     add("--only", nargs="+", choices=list(CONTENDERS), help="leave the others out")

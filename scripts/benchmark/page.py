@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from benchmark import drawings, figures
+from benchmark import drawings, figures, refresh
 from benchmark.results import Entry, Session, sessions
 from benchmark.table import cells, result, stages
 
@@ -55,10 +55,28 @@ def traps() -> str:
     return _table(("", "what it did"), [(_plain(e.title), _plain(e.trap)) for e in tried[-1].entries if e.trap])
 
 
+def refreshed() -> str:
+    """Return what a refresh takes, next to the first run, for each source it was measured on."""
+    return "\n".join(_refresh_section(session) for session in refresh.sessions()) or _NOTHING
+
+
+def _refresh_section(session: refresh.RefreshSession) -> str:
+    runs = len(session.first)
+    lines = [
+        f"### Refreshed: {session.label}\n",
+        f"{_medians(runs)}. {session.server}, {session.machine}.\n",
+        _table(refresh.HEAD, refresh.cells(session)),
+        "Stages in seconds; some overlap.\n",
+        *(f"- {sentence}" for sentence in refresh.stage_lines(session)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "benchmark-contenders": contenders,
     "benchmark-sources": measured,
     "benchmark-growth": growth,
+    "benchmark-refresh": refreshed,
     "benchmark-traps": traps,
 }
 """By the name that stands in the page."""

@@ -27,6 +27,8 @@ class Ended:
     peak_bytes: int
     """Most resident memory at one time, of the whole tree; pages that processes share count for each of them."""
     said: str
+    cpu_seconds: float = 0.0
+    """Of the command and of its children that it has waited for."""
 
 
 def run(
@@ -63,7 +65,8 @@ def run(
     # Not on Linux: what `wait4` tells there begins with the memory of the process that started the command, ours.
     largest = usage.ru_maxrss if sys.platform == "darwin" else 0
     code = None if watch.killed else process.returncode
-    return Ended(code, seconds, max(largest, watch.peak_bytes), _tail(log))
+    cpu = usage.ru_utime + usage.ru_stime
+    return Ended(code, seconds, max(largest, watch.peak_bytes), _tail(log), cpu)
 
 
 class _Watch:

@@ -76,6 +76,30 @@ class Server:
             session.run(schema + ";")
         return url
 
+    def copy_of(self, url: str) -> str:
+        """Make a database that holds what another holds, with nobody connected to it, and return its URL."""
+        self._databases += 1
+        name = f"bench_{self._databases}"
+        with self.session(self._server.url("postgres")) as session:
+            session.run(f"CREATE DATABASE {name} TEMPLATE {url.rpartition('/')[2]} OWNER {_ROLE};")
+            session.run("CHECKPOINT;")
+        return self._server.url(name, _ROLE, _PASSWORD)
+
+    def cpu_seconds(self) -> float:
+        """Return the seconds of processors that the server has used since it began; 0 elsewhere than on Linux."""
+        first = int((self._server.data_directory / "postmaster.pid").read_text().split()[0])
+        ticks = 0
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it ended between the two looks
+            if int(entry.name) == first:
+                ticks += sum(map(int, fields[11:15]))  # its own, and those of its children that have ended
+            elif int(fields[1]) == first:
+                ticks += sum(map(int, fields[11:13]))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def drop(self, url: str) -> None:
         """Drop a database, so that the disk doesn't fill, and let the server write out what it owes."""
         with self.session(self._server.url("postgres")) as session:

@@ -31,6 +31,8 @@ class Outcome:
     """Its parts, for those that tell."""
     hands: int = 1
     """How many shared the work of a part."""
+    cpu_seconds: float = 0.0
+    """Of the client; the server's are not in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Bench:
         """Run a program, with memory and time measured; what it says counts only if it fails."""
         ended = processes.run(command, environment, self.log, self.timeout_seconds, self.folder)
         said = "" if ended.code == 0 else _telling(ended.said)
-        return Outcome(ended.seconds, ended.code, said, ended.peak_bytes)
+        return Outcome(ended.seconds, ended.code, said, ended.peak_bytes, cpu_seconds=ended.cpu_seconds)
 
     def without_places(self, said: str, url: str) -> str:
         """Return a contender's words without what is true only of this machine and this run."""
