@@ -10,5 +10,5 @@ unset PYTHONPATH PYTHONHOME
 count="${1:-1000}"
 fewer="$((count / 4 + 1))"
 export MIGRATOR_TEST_KILLS="$count" MIGRATOR_TEST_STOPS="$fewer" MIGRATOR_TEST_TERMINATIONS="$fewer"
-export MIGRATOR_TEST_CUTS="$fewer" MIGRATOR_TEST_CORRUPTIONS="$((count * 3))"
-exec .venv/bin/python -m pytest tests/scenarios/interrupted --numprocesses auto -q
+export MIGRATOR_TEST_CUTS="$fewer" MIGRATOR_TEST_CORRUPTIONS="$((count * 3))" MIGRATOR_TEST_REFRESH_KILLS="$count"
+exec .venv/bin/python -m pytest tests/scenarios/interrupted tests/scenarios/refresh/test_kills.py --numprocesses auto -q

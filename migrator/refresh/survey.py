@@ -75,6 +75,11 @@ class Surveyed:
         """The name of the target's table."""
         return self.plan.name
 
+    @property
+    def was_compared(self) -> bool:
+        """Whether a run has compared the target's rows since they were written, so that its digest is known."""
+        return self.comparison is not None and self.copied is not None and self.copied.digest is not None
+
 
 async def survey(context: RefreshContext) -> list[Surveyed]:
     """

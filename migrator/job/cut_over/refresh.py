@@ -122,8 +122,10 @@ async def _locked(refreshing: Refreshing, tables: Sequence[Surveyed], held: Asyn
     async with AsyncExitStack() as attempt:
         async with context.run.transaction() as connection:
             names = [table.name for table in changed]
+            # One that no run has compared since it was written has to be analyzed yet, which this lock would stop.
+            names += [table.name for table in tables if table.way is Way.UNCHANGED and not table.was_compared]
             near = await neighbours(connection, [table.name for table in tables if table.way is not Way.UNCHANGED])
-            apart = [table.name for table in tables if table.way is Way.UNCHANGED and table.name not in near]
+            apart = [table.name for table in tables if table.way is Way.UNCHANGED and table.name not in {*names, *near}]
             await lock_tables(connection, {*names, *near}, TO_WRITE, context.lock_seconds)
             await attempt.enter_async_context(locked_to_read(context.target, apart, context.lock_seconds))
             standing = await standing_of(context, tables)
@@ -136,7 +138,10 @@ async def _locked(refreshing: Refreshing, tables: Sequence[Surveyed], held: Asyn
                 stats = await write(context, connection, writing)
                 await write_lines(context, connection, writing, stats)
             await _write_facts(refreshing, connection, tables, checks)
-        held.push_async_exit(attempt.pop_all())
+        if set(apart) <= standing.equal.keys():
+            held.push_async_exit(attempt.pop_all())
+        else:  # those that are not are analyzed and compared like changed ones, and so they all are
+            apart = []
     equal = {name: result for name, result in standing.equal.items() if name in apart}
     return Refreshed(_results(tables, writing), checks, equal)
 
