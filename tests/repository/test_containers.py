@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from own_scripts import scripts_messages
+from own_scripts import all_messages
 
 from migrator import __version__, engine
 from migrator.config.fields import flag_of, option_info, variables_of
@@ -200,7 +200,7 @@ DECIDED_ONCE = {
 
 def named_settings() -> dict[str, str]:
     """Return the variables of settings that the guide and the messages name, also as flags; each with a place."""
-    texts = {f"{message.path}:{message.line}": message.text for message in scripts_messages().messages()}
+    texts = {f"{message.path}:{message.line}": message.text for message in all_messages()}
     texts |= {page.name: page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "deployment").glob("POST*.md")}
     variables: dict[str, str] = {}
     for name, field in Settings.model_fields.items():

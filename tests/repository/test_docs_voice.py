@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from own_scripts import scripts_messages
+from own_scripts import all_messages
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -65,7 +65,7 @@ def test_a_page_has_one_word_for_one_thing(page: Path) -> None:
 
 def test_messages_have_one_word_for_one_thing() -> None:
     """What the program says is said in the words of its pages."""
-    for message in scripts_messages().messages():
+    for message in all_messages():
         text = words(message.text)
         assert {word: term for pattern, term in SYNONYMS.items() for word in found(pattern, text)} == {}, message
         assert found(EMPTY, text) == [], message
