@@ -52,14 +52,14 @@ def whole_file(path: Path) -> Iterator[TextIOWrapper]:
     """
     Open a text file that replaces ``path`` at the end of the block. After an error in the block, ``path`` is unchanged.
 
-    A pipe or a terminal is written to directly. Raises OSError.
+    A pipe or a terminal is written to directly. Raises OSError, also if nobody reads the pipe.
     """
     if (number := _STANDARD.get(str(path))) is not None:
         with os.fdopen(os.dup(number), "w", encoding="utf-8") as stream:
             yield stream
         return
     if not _is_regular_or_new(path):
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "w", encoding="utf-8") as stream:
+        with os.fdopen(_open_pipe(path), "w", encoding="utf-8") as stream:
             yield stream
         return
     with _beside(path) as temporary:
@@ -68,6 +68,19 @@ def whole_file(path: Path) -> Iterator[TextIOWrapper]:
             stream.flush()
             os.fsync(stream.fileno())
         _replace(temporary, path)
+
+
+def _open_pipe(path: Path) -> int:
+    """Return the descriptor of a pipe or a terminal. Raises OSError if nobody reads the pipe."""
+    try:
+        # Without O_NONBLOCK, opening a pipe waits for a reader, perhaps forever.
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise OSError(errno.ENXIO, "it is a pipe, and nobody reads it") from error
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def is_file(path: Path) -> bool:

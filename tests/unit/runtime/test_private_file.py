@@ -2,7 +2,9 @@
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from fix_job import Cli
@@ -123,3 +125,27 @@ def test_what_is_no_file_is_written_to_as_it_is(name: str, cli: Cli, tmp_path: P
     said = {"-": ended.stdout, "/dev/stdout": ended.stdout, "/dev/stderr": ended.stderr}.get(name, '"exit_code": 2')
     assert '"exit_code": 2' in said
     assert not Path("-").exists()
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_that_nobody_reads_holds_nobody_up(tmp_path: Path) -> None:
+    """Opening it would wait for a reader for ever: it is an error, and one that is read takes all that is written."""
+    path = tmp_path / "report.json"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="nobody reads"), whole_file(path):
+        pass
+    text = "a line\n" * 100_000  # far more than a pipe holds
+    with ThreadPoolExecutor() as pool, os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK)) as reader:
+        os.set_blocking(reader.fileno(), True)
+        read = pool.submit(_last_of, reader)
+        with whole_file(path) as file:
+            file.write(text)
+        assert read.result() == text
+
+
+def _last_of(reader: TextIO) -> str:
+    """Read to the end; while nobody has opened the other side yet, there is an end already."""
+    read = ""
+    while not read:
+        read = reader.read()
+    return read
