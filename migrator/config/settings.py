@@ -165,6 +165,7 @@ class Settings(Options):
         from_address: frozenset[str] = frozenset()
         if self.has_target:
             from_address = self.target.secrets()
+            plain -= {self.target.redacted()}  # a URL without a password is what logs and reports show of it
         return frozenset(text for secret in plain for text in spellings(secret)) | from_address
 
     def public(self) -> dict[str, Any]:

@@ -182,6 +182,12 @@ def test_secrets_are_the_urls_and_the_passwords_spellings(environment: Environme
     assert {TARGET, "s3cr%t", "s3cr%25t", "unused one", "unused%20one", "of libpq"} <= secrets
 
 
+@pytest.mark.parametrize("url", ["postgresql://u@db:5432/app", "postgresql://u@db/app"])
+def test_a_target_without_a_password_is_shown(url: str) -> None:
+    """There is nothing to hide in it, with the port or without."""
+    assert Settings.load({"target_url": url}).public()["target"] == "postgresql://u@db:5432/app"
+
+
 def test_what_is_public_holds_no_secret() -> None:
     """It goes to the ledger, to the log and to the report, so it is JSON."""
     public = Settings.load({"target_url": TARGET, "postgres_password": "s3cret", "source_url": "x.db"}).public()
