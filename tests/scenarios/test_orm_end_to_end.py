@@ -20,20 +20,22 @@ from migrator.demo.dryad.models import (
     Base,
     Branch,
     Conversation,
-    ConversationStatus,
     Dialogue,
     DialogueMessage,
-    DialogueState,
     Document,
     DocumentChunk,
-    DocumentStatus,
     Grove,
     Message,
+    User,
+    Vessel,
+)
+from migrator.demo.dryad.vocabulary import (
+    ConversationStatus,
+    DialogueState,
+    DocumentStatus,
     MessageRole,
     Speaker,
-    User,
     UserRole,
-    Vessel,
     VesselKind,
 )
 from migrator.engine import Settings, create_engine

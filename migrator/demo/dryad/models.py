@@ -12,184 +12,58 @@ generates, JSON, BLOBs, decimals, native enums. ``migrations`` builds the same s
 """
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime, time
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any, ClassVar, Final
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     CheckConstraint,
     DateTime,
-    Dialect,
-    Enum,
-    Float,
     ForeignKey,
     Identity,
     Index,
-    Integer,
     LargeBinary,
     MetaData,
     Numeric,
     SmallInteger,
     String,
     Text,
-    TypeDecorator,
     UniqueConstraint,
-    Uuid,
     false,
     func,
     text,
     true,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-NAMING_CONVENTION: Final = {
-    "ix": "idx_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
+from migrator.demo.dryad.vocabulary import (
+    NAMING_CONVENTION,
+    TYPES,
+    ConversationStatus,
+    DialogueState,
+    DocumentStatus,
+    GroveVisibility,
+    MessageRole,
+    Speaker,
+    UserRole,
+    VesselKind,
+    now,
+    type_counted,
+    type_json,
+    uuid_text,
+)
 
 SYSTEM_USER_ID: Final = "00000000-0000-4000-8000-000000000001"
 """The id of the account that every Dryad database has; a migration inserts it."""
-
-type_json: Final = JSON().with_variant(JSONB(), "postgresql")
-
-# SQLite generates keys only for a column declared INTEGER: a BIGINT PRIMARY KEY is no alias of the rowid.
-type_counted: Final = BigInteger().with_variant(Integer(), "sqlite")
-
-
-class UserRole(StrEnum):
-    """The rights of an account."""
-
-    ADMIN = "admin"
-    MEMBER = "member"
-    GUEST = "guest"
-
-
-class ConversationStatus(StrEnum):
-    """The state of a conversation."""
-
-    ACTIVE = "active"
-    ARCHIVED = "archived"
-    DELETED = "deleted"
-
-
-class MessageRole(StrEnum):
-    """The author of a message in a conversation."""
-
-    SYSTEM = "system"
-    USER = "user"
-    ASSISTANT = "assistant"
-    TOOL = "tool"
-
-
-class DocumentStatus(StrEnum):
-    """The progress of a document's ingestion."""
-
-    PENDING = "pending"
-    IN_REVIEW = "in review"
-    READY = "ready"
-    FAILED = "failed"
-
-
-class GroveVisibility(StrEnum):
-    """The users who can see a grove."""
-
-    PRIVATE = "private"
-    SHARED = "shared"
-    PUBLIC = "public"
-
-
-class VesselKind(StrEnum):
-    """The content of a vessel."""
-
-    MEMORY = "memory"
-    TOOLBOX = "toolbox"
-    ARCHIVE = "archive"
-
-
-class DialogueState(StrEnum):
-    """The state of a dialogue."""
-
-    OPEN = "open"
-    PAUSED = "paused"
-    CLOSED = "closed"
-
-
-class Speaker(StrEnum):
-    """The speaker of an utterance in a dialogue."""
-
-    HUMAN = "human"
-    GREMLIN = "gremlin"
-    ORACLE = "oracle"
-
-
-def _enum(members: type[StrEnum], name: str) -> Enum:
-    # SQLAlchemy would store the names of the members, but other programs expect their values.
-    return Enum(members, name=name, values_callable=lambda enum: [member.value for member in enum])
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """
-    A moment with time zone, in UTC in both databases.
-
-    SQLite has no time zones: SQLAlchemy would store the local time of the value's zone, and return a naive value. So
-    naive values are refused when they are stored, and all values are UTC when they are read.
-    """
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the moment in UTC. Raises ValueError if it has no time zone."""
-        del dialect
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value!r} has no time zone")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the moment in UTC. A value from SQLite is UTC already."""
-        del dialect
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _uuid_text() -> str:
-    return str(uuid4())
 
 
 class Base(DeclarativeBase):
     """The base of Dryad's tables, with their names of constraints and their types."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
-    type_annotation_map: ClassVar[Mapping[Any, Any]] = {
-        datetime: UtcDateTime(),
-        float: Float(),
-        dict[str, Any]: type_json,
-        bytes: LargeBinary(),
-        UUID: Uuid(),
-        UserRole: _enum(UserRole, "user_role"),
-        ConversationStatus: _enum(ConversationStatus, "conversation_status"),
-        MessageRole: _enum(MessageRole, "message_role"),
-        DocumentStatus: _enum(DocumentStatus, "document_status"),
-        GroveVisibility: _enum(GroveVisibility, "grove_visibility"),
-        VesselKind: _enum(VesselKind, "vessel_kind"),
-        DialogueState: _enum(DialogueState, "dialogue_state"),
-        Speaker: _enum(Speaker, "speaker"),
-    }
+    type_annotation_map: ClassVar[Mapping[Any, Any]] = TYPES
 
 
 class User(Base):
@@ -197,7 +71,7 @@ class User(Base):
 
     __tablename__ = "users"
 
-    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=_uuid_text)
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=uuid_text)
     email: Mapped[str] = mapped_column(String(320), index=True, unique=True)
     username: Mapped[str] = mapped_column(String(64), unique=True)
     display_name: Mapped[str | None] = mapped_column(String(200))
@@ -210,7 +84,7 @@ class User(Base):
     avatar: Mapped[bytes | None]
     last_login_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=_now)
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=now)
 
     conversations: Mapped[list["Conversation"]] = relationship(
         back_populates="user", cascade="all, delete-orphan", passive_deletes=True
@@ -226,7 +100,7 @@ class Conversation(Base):
 
     __tablename__ = "conversations"
 
-    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=_uuid_text)
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=uuid_text)
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     title: Mapped[str | None] = mapped_column(String(500))
     status: Mapped[ConversationStatus] = mapped_column(
@@ -241,7 +115,7 @@ class Conversation(Base):
     last_message_id: Mapped[int | None] = mapped_column(ForeignKey("messages.id", ondelete="SET NULL", use_alter=True))
     archived_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=_now)
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=now)
 
     user: Mapped[User] = relationship(back_populates="conversations")
     messages: Mapped[list["Message"]] = relationship(
@@ -312,7 +186,7 @@ class Document(Base):
     published_on: Mapped[date | None]
     is_public: Mapped[bool] = mapped_column(default=False, server_default=false())
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=_now)
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=now)
 
     owner: Mapped[User] = relationship(back_populates="documents")
     chunks: Mapped[list["DocumentChunk"]] = relationship(
@@ -409,7 +283,7 @@ class Vessel(Base):
 
     __tablename__ = "vessels"
 
-    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=_uuid_text)
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=uuid_text)
     branch_id: Mapped[int] = mapped_column(ForeignKey("branches.id", ondelete="CASCADE"), unique=True)
     kind: Mapped[VesselKind]
     storage_path: Mapped[str] = mapped_column(Text)

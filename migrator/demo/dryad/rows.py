@@ -15,7 +15,7 @@ from random import Random
 from typing import Final, TypeVar
 
 from migrator.demo.dryad import phrases
-from migrator.demo.dryad.models import (
+from migrator.demo.dryad.vocabulary import (
     ConversationStatus,
     DialogueState,
     DocumentStatus,

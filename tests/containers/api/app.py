@@ -22,7 +22,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from migrator.demo.dryad.models import Conversation, Message, MessageRole, User
+from migrator.demo.dryad.models import Conversation, Message, User
+from migrator.demo.dryad.vocabulary import MessageRole
 from migrator.engine import Settings, create_engine
 
 MOST: Final = 1000

@@ -9,7 +9,8 @@ from sqlalchemy import delete, func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from test_orm_end_to_end import browse, everything, write
 
-from migrator.demo.dryad.models import Conversation, Message, MessageRole, User
+from migrator.demo.dryad.models import Conversation, Message, User
+from migrator.demo.dryad.vocabulary import MessageRole
 from migrator.engine import Settings, create_engine
 from migrator.job import run
 from migrator.monitoring.tracker import Tracker

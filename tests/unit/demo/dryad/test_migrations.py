@@ -21,8 +21,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migrator.demo.dryad import ALEMBIC_INI
-from migrator.demo.dryad.models import NAMING_CONVENTION, SYSTEM_USER_ID, Base
+from migrator.demo.dryad.models import SYSTEM_USER_ID, Base
 from migrator.demo.dryad.sample import generate
+from migrator.demo.dryad.vocabulary import NAMING_CONVENTION
 from migrator.engine import Settings, create_engine
 
 SCRIPTS = ScriptDirectory.from_config(Config(ALEMBIC_INI))
