@@ -3,7 +3,9 @@
 import asyncio
 import os
 import shutil
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fix_job import quick_flags
@@ -15,6 +17,10 @@ ROWS = 30_000
 TABLES = ("CREATE TABLE t (id {int} PRIMARY KEY, v text)", "CREATE TABLE u (id {int} PRIMARY KEY, t {int}, v text)")
 MOMENTS = (("schema", 0.0), ("preflight", 0.02), ("preflight", 0.08), ("copy", 0.02), ("verify", 0.0))
 """Stages that have started, and seconds after that."""
+
+
+def _begins(stage: str, event: dict[str, Any]) -> bool:
+    return bool(event["event"] == "stage.started" and event["stage"] == stage)
 
 
 @pytest.mark.one_server
@@ -32,7 +38,7 @@ async def test_a_source_cut_off_under_the_job(
         await database.execute("; ".join(table.format(int="bigint") for table in TABLES))
         shutil.copyfile(whole, source)
         job = warm.start("run", *flags, MIGRATOR_TARGET_URL=database.url)
-        assert job.until(lambda event, stage=stage: event["event"] == "stage.started" and event["stage"] == stage)
+        assert job.until(partial(_begins, stage))
         await asyncio.sleep(seconds)
         os.truncate(source, source.stat().st_size // 3)
         ended = job.ended()
