@@ -93,8 +93,9 @@ async def _written(job: _Job, moment: Moment, new: Path) -> RollbackReport:
     async def stage(name: str, work: Callable[[], Awaitable[T]]) -> T:
         return await job.runner(name, lambda: moment.during(work))
 
-    with TemporaryDirectory(prefix="migrator-") as folder, unfinished(settings.source_path, new) as path:
-        paths = (path, settings.source_path, Path(folder))
+    old = job.source.path  # with --snapshot, the copy: the file itself may be one that SQLite can't open in place
+    with TemporaryDirectory(prefix="migrator-") as folder, unfinished(old, new) as path:
+        paths = (path, old, Path(folder))
         changes = await stage("compare", lambda: changes_since(context, moment.address, paths[2]))
         await stage("bring", lambda: asyncio.to_thread(_bring, paths, changes, marks))
         await stage("verify", lambda: _prove(context, moment.address, paths, changes))

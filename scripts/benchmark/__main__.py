@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmark import refresh, results, table
+from benchmark import refresh, results, rollback, table
 from benchmark.contenders import CONTENDERS
 from benchmark.dataset import SHAPES
 from benchmark.everything import Planned, planned
@@ -36,11 +36,14 @@ def main(arguments: Sequence[str]) -> int:
             if given.save:
                 refresh.save(seen)
             continue
+        if given.rollback:
+            rollback.save(rollback.measure(source.megabytes, wishes, Console(stderr=True)))
+            continue
         session = measure(source.shape, source.megabytes, wishes, Console(stderr=True))
         table.show(session, Console(width=140))
         if given.save or given.everything:
             results.save(session)
-    if given.save or given.everything:
+    if given.save or given.everything or given.rollback:
         print("The results are kept. docs/explanation/benchmarks.md is made of them by: python scripts/docs.py")
     return 0
 
@@ -49,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmark", description="Measures ways from SQLite to PostgreSQL, in turns.")
     add = parser.add_argument
     add("--everything", action="store_true", help="measure all that docs/explanation/benchmarks.md shows, and keep it")
+    add("--rollback", action="store_true", help="measure the way back instead, from a source `mixed`, and keep it")
     add("--up-to", type=float, metavar="MEGABYTES", help="leave the larger sources of --everything out")
     add("--shape", choices=sorted(SHAPES), default="mixed", help="what the source is like (mixed)")
     add("--megabytes", type=float, nargs="+", default=[100.0], help="size of the SQLite file, or several (100)")

@@ -1,9 +1,10 @@
 """The generated parts of docs/explanation/benchmarks.md: tables, figures, plots, all from the files in ``results/``."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import median
 from typing import Final
 
-from benchmark import drawings, figures, refresh
+from benchmark import drawings, figures, refresh, rollback
 from benchmark.results import Entry, Session, sessions
 from benchmark.table import cells, result, stages
 
@@ -72,12 +73,32 @@ def _refresh_section(session: refresh.RefreshSession) -> str:
     return "\n".join(lines) + "\n"
 
 
+def way_back() -> str:
+    """Return what the way back takes, by what has changed, for each size that was measured."""
+    found = rollback.kept()
+    if not found:
+        return _NOTHING
+    head = ("SQLite file", "changed since the migration", "way back", "seconds", "of the way out", "peak MB", "result")
+    lines = [
+        (
+            *(f"{one.bytes / 1e6:,.0f} MB, {one.rows:,} rows", back.changed, f"{_plain(back.name)}"),
+            *(f"{median(back.seconds):.1f}", f"{median(back.seconds) / one.out_seconds:.2f}"),
+            *(f"{back.peak_bytes / 1e6:.0f}", _plain(back.said) or "ended well"),
+        )
+        for one in found
+        for back in one.backs
+    ]
+    labels = dict.fromkeys(f"{one.server}, {one.machine}" for one in found)
+    return f"{_table(head, lines)}\n{'; '.join(labels)}. Medians of {len(found[0].backs[0].seconds)} runs, in turn.\n"
+
+
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "benchmark-contenders": contenders,
     "benchmark-sources": measured,
     "benchmark-growth": growth,
     "benchmark-refresh": refreshed,
     "benchmark-traps": traps,
+    "benchmark-rollback": way_back,
 }
 """By the name that stands in the page."""
 
