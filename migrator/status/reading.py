@@ -61,7 +61,7 @@ async def _read_state(connection: AsyncConnection, migration: Migration) -> Migr
         else _state_of(newest, alive=alive, copied=completed_at is not None, rehearsed=rehearsed)
     )
     now = await _now(connection)
-    return MigrationStatus(migration.name, state, now, completed_at, tuple(runs))
+    return MigrationStatus(migration.name, state, now, completed_at, tuple(runs), rehearsed=rehearsed)
 
 
 async def _now(connection: AsyncConnection) -> datetime:
@@ -128,6 +128,7 @@ async def _read(connection: AsyncConnection, migration: Migration) -> MigrationS
         ),
         tables_total=await _claimed(connection, migration),
         parked=tuple(f"{entry.kind} {entry.name} of {entry.table}" for entry in parked),
+        rehearsed=found.rehearsed,
         refreshed=await facts.last_refresh(connection, migration),
         kept=tuple(entry.line() for entry in await kept_rows(connection, migration)),
         **known,

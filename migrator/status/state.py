@@ -67,6 +67,8 @@ class MigrationStatus:
     """What the newest run said about its failure beyond its message."""
     parked: tuple[str, ...] = ()
     """Keys and indexes that were taken away for the load and aren't back."""
+    rehearsed: bool = False
+    """Whether the rows were brought in a rehearsal, and no refresh has cut over yet."""
     refreshed: LastRefresh | None = None
     """What the last refresh has done; None if there was none."""
     kept: tuple[str, ...] = ()

@@ -22,8 +22,8 @@ def render_refresh(report: RefreshReport, console: Console) -> None:
         console.print(note, markup=False)
     if report.window is not None:
         console.print(
-            f"the window: about {duration(report.window.seconds)}, by {report.window.basis}; reading the source took "
-            f"{duration(report.window.looked_seconds)} just now",
+            f"the window: about {duration(report.window.seconds)}, by {report.window.basis}; finding what has changed "
+            f"took {duration(report.window.looked_seconds)} just now",
             markup=False,
         )
     console.print(report.headline, style="bold", markup=False)

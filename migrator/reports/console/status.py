@@ -64,7 +64,7 @@ def _one(status: Status, found: MigrationStatus, action: NextAction) -> Iterator
     yield Text.assemble(f"migration {printable(found.name)}: ", (found.state, _STYLES[found.state]), _since(found))
     if status.unknown is not None:
         yield Text(printable(status.unknown))
-    if found.state is State.REHEARSED:
+    if found.rehearsed:
         yield Text("the application still writes to the source, and may not start on PostgreSQL before the cut-over")
     elif found.completed_at is not None and found.state is not State.COMPLETE:
         yield Text(f"every value was verified at {_moment(found.completed_at)}; the newest schema is not reached yet")
