@@ -4,10 +4,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from migrator.reports.outcome import Outcome
 from migrator.runtime import logs
+
+if TYPE_CHECKING:
+    from migrator.reports.run_report import Report
 
 
 def log_form(chosen: Literal["auto", "json", "console"]) -> logs.Form:
@@ -32,8 +35,13 @@ def show(outcome: Outcome, form: Literal["console", "json", "headline"], clean: 
             print(json.dumps(fields, ensure_ascii=False, default=str))  # noqa: T201 - the report belongs on stdout
         elif headline is not None:
             print(clean(headline))  # noqa: T201 - the report belongs on stdout
+        elif _is_plain(outcome):
+            from migrator.reports.console.lines import PlainLines  # noqa: PLC0415 - as below
+            from migrator.reports.console.run_report import render_run  # noqa: PLC0415
+
+            render_run(outcome, PlainLines(clean))
         else:
-            # Only a report for people needs rich.
+            # Only what is drawn needs rich: 0.04 s.
             from migrator.cli.console import ReportConsole  # noqa: PLC0415
             from migrator.reports.console.outcome import render  # noqa: PLC0415
 
@@ -42,3 +50,11 @@ def show(outcome: Outcome, form: Literal["console", "json", "headline"], clean: 
     except BrokenPipeError:
         # The reader, such as `head`, has closed the pipe. Otherwise Python would print another error at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_plain(outcome: Outcome) -> TypeGuard["Report"]:
+    """Return whether an outcome is printed as plain lines: a run's, unless it goes to a terminal, or is to look so."""
+    from migrator.reports.run_report import Report  # noqa: PLC0415 - a command with another outcome doesn't need it
+
+    looks_drawn = sys.stdout.isatty() or os.environ.get("FORCE_COLOR") or os.environ.get("TTY_COMPATIBLE")
+    return isinstance(outcome, Report) and not outcome.refreshed and not looks_drawn

@@ -3,21 +3,23 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from operator import attrgetter
+from typing import Any
 
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console
 from rich.filesize import decimal
-from rich.text import Text
 
-from migrator.reports.console.refresh_report import print_refreshed
+from migrator.reports.console.lines import Lines
 from migrator.reports.run_report import Report, TableLine
 from migrator.runtime.wording import printable
 
 
-def render_run(report: Report, console: Console) -> None:
-    """Print the report for people."""
+def render_run(report: Report, console: Lines) -> None:
+    """Print the report for people. The table of a refresh needs rich's console."""
     if report.refreshed:
-        print_refreshed(report.refreshed, console, {line.table: line.verified for line in report.tables})
+        from migrator.reports.console.refresh_report import print_refreshed  # noqa: PLC0415 - it loads all of rich
+
+        drawn: Any = console
+        print_refreshed(report.refreshed, drawn, {line.table: line.verified for line in report.tables})
     elif report.tables:
         _print_tables(report.tables, console)
     for skipped in report.skipped:
@@ -33,13 +35,13 @@ def render_run(report: Report, console: Console) -> None:
     console.print(name + report.headline, style="bold", markup=False)
 
 
-def _print_tables(lines: Sequence[TableLine], console: Console) -> None:
+def _print_tables(lines: Sequence[TableLine], console: Lines) -> None:
     """Print a line for each table, in columns. A `Table` of rich would take a millisecond for each of many lines."""
     rows = [_HEADINGS, *map(_cells, lines)]
     first, *others = (max(map(cell_len, column)) for column in zip(*rows, strict=True))
     heading, *body = ("  ".join([set_cell_size(row[0], first), *map(str.rjust, row[1:], others)]) for row in rows)
-    console.print(Text(heading, "bold"), soft_wrap=True)
-    console.print(Text("\n".join(body)), soft_wrap=True)
+    console.print(heading, style="bold", markup=False, highlight=False, emoji=False, soft_wrap=True)
+    console.print("\n".join(body), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 _HEADINGS = ("table", "source rows", "target rows", "sent", "every value equal")
