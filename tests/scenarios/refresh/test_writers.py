@@ -25,13 +25,13 @@ from migrator.demo.server import EmbeddedServer
 
 pytestmark = pytest.mark.one_server
 
-INSTANTS = 8
+INSTANTS = 5
 """At how many instants of a refresh a writer comes."""
 OWN = "INSERT INTO big (id, t) VALUES (999999, 'of somebody')"
 TAKEN_BACK = "DELETE FROM big WHERE id = 999999"
 FACTS = "SELECT name FROM migrator.state WHERE name IN ('completed', 'ready') ORDER BY 1"
 PATIENT = ("--retry-attempts", 10, "--retry-max-pause-seconds", 0.1)
-CRASHES = 6
+CRASHES = 4
 
 
 def refresh(stale: Stale, warm: Zygote, url: str, *more: object) -> Ended:
@@ -114,7 +114,9 @@ class Writer(threading.Thread):
     def begin(self) -> None:
         """Start, and come back when the row is there or a lock is waited for."""
         self.start()
-        asyncio.run(self._until_it_waits())
+        looks = threading.Thread(target=lambda: asyncio.run(self._until_it_waits()))  # this one has a loop already
+        looks.start()
+        looks.join()
 
     async def _until_it_waits(self) -> None:
         connection = await asyncpg.connect(self._database.admin_url)
@@ -161,7 +163,7 @@ def _without_own(rows: dict[str, list[str]]) -> dict[str, list[str]]:
     return {table: [row for row in of_table if "of somebody" not in row] for table, of_table in rows.items()}
 
 
-@pytest.mark.parametrize("part", [0.2, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize("part", [0.2, 0.55, 0.9])
 async def test_a_writer_in_the_source_meanwhile(
     part: float, stale: Stale, undisturbed_packets: int, warm: Zygote, proxy: Proxy
 ) -> None:
@@ -200,7 +202,7 @@ def _without_last(state: State) -> dict[str, list[str]]:
     return {table: [row for row in rows if "the last one" not in row] for table, rows in state.rows.items()}
 
 
-@pytest.mark.parametrize("part", [0.1, 0.5, 0.8])
+@pytest.mark.parametrize("part", [0.1, 0.7])
 async def test_two_at_once(part: float, stale: Stale, undisturbed_packets: int, warm: Zygote, proxy: Proxy) -> None:
     """The second waits for the first, and finds nothing left to do; or it is told that another runs."""
     with stale.copy() as database:
