@@ -252,7 +252,9 @@ def _rule(event: Fields) -> RuleEntry:
 
 def _refreshed(record: Record) -> list[RefreshEntry]:
     """Return what a refresh did with each table, from its events and from what the command has returned."""
-    entries = {**record.refreshed, **{entry["table"]: entry for entry in record.found.get("refreshed", ())}}
+    found = record.found.get("refreshed")
+    listed = found if isinstance(found, list) else []  # `status` has the moment of the last refresh in this field
+    entries = {**record.refreshed, **{entry["table"]: entry for entry in listed}}
     fields = RefreshEntry.__dataclass_fields__
     return [
         RefreshEntry(**{"reason": "", **{name: entry[name] for name in fields if name in entry}})
