@@ -19,6 +19,9 @@ _ROWS_AT_ONCE = 8_192
 _ROWS, _CELLS = "rows", "cells"
 """Names of the databases: one lists rows, the other has their values. So the lists can be read while values come."""
 
+_UNSYNCED = "synchronous = OFF"
+"""Nobody needs these databases after a crash, and a disk may take longer to sync than all the rest."""
+
 _OF_CELLS = frozenset({"here", "there"})
 
 
@@ -60,6 +63,8 @@ class Scratch:
         with closing(sqlite3.connect(":memory:", uri=True)) as connection, connection:
             for attachment in attachments(self.folder, write=True):
                 connection.execute(attachment)
+            for name in (_ROWS, _CELLS):
+                connection.execute(f"PRAGMA {name}.{_UNSYNCED}")
             return connection.execute(statement).fetchall()
 
     def fill(self, kind: str, columns: Sequence[str], duck: duckdb.DuckDBPyConnection, query: str) -> int:
@@ -91,10 +96,10 @@ class Scratch:
                 yield batch
 
         stream = pa.RecordBatchReader.from_batches(reader.schema, counted())
-        with adbc.connect(_uri(_file(self.folder, _database(kind)), write=True)) as connection:
-            with connection.cursor() as cursor:
-                cursor.adbc_ingest(f"{self.prefix} {kind}", stream, mode="append")
-            connection.commit()
+        uri = _uri(_file(self.folder, _database(kind)), write=True)
+        with adbc.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA {_UNSYNCED}")
+            cursor.adbc_ingest(f"{self.prefix} {kind}", stream, mode="append")
         return rows
 
 
