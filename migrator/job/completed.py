@@ -187,8 +187,9 @@ async def _look_at_source(settings: Settings, run: RunLedger, migrated: _Migrate
     raise SourceChanged(
         f"the source has changed since it was migrated, and the target does not hold what it holds now: {description}",
         next_step="Find out who still writes to the old database. If what has changed there is not needed, run with "
-        "--if-source-changed ignore. If it is, run with --restart, which empties the target's tables and brings all "
-        "rows anew, and is refused where the application has written to them.",
+        "--if-source-changed ignore. If it is, run with --refresh, which brings only what has changed, or with "
+        "--restart, which empties the target's tables and brings all rows anew. Both are refused where the application "
+        "has written to the target.",
         changes=file_changes,
         tables=[change.facts() for change in table_changes],
     )

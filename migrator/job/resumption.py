@@ -174,7 +174,8 @@ async def _refuse(
     history.refuse_another(migration, earlier.known, origin)
     raise SourceChanged(
         f"the source is not the one that an earlier run began with: {in_words(changes)} ({', '.join(file_changes)})",
-        next_step="Bring that file back, or give up what was copied and start over with --restart.",
+        next_step="Run with --refresh, which brings what has changed. Or bring that file back, or give up what was "
+        "copied and start over with --restart.",
         changes=file_changes,
         tables=[change.facts() for change in changes],
     )

@@ -63,3 +63,13 @@ async def neighbours(connection: AsyncConnection, tables: Sequence[TableName]) -
     """Return the tables that foreign keys connect with ``tables``, without these: their keys lock them, too."""
     keys = await keys_of(connection, tables) if tables else []
     return {name for key in keys for name in (key.table, key.parent)} - set(tables)
+
+
+async def have_room(connection: AsyncConnection, tables: Sequence[TableName]) -> bool:
+    """Return whether the server has room to lock all of the tables for as long as a refresh lasts."""
+    room = await lock_room(connection, tables)
+    return sum(room.needed.values()) <= room.locks // _PART
+
+
+_PART = 3
+"""The part of the room that these locks may take: the stages of the job lock tables at the same time."""

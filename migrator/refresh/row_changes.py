@@ -9,6 +9,8 @@ database of SQLite's, from which the copier's own scan selects the rows to send.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import duckdb
+
 from migrator.names import quote_sqlite
 from migrator.planning.plan import TablePlan
 from migrator.refresh.survey import Surveyed
@@ -18,7 +20,7 @@ from migrator.source.schema import SourceTable
 from migrator.verification.canonical import Side
 from migrator.verification.comparison import Comparison, Databases
 from migrator.verification.differences import Further, both_sides
-from migrator.verification.digest import hashes
+from migrator.verification.digest import Digest, KnownDigest, hashes
 from migrator.verification.staging import stage
 
 _LEAST_ROWS = 10_000
@@ -34,6 +36,8 @@ class RowChanges:
     inserted: int
     updated: int
     deleted: int
+    digest: KnownDigest | None = None
+    """The digest of the source's table as it is now; None if more has to be read for it."""
 
     @property
     def sent(self) -> str:
@@ -75,7 +79,8 @@ def stage_changes(databases: Databases, found: Surveyed, batch_bytes: int, into:
     own = f"c{len(comparison.scan_columns)}"
 
     def selected(side: Side) -> str:
-        columns = f"{own} AS identity" if side is comparison.source_side else "part, place"
+        bucket = hashes(side.forms, comparison).bucket
+        columns = f"{own} AS identity, {bucket} AS bucket" if side is comparison.source_side else "part, place"
         return _narrow(comparison, side, columns)
 
     with both_sides(databases, comparison, selected, places) as duck:
@@ -85,12 +90,27 @@ def stage_changes(databases: Databases, found: Surveyed, batch_bytes: int, into:
             "SELECT count(*) FILTER (place IS NULL), count(*) FILTER (identity IS NOT NULL AND place IS NOT NULL), "
             "count(*) FILTER (identity IS NULL) FROM differing"
         ).fetchall()
-        changes = RowChanges(found.plan, prefix, inserted, updated, deleted)
+        digest = None
+        if (
+            not comparison.by_server
+            and comparison.pairs == found.plan.pairs[: len(comparison.pairs)]
+            and not found.plan.computed
+        ):
+            digest = KnownDigest(comparison, _digest(duck))
+        changes = RowChanges(found.plan, prefix, inserted, updated, deleted, digest)
         stage(
             duck, "SELECT identity FROM differing WHERE identity IS NOT NULL ORDER BY identity", scratch, changes.sent
         )
         stage(duck, "SELECT part, place FROM differing WHERE place IS NOT NULL", scratch, changes.gone)
     return changes
+
+
+def _digest(duck: duckdb.DuckDBPyConnection) -> Digest:
+    """Return the digest of the source's rows."""
+    sums = duck.execute(
+        "SELECT bucket, count(*), sum(row_hash)::VARCHAR FROM source_rows GROUP BY bucket ORDER BY bucket"
+    ).fetchall()
+    return Digest(tuple((bucket, rows, int(hash_sum)) for bucket, rows, hash_sum in sums))
 
 
 def _of_sent(found: Surveyed, batch_bytes: int) -> Comparison:

@@ -68,7 +68,7 @@ async def standing_of(context: RefreshContext, tables: Sequence[Surveyed]) -> St
                 )
             except* duckdb.Error:
                 pass  # somebody has written a value that the form can't read
-            return both if both is not None and both.hexadecimal() == table.copied.digest else None
+            return both if both is not None and both.hexadecimal() == _expected(table) else None
 
         found = await gather_or_cancel(of_table(table) for table in unchanged)
         for table, both in zip(unchanged, found, strict=True):
@@ -90,6 +90,15 @@ async def standing_of(context: RefreshContext, tables: Sequence[Surveyed]) -> St
             if str(table.name) in touched and str(table.name) not in as_before
         },
     )
+
+
+def _expected(table: Surveyed) -> str | None:
+    """Return the digest that the target's table has if it is as the last run left it; None if it isn't known."""
+    if table.copied is not None and table.copied.digest is not None:
+        return table.copied.digest
+    # The last run was interrupted before it could compare the rows. It has sent those that the source's digest is of.
+    is_same = table.known is not None and table.comparison is not None and not table.comparison.by_server
+    return table.known.recorded.digest if is_same and table.known and table.known.recorded else None
 
 
 def _under(comparison: Comparison, merged: Mapping[TableName, str]) -> Comparison:

@@ -9,7 +9,7 @@ so no order of tables matters, and no ON DELETE of theirs takes more rows than h
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import adbc_driver_sqlite.dbapi as adbc
@@ -32,6 +32,7 @@ from migrator.preflight.table_check import TableCheck
 from migrator.refresh.row_changes import RowChanges, in_schema, only
 from migrator.refresh.survey import RefreshContext
 from migrator.source.chunks import WHOLE_TABLE
+from migrator.source.schema import SourceTable
 from migrator.target.copy_in import CopyTarget, copy_in
 from migrator.target.database import own_rows
 from migrator.target.schema import CopyFormat
@@ -43,10 +44,17 @@ class Writing:
 
     changes: Sequence[RowChanges]
     emptied: Sequence[TableName]
-    checks: Mapping[TableName, TableCheck]
+    rows: Mapping[TableName, int]
+    """The number of rows that each table holds in the end."""
     scratch: Path
     schema: str
     """The schema of the scratch database in the sessions of the source."""
+    checks: Mapping[TableName, TableCheck] = field(default_factory=dict)
+    """The sizes of what is sent."""
+
+    def sent(self, change: RowChanges) -> SourceTable:
+        """Return the source table, from which only the rows are read that are sent."""
+        return only(change.table.source, in_schema(self.schema, change.sent))
 
     @property
     def tables(self) -> list[TableName]:
@@ -116,8 +124,7 @@ async def _write_rows(
     reading = BlockingConnection(context.source.session)
 
     def read() -> Iterator[tuple[int, bytes]]:
-        rows = in_schema(writing.schema, change.sent)
-        selected = replace(table, source=only(table.source, rows))
+        selected = replace(table, source=writing.sent(change))
         size = writing.checks[table.name].table_size
         with reading.borrow() as session:
             yield from copy_data(session, selected, size, WHOLE_TABLE, context.limits.batch_bytes)
@@ -194,6 +201,6 @@ async def write_lines(
     for change in writing.changes:
         if not change.total:
             continue
-        rows = writing.checks[change.table.name].table_size.rows
+        rows = writing.rows[change.table.name]
         await loads.write_refreshed(connection, context.run, change.table.name, rows, stats[change.table.name])
     await loads.forget_rows(connection, context.run.migration, writing.emptied)

@@ -17,6 +17,7 @@ from migrator.preflight.existing_rows import RowComparison, check_target
 from migrator.preflight.refusal import InTheWay, refusal_of_all
 from migrator.preflight.table_check import TableCheck, table_notices_of
 from migrator.stages.context import StageContext
+from migrator.trials.unmade import Unmade
 
 log = structlog.get_logger()
 
@@ -26,6 +27,7 @@ async def preflight(
     known_rows: KnownRows,
     check_source_file: Callable[[], Awaitable[None]],
     untried: Sequence[str] = (),
+    unmade: Unmade | None = None,
 ) -> dict[TableName, TableCheck]:
     """
     Return the check of every table that still has to be loaded.
@@ -34,7 +36,8 @@ async def preflight(
     (``check_intact``), and may have begun earlier. Raises MissingPrivilege and RowsInTheWay for the target,
     SourceUnreadable for a damaged source, ValuesRefused with all findings for values that can't be carried, and
     NotTried for everything that could not be tried and that no pattern of ``untried`` matches. If several of these are
-    to be told, one error tells them all. Rows in the target that are also in the source are accepted.
+    to be told, one error tells them all. Rows in the target that are also in the source are accepted. ``unmade`` says
+    what is to be assumed about target tables in the place of what the catalogs say.
     """
     source, target = context.source, context.target
     pending = [table for table in context.plan.tables if table.name not in known_rows.loaded]
@@ -42,7 +45,7 @@ async def preflight(
     pending_plan = replace(context.plan, tables=tuple(pending))
     limits, options, tracker = context.limits, context.example_options, context.tracker
     checking = CheckContext(source, target, pending_plan, limits, options, tracker, context.made_by_job)
-    checks = await check_tables(checking, check_source_file)
+    checks = await check_tables(checking, check_source_file, unmade)
     findings = [finding for check in checks for finding in check.findings]
     for change in (change for check in checks for change in check.changes):
         log.info(Event.VALUES_REWRITTEN, **asdict(change))

@@ -17,16 +17,19 @@ import duckdb
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrator.catalog.constraints import judged_of
+from migrator.catalog.keys import Keys
 from migrator.errors import SourceUnreadable, TargetRefused
 from migrator.job.recorder import RunRecorder
 from migrator.ledger import carried, history, kept, state
 from migrator.ledger.carried import Carried, Terms
 from migrator.ledger.history import SourceIdentity
 from migrator.ledger.loads import KnownRows, known_rows
+from migrator.ledger.parked import still_parked
 from migrator.names import TableName
 from migrator.planning.plan import TablePlan
 from migrator.preflight.table_check import TableCheck
-from migrator.refresh.locks import TO_WRITE, lock_tables, locked_to_read, neighbours
+from migrator.refresh.locks import TO_WRITE, have_room, lock_tables, locked_to_read, neighbours
 from migrator.refresh.row_changes import RowChanges, has_places, stage_changes
 from migrator.refresh.standing import refuse_touched, standing_of
 from migrator.refresh.survey import RefreshContext, Surveyed, survey
@@ -35,6 +38,7 @@ from migrator.reports.refresh_report import TableRefresh, Way
 from migrator.runtime.retry import sqlstate_of
 from migrator.stages.context import StageContext
 from migrator.stages.preflight import preflight
+from migrator.trials.unmade import Unmade
 from migrator.verification.compare_table import TableResult
 from migrator.verification.comparison import Databases
 from migrator.verification.recipe import recorded
@@ -125,25 +129,35 @@ async def _locked(refreshing: Refreshing, tables: Sequence[Surveyed], held: Asyn
             # One that no run has compared since it was written has to be analyzed yet, which this lock would stop.
             names += [table.name for table in tables if table.way is Way.UNCHANGED and not table.was_compared]
             near = await neighbours(connection, [table.name for table in tables if table.way is not Way.UNCHANGED])
-            apart = [table.name for table in tables if table.way is Way.UNCHANGED and table.name not in {*names, *near}]
+            others = [table.name for table in tables if table.way is Way.UNCHANGED]
+            others = [name for name in others if name not in {*names, *near}]
+            # Keys that an earlier run has parked are restored after this, in tables that the catalogs don't tell.
+            is_whole = not await still_parked(connection, context.run.migration)
+            apart = others if is_whole and await have_room(connection, others) else []
             await lock_tables(connection, {*names, *near}, TO_WRITE, context.lock_seconds)
             await attempt.enter_async_context(locked_to_read(context.target, apart, context.lock_seconds))
             standing = await standing_of(context, tables)
             refuse_touched(standing.touched)
             writing, tables = await _found(context, tables)
             await _refuse_merged(connection, writing)
-            checks = await _judge(refreshing, _to_judge(tables, near), await _known(context, tables))
-            writing = replace(writing, checks=checks)
+            judged = await _judged(refreshing, tables, writing, near)
+            writing = replace(writing, checks=judged)
             if writing.tables:
                 stats = await write(context, connection, writing)
                 await write_lines(context, connection, writing, stats)
-            await _write_facts(refreshing, connection, tables, checks)
+            await _write_facts(refreshing, connection, tables, writing)
         if set(apart) <= standing.equal.keys():
             held.push_async_exit(attempt.pop_all())
         else:  # those that are not are analyzed and compared like changed ones, and so they all are
             apart = []
     equal = {name: result for name, result in standing.equal.items() if name in apart}
-    return Refreshed(_results(tables, writing), checks, equal)
+    compared = {change.table.name: change.digest for change in writing.changes}
+    whole = {
+        table.name: replace(table.check, known_digest=compared[table.name])
+        for table in tables
+        if table.name in compared
+    }
+    return Refreshed(_results(tables, writing), {**judged, **whole}, equal)
 
 
 async def _found(context: RefreshContext, tables: Sequence[Surveyed]) -> tuple[Writing, list[Surveyed]]:
@@ -169,7 +183,8 @@ async def _found(context: RefreshContext, tables: Sequence[Surveyed]) -> tuple[W
             decided.append(table)
     context.source.attach(scratch, schema)
     emptied = [table.name for table in decided if table.way is Way.LOADED_ANEW]
-    return Writing(changes, emptied, {}, scratch, schema), decided
+    rows = {table.name: table.check.table_size.rows for table in decided}
+    return Writing(changes, emptied, rows, scratch, schema), decided
 
 
 async def _staged(
@@ -211,6 +226,33 @@ async def _refuse_merged(connection: AsyncConnection, writing: Writing) -> None:
         )
 
 
+async def _judged(
+    refreshing: Refreshing, tables: Sequence[Surveyed], writing: Writing, near: Collection[TableName]
+) -> dict[TableName, TableCheck]:
+    """
+    Check every row that is to be sent, before anything changes. Raises what ``preflight`` raises.
+
+    If only single rows are sent, only these are read. Whether they fit the others (unique and foreign keys) is left to
+    the server: it checks each in the transaction that writes them, and then all rows are judged (``_refresh``).
+    """
+    known = await _known(refreshing.refresh, tables)
+    if any(table.way in {Way.NEW, Way.LOADED_ANEW} for table in tables):
+        return await _judge(refreshing, _to_judge(tables, near), known)
+    changes = [change for change in writing.changes if change.total]
+    sent = [replace(change.table, source=writing.sent(change)) for change in changes]
+    async with refreshing.refresh.target.connect() as connection:
+        judged = await judged_of(connection, refreshing.refresh.plan.schema)
+    alone = {
+        name: replace(entry, constraints=tuple(each for each in entry.constraints if not each.spans_rows))
+        for name, entry in judged.items()
+    }
+    by_server = Unmade(
+        keys={table.name: Keys() for table in sent},
+        judged={table.name: alone[table.name] for table in sent if table.name in alone},
+    )
+    return await _judge(refreshing, sent, known, by_server)
+
+
 def _to_judge(tables: Sequence[Surveyed], near: Collection[TableName]) -> list[TablePlan]:
     """
     Return the tables whose rows have to be checked before anything changes.
@@ -230,31 +272,33 @@ async def _known(context: RefreshContext, tables: Sequence[Surveyed]) -> KnownRo
     return KnownRows(frozenset(), {**known.seeded, **present}, known.begun)
 
 
-async def _judge(refreshing: Refreshing, tables: Sequence[TablePlan], known: KnownRows) -> dict[TableName, TableCheck]:
+async def _judge(
+    refreshing: Refreshing, tables: Sequence[TablePlan], known: KnownRows, unmade: Unmade | None = None
+) -> dict[TableName, TableCheck]:
     """Check the rows of the ``tables`` as before a copy, and return the checks. Raises what ``preflight`` raises."""
     if not tables:
         return {}
     stages = refreshing.stages
     context = replace(stages, plan=replace(stages.plan, tables=tuple(tables)))
-    return await preflight(context, known, refreshing.check_source_file, refreshing.untried)
+    return await preflight(context, known, refreshing.check_source_file, refreshing.untried, unmade)
 
 
 async def _write_facts(
     refreshing: Refreshing,
     connection: AsyncConnection,
     tables: Sequence[Surveyed],
-    checks: Mapping[TableName, TableCheck],
+    writing: Writing,
 ) -> None:
     """Write the source's present state into the ledger, and that the migration isn't complete if rows have changed."""
     migration = refreshing.refresh.run.migration
     if any(table.way is not Way.UNCHANGED for table in tables):
         await history.reopen(connection, migration)
     lines = {
-        table.name: Carried(refreshing.terms[table.plan.source.name], recorded(known.comparison, known.digest))
-        if (known := checks[table.name].known_digest)
-        else Carried(refreshing.terms[table.plan.source.name])
-        for table in tables
-        if table.way is Way.CHANGED
+        change.table.name: Carried(
+            refreshing.terms[change.table.source.name],
+            recorded(known.comparison, known.digest) if (known := change.digest) else None,
+        )
+        for change in writing.changes
     }
     await carried.write(connection, migration, lines)
     await history.write_identity(connection, migration, refreshing.origin)

@@ -9,7 +9,8 @@ from fix_job import contents, settings_of
 from fix_postgres import Database, database_on
 from fix_sqlite import MakeSqlite, Rows
 
-from migrator.errors import MigratorError, RowsInTheWay, TargetRefused, ValuesRefused
+from migrator.errors import MigratorError, Mismatch, RowsInTheWay, SourceChanged, TargetRefused, ValuesRefused
+from migrator.job import migrate
 from migrator.job import run as job_run
 from migrator.monitoring.tracker import Tracker
 from migrator.reports.run_report import Report
@@ -166,3 +167,36 @@ async def test_a_first_run_and_tables_loaded_anew(make_sqlite: MakeSqlite, datab
         tables = (*TABLES, "fresh")
         assert await state_of(database, tables) == await state_of(other, tables)
     await job_run.run(settings_of(source, database, schema_mode="create", restart=True), Tracker())
+
+
+async def test_the_source_changes_again_after_an_interruption(
+    make_sqlite: MakeSqlite, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows are written and not compared: the gate is closed, and a refresh goes on from what is there."""
+    source = make_sqlite(SCRIPT, ROWS)
+    await moved(source, database)
+    change(source, CHANGES)
+    with monkeypatch.context() as patched:
+        patched.setattr(migrate, "park", _interrupted)
+        with pytest.raises(KeyError):
+            await moved(source, database, refresh=True)
+    assert (await state_of(database))["facts"] == []
+    await database.execute("UPDATE calm SET t = 'own' WHERE id = 3")
+    with pytest.raises(Mismatch):
+        await moved(source, database)
+    with pytest.raises(RowsInTheWay):
+        await moved(source, database, refresh=True)
+    await database.execute("UPDATE calm SET t = 'calm' WHERE id = 3")
+    change(source, "UPDATE people SET size = 3 WHERE id = 3; UPDATE calm SET t = 'late' WHERE id = 9")
+    with pytest.raises(SourceChanged, match="the source is not the one") as caught:
+        await moved(source, database)
+    assert "--refresh" in caught.value.next_step
+    report = await moved(source, database, refresh=True)
+    assert "public.people: 0 inserted, 1 updated, 0 deleted" in report.notes
+    with database_on(database.server) as other:
+        await moved(source, other)
+        assert await state_of(database) == await state_of(other)
+
+
+async def _interrupted(*_arguments: object) -> None:
+    raise KeyError
