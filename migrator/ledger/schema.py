@@ -18,6 +18,7 @@ from migrator.errors import MissingPrivilege
 from migrator.ledger import takeover
 from migrator.ledger.migration import SETUP_LOCK_KEY
 from migrator.names import LEDGER_SCHEMA, TableName, quote_postgres
+from migrator.sessions.connections import execute_together
 
 metadata = sa.MetaData(schema=LEDGER_SCHEMA)
 
@@ -261,8 +262,7 @@ async def _create_missing(connection: AsyncConnection) -> None:
 
     metadata.create_all(MockConnection(connection.dialect, collect), tables=missing, checkfirst=False)
     if statements:
-        # As one statement of SQLAlchemy's, so that a server that falls silent in it is noticed.
-        await connection.exec_driver_sql("DO $ledger$ BEGIN\n" + ";\n".join(statements) + ";\nEND $ledger$")
+        await execute_together(connection, statements)
 
 
 _TABLES = "SELECT relname::text FROM pg_class WHERE relnamespace = CAST(:schema AS regnamespace)"

@@ -24,7 +24,7 @@ from migrator.schema.column_types import Held, Holding, needs_classes, needs_off
 from migrator.schema.ddl import SchemaDdl, build_ddl, refuse
 from migrator.schema.options import SchemaOptions
 from migrator.schema.unmade import is_name_taken, try_out
-from migrator.sessions.connections import driver_of
+from migrator.sessions.connections import execute_together
 from migrator.source.database import Source
 from migrator.source.declarations import read_declarations
 from migrator.source.scan import StorageClass
@@ -269,7 +269,7 @@ async def _all_at_once(connection: AsyncConnection, statements: Sequence[str]) -
     """
     try:
         async with connection.begin_nested():
-            await (await driver_of(connection)).execute(";\n".join(statements))
+            await execute_together(connection, statements)
     except asyncpg.PostgresError as error:
         if is_transient(error) or connection.closed:
             raise

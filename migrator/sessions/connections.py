@@ -6,7 +6,7 @@ Statements go through SQLAlchemy. COPY and scripts go through the asyncpg connec
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from migrator.concurrency.heartbeat import run_with_heartbeat
 from migrator.sessions.address import GOODBYE_SECONDS, TargetAddress
-from migrator.sessions.liveness import PendingStatements, terminate_sessions
+from migrator.sessions.liveness import PendingStatements, pending_of, terminate_sessions
 from migrator.sessions.login import login, release
 
 T = TypeVar("T")
@@ -270,6 +270,17 @@ async def in_transaction(connection: AsyncConnection) -> AsyncIterator[None]:
 async def driver_of(connection: AsyncConnection) -> Any:  # noqa: ANN401 - asyncpg's connection, which has no types
     """Return the asyncpg connection inside SQLAlchemy's connection."""
     return (await connection.get_raw_connection()).driver_connection
+
+
+async def execute_together(connection: AsyncConnection, statements: Sequence[str]) -> None:
+    """
+    Execute statements without parameters by one message, which spares the round trips of each.
+
+    ``connection`` must be in a transaction that a statement has begun. Raises asyncpg's errors.
+    """
+    driver = await driver_of(connection)
+    with pending_of(connection).waiting(driver):
+        await driver.execute(";\n".join(statements))
 
 
 def is_open(connection: AsyncConnection) -> bool:

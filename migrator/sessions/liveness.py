@@ -9,11 +9,11 @@ host in between. So the job asks the server, through a new connection, whether i
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 from sqlalchemy import Connection, event
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 
 class PendingStatements:
@@ -26,6 +26,7 @@ class PendingStatements:
         event.listen(sync, "before_cursor_execute", lambda connection, *_: self._begin(_driver_of(connection)))
         event.listen(sync, "after_cursor_execute", lambda connection, *_: self._end(_driver_of(connection)))
         event.listen(sync, "handle_error", lambda context: self._end(_driver_of(context.connection)))
+        event.listen(sync.pool, "connect", lambda _, record: record.info.update({_PENDING: self}))
         event.listen(sync.pool, "close", lambda session, _: self._end(session.driver_connection))
         # SQLAlchemy has events for the start of COMMIT and ROLLBACK, but none for their end.
         for name in ("do_commit", "do_rollback"):
@@ -96,6 +97,15 @@ class PendingStatements:
         for driver in sessions:
             driver.terminate()
             self._end(driver)
+
+
+_PENDING: Final = "pending statements"
+
+
+def pending_of(connection: AsyncConnection) -> PendingStatements:
+    """Return what tracks the statements of the connection's engine."""
+    pending: PendingStatements = connection.info[_PENDING]
+    return pending
 
 
 def _driver_of(connection: Connection | None) -> Any:  # noqa: ANN401 - asyncpg's connection, which has no types

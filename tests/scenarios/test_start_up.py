@@ -93,7 +93,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 BULK = ("pyarrow", "duckdb", "pgpq", "adbc_driver_manager.dbapi")
 """What reads and sends rows."""
 
-UNUSED = ("alembic", "mako", "sqlalchemy.orm", "pyarrow.dataset", "pyarrow.parquet", "pygments", "rich.console")
+UNUSED = ("alembic", "mako", "pyarrow.dataset", "pyarrow.parquet", "pygments", "rich.console")
 """What no command uses that has neither a terminal nor migrations by Alembic."""
 
 

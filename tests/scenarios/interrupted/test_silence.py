@@ -73,3 +73,12 @@ async def test_a_run(
     assert ended.code == 0, ended.stderr
     assert any(event["event"] == "retry.scheduled" for event in ended.events), ended.stderr
     assert not differences(undisturbed.state, await state_of(database)), ended.stderr
+
+
+def test_tables_are_made(command: Command, proxy: Proxy) -> None:
+    """Several tables are one message of the driver, which SQLAlchemy knows nothing of; it is watched all the same."""
+    proxy.will("deaf", words='CREATE TABLE "public".')
+    ended = command("run", "--schema", "create")
+    assert proxy.happened
+    assert ended.code == 0, ended.stderr
+    assert any(event["event"] == "retry.scheduled" for event in ended.events), ended.stderr
