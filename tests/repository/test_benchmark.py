@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import asyncpg
 import pytest
-from benchmark import drawings, figures, page, processes, results
+from benchmark import drawings, figures, page, processes, refresh, results, rollback
 from benchmark.contenders import CONTENDERS
 from benchmark.contents import Contents, contents, shortcomings
 from benchmark.dataset import SHAPES, Dataset, dataset
@@ -323,6 +324,8 @@ def test_the_time_line_shows_what_overlaps() -> None:
 def test_without_measurements_there_is_still_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the first session every part says that there is none, and so do the plots; with one of few, they work."""
     monkeypatch.setattr(page, "sessions", lambda: results.sessions(tmp_path))
+    monkeypatch.setattr(refresh, "sessions", partial(refresh.sessions, tmp_path / "refresh"))
+    monkeypatch.setattr(rollback, "kept", partial(rollback.kept, tmp_path / "rollback"))
     for part in (*page.PARTS.values(), *page.DRAWINGS.values()):
         assert "othing was measured yet" in part()
     results.save(session(entry("migrator", overlapping(10.0, preflight=2.0, copy=8.0, verify=6.0))), tmp_path)
