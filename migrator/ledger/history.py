@@ -89,7 +89,8 @@ async def complete(
     if changes := before.differences(after, but=TOUCHED):
         raise SourceChanged(
             f"somebody wrote to the source while it was copied: {', '.join(changes)}",
-            next_step="Stop the application and run again with --restart, or leave it running and use --snapshot.",
+            next_step="Stop the application and run again with --refresh, which brings what has changed. Or leave it "
+            "running, and read a copy with --snapshot.",
             changes=changes,
         )
     async with run.transaction() as connection:

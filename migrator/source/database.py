@@ -228,7 +228,8 @@ class Watch:
                 return
             raise SourceChanged(
                 f"somebody writes to the source {str(self._path)!r} while it is read",
-                next_step="Stop the application and run again with --restart, or leave it running and use --snapshot.",
+                next_step="Stop the application and run again with --refresh, which brings what has changed. Or leave "
+                "it running, and read a copy with --snapshot.",
                 source=str(self._path),
             )
 

@@ -10,7 +10,7 @@ from functools import partial
 from uuid import uuid4
 
 from migrator.config.settings import Settings
-from migrator.errors import ConfigurationError
+from migrator.errors import ConfigurationError, SourceChanged, ValuesRefused
 from migrator.job.check import check as check_everything
 from migrator.job.check import migration_of
 from migrator.job.context import context_of, key_file_of, open_databases, runner_of, wait_for
@@ -19,7 +19,7 @@ from migrator.job.cut_over.window import window_of
 from migrator.job.plan import begun_tables, intact, plan_of, reading_of, refuse_nothing, tables_to_read
 from migrator.job.resumption import look_to_refresh
 from migrator.job.source_changes import Reading, new_tables
-from migrator.ledger.history import identity_of
+from migrator.ledger.history import SourceIdentity, identity_of
 from migrator.ledger.migration import Migration
 from migrator.ledger.run_ledger import RunLedger
 from migrator.monitoring.tracker import Tracker
@@ -29,6 +29,8 @@ from migrator.refresh.survey import RefreshContext
 from migrator.reports.check_report import CheckReport
 from migrator.reports.refresh_report import RefreshReport, TableRefresh, Way
 from migrator.selection.selected_plan import Selecting, select_to_look
+from migrator.source.database import Source
+from migrator.source.file import TOUCHED
 from migrator.target.database import Target
 
 
@@ -81,9 +83,35 @@ async def _check_refresh(settings: Settings, tracker: Tracker) -> RefreshReport:
             partial(intact, source, tables_to_read(settings, reading.contents), tracker),
             settings.untried,
         )
-        tables = await runner("refresh", lambda: look(refreshing))
+        try:
+            tables = await runner("refresh", lambda: look(refreshing))
+        except ValuesRefused as error:
+            if await _has_changed(source, origin):
+                raise _several_moments(settings) from error
+            raise
         tables += await _new(reading, made, str(plan.schema))
-        return await _report(target, migration, tables, time.monotonic() - began)
+        report = await _report(target, migration, tables, time.monotonic() - began)
+        return replace(report, notes=(_WRITTEN_TO,)) if await _has_changed(source, origin) else report
+
+
+_WRITTEN_TO = (
+    "somebody has written to the source meanwhile, so the numbers are of several moments; --snapshot reads one moment"
+)
+
+
+async def _has_changed(source: Source, origin: SourceIdentity) -> bool:
+    """Return whether somebody has written to the file since ``origin`` was found. A snapshot never changes."""
+    return bool(origin.fingerprint.differences(await source.fingerprint(), but=TOUCHED))
+
+
+def _several_moments(settings: Settings) -> SourceChanged:
+    """Return the error for findings that may be none: rows of one moment were held against rows of another."""
+    return SourceChanged(
+        f"somebody writes to the source {str(settings.source_path)!r} while it is checked, and values or references "
+        "don't fit, perhaps only because they were read at different moments",
+        next_step="Run again with --snapshot, which reads a copy of one moment.",
+        source=str(settings.source_path),
+    )
 
 
 def _apart(settings: Settings, reading: Reading, begun: frozenset[str]) -> tuple[Reading, list[str]]:

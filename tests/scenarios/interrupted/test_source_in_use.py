@@ -90,8 +90,12 @@ async def test_a_writer_is_noticed_in_the_middle_of_a_stage(
     monkeypatch.setattr(migrate, "verify", endless)
     monkeypatch.setattr(migrate, "analyze", written_to)
     async with asyncio.timeout(60):  # without the look the run would go on for ever
-        with pytest.raises(SourceChanged, match="somebody writes to the source"):
+        with pytest.raises(SourceChanged, match="somebody writes to the source") as caught:
             await run.run(settings_of(source, database), Tracker())
+    assert "run again with --refresh" in caught.value.next_step
+    monkeypatch.undo()
+    await run.run(settings_of(source, database, refresh=True), Tracker())
+    assert await database.fetch("SELECT id FROM t ORDER BY id") == [(1,), (2,)]
 
 
 @pytest.mark.one_server
@@ -113,3 +117,6 @@ async def test_a_file_that_is_replaced_while_it_is_read(
     with pytest.raises(SourceChanged, match="while it was copied: file was"):
         await run.run(settings_of(source, database), Tracker())
     assert await database.fetch("SELECT 1 FROM migrator.state WHERE name IN ('completed', 'ready')") == []
+    monkeypatch.undo()
+    await run.run(settings_of(source, database, refresh=True), Tracker())
+    assert await database.fetch("SELECT id FROM t") == [(2,)]

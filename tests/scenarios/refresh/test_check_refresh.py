@@ -6,9 +6,17 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from fix_job import settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite, Rows
 from fix_warm import Zygote
+
+from migrator.errors import SourceChanged, ValuesRefused
+from migrator.job import run
+from migrator.job.cut_over import check_refresh
+from migrator.job.cut_over.refresh import Refreshing, look
+from migrator.monitoring.tracker import Tracker
+from migrator.reports.refresh_report import TableRefresh
 
 pytestmark = pytest.mark.one_server
 
@@ -81,3 +89,27 @@ async def test_it_says_what_a_refresh_does(
     change(source, "INSERT INTO later VALUES (3); UPDATE calm SET id = 99999999999999 WHERE id = 1")
     await database.execute("ALTER TABLE calm ADD CHECK (id < 100)")
     assert warm("check", *flags, "--refresh", variables=target).code == 3
+
+
+async def test_a_writer_meanwhile(make_sqlite: MakeSqlite, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a snapshot it says that the numbers are of several moments, and that values may only seem not to fit."""
+    source = make_sqlite(SCRIPT, {"a": [(1, "old")], "calm": [(1,)], "widened": [(1,)]})
+    settings = settings_of(source, database, schema_mode="create", refresh=True)
+    await run.run(settings, Tracker())
+
+    async def written_to(refreshing: Refreshing) -> tuple[TableRefresh, ...]:
+        change(source, "INSERT INTO a (t) VALUES ('meanwhile')")
+        return await look(refreshing)
+
+    monkeypatch.setattr(check_refresh, "look", written_to)
+    note = "somebody has written to the source meanwhile"
+    assert note in "".join((await check_refresh.check(settings, Tracker())).notes)
+    await database.execute("ALTER TABLE a ADD CHECK (t = 'old')")
+    with pytest.raises(SourceChanged, match="while it is checked") as caught:
+        await check_refresh.check(settings, Tracker())
+    assert "--snapshot" in caught.value.next_step
+    settings = settings.model_copy(update={"snapshot": True})
+    with pytest.raises(ValuesRefused):
+        await check_refresh.check(settings, Tracker())
+    await database.execute("ALTER TABLE a DROP CONSTRAINT a_t_check")
+    assert (await check_refresh.check(settings, Tracker())).notes == ()

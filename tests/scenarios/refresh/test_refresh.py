@@ -10,9 +10,10 @@ from fix_postgres import Database, database_on
 from fix_sqlite import MakeSqlite, Rows
 
 from migrator.errors import MigratorError, Mismatch, RowsInTheWay, SourceChanged, TargetRefused, ValuesRefused
-from migrator.job import migrate
+from migrator.job import maintenance, migrate
 from migrator.job import run as job_run
 from migrator.monitoring.tracker import Tracker
+from migrator.reports.refresh_report import Way
 from migrator.reports.run_report import Report
 
 pytestmark = pytest.mark.one_server
@@ -172,6 +173,18 @@ async def test_a_first_run_and_tables_loaded_anew(make_sqlite: MakeSqlite, datab
         tables = (*TABLES, "fresh")
         assert await state_of(database, tables) == await state_of(other, tables)
     await job_run.run(settings_of(source, database, schema_mode="create", restart=True), Tracker())
+    change(source, "DROP TABLE fresh; DROP TABLE calm")
+    with pytest.raises(TargetRefused, match=r"no longer has tables .*: calm, fresh") as caught:
+        await moved(source, database, refresh=True)
+    assert "--restart" in caught.value.next_step
+    await moved(source, database, restart=True)
+    change(source, "UPDATE people SET size = 2 WHERE id = 1")
+    await moved(source, database, refresh=True)
+    await maintenance.reset(settings_of(source, database, schema_mode="create", yes=True))
+    assert await contents(database, "people") == []
+    report = await moved(source, database, refresh=True)
+    assert {entry.way for entry in report.refreshed} <= {Way.NEW}
+    assert len(await contents(database, "people")) == len(ROWS["people"])
 
 
 async def test_the_source_changes_again_after_an_interruption(
