@@ -9,6 +9,7 @@ READS_ALL_ROWS = {
     "source/batches.py": "adds the condition itself",
     "selection/conditions.py": "counts what stays behind",
     "selection/left_behind.py": "counts what stays behind",
+    "preflight/quick/stored_rows.py": "reads only tables from which no row stays behind",
     "preflight/key_violations.py": "tells a row that stays behind from one that isn't there",
 }
 """The modules that read ``stored``, all rows of a table, each with the reason."""
