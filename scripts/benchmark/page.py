@@ -73,6 +73,17 @@ def _refresh_section(session: refresh.RefreshSession) -> str:
     return "\n".join(lines) + "\n"
 
 
+def windows() -> str:
+    """Return only how long a refresh takes against the first run, for pages that help to decide."""
+    lines = [
+        (session.label, changed, ratio)
+        for session in refresh.sessions()
+        for changed, _, ratio, *_ in refresh.cells(session)
+        if ratio
+    ]
+    return _table(("source", "rows changed, of every table", "refresh / first run"), lines) if lines else _NOTHING
+
+
 def way_back() -> str:
     """Return what the way back takes, by what has changed, for each size that was measured."""
     found = rollback.kept()
@@ -97,6 +108,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "benchmark-sources": measured,
     "benchmark-growth": growth,
     "benchmark-refresh": refreshed,
+    "benchmark-windows": windows,
     "benchmark-traps": traps,
     "benchmark-rollback": way_back,
 }
