@@ -14,7 +14,7 @@ import duckdb
 
 from migrator.errors import SourceUnreadable
 from migrator.planning.plan import TablePlan
-from migrator.rollback.changed_rows import Found, Sides, both, find_changed_rows
+from migrator.rollback.changed_rows import SAMPLE, Found, Sides, both, find_changed_rows
 from migrator.rollback.learning import LearntForm, learn
 from migrator.rollback.renderings import Renderings, renderings_of
 from migrator.rollback.scratch import Scratch
@@ -66,13 +66,17 @@ def stage_changes(databases: Databases, table: TablePlan, comparison: Comparison
         found = _find(sides, comparison, scratch)
         if not (found.changed or found.added or found.deleted):
             return unchanged(table, scratch, comparison.table_size.rows)
-        stage_values(sides, comparison, scratch, Wanted(("sample",), _all_of(renderings)))
+        # The sample has the newest changed rows. Where these are all, one reading of either side does for all.
+        few = max(found.changed, found.added) <= SAMPLE
+        kinds = ("sample", "added") if few else ("sample",)
+        stage_values(sides, comparison, scratch, Wanted(kinds, _all_of(renderings)))
         forms = learn(table, databases.source.path, scratch, renderings)
-        needed = tuple(
-            {place: of_column.selects[place] for place in form.needed}
-            for form, of_column in zip(forms, renderings, strict=True)
-        )
-        stage_values(sides, comparison, scratch, Wanted(("changed", "added"), needed))
+        if not few:
+            needed = tuple(
+                {place: of_column.selects[place] for place in form.needed}
+                for form, of_column in zip(forms, renderings, strict=True)
+            )
+            stage_values(sides, comparison, scratch, Wanted(("changed", "added"), needed))
     changed = found.changed - _take_out_equal(table, scratch)
     rows = comparison.table_size.rows - found.deleted - changed
     return StagedTable(table, scratch, forms, rows, changed, found.added, found.deleted)

@@ -8,14 +8,13 @@ the stored values, storage class included. The form that gives the most of the n
 import re
 import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.names import quote_literal, quote_sqlite
 from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.rollback.renderings import Rendering, Renderings
-from migrator.rollback.scratch import Scratch, attachments
+from migrator.rollback.scratch import Scratch, attached
 from migrator.rollback.staging import names_of
 from migrator.source.chunks import identity_of
 from migrator.source.file import uri_of
@@ -23,8 +22,11 @@ from migrator.source.file import uri_of
 _NEWEST = 100
 """The rows that decide if old values have several forms."""
 
-_AT_ONCE = 200
-"""Forms that are tried in one statement."""
+_FIRST = 6
+"""The usual forms, which are tried before all others. SQLite takes longer to read so many forms than to apply them."""
+
+_OF_NEWEST = 1 << 20
+"""Counts of the newest rows are added up above those of all rows: more than the number of rows in a sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +70,14 @@ def learn(table: TablePlan, old: Path, scratch: Scratch, renderings: Sequence[Re
 
     ``old`` is the file that has the stored values. Raises ``sqlite3.Error``.
     """
-    with closing(sqlite3.connect(":memory:", uri=True)) as connection:
+    with attached(scratch.folder) as connection:
         connection.execute(f"ATTACH {quote_literal(uri_of(old))} AS old")
-        for attachment in attachments(scratch.folder):
-            connection.execute(attachment)
         return tuple(
-            _learnt(connection, _Column(table, place, column, scratch), of_column)
+            _learnt(
+                connection,
+                _Column(table, place, column, scratch, names_of(place, range(len(of_column.selects)))),
+                of_column,
+            )
             for place, (column, of_column) in enumerate(zip(table.compared, renderings, strict=True))
         )
 
@@ -91,6 +95,8 @@ class _Column:
     place: int
     column: ColumnPlan
     scratch: Scratch
+    names: Mapping[int, str]
+    """The names of its staged values, by their place."""
 
     @property
     def stored(self) -> str:
@@ -100,8 +106,10 @@ class _Column:
     def sampled(self) -> str:
         """The values of PostgreSQL's, the newest first, that the old file still has; with the row of the old file."""
         source, scratch = self.table.source, self.scratch
+        staged = ", ".join(f"t.{name}" for name in self.names.values())  # of a wide table, not those of all columns
+        newest = f"row_number() OVER (ORDER BY p.identity DESC) <= {_NEWEST}"
         return (
-            f"FROM (SELECT t.*, p.identity, row_number() OVER (ORDER BY p.identity DESC) AS age "
+            f"FROM (SELECT {staged}, p.identity, {_OF_NEWEST} * ({newest}) + 1 AS weight "
             f"FROM {scratch.name('sample')} p JOIN {scratch.name('here')} s USING (identity) "
             f"JOIN {scratch.name('there')} t USING (place) WHERE s.h{self.place} = t.h{self.place}) s "
             f"JOIN old.{quote_sqlite(source.name)} o ON {identity_of(source, 'o')} = s.identity"
@@ -110,24 +118,26 @@ class _Column:
 
 def _learnt(connection: sqlite3.Connection, of: _Column, renderings: Renderings) -> LearntForm:
     # The unary plus takes the affinity away: a form has to give the value as it is stored, and its class.
-    names, stored = names_of(of.place, range(len(renderings.selects))), of.stored
+    stored = of.stored
     best: tuple[tuple[int, int, int], Rendering] | None = None
     rows = 0
-    for start in range(0, len(renderings.candidates), _AT_ONCE):
-        candidates = renderings.candidates[start : start + _AT_ONCE]
+    candidates = renderings.candidates
+    for first, last in ((0, _FIRST), (_FIRST, len(candidates))):
         fits = [
             f"(+{stored} IS {sql} COLLATE BINARY AND typeof({stored}) = typeof({sql}))"
-            for sql in (rendered(candidate.sql, names, "s") for candidate in candidates)
+            for sql in (rendered(candidate.sql, of.names, "s") for candidate in candidates[first:last])
         ]
-        sums = ", ".join(f"sum({fit}), sum(age <= {_NEWEST} AND {fit})" for fit in fits)
+        sums = "".join(f", sum({fit} * weight)" for fit in fits)
         rows, *counts = connection.execute(
-            f"SELECT count(*), {sums} {of.sampled} WHERE s.{names[0]} IS NOT NULL"
+            f"SELECT count(*){sums} {of.sampled} WHERE s.{of.names[0]} IS NOT NULL"
         ).fetchone()
-        for number, candidate in enumerate(candidates):
-            fitting, newest = counts[2 * number] or 0, counts[2 * number + 1] or 0
-            score = (newest, fitting, -(start + number))
+        for number, (count, candidate) in enumerate(zip(counts, candidates[first:last], strict=True), first):
+            newest, fitting = divmod(count or 0, _OF_NEWEST)
+            score = (newest, fitting, -number)
             if best is None or score > best[0]:
                 best = score, candidate
+        if best is not None and best[0][1] == rows:
+            break  # no form behind these can fit more rows
     if best is None:
         raise AssertionError(f"no form is known for {of.column.target.declared}")
     return LearntForm(of.column.source.name, best[1], _null(connection, of, renderings), rows, best[0][1])
@@ -137,9 +147,8 @@ def _null(connection: sqlite3.Connection, of: _Column, renderings: Renderings) -
     """Return the literal that the newest row with NULL in PostgreSQL has, or the first that the column may hold."""
     literals = renderings.nulls
     if len(literals) > 1:
-        first = names_of(of.place, (0,))[0]
         found = connection.execute(
-            f"SELECT quote({of.stored}) {of.sampled} WHERE s.{first} IS NULL ORDER BY identity DESC LIMIT 1"
+            f"SELECT quote({of.stored}) {of.sampled} WHERE s.{of.names[0]} IS NULL ORDER BY identity DESC LIMIT 1"
         ).fetchone()
         if found is not None and found[0] in literals:
             return str(found[0])

@@ -44,9 +44,9 @@ def stage_values(sides: Sides, comparison: Comparison, scratch: Scratch, wanted:
     """
     Write what both sides have in the ``wanted`` rows into the scratch tables ``here`` (source) and ``there`` (target).
 
-    Both have a hash of each cell's canonical form, ``h0``, ``h1``, …; ``here`` also has ``n0``, ``n1``, …, true where
-    the source has no value, and ``there`` the staged values. ``there`` may have more rows than are wanted. Blocks, and
-    needs disk space for the values. Raises the errors of reading either side.
+    Both have a hash of each cell's canonical form, ``h0``, ``h1``, …. For a column that PostgreSQL computes, ``here``
+    also has ``n0``, ``n1``, …, true where the source has no value; ``there`` has the staged values. ``there`` may have
+    more rows than are wanted. Blocks, and needs disk space for the values. Raises the errors of reading either side.
     """
     with database().cursor() as duck:
         _stage_source(sides, comparison, scratch, wanted.kinds[0], duck)
@@ -61,7 +61,11 @@ def _stage_source(
     values = {
         "identity": f"c{len(comparison.scan_columns)}",
         **{f"h{i}": _hash(form) for i, form in enumerate(comparison.source_side.forms)},
-        **{f"n{i}": f"(({text}) IS NULL)::INTEGER" for i, text in enumerate(comparison.source_side.shown)},
+        **{
+            f"n{i}": f"(({text}) IS NULL)::INTEGER"
+            for i, text in enumerate(comparison.source_side.shown)
+            if comparison.pairs[i].target.generated
+        },
     }
     scratch.create(
         "here", [f"identity {'INTEGER' if identity.storage is StorageClass.INTEGER else 'TEXT'}", *[*values][1:]]
