@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final, TypeVar
 
 import structlog
@@ -30,9 +29,10 @@ from migrator.preflight.version_tables import differing_versions
 from migrator.reports.rollback_report import RollbackReport, RolledBackTable
 from migrator.rollback.changes import StagedTable
 from migrator.rollback.moment import Moment, at_one_moment
-from migrator.rollback.new_file import apply, broken_keys, check, unfinished
+from migrator.rollback.new_file import Beside, apply, broken_keys, check, unfinished
 from migrator.rollback.one_sided import refuse_one_sided
 from migrator.rollback.proof import altered_rows
+from migrator.rollback.scratch import scratch_folder
 from migrator.rollback.table_changes import changes_since, compare_new_file
 from migrator.runtime.stage_runner import StageRunner
 from migrator.runtime.wording import counted
@@ -86,7 +86,7 @@ class _Job:
 async def _written(job: _Job, moment: Moment, new: Path) -> RollbackReport:
     """Write the new file with PostgreSQL's rows of one moment, prove it, and return the report."""
     settings = job.settings
-    plan, notes = await moment.during(lambda: _planned(settings, job.source, job.target))
+    plan, notes, over = await moment.during(lambda: _planned(settings, job.source, job.target))
     context = context_of(settings, job.source, job.target, plan, job.runner.tracker)
     marks = await moment.during(lambda: _marks(job.target, plan))
 
@@ -94,19 +94,28 @@ async def _written(job: _Job, moment: Moment, new: Path) -> RollbackReport:
         return await job.runner(name, lambda: moment.during(work))
 
     old = job.source.path  # with --snapshot, the copy: the file itself may be one that SQLite can't open in place
-    with TemporaryDirectory(prefix="migrator-") as folder, unfinished(old, new) as path:
-        paths = (path, old, Path(folder))
+    with scratch_folder() as folder, unfinished(old, new) as path:
+        paths = (path, old, folder)
         changes = await stage("compare", lambda: changes_since(context, moment.address, paths[2]))
-        await stage("bring", lambda: asyncio.to_thread(_bring, paths, changes, marks))
+        beside = Beside(marks, over)
+        notes += await stage("bring", lambda: asyncio.to_thread(_bring, paths, changes, beside))
         await stage("verify", lambda: _prove(context, moment.address, paths, changes))
         notes += (*_without_way_back(changes), *_broken_keys(path))
     return _report(new, changes, notes)
 
 
-async def _planned(settings: Settings, source: Source, target: Target) -> tuple[Plan, tuple[str, ...]]:
-    """Return the plan, and notes; raises if either side has what the other has no place for, or other versions."""
+async def _planned(
+    settings: Settings, source: Source, target: Target
+) -> tuple[Plan, tuple[str, ...], Mapping[str, str]]:
+    """
+    Return the plan, notes, and the table that each full-text index with its own text indexes.
+
+    Raises NoMatch if either side has what the other has no place for, or other versions.
+    """
     # What is excluded by a name that only PostgreSQL has isn't for the plan, which knows the source's names.
-    names = _names(await source.describe())
+    described = await source.describe()
+    names = _names(described)
+    over = {skipped.name: skipped.over for skipped in described.skipped if skipped.over}
     ours = [given for given in settings.exclude if any(_fits(given, name) for name in names)]
     theirs = tuple(settings.exclude)
     settings = settings.model_copy(update={"exclude": tuple(ours)})
@@ -120,9 +129,9 @@ async def _planned(settings: Settings, source: Source, target: Target) -> tuple[
     existing = await describe_target(target, settings)
     async with target.connect() as connection:
         await refuse_one_sided(connection, plan, existing, theirs)
-    kept = [skipped for skipped in plan.skipped if skipped.rows]
+    kept = [skipped for skipped in plan.skipped if skipped.rows and skipped.name not in over]
     notes = [f"{skipped.name} is as in the old file: {skipped.reason}" for skipped in kept]
-    return plan, tuple(notes)
+    return plan, tuple(notes), over
 
 
 def _names(contents: SourceDatabase) -> list[str]:
@@ -169,10 +178,12 @@ Paths = tuple[Path, Path, Path]
 """The unfinished file, the old file, and the folder of the scratch databases."""
 
 
-def _bring(paths: Paths, changes: Sequence[StagedTable], marks: Mapping[str, int]) -> None:
+def _bring(paths: Paths, changes: Sequence[StagedTable], beside: Beside) -> tuple[str, ...]:
     path, old, scratch = paths
-    apply(path, old, scratch, [table for table in changes if not table.is_unchanged], marks)
+    changed = [table for table in changes if not table.is_unchanged]
+    notes = apply(path, old, scratch, changed, beside)
     check(path)
+    return notes if changed else ()
 
 
 async def _prove(context: StageContext, address: TargetAddress, paths: Paths, changes: Sequence[StagedTable]) -> None:

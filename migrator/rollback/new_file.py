@@ -8,11 +8,11 @@ ends in ``.unfinished``, and the next run begins anew.
 
 import fcntl
 import os
-import re
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,7 @@ from migrator.names import quote_literal, quote_sqlite
 from migrator.rollback.changes import StagedTable
 from migrator.rollback.learning import rendered
 from migrator.rollback.scratch import attachments
+from migrator.rollback.text_indexes import bring_text_indexes, virtual_tables, written_by
 from migrator.runtime.private_file import sync_folder
 from migrator.source.chunks import identity_of
 from migrator.source.file import open_file, unreadable, uri_of
@@ -31,13 +32,6 @@ _PAGES_AT_ONCE: Final = 4_096
 
 _CACHE_KIB: Final = 32 << 10
 """Pages in memory while rows are brought: their tables and indexes are written in no order."""
-
-_WRITES: Final = re.compile(
-    r"\b(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|REPLACE\s+INTO|UPDATE(?:\s+OR\s+\w+)?(?!\s+OF\b|\s+ON\b)|DELETE\s+FROM)\s+"
-    r"(?:\w+\.)?(\"[^\"]+\"|\[[^\]]+\]|`[^`]+`|\w+)",
-    re.IGNORECASE,
-)
-"""The tables that the statements of a trigger write to."""
 
 
 @contextmanager
@@ -102,6 +96,13 @@ def _unwritable(new: Path, error: OSError) -> ConfigurationError:
     )
 
 
+def _no_more_room(table: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"table {table!r}: there was no room for its rows any more, in the folder of the new file or in TMPDIR",
+        next_step="Make room, or name a file on another disk with --to, and run it again.",
+    )
+
+
 def _copy(old: Path, path: Path) -> None:
     """Copy a database with SQLite's backup, which sees one moment, and the write-ahead log too."""
     try:
@@ -124,12 +125,21 @@ def _publish(path: Path, new: Path) -> None:
     sync_folder(new.parent)
 
 
-def apply(path: Path, old: Path, scratch: Path, tables: Sequence[StagedTable], marks: Mapping[str, int]) -> None:
-    """
-    Bring the changed rows into the unfinished file at ``path``.
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What the new file gets beside rows."""
 
-    ``scratch`` is the folder with the staged rows. ``marks`` are the highest keys that PostgreSQL's sequences have
-    given, by the source's table. Raises TargetRefused if the file's schema refuses a row.
+    marks: Mapping[str, int]
+    """The highest keys that PostgreSQL's sequences have given, by the source's table."""
+    over: Mapping[str, str]
+    """The table that a full-text index with its own text indexes, by the index's name."""
+
+
+def apply(path: Path, old: Path, scratch: Path, tables: Sequence[StagedTable], beside: Beside) -> tuple[str, ...]:
+    """
+    Bring the changed rows into the unfinished file at ``path``, and return notes about its full-text indexes.
+
+    ``scratch`` is the folder with the staged rows. Raises TargetRefused if the file's schema refuses a row.
     """
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
@@ -146,17 +156,18 @@ def apply(path: Path, old: Path, scratch: Path, tables: Sequence[StagedTable], m
         for attachment in attachments(scratch):
             connection.execute(attachment)
         connection.execute("BEGIN IMMEDIATE")
-        with _without_triggers(connection):
+        with _without_triggers(connection) as fed:
             for table in tables:
                 _bring(connection, table)
-        _advance(connection, marks)
-        _rebuild_indexes_of_text(connection)
+        _advance(connection, beside.marks)
+        notes = bring_text_indexes(connection, beside.over, fed)
         connection.execute("COMMIT")
         connection.execute("DETACH old")
         connection.execute("DETACH rows")
         connection.execute("DETACH cells")
         if mode == "wal":
             connection.execute("PRAGMA journal_mode = WAL")
+    return notes
 
 
 def _bring(connection: sqlite3.Connection, table: StagedTable) -> None:
@@ -199,6 +210,8 @@ def _bring(connection: sqlite3.Connection, table: StagedTable) -> None:
         try:
             connection.execute(statement)
         except sqlite3.Error as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise _no_more_room(table.plan.source.name) from error
             raise TargetRefused(
                 f"table {table.plan.source.name!r}: the old file's schema refuses a row of PostgreSQL's: {error}",
                 next_step="Correct the row in PostgreSQL; or give as --like a copy of the old file that takes it.",
@@ -207,32 +220,24 @@ def _bring(connection: sqlite3.Connection, table: StagedTable) -> None:
 
 
 @contextmanager
-def _without_triggers(connection: sqlite3.Connection) -> Iterator[None]:
+def _without_triggers(connection: sqlite3.Connection) -> Iterator[set[str]]:
     """
     Drop the triggers while the block brings rows, and create them again: what they wrote is among PostgreSQL's rows.
 
-    Triggers that write only to virtual tables stay: they keep a full-text index, which isn't among the rows.
+    Triggers that write only to virtual tables stay: they keep a full-text index, which isn't among the rows. Yield the
+    names, in small letters, of the tables that these write to.
     """
-    virtual = {
-        str(name).casefold()
-        for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL TABLE%'")
-    }
-    triggers = [
-        (str(name), str(sql))
+    virtual = {table.name.casefold() for table in virtual_tables(connection)}
+    written = [
+        (str(name), str(sql), written_by(str(sql)))
         for name, sql in connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY rowid")
-        if not _only_writes_to(str(sql), virtual)
     ]
+    triggers = [(name, sql) for name, sql, tables in written if not tables or not tables <= virtual]
     for name, _ in triggers:
         connection.execute(f"DROP TRIGGER {quote_sqlite(name)}")
-    yield
+    yield {table for _, _, tables in written if tables <= virtual for table in tables}
     for _, sql in triggers:
         connection.execute(sql)
-
-
-def _only_writes_to(sql: str, tables: set[str]) -> bool:
-    body = re.split(r"\bBEGIN\b", sql, maxsplit=1, flags=re.IGNORECASE)[-1]
-    written = {name.strip('"[]`').casefold() for name in _WRITES.findall(body)}
-    return bool(written) and written <= tables
 
 
 def _advance(connection: sqlite3.Connection, marks: Mapping[str, int]) -> None:
@@ -241,14 +246,6 @@ def _advance(connection: sqlite3.Connection, marks: Mapping[str, int]) -> None:
         return
     for table, mark in marks.items():
         connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = ? AND seq < ?", (mark, table, mark))
-
-
-def _rebuild_indexes_of_text(connection: sqlite3.Connection) -> None:
-    """Rebuild the full-text indexes whose text is in other tables (SQLite, "FTS5", 6.9; "FTS3 and FTS4", 6.2)."""
-    for name, sql in connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL TABLE%'"):
-        if re.search(r"USING\s+fts[345]\b", sql, re.IGNORECASE) and re.search(r"\bcontent\s*=\s*['\"]?\w", sql):
-            quoted = quote_sqlite(str(name))
-            connection.execute(f"INSERT INTO {quoted} ({quoted}) VALUES ('rebuild')")
 
 
 def check(path: Path) -> None:

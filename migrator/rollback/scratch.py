@@ -1,17 +1,20 @@
 """Writes what is found about the changes of a table into a scratch database of SQLite's, from streams of Arrow."""
 
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import adbc_driver_sqlite.dbapi as adbc
 import duckdb
 import pyarrow as pa
 
+from migrator.errors import ConfigurationError
 from migrator.names import quote_literal, quote_sqlite
-from migrator.source.file import uri_of
+from migrator.source.file import open_file, uri_of
 
 _ROWS_AT_ONCE = 8_192
 
@@ -25,10 +28,81 @@ _UNSYNCED = "synchronous = OFF"
 _OF_CELLS = frozenset({"here", "there"})
 
 
-def empty(folder: Path) -> None:
-    """Make the scratch databases in a folder, without what an earlier try has left there."""
+_BYTES_A_ROW = 48
+"""What a table takes for certain if it has changed: three numbers of eight bytes for each row of both sides."""
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a folder for the scratch databases. Raises ConfigurationError if there is none that can be written to."""
+    try:
+        folder = TemporaryDirectory(prefix="migrator-")
+    except OSError as error:
+        raise ConfigurationError(
+            f"there is no folder for the lists of changed rows: {error.strerror or error}",
+            next_step="Set TMPDIR to a folder that the user of the job may write to.",
+        ) from error
+    with folder as name:
+        yield Path(name)
+
+
+def refuse_without_room(folder: Path, rows: int) -> None:
+    """Raise ConfigurationError if there is no room to list the changes of a table with so many rows."""
+    needed, free = rows * _BYTES_A_ROW, shutil.disk_usage(folder).free
+    if free < needed:
+        raise ConfigurationError(
+            f"there is no room for the lists of changed rows in {str(folder.parent)!r}: at least {needed} bytes are "
+            f"needed for the largest table, {free} are free",
+            next_step="Make room, or set TMPDIR to a folder on another disk. The changed rows' values come there, too.",
+        )
+
+
+_FULL = ("disk is full", "No space left", "failed to offload", "cannot rollback - no transaction is active")
+"""What SQLite, DuckDB and the driver say when a disk is full. The last is SQLite's: it has rolled back by itself."""
+
+
+@contextmanager
+def telling_a_full_disk(folder: Path) -> Iterator[None]:
+    """Raise ConfigurationError instead of an error by which a program says that the disk of ``folder`` is full."""
+    try:
+        yield
+    except Exception as error:
+        if not any(words in str(error) for words in _FULL):
+            raise
+        raise ConfigurationError(
+            f"there was no room for the changed rows any more in {str(folder.parent)!r}",
+            next_step="Make room, or set TMPDIR to a folder on another disk, and run it again.",
+        ) from error
+
+
+def empty(folder: Path, old: Path) -> None:
+    """
+    Make the scratch databases in a folder, without what an earlier try has left there.
+
+    They have the encoding of the ``old`` file: else SQLite attaches none of them to it. Raises ``sqlite3.Error``.
+    """
+    with closing(open_file(old)) as connection:
+        [encoding] = connection.execute("PRAGMA encoding").fetchone()
     for name in (_ROWS, _CELLS):
         _file(folder, name).write_bytes(b"")
+        with closing(sqlite3.connect(_file(folder, name))) as connection:
+            # A file keeps its encoding from its first table on.
+            connection.executescript(
+                f"PRAGMA {_UNSYNCED}; PRAGMA encoding = {quote_literal(encoding)}; CREATE TABLE none (none); "
+                "DROP TABLE none"
+            )
+
+
+@contextmanager
+def attached(folder: Path, *, write: bool = False) -> Iterator[sqlite3.Connection]:
+    """Yield a connection that has the scratch databases of a folder, and can have the old file beside them."""
+    with closing(sqlite3.connect(_file(folder, _ROWS))) as connection:
+        [encoding] = connection.execute("PRAGMA encoding").fetchone()
+    with closing(sqlite3.connect(":memory:", uri=True)) as connection:
+        connection.execute(f"PRAGMA encoding = {quote_literal(encoding)}")
+        for attachment in attachments(folder, write=write):
+            connection.execute(attachment)
+        yield connection
 
 
 def attachments(folder: Path, *, write: bool = False) -> tuple[str, ...]:
@@ -60,9 +134,7 @@ class Scratch:
 
     def execute(self, statement: str) -> list[tuple[object, ...]]:
         """Run a statement in the databases and return its rows. Raises ``sqlite3.Error``."""
-        with closing(sqlite3.connect(":memory:", uri=True)) as connection, connection:
-            for attachment in attachments(self.folder, write=True):
-                connection.execute(attachment)
+        with attached(self.folder, write=True) as connection, connection:
             for name in (_ROWS, _CELLS):
                 connection.execute(f"PRAGMA {name}.{_UNSYNCED}")
             return connection.execute(statement).fetchall()

@@ -13,7 +13,7 @@ from migrator.planning.plan import TablePlan
 from migrator.preflight.checker import measured
 from migrator.preflight.table_check import TableCheck
 from migrator.rollback.changes import StagedTable, stage_changes, unchanged
-from migrator.rollback.scratch import Scratch, empty
+from migrator.rollback.scratch import Scratch, empty, refuse_without_room, telling_a_full_disk
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import read_only_connection
 from migrator.source.chunks import Chunk
@@ -57,16 +57,19 @@ async def changes_since(context: StageContext, address: TargetAddress, scratch: 
     """
     Return the changes of every planned table, whose rows are staged in databases in the folder ``scratch``.
 
-    ``address`` is the target's, with the snapshot that all sessions see. Raises SourceUnreadable, and the errors of
-    reading the target.
+    ``address`` is the target's, with the snapshot that all sessions see. Raises ConfigurationError without room
+    there, SourceUnreadable, and the errors of reading the target.
     """
-    await asyncio.to_thread(empty, scratch)
+    with telling_a_full_disk(scratch):
+        await asyncio.to_thread(empty, scratch, context.source.path)
 
     async def equal(comparing: _Comparing, table: TablePlan) -> int | None:
         found = await equal_digest(comparing.context, comparing.comparison(table), comparing.chunks(table), None)
         return found.digest.rows if found else None
 
     async with _comparing(context, context.source, address) as comparing:
+        largest = max((check.table_size.rows for check in comparing.checks.values()), default=0)
+        refuse_without_room(scratch, largest)
         rows = await gather_or_cancel(equal(comparing, table) for table in context.plan.tables)
     changes: list[StagedTable] = []
     # One after the other, when the sessions above are closed: each takes as much memory as all of these.
@@ -76,7 +79,8 @@ async def changes_since(context: StageContext, address: TargetAddress, scratch: 
             changes.append(unchanged(table, own, equal_rows))
             continue
         databases = Databases(context.source, address)
-        changes.append(await asyncio.to_thread(stage_changes, databases, table, comparison, own))
+        with telling_a_full_disk(scratch):
+            changes.append(await asyncio.to_thread(stage_changes, databases, table, comparison, own))
     return changes
 
 

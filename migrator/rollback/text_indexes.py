@@ -1,0 +1,88 @@
+"""
+Brings the full-text indexes of the new file up to its rows, where SQLite can; else says which statement does.
+
+An index over another table's text is rebuilt. One that keeps its own text beside a table, row by row, gets the rows of
+that table which changed. Triggers that feed an index have fed it already. What is left is named.
+"""
+
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+
+from migrator.names import quote_sqlite
+from migrator.source.virtual_tables import VirtualTable, virtual_table
+
+_FULL_TEXT = frozenset({"fts3", "fts4", "fts5"})
+
+_WRITES = re.compile(
+    r"\b(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|REPLACE\s+INTO|UPDATE(?:\s+OR\s+\w+)?(?!\s+OF\b|\s+ON\b)|DELETE\s+FROM)\s+"
+    r"(?:\w+\.)?(\"[^\"]+\"|\[[^\]]+\]|`[^`]+`|\w+)",
+    re.IGNORECASE,
+)
+"""The tables that the statements of a trigger write to."""
+
+
+def virtual_tables(connection: sqlite3.Connection) -> tuple[VirtualTable, ...]:
+    """Return the virtual tables of a file."""
+    rows = connection.execute("SELECT name, sql FROM main.sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL TABLE%'")
+    return tuple(virtual_table(str(name), str(sql)) for name, sql in rows.fetchall())
+
+
+def written_by(trigger: str) -> set[str]:
+    """Return the names, in small letters, of the tables that a trigger writes to."""
+    body = re.split(r"\bBEGIN\b", trigger, maxsplit=1, flags=re.IGNORECASE)[-1]
+    return {name.strip('"[]`').casefold() for name in _WRITES.findall(body)}
+
+
+def bring_text_indexes(connection: sqlite3.Connection, over: Mapping[str, str], fed: set[str]) -> tuple[str, ...]:
+    """
+    Bring the full-text indexes up to the rows of the new file, which is ``main``; ``old`` is attached. Return notes.
+
+    ``over`` has the table that an index with its own text indexes, by the index's name; ``fed`` are the names, in small
+    letters, of the indexes that triggers have fed.
+    """
+    return tuple(_brought(connection, over, fed))
+
+
+def _brought(connection: sqlite3.Connection, over: Mapping[str, str], fed: set[str]) -> Iterator[str]:
+    for index in virtual_tables(connection):
+        if index.module not in _FULL_TEXT:
+            continue
+        name = quote_sqlite(index.name)
+        try:
+            if index.options.get("content"):
+                # SQLite, "FTS5", 6.9; "FTS3 and FTS4", 6.2
+                connection.execute(f"INSERT INTO {name} ({name}) VALUES ('rebuild')")
+            elif index.name in over:
+                yield from _refilled(connection, index, over[index.name])
+            elif index.refers and index.name.casefold() not in fed:
+                yield _by_hand(index, "it keeps no text, so nothing can fill it from here", _emptied(index))
+        except sqlite3.Error as error:  # such as a tokenizer that only the application has
+            yield _by_hand(index, f"SQLite says: {error}", f"run INSERT INTO {name} ({name}) VALUES ('rebuild');")
+
+
+def _refilled(connection: sqlite3.Connection, index: VirtualTable, table: str) -> Iterator[str]:
+    """Replace the rows that differ, if each row of the old index was the row of the old table with its number."""
+    name, rows, columns = quote_sqlite(index.name), quote_sqlite(table), [*map(quote_sqlite, index.indexed)]
+    differs = " OR ".join(f"f.{column} IS NOT t.{column} COLLATE BINARY" for column in columns)
+    joined = "FROM {0}.{1} f LEFT JOIN {0}.{2} t ON t.rowid = f.rowid WHERE t.rowid IS NULL OR " + differs
+    missing = "FROM {0}.{2} t WHERE t.rowid NOT IN (SELECT rowid FROM {0}.{1})"
+    filled = ", ".join(["rowid", *columns])
+    for found in (joined, missing):
+        if connection.execute("SELECT 1 " + found.format("old", name, rows) + " LIMIT 1").fetchone():
+            statements = f"run DELETE FROM {name}; INSERT INTO {name} ({filled}) SELECT {filled} FROM {rows};"
+            yield _by_hand(index, f"its rows were not those of {table!r}, one for one", statements)
+            return
+    connection.execute(f"DELETE FROM {name} WHERE rowid IN (SELECT f.rowid {joined.format('main', name, rows)})")
+    connection.execute(f"INSERT INTO {name} ({filled}) SELECT {filled} {missing.format('main', name, rows)}")
+
+
+def _emptied(index: VirtualTable) -> str:
+    name = quote_sqlite(index.name)
+    if index.module == "fts5":
+        return f"run INSERT INTO {name} ({name}) VALUES ('delete-all'); and then fill it with the application"
+    return f"run DROP TABLE {name}; create it again as in the old file, and fill it with the application"
+
+
+def _by_hand(index: VirtualTable, reason: str, advice: str) -> str:
+    return f"WARNING: the full-text index {index.name} is as in the old file: {reason}; {advice}"
