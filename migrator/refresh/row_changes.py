@@ -6,6 +6,7 @@ the rowid in the source, and the ctid in the target, where nobody writes meanwhi
 database of SQLite's, from which the copier's own scan selects the rows to send.
 """
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +39,8 @@ class RowChanges:
     deleted: int
     digest: KnownDigest | None = None
     """The digest of the source's table as it is now; None if more has to be read for it."""
+    seconds: float = 0.0
+    """The time that finding them took."""
 
     @property
     def sent(self) -> str:
@@ -71,6 +74,7 @@ def stage_changes(databases: Databases, found: Surveyed, batch_bytes: int, into:
     Blocks, and needs disk space for hash, key and place of each row of both sides. Raises the errors of reading either
     side, and ``duckdb.Error`` for a value that the form of its column can't read.
     """
+    started = time.monotonic()
     scratch, prefix = into
     comparison = _of_sent(found, batch_bytes)
     source = found.plan.source
@@ -102,7 +106,7 @@ def stage_changes(databases: Databases, found: Surveyed, batch_bytes: int, into:
             duck, "SELECT identity FROM differing WHERE identity IS NOT NULL ORDER BY identity", scratch, changes.sent
         )
         stage(duck, "SELECT part, place FROM differing WHERE place IS NOT NULL", scratch, changes.gone)
-    return changes
+    return replace(changes, seconds=time.monotonic() - started)
 
 
 def _digest(duck: duckdb.DuckDBPyConnection) -> Digest:

@@ -44,7 +44,7 @@ class TableRefresh:
     reason: str = ""
     """Why the table is loaded anew."""
     seconds: float = 0.0
-    """The time in seconds that finding and writing the rows took."""
+    """The time in seconds that finding the changed rows took; 0 where single rows were not looked for."""
 
     @property
     def is_unchanged(self) -> bool:

@@ -321,6 +321,7 @@ def _results(tables: Sequence[Surveyed], writing: Writing) -> tuple[TableRefresh
                 change.updated if change else 0,
                 change.deleted if change else 0,
                 table.reason if table.way is Way.LOADED_ANEW else "",
+                change.seconds if change else 0.0,
             )
         )
     return tuple(results)

@@ -98,6 +98,7 @@ async def test_only_what_has_changed_is_carried(make_sqlite: MakeSqlite, databas
     assert await places_of(database, "calm") == calm
     assert "public.pairs: 1 inserted, 1 updated, 1 deleted" in lines_of(report)
     assert "public.calm: unchanged" in lines_of(report)
+    assert [entry.seconds > 0 for entry in report.refreshed] == [not entry.is_unchanged for entry in report.refreshed]
     untouched = {table: await places_of(database, table) for table in TABLES}
     again = await moved(source, database, refresh=True)
     assert set(lines_of(again)) == {f"public.{table}: unchanged" for table in TABLES}
