@@ -127,6 +127,7 @@ class Scratch:
     folder: Path
     prefix: str
     """The first word of the tables' names."""
+    rows_at_once: int = _ROWS_AT_ONCE
 
     def name(self, kind: str) -> str:
         """Return the name of the scratch table for rows of a kind, such as changed or added, as SQL spells it."""
@@ -157,8 +158,12 @@ class Scratch:
         self.execute(f"CREATE TABLE {self.name(kind)} ({', '.join((f'{key} PRIMARY KEY', *others))}){without}")
 
     def append(self, kind: str, duck: duckdb.DuckDBPyConnection, query: str) -> int:
-        """Append the answer of DuckDB's ``query`` to a scratch table, and return the number of rows."""
-        reader: pa.RecordBatchReader = duck.sql(query).to_arrow_reader(_ROWS_AT_ONCE)
+        """
+        Append the answer of DuckDB's ``query`` to a scratch table, and return the number of rows.
+
+        At most ``rows_at_once`` of them are in memory at a time.
+        """
+        reader: pa.RecordBatchReader = duck.sql(query).to_arrow_reader(min(self.rows_at_once, _ROWS_AT_ONCE))
         rows = 0
 
         def counted() -> Iterator[pa.RecordBatch]:

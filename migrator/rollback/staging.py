@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from migrator.rollback.changed_rows import Sides, identity_column, place_in, spelled
 from migrator.rollback.scratch import Scratch, attachments
+from migrator.source.batches import rows_per_batch
 from migrator.source.chunks import identity_of
 from migrator.source.scan import StorageClass
 from migrator.verification.comparison import Comparison, source_rows, target_rows
@@ -94,10 +95,12 @@ def _stage_target(
             values[name] = f"c{column}" if is_read else name
             if not is_read:
                 further.append(f"{select} AS {name}")
+    size = comparison.table_size  # of an empty table it tells nothing
+    held = replace(scratch, rows_at_once=rows_per_batch(size, comparison.batch_bytes)) if size.rows else scratch
     scratch.create("there", ["place INTEGER", *[*values][1:]])
     for read in _readings(comparison, scratch, wanted):
         with target_rows(sides.reader, read, further=further) as rows:
-            _append(scratch, "there", duck, rows, values)
+            _append(held, "there", duck, rows, values)
 
 
 def _readings(comparison: Comparison, scratch: Scratch, wanted: Wanted) -> Iterator[Comparison]:
