@@ -25,8 +25,10 @@ from migrator.verification.canonical import ColumnPair, Side, source_side, targe
 from migrator.verification.comparison import Comparison, Databases, source_rows, target_rows
 from migrator.verification.digest import hashes, opened
 
-_MEMORY = "512MB"
-"""The memory that DuckDB may use for the rows of differing buckets. All other rows stay on disk."""
+_MEGABYTES = 512
+_MEGABYTES_A_COLUMN = 1
+"""The memory that DuckDB may use for the rows of differing buckets, and more for each column, since it joins some
+thousand rows of all columns at a time. All other rows stay on disk."""
 
 SHOWN = 60
 """The most characters of a value that are shown."""
@@ -165,7 +167,8 @@ def both_sides(
     columns are, too. Needs disk space for that. Raises the errors of reading either side.
     """
     with TemporaryDirectory(prefix="migrator-") as folder:
-        config = {"memory_limit": _MEMORY, "temp_directory": folder}
+        memory = _MEGABYTES + _MEGABYTES_A_COLUMN * len(comparison.pairs)
+        config = {"memory_limit": f"{memory}MB", "temp_directory": folder}
         with opened(str(Path(folder) / "rows.duckdb"), config) as duck:
             source, target = databases.source, databases.target
             with (
