@@ -21,14 +21,16 @@ def small_disk(open_folder: Path) -> Iterator[Path]:
     """Give a folder on a disk of its own, of 100 kB."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
-    mount = ("mount", "-t", "tmpfs", "-o", "size=100k,mode=0777", "tmpfs", open_folder)
+    disk = open_folder / "disk"
+    disk.mkdir()
+    mount = ("mount", "-t", "tmpfs", "-o", "size=100k,mode=0777", "tmpfs", disk)
     mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
     if mounted.returncode:
         pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
     try:
-        yield open_folder
+        yield disk
     finally:
-        subprocess.run(["umount", "-l", open_folder], check=True)
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 def _enlarged(mounted: Path, size: str) -> None:
@@ -39,9 +41,9 @@ def _files(folder: Path) -> list[Path]:
     return list(folder.iterdir())
 
 
-async def test_room_and_rights(small_disk: Path, tmp_path: Path, database: Database, cli: Cli) -> None:
+async def test_room_and_rights(small_disk: Path, open_folder: Path, database: Database, cli: Cli) -> None:
     """Each lack is told with where it is, and leaves no file: of the lists, of the changed rows, of the new file."""
-    old, new = tmp_path / "old.db", tmp_path / "new.db"
+    old, new = open_folder / "old.db", open_folder / "new.db"
     with closing(sqlite3.connect(old)) as connection:
         connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT)")
         connection.executemany("INSERT INTO t VALUES (?, 'text')", [(row,) for row in range(5_000)])
@@ -50,7 +52,7 @@ async def test_room_and_rights(small_disk: Path, tmp_path: Path, database: Datab
     assert ended.code == 0, ended.stderr
     await database.execute("UPDATE t SET a = repeat(id::text, 300) WHERE id >= 1000")
 
-    def back(to: Path, folder: Path = tmp_path) -> tuple[int, str]:
+    def back(to: Path, folder: Path = open_folder) -> tuple[int, str]:
         given = {"MIGRATOR_TARGET_URL": database.url, "TMPDIR": str(folder)}
         ended = cli("rollback", "--like", old, "--to", to, variables=given)
         return ended.code, "" if not ended.code else ended.message + ended.failure["next_step"]
@@ -72,8 +74,6 @@ async def test_room_and_rights(small_disk: Path, tmp_path: Path, database: Datab
     assert back(small_disk / "new.db", small_disk) == (0, "")
 
     # Somebody who may read the old file, and not write in the folder of the new one.
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
     old.chmod(0o644)
     ended = cli(
         *("rollback", "--like", old, "--to", new),
