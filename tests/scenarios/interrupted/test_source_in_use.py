@@ -79,7 +79,7 @@ async def test_a_writer_is_noticed_in_the_middle_of_a_stage(
     async def endless(*_arguments: object, **_options: object) -> None:
         await asyncio.Event().wait()
 
-    async def written_to(_target: Target, standing: ReplayQueue[TableName], _jobs: int) -> None:
+    async def written_to(_target: Target, standing: ReplayQueue[TableName], *_more: object) -> None:
         assert [table async for table in standing]  # all: the stages before are over
         with closing(sqlite3.connect(source)) as connection:
             connection.execute("INSERT INTO t VALUES (2)")
