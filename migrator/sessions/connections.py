@@ -187,10 +187,10 @@ class Connections:
         """Return a kept session that still answers; None if there is none."""
         while self._kept:
             session = self._kept.pop()
-            await asyncio.sleep(0)  # the end of a session that the server has ended is noticed here
-            if is_open(session.connection) and time.monotonic() - session.answered_at < _FRESH_SECONDS:
-                return session
             try:
+                await asyncio.sleep(0)  # the end of a session that the server has ended is noticed here
+                if is_open(session.connection) and time.monotonic() - session.answered_at < _FRESH_SECONDS:
+                    return session
                 if await session.answers(self.address.connect_timeout_seconds):
                     return session
             except BaseException:
