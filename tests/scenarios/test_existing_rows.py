@@ -292,13 +292,15 @@ async def test_a_table_that_nobody_named_refers_to_a_row_that_would_go(
 
 
 async def test_rows_that_are_too_large_to_be_kept(make_sqlite: MakeSqlite, database: Database) -> None:
-    """They stay, and the limit that would let them go is printed."""
+    """They stay, and the limit that would let them go is printed, though autovacuum makes the table larger."""
     source = make_sqlite(CHUNKS, {"big": BIG})
     await database.execute(BIG_TARGET)
     settings = settings_of(source, database, on_existing_rows=["replace"], kept_limit=100_000)
     with pytest.raises(TargetRefused, match=r"public\.big.* \(\d") as refused:
         await run.run(settings, Tracker())
     [limit] = re.findall(r"--kept-limit=(\d+)", refused.value.next_step)
+    await database.execute("UPDATE big SET t = t WHERE id = 5")
+    await database.execute("VACUUM big")
     await run.run(settings_of(source, database, on_existing_rows=["replace"], kept_limit=limit), Tracker())
 
 
