@@ -127,7 +127,7 @@ def _learnt(connection: sqlite3.Connection, of: _Column, renderings: Renderings)
             f"(+{stored} IS {sql} COLLATE BINARY AND typeof({stored}) = typeof({sql}))"
             for sql in (rendered(candidate.sql, of.names, "s") for candidate in candidates[first:last])
         ]
-        sums = "".join(f", sum({fit} * weight)" for fit in fits)
+        sums = "".join(f", sum({fit} * s.weight)" for fit in fits)
         rows, *counts = connection.execute(
             f"SELECT count(*){sums} {of.sampled} WHERE s.{of.names[0]} IS NOT NULL"
         ).fetchone()
@@ -148,7 +148,7 @@ def _null(connection: sqlite3.Connection, of: _Column, renderings: Renderings) -
     literals = renderings.nulls
     if len(literals) > 1:
         found = connection.execute(
-            f"SELECT quote({of.stored}) {of.sampled} WHERE s.{of.names[0]} IS NULL ORDER BY identity DESC LIMIT 1"
+            f"SELECT quote({of.stored}) {of.sampled} WHERE s.{of.names[0]} IS NULL ORDER BY s.identity DESC LIMIT 1"
         ).fetchone()
         if found is not None and found[0] in literals:
             return str(found[0])

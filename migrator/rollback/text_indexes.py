@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 
 from migrator.names import quote_sqlite
+from migrator.source.schema import rowid_name
 from migrator.source.virtual_tables import VirtualTable, virtual_table
 
 _FULL_TEXT = frozenset({"fts3", "fts4", "fts5"})
@@ -64,17 +65,28 @@ def _brought(connection: sqlite3.Connection, over: Mapping[str, str], fed: set[s
 def _refilled(connection: sqlite3.Connection, index: VirtualTable, table: str) -> Iterator[str]:
     """Replace the rows that differ, if each row of the old index was the row of the old table with its number."""
     name, rows, columns = quote_sqlite(index.name), quote_sqlite(table), [*map(quote_sqlite, index.indexed)]
-    differs = " OR ".join(f"f.{column} IS NOT t.{column} COLLATE BINARY" for column in columns)
-    joined = "FROM {0}.{1} f LEFT JOIN {0}.{2} t ON t.rowid = f.rowid WHERE t.rowid IS NULL OR " + differs
-    missing = "FROM {0}.{2} t WHERE t.rowid NOT IN (SELECT rowid FROM {0}.{1})"
+    names = [str(column) for (column,) in connection.execute("SELECT name FROM pragma_table_xinfo(?)", (table,))]
+    number = f"t.{rowid_name(names)}"  # never None: an index over a table whose rowid has no name isn't recognised
     filled = ", ".join(["rowid", *columns])
-    for found in (joined, missing):
-        if connection.execute("SELECT 1 " + found.format("old", name, rows) + " LIMIT 1").fetchone():
-            statements = f"run DELETE FROM {name}; INSERT INTO {name} ({filled}) SELECT {filled} FROM {rows};"
+    selected = ", ".join([number, *(f"t.{column}" for column in columns)])
+
+    def differing(schema: str) -> tuple[str, str]:
+        """Return what follows on FROM for rows of the index that aren't the table's, and for rows that it misses."""
+        differs = " OR ".join(f"f.{column} IS NOT t.{column} COLLATE BINARY" for column in columns)
+        index_rows, table_rows = f"{schema}.{name}", f"{schema}.{rows}"
+        return (
+            f"{index_rows} f LEFT JOIN {table_rows} t ON {number} = f.rowid WHERE {number} IS NULL OR {differs}",
+            f"{table_rows} t WHERE {number} NOT IN (SELECT f.rowid FROM {index_rows} f)",
+        )
+
+    for found in differing("old"):
+        if connection.execute(f"SELECT 1 FROM {found} LIMIT 1").fetchone():
+            statements = f"run DELETE FROM {name}; INSERT INTO {name} ({filled}) SELECT {selected} FROM {rows} t;"
             yield _by_hand(index, f"its rows were not those of {table!r}, one for one", statements)
             return
-    connection.execute(f"DELETE FROM {name} WHERE rowid IN (SELECT f.rowid {joined.format('main', name, rows)})")
-    connection.execute(f"INSERT INTO {name} ({filled}) SELECT {filled} {missing.format('main', name, rows)}")
+    others, missing = differing("main")
+    connection.execute(f"DELETE FROM {name} WHERE rowid IN (SELECT f.rowid FROM {others})")
+    connection.execute(f"INSERT INTO {name} ({filled}) SELECT {selected} FROM {missing}")
 
 
 def _emptied(index: VirtualTable) -> str:

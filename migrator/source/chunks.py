@@ -96,7 +96,8 @@ def _last_key(session: "ScanSession", table: SourceTable, after: str | None, row
     key = key_of(table)
     literals = " || ', ' || ".join(f"quote({part})" for part in key)
     begin = f" WHERE {Chunk(after).where(table)}" if after is not None else ""
+    # In ORDER BY, a name means the answer's column before the table's: the answer has none that a key may have, too.
     keys = session.ask(
-        f"SELECT {literals} AS last FROM {table.origin}{begin} ORDER BY {', '.join(key)} LIMIT 1 OFFSET {rows - 1}"
+        f"SELECT {literals} FROM {table.origin}{begin} ORDER BY {', '.join(key)} LIMIT 1 OFFSET {rows - 1}"
     )
-    return str(keys[0]["last"]) if keys else None
+    return str(next(iter(keys[0].values()))) if keys else None

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from migrator.errors import SourceUnreadable
 from migrator.names import quote_sqlite
 from migrator.source.file import open_file, unreadable, uri_of
-from migrator.source.schema import SourceColumn, SourceDatabase, SourceTable
+from migrator.source.schema import SourceColumn, SourceDatabase, SourceTable, rowid_name
 
 if TYPE_CHECKING:
     from migrator.source.scan import ScanSession
@@ -85,7 +85,10 @@ def put_into(file: Path, path: Path, session: "ScanSession", tables: Sequence[So
             for name in _collations(session, tables):
                 connection.create_collation(name, lambda left, right: (left > right) - (left < right))
             connection.execute("ATTACH ? AS " + SCHEMA, (uri_of(file).replace("?mode=ro", "?mode=rwc"),))
-            copied = [replace(table, schema=SCHEMA, rowid=_rowid(table), key_index=None) for table in tables]
+            copied = [
+                replace(table, schema=SCHEMA, rowid=rowid_name(column.name for column in table.columns), key_index=None)
+                for table in tables
+            ]
             for old, new in zip(tables, copied, strict=True):
                 readable = [column for column in old.columns if not column.missing]
                 declared = ", ".join(f"{column.quoted} {_type(column)}" for column in readable)
@@ -96,11 +99,6 @@ def put_into(file: Path, path: Path, session: "ScanSession", tables: Sequence[So
     except sqlite3.Error as error:
         raise unreadable(path, error) from error
     return copied
-
-
-def _rowid(table: SourceTable) -> str | None:
-    taken = {column.name.lower() for column in table.columns}
-    return next((alias for alias in ("rowid", "_rowid_", "oid") if alias not in taken), None)
 
 
 def _type(column: SourceColumn) -> str:

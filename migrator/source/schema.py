@@ -1,7 +1,7 @@
 """Describes the tables and columns of a SQLite file, and lists what isn't copied, with the reason."""
 
 from collections import defaultdict
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -295,9 +295,14 @@ def _table(
         )
         for row in rows
     )
-    taken = {column.name.lower() for column in columns}
-    free = (alias for alias in ("rowid", "_rowid_", "oid") if alias not in taken)
-    return SourceTable(name, columns, next(free, None) if key_index is None else None, key_index)
+    rowid = rowid_name(column.name for column in columns) if key_index is None else None
+    return SourceTable(name, columns, rowid, key_index)
+
+
+def rowid_name(columns: Iterable[str]) -> str | None:
+    """Return the name that the rowid of a table with such columns has in SQL; None if they take all three names."""
+    taken = {column.lower() for column in columns}
+    return next((alias for alias in ("rowid", "_rowid_", "oid") if alias not in taken), None)
 
 
 async def _ignoring_case(connection: AsyncConnection, table: str, rows: Sequence[Row[Any]]) -> set[str]:

@@ -3,7 +3,7 @@ Drives the museum through Django's API; runs under Django's own Python: ``progra
 
 ``create`` runs Django's migrations, which also insert permissions, content types, a site and the museum's eras;
 ``start`` does what an operator does who tries the site before the data comes. ``tell`` prints all rows of all models as
-the API gives them, as JSON; ``continue`` writes on.
+the API gives them, as JSON; ``continue`` writes on, and ``again`` once more after it.
 """
 
 import json
@@ -252,6 +252,35 @@ def go_on() -> None:
     print(json.dumps(told))
 
 
+def go_on_again() -> None:
+    """Write on after ``go_on``: a new, a changed and a deleted row of many kinds, a login; print ids and numbers."""
+    from django.contrib.auth.models import User
+    from django.db.models import F
+    from django.test import Client
+    from museum.models import Note, Tag, Thing, Visit
+
+    ada = User.objects.get(username="ada")
+    created = [make_thing(number + 200, keeper=ada) for number in range(5)]
+    created[0].related.set(Thing.objects.filter(slug__in=("thing-4", "thing-5")))
+    thing = Thing.objects.get(slug="thing-100")
+    thing.acquired, thing.lent_for = datetime(2026, 3, 1, 12, tzinfo=BERLIN_SUMMER), timedelta(days=3, microseconds=5)
+    thing.price, thing.details, thing.picture = Decimal("7.125"), {"back": [True, None]}, b"\0\xff"
+    thing.save()
+    visit = Visit.objects.create(at=datetime(2026, 3, 1, tzinfo=UTC), stay=timedelta(0), id=UUID(int=7))
+    told = {
+        "ids": [
+            row.pk for row in (*created, Tag.objects.create(word="zurück"), Note.objects.create(about=ada, text="ü"))
+        ],
+        "raised": Thing.objects.filter(count__lt=100, balance__range=(-999, 999)).update(count=F("count") + 1),
+        "deleted": sorted(Thing.objects.get(slug="thing-12").delete()[1].items()),
+        "user": User.objects.get(username="cat").delete()[0],
+        "taken": [refused(Tag, word="zurück"), refused(Thing, slug="thing-200")],
+        "visit": [str(visit.pk), Visit.objects.filter(stay__lte=timedelta(0)).count()],
+        "login": Client().login(username="ada", password="größe 🌱"),
+    }
+    print(json.dumps(told))
+
+
 def refused_thing(**changed: Any) -> str:
     """Return the class of the error that a thing with such a value ends with."""
     from museum.models import Thing
@@ -274,7 +303,7 @@ def refused(model: Any, /, **values: Any) -> str:
     return ""
 
 
-COMMANDS = {"fill": fill, "create": create, "start": start, "tell": tell, "continue": go_on}
+COMMANDS = {"fill": fill, "create": create, "start": start, "tell": tell, "continue": go_on, "again": go_on_again}
 
 if __name__ == "__main__":
     configure(sys.argv[2])

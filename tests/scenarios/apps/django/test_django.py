@@ -36,13 +36,19 @@ def test_a_site_goes_on_with_postgres(crossing: Crossing, started: bool) -> None
 async def test_a_site_goes_back_to_sqlite(
     filled: Path, application: Application, prepared: str, database: Database, cli: Cli, tmp_path: Path
 ) -> None:
-    """What the site wrote on PostgreSQL is in the new file: every model, in the forms that Django reads on SQLite."""
+    """
+    What the site wrote on PostgreSQL is in the new file: every model, in the forms that Django reads on SQLite.
+
+    It goes on there as it goes on with PostgreSQL: new, changed and deleted rows, with the same ids.
+    """
     assert move_as_told(cli, filled, database).code == 0
     application("continue", prepared)
     back = tmp_path / "back.db"
     ended = move_back(cli, filled, back, database, f"--rules={RULES}")
     assert ended.code == 0, ended.stderr
-    assert application("tell", f"sqlite:///{copy_of(back, tmp_path / 'told.db')}") == application("tell", prepared)
+    goes_on = f"sqlite:///{copy_of(back, tmp_path / 'goes-on.db')}"
+    assert application("tell", goes_on) == application("tell", prepared)
+    assert application("again", goes_on) == application("again", prepared)
 
 
 def test_the_sample_has_what_is_hard(source_answers: Mapping[str, Any]) -> None:
