@@ -127,7 +127,6 @@ class Scratch:
     folder: Path
     prefix: str
     """The first word of the tables' names."""
-    rows_at_once: int = _ROWS_AT_ONCE
 
     def name(self, kind: str) -> str:
         """Return the name of the scratch table for rows of a kind, such as changed or added, as SQL spells it."""
@@ -144,10 +143,21 @@ class Scratch:
         """
         Make a scratch table of the answer of DuckDB's ``query``, and return the number of its rows.
 
-        The first of the ``columns`` is the key. Rows that come in the order of their key are written fastest.
+        The first of the ``columns`` is the key. Rows that come in the order of their key are written fastest. The
+        answer passes as a stream, so its rows have to be narrow.
         """
         self.create(kind, columns)
-        return self.append(kind, duck, query)
+        reader: pa.RecordBatchReader = duck.sql(query).to_arrow_reader(_ROWS_AT_ONCE)
+        rows = 0
+
+        def counted() -> Iterator[pa.RecordBatch]:
+            nonlocal rows
+            for batch in reader:
+                rows += batch.num_rows
+                yield batch
+
+        self.ingest(kind, pa.RecordBatchReader.from_batches(reader.schema, counted()))
+        return rows
 
     def create(self, kind: str, columns: Sequence[str]) -> None:
         """Make a scratch table without rows. The first of the ``columns`` is the key."""
@@ -157,27 +167,12 @@ class Scratch:
         self.execute(f"DROP TABLE IF EXISTS {self.name(kind)}")
         self.execute(f"CREATE TABLE {self.name(kind)} ({', '.join((f'{key} PRIMARY KEY', *others))}){without}")
 
-    def append(self, kind: str, duck: duckdb.DuckDBPyConnection, query: str) -> int:
-        """
-        Append the answer of DuckDB's ``query`` to a scratch table, and return the number of rows.
-
-        At most ``rows_at_once`` of them are in memory at a time.
-        """
-        reader: pa.RecordBatchReader = duck.sql(query).to_arrow_reader(min(self.rows_at_once, _ROWS_AT_ONCE))
-        rows = 0
-
-        def counted() -> Iterator[pa.RecordBatch]:
-            nonlocal rows
-            for batch in reader:
-                rows += batch.num_rows
-                yield batch
-
-        stream = pa.RecordBatchReader.from_batches(reader.schema, counted())
+    def ingest(self, kind: str, rows: pa.RecordBatchReader) -> None:
+        """Append rows to a scratch table. Raises the driver's errors."""
         uri = _uri(_file(self.folder, _database(kind)), write=True)
         with adbc.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
             cursor.execute(f"PRAGMA {_UNSYNCED}")
-            cursor.adbc_ingest(f"{self.prefix} {kind}", stream, mode="append")
-        return rows
+            cursor.adbc_ingest(f"{self.prefix} {kind}", rows, mode="append")
 
 
 def _database(kind: str) -> str:

@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from migrator.rollback.changed_rows import Sides, identity_column, place_in, spelled
 from migrator.rollback.scratch import Scratch, attachments
-from migrator.source.batches import rows_per_batch
 from migrator.source.chunks import identity_of
 from migrator.source.scan import StorageClass
+from migrator.verification.answers import answers
 from migrator.verification.comparison import Comparison, source_rows, target_rows
 from migrator.verification.digest import database
 
@@ -95,12 +95,10 @@ def _stage_target(
             values[name] = f"c{column}" if is_read else name
             if not is_read:
                 further.append(f"{select} AS {name}")
-    size = comparison.table_size  # of an empty table it tells nothing
-    held = replace(scratch, rows_at_once=rows_per_batch(size, comparison.batch_bytes)) if size.rows else scratch
     scratch.create("there", ["place INTEGER", *[*values][1:]])
     for read in _readings(comparison, scratch, wanted):
         with target_rows(sides.reader, read, further=further) as rows:
-            _append(held, "there", duck, rows, values)
+            _append(scratch, "there", duck, rows, values)
 
 
 def _readings(comparison: Comparison, scratch: Scratch, wanted: Wanted) -> Iterator[Comparison]:
@@ -132,7 +130,5 @@ def _append(
     scratch: Scratch, kind: str, duck: duckdb.DuckDBPyConnection, rows: pa.RecordBatchReader, values: dict[str, str]
 ) -> None:
     """Append rows to a scratch table; ``values`` has DuckDB's SQL for each of its columns."""
-    duck.register("rows_read", rows)
     selected = ", ".join(f"{value} AS {name}" for name, value in values.items())
-    scratch.append(kind, duck, f"SELECT {selected} FROM rows_read")
-    duck.unregister("rows_read")
+    scratch.ingest(kind, answers(duck, rows, f"SELECT {selected} FROM rows_read"))

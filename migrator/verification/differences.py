@@ -21,7 +21,8 @@ import pyarrow as pa
 from migrator.runtime.limits import ExampleOptions
 from migrator.sessions.reader import ReadOnlySession
 from migrator.source.scan import ScanColumn
-from migrator.verification.canonical import ColumnPair, Side, source_side, target_side
+from migrator.verification.answers import answers
+from migrator.verification.canonical import ColumnPair, Side
 from migrator.verification.comparison import Comparison, Databases, source_rows, target_rows
 from migrator.verification.digest import hashes, opened
 
@@ -34,6 +35,7 @@ SHOWN = 60
 """The most characters of a value that are shown."""
 
 _HEAD = 4096
+"""The characters of a value among which the first that differs is looked for."""
 
 _ROWS_AT_ONCE = 256
 
@@ -185,18 +187,27 @@ def both_sides(
 
 
 def rows_in_buckets(comparison: Comparison, side: Side, buckets: Sequence[int]) -> str:
-    """Return SQL for the rows of ``rows_read`` in the ``buckets``, each with its hash and the forms of its key."""
+    """
+    Return SQL for the rows of ``rows_read`` in the ``buckets``: their hash, the forms of their key, and their cells.
+
+    Of each cell there is the hash (``h0``, ``h1``, …) and the beginning of its text (``x0``, ``x1``, …). So it doesn't
+    depend on the width of the values how much of a thousand rows is in memory when these are joined.
+    """
     sql = hashes(side.forms, comparison)
     keys = "".join(f", {side.forms[place]} AS k{i}" for i, place in enumerate(comparison.key))
+    cells = "".join(
+        f", hash({form}) AS h{i}, left({shown}, {_HEAD}) AS x{i}"
+        for i, (form, shown) in enumerate(zip(side.forms, side.shown, strict=True))
+    )
     numbers = ", ".join(map(str, buckets))
-    return f"SELECT {sql.row} AS row_hash{keys}, * FROM rows_read WHERE {sql.bucket} IN ({numbers})"
+    return f"SELECT {sql.row} AS row_hash{keys}{cells} FROM rows_read WHERE {sql.bucket} IN ({numbers})"
 
 
 def _store(duck: duckdb.DuckDBPyConnection, table: str, reader: pa.RecordBatchReader, selected: str) -> None:
-    """Create a DuckDB ``table`` from the SQL ``selected``, in which ``rows_read`` is the stream ``reader``."""
-    duck.register("rows_read", reader)
-    duck.execute(f"CREATE TABLE {table} AS {selected}")
-    duck.unregister("rows_read")
+    """Create a DuckDB ``table`` from the SQL ``selected``, in which ``rows_read`` are the rows of ``reader``."""
+    duck.register("answers", answers(duck, reader, selected))
+    duck.execute(f"CREATE TABLE {table} AS FROM answers")
+    duck.unregister("answers")
 
 
 def _rows(duck: duckdb.DuckDBPyConnection, comparison: Comparison) -> Iterator[dict[str, Any]]:
@@ -208,17 +219,12 @@ def _rows(duck: duckdb.DuckDBPyConnection, comparison: Comparison) -> Iterator[d
 
 def _by_key(comparison: Comparison) -> str:
     """Return SQL for the rows of both sides whose row with the same key is missing or different on the other side."""
-    source, target = source_side(comparison.forms, "s."), target_side(comparison.forms, "t.")
     cells = ", ".join(
-        f"CASE WHEN {a} IS DISTINCT FROM {b}{_unless_computed(pair, x)} THEN struct_pack(place := {place}, "
-        f"source := {_head(x)}, target := {_head(y)}) END"
-        for place, (pair, a, b, x, y) in enumerate(
-            zip(comparison.pairs, source.forms, target.forms, source.shown, target.shown, strict=True)
-        )
+        f"CASE WHEN s.h{place} <> t.h{place}{_unless_computed(pair, place)} THEN struct_pack(place := {place}, "
+        f"source := s.x{place}, target := t.x{place}) END"
+        for place, pair in enumerate(comparison.pairs)
     )
-    keys = ", ".join(
-        f"coalesce({_head(source.shown[place])}, {_head(target.shown[place])})" for place in comparison.key
-    )
+    keys = ", ".join(f"coalesce(s.x{place}, t.x{place})" for place in comparison.key)
     join = " AND ".join(f"s.k{i} IS NOT DISTINCT FROM t.k{i}" for i in range(len(comparison.key)))
     return (
         f"SELECT s.row_hash IS NOT NULL AS in_source, t.row_hash IS NOT NULL AS in_target, [{keys}] AS key, "
@@ -228,30 +234,25 @@ def _by_key(comparison: Comparison) -> str:
     )
 
 
-def _unless_computed(pair: ColumnPair, source: str) -> str:
+def _unless_computed(pair: ColumnPair, place: int) -> str:
     """Return a condition for a computed column: where the source has no value, the target's value is no difference."""
-    return f" AND {source} IS NOT NULL" if pair.target.generated else ""
+    return f" AND s.x{place} IS NOT NULL" if pair.target.generated else ""
 
 
 def _by_row(comparison: Comparison) -> str:
     """Return SQL for the rows that one side has more often than the other side."""
+    shown = ", ".join(f"x{place}" for place in range(len(comparison.pairs)))
 
-    def counted(table: str, side: Side) -> str:
-        shown = ", ".join(_head(text) for text in side.shown)
+    def counted(table: str) -> str:
         return f"(SELECT row_hash, count(*) AS times, any_value([{shown}]) AS row FROM {table} GROUP BY row_hash)"
 
     return (
         "SELECT coalesce(s.times, 0) > coalesce(t.times, 0) AS in_source, "
         "coalesce(t.times, 0) > coalesce(s.times, 0) AS in_target, coalesce(s.row, t.row) AS key, NULL AS cells, "
         "abs(coalesce(s.times, 0) - coalesce(t.times, 0)) AS times "
-        f"FROM {counted('source_rows', comparison.source_side)} s "
-        f"FULL OUTER JOIN {counted('target_rows', comparison.target_side)} t USING (row_hash) "
+        f"FROM {counted('source_rows')} s FULL OUTER JOIN {counted('target_rows')} t USING (row_hash) "
         "WHERE s.times IS DISTINCT FROM t.times"
     )
-
-
-def _head(text: str) -> str:
-    return f"left({text}, {_HEAD})"
 
 
 def _kind(row: dict[str, Any]) -> Kind:

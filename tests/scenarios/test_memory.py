@@ -68,16 +68,20 @@ def skewed(rows: int) -> Iterable[Item]:
 
 def run(source: Path, target_url: str) -> int:
     """Run the whole job and return the peak of its resident memory in bytes."""
-    flags = [f"--source={source}", "--schema=existing", "--jobs=2", f"--batch-bytes={BATCH_BYTES}"]
+    return peak_of(target_url, "run", f"--source={source}", "--schema=existing")
+
+
+def peak_of(target_url: str, *words: str, code: int = 0) -> int:
+    """Run a command, which has to end with ``code``, and return the peak of its resident memory in bytes."""
     done = subprocess.run(
-        [sys.executable, "-c", MEASURED, "run", *flags],
+        [sys.executable, "-c", MEASURED, *words, "--jobs=2", f"--batch-bytes={BATCH_BYTES}"],
         env=clean_environment() | {"MIGRATOR_TARGET_URL": target_url},
         capture_output=True,
         text=True,
         check=False,
     )
     measured = json.loads(done.stdout.splitlines()[-1])
-    assert measured["code"] == 0, done.stderr
+    assert measured["code"] == code, done.stderr
     return int(measured["peak"])
 
 
@@ -101,3 +105,22 @@ async def test_the_peak_does_not_grow_with_the_data(
     more_data = large.stat().st_size - small.stat().st_size
     grown = await peak_of_a_run(database, large) - await peak_of_a_run(database, small)
     assert grown < HELD * more_data, f"{grown / MIB:.0f} MiB more for {more_data / MIB:.0f} MiB of data"
+
+
+async def test_large_changed_rows(tmp_path: Path, database: Database) -> None:
+    """Rows of 5 MiB that differ are named by ``verify``, and carried back by ``rollback``, a few at a time."""
+    sizes, named, carried = [], [], []
+    await database.execute(TARGET)
+    for rows in (12, 36):
+        source = filled(tmp_path / f"{rows}.db", wide(rows))
+        await database.execute(
+            f"TRUNCATE item; INSERT INTO item SELECT i, 'new', decode(repeat('fe', {5 * MIB}), 'hex'), 1 "
+            f"FROM generate_series(0, {rows - 1}) i"
+        )
+        sizes.append(source.stat().st_size)
+        named.append(peak_of(database.url, "verify", f"--source={source}", code=1))
+        back = tmp_path / f"{rows}-back.db"
+        carried.append(peak_of(database.url, "rollback", f"--like={source}", f"--to={back}"))
+    more_data = sizes[1] - sizes[0]
+    for peaks in (named, carried):
+        assert peaks[1] - peaks[0] < HELD * more_data, (named, carried)
