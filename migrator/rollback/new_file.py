@@ -8,7 +8,6 @@ ends in ``.unfinished``, and the next run begins anew.
 
 import fcntl
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -20,8 +19,9 @@ from migrator.errors import ConfigurationError, GaveUp, SourceUnreadable, Target
 from migrator.names import quote_literal, quote_sqlite
 from migrator.rollback.changes import StagedTable
 from migrator.rollback.learning import rendered
-from migrator.rollback.scratch import attachments
+from migrator.rollback.scratch import attachments, bytes_of_values
 from migrator.rollback.text_indexes import bring_text_indexes, virtual_tables, written_by
+from migrator.runtime.file_room import is_without_room, lacks_room, no_room, refuse_without_room, telling_no_room
 from migrator.runtime.private_file import sync_folder
 from migrator.source.chunks import identity_of
 from migrator.source.file import open_file, unreadable, uri_of
@@ -78,38 +78,44 @@ def _refuse(old: Path, new: Path) -> None:
                 next_step="Name another file with --to, or rename that one.",
             )
     try:
-        room = shutil.disk_usage(new.parent).free
+        refuse_without_room(new, _bytes_of(old))
     except OSError as error:
         raise _unwritable(new, error) from error
-    needed = old.stat().st_size
-    if room < needed:
-        raise ConfigurationError(
-            f"there is no room for {str(new)!r}: {needed} bytes are needed, {room} are free",
-            next_step="Make room, or name a file on another disk with --to.",
-        )
+
+
+def _bytes_of(old: Path) -> int:
+    """Return the size of a copy of a database: what is in its write-ahead log comes into the file. Raises OSError."""
+    with suppress(sqlite3.Error), closing(open_file(old)) as connection:
+        [(size,)] = connection.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+        return int(size)
+    return old.stat().st_size
 
 
 def _unwritable(new: Path, error: OSError) -> ConfigurationError:
+    if is_without_room(error):
+        return no_room(new.with_name(new.name + _UNFINISHED), new, 0)
     return ConfigurationError(
         f"{str(new)!r} can't be written: {error.strerror or error}",
         next_step="Name a file in a folder that exists and that the user of the job may write to, with --to.",
     )
 
 
-def _no_more_room(table: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"table {table!r}: there was no room for its rows any more, in the folder of the new file or in TMPDIR",
-        next_step="Make room, or name a file on another disk with --to, and run it again.",
-    )
-
-
 def _copy(old: Path, path: Path) -> None:
     """Copy a database with SQLite's backup, which sees one moment, and the write-ahead log too."""
     try:
-        with closing(open_file(old)) as original, closing(sqlite3.connect(path)) as copy:
+        with (
+            telling_no_room(path, _new_of(path), _bytes_of(old)),
+            closing(open_file(old)) as original,
+            closing(sqlite3.connect(path)) as copy,
+        ):
             original.backup(copy, pages=_PAGES_AT_ONCE)
     except sqlite3.Error as error:
         raise unreadable(old, error) from error
+
+
+def _new_of(path: Path) -> Path:
+    """Return the name that an unfinished file gets."""
+    return path.with_name(path.name.removesuffix(_UNFINISHED))
 
 
 def _publish(path: Path, new: Path) -> None:
@@ -139,9 +145,14 @@ def apply(path: Path, old: Path, scratch: Path, tables: Sequence[StagedTable], b
     """
     Bring the changed rows into the unfinished file at ``path``, and return notes about its full-text indexes.
 
-    ``scratch`` is the folder with the staged rows. Raises TargetRefused if the file's schema refuses a row.
+    ``scratch`` is the folder with the staged rows. Raises TargetRefused if the file's schema refuses a row, and
+    ConfigurationError if there is no room for the file.
     """
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    needed = _bytes_of(path) + bytes_of_values(scratch)
+    with (
+        telling_no_room(path, _new_of(path), needed),
+        closing(sqlite3.connect(path, isolation_level=None)) as connection,
+    ):
         mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
         # A file that isn't finished is thrown away: it needs no journal, which would hold every page that changes.
         for setting in (
@@ -210,8 +221,8 @@ def _bring(connection: sqlite3.Connection, table: StagedTable) -> None:
         try:
             connection.execute(statement)
         except sqlite3.Error as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                raise _no_more_room(table.plan.source.name) from error
+            if lacks_room(error):
+                raise
             raise TargetRefused(
                 f"table {table.plan.source.name!r}: the old file's schema refuses a row of PostgreSQL's: {error}",
                 next_step="Correct the row in PostgreSQL; or give as --like a copy of the old file that takes it.",

@@ -116,6 +116,11 @@ def _file(folder: Path, name: str) -> Path:
     return folder / f"{name}.db"
 
 
+def bytes_of_values(folder: Path) -> int:
+    """Return the size of the scratch database with the values of changed rows."""
+    return _file(folder, _CELLS).stat().st_size
+
+
 def _uri(path: Path, *, write: bool) -> str:
     return uri_of(path).replace("?mode=ro", "?mode=rw") if write else uri_of(path)
 

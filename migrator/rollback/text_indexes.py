@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 
 from migrator.names import quote_sqlite
+from migrator.runtime.file_room import lacks_room
 from migrator.source.schema import rowid_name
 from migrator.source.virtual_tables import VirtualTable, virtual_table
 
@@ -59,6 +60,8 @@ def _brought(connection: sqlite3.Connection, over: Mapping[str, str], fed: set[s
             elif index.refers and index.name.casefold() not in fed:
                 yield _by_hand(index, "it keeps no text, so nothing can fill it from here", _emptied(index))
         except sqlite3.Error as error:  # such as a tokenizer that only the application has
+            if lacks_room(error):
+                raise
             yield _by_hand(index, f"SQLite says: {error}", f"run INSERT INTO {name} ({name}) VALUES ('rebuild');")
 
 

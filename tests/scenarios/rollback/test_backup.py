@@ -70,3 +70,14 @@ def test_what_it_needs_and_what_it_refuses(cli: Cli, tmp_path: Path) -> None:
     assert not copy.exists()
     copy.write_text("mine")
     assert (cli("backup", "--source", source, "--to", copy).code, copy.read_text()) == (2, "mine")
+
+
+def test_a_limit_of_a_file_s_size(cli: Cli, tmp_path: Path) -> None:
+    """Of a copy that the system doesn't let grow, the copy and its folder are named, and not the source."""
+    source, copy = made(tmp_path / "app.db"), tmp_path / "copy.db"
+    ended = cli("backup", "--source", source, "--to", copy, prefix=("prlimit", "--fsize=50000"))
+    assert ended.code == 2, ended.stderr
+    assert f"no room for '{copy}'" in ended.message
+    assert f"free in '{tmp_path}'" in ended.message
+    assert "ulimit -f" in ended.failure["next_step"]
+    assert sorted(path.name for path in tmp_path.iterdir() if "copy" in path.name) == []

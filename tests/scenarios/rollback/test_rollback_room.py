@@ -37,8 +37,8 @@ def _enlarged(mounted: Path, size: str) -> None:
     subprocess.run(["mount", "-o", f"remount,size={size}", mounted], check=True)
 
 
-def _files(folder: Path) -> list[Path]:
-    return list(folder.iterdir())
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
 
 
 async def test_room_and_rights(small_disk: Path, open_folder: Path, database: Database, cli: Cli) -> None:
@@ -67,9 +67,25 @@ async def test_room_and_rights(small_disk: Path, open_folder: Path, database: Da
         assert words in said
         assert str(small_disk) in said
         assert "TMPDIR" in said
-    code, said = back(small_disk / "new.db")
-    assert (code, "room" in said) == (2, True), said
-    assert _files(small_disk) == []
+    # Of the new file: before anything is copied, and while rows are brought.
+    for size, filler, words in (
+        ("100k", 40_000, f"{old.stat().st_size} bytes are needed"),
+        ("700k", 0, "were written"),
+    ):
+        _enlarged(small_disk, size)
+        (small_disk / "filler").write_bytes(bytes(filler))
+        code, said = back(small_disk / "new.db")
+        assert code == 2, said
+        for part in (
+            words,
+            f"room for '{small_disk / 'new.db'}'",
+            f"in '{small_disk}'",
+            "Make room there",
+            "--to",
+        ):
+            assert part in said, said
+        assert _names(small_disk) == ["filler"]
+    (small_disk / "filler").unlink()
     _enlarged(small_disk, "64m")
     assert back(small_disk / "new.db", small_disk) == (0, "")
 
