@@ -14,7 +14,7 @@ from fix_sqlite import MakeSqlite
 from fix_warm import Zygote
 
 # The long version is scripts/torture.sh.
-CORRUPTIONS = int(os.environ.get("MIGRATOR_TEST_CORRUPTIONS", "180"))
+CORRUPTIONS = int(os.environ.get("MIGRATOR_TEST_CORRUPTIONS", "90"))
 AT_ONCE = 30
 """Files for one test: they share what has to be set up."""
 
