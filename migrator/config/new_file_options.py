@@ -4,14 +4,16 @@ from pathlib import Path
 
 from migrator.config.fields import Group, OptionInfo, option
 from migrator.config.output_options import OutputOptions
+from migrator.config.values import SourceUrl
 
 
 class NewFileOptions(OutputOptions):
     """The options of ``rollback`` and ``backup`` about files."""
 
-    like: Path | None = option(
+    like: SourceUrl | None = option(
         None,
-        "For rollback: the SQLite file from before the migration. The new file has its schema, and its form of values.",
+        "For rollback: the SQLite file from before the migration, as a path or URL. The new file has its "
+        "schema, and its form of values.",
         OptionInfo(Group.ROLLBACK, shown_default="the source"),
     )
     to: Path | None = option(

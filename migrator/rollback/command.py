@@ -29,7 +29,7 @@ from migrator.preflight.version_tables import differing_versions
 from migrator.reports.rollback_report import RollbackReport, RolledBackTable
 from migrator.rollback.changes import StagedTable
 from migrator.rollback.moment import Moment, at_one_moment
-from migrator.rollback.new_file import Beside, apply, broken_keys, check, unfinished
+from migrator.rollback.new_file import Beside, apply, broken_keys, check, check_new, unfinished, without_selection
 from migrator.rollback.one_sided import refuse_one_sided
 from migrator.rollback.proof import altered_rows
 from migrator.rollback.scratch import scratch_folder
@@ -42,6 +42,7 @@ from migrator.source.database import Source
 from migrator.source.schema import SourceDatabase
 from migrator.stages.context import StageContext
 from migrator.target.database import Target
+from migrator.verification.compare_table import TableResult
 
 log = structlog.get_logger()
 
@@ -58,7 +59,7 @@ async def rollback(settings: Settings, tracker: Tracker) -> RollbackReport:
     rows that the old schema refuses, SourceUnreadable, and Mismatch if the new file isn't what it has to be; then no
     file has the new name.
     """
-    old = str(settings.like) if settings.like is not None else settings.source_url
+    old = settings.like if settings.like is not None else settings.source_url
     if old is None or settings.to is None:
         missing = [flag for flag, value in (("--like", old), ("--to", settings.to)) if value is None]
         raise ConfigurationError(
@@ -68,6 +69,7 @@ async def rollback(settings: Settings, tracker: Tracker) -> RollbackReport:
         )
     new = settings.to.absolute()
     settings = settings.model_copy(update={"source_url": old})
+    check_new(settings.source_path, new)
     async with open_databases(settings) as (source, target):
         runner = runner_of(settings, target, tracker)
         await runner("wait", lambda: wait_for(target, settings, tracker, to_write=False))
@@ -100,7 +102,7 @@ async def _written(job: _Job, moment: Moment, new: Path) -> RollbackReport:
         beside = Beside(marks, over)
         notes += await stage("bring", lambda: asyncio.to_thread(_bring, paths, changes, beside))
         await stage("verify", lambda: _prove(context, moment.address, paths, changes))
-        notes += (*_without_way_back(changes), *_broken_keys(path))
+        notes += (*_without_way_back(changes), *_broken_keys(path, old))
     return _report(new, changes, notes)
 
 
@@ -194,12 +196,22 @@ async def _prove(context: StageContext, address: TargetAddress, paths: Paths, ch
         raise Mismatch(
             "the new file doesn't hold PostgreSQL's values, and was removed: "
             + "; ".join(result.difference() for result in differing),
-            next_step="Leave these columns as they are in the old file with --exclude, if that is right: a rule may "
-            "have changed their values on the way out without a way back.",
+            next_step=_step_after(differing, context.plan),
             tables=[str(result.table) for result in differing],
             differences=[result.facts() for result in differing],
         )
     await asyncio.to_thread(_refuse_altered, paths, changes)
+
+
+def _step_after(differing: Sequence[TableResult], plan: Plan) -> str:
+    names = {result.table for result in differing}
+    selected = [table.source.name for table in plan.tables if table.name in names and table.source.condition]
+    if selected:  # a row that the rules would leave behind now was written in PostgreSQL
+        return without_selection(*selected)
+    return (
+        "Leave these columns as they are in the old file with --exclude, if that is right: a rule may have changed "
+        "their values on the way out without a way back."
+    )
 
 
 def _refuse_altered(paths: Paths, changes: Sequence[StagedTable]) -> None:
@@ -229,10 +241,13 @@ def _without_way_back(changes: Sequence[StagedTable]) -> tuple[str, ...]:
     )
 
 
-def _broken_keys(path: Path) -> tuple[str, ...]:
+def _broken_keys(path: Path, old: Path) -> tuple[str, ...]:
+    new_keys = broken_keys(path)
+    old_keys = broken_keys(old) if new_keys else {}
     return tuple(
-        f"WARNING: {counted(rows, 'row')} of {table} refer to rows that don't exist, as in PostgreSQL"
-        for table, rows in broken_keys(path).items()
+        f"WARNING: {counted(rows, 'row')} of {table} {'refers' if rows == 1 else 'refer'} to rows that don't exist, "
+        f"as in {'the old file' if rows == old_keys.get(table) else 'PostgreSQL or the old file'}"
+        for table, rows in new_keys.items()
     )
 
 

@@ -22,9 +22,9 @@ from migrator.rollback.learning import rendered
 from migrator.rollback.scratch import attachments, bytes_of_values
 from migrator.rollback.text_indexes import bring_text_indexes, virtual_tables, written_by
 from migrator.runtime.file_room import is_without_room, lacks_room, no_room, refuse_without_room, telling_no_room
-from migrator.runtime.private_file import sync_folder
+from migrator.runtime.private_file import check_writable, sync_folder
 from migrator.source.chunks import identity_of
-from migrator.source.file import open_file, unreadable, uri_of
+from migrator.source.file import check_file, open_file, unreadable, uri_of
 
 _UNFINISHED: Final = ".unfinished"
 
@@ -32,6 +32,17 @@ _PAGES_AT_ONCE: Final = 4_096
 
 _CACHE_KIB: Final = 32 << 10
 """Pages in memory while rows are brought: their tables and indexes are written in no order."""
+
+
+def check_new(old: Path, new: Path) -> None:
+    """
+    Check, before anything else is done, that the ``old`` file is there and the ``new`` one may be written.
+
+    Raises SourceUnreadable; ConfigurationError if ``new`` exists, or if there is no right or no room to write it.
+    """
+    check_file(old)
+    _refuse(old, new)
+    check_writable(new)
 
 
 @contextmanager
@@ -217,6 +228,7 @@ def _bring(connection: sqlite3.Connection, table: StagedTable) -> None:
         f"INSERT INTO main.{name} ({', '.join(map(quote_sqlite, new_names))}) SELECT {added} "
         f"FROM {scratch.name('added')} p CROSS JOIN {there} t USING (place)"
     )
+    _refuse_taken_keys(connection, table, {column: value(column, of_changed=False) for column in new_names})
     for statement in (deletion, update, insertion):
         try:
             connection.execute(statement)
@@ -228,6 +240,44 @@ def _bring(connection: sqlite3.Connection, table: StagedTable) -> None:
                 next_step="Correct the row in PostgreSQL; or give as --like a copy of the old file that takes it.",
                 table=table.plan.source.name,
             ) from error
+
+
+_NAMED: Final = 10
+"""Rows whose keys a message lists."""
+
+
+def _refuse_taken_keys(connection: sqlite3.Connection, table: StagedTable, new: Mapping[str, str]) -> None:
+    """
+    Raise TargetRefused if new rows have keys that rows have which were left behind on the way out.
+
+    ``new`` has the SQL of a new row's values by column. The old file keeps such rows, and either they or PostgreSQL's
+    would be lost.
+    """
+    source = table.plan.source
+    if not source.condition or not source.key or not table.added:
+        return
+    same = " AND ".join(f"o.{column.quoted} = {new[column.name]}" for column in source.key if column.name in new)
+    keys = " || ', ' || ".join(f"quote(o.{column.quoted})" for column in source.key)
+    rows = connection.execute(
+        f"SELECT {keys} FROM {table.scratch.name('added')} p CROSS JOIN {table.scratch.name('there')} t USING (place) "
+        f"CROSS JOIN old.{quote_sqlite(source.name)} o ON {same} LIMIT {_NAMED}"
+    ).fetchall()
+    if rows:
+        columns = ", ".join(column.name for column in source.key)
+        raise TargetRefused(
+            f"table {source.name!r}: rows of the old file that were left behind on the way out (where, orphans) have "
+            f"keys that new rows of PostgreSQL's have, too: {columns} = {'; '.join(row for (row,) in rows)}",
+            next_step=without_selection(source.name),
+            table=source.name,
+        )
+
+
+def without_selection(*tables: str) -> str:
+    """Return the next step for tables whose left behind rows can't be beside PostgreSQL's."""
+    return (
+        f"Take the rules where and orphans of {', '.join(tables)} out of the rules file for the rollback. The new file "
+        "has only PostgreSQL's rows of these tables then; the old file still has those that were left behind."
+    )
 
 
 @contextmanager
@@ -255,7 +305,16 @@ def _advance(connection: sqlite3.Connection, marks: Mapping[str, int]) -> None:
     """Move the marks of AUTOINCREMENT on to those of PostgreSQL's sequences (SQLite, "SQLite Autoincrement")."""
     if not connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_sequence'").fetchone()[0]:
         return
+    counted = {
+        str(name)
+        for (name,) in connection.execute(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND instr(upper(sql), 'AUTOINCREMENT') "
+            "AND name NOT IN (SELECT name FROM sqlite_sequence)"
+        )
+    }
     for table, mark in marks.items():
+        if mark and table in counted:  # a table that has never had a row has no mark
+            connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, mark))
         connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = ? AND seq < ?", (mark, table, mark))
 
 

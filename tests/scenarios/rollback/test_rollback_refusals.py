@@ -59,25 +59,24 @@ def test_a_log_that_another_file_has_left(old: Path, database: Database, cli: Cl
     assert "new.db-wal" in ended.message
 
 
-def test_the_old_file_is_not_the_new_one(old: Path, database: Database, cli: Cli) -> None:
-    """To name one file for both is refused, and the file is as it was."""
+def test_what_is_wrong_with_the_files_is_said_at_once(tmp_path: Path, cli: Cli) -> None:
+    """No server is waited for: the old file isn't there, it is the new one, or the new one's folder isn't there."""
+    old, new = tmp_path / "old.db", tmp_path / "new.db"
+
+    def said(like: Path, to: Path) -> tuple[int, str]:
+        ended = cli(
+            "rollback", "--like", f"sqlite:///{like}", "--to", to, MIGRATOR_TARGET_URL="postgresql://127.0.0.1:9/x"
+        )
+        return ended.code, ended.message
+
+    assert said(old, new) == (3, f"source '{old}' does not exist")
+    with closing(sqlite3.connect(old)) as connection:
+        connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY)")
     before = old.read_bytes()
-    ended = cli("rollback", "--like", old, "--to", old, MIGRATOR_TARGET_URL=database.url)
-    assert (ended.code, old.read_bytes()) == (2, before)
-
-
-def test_an_old_file_that_is_not_there(tmp_path: Path, database: Database, cli: Cli) -> None:
-    """It is said, and no file comes into being."""
-    ended = cli("rollback", "--like", tmp_path / "no.db", "--to", tmp_path / "new.db", MIGRATOR_TARGET_URL=database.url)
-    assert ended.code == 3
-    assert not list(tmp_path.glob("*.db*"))
-
-
-def test_a_folder_that_is_not_there(old: Path, database: Database, cli: Cli) -> None:
-    """It is said before PostgreSQL is read."""
-    ended = cli("rollback", "--like", old, "--to", old.parent / "no" / "new.db", MIGRATOR_TARGET_URL=database.url)
-    assert ended.code == 2
-    assert "can't be written" in ended.message
+    assert said(old, old) == (2, f"'{old}' exists already, and is not overwritten")
+    nowhere = tmp_path / "no" / "new.db"
+    assert said(old, nowhere) == (2, f"'{nowhere}' can't be written: No such file or directory")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("old.db", before)]
 
 
 async def test_what_only_postgresql_has(old: Path, database: Database, cli: Cli) -> None:
@@ -137,3 +136,38 @@ async def test_keys_that_change_places(old: Path, database: Database, cli: Cli) 
     assert json.loads(ended.stdout)["tables"][0]["changed"] == 2
     with closing(sqlite3.connect(old.with_name("new.db"))) as connection:
         assert connection.execute("SELECT name FROM t ORDER BY id").fetchall() == [("b",), ("a",)]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [("INSERT INTO t VALUES (9, 'new', 1)", 4), ("UPDATE t SET small = 8 WHERE id = 1", 1)],
+    ids=["a key that a left behind row has", "a row that would be left behind"],
+)
+async def test_rows_beside_those_left_behind(
+    tmp_path: Path, database: Database, cli: Cli, change: str, code: int
+) -> None:
+    """Where PostgreSQL's rows can't be beside rows that ``where`` has left behind, the rollback without it goes."""
+    old, rules, none = tmp_path / "old.db", tmp_path / "rules.toml", tmp_path / "none.toml"
+    with closing(sqlite3.connect(old)) as connection:
+        connection.executescript(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, small INT, up INT REFERENCES t (id));"
+            "INSERT INTO t VALUES (1, 'a', 1, NULL), (9, 'left', 9, 5);"
+        )
+    rules.write_text('[tables.t]\nwhere = "small < 5"\n')
+    none.write_text("")
+    flags = ("--source", old, "--schema", "create", "--rules", rules)
+    assert cli("run", *flags, MIGRATOR_TARGET_URL=database.url).code == 0
+    ended = back(cli, database, old, "--rules", rules)
+    assert ended.code == 0, ended.stderr
+    assert "1 row of t refers to rows that don't exist, as in the old file" in ended.stdout
+    old.with_name("new.db").unlink()
+    await database.execute(change)
+    ended = back(cli, database, old, "--rules", rules)
+    assert ended.code == code, ended.stderr
+    assert "Take the rules where and orphans of t out of the rules file" in ended.failure["next_step"]
+    assert ("id = 9" in ended.message) is (code == 4)
+    ended = back(cli, database, old, "--rules", none)
+    assert ended.code == 0, ended.stderr
+    rows = await database.fetch("SELECT id, name, small, up FROM t ORDER BY id")
+    with closing(sqlite3.connect(old.with_name("new.db"))) as connection:
+        assert connection.execute("SELECT * FROM t ORDER BY id").fetchall() == [tuple(row) for row in rows]
