@@ -3,7 +3,7 @@ json, jsonb. SQLite keeps the text that an application wrote, or a number if the
 
 ``json`` keeps every character; ``jsonb`` keeps the value, and refuses two things that are valid JSON: the escape
 ``\u0000`` and half a surrogate pair (PostgreSQL, "JSON Types"). If an object has a key twice, ``jsonb`` keeps only the
-last value: ``duplicate_keys`` finds these objects.
+last value: ``documents`` finds these objects.
 """
 
 import json
@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 
 import pgpq.encoders
 import pgpq.schema
@@ -19,13 +20,13 @@ import pyarrow.compute as pc
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn
-from migrator.types.duplicate_keys import DuplicateKeyFinder
+from migrator.types.documents import DUPLICATE_KEY, NESTED_TOO_DEEPLY, DocumentSearch, has_duplicate_key, read
 from migrator.types.family import (
     TypeFamily,
     check_utf8,
     holds_nul,
     one_column,
-    problems_unless_text,
+    problems_if_blob,
     stored_as,
     text_and_real_columns,
 )
@@ -56,11 +57,6 @@ def _invalid_json(condition: str) -> Problem:
     return Problem(ProblemCode.INVALID_JSON, "is not valid JSON", condition)
 
 
-def fast_problems(expression: str, column: TargetColumn) -> tuple[Problem, ...]:
-    """Refuse values that aren't stored as text, and text that is not JSON."""
-    return (*problems_unless_text(expression, column), _invalid_json(f"NOT json_valid({expression})"))
-
-
 def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
     """Return the text. Raises ConversionError for invalid UTF-8, for NUL, and for what jsonb refuses or can't hold."""
     text = _joined(arrays)
@@ -70,13 +66,49 @@ def convert(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
             ProblemCode.CONTAINS_NUL, "holds a NUL character, which JSON can't"
         )  # SQLite's json_valid stops reading at the NUL
     if column.type_name == "jsonb":
-        odd = pc.match_substring_regex(text, _SUSPICIOUS)
-        if (pc.max(pc.binary_length(text)).as_py() or 0) >= _MANY:  # most documents have no room for so many digits
-            odd = pc.or_(odd, pc.match_substring_regex(text, _MANY_DIGITS))
-        suspicious = text.filter(odd)
-        for document in suspicious.to_pylist():  # only the few that spell such an escape or exponent
-            _check_document(document)
+        _check_documents(text, _SUSPICIOUS)  # only the few that spell such an escape or exponent
     return text
+
+
+def convert_fast(arrays: Sequence[pa.Array], column: TargetColumn) -> pa.Array:
+    """Return the text, of which ``unfit`` has judged the rest. Raises ConversionError as ``convert`` does."""
+    text = arrays[0]
+    check_utf8(text)
+    if holds_nul(text):
+        raise ConversionError(ProblemCode.CONTAINS_NUL, "holds a NUL character, which JSON can't")
+    if column.type_name == "jsonb":
+        _check_documents(text, "")
+    return text
+
+
+def unfit(document: str, *, binary: bool) -> Problem | None:
+    """
+    Return why a text isn't carried as it is; None if it is JSON that the target keeps whole.
+
+    ``binary`` is for jsonb. A bare number isn't carried, since it may be stored as a number and not as this text.
+    """
+    try:
+        value = read(document)
+        if binary:
+            _check_document(document)
+    except RecursionError:
+        return NESTED_TOO_DEEPLY
+    except ConversionError as error:
+        return error.problem
+    except ValueError:
+        return _invalid_json("")
+    is_number = document.lstrip(" \t\n\r")[:1] in "-0123456789"
+    return DUPLICATE_KEY if binary and has_duplicate_key(value) else _invalid_json("") if is_number else None
+
+
+def _check_documents(text: pa.Array, suspicious: str) -> None:
+    """Raise ConversionError if jsonb can't hold a document that the pattern finds, or one with a very long number."""
+    patterns = [suspicious] if suspicious else []
+    if (pc.max(pc.binary_length(text)).as_py() or 0) >= _MANY:  # most documents have no room for so many digits
+        patterns.append(_MANY_DIGITS)
+    for pattern in patterns:
+        for document in text.filter(pc.match_substring_regex(text, pattern)).to_pylist():
+            _check_document(document)
 
 
 def _joined(arrays: Sequence[pa.Array]) -> pa.Array:
@@ -154,7 +186,25 @@ _JSONB = TypeFamily(
     convert=convert,
     encoder=encoder_jsonb,
     reads_content=True,
-    losses=DuplicateKeyFinder,
+    losses=DocumentSearch,
 )
-JSON = replace(_JSON, fast=replace(_JSON, scan_columns=one_column(StorageClass.TEXT), problems=fast_problems))
-JSONB = replace(_JSONB, fast=replace(_JSONB, scan_columns=one_column(StorageClass.TEXT), problems=fast_problems))
+JSON = replace(
+    _JSON,
+    fast=replace(
+        _JSON,
+        scan_columns=one_column(StorageClass.TEXT),
+        problems=problems_if_blob,
+        convert=convert_fast,
+        losses=partial(DocumentSearch, partial(unfit, binary=False)),
+    ),
+)
+JSONB = replace(
+    _JSONB,
+    fast=replace(
+        _JSONB,
+        scan_columns=one_column(StorageClass.TEXT),
+        problems=problems_if_blob,
+        convert=convert_fast,
+        losses=partial(DocumentSearch, partial(unfit, binary=True)),
+    ),
+)

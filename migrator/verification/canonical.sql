@@ -155,7 +155,7 @@ CREATE MACRO json_quick_form(given) AS (
 -- contains the whole document (`rest`) if it has other keys, a key twice, or objects within, or if it is no object.
 CREATE MACRO json_flat_form(given, members) AS struct_pack(members := members, rest :=
     CASE WHEN len(json_keys(given)) = list_aggregate(members, 'count') AND len(json_keys(given)) > 0
-              AND NOT contains(substr(given, 2), '{') AND NOT regexp_matches(given, '\d[\d.]{15}')
+              AND NOT regexp_matches(given, '(?s).\{|\d[\d.]{15}')
            THEN NULL ELSE json_quick_form(given) END);
 
 -- A document as it is shown to a person: without the marks of `exact_numbers`.

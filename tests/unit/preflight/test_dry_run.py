@@ -92,10 +92,11 @@ async def tables(database: Database, sqlite_file: Path) -> tuple[Source, Target,
     return source, target, plan
 
 
-def columns(table: TablePlan) -> Iterator[tuple[str, TablePlan]]:
-    """Yield a plan of its own for each column, with its declared type."""
-    for declared, column in zip(TYPES, table.columns[1:], strict=True):
-        yield declared, replace(table, columns=(column,))
+def columns(table: TablePlan, *, beside_number: bool = False) -> Iterator[tuple[str, TablePlan]]:
+    """Yield a plan of its own for each column, with its declared type; ``beside_number`` adds the table's number."""
+    number, *others = table.columns
+    for declared, column in zip(TYPES, others, strict=True):
+        yield declared, replace(table, columns=(number, column) if beside_number else (column,))
 
 
 def look(session: ScanSession, target: Target, table: TablePlan, *, quickly: bool = True) -> TableCheck:
@@ -107,11 +108,15 @@ def look(session: ScanSession, target: Target, table: TablePlan, *, quickly: boo
         return checker.check(table_size, known_digest)
 
 
-@pytest.mark.parametrize("place", ["first", "last"])
+@pytest.mark.parametrize(("place", "beside_number"), [("first", False), ("last", False), ("last", True)])
 async def test_nothing_comes_through_that_the_closer_look_refuses(
-    tables: tuple[Source, Target, Plan], place: str
+    tables: tuple[Source, Target, Plan], place: str, *, beside_number: bool
 ) -> None:
-    """Wherever among usual values the odd one stands, in the driver's first batch or in a later one."""
+    """
+    Wherever among usual values the odd one stands, in the driver's first batch or in a later one.
+
+    Beside a number the guards stop the driver in its column, else they have one of their own.
+    """
     source, target, plan = tables
     [table] = plan.tables
     came_through = []
@@ -120,7 +125,10 @@ async def test_nothing_comes_through_that_the_closer_look_refuses(
     for stray in strays:
         fill(source.path, stray, place)
         with source.session() as session:
-            quick = [(declared, alone, look(session, target, alone)) for declared, alone in columns(table)]
+            quick = [
+                (declared, alone, look(session, target, alone))
+                for declared, alone in columns(table, beside_number=beside_number)
+            ]
             sound = [(declared, alone) for declared, alone, found in quick if found.known_digest is not None]
             for declared, alone in sound:
                 assert not look(session, target, alone, quickly=False).findings, (declared, stray)

@@ -37,6 +37,7 @@ TYPES = {
     "varchar(30)": ("VARCHAR(30)", "ä"),
     "char(5)": ("CHAR(5)", "ä"),
     "name": ("CLOB", "ä"),
+    "uuid": ("CHAR(36)", "97033619-6371-4874-8591-279e78663470"),
     "bytea": ("BLOB", b"\0"),
 }
 """Types that DuckDB may read, each with a declaration in SQLite and with a value that is usual for it."""
@@ -44,7 +45,6 @@ OTHERS = {
     "timestamp": ("DATETIME", "2024-02-29 12:34:56"),
     "date": ("DATE", "2024-02-29"),
     "jsonb": ("JSON", '{"a": 1}'),
-    "uuid": ("CHAR(36)", "97033619-6371-4874-8591-279e78663470"),
     "bigint": ("NUMERIC", 7),
     "text": ("STRING", 7),
     "double precision": ("", 0.1),
@@ -70,6 +70,11 @@ STRAYS: list[object] = [
     "x" * 31,
     "ä" * 30 + "é",
     "007",
+    "97033619-6371-4874-8591-279E78663470",
+    "97033619637148748591279e78663470",
+    "97033619-6371-4874-8591-279e7866347g",
+    "97-033619637148748591279e78663470",
+    b"97033619-6371-4874-8591-279e78663470",
     b"\xff\xfe",
     None,
 ]

@@ -1,14 +1,18 @@
-"""Keys that are there twice in one object: found wherever they are, and not by reading every document in Python."""
+"""Documents that jsonb would refuse or cut: found wherever they are, and not by reading every document in Python."""
 
 import json
 import random
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
 
 import pyarrow as pa
 import pytest
 
-from migrator.types import duplicate_keys
-from migrator.types.duplicate_keys import DUPLICATE_KEY, NESTED_TOO_DEEPLY, DuplicateKeyFinder
+from migrator.types import documents
+from migrator.types.documents import DUPLICATE_KEY, NESTED_TOO_DEEPLY, DocumentSearch
+from migrator.types.jsons import unfit
 
 
 def record(i: int) -> str:
@@ -19,7 +23,7 @@ def record(i: int) -> str:
 
 def places(documents: Sequence[str | None], batch: int = 1000) -> list[int]:
     """Return the places that are found, batch by batch."""
-    search, array = DuplicateKeyFinder(), pa.array(documents, pa.string())
+    search, array = DocumentSearch(), pa.array(documents, pa.string())
     starts = range(0, len(documents), batch)
     return [start + place for start in starts for place, _ in search.rows(array.slice(start, batch))]
 
@@ -88,13 +92,13 @@ def test_random_documents() -> None:
 def test_documents_of_one_form_are_not_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python reads a sample; the other thousands are left to Arrow, optional keys and lists of any length included."""
     read: list[str] = []
-    real = duplicate_keys.read
+    real = documents.read
 
     def noted(document: str) -> object:
         read.append(document)
         return real(document)
 
-    monkeypatch.setattr(duplicate_keys, "read", noted)
+    monkeypatch.setattr(documents, "read", noted)
     assert places([record(i) for i in range(20_000)], batch=5000) == []
     assert len(read) < 1000
 
@@ -102,19 +106,68 @@ def test_documents_of_one_form_are_not_read_one_by_one(monkeypatch: pytest.Monke
 def test_documents_without_a_common_form_are_not_learnt_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where keys are data there is no form: learning is given up, and every document is read once."""
     read: list[str] = []
-    real = duplicate_keys.read
+    real = documents.read
 
     def noted(document: str) -> object:
         read.append(document)
         return real(document)
 
-    monkeypatch.setattr(duplicate_keys, "read", noted)
+    monkeypatch.setattr(documents, "read", noted)
     assert places([json.dumps({f"key {i}": 1, f"key {i + 1}": 2}) for i in range(3000)]) == []
-    assert len(read) <= 3000 + 2 * duplicate_keys.SAMPLE
+    assert len(read) <= 3000 + 2 * documents.SAMPLE
 
 
 def test_a_document_too_deep_for_python_is_named() -> None:
     """It isn't passed over: there is a reason of its own."""
     deep = "[" * 5000 + "]" * 5000
-    assert DuplicateKeyFinder().rows(pa.array(["1", deep])) == [(1, NESTED_TOO_DEEPLY)]
-    assert DuplicateKeyFinder().rows(pa.array([None, '{"a":1,"a":1}'])) == [(1, DUPLICATE_KEY)]
+    assert DocumentSearch().rows(pa.array(["1", deep])) == [(1, NESTED_TOO_DEEPLY)]
+    assert DocumentSearch().rows(pa.array([None, '{"a":1,"a":1}'])) == [(1, DUPLICATE_KEY)]
+
+
+def spelled(chance: random.Random, number: int) -> str:
+    """Return a document like many others, in one of the spellings in which programs write them."""
+    shape = number % 3
+    member = {
+        "é": chance.choice(["ä\n", "ä", "a"]),
+        "n": chance.choice([0, -7, 1.5, 1e-7, 10**20]),
+        "tags": ["x"] * chance.randrange(3),
+    }
+    given = member if shape == 0 else {"id": number, "in": member, "list": [member] * chance.randrange(3)}
+    if shape == 2:
+        given = {key: value for key, value in (given | {"last": None}).items() if chance.random() < 0.6}
+    blanks = chance.choice([(",", ":"), (", ", ": "), (" ,\n", "\t: ")])
+    return json.dumps(given, ensure_ascii=chance.random() < 0.5, separators=blanks)
+
+
+def test_no_pattern_lets_a_text_pass_that_is_no_document() -> None:
+    """Of documents in which a few characters were changed, all are judged as if each were read by itself."""
+    chance = random.Random(11)  # noqa: S311 - no secret is made of it
+    texts = []
+    for number in range(12_000):
+        text = spelled(chance, number)
+        if number % 4 == 0:
+            place = chance.randrange(len(text))
+            odd = chance.choice(
+                ["", ",", '"', "{", "}", "[", "]", ":", "0", "-", ".", "e9", "\\", "\t", "\x0c", "\\u0000"]
+            )
+            text = text[:place] + odd + text[place + chance.randrange(3) :]
+        texts.append(text)
+    texts += [
+        r'{"id":1,"a":"\ud83c\udf32"}',
+        r'{"id":1,"a":"\ud83c"}',
+        r'{"id":1,"a":"\udf32"}',
+        '{"id":1e99999}',
+        "7",
+        '"x"',
+    ]
+    without_escapes = [text for text in texts if "\\" not in text]
+    for given in (texts, without_escapes):
+        for binary in (True, False):
+            judge = partial(unfit, binary=binary)
+            search, array = DocumentSearch(judge), pa.array(given)
+            starts = range(0, len(given), 3000)
+            found = {start + place for start in starts for place, _ in search.rows(array.slice(start, 3000))}
+            assert found == {place for place, text in enumerate(given) if judge(text)}
+    with closing(sqlite3.connect(":memory:")) as connection:
+        accepted = [connection.execute("SELECT json_valid(?)", [text]).fetchone()[0] for text in texts]
+    assert all(valid or unfit(text, binary=False) for text, valid in zip(texts, accepted, strict=True))
