@@ -7,7 +7,8 @@ this module, which always quotes them with SQLAlchemy's dialects.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, lru_cache
@@ -70,6 +71,11 @@ class TableName:
         return f"{self.schema}.{self.name}"
 
 
+def names_bound(tables: Sequence[TableName]) -> dict[str, list[str]]:
+    """Return the values of ``:schemas`` and ``:names``, two arrays, in a statement about many tables."""
+    return {"schemas": [table.schema for table in tables], "names": [table.name for table in tables]}
+
+
 def find_match(name: str, candidates: Iterable[str]) -> str | None:
     """
     Return the match of ``name``: the equal candidate, or the only candidate that differs only in case, or None.
@@ -78,17 +84,23 @@ def find_match(name: str, candidates: Iterable[str]) -> str | None:
     ``Users`` in SQLite and ``users`` in PostgreSQL. If a name is too long for PostgreSQL, its first 63 bytes are
     compared.
     """
-    known = set(candidates)
+    known = _searchable(candidates)
     for spelling in (name, cut(name)):
         if spelling in known:
             return spelling
-    folded = [candidate for candidate in known if candidate.casefold() == cut(name).casefold()]
+    wanted = cut(name).casefold()
+    folded = [candidate for candidate in known if candidate.casefold() == wanted]
     return folded[0] if len(folded) == 1 else None
+
+
+def _searchable(candidates: Iterable[str]) -> Collection[str]:
+    """Return the names so that one is found without a look at all; thousands of tables are each looked for."""
+    return candidates if isinstance(candidates, Mapping | AbstractSet) else set(candidates)
 
 
 def first_match(names: Sequence[str], candidates: Iterable[str]) -> str | None:
     """Return the match of the first of ``names`` that has one among the ``candidates`` (``find_match``), or None."""
-    known = set(candidates)
+    known = _searchable(candidates)
     return next((match for name in names if (match := find_match(name, known)) is not None), None)
 
 

@@ -22,7 +22,7 @@ from migrator.catalog.triggers import has_triggers, triggers_disabled
 from migrator.concurrency.blocking import BlockingConnection
 from migrator.concurrency.pool import WorkerPool, gather_or_cancel
 from migrator.concurrency.prefetch import prefetch
-from migrator.copying import check_violations
+from migrator.copying import check_violations, ledger_lines
 from migrator.copying.copy_stream import copy_data, copy_data_of_small
 from migrator.errors import SourceChanged
 from migrator.events import Event
@@ -197,7 +197,7 @@ async def _load_whole(context: CopyContext, group: Sequence[TableLoad]) -> list[
         await context.run.hold(worker.connection)
         await context.existing.settle(worker.connection, names)
         await _write_terms(context, worker.connection, group)
-        await loads.write_whole(worker.connection, context.run, dict(zip(names, stats, strict=True)))
+        await ledger_lines.write_whole(worker.connection, context.run, dict(zip(names, stats, strict=True)))
     return stats
 
 
@@ -235,7 +235,7 @@ async def _load_chunks(context: CopyContext, load: TableLoad) -> list[CopyStats]
     async with _transaction(context) as worker:
         await run.hold(worker.connection)
         await context.existing.settle(worker.connection, [name])
-        await loads.write_copied(worker.connection, run, {name: total})
+        await ledger_lines.write_copied(worker.connection, run, {name: total})
     return [total]
 
 

@@ -1,16 +1,16 @@
 """Reads and writes the state of each source table, and its rules, at the time when its rows were copied."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.ledger.migration import Migration
 from migrator.ledger.schema import carried
-from migrator.names import TableName
+from migrator.names import TableName, names_bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,33 +121,16 @@ class Carried:
 
 async def write(connection: AsyncConnection, migration: Migration, tables: Mapping[TableName, Carried]) -> None:
     """Write the terms of tables whose copy begins. Call it in the transaction that begins the copy."""
-    lines = [
-        _of(migration, name) | {"terms": table.terms.to_json()} | _columns(table.recorded)
-        for name, table in tables.items()
-    ]
-    if not lines:
-        return
-    line = insert(carried)
-    replaced = {name: line.excluded[name] for name in ("terms", *_RECORDED)}
-    await connection.execute(line.on_conflict_do_update(constraint=carried.primary_key, set_=replaced), lines)
-    await connection.execute(sa.text(_RELATIONS), {"migration": migration.name, "names": [n.quoted for n in tables]})
+    if tables:
+        terms = [json.dumps(table.terms.to_json()) for table in tables.values()]
+        bound = _bound(migration, list(tables), [table.recorded for table in tables.values()])
+        await connection.execute(sa.text(_WRITE), bound | {"terms": terms, "quoted": [name.quoted for name in tables]})
 
 
 async def record(connection: AsyncConnection, migration: Migration, tables: Mapping[TableName, Recorded]) -> None:
     """Write the digests of tables whose copy has begun."""
-    lines = [
-        {"its_schema": name.schema, "its_table": name.name, **{f"its_{key}": value for key, value in columns.items()}}
-        for name, recorded in tables.items()
-        for columns in (_columns(recorded),)
-    ]
-    if not lines:
-        return
-    line = carried.update().where(
-        carried.c.migration == migration.name,
-        carried.c.schema_name == sa.bindparam("its_schema"),
-        carried.c.table_name == sa.bindparam("its_table"),
-    )
-    await connection.execute(line.values({name: sa.bindparam(f"its_{name}") for name in _RECORDED}), lines)
+    if tables:
+        await connection.execute(sa.text(_RECORD), _bound(migration, list(tables), list(tables.values())))
 
 
 async def read(connection: AsyncConnection, migration: Migration) -> dict[TableName, Carried]:
@@ -163,22 +146,35 @@ async def read(connection: AsyncConnection, migration: Migration) -> dict[TableN
     }
 
 
-_RELATIONS = """
-UPDATE migrator.carried SET relation = c.oid::bigint
-FROM unnest(CAST(:names AS text[])) AS name
-JOIN pg_class c ON c.oid = to_regclass(name)
-JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE migration = :migration AND schema_name = n.nspname AND table_name = c.relname
+def _bound(migration: Migration, tables: Sequence[TableName], recorded: Sequence[Recorded | None]) -> dict[str, object]:
+    return {
+        "migration": migration.name,
+        **names_bound(tables),
+        "recipes": [json.dumps(dict(known.recipe)) if known else None for known in recorded],
+        "digests": [known.digest if known else None for known in recorded],
+        "rows": [known.rows if known else None for known in recorded],
+    }
+
+
+# One statement for all tables: to begin a statement takes longer than to write a line.
+_WRITE = """
+INSERT INTO migrator.carried AS l (migration, schema_name, table_name, relation, terms, recipe, digest, rows)
+SELECT CAST(:migration AS text), schema_name, table_name, CAST(to_regclass(quoted) AS oid)::bigint,
+       CAST(terms AS jsonb), CAST(recipe AS jsonb), digest, rows
+FROM unnest(
+    CAST(:schemas AS text[]), CAST(:names AS text[]), CAST(:quoted AS text[]), CAST(:terms AS text[]),
+    CAST(:recipes AS text[]), CAST(:digests AS text[]), CAST(:rows AS bigint[])
+) AS t (schema_name, table_name, quoted, terms, recipe, digest, rows)
+ON CONFLICT (migration, schema_name, table_name) DO UPDATE
+SET relation = coalesce(excluded.relation, l.relation), terms = excluded.terms,
+    recipe = excluded.recipe, digest = excluded.digest, rows = excluded.rows
 """
 
-_RECORDED = ("recipe", "digest", "rows")
-
-
-def _columns(recorded: Recorded | None) -> dict[str, object]:
-    if recorded is None:
-        return {"recipe": None, "digest": None, "rows": None}
-    return {"recipe": dict(recorded.recipe), "digest": recorded.digest, "rows": recorded.rows}
-
-
-def _of(migration: Migration, table: TableName) -> dict[str, object]:
-    return {"migration": migration.name, "schema_name": table.schema, "table_name": table.name}
+_RECORD = """
+UPDATE migrator.carried l SET recipe = CAST(t.recipe AS jsonb), digest = t.digest, rows = t.rows
+FROM unnest(
+    CAST(:schemas AS text[]), CAST(:names AS text[]),
+    CAST(:recipes AS text[]), CAST(:digests AS text[]), CAST(:rows AS bigint[])
+) AS t (schema_name, table_name, recipe, digest, rows)
+WHERE l.migration = :migration AND (l.schema_name, l.table_name) = (t.schema_name, t.table_name)
+"""

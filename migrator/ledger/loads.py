@@ -19,7 +19,7 @@ from migrator.ledger.migration import Migration
 from migrator.ledger.run_ledger import RunLedger
 from migrator.ledger.schema import LEFT_OUT, chunks, now, seeded, state, tables
 from migrator.ledger.state import COMPLETED, READY, REFRESHED, REHEARSED, SOURCE
-from migrator.names import TableName
+from migrator.names import TableName, names_bound
 from migrator.source.chunks import Chunk
 from migrator.target.database import Target, own_rows, row_counts
 from migrator.target.glances import glance
@@ -152,7 +152,7 @@ async def forget(connection: AsyncConnection, migration: Migration, names: Seque
 
 async def forget_rows(connection: AsyncConnection, migration: Migration, names: Sequence[TableName]) -> None:
     """Delete the lines about tables whose rows are gone. Such tables count as not begun."""
-    bound = {"schemas": [name.schema for name in names], "names": [name.name for name in names]}
+    bound = names_bound(names)
     if not names:
         return
     await kept.unmerge(connection, migration, names)
@@ -168,22 +168,6 @@ DELETE FROM migrator.{table} l
 USING unnest(CAST(:schemas AS text[]), CAST(:names AS text[])) AS t (schema_name, table_name)
 WHERE {whose} (l.schema_name, l.table_name) = (t.schema_name, t.table_name)
 """
-
-
-async def write_whole(connection: AsyncConnection, run: RunLedger, stats: Mapping[TableName, CopyStats]) -> None:
-    """Write that whole tables are copied. Call it in the transaction that copies them."""
-    lines = [
-        _of(run.migration, name) | {"position": 0, "run_id": run.run_id} | asdict(copied)
-        for name, copied in stats.items()
-    ]
-    await connection.execute(chunks.insert().values(transaction=_own_transaction, copied_at=now), lines)
-    await write_copied(connection, run, stats)
-
-
-async def write_copied(connection: AsyncConnection, run: RunLedger, stats: Mapping[TableName, CopyStats]) -> None:
-    """Write that all rows of the tables are in the target."""
-    lines = [_of(run.migration, name) | {"run_id": run.run_id} | asdict(copied) for name, copied in stats.items()]
-    await connection.execute(tables.insert(), lines)
 
 
 async def write_refreshed(
@@ -208,14 +192,17 @@ async def write_refreshed(
 
 async def write_verified(connection: AsyncConnection, migration: Migration, digests: Mapping[TableName, str]) -> None:
     """Write that tables were compared and are equal, with the digest that both databases gave."""
-    line = tables.update().where(
-        tables.c.migration == migration.name,
-        tables.c.schema_name == sa.bindparam("its_schema"),
-        tables.c.table_name == sa.bindparam("its_name"),
-    )
-    lines = [{"its_schema": name.schema, "its_name": name.name, "found": digest} for name, digest in digests.items()]
-    if lines:
-        await connection.execute(line.values(digest=sa.bindparam("found"), verified_at=now), lines)
+    if digests:
+        bound = names_bound(list(digests)) | {"digests": list(digests.values())}
+        await connection.execute(sa.text(_VERIFIED), {"migration": migration.name, **bound})
+
+
+_VERIFIED = """
+UPDATE migrator.tables l SET digest = t.digest, verified_at = clock_timestamp()
+FROM unnest(CAST(:schemas AS text[]), CAST(:names AS text[]), CAST(:digests AS text[]))
+    AS t (schema_name, table_name, digest)
+WHERE l.migration = :migration AND (l.schema_name, l.table_name) = (t.schema_name, t.table_name)
+"""
 
 
 async def copied(connection: AsyncConnection, migration: Migration) -> dict[TableName, CopiedTable]:

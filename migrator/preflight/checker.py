@@ -78,12 +78,13 @@ async def check_tables(
         sizes = await measured(sessions, plan.tables, limits)
         await intact()
         context.tracker.expect("preflight", {str(name): size.table_size.rows for name, size in sizes.items()})
-        checker = _PlanChecker(context, sessions, sizes, keys, bench, unmade)
+        by_name = {table.name: table for table in plan.tables}
+        checker = _PlanChecker(context, by_name, sessions, sizes, keys, bench, unmade)
         largest_first = sorted(plan.tables, key=lambda table: -sizes[table.name].table_size.weight)
         groups = group_small_tables(largest_first, checker.profile_if_whole, limits.chunk_bytes)
         checks = await gather_or_cancel(checker.check_group(group) for group in groups)
-    by_name = {check.table_size.table: check for group in checks for check in group}
-    return [by_name[table.name] for table in plan.tables]
+    checked = {check.table_size.table: check for group in checks for check in group}
+    return [checked[table.name] for table in plan.tables]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ class _PlanChecker:
     """Checks the tables of a plan; each call checks a group of small tables or one large table."""
 
     context: CheckContext
+    tables: Mapping[TableName, TablePlan]
+    """The plan's tables, by name."""
     sessions: WorkerPool[BlockingConnection[ScanSession]]
     sizes: Mapping[TableName, TableCheck]
     keys: Mapping[TableName, Keys]
@@ -121,11 +124,10 @@ class _PlanChecker:
     ) -> TableCheck:
         context, types = self.context, self.unmade.types.get(table.name)
         with ServerTypes(context.target.address, table.name, types) as server_types:
-            tables = {table.name: table for table in context.plan.tables}
             keys = self.keys.get(table.name, Keys())
             checker = TableChecker(
                 session,
-                tables,
+                self.tables,
                 table,
                 keys,
                 server_types,

@@ -9,8 +9,9 @@ import pytest
 from fix_job import MIGRATION, begin_ledger
 from fix_postgres import Database
 
+from migrator.copying import ledger_lines
 from migrator.job.cut_over.window import window_of
-from migrator.ledger import loads, state
+from migrator.ledger import state
 from migrator.ledger.loads import CopyStats
 from migrator.ledger.schema import runs, stages
 from migrator.ledger.state import LastRefresh
@@ -62,7 +63,9 @@ async def ledger(database: Database) -> AsyncIterator[Ledger]:
     ledger = Ledger(target)
     await ledger.run(run.run_id.int, {})
     async with target.transaction() as connection:
-        await loads.write_copied(connection, run, {SLOW: CopyStats(1000, 1, 10.0), FAST: CopyStats(1000, 1, 2.0)})
+        await ledger_lines.write_copied(
+            connection, run, {SLOW: CopyStats(1000, 1, 10.0), FAST: CopyStats(1000, 1, 2.0)}
+        )
     yield ledger
     await target.close()
 

@@ -8,6 +8,7 @@ from fix_job import MIGRATION, settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
 
+from migrator.copying import ledger_lines
 from migrator.errors import GaveUp, MissingPrivilege
 from migrator.job import check, run
 from migrator.ledger import loads, parked, runs, schema, state
@@ -132,7 +133,7 @@ async def test_what_is_forgotten(target: Target) -> None:
     await _write_chunk(target, run, 0)
     async with target.transaction() as connection:
         for name in (TABLE, other):
-            await loads.write_copied(connection, run, {name: CopyStats(2, 10, 0.5)})
+            await ledger_lines.write_copied(connection, run, {name: CopyStats(2, 10, 0.5)})
         await loads.write_verified(connection, MIGRATION, {other: "00ff"})
         await loads.write_seeded(connection, MIGRATION, {TABLE: Seed(1, "0")})
         await parked.write_parked(connection, MIGRATION, Taken(TABLE, "index", "i", ("…",)))

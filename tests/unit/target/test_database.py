@@ -103,6 +103,28 @@ async def test_rows_come_in_whatever_pieces(target: Target, database: Database) 
         assert await row_counts(connection, [TableName("public", "t")]) == {TableName("public", "t"): 2}
 
 
+async def test_only_tables_with_rows_are_counted(target: Target, database: Database) -> None:
+    """Without a page, with pages but no row, with rows that other tables inherit or that partitions hold."""
+    await database.execute(
+        "CREATE TABLE bare (id int); CREATE TABLE emptied (id int); CREATE TABLE parent (id int);"
+        "CREATE TABLE child () INHERITS (parent); CREATE TABLE parted (id int) PARTITION BY RANGE (id);"
+        "CREATE TABLE part PARTITION OF parted DEFAULT; INSERT INTO emptied VALUES (1), (2); DELETE FROM emptied;"
+        "INSERT INTO child VALUES (1); INSERT INTO parted VALUES (1), (2)"
+    )
+    names = [TableName("public", name) for name in ("bare", "emptied", "parent", "child", "parted", "not there")]
+    async with target.connect() as connection:
+        counts = await row_counts(connection, names)
+    assert counts == {TableName("public", "child"): 1, TableName("public", "parted"): 2}
+
+
+async def test_a_locked_table_that_nobody_asks_about_is_not_waited_for(target: Target, database: Database) -> None:
+    """The pages of the tables asked about are counted, and not those of all that the database has."""
+    await database.execute("CREATE TABLE bare (id int); CREATE TABLE locked (id int)")
+    async with target.transaction() as holder, target.connect() as connection, asyncio.timeout(30):
+        await holder.exec_driver_sql("LOCK TABLE locked")
+        assert await row_counts(connection, [TableName("public", "bare")]) == {}
+
+
 async def test_a_copy_that_fails_here_after_the_server_refused_it(target: Target, database: Database) -> None:
     """The driver would wait without end for the answer to its cancellation: the server has nothing left to cancel."""
     await database.execute("CREATE TABLE t (id int CHECK (id > 0))")
