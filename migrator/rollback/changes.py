@@ -6,13 +6,15 @@ values of the changed rows alone, as that form needs them. All of it is in a scr
 the new file is written.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+import adbc_driver_sqlite.dbapi as adbc
 import duckdb
 
 from migrator.errors import SourceUnreadable
+from migrator.names import pattern
 from migrator.planning.plan import TablePlan
 from migrator.rollback.changed_rows import SAMPLE, Found, Sides, both, find_changed_rows
 from migrator.rollback.learning import LearntForm, learn
@@ -63,7 +65,8 @@ def stage_changes(databases: Databases, table: TablePlan, comparison: Comparison
     """
     renderings = tuple(renderings_of(column) for column in table.compared)
     with both(databases) as sides:
-        found = _find(sides, comparison, scratch)
+        with _telling_equal_rows(table):
+            found = _find(sides, comparison, scratch)
         if not (found.changed or found.added or found.deleted):
             return unchanged(table, scratch, comparison.table_size.rows)
         # The sample has the newest changed rows. Where these are all, one reading of either side does for all.
@@ -80,6 +83,24 @@ def stage_changes(databases: Databases, table: TablePlan, comparison: Comparison
     changed = found.changed - _take_out_equal(table, scratch)
     rows = comparison.table_size.rows - found.deleted - changed
     return StagedTable(table, scratch, forms, rows, changed, found.added, found.deleted)
+
+
+@contextmanager
+def _telling_equal_rows(table: TablePlan) -> Iterator[None]:
+    """Raise SourceUnreadable if equal rows have changed which have no name of their own, by what SQLite says of it."""
+    try:
+        yield
+    except adbc.Error as error:
+        name = table.source.name
+        if table.source.rowid is not None or table.source.key or "UNIQUE constraint failed" not in str(error):
+            raise
+        raise SourceUnreadable(
+            f"table {name!r}: equal rows have changed, and can't be told apart: it has no key, and columns have taken "
+            "all names of the rowid",
+            next_step=f"Leave the table as it is in the old file with --exclude {pattern(name)}, and bring its rows by "
+            "hand; or give as --like a copy of the old file in which the table has a primary key.",
+            table=name,
+        ) from error
 
 
 def _all_of(renderings: Sequence[Renderings]) -> tuple[dict[int, str], ...]:

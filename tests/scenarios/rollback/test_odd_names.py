@@ -106,3 +106,22 @@ async def test_names_of_our_own(tmp_path: Path, database: Database, cli: Cli) ->
         assert connection.execute("SELECT at FROM taken WHERE _rowid_ IN (5, 6)").fetchall() == [
             ("2025-01-01T00:00:00Z",)
         ]
+
+
+async def test_equal_rows_without_a_name(tmp_path: Path, database: Database, cli: Cli) -> None:
+    """Where columns hide the rowid and there is no key, equal rows that changed are refused by the table's name."""
+    old, new = tmp_path / "old.db", tmp_path / "new.db"
+    with closing(sqlite3.connect(old)) as connection:
+        connection.execute("CREATE TABLE other (id INTEGER PRIMARY KEY)")
+        connection.execute("CREATE TABLE twice (rowid TEXT, oid TEXT, _rowid_ INTEGER)")
+        connection.executemany("INSERT INTO twice VALUES (?, 'o', 1)", [("a",), ("a",), ("b",)])
+        connection.commit()
+    ended = cli("run", "--source", old, "--schema", "create", MIGRATOR_TARGET_URL=database.url)
+    assert ended.code == 0, ended.stderr
+    flags = ("--like", old, "--to", new)
+    await database.execute("DELETE FROM twice WHERE rowid = 'a'")
+    ended = cli("rollback", *flags, MIGRATOR_TARGET_URL=database.url)
+    assert (ended.code, ended.failure["table"]) == (3, "twice")
+    excluded = ended.failure["next_step"].split("--exclude ")[1].split(",")[0]
+    assert cli("rollback", *flags, "--exclude", excluded, MIGRATOR_TARGET_URL=database.url).code == 0
+    assert _rows(new, "twice") == _rows(old, "twice")
