@@ -168,11 +168,9 @@ async def _marks(target: Target, plan: Plan) -> Mapping[str, int]:
             keys = {column.target.name for column in table.columns if alias is not None and column.source == alias}
             for owned in feeds.by_table.get(table.name, ()):
                 if owned.column in keys:
-                    last = await connection.scalar(
-                        text("SELECT pg_sequence_last_value(CAST(CAST(:name AS text) AS regclass))"),
-                        {"name": owned.sequence},
-                    )
-                    marks[table.source.name] = max(int(last or 0), marks.get(table.source.name, 0))
+                    # Not by pg_sequence_last_value, which is NULL without a right since PostgreSQL 17.
+                    last = await connection.exec_driver_sql(f"SELECT last_value FROM {owned.sequence} WHERE is_called")
+                    marks[table.source.name] = max(last.scalar() or 0, marks.get(table.source.name, 0))
     return marks
 
 

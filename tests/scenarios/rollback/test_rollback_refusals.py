@@ -171,3 +171,20 @@ async def test_rows_beside_those_left_behind(
     rows = await database.fetch("SELECT id, name, small, up FROM t ORDER BY id")
     with closing(sqlite3.connect(old.with_name("new.db"))) as connection:
         assert connection.execute("SELECT * FROM t ORDER BY id").fetchall() == [tuple(row) for row in rows]
+
+
+async def test_a_sequence_that_must_not_be_read(tmp_path: Path, database: Database, cli: Cli) -> None:
+    """Without the right to read where a sequence stands, ids would be given again: that is refused."""
+    old = tmp_path / "old.db"
+    with closing(sqlite3.connect(old)) as connection:
+        connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT)")
+    assert cli("run", "--source", old, "--schema", "create", MIGRATOR_TARGET_URL=database.url).code == 0
+    [[sequence]] = await database.fetch("SELECT pg_get_serial_sequence('t', 'id')")
+    await database.execute(f"INSERT INTO t (name) VALUES ('a'); REVOKE ALL ON SEQUENCE {sequence} FROM CURRENT_USER")
+    ended = back(cli, database, old)
+    assert ended.code == 4, ended.stderr
+    assert "permission denied for sequence" in ended.message
+    await database.execute(f"GRANT SELECT ON SEQUENCE {sequence} TO CURRENT_USER")
+    assert back(cli, database, old).code == 0
+    with closing(sqlite3.connect(old.with_name("new.db"))) as connection:
+        assert connection.execute("SELECT seq FROM sqlite_sequence").fetchall() == [(1,)]
