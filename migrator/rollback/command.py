@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import structlog
-from sqlalchemy import text
 
 from migrator.catalog.sequences import feeds_of
 from migrator.config.settings import Settings
