@@ -91,5 +91,7 @@ def signals_raise() -> Iterator[None]:
 def stopped(number: signal.Signals) -> Stopped:
     """Return the error of a run that a signal has stopped."""
     return Stopped(
-        f"stopped by {number.name}", next_step="Run the command again; it goes on where it stopped.", signal=number.name
+        f"stopped by {number.name}",
+        next_step="Run the command again; a migration goes on where it stopped.",
+        signal=number.name,
     )
