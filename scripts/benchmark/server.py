@@ -88,17 +88,10 @@ class Server:
     def cpu_seconds(self) -> float:
         """Return the seconds of processors that the server has used since it began; 0 elsewhere than on Linux."""
         first = int((self._server.data_directory / "postmaster.pid").read_text().split()[0])
-        ticks = 0
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # it ended between the two looks
-            if int(entry.name) == first:
-                ticks += sum(map(int, fields[11:15]))  # its own, and those of its children that have ended
-            elif int(fields[1]) == first:
-                ticks += sum(map(int, fields[11:13]))
-        return ticks / os.sysconf("SC_CLK_TCK")
+        while True:  # what a process that ends meanwhile has used would count twice, or not at all
+            before = _ticks(first)
+            if before.keys() == _ticks(first).keys():
+                return sum(before.values()) / os.sysconf("SC_CLK_TCK")
 
     def drop(self, url: str) -> None:
         """Drop a database, so that the disk doesn't fill, and let the server write out what it owes."""
@@ -127,6 +120,21 @@ class Server:
         finally:
             for session in sessions:
                 session.close()
+
+
+def _ticks(first: int) -> dict[int, int]:
+    """Return what each process of the server has used, by number; the first one with its children that have ended."""
+    ticks = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended between the two looks
+        if int(entry.name) == first:
+            ticks[first] = sum(map(int, fields[11:15]))
+        elif int(fields[1]) == first:
+            ticks[int(entry.name)] = sum(map(int, fields[11:13]))
+    return ticks
 
 
 class Session:
