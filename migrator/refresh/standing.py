@@ -5,19 +5,20 @@ A table is, if its digest is the ledger's, or if every row was written by a tran
 The first also holds after VACUUM FULL or a restore; the second also where no digest can be computed again.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import duckdb
 
-from migrator.concurrency.blocking import blocking_pool, call_in_worker
-from migrator.concurrency.pool import gather_or_cancel
+from migrator.concurrency.blocking import BlockingConnection, blocking_pool, call_in_worker
+from migrator.concurrency.pool import WorkerPool, gather_or_cancel
 from migrator.errors import RowsInTheWay
-from migrator.ledger import kept, loads
+from migrator.ledger import loads
 from migrator.names import TableName
+from migrator.refresh.row_hashes import RowHashes
 from migrator.refresh.survey import RefreshContext, Surveyed
-from migrator.reports.refresh_report import Way
 from migrator.sessions.reader import ReadOnlySession, read_only_connection
 from migrator.target.database import own_rows
 from migrator.verification import digest
@@ -36,60 +37,85 @@ class Standing:
     """Tables that somebody has written to, each with the numbers of rows in words."""
 
 
-async def standing_of(context: RefreshContext, tables: Sequence[Surveyed]) -> Standing:
+async def standing_of(context: RefreshContext, rows: RowHashes, tables: Sequence[Surveyed]) -> Standing:
     """
     Return the standing of the loaded ``tables``. Nobody may write to them meanwhile: see ``locks``.
 
-    Raises the errors of reading the target.
+    ``rows`` gets the hashes of the target's rows where it has those of the source's. Raises the errors of reading the
+    target.
     """
     loaded = [table for table in tables if table.known is not None]
     async with context.target.connect() as connection:
-        merged = await kept.merged_conditions(connection)
         rows_of = await loads.loaded(connection, context.run.migration)
-    equal: dict[TableName, TableResult] = {}
-    unchanged = [table for table in loaded if table.way is Way.UNCHANGED and table.comparison is not None]
     async with blocking_pool(context.limits.jobs, partial(read_only_connection, context.target.address)) as readers:
-
-        async def of_table(table: Surveyed) -> Digest | None:
-            if table.comparison is None or table.copied is None:
-                return None
-            comparison = _under(table.comparison, merged)
-            ranges: Sequence[BlockRange] = (ALL_BLOCKS,)
-            if len(table.check.chunks) > 1:
-                ranges = await call_in_worker(readers, block_ranges, comparison.target, len(table.check.chunks))
-
-            def of_blocks(session: ReadOnlySession, blocks: BlockRange) -> Digest:
-                return digest.of_target(session, comparison, blocks)
-
-            both: Digest | None = None
-            try:
-                both = digest.total(
-                    await gather_or_cancel(call_in_worker(readers, of_blocks, blocks) for blocks in ranges)
-                )
-            except* duckdb.Error:
-                pass  # somebody has written a value that the form can't read
-            return both if both is not None and both.hexadecimal() == _expected(table) else None
-
-        found = await gather_or_cancel(of_table(table) for table in unchanged)
-        for table, both in zip(unchanged, found, strict=True):
-            if both is not None:
-                equal[table.name] = TableResult(table.name, both, both, None)
-        doubtful = [table for table in loaded if table.name not in equal]
+        reading = _Reading(readers, rows)
+        read = [table for table in loaded if table.comparison is not None and (table.is_unchanged or table.hashed)]
+        digests = await gather_or_cancel(reading.of_table(table) for table in read)
+        # Tables that are as the last run left them, by their digests.
+        standing = {table.name: both for table, both in zip(read, digests, strict=True) if both is not None}
+        doubtful = [table for table in loaded if table.name not in standing]
         async with context.target.connect() as connection:
             present = await own_rows(connection, [table.name for table in doubtful])
             touched = await loads.touched_since(connection, present, rows_of) if present else {}
         # An UPDATE that changes no value, or a restore of the database, is no change.
-        second = [table for table in doubtful if str(table.name) in touched and table.way is not Way.UNCHANGED]
-        found = await gather_or_cancel(of_table(table) for table in second)
-    as_before = {str(table.name) for table, both in zip(second, found, strict=True) if both is not None}
+        second = [
+            table for table in doubtful if str(table.name) in touched and not (table.is_unchanged or table.hashed)
+        ]
+        digests = await gather_or_cancel(reading.of_table(table) for table in second)
+    as_before = {str(table.name) for table, both in zip(second, digests, strict=True) if both is not None}
     return Standing(
-        equal,
+        {
+            table.name: TableResult(table.name, both, both, None)
+            for table in read
+            if table.is_unchanged and (both := standing.get(table.name)) is not None
+        },
         {
             table.name: touched[str(table.name)]
             for table in doubtful
             if str(table.name) in touched and str(table.name) not in as_before
         },
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Reads tables of the target."""
+
+    readers: WorkerPool[BlockingConnection[ReadOnlySession]]
+    rows: RowHashes
+
+    async def of_table(self, table: Surveyed) -> Digest | None:
+        """Return the digest of a table if it is as the last run left it; None if that isn't known."""
+        comparison = table.comparison
+        if comparison is None or table.copied is None:
+            return None
+        ranges: Sequence[BlockRange] = (ALL_BLOCKS,)
+        if len(table.check.chunks) > 1:
+            ranges = await call_in_worker(self.readers, block_ranges, comparison.target, len(table.check.chunks))
+        found: Digest | None = None
+        try:
+            found = await (self._hashed if table.hashed else self._digest)(comparison, ranges)
+        except* duckdb.Error:
+            self.rows.begin(table.name, "source", "target")  # somebody has written a value that the form can't read
+        return found if found is not None and found.hexadecimal() == _expected(table) else None
+
+    async def _digest(self, comparison: Comparison, ranges: Sequence[BlockRange]) -> Digest:
+        def of_blocks(session: ReadOnlySession, blocks: BlockRange) -> Digest:
+            return digest.of_target(session, comparison, blocks)
+
+        return digest.total(
+            await gather_or_cancel(call_in_worker(self.readers, of_blocks, blocks) for blocks in ranges)
+        )
+
+    async def _hashed(self, comparison: Comparison, ranges: Sequence[BlockRange]) -> Digest:
+        """Keep the hashes of the target's rows, and return their digest."""
+        self.rows.begin(comparison.target.name, "target")
+
+        def of_blocks(session: ReadOnlySession, blocks: BlockRange) -> None:
+            self.rows.read_target(session, comparison, blocks)
+
+        await gather_or_cancel(call_in_worker(self.readers, of_blocks, blocks) for blocks in ranges)
+        return await asyncio.to_thread(self.rows.digest, "target", comparison)
 
 
 def _expected(table: Surveyed) -> str | None:
@@ -99,11 +125,6 @@ def _expected(table: Surveyed) -> str | None:
     # The last run was interrupted before it could compare the rows. It has sent those that the source's digest is of.
     is_same = table.known is not None and table.comparison is not None and not table.comparison.by_server
     return table.known.recorded.digest if is_same and table.known and table.known.recorded else None
-
-
-def _under(comparison: Comparison, merged: Mapping[TableName, str]) -> Comparison:
-    """Return the comparison of the source's rows alone, in a table where other rows have stayed."""
-    return replace(comparison, target_condition=merged.get(comparison.target.name, ""))
 
 
 def refuse_touched(touched: Mapping[TableName, str]) -> None:

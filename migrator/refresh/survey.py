@@ -1,9 +1,12 @@
 """
-Finds the tables of the source that hold other rows than the last run has carried. Reads only the source.
+Finds the tables of the source that hold other rows than the last run has carried.
 
-Each table is scanned once. Its digest is computed by the recipe in the ledger and compared with the digest there.
+Each table is scanned once, or not at all if a sample shows that much of it has changed. Its digest is computed by the
+recipe in the ledger and compared with the digest there. The hashes of its rows are kept until then, so that the rows
+that differ are found without another scan.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +16,7 @@ import duckdb
 from migrator.concurrency.blocking import BlockingConnection, blocking_pool, call_in_worker
 from migrator.concurrency.pool import WorkerPool, gather_or_cancel
 from migrator.errors import SourceUnreadable
-from migrator.ledger import carried, loads
+from migrator.ledger import carried, kept, loads
 from migrator.ledger.carried import Carried, Recorded
 from migrator.ledger.loads import CopiedTable
 from migrator.ledger.run_ledger import RunLedger
@@ -24,8 +27,11 @@ from migrator.planning.rules import Rules
 from migrator.planning.table_terms import terms_of
 from migrator.preflight.checker import measured
 from migrator.preflight.table_check import TableCheck
+from migrator.refresh import sample
+from migrator.refresh.row_hashes import RowHashes, has_places
 from migrator.reports.refresh_report import Way
 from migrator.runtime.limits import Limits
+from migrator.sessions.reader import ReadOnlySession, read_only_connection
 from migrator.source.chunks import Chunk
 from migrator.source.database import Source
 from migrator.source.scan import ScanSession
@@ -69,6 +75,10 @@ class Surveyed:
     comparison: Comparison | None = None
     """The comparison of the last run, by which both sides can be digested again; None if it can't be made again."""
     reason: str = ""
+    hashed: bool = False
+    """Whether ``RowHashes`` has the hashes of the source's rows, in the forms of ``comparison``."""
+    target_condition: str = ""
+    """PostgreSQL's SQL that is true for the target's rows that the source's are compared with; empty for all rows."""
 
     @property
     def name(self) -> TableName:
@@ -76,28 +86,42 @@ class Surveyed:
         return self.plan.name
 
     @property
+    def is_unchanged(self) -> bool:
+        """Whether the source's table is as the last run carried it."""
+        return self.way is Way.UNCHANGED
+
+    @property
     def was_compared(self) -> bool:
         """Whether a run has compared the target's rows since they were written, so that its digest is known."""
         return self.comparison is not None and self.copied is not None and self.copied.digest is not None
 
 
-async def survey(context: RefreshContext) -> list[Surveyed]:
+async def survey(context: RefreshContext, rows: RowHashes) -> list[Surveyed]:
     """
     Return every planned table with the way by which it gets the source's rows, in the plan's order.
 
-    A table with the way ``CHANGED`` may still turn out to be better loaded anew. Raises SourceUnreadable.
+    ``rows`` gets the hashes of the source's rows in tables with the way ``CHANGED``, where they can be told apart. Such
+    a table may still turn out to be better loaded anew. Raises SourceUnreadable.
     """
     async with context.target.connect() as connection:
         known = await carried.read(connection, context.run.migration)
         copied = await loads.copied(connection, context.run.migration)
         begun = await loads.begun(connection, context.run.migration)
+        merged = await kept.merged_conditions(connection)
     tables = context.plan.tables
-    async with blocking_pool(context.limits.jobs, partial(BlockingConnection, context.source.session)) as sessions:
+    async with (
+        blocking_pool(context.limits.jobs, partial(BlockingConnection, context.source.session)) as sessions,
+        blocking_pool(1, partial(read_only_connection, context.target.address)) as readers,
+    ):
         checks = await measured(sessions, tables, context.limits)
         context.tracker.expect("refresh", {str(name): check.table_size.rows for name, check in checks.items()})
-        looking = _Looking(context, sessions, known, copied)
+        looking = _Looking(context, sessions, readers, rows, known, copied)
         return await gather_or_cancel(
-            looking.at(Surveyed(table, checks[table.name], Way.NEW), begun=table.name in begun) for table in tables
+            looking.at(
+                Surveyed(table, checks[table.name], Way.NEW, target_condition=merged.get(table.name, "")),
+                begun=table.name in begun,
+            )
+            for table in tables
         )
 
 
@@ -105,6 +129,8 @@ async def survey(context: RefreshContext) -> list[Surveyed]:
 class _Looking:
     context: RefreshContext
     sessions: WorkerPool[BlockingConnection[ScanSession]]
+    readers: WorkerPool[BlockingConnection[ReadOnlySession]]
+    rows: RowHashes
     known: Mapping[TableName, Carried]
     copied: Mapping[TableName, CopiedTable]
 
@@ -126,20 +152,75 @@ class _Looking:
         if recorded is None or recorded.recipe["reader"] != reader():
             reason = "its digest is missing or of another version"
             return replace(found, way=Way.CHANGED if copied else Way.LOADED_ANEW, reason=reason)
+        comparison = None
+        if copied is not None:
+            comparison = await call_in_worker(
+                self.sessions, as_recorded, found, recorded, self.context.limits.batch_bytes
+            )
+        found = replace(
+            found, comparison=comparison, hashed=comparison is not None and _can_be_hashed(found, comparison)
+        )
+        if found.hashed and (share := await self._share(found, recorded)) > sample.MOST:
+            return replace(
+                found, way=Way.LOADED_ANEW, hashed=False, reason=f"about {share:.0%} of its rows have changed"
+            )
         now = None
-        if found.check.table_size.rows == recorded.rows:  # else a scan would tell nothing more
+        if found.hashed or found.check.table_size.rows == recorded.rows:  # else a scan would tell nothing more
             try:
-                now = await self._digest(Recipe.from_json(recorded.recipe), found)
+                now = await (self._hashed(found) if found.hashed else self._digest(recorded, found))
             except* (SourceUnreadable, duckdb.Error):
-                pass  # a value is of another kind than the values before; preflight will raise for a damaged file
+                # A value is of another kind than the values before; preflight will raise for a damaged file.
+                found = replace(found, hashed=False)
         is_equal = now is not None and now.hexadecimal() == recorded.digest
         if copied is None:
             way = Way.NEW if is_equal else Way.LOADED_ANEW
             return replace(found, way=way, reason="" if is_equal else "its last load was not finished")
-        comparison = await call_in_worker(self.sessions, as_recorded, found, recorded, self.context.limits.batch_bytes)
-        return replace(found, way=Way.UNCHANGED if is_equal else Way.CHANGED, comparison=comparison)
+        if found.hashed and is_equal:
+            self.rows.begin(found.name, "source")
+        return replace(found, way=Way.UNCHANGED if is_equal else Way.CHANGED, hashed=found.hashed and not is_equal)
 
-    async def _digest(self, recipe: Recipe, found: Surveyed) -> Digest:
+    async def _share(self, found: Surveyed, recorded: Recorded) -> float:
+        """Return about the share of a table's rows that have changed; 0 if nothing is known without reading them."""
+        rows, comparison = found.check.table_size.rows, found.comparison
+        if comparison is None or found.target_condition or rows < sample.LEAST_ROWS:
+            return 0.0
+        gone_or_new = abs(rows - recorded.rows) / rows
+        if gone_or_new > sample.MOST:
+            return min(gone_or_new, 1.0)
+        chunks = await call_in_worker(self.sessions, sample.ranges, found.plan, rows)
+        if not chunks:
+            return 0.0
+        of_sample = replace(comparison, target_condition=sample.target_condition(found.plan, chunks))
+        self.rows.begin(found.name, "source", "target")
+
+        def read_source(session: ScanSession) -> None:
+            for chunk in chunks:
+                self.rows.read_source(session, self.context.target.address, of_sample, chunk)
+
+        try:
+            await call_in_worker(self.sessions, read_source)
+            await call_in_worker(self.readers, self.rows.read_target, of_sample)
+            return await asyncio.to_thread(self.rows.share, of_sample)
+        except (SourceUnreadable, duckdb.Error):
+            return 0.0  # a value is of another kind than the values before
+        finally:
+            self.rows.begin(found.name, "source", "target")
+
+    async def _hashed(self, found: Surveyed) -> Digest:
+        """Keep the hashes of the source's rows, and return their digest."""
+        comparison, address = found.comparison, self.context.target.address
+        assert comparison is not None  # noqa: S101 - ``hashed`` says so
+        self.rows.begin(found.name, "source")
+
+        def of_chunk(session: ScanSession, chunk: Chunk) -> None:
+            self.rows.read_source(session, address, comparison, chunk)
+
+        await gather_or_cancel(call_in_worker(self.sessions, of_chunk, chunk) for chunk in found.check.chunks)
+        return await call_in_worker(self.sessions, lambda _session: self.rows.digest("source", comparison))
+
+    async def _digest(self, recorded: Recorded, found: Surveyed) -> Digest:
+        """Return the digest of the source's rows, which needs no form that the target's rows have, too."""
+        recipe = Recipe.from_json(recorded.recipe)
         size = Size(found.check.table_size, self.context.limits.batch_bytes)
 
         def of_chunk(session: ScanSession, chunk: Chunk) -> Digest:
@@ -147,6 +228,11 @@ class _Looking:
 
         digests = await gather_or_cancel(call_in_worker(self.sessions, of_chunk, chunk) for chunk in found.check.chunks)
         return digest.total(digests)
+
+
+def _can_be_hashed(found: Surveyed, comparison: Comparison) -> bool:
+    """Return whether the rows that ``comparison`` compares are those that are sent, and have places."""
+    return not comparison.by_server and not found.plan.computed and has_places(found.plan.source)
 
 
 def as_recorded(session: ScanSession, found: Surveyed, recorded: Recorded, batch_bytes: int) -> Comparison | None:
@@ -158,7 +244,9 @@ def as_recorded(session: ScanSession, found: Surveyed, recorded: Recorded, batch
     table = found.plan
     # The number of buckets depends on the number of rows that were there.
     size = replace(found.check.table_size, rows=recorded.rows)
-    canonical = Comparison(table.source, table.target, table.pairs, size, batch_bytes)
+    canonical = Comparison(
+        table.source, table.target, table.pairs, size, batch_bytes, target_condition=found.target_condition
+    )
     if Recipe.of(canonical).to_json() == recorded.recipe:
         return canonical
     fast = in_fast_form(session, canonical)

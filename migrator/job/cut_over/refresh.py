@@ -30,7 +30,9 @@ from migrator.names import TableName
 from migrator.planning.plan import TablePlan
 from migrator.preflight.table_check import TableCheck
 from migrator.refresh.locks import TO_WRITE, have_room, lock_tables, locked_to_read, neighbours
-from migrator.refresh.row_changes import RowChanges, has_places, stage_changes
+from migrator.refresh.read_back import NOTHING, analyze, read_back, to_read_back
+from migrator.refresh.row_changes import RowChanges, stage_changes
+from migrator.refresh.row_hashes import RowHashes, has_places
 from migrator.refresh.standing import refuse_touched, standing_of
 from migrator.refresh.survey import RefreshContext, Surveyed, survey
 from migrator.refresh.writing import Writing, write, write_lines
@@ -43,8 +45,9 @@ from migrator.verification.compare_table import TableResult
 from migrator.verification.comparison import Databases
 from migrator.verification.recipe import recorded
 
-SHARE = 0.3
-"""The share of changed rows above which a table is loaded anew."""
+SHARE = 0.5
+"""The share of changed rows above which a table is loaded anew, if both sides were read to find them: measured. Before
+that, a sample decides (``refresh/sample.py``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Refreshed:
     checks: Mapping[TableName, TableCheck] = field(default_factory=dict)
     """The checks of the tables whose rows have changed, and of those that the stage ``copy`` loads."""
     equal: Mapping[TableName, TableResult] = field(default_factory=dict)
-    """Unchanged tables that are compared already, and that nobody writes to until the run has ended."""
+    """Tables that are compared already, and that nobody writes to until the run has ended."""
 
     @property
     def written(self) -> frozenset[TableName]:
@@ -87,15 +90,16 @@ async def refresh(recorder: RunRecorder, refreshing: Refreshing, held: AsyncExit
 
 async def _refresh(refreshing: Refreshing, held: AsyncExitStack) -> Refreshed:
     context = refreshing.refresh
-    tables = await survey(context)
-    try:
-        return await _locked(refreshing, tables, held)
-    except Exception as error:
-        if not (sqlstate_of(error) or "").startswith(_VIOLATION):
+    with RowHashes.opened() as rows:
+        tables = await survey(context, rows)
+        try:
+            return await _locked(refreshing, rows, tables, held)
+        except Exception as error:
+            if not (sqlstate_of(error) or "").startswith(_VIOLATION):
+                raise
+            # The server has refused rows that passed by themselves: another table's rows decide.
+            await _judge(refreshing, context.plan.tables, await _known(context, tables))
             raise
-        # The server has refused rows that passed by themselves: another table's rows decide.
-        await _judge(refreshing, context.plan.tables, await _known(context, tables))
-        raise
 
 
 async def look(refreshing: Refreshing) -> tuple[TableRefresh, ...]:
@@ -105,9 +109,10 @@ async def look(refreshing: Refreshing) -> tuple[TableRefresh, ...]:
     Raises what ``refresh`` would raise before it writes.
     """
     context = refreshing.refresh
-    tables = await survey(context)
-    refuse_touched((await standing_of(context, tables)).touched)
-    writing, tables = await _found(context, tables)
+    with RowHashes.opened() as rows:
+        tables = await survey(context, rows)
+        refuse_touched((await standing_of(context, rows, tables)).touched)
+        writing, tables = await _found(context, rows, tables)
     async with context.target.connect() as connection:
         await _refuse_merged(connection, writing)
         near = await neighbours(connection, [table.name for table in tables if table.way is not Way.UNCHANGED])
@@ -119,7 +124,9 @@ _VIOLATION = "23"
 """The class of SQLSTATE for a row that a constraint refuses."""
 
 
-async def _locked(refreshing: Refreshing, tables: Sequence[Surveyed], held: AsyncExitStack) -> Refreshed:
+async def _locked(
+    refreshing: Refreshing, rows: RowHashes, tables: Sequence[Surveyed], held: AsyncExitStack
+) -> Refreshed:
     """Lock the target's tables, and decide and write what has changed."""
     context = refreshing.refresh
     changed = [table for table in tables if table.way in {Way.CHANGED, Way.LOADED_ANEW}]
@@ -136,21 +143,24 @@ async def _locked(refreshing: Refreshing, tables: Sequence[Surveyed], held: Asyn
             apart = others if is_whole and await have_room(connection, others) else []
             await lock_tables(connection, {*names, *near}, TO_WRITE, context.lock_seconds)
             await attempt.enter_async_context(locked_to_read(context.target, apart, context.lock_seconds))
-            standing = await standing_of(context, tables)
+            standing = await standing_of(context, rows, tables)
             refuse_touched(standing.touched)
-            writing, tables = await _found(context, tables)
+            writing, tables = await _found(context, rows, tables)
             await _refuse_merged(connection, writing)
             judged = await _judged(refreshing, tables, writing, near)
             writing = replace(writing, checks=judged)
+            written = await to_read_back(connection, tables, writing, standing) if is_whole else NOTHING
             if writing.tables:
                 stats = await write(context, connection, writing)
                 await write_lines(context, connection, writing, stats)
+                await analyze(connection, written.changes)
             await _write_facts(refreshing, connection, tables, writing)
         if set(apart) <= standing.equal.keys():
             held.push_async_exit(attempt.pop_all())
         else:  # those that are not are analyzed and compared like changed ones, and so they all are
             apart = []
     equal = {name: result for name, result in standing.equal.items() if name in apart}
+    equal |= await read_back(context, written.without(equal), held)
     compared = {change.table.name: change.digest for change in writing.changes}
     whole = {
         table.name: replace(table.check, known_digest=compared[table.name])
@@ -160,17 +170,18 @@ async def _locked(refreshing: Refreshing, tables: Sequence[Surveyed], held: Asyn
     return Refreshed(_results(tables, writing), {**judged, **whole}, equal)
 
 
-async def _found(context: RefreshContext, tables: Sequence[Surveyed]) -> tuple[Writing, list[Surveyed]]:
+async def _found(
+    context: RefreshContext, rows: RowHashes, tables: Sequence[Surveyed]
+) -> tuple[Writing, list[Surveyed]]:
     """Find the changed rows; return what is to be written, and the tables with the way that was decided."""
     scratch, schema = context.source.scratch_database()
     await asyncio.to_thread(scratch.write_bytes, b"")
-    databases = Databases(context.source, context.target.address)
     changes: list[RowChanges] = []
     decided: list[Surveyed] = []
     for number, table in enumerate(tables):
         found: RowChanges | None = None
         if table.way is Way.CHANGED and has_places(table.plan.source) and not await _has_rules(context, table):
-            found = await _staged(context, databases, table, (scratch, str(number)))
+            found = await _staged(context, rows, table, (scratch, str(number)))
         if table.way is not Way.CHANGED:
             decided.append(table)
         elif found is None:
@@ -183,20 +194,20 @@ async def _found(context: RefreshContext, tables: Sequence[Surveyed]) -> tuple[W
             decided.append(table)
     context.source.attach(scratch, schema)
     emptied = [table.name for table in decided if table.way is Way.LOADED_ANEW]
-    rows = {table.name: table.check.table_size.rows for table in decided}
-    return Writing(changes, emptied, rows, scratch, schema), decided
+    held = {table.name: table.check.table_size.rows for table in decided}
+    return Writing(changes, emptied, held, scratch, schema), decided
 
 
 async def _staged(
-    context: RefreshContext, databases: Databases, table: Surveyed, into: tuple[Path, str]
+    context: RefreshContext, rows: RowHashes, table: Surveyed, into: tuple[Path, str]
 ) -> RowChanges | None:
     """Return the changed rows of a table; None if a value has no form by which the sides can be compared."""
-    batch_bytes = context.limits.batch_bytes
+    databases, batch_bytes = Databases(context.source, context.target.address), context.limits.batch_bytes
     scratch, number = into
-    for attempt, surveyed in enumerate((table, replace(table, comparison=None))):
+    for attempt, surveyed in enumerate((table, replace(table, comparison=None, hashed=False))):
         try:
             return await asyncio.to_thread(
-                stage_changes, databases, surveyed, batch_bytes, (scratch, f"{number}.{attempt}")
+                stage_changes, rows, databases, surveyed, batch_bytes, (scratch, f"{number}.{attempt}")
             )
         except (SourceUnreadable, duckdb.Error):
             continue  # a value is of another kind than the values before: the canonical forms read it
