@@ -25,7 +25,7 @@ from migrator.verification.comparison import ALL_BLOCKS, BlockRange, Comparison,
 from migrator.verification.digest import Digest, hashes, opened, total
 from migrator.verification.staging import stage
 
-_MEGABYTES = 384
+_MEGABYTES = 256
 """The memory for the hashes of all tables. A row takes about 24 bytes a side, so larger tables go to disk."""
 
 _PLACE = """
