@@ -12,7 +12,7 @@ from pathlib import Path
 
 from migrator.names import quote_sqlite
 from migrator.planning.plan import TablePlan
-from migrator.refresh.row_hashes import RowHashes
+from migrator.refresh.row_hashes import SIDES, RowHashes
 from migrator.refresh.sample import LEAST_ROWS
 from migrator.refresh.survey import Surveyed
 from migrator.sessions.reader import ReadOnlySession
@@ -72,13 +72,14 @@ def stage_changes(
     scratch, prefix = into
     comparison = _of_sent(found, batch_bytes)
     if not (found.hashed and rows.has_both(found.name)):
-        rows.begin(found.name, "source", "target")
+        for side in SIDES:
+            rows.begin(side, comparison)
         with databases.source.session() as scan:
             rows.read_source(scan, databases.target, comparison)
         with ReadOnlySession(databases.target) as session:
             rows.read_target(session, comparison)
     differing = rows.differing(comparison, scratch, prefix)
-    rows.begin(found.name, "source", "target")
+    rows.forget(found.name)
     if differing is None:
         return None
     is_whole = not comparison.by_server and not found.plan.computed

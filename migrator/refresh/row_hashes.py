@@ -28,6 +28,10 @@ from migrator.verification.staging import stage
 _MEGABYTES = 256
 """The memory for the hashes of all tables. A row takes about 24 bytes a side, so larger tables go to disk."""
 
+SIDES = ("source", "target")
+
+_DUCKDB = {StorageClass.INTEGER: "BIGINT", StorageClass.TEXT: "VARCHAR"}
+
 _PLACE = """
 '(' || ('0x' || left(hex(place), 8))::BIGINT || ',' || ('0x' || right(hex(place), 4))::BIGINT || ')'
 """
@@ -61,15 +65,23 @@ class RowHashes:
             with opened(":memory:", config) as duck:
                 yield cls(duck)
 
-    def begin(self, table: TableName, *sides: str) -> None:
-        """Forget what is kept of these ``sides`` of a table, ``source`` or ``target``."""
+    def begin(self, side: str, comparison: Comparison) -> None:
+        """Make room for the hashes of a ``side`` of a table, ``source`` or ``target``; forget what was kept of it."""
+        # Threads that read chunks of the table at the same time could not create it.
+        name = _kept(side, comparison.target.name)
+        places = f"identity {_DUCKDB[_identity(comparison).storage]}" if side == "source" else "part BIGINT, place BLOB"
         with self._duck.cursor() as cursor:
-            for side in sides:
+            cursor.execute(f"CREATE OR REPLACE TABLE {name} (row_hash UBIGINT, key_hash UBIGINT, {places})")
+
+    def forget(self, table: TableName) -> None:
+        """Forget what is kept of both sides of a table."""
+        with self._duck.cursor() as cursor:
+            for side in SIDES:
                 cursor.execute(f"DROP TABLE IF EXISTS {_kept(side, table)}")
 
     def has_both(self, table: TableName) -> bool:
         """Return whether both sides of a table were read."""
-        names = [f"{side} {table.quoted}" for side in ("source", "target")]
+        names = [f"{side} {table.quoted}" for side in SIDES]
         with self._duck.cursor() as cursor:
             found = cursor.execute("SELECT count(*) FROM duckdb_tables() WHERE list_contains(?, table_name)", [names])
             return found.fetchall() == [(len(names),)]
@@ -78,29 +90,24 @@ class RowHashes:
         self, session: ScanSession, address: TargetAddress, comparison: Comparison, chunk: Chunk = WHOLE_TABLE
     ) -> None:
         """Read a chunk of the source's table. Blocks. Raises SourceUnreadable and ``duckdb.Error``."""
-        source = comparison.source
-        storage = StorageClass.INTEGER if source.rowid is not None else StorageClass.TEXT
-        identity = ScanColumn(identity_of(source), storage)
-        with source_rows(session, address, comparison, chunk, (identity,)) as reader:
-            self._keep("source", comparison, reader, f"c{len(comparison.scan_columns)} AS identity")
+        with source_rows(session, address, comparison, chunk, (_identity(comparison),)) as reader:
+            self._keep("source", comparison, reader, f"c{len(comparison.scan_columns)}")
 
     def read_target(self, session: ReadOnlySession, comparison: Comparison, blocks: BlockRange = ALL_BLOCKS) -> None:
         """Read some blocks of the target's table. Blocks. Raises the errors of the session, and ``duckdb.Error``."""
         # The text of a place would take the server as long as the rest of a narrow row: six bytes come instead.
         further = ("ctid AS place", *(("tableoid::bigint AS part",) if comparison.target.partitioned else ()))
-        part = "part" if comparison.target.partitioned else "0::BIGINT AS part"
+        part = "part" if comparison.target.partitioned else "0"
         with target_rows(session, comparison, blocks, further) as reader:
             self._keep("target", comparison, reader, f"{part}, place")
 
     def _keep(self, side: str, comparison: Comparison, reader: pa.RecordBatchReader, places: str) -> None:
         forms = (comparison.source_side if side == "source" else comparison.target_side).forms
         sql = hashes(forms, comparison)
-        name = _kept(side, comparison.target.name)
         with self._duck.cursor() as cursor:
             cursor.register("rows_read", reader)
-            selected = f"SELECT {sql.row} AS row_hash, {sql.key} AS key_hash, {places} FROM rows_read"
-            cursor.execute(f"CREATE TABLE IF NOT EXISTS {name} AS {selected} LIMIT 0")
-            cursor.execute(f"INSERT INTO {name} {selected}")
+            name = _kept(side, comparison.target.name)
+            cursor.execute(f"INSERT INTO {name} SELECT {sql.row}, {sql.key}, {places} FROM rows_read")
 
     def digest(self, side: str, comparison: Comparison) -> Digest:
         """Return the digest of the rows that were read of a side, ``source`` or ``target``."""
@@ -109,7 +116,7 @@ class RowHashes:
 
     def share(self, comparison: Comparison) -> float:
         """Return the share of the source's rows that were read which the target lacks; 0 if none was read."""
-        source, target = (_kept(side, comparison.target.name) for side in ("source", "target"))
+        source, target = (_kept(side, comparison.target.name) for side in SIDES)
         with self._duck.cursor() as cursor:
             [(lacking, rows)] = cursor.execute(
                 f"SELECT (SELECT count(*) FROM {source} ANTI JOIN {target} USING (row_hash)), "
@@ -153,6 +160,12 @@ def has_places(table: SourceTable) -> bool:
     return table.rowid is not None or bool(table.key)
 
 
+def _identity(comparison: Comparison) -> ScanColumn:
+    """Return the column that tells the source's rows apart."""
+    source = comparison.source
+    return ScanColumn(identity_of(source), StorageClass.TEXT if source.rowid is None else StorageClass.INTEGER)
+
+
 def _kept(side: str, table: TableName) -> str:
     return quote_sqlite(f"{side} {table.quoted}")
 
@@ -172,7 +185,7 @@ def _leads_to(source: Digest, target: Digest, going: Digest, coming: Digest) -> 
 
 def _joined(comparison: Comparison) -> str:
     """Return SQL for the rows of one side that the other lacks: by their hashes, and equal rows by their number."""
-    source, target = (_kept(side, comparison.target.name) for side in ("source", "target"))
+    source, target = (_kept(side, comparison.target.name) for side in SIDES)
     columns = (
         "s.row_hash AS s_row, s.key_hash AS s_key, identity, t.row_hash AS t_row, t.key_hash AS t_key, part, place"
     )

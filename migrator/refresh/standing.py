@@ -96,7 +96,7 @@ class _Reading:
         try:
             found = await (self._hashed if table.hashed else self._digest)(comparison, ranges)
         except* duckdb.Error:
-            self.rows.begin(table.name, "source", "target")  # somebody has written a value that the form can't read
+            self.rows.forget(table.name)  # somebody has written a value that the form can't read
         return found if found is not None and found.hexadecimal() == _expected(table) else None
 
     async def _digest(self, comparison: Comparison, ranges: Sequence[BlockRange]) -> Digest:
@@ -109,7 +109,7 @@ class _Reading:
 
     async def _hashed(self, comparison: Comparison, ranges: Sequence[BlockRange]) -> Digest:
         """Keep the hashes of the target's rows, and return their digest."""
-        self.rows.begin(comparison.target.name, "target")
+        self.rows.begin("target", comparison)
 
         def of_blocks(session: ReadOnlySession, blocks: BlockRange) -> None:
             self.rows.read_target(session, comparison, blocks)

@@ -28,7 +28,7 @@ from migrator.planning.table_terms import terms_of
 from migrator.preflight.checker import measured
 from migrator.preflight.table_check import TableCheck
 from migrator.refresh import sample
-from migrator.refresh.row_hashes import RowHashes, has_places
+from migrator.refresh.row_hashes import SIDES, RowHashes, has_places
 from migrator.reports.refresh_report import Way
 from migrator.runtime.limits import Limits
 from migrator.sessions.reader import ReadOnlySession, read_only_connection
@@ -176,7 +176,7 @@ class _Looking:
             way = Way.NEW if is_equal else Way.LOADED_ANEW
             return replace(found, way=way, reason="" if is_equal else "its last load was not finished")
         if found.hashed and is_equal:
-            self.rows.begin(found.name, "source")
+            self.rows.forget(found.name)
         return replace(found, way=Way.UNCHANGED if is_equal else Way.CHANGED, hashed=found.hashed and not is_equal)
 
     async def _share(self, found: Surveyed, recorded: Recorded) -> float:
@@ -191,7 +191,8 @@ class _Looking:
         if not chunks:
             return 0.0
         of_sample = replace(comparison, target_condition=sample.target_condition(found.plan, chunks))
-        self.rows.begin(found.name, "source", "target")
+        for side in SIDES:
+            self.rows.begin(side, of_sample)
 
         def read_source(session: ScanSession) -> None:
             for chunk in chunks:
@@ -204,13 +205,13 @@ class _Looking:
         except (SourceUnreadable, duckdb.Error):
             return 0.0  # a value is of another kind than the values before
         finally:
-            self.rows.begin(found.name, "source", "target")
+            self.rows.forget(found.name)
 
     async def _hashed(self, found: Surveyed) -> Digest:
         """Keep the hashes of the source's rows, and return their digest."""
         comparison, address = found.comparison, self.context.target.address
         assert comparison is not None  # noqa: S101 - ``hashed`` says so
-        self.rows.begin(found.name, "source")
+        self.rows.begin("source", comparison)
 
         def of_chunk(session: ScanSession, chunk: Chunk) -> None:
             self.rows.read_source(session, address, comparison, chunk)

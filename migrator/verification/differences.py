@@ -20,7 +20,6 @@ import pyarrow as pa
 
 from migrator.runtime.limits import ExampleOptions
 from migrator.sessions.reader import ReadOnlySession
-from migrator.source.scan import ScanColumn
 from migrator.verification.answers import answers
 from migrator.verification.canonical import ColumnPair, Side
 from migrator.verification.comparison import Comparison, Databases, source_rows, target_rows
@@ -146,42 +145,24 @@ def find_differences(
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class Further:
-    """Columns of both sides that are read and not compared."""
-
-    source: tuple[ScanColumn, ...] = ()
-    target: tuple[str, ...] = ()
-    """Expressions of PostgreSQL's SQL with their names."""
-
-
-NOTHING_FURTHER = Further()
-
-
 @contextmanager
 def both_sides(
-    databases: Databases, comparison: Comparison, selected: Callable[[Side], str], further: Further = NOTHING_FURTHER
+    databases: Databases, comparison: Comparison, selected: Callable[[Side], str]
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     Yield a DuckDB database on disk, which lasts as long as the block, with tables ``source_rows`` and ``target_rows``.
 
-    ``selected`` gives the SQL of what is stored of a side, over its rows as ``rows_read``, in which the ``further``
-    columns are, too. Needs disk space for that. Raises the errors of reading either side.
+    ``selected`` gives the SQL of what is stored of a side, over its rows as ``rows_read``. Needs disk space for that.
+    Raises the errors of reading either side.
     """
     with TemporaryDirectory(prefix="migrator-") as folder:
         memory = _MEGABYTES + _MEGABYTES_A_COLUMN * len(comparison.pairs)
         config = {"memory_limit": f"{memory}MB", "temp_directory": folder}
         with opened(str(Path(folder) / "rows.duckdb"), config) as duck:
             source, target = databases.source, databases.target
-            with (
-                source.session() as scan,
-                source_rows(scan, target, comparison, further=further.source) as reader,
-            ):
+            with source.session() as scan, source_rows(scan, target, comparison) as reader:
                 _store(duck, "source_rows", reader, selected(comparison.source_side))
-            with (
-                ReadOnlySession(target) as session,
-                target_rows(session, comparison, further=further.target) as reader,
-            ):
+            with ReadOnlySession(target) as session, target_rows(session, comparison) as reader:
                 _store(duck, "target_rows", reader, selected(comparison.target_side))
             yield duck
 
