@@ -160,10 +160,8 @@ class _Looking:
         found = replace(
             found, comparison=comparison, hashed=comparison is not None and _can_be_hashed(found, comparison)
         )
-        if found.hashed and (share := await self._share(found, recorded)) > sample.MOST:
-            return replace(
-                found, way=Way.LOADED_ANEW, hashed=False, reason=f"about {share:.0%} of its rows have changed"
-            )
+        if found.hashed and (much := await self._much(found, recorded)):
+            return replace(found, way=Way.LOADED_ANEW, hashed=False, reason=much)
         now = None
         if found.hashed or found.check.table_size.rows == recorded.rows:  # else a scan would tell nothing more
             try:
@@ -179,14 +177,22 @@ class _Looking:
             self.rows.forget(found.name)
         return replace(found, way=Way.UNCHANGED if is_equal else Way.CHANGED, hashed=found.hashed and not is_equal)
 
-    async def _share(self, found: Surveyed, recorded: Recorded) -> float:
-        """Return about the share of a table's rows that have changed; 0 if nothing is known without reading them."""
+    async def _much(self, found: Surveyed, recorded: Recorded) -> str:
+        """Return in words how much of a table has changed, if it is much; empty if not, or if that isn't known yet."""
+        rows = found.check.table_size.rows
+        if rows < sample.LEAST_ROWS or found.target_condition:
+            return ""
+        more_or_less = abs(rows - recorded.rows)
+        if more_or_less > rows * sample.MOST:
+            return f"at least {more_or_less} of its {max(rows, recorded.rows)} rows have changed"
+        share = await self._share(found)
+        return f"about {share * 100:.0f} % of its rows have changed" if share > sample.MOST else ""
+
+    async def _share(self, found: Surveyed) -> float:
+        """Return about the share of a table's rows that have changed, by a sample; 0 if none can be taken."""
         rows, comparison = found.check.table_size.rows, found.comparison
-        if comparison is None or found.target_condition or rows < sample.LEAST_ROWS:
+        if comparison is None:
             return 0.0
-        gone_or_new = abs(rows - recorded.rows) / rows
-        if gone_or_new > sample.MOST:
-            return min(gone_or_new, 1.0)
         chunks = await call_in_worker(self.sessions, sample.ranges, found.plan, rows)
         if not chunks:
             return 0.0
