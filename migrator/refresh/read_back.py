@@ -24,7 +24,7 @@ from migrator.errors import GaveUp
 from migrator.events import Event
 from migrator.ledger import loads
 from migrator.names import TableName
-from migrator.refresh.locks import have_room, locked_to_read, neighbours
+from migrator.refresh.locks import have_room, locked_to_read
 from migrator.refresh.row_changes import RowChanges
 from migrator.refresh.standing import Standing
 from migrator.refresh.survey import RefreshContext, Surveyed
@@ -66,15 +66,15 @@ async def to_read_back(
     """
     Return the tables that are proved after the transaction without reading them as a whole.
 
-    Tables that foreign keys connect with one that is loaded by the usual way are not among them: the keys are restored
-    later, and for that the tables must not be locked.
+    There are none if a table is loaded by the usual way: the stages that load it drop and restore foreign keys, also of
+    tables that keys connect with it over others, and wait for ever where a table is locked to the end.
     """
-    loaded = [table.name for table in tables if table.way in {Way.NEW, Way.LOADED_ANEW}]
-    near = await neighbours(connection, loaded)
+    if any(table.way in {Way.NEW, Way.LOADED_ANEW} for table in tables):
+        return NOTHING
     compared = {table.name for table in tables if table.was_compared}
     return Written(
-        [change for change in writing.changes if change.digest is not None and change.table.name not in near],
-        {name: result for name, result in standing.equal.items() if name in compared and name not in near},
+        [change for change in writing.changes if change.digest is not None],
+        {name: result for name, result in standing.equal.items() if name in compared},
         await _own_transaction(connection),
     )
 
