@@ -77,6 +77,8 @@ class SourceTable:
     """The SQL name of the table's rowid; None for WITHOUT ROWID tables, or if columns have taken all three names."""
     key_index: str | None = None
     """SQLite's name for the b-tree of a WITHOUT ROWID table, which is its primary key; None for other tables."""
+    key_has_index: bool = False
+    """Whether the primary key has a b-tree beside the table's own. The rowid's alias has none."""
     schema: str = ""
     """The schema in scratch space with the table's rows, if they can't be read in the source (``readability``)."""
     selection: Selection = ALL_ROWS
@@ -136,10 +138,14 @@ class SourceTable:
 
     @property
     def rowid_alias(self) -> SourceColumn | None:
-        """The INTEGER PRIMARY KEY, which is the rowid itself (SQLite, "CREATE TABLE", 5); None if there is none."""
+        """
+        The INTEGER PRIMARY KEY, which is the rowid itself (SQLite, "CREATE TABLE", 5); None if there is none.
+
+        INTEGER PRIMARY KEY DESC isn't the rowid: such a key has an index, and may be NULL or hold text.
+        """
         key = self.key
-        is_alias = self.rowid is not None and len(key) == 1 and key[0].declared_type.casefold() == "integer"
-        return key[0] if is_alias else None
+        is_integer = len(key) == 1 and key[0].declared_type.casefold() == "integer"
+        return key[0] if is_integer and self.rowid is not None and not self.key_has_index else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +209,8 @@ async def describe(connection: AsyncConnection) -> SourceDatabase:
         if reason is None:
             blind = await _ignoring_case(connection, name, columns[name]) if collates else set()
             key_index = key_indexes[name] if without_rowid else None
-            tables.append(_table(name, columns[name], blind, key_index, utf16=utf16))
+            table = _table(name, columns[name], blind, key_index, utf16=utf16)
+            tables.append(replace(table, key_has_index=name in key_indexes))
         elif reason:
             skipped.append(Skipped(name, reason))
     skipped += [await _virtual(connection, table, tables) for table in virtual.values()]
@@ -227,7 +234,7 @@ WHERE l.schema = 'main' AND l.type IN ('table', 'shadow') ORDER BY l.name, c.cid
 
 _KEY_INDEXES = """
 SELECT l.name, i.name AS key_index FROM pragma_table_list l, pragma_index_list(l.name) i
-WHERE l.schema = 'main' AND l.type IN ('table', 'shadow') AND l.wr AND i.origin = 'pk'
+WHERE l.schema = 'main' AND l.type IN ('table', 'shadow') AND i.origin = 'pk'
 """
 
 # The values of `hidden` in table_xinfo for generated columns (SQLite, "PRAGMA table_xinfo").
