@@ -1,7 +1,7 @@
 """
 Finds which rows of a table were changed in PostgreSQL since the migration: by hashes, without their values.
 
-Of each row of both sides, three numbers are stored in a DuckDB file: the hash of its key, the hash of the whole row,
+Of each row of both sides, three numbers are stored in DuckDB: the hash of its key, the hash of the whole row,
 and where the row is. A join by the key's hash tells which rows were changed, added and deleted. So the memory and the
 disk that this takes depend on the number of rows, and not on how wide they are.
 """
@@ -9,7 +9,6 @@ disk that this takes depend on the number of rows, and not on how wide they are.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import duckdb
@@ -31,7 +30,7 @@ SAMPLE = 1_000
 """The number of unchanged rows, the newest of those that were read, from which the forms are learnt; and of changed."""
 
 _MEMORY = "64MB"
-"""The memory that DuckDB may use. What doesn't fit goes to its file."""
+"""The memory that DuckDB may use. What doesn't fit goes to its folder of temporary files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +50,13 @@ def both(databases: Databases) -> Iterator[Sides]:
 
 
 @contextmanager
-def opened_on_disk(folder: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a DuckDB database on disk, with the macros of the canonical forms, that lasts as long as the block."""
-    with TemporaryDirectory(prefix="migrator-", dir=folder) as name:
+def _opened() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a DuckDB database with the macros of the canonical forms, which lasts as long as the block."""
+    with TemporaryDirectory(prefix="migrator-") as name:
+        # What its memory has no room for goes to the folder as it is. In a database file, DuckDB would compress it,
+        # which takes as long as reading the rows.
         config = {"memory_limit": _MEMORY, "temp_directory": name}
-        with opened(str(Path(name) / "rows.duckdb"), config) as duck:
+        with opened(":memory:", config) as duck:
             yield duck
 
 
@@ -73,8 +74,9 @@ def place_in(table: TargetTable) -> tuple[str, str]:
     """
     if table.partitioned:
         return "hashtextextended(tableoid::text || ctid::text, 0) AS place", "place"
-    block, item = "split_part(substr(place, 2), ',', 1)", "rtrim(split_part(place, ',', 2), ')')"
-    return "ctid::text AS place", f"({block}::BIGINT * {_ITEMS} + {item}::BIGINT)"
+    # Four bytes for the block and two for the item (PostgreSQL, ``tidsend``): their text would take the server as long
+    # as the rest of a narrow row.
+    return "ctid AS place", "('0x' || hex(place))::BIGINT"
 
 
 _ITEMS = 1 << 16
@@ -106,7 +108,7 @@ def find_changed_rows(sides: Sides, comparison: Comparison, scratch: Scratch) ->
     identity = identity_column(comparison.source)
     kind = "BIGINT" if identity.storage is StorageClass.INTEGER else "VARCHAR"
     place, number = place_in(comparison.target)
-    with opened_on_disk() as duck:
+    with _opened() as duck:
         duck.execute(f"CREATE TABLE source_hashes (key_hash UBIGINT, row_hash UBIGINT, identity {kind})")
         duck.execute("CREATE TABLE target_hashes (key_hash UBIGINT, row_hash UBIGINT, place BIGINT)")
         own = f"c{len(comparison.scan_columns)}"
