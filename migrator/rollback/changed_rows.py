@@ -7,6 +7,7 @@ disk that this takes depend on the number of rows, and not on how wide they are.
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
@@ -105,20 +106,13 @@ def find_changed_rows(sides: Sides, comparison: Comparison, scratch: Scratch) ->
     (identity, place), which has the newest of the rows that nobody has changed, and of the changed ones. Blocks, and
     needs disk space for three numbers a row. Raises the errors of reading either side.
     """
-    identity = identity_column(comparison.source)
-    kind = "BIGINT" if identity.storage is StorageClass.INTEGER else "VARCHAR"
-    place, number = place_in(comparison.target)
+    kind = "BIGINT" if identity_column(comparison.source).storage is StorageClass.INTEGER else "VARCHAR"
     with _opened() as duck:
         duck.execute(f"CREATE TABLE source_hashes (key_hash UBIGINT, row_hash UBIGINT, identity {kind})")
         duck.execute("CREATE TABLE target_hashes (key_hash UBIGINT, row_hash UBIGINT, place BIGINT)")
-        own = f"c{len(comparison.scan_columns)}"
-        with (
-            sides.source.session() as scan,
-            source_rows(scan, sides.address, comparison, further=(identity,)) as rows,
-        ):
-            _store(duck, "source_hashes", rows, _hashed(comparison, comparison.source_side, own))
-        with target_rows(sides.reader, comparison, further=(place,)) as rows:
-            _store(duck, "target_hashes", rows, _hashed(comparison, comparison.target_side, number))
+        with ThreadPoolExecutor(2) as pool:  # while the server reads its rows, the source's are hashed
+            for read in [pool.submit(side, duck, sides, comparison) for side in (_read_source, _read_target)]:
+                read.result()
         duck.execute(f"CREATE TABLE pairs AS {_differing(comparison)}")
         key = f"identity {'INTEGER' if kind == 'BIGINT' else 'TEXT'}"
         scratch.fill("sample", (key, "place"), duck, _SAMPLED)
@@ -149,6 +143,21 @@ SELECT identity, any_value(place) AS place FROM (
 """
 
 
+def _read_source(duck: duckdb.DuckDBPyConnection, sides: Sides, comparison: Comparison) -> None:
+    """Store the hashes and the identity of each row of the source."""
+    further = (identity_column(comparison.source),)
+    with sides.source.session() as scan, source_rows(scan, sides.address, comparison, further=further) as rows:
+        own = f"c{len(comparison.scan_columns)}"
+        _store(duck, "source_hashes", rows, _hashed(comparison, comparison.source_side, own))
+
+
+def _read_target(duck: duckdb.DuckDBPyConnection, sides: Sides, comparison: Comparison) -> None:
+    """Store the hashes and the place of each row of the target."""
+    place, number = place_in(comparison.target)
+    with target_rows(sides.reader, comparison, further=(place,)) as rows:
+        _store(duck, "target_hashes", rows, _hashed(comparison, comparison.target_side, number))
+
+
 def _hashed(comparison: Comparison, side: Side, where_it_is: str) -> str:
     """Return SQL for the hashes of the rows of ``rows_read``."""
     sql = hashes(side.forms, comparison)
@@ -156,9 +165,9 @@ def _hashed(comparison: Comparison, side: Side, where_it_is: str) -> str:
 
 
 def _store(duck: duckdb.DuckDBPyConnection, table: str, rows: pa.RecordBatchReader, selected: str) -> None:
-    duck.register("rows_read", rows)
-    duck.execute(f"INSERT INTO {table} {selected}")
-    duck.unregister("rows_read")
+    with duck.cursor() as cursor:
+        cursor.register("rows_read", rows)
+        cursor.execute(f"INSERT INTO {table} {selected}")
 
 
 def _differing(comparison: Comparison) -> str:
