@@ -76,7 +76,7 @@ async def test_check_of_the_source_alone_reads_a_snapshot_too(
     assert "rollback journal" in refused.message
     ended = cli("check", "--source", path, "--snapshot", *SOURCE_ONLY)
     assert ended.code == 0, ended.stderr
-    assert "1 table, 3 rows" in ended.stdout
+    assert "1 tables, 3 rows" in ended.stdout
 
 
 async def test_a_transaction_over_several_files(make_sqlite: MakeSqlite, tmp_path: Path) -> None:

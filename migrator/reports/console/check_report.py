@@ -30,7 +30,8 @@ def render_check(report: CheckReport, console: Console) -> None:
         console.print()
         print_settlement(report.failure, console)
     verdict = _verdict(report)
-    counts = f"{counted(len(report.table_checks), 'table')}, {counted(rows, 'row')}, {size}"
+    # The words are those of many also where there is one: scripts look for them.
+    counts = f"{len(report.table_checks):,} tables, {rows:,} rows, {size}"
     console.print(f"{counts}{verdict}", style="bold", markup=False)
     if report.failure:
         print_next_step(report.failure, console)
