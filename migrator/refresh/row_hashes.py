@@ -25,8 +25,12 @@ from migrator.verification.comparison import ALL_BLOCKS, BlockRange, Comparison,
 from migrator.verification.digest import Digest, hashes, opened, total
 from migrator.verification.staging import stage
 
-_MEGABYTES = 256
-"""The memory for the hashes of all tables. A row takes about 24 bytes a side, so larger tables go to disk."""
+_MEGABYTES = 64
+"""
+The memory for the hashes of all tables. A row takes about 24 bytes a side, so larger tables go to disk.
+
+Measured at 300 MB, 1 % changed: 64 take 1.03 of the CPU that 256 take, and the job 316 MB in place of 494.
+"""
 
 SIDES = ("source", "target")
 
