@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Self
 
 import duckdb
@@ -18,11 +17,18 @@ import pyarrow as pa
 from migrator.names import TableName, quote_sqlite
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadOnlySession
-from migrator.source.chunks import WHOLE_TABLE, Chunk, identity_of
-from migrator.source.scan import ScanColumn, ScanSession, StorageClass
+from migrator.source.chunks import WHOLE_TABLE, Chunk
+from migrator.source.scan import ScanSession, StorageClass
 from migrator.source.schema import SourceTable
-from migrator.verification.comparison import ALL_BLOCKS, BlockRange, Comparison, source_rows, target_rows
-from migrator.verification.digest import Digest, hashes, opened, total
+from migrator.verification.comparison import (
+    ALL_BLOCKS,
+    BlockRange,
+    Comparison,
+    identity_column,
+    source_rows,
+    target_rows,
+)
+from migrator.verification.digest import Digest, hashes, opened_in_memory, total
 from migrator.verification.staging import stage
 
 _MEGABYTES = 64
@@ -63,17 +69,15 @@ class RowHashes:
     @contextmanager
     def opened(cls) -> Iterator[Self]:
         """Yield a store without hashes, which lasts as long as the block."""
-        with TemporaryDirectory(prefix="migrator-") as folder:
-            # In memory, DuckDB doesn't compress: in a file, that takes as long as reading the rows.
-            config = {"memory_limit": f"{_MEGABYTES}MB", "temp_directory": str(Path(folder) / "hashes")}
-            with opened(":memory:", config) as duck:
-                yield cls(duck)
+        with opened_in_memory(_MEGABYTES) as duck:
+            yield cls(duck)
 
     def begin(self, side: str, comparison: Comparison) -> None:
         """Make room for the hashes of a ``side`` of a table, ``source`` or ``target``; forget what was kept of it."""
         # Threads that read chunks of the table at the same time could not create it.
         name = _kept(side, comparison.target.name)
-        places = f"identity {_DUCKDB[_identity(comparison).storage]}" if side == "source" else "part BIGINT, place BLOB"
+        kind = _DUCKDB[identity_column(comparison.source).storage]
+        places = f"identity {kind}" if side == "source" else "part BIGINT, place BLOB"
         with self._duck.cursor() as cursor:
             cursor.execute(f"CREATE OR REPLACE TABLE {name} (row_hash UBIGINT, key_hash UBIGINT, {places})")
 
@@ -94,7 +98,7 @@ class RowHashes:
         self, session: ScanSession, address: TargetAddress, comparison: Comparison, chunk: Chunk = WHOLE_TABLE
     ) -> None:
         """Read a chunk of the source's table. Blocks. Raises SourceUnreadable and ``duckdb.Error``."""
-        with source_rows(session, address, comparison, chunk, (_identity(comparison),)) as reader:
+        with source_rows(session, address, comparison, chunk, (identity_column(comparison.source),)) as reader:
             self._keep("source", comparison, reader, f"c{len(comparison.scan_columns)}")
 
     def read_target(self, session: ReadOnlySession, comparison: Comparison, blocks: BlockRange = ALL_BLOCKS) -> None:
@@ -162,12 +166,6 @@ class RowHashes:
 def has_places(table: SourceTable) -> bool:
     """Return whether the rows of a source table can be told apart, even if all their values are equal."""
     return table.rowid is not None or bool(table.key)
-
-
-def _identity(comparison: Comparison) -> ScanColumn:
-    """Return the column that tells the source's rows apart."""
-    source = comparison.source
-    return ScanColumn(identity_of(source), StorageClass.TEXT if source.rowid is None else StorageClass.INTEGER)
 
 
 def _kept(side: str, table: TableName) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from tempfile import TemporaryDirectory
 
 import duckdb
 import pyarrow as pa
@@ -18,20 +17,18 @@ import pyarrow as pa
 from migrator.rollback.scratch import Scratch
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadOnlySession
-from migrator.source.chunks import identity_of
 from migrator.source.database import Source
-from migrator.source.scan import ScanColumn, StorageClass
-from migrator.source.schema import SourceTable
+from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetTable
 from migrator.verification.canonical import Side
-from migrator.verification.comparison import Comparison, Databases, source_rows, target_rows
-from migrator.verification.digest import hashes, opened
+from migrator.verification.comparison import Comparison, Databases, identity_column, source_rows, target_rows
+from migrator.verification.digest import hashes, opened_in_memory
 
 SAMPLE = 1_000
 """The number of unchanged rows, the newest of those that were read, from which the forms are learnt; and of changed."""
 
-_MEMORY = "64MB"
-"""The memory that DuckDB may use. What doesn't fit goes to its folder of temporary files."""
+_MEGABYTES = 64
+"""The memory for the hashes of one table. What doesn't fit goes to temporary files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +45,6 @@ def both(databases: Databases) -> Iterator[Sides]:
     """Open a session of the target. Raises the errors of opening it."""
     with ReadOnlySession(databases.target) as reader:
         yield Sides(databases.source, databases.target, reader)
-
-
-@contextmanager
-def _opened() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a DuckDB database with the macros of the canonical forms, which lasts as long as the block."""
-    with TemporaryDirectory(prefix="migrator-") as name:
-        # What its memory has no room for goes to the folder as it is. In a database file, DuckDB would compress it,
-        # which takes as long as reading the rows.
-        config = {"memory_limit": _MEMORY, "temp_directory": name}
-        with opened(":memory:", config) as duck:
-            yield duck
-
-
-def identity_column(table: SourceTable) -> ScanColumn:
-    """Return the identity of a source table's rows as a column of a scan."""
-    return ScanColumn(identity_of(table), StorageClass.INTEGER if table.rowid is not None else StorageClass.TEXT)
 
 
 def place_in(table: TargetTable) -> tuple[str, str]:
@@ -107,7 +88,7 @@ def find_changed_rows(sides: Sides, comparison: Comparison, scratch: Scratch) ->
     needs disk space for three numbers a row. Raises the errors of reading either side.
     """
     kind = "BIGINT" if identity_column(comparison.source).storage is StorageClass.INTEGER else "VARCHAR"
-    with _opened() as duck:
+    with opened_in_memory(_MEGABYTES) as duck:
         duck.execute(f"CREATE TABLE source_hashes (key_hash UBIGINT, row_hash UBIGINT, identity {kind})")
         duck.execute("CREATE TABLE target_hashes (key_hash UBIGINT, row_hash UBIGINT, place BIGINT)")
         with ThreadPoolExecutor(2) as pool:  # while the server reads its rows, the source's are hashed

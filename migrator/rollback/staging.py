@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import duckdb
 import pyarrow as pa
 
-from migrator.rollback.changed_rows import Sides, identity_column, place_in, spelled
+from migrator.rollback.changed_rows import Sides, place_in, spelled
 from migrator.rollback.scratch import Scratch, attachments
 from migrator.source.chunks import identity_of
 from migrator.source.scan import StorageClass
 from migrator.verification.answers import answers
-from migrator.verification.comparison import Comparison, source_rows, target_rows
+from migrator.verification.comparison import Comparison, identity_column, source_rows, target_rows
 from migrator.verification.digest import database
 
 _PLACES_AT_ONCE = 10_000

@@ -188,23 +188,19 @@ _JSONB = TypeFamily(
     reads_content=True,
     losses=DocumentSearch,
 )
-JSON = replace(
-    _JSON,
-    fast=replace(
-        _JSON,
+
+
+def _with_fast(family: TypeFamily, *, binary: bool) -> TypeFamily:
+    """Return the family with its fast form: documents as they are stored, judged by a pattern."""
+    fast = replace(
+        family,
         scan_columns=one_column(StorageClass.TEXT),
         problems=problems_if_blob,
         convert=convert_fast,
-        losses=partial(DocumentSearch, partial(unfit, binary=False)),
-    ),
-)
-JSONB = replace(
-    _JSONB,
-    fast=replace(
-        _JSONB,
-        scan_columns=one_column(StorageClass.TEXT),
-        problems=problems_if_blob,
-        convert=convert_fast,
-        losses=partial(DocumentSearch, partial(unfit, binary=True)),
-    ),
-)
+        losses=partial(DocumentSearch, partial(unfit, binary=binary)),
+    )
+    return replace(family, fast=fast)
+
+
+JSON = _with_fast(_JSON, binary=False)
+JSONB = _with_fast(_JSONB, binary=True)

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadOnlySession
 from migrator.source.batches import ScanRequest, scan
-from migrator.source.chunks import WHOLE_TABLE, Chunk
+from migrator.source.chunks import WHOLE_TABLE, Chunk, identity_of
 from migrator.source.database import Source
-from migrator.source.scan import ScanColumn, ScanSession
+from migrator.source.scan import ScanColumn, ScanSession, StorageClass
 from migrator.source.schema import SourceTable
 from migrator.source.size import TableSize
 from migrator.target.schema import TargetTable
@@ -153,6 +153,11 @@ _BLOCKS = """
 SELECT CASE WHEN current_setting('server_version_num')::int >= 140000
             THEN pg_relation_size(CAST($1 AS text)::regclass) / current_setting('block_size')::int ELSE 0 END
 """
+
+
+def identity_column(table: SourceTable) -> ScanColumn:
+    """Return what tells a source table's rows apart (``identity_of``) as a column of a scan."""
+    return ScanColumn(identity_of(table), StorageClass.INTEGER if table.rowid is not None else StorageClass.TEXT)
 
 
 @contextmanager

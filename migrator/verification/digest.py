@@ -9,9 +9,11 @@ differences cancel each other.
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -189,6 +191,20 @@ def opened(path: str, config: dict[str, str]) -> duckdb.DuckDBPyConnection:
     database.execute("SET GLOBAL TimeZone = 'UTC'")
     database.execute(macros())
     return database
+
+
+@contextmanager
+def opened_in_memory(megabytes: int) -> Iterator[duckdb.DuckDBPyConnection]:
+    """
+    Yield a DuckDB database that lasts as long as the block and takes so much memory: what is beyond it goes to files.
+
+    The files have the rows as they are. DuckDB would compress them in a database file, which takes as long as reading
+    the rows.
+    """
+    with TemporaryDirectory(prefix="migrator-") as folder:
+        config = {"memory_limit": f"{megabytes}MB", "temp_directory": folder}
+        with opened(":memory:", config) as duck:
+            yield duck
 
 
 @dataclass(frozen=True, slots=True)

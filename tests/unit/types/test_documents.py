@@ -89,30 +89,28 @@ def test_random_documents() -> None:
     assert places(documents, batch=3000) == expected
 
 
-def test_documents_of_one_form_are_not_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python reads a sample; the other thousands are left to Arrow, optional keys and lists of any length included."""
-    read: list[str] = []
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note the documents that Python reads."""
+    noted: list[str] = []
     real = documents.read
 
-    def noted(document: str) -> object:
-        read.append(document)
+    def note(document: str) -> object:
+        noted.append(document)
         return real(document)
 
-    monkeypatch.setattr(documents, "read", noted)
+    monkeypatch.setattr(documents, "read", note)
+    return noted
+
+
+def test_documents_of_one_form_are_not_read_one_by_one(read: list[str]) -> None:
+    """Python reads a sample; the other thousands are left to Arrow, optional keys and lists of any length included."""
     assert places([record(i) for i in range(20_000)], batch=5000) == []
     assert len(read) < 1000
 
 
-def test_documents_without_a_common_form_are_not_learnt_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documents_without_a_common_form_are_not_learnt_for_ever(read: list[str]) -> None:
     """Where keys are data there is no form: learning is given up, and every document is read once."""
-    read: list[str] = []
-    real = documents.read
-
-    def noted(document: str) -> object:
-        read.append(document)
-        return real(document)
-
-    monkeypatch.setattr(documents, "read", noted)
     assert places([json.dumps({f"key {i}": 1, f"key {i + 1}": 2}) for i in range(3000)]) == []
     assert len(read) <= 3000 + 2 * documents.SAMPLE
 
