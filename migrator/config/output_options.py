@@ -16,6 +16,7 @@ class OutputOptions(BaseSettings):
         env_prefix=PREFIX,
         env_ignore_empty=True,
         frozen=True,
+        defer_build=True,
         extra="forbid",
         hide_input_in_errors=True,
         populate_by_name=True,

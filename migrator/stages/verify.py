@@ -10,7 +10,7 @@ import shlex
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from migrator.events import Event
 from migrator.ledger import carried, claims, kept, loads, state
 from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName, pattern
-from migrator.planning.grouping import group_small_tables, is_small
+from migrator.planning.grouping import group_small_tables, is_small, is_small_group
 from migrator.planning.high_water_marks import high_water_marks
 from migrator.planning.plan import TablePlan
 from migrator.planning.sequence_floors import sequence_floors
@@ -62,8 +62,9 @@ async def verify(
 
     With ``overlap`` each table is compared when it is restored, without it at once. When the overlap's last table is
     restored, sequences and keys are in place. As many sessions read the target as the overlap has slots, or
-    ``limits.jobs`` without it; ``limits.jobs`` more sessions read the source. Digests of the source that ``checks``
-    already have are not computed again; ``checks`` must be of the same state of the source.
+    ``limits.jobs`` without it, but only one if all tables together are small; ``limits.jobs`` more read the source.
+    Digests of the source that ``checks`` already have are not computed again; ``checks`` must be of the same state of
+    the source.
 
     Raises Mismatch after all tables have been compared. The error names the tables that differ, with the first rows of
     each; all differences are written into ``differences_file``, one JSON object a line. A sequence that would give a
@@ -84,12 +85,15 @@ async def verify(
         keeps = await kept.is_merging(connection) or any(table.on_existing_rows == "keep" for table in plan.tables)
     async with (
         blocking_pool(limits.jobs, partial(BlockingConnection, context.source.session)) as sessions,
-        blocking_pool(
-            overlap.slots if overlap else limits.jobs, partial(read_only_connection, target.address)
-        ) as readers,
+        AsyncExitStack() as opened,
     ):
         unmeasured = [table for table in by_name.values() if table.name not in checks]
         known = {**checks, **await measured(sessions, unmeasured, limits)}
+        slots = overlap.slots if overlap else limits.jobs
+        few_rows = is_small_group([known[name].table_size for name in by_name])
+        readers = await opened.enter_async_context(
+            blocking_pool(1 if few_rows else slots, partial(read_only_connection, target.address))
+        )
         context.tracker.expect("verify", {str(name): known[name].table_size.rows for name in by_name})
         with _written(differences_file) as sink:
             comparing = CompareContext(

@@ -24,11 +24,11 @@ from fix_postgres import Database
 pytestmark = pytest.mark.one_server
 
 # A program that runs the command as `migrator` does, and prints what was loaded before the first login and at the end,
-# and how often it sent something to a server, and how often it logged in.
+# how often it sent something to a server, how often it logged in, and how many sessions of ADBC there were beside these.
 PROGRAM = """
 import json, sys, threading
 from migrator.cli import startup
-counts = {"sent": 0, "logins": 0, "before": None}
+counts = {"sent": 0, "logins": 0, "readers": 0, "before": None}
 def modules():
     return sorted(name for name, module in [*sys.modules.items()] if module)
 def watch(event, arguments):
@@ -42,6 +42,11 @@ def counted(transport, data):
     counts["sent"] += 1
     return write(transport, data)
 loop._SelectorSocketTransport.write = counted
+start = threading.Thread.start
+def counted_start(thread):
+    counts["readers"] += thread.name == "watchdog"
+    start(thread)
+threading.Thread.start = counted_start
 def leave(code):
     [thread.join() for thread in threading.enumerate() if thread.name == "drivers"]
     print(json.dumps(counts | {"code": code, "after": modules()}), file=sys.stderr)
@@ -59,6 +64,7 @@ class Told:
     after: set[str]
     sent: int
     logins: int
+    readers: int
     events: dict[str, dict[str, Any]]
     """The last event of each kind."""
 
@@ -71,7 +77,8 @@ async def tell(url: str, *arguments: object) -> Told:
     done = await asyncio.to_thread(subprocess.run, command, env=environment, capture_output=True, text=True, check=True)
     *events, line = map(json.loads, done.stderr.splitlines())
     told = {event["event"]: event for event in events}
-    return Told(line["code"], set(line["before"]), set(line["after"]), line["sent"], line["logins"], told)
+    before, after = set(line["before"]), set(line["after"])
+    return Told(line["code"], before, after, line["sent"], line["logins"], line["readers"], told)
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +118,8 @@ async def test_what_a_small_run_needs(source: Path, database: Database) -> None:
     # The job has one CPU: the server, which has more, still makes several keys at the same time.
     chosen = first.events["sessions.chosen"]
     assert (chosen["rows"], chosen["keys"]) == (2, 4)
+    # ADBC asks for all types in each of its sessions, which takes longer than to read so few rows.
+    assert first.readers == 1
     second = await tell(database.url, *flags)
     assert (second.code, loaded(second.after, BULK + UNUSED)) == (0, [])
     # Bounds a little above what they are, since a slow run writes its progress more often: whoever needs more says so.
