@@ -24,7 +24,7 @@ from fix_postgres import Database
 pytestmark = pytest.mark.one_server
 
 # A program that runs the command as `migrator` does, and prints what was loaded before the first login and at the end,
-# how often it sent something to a server, how often it logged in, and how many sessions of ADBC there were beside these.
+# how often it sent something to a server, how often it logged in, and how many sessions of ADBC there were besides.
 PROGRAM = """
 import json, sys, threading
 from migrator.cli import startup
