@@ -8,7 +8,7 @@ Two values have the same form if and only if they are the same value to PostgreS
 spellings of the same ``jsonb`` or ``uuid``, the same instant at two offsets. All other differences stay differences:
 NULL and '', 0.0 and -0.0, blanks, upper and lower case, and the normal forms of Unicode.
 
-The macros that compute the forms are in ``canonical.sql``.
+The macros that compute the forms are in ``canonical.sql``, and those for JSON documents in ``documents.sql``.
 """
 
 from collections.abc import Sequence
@@ -85,10 +85,17 @@ def target_side(columns: Sequence[CanonicalForm], prefix: str = "") -> Side:
     )
 
 
+VALUE_MACROS = "canonical.sql"
+
+DOCUMENT_MACROS = "documents.sql"
+"""The macros for JSON documents, which use those for other values. Of them, forms use those named ``json_…``."""
+
+
 @cache
-def macros() -> str:
-    """Return the macros of ``canonical.sql`` as SQL, without blank lines and comments. The file is read once."""
-    lines = resources.files("migrator.verification").joinpath("canonical.sql").read_text(encoding="utf-8").splitlines()
+def macros(*files: str) -> str:
+    """Return the macros of these ``files`` as SQL, without blank lines and comments. Each file is read once."""
+    package = resources.files("migrator.verification")
+    lines = [line for file in files for line in package.joinpath(file).read_text(encoding="utf-8").splitlines()]
     return "\n".join(line for line in lines if line and not line.startswith("--"))
 
 

@@ -23,7 +23,7 @@ from migrator.source.scan import ScanColumn, ScanSession, StorageClass
 from migrator.source.schema import SourceTable
 from migrator.source.size import TableSize
 from migrator.verification import digest as verification_digest
-from migrator.verification.canonical import macros
+from migrator.verification.canonical import DOCUMENT_MACROS, VALUE_MACROS, macros
 from migrator.verification.comparison import Comparison, stream
 from migrator.verification.digest import Digest
 
@@ -111,4 +111,5 @@ def can_repeat(record: Mapping[str, Any]) -> bool:
 @cache
 def reader() -> str:
     """Return the version of the code that computes forms and hashes: a hash of the macros and of DuckDB's version."""
-    return sha256(f"{duckdb.__version__} \n{macros()}\n".encode()).hexdigest()[:16]
+    forms = macros(VALUE_MACROS, DOCUMENT_MACROS)
+    return sha256(f"{duckdb.__version__} \n{forms}\n".encode()).hexdigest()[:16]

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migrator.target.schema import TargetColumn
-from migrator.verification.canonical import ColumnPair, fast_form, macros
+from migrator.verification.canonical import DOCUMENT_MACROS, VALUE_MACROS, ColumnPair, fast_form, macros
 from migrator.verification.digest import opened
 
 DIGITS = st.text("0123456789", min_size=1, max_size=25)
@@ -264,11 +264,12 @@ def test_a_time_without_offset_is_of_the_zone_that_is_named(duck: duckdb.DuckDBP
 
 def test_every_macro_has_a_comment_of_its_own(duck: duckdb.DuckDBPyConnection) -> None:
     """The comments are for readers alone: what DuckDB is given, and the ledger's hash depends on, is without them."""
-    source = resources.files("migrator.verification").joinpath("canonical.sql").read_text(encoding="utf-8")
+    files, package = (VALUE_MACROS, DOCUMENT_MACROS), resources.files("migrator.verification")
+    source = "\n".join(package.joinpath(file).read_text(encoding="utf-8") for file in files)
     defined = re.findall(r"^CREATE MACRO (\w+)", source, re.MULTILINE)
     assert re.findall(r"\n\n(?:-- .*\n)+CREATE MACRO (\w+)", source) == defined
-    assert re.findall(r"^CREATE MACRO (\w+)", macros(), re.MULTILINE) == defined
-    assert "--" not in macros()
+    assert re.findall(r"^CREATE MACRO (\w+)", macros(*files), re.MULTILINE) == defined
+    assert "--" not in macros(*files)
     known = duck.execute("SELECT function_name FROM duckdb_functions() WHERE NOT internal").fetchall()
     assert {name for (name,) in known} == set(defined)
 
@@ -278,5 +279,5 @@ def test_the_macros_are_package_data() -> None:
     root = Path(__file__).parents[3]
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     listed = project["tool"]["setuptools"]["package-data"]["migrator"]
-    assert "verification/canonical.sql" in listed
+    assert {"verification/canonical.sql", "verification/documents.sql"} <= {*listed}
     assert all((root / "migrator" / path).is_file() for path in listed)
