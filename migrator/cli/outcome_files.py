@@ -18,7 +18,6 @@ import structlog
 from migrator.config.settings import Settings
 from migrator.config.values import report_paths
 from migrator.events import Event
-from migrator.reports.assembly import document_of
 from migrator.reports.files import form_of, refuse_other_suffixes
 from migrator.reports.record import Record
 from migrator.runtime.private_file import check_writable, is_file, whole_file, write_in_place
@@ -104,6 +103,8 @@ class OutcomeFiles:
     def _write_reports(self, paths: Collection[Path], fields: Mapping[str, Any]) -> None:
         if not paths:
             return
+        from migrator.reports.assembly import document_of  # noqa: PLC0415 - most commands write no report
+
         for path in paths:
             if form := form_of(path):
                 with _warned(path):

@@ -35,7 +35,6 @@ from migrator.source.snapshot import snapshot_of
 from migrator.stages.context import StageContext
 from migrator.stages.init_sql import InitNames, init_sql
 from migrator.stages.lock import Lock, lock, refuse_pooler
-from migrator.stages.reset import reset as empty
 from migrator.stages.restore import restore
 from migrator.stages.upgrade import upgrade
 from migrator.stages.wait import ServerFacts, wait
@@ -185,6 +184,8 @@ async def migration_meant(target: Target, settings: Settings) -> Migration:
 
 async def start_over(settings: Settings, run: RunLedger, runner: StageRunner) -> int:
     """Empty the loaded tables, then restore what was parked, since empty tables fit every key; return their number."""
+    from migrator.stages.reset import reset as empty  # noqa: PLC0415 - only `--restart` and `reset` need it
+
     emptied = await runner("reset", lambda: empty(run, force=settings.force))
     await runner("restore", lambda: restore_parked(run, settings.jobs, runner.tracker))
     return emptied

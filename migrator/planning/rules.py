@@ -52,7 +52,7 @@ OnExistingRows = Literal["refuse", "replace", "keep"]
 
 
 class _Rule(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 PostgresType = Annotated[str, Field(pattern=r"^[A-Za-z_][\w ]*(\(\d+(, ?\d+)?\))?( with(out)? time zone)?(\[\])?$")]

@@ -5,16 +5,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from migrator.errors import ConfigurationError
-from migrator.reports.document import Document
 from migrator.runtime.private_file import is_file
 
-Form = Callable[[Document], str]
+if TYPE_CHECKING:  # the classes of the report are made where one is written
+    from migrator.reports.document import Document
+
+Form = Callable[["Document"], str]
 
 
-def as_json(document: Document) -> str:
+def as_json(document: "Document") -> str:
     """Return the report as JSON, in one line; ``docs/report.schema.json`` describes it."""
     return json.dumps(asdict(document), ensure_ascii=False) + "\n"
 
@@ -22,7 +24,7 @@ def as_json(document: Document) -> str:
 def _deferred(module: str, function: str) -> Form:
     """Return a function that imports its module when a report is made: most runs write none of this form."""
 
-    def form(document: Document) -> str:
+    def form(document: "Document") -> str:
         text: str = getattr(import_module(module), function)(document)
         return text
 
