@@ -1,5 +1,7 @@
 """Defines the options for moving in two steps: a rehearsal on the real target, and a refresh that cuts over."""
 
+from typing import Literal
+
 from migrator.config.fields import Group, OptionInfo, option
 from migrator.config.new_file_options import NewFileOptions
 from migrator.config.values import WatchInterval
@@ -16,6 +18,13 @@ class CutOverOptions(NewFileOptions):
         OptionInfo(Group.REFRESH),
     )
 
+    compare: Literal["all", "changed"] | None = option(
+        None,
+        "With --refresh: which rows are read and compared. all: every row of both sides. changed: only those that may "
+        "have changed since they were compared, by the pages of SQLite's file and PostgreSQL's records of who has "
+        "written each row. The default is all, and with --watch, which never lets the application start, changed.",
+        OptionInfo(Group.REFRESH),
+    )
     rehearsal: bool = option(
         False,  # noqa: FBT003 - the default
         "Copy and compare everything, but neither upgrade the schema to its newest revision nor let the application "
@@ -35,3 +44,8 @@ class CutOverOptions(NewFileOptions):
         "Seconds that --watch pauses between a refresh and the next look at the source.",
         OptionInfo(Group.CUT_OVER),
     )
+
+    @property
+    def compares_changed_only(self) -> bool:
+        """Whether a refresh reads only the rows that may have changed."""
+        return self.compare == "changed" or (self.compare is None and self.watch)

@@ -96,6 +96,11 @@ class Settings(Options):
             raise error
 
     @property
+    def expects_refresh(self) -> bool:
+        """Whether a later run is likely to refresh what this one brings, so that it is worth making that fast."""
+        return self.refresh or self.rehearsal or self.snapshot
+
+    @property
     def lacks_alembic_config(self) -> bool:
         """Whether the tables are to come from Alembic, whose configuration isn't set."""
         return self.schema_mode == "alembic" and self.alembic_config is None

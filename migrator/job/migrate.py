@@ -46,7 +46,9 @@ from migrator.names import TableName
 from migrator.planning.plan import Plan
 from migrator.planning.table_terms import terms_of
 from migrator.preflight.table_check import TableCheck, table_notices_of
+from migrator.refresh.pages.remember import remember
 from migrator.refresh.survey import RefreshContext
+from migrator.reports.refresh_report import told_of_earlier
 from migrator.reports.run_report import Report, report_of
 from migrator.runtime.error_mapping import to_migrator_error
 from migrator.selection.selected_plan import Selecting, select_for_run
@@ -136,7 +138,16 @@ async def _decided(
             checks = await stage("preflight", lambda: _preflight(context, ledger, check_source_file, settings.untried))
             return context, Refreshed(checks=checks), notes
         refreshing = Refreshing(
-            RefreshContext(source, ledger, plan, reading.rules, context.limits, tracker, settings.lock_timeout_seconds),
+            RefreshContext(
+                source,
+                ledger,
+                plan,
+                reading.rules,
+                context.limits,
+                tracker,
+                settings.lock_timeout_seconds,
+                changed_only=settings.compares_changed_only,
+            ),
             context,
             moving.origin,
             moving.terms,
@@ -167,6 +178,8 @@ async def _move(
     except Mismatch:
         await step("lost", lambda: refuse_emptied(target, ledger.migration))
         raise
+    if settings.expects_refresh:
+        await step("pages", lambda: remember(source, ledger, context.plan.tables, results))
     now = await source.fingerprint()
     left_out = [table.name for table in contents.tables if rules.of_table(table.name).exclude]
     await step("lost", lambda: refuse_emptied(target, ledger.migration))
@@ -180,6 +193,7 @@ async def _move(
     copied = await step("report", lambda: copied_of(target, ledger.migration))
     report = report_of(context.plan, results, copied, recorder.runner, headline)
     notes += await step("report", lambda: _gave_way(ledger))
+    notes += told_of_earlier(refreshed.tables)
     notes += report.notes + _what_was_decided(context.plan, checks.values())
     notes += tuple(f"WARNING: {warning}" for warning in warnings)
     return replace(report, migration=ledger.migration.name, notes=notes, refreshed=refreshed.tables)

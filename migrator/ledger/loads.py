@@ -158,7 +158,7 @@ async def forget_rows(connection: AsyncConnection, migration: Migration, names: 
     await kept.unmerge(connection, migration, names)
     # Seeded rows belong to no single migration: they are gone, whichever migration has recorded them.
     await connection.execute(sa.text(_FORGET.format(table="seeded", whose="")), bound)
-    for table in ("chunks", "tables", "carried"):
+    for table in ("chunks", "tables", "carried", "compared", "compared_pages"):
         of_migration = _FORGET.format(table=table, whose="l.migration = :migration AND")
         await connection.execute(sa.text(of_migration), bound | {"migration": migration.name})
 
@@ -320,9 +320,9 @@ async def touched_since(
         async with glance(connection):
             for name in names:
                 loaded = tables[name]
-                transactions = [number % _XID_VALUES for number in loaded.transactions]
+                transactions = [str(number % _XID_VALUES) for number in loaded.transactions]
                 counted = await connection.exec_driver_sql(
-                    "SELECT count(*) FILTER (WHERE xmin::text::bigint = ANY ($1::bigint[])), count(*) "
+                    "SELECT count(*) FILTER (WHERE xmin = ANY (CAST(CAST($1 AS text[]) AS xid[]))), count(*) "
                     f"FROM {present[name]}",
                     (transactions,),
                 )

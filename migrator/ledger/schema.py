@@ -99,6 +99,30 @@ carried = sa.Table(
     comment="one line a table that was begun: by it a later run sees that the source or the settings have changed",
 )
 
+compared = sa.Table(
+    "compared",
+    metadata,
+    sa.Column("migration", sa.Text, primary_key=True),
+    sa.Column("schema_name", sa.Text, primary_key=True),
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, nullable=False, comment="of the rows that both sides held"),
+    sa.Column("buckets", sa.LargeBinary, nullable=False, comment="what the digest was made of"),
+    sa.Column("definition", sa.Text, nullable=False, comment="hash of how the source's table was defined and stored"),
+    sa.Column("shape", sa.Text, nullable=False, comment="hash of the target's table and its columns in the catalogs"),
+    comment="one line a large table that was compared: by it a later refresh reads only what may have changed since",
+)
+
+compared_pages = sa.Table(
+    "compared_pages",
+    metadata,
+    sa.Column("migration", sa.Text, primary_key=True),
+    sa.Column("schema_name", sa.Text, primary_key=True),
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("entries", sa.LargeBinary, nullable=False, comment="numbers and hashes of the source's leaf pages"),
+    comment="the pages of the source that held the rows of a compared table",
+)
+
 chunks = sa.Table(
     "chunks",
     metadata,

@@ -6,20 +6,26 @@ the target, where nobody writes meanwhile. What differs goes into a scratch data
 copier's own scan selects the rows to send.
 """
 
+import asyncio
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from migrator.concurrency.blocking import BlockingConnection, call_in_worker
+from migrator.concurrency.pool import WorkerPool, gather_or_cancel
 from migrator.names import quote_sqlite
 from migrator.planning.plan import TablePlan
+from migrator.refresh.key_ranges import of_source, of_target, target_key
 from migrator.refresh.row_hashes import SIDES, RowHashes
 from migrator.refresh.sample import LEAST_ROWS
 from migrator.refresh.survey import Surveyed
+from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadOnlySession
 from migrator.source.chunks import identity_of
+from migrator.source.scan import ScanSession
 from migrator.source.schema import SourceTable
-from migrator.verification.comparison import Comparison, Databases
-from migrator.verification.digest import EMPTY, Digest, KnownDigest
+from migrator.verification.comparison import Comparison
+from migrator.verification.digest import EMPTY, Digest, KnownDigest, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,8 @@ class RowChanges:
     """The digest of the source's rows that are sent, in the same forms."""
     seconds: float = 0.0
     """The time that finding them took."""
+    read: int | None = None
+    """The rows of the source that were read for it; None for all."""
 
     @property
     def sent(self) -> str:
@@ -58,40 +66,63 @@ class RowChanges:
         return rows >= LEAST_ROWS and self.total > rows * share
 
 
-def stage_changes(
-    rows: RowHashes, databases: Databases, found: Surveyed, batch_bytes: int, into: tuple[Path, str]
-) -> RowChanges | None:
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """How both ends are read."""
+
+    sessions: WorkerPool[BlockingConnection[ScanSession]]
+    readers: WorkerPool[BlockingConnection[ReadOnlySession]]
+    target: TargetAddress
+    batch_bytes: int
+
+    async def read(self, rows: RowHashes, comparison: Comparison) -> None:
+        """Keep the hashes of the rows of both sides, which are read at the same time."""
+
+        def read_source(session: ScanSession) -> None:
+            rows.read_source(session, self.target, comparison)
+
+        await gather_or_cancel(
+            (
+                call_in_worker(self.sessions, read_source),
+                call_in_worker(self.readers, rows.read_target, comparison),
+            )
+        )
+
+
+async def stage_changes(rows: RowHashes, ends: Ends, found: Surveyed, into: tuple[Path, str]) -> RowChanges | None:
     """
     Find the changed rows of a table and stage their places; ``into`` is the scratch database and the tables' prefix.
 
-    ``rows`` may have the hashes of both sides already; otherwise both are read here. Blocks. Returns None if the rows
-    can't be told apart. Raises the errors of reading either side, and ``duckdb.Error`` for a value that the form of its
-    column can't read.
+    ``rows`` may have the hashes of both sides already; otherwise both are read here. Returns None if the rows can't be
+    told apart. Raises an ExceptionGroup of the errors of reading either side, and of ``duckdb.Error`` for a value that
+    the form of its column can't read.
     """
     started = time.monotonic()
-    scratch, prefix = into
-    comparison = _of_sent(found, batch_bytes)
+    comparison = _of_sent(found, ends.batch_bytes)
     if not (found.hashed and rows.has_both(found.name)):
         for side in SIDES:
             rows.begin(side, comparison)
-        with databases.source.session() as scan:
-            rows.read_source(scan, databases.target, comparison)
-        with ReadOnlySession(databases.target) as session:
-            rows.read_target(session, comparison)
-    differing = rows.differing(comparison, scratch, prefix)
+        await ends.read(rows, _in_doubt(comparison, found))
+    differing = await asyncio.to_thread(rows.differing, comparison, *into)
     rows.forget(found.name)
     if differing is None:
         return None
+    now = differing.source
+    if found.doubt is not None:
+        now = total([found.doubt.before.without(differing.gone), differing.sent])
+        if now.rows != found.check.table_size.rows:
+            return None
     is_whole = not comparison.by_server and not found.plan.computed
     return RowChanges(
         found.plan,
-        prefix,
+        into[1],
         differing.inserted,
         differing.updated,
         differing.deleted,
-        KnownDigest(comparison, differing.source) if is_whole else None,
+        KnownDigest(comparison, now) if is_whole else None,
         differing.sent,
         time.monotonic() - started,
+        differing.source.rows if found.doubt is not None else None,
     )
 
 
@@ -111,6 +142,18 @@ def _of_sent(found: Surveyed, batch_bytes: int) -> Comparison:
         pairs=earlier.pairs[: len(table.columns)],
         table_size=found.check.table_size,
         target_condition=found.target_condition,
+    )
+
+
+def _in_doubt(comparison: Comparison, found: Surveyed) -> Comparison:
+    """Return the comparison of the rows that may have changed: of all, unless it is known which may."""
+    key = target_key(found.plan)
+    if found.doubt is None or key is None:
+        return comparison
+    return replace(
+        comparison,
+        source=of_source(found.plan.source, found.doubt.ranges),
+        target_condition=of_target(found.name, key, found.doubt.ranges),
     )
 
 

@@ -7,8 +7,8 @@ nothing else.
 
 from collections.abc import Sequence
 
-from migrator.names import quote_postgres
 from migrator.planning.plan import TablePlan
+from migrator.refresh.key_ranges import target_key
 from migrator.source.chunks import Chunk
 from migrator.source.scan import ScanSession
 
@@ -31,7 +31,7 @@ def ranges(session: ScanSession, table: TablePlan, rows: int) -> Sequence[Chunk]
     Blocks. Raises SourceUnreadable.
     """
     source, alias = table.source, table.source.rowid_alias
-    if alias is None or rows < LEAST_ROWS or _target_key(table) is None:
+    if alias is None or rows < LEAST_ROWS or target_key(table) is None:
         return ()
     # SQLite looks a single minimum or maximum up, and reads the whole table for both at once.
     ends = (f"(SELECT {which}({source.rowid}) FROM {source.origin}) AS {which}_row" for which in ("min", "max"))
@@ -44,17 +44,5 @@ def ranges(session: ScanSession, table: TablePlan, rows: int) -> Sequence[Chunk]
 
 def target_condition(table: TablePlan, chunks: Sequence[Chunk]) -> str:
     """Return PostgreSQL's SQL that is true for the target's rows in these ranges."""
-    key = _target_key(table)
+    key = target_key(table)
     return " OR ".join(f"({key} > {chunk.after} AND {key} <= {chunk.last})" for chunk in chunks)
-
-
-def _target_key(table: TablePlan) -> str | None:
-    """Return the target's column that has the source's row numbers, if it is the table's key; otherwise None."""
-    alias = table.source.rowid_alias
-    columns = [column for column in table.columns if column.source == alias]
-    if not columns or [column.target.name for column in columns] != list(table.target.key):
-        return None
-    [column] = columns
-    is_number = column.target.type_name in {"int2", "int4", "int8"}
-    is_as_stored = column.pair.expression == column.source.quoted
-    return quote_postgres(column.target.name) if is_number and is_as_stored else None

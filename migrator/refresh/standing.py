@@ -7,16 +7,19 @@ The first also holds after VACUUM FULL or a restore; the second also where no di
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import duckdb
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.concurrency.blocking import BlockingConnection, blocking_pool, call_in_worker
 from migrator.concurrency.pool import WorkerPool, gather_or_cancel
 from migrator.errors import RowsInTheWay
 from migrator.ledger import loads
+from migrator.ledger.loads import LoadedRows
 from migrator.names import TableName
+from migrator.refresh.pages import compared
 from migrator.refresh.row_hashes import RowHashes
 from migrator.refresh.survey import RefreshContext, Surveyed
 from migrator.sessions.reader import ReadOnlySession, read_only_connection
@@ -35,6 +38,12 @@ class Standing:
     """Unchanged tables in which every value of the target was compared with the digest that the source still has."""
     touched: Mapping[TableName, str] = field(default_factory=dict)
     """Tables that somebody has written to, each with the numbers of rows in words."""
+    as_compared: frozenset[TableName] = frozenset()
+    """Tables that hold what the last comparison has found in them."""
+
+    def without_doubt(self, tables: Sequence[Surveyed]) -> list[Surveyed]:
+        """Return the tables; of one that isn't as it was compared, all rows have to be read."""
+        return [table if table.name in self.as_compared else replace(table, doubt=None) for table in tables]
 
 
 async def standing_of(context: RefreshContext, rows: RowHashes, tables: Sequence[Surveyed]) -> Standing:
@@ -47,26 +56,35 @@ async def standing_of(context: RefreshContext, rows: RowHashes, tables: Sequence
     loaded = [table for table in tables if table.known is not None]
     async with context.target.connect() as connection:
         rows_of = await loads.loaded(connection, context.run.migration)
+        unwritten = await _unwritten(connection, [table for table in loaded if table.doubt], rows_of)
     async with blocking_pool(context.limits.jobs, partial(read_only_connection, context.target.address)) as readers:
         reading = _Reading(readers, rows)
-        read = [table for table in loaded if table.comparison is not None and (table.is_unchanged or table.hashed)]
+        read = [
+            table
+            for table in loaded
+            if table.comparison is not None
+            and (table.is_unchanged or table.hashed or table.doubt)
+            and table.name not in unwritten
+        ]
         digests = await gather_or_cancel(reading.of_table(table) for table in read)
         # Tables that are as the last run left them, by their digests.
-        standing = {table.name: both for table, both in zip(read, digests, strict=True) if both is not None}
+        standing = {table.name: both for table, both in zip(read, digests, strict=True) if both is not None} | unwritten
         doubtful = [table for table in loaded if table.name not in standing]
         async with context.target.connect() as connection:
             present = await own_rows(connection, [table.name for table in doubtful])
             touched = await loads.touched_since(connection, present, rows_of) if present else {}
         # An UPDATE that changes no value, or a restore of the database, is no change.
         second = [
-            table for table in doubtful if str(table.name) in touched and not (table.is_unchanged or table.hashed)
+            table
+            for table in doubtful
+            if str(table.name) in touched and not (table.is_unchanged or table.hashed or table.doubt)
         ]
         digests = await gather_or_cancel(reading.of_table(table) for table in second)
     as_before = {str(table.name) for table, both in zip(second, digests, strict=True) if both is not None}
     return Standing(
         {
             table.name: TableResult(table.name, both, both, None)
-            for table in read
+            for table in loaded
             if table.is_unchanged and (both := standing.get(table.name)) is not None
         },
         {
@@ -74,7 +92,29 @@ async def standing_of(context: RefreshContext, rows: RowHashes, tables: Sequence
             for table in doubtful
             if str(table.name) in touched and str(table.name) not in as_before
         },
+        frozenset(standing),
     )
+
+
+async def _unwritten(
+    connection: AsyncConnection, tables: Sequence[Surveyed], rows_of: Mapping[TableName, LoadedRows]
+) -> dict[TableName, Digest]:
+    """
+    Return the digest of each table that holds what the last comparison has found, by PostgreSQL's own records.
+
+    Every row was written by a transaction of the job, none is missing, and the catalogs describe the columns as they
+    did. So no value was read to learn it.
+    """
+    names = [table.name for table in tables]
+    if not names:
+        return {}
+    shapes = await compared.shapes(connection, names)
+    touched = await loads.touched_since(connection, await own_rows(connection, names), rows_of)
+    return {
+        table.name: table.doubt.before
+        for table in tables
+        if table.doubt and table.doubt.known.shape == shapes.get(table.name) and str(table.name) not in touched
+    }
 
 
 @dataclass(frozen=True, slots=True)

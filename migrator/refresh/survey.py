@@ -7,9 +7,11 @@ that differ are found without another scan.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Self
 
 import duckdb
 
@@ -28,6 +30,9 @@ from migrator.planning.table_terms import terms_of
 from migrator.preflight.checker import measured
 from migrator.preflight.table_check import TableCheck
 from migrator.refresh import sample
+from migrator.refresh.pages import compared
+from migrator.refresh.pages.page_hashes import PageHashes
+from migrator.refresh.pages.page_look import Doubt, PageLook, is_large
 from migrator.refresh.row_hashes import SIDES, RowHashes, has_places
 from migrator.reports.refresh_report import Way
 from migrator.runtime.limits import Limits
@@ -38,7 +43,7 @@ from migrator.source.scan import ScanSession
 from migrator.target.database import Target
 from migrator.verification import digest
 from migrator.verification.comparison import Comparison, in_fast_form
-from migrator.verification.digest import Digest
+from migrator.verification.digest import Digest, opened_in_memory
 from migrator.verification.recipe import Recipe, Size, reader
 
 
@@ -54,6 +59,8 @@ class RefreshContext:
     tracker: Tracker
     lock_seconds: float
     """How long the refresh waits for the locks of the target's tables."""
+    changed_only: bool = False
+    """Whether rows that nobody has written since they were compared aren't read again."""
 
     @property
     def target(self) -> Target:
@@ -79,6 +86,10 @@ class Surveyed:
     """Whether ``RowHashes`` has the hashes of the source's rows, in the forms of ``comparison``."""
     target_condition: str = ""
     """PostgreSQL's SQL that is true for the target's rows that the source's are compared with; empty for all rows."""
+    doubt: Doubt | None = None
+    """The rows that may have changed; None if all have to be read."""
+    pages_are_others: bool = False
+    """Whether what the ledger has of the table's pages is of no use any more."""
 
     @property
     def name(self) -> TableName:
@@ -96,18 +107,42 @@ class Surveyed:
         return self.comparison is not None and self.copied is not None and self.copied.digest is not None
 
 
-async def survey(context: RefreshContext, rows: RowHashes) -> list[Surveyed]:
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What was read of the tables, until the refresh has ended."""
+
+    rows: RowHashes
+    pages: PageHashes
+
+    @classmethod
+    @contextmanager
+    def opened(cls) -> Iterator[Self]:
+        """Yield empty stores, which last as long as the block."""
+        with opened_in_memory(_MEGABYTES) as duck:
+            yield cls(RowHashes(duck), PageHashes(duck))
+
+
+_MEGABYTES = 64
+"""
+The memory for the hashes of all tables. A row takes about 24 bytes a side, so larger tables go to disk.
+
+Measured at 300 MB, 1 % changed: 64 take 1.03 of the CPU that 256 take, and the job 316 MB in place of 494.
+"""
+
+
+async def survey(context: RefreshContext, stores: Stores) -> list[Surveyed]:
     """
     Return every planned table with the way by which it gets the source's rows, in the plan's order.
 
-    ``rows`` gets the hashes of the source's rows in tables with the way ``CHANGED``, where they can be told apart. Such
-    a table may still turn out to be better loaded anew. Raises SourceUnreadable.
+    ``stores`` get the hashes of the source's rows in tables with the way ``CHANGED``, where they can be told apart.
+    Such a table may still turn out to be better loaded anew. Raises SourceUnreadable.
     """
     async with context.target.connect() as connection:
         known = await carried.read(connection, context.run.migration)
         copied = await loads.copied(connection, context.run.migration)
         begun = await loads.begun(connection, context.run.migration)
         merged = await kept.merged_conditions(connection)
+        shown = await compared.read(connection, context.run.migration) if context.changed_only else {}
     tables = context.plan.tables
     async with (
         blocking_pool(context.limits.jobs, partial(BlockingConnection, context.source.session)) as sessions,
@@ -115,7 +150,8 @@ async def survey(context: RefreshContext, rows: RowHashes) -> list[Surveyed]:
     ):
         checks = await measured(sessions, tables, context.limits)
         context.tracker.expect("refresh", {str(name): check.table_size.rows for name, check in checks.items()})
-        looking = _Looking(context, sessions, readers, rows, known, copied)
+        look = PageLook(context.source, context.target, context.run.migration, sessions, stores.pages, shown)
+        looking = _Looking(context, sessions, readers, stores.rows, look, known, copied)
         return await gather_or_cancel(
             looking.at(
                 Surveyed(table, checks[table.name], Way.NEW, target_condition=merged.get(table.name, "")),
@@ -131,6 +167,7 @@ class _Looking:
     sessions: WorkerPool[BlockingConnection[ScanSession]]
     readers: WorkerPool[BlockingConnection[ReadOnlySession]]
     rows: RowHashes
+    look: PageLook
     known: Mapping[TableName, Carried]
     copied: Mapping[TableName, CopiedTable]
 
@@ -152,14 +189,19 @@ class _Looking:
         if recorded is None or recorded.recipe["reader"] != reader():
             reason = "its digest is missing or of another version"
             return replace(found, way=Way.CHANGED if copied else Way.LOADED_ANEW, reason=reason)
-        comparison = None
         if copied is not None:
             comparison = await call_in_worker(
                 self.sessions, as_recorded, found, recorded, self.context.limits.batch_bytes
             )
-        found = replace(
-            found, comparison=comparison, hashed=comparison is not None and _can_be_hashed(found, comparison)
-        )
+            hashed = comparison is not None and _can_be_hashed(found, comparison)
+            found = replace(found, comparison=comparison, hashed=hashed)
+        return await self._by_digest(found, recorded)
+
+    async def _by_digest(self, found: Surveyed, recorded: Recorded) -> Surveyed:
+        if found.hashed and (doubt := await self._doubt(found, recorded)):
+            way = Way.CHANGED if doubt.ranges else Way.UNCHANGED
+            return replace(found, way=way, doubt=doubt, hashed=False)
+        found = replace(found, pages_are_others=found.name in self.look.known)
         if found.hashed and (much := await self._much(found, recorded)):
             return replace(found, way=Way.LOADED_ANEW, hashed=False, reason=much)
         now = None
@@ -170,12 +212,21 @@ class _Looking:
                 # A value is of another kind than the values before; preflight will raise for a damaged file.
                 found = replace(found, hashed=False)
         is_equal = now is not None and now.hexadecimal() == recorded.digest
-        if copied is None:
+        if found.copied is None:
             way = Way.NEW if is_equal else Way.LOADED_ANEW
             return replace(found, way=way, reason="" if is_equal else "its last load was not finished")
         if found.hashed and is_equal:
             self.rows.forget(found.name)
         return replace(found, way=Way.UNCHANGED if is_equal else Way.CHANGED, hashed=found.hashed and not is_equal)
+
+    async def _doubt(self, found: Surveyed, recorded: Recorded) -> Doubt | None:
+        """Return which rows of a table may have changed; None if all have to be read."""
+        rows, is_recorded = found.check.table_size.rows, found.copied and found.copied.digest == recorded.digest
+        if not is_recorded or not is_large(rows) or found.target_condition:
+            return None
+        doubt = await self.look.at(found.plan, recorded.digest)
+        # Where the pages are as they were, so is their number of rows.
+        return None if doubt and not doubt.ranges and rows != doubt.before.rows else doubt
 
     async def _much(self, found: Surveyed, recorded: Recorded) -> str:
         """Return in words how much of a table has changed, if it is much; empty if not, or if that isn't known yet."""

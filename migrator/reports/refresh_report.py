@@ -1,5 +1,6 @@
 """Holds what a refresh does, or would do, with each table, and about how long it takes."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -45,6 +46,8 @@ class TableRefresh:
     """Why the table is loaded anew."""
     seconds: float = 0.0
     """The time in seconds that finding the changed rows took; 0 where single rows were not looked for."""
+    not_read: int = 0
+    """Rows that were not read, since nobody has written them since an earlier run has compared them."""
 
     @property
     def is_unchanged(self) -> bool:
@@ -75,12 +78,23 @@ class TableRefresh:
             "way": str(self.way),
             "rows": self.rows,
             "rows_before": self.before,
+            "rows_read": self.rows - self.not_read,
             "inserted": self.inserted,
             "updated": self.updated,
             "deleted": self.deleted,
             "seconds": round(self.seconds, 3),
         }
         return fields | ({"reason": self.reason} if self.reason else {})
+
+
+def told_of_earlier(tables: Sequence[TableRefresh]) -> tuple[str, ...]:
+    """Return a line about the rows for which the comparison of an earlier run holds; nothing if there are none."""
+    not_read = sum(table.not_read for table in tables)
+    if not not_read:
+        return ()
+    rows = f"{counted(not_read, 'row')} of {sum(table.rows for table in tables)}"
+    records = "neither the pages of SQLite's file nor PostgreSQL's records of who wrote each row show a change since"
+    return (f"{rows} were compared by an earlier run, and {records}",)
 
 
 @dataclass(frozen=True, slots=True)

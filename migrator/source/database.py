@@ -7,6 +7,7 @@ the scans.
 
 import asyncio
 import hashlib
+import os
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -51,6 +52,7 @@ class Source:
         self._scratch: TemporaryDirectory[str] | None = None
         self._attached: dict[str, str] = {}
         self._threads: set[threading.Thread] = set()
+        self._descriptor: int | None = None
         # SQLAlchemy's URL isn't used: it would split and decode the path, and the result may be another path.
         self._engine = create_async_engine("sqlite+aiosqlite://", creator=self._open, poolclass=AsyncAdaptedQueuePool)
 
@@ -75,6 +77,8 @@ class Source:
         await asyncio.to_thread(_join, frozenset(self._threads))
         if self._scratch is not None:
             self._scratch.cleanup()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
@@ -154,6 +158,17 @@ class Source:
         other = Source(path)
         other._attached = dict(self._attached)
         return other
+
+    def descriptor(self) -> int:
+        """
+        Return a descriptor of the file, for reading, which is open until the source is closed.
+
+        To close it earlier would release the locks of all connections: a process that closes a file loses all its locks
+        on that file (fcntl, POSIX).
+        """
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        return self._descriptor
 
     async def fingerprint(self) -> Fingerprint:
         """Return the fingerprint, which tells this file, as it is now, from another file or an earlier state."""

@@ -121,6 +121,14 @@ class ScanSession:
             table.name, scan_columns, [f"{_select(scan_columns)} FROM {table.origin}{condition}"], batch_rows
         )
 
+    def read(self, origin: str, scan_columns: Sequence[ScanColumn], *, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """
+        Yield rows of something that isn't a table of the application's, as ``scan`` yields the rows of a table.
+
+        ``origin`` is what stands after FROM, with conditions. Raises what ``scan`` raises.
+        """
+        yield from self._run(origin, scan_columns, [f"{_select(scan_columns)} FROM {origin}"], batch_rows)
+
     def scan_together(
         self, tables: Sequence[tuple[SourceTable, Sequence[ScanColumn]]], *, batch_rows: int
     ) -> Iterator[pa.RecordBatch]:

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
+from struct import Struct
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import pyarrow as pa
@@ -27,6 +28,9 @@ from migrator.source.chunks import WHOLE_TABLE, Chunk
 from migrator.source.scan import ScanSession
 from migrator.verification.canonical import DOCUMENT_MACROS, VALUE_MACROS, macros
 from migrator.verification.comparison import ALL_BLOCKS, BlockRange, Comparison, source_rows, target_rows, target_tables
+
+_BUCKET = Struct(">IQQQ")
+"""A bucket's number, its rows, and the two halves of its sum of hashes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,23 @@ class Digest:
     def hexadecimal(self) -> str:
         """Return a short form of the digest for the ledger and the report."""
         return sha256(repr(self.buckets).encode()).hexdigest()
+
+    def to_bytes(self) -> bytes:
+        """Return the buckets as bytes, from which ``from_bytes`` makes the digest again."""
+        packed = (_BUCKET.pack(bucket, rows, *divmod(hash_sum, 1 << 64)) for bucket, rows, hash_sum in self.buckets)
+        return b"".join(packed)
+
+    @classmethod
+    def from_bytes(cls, buckets: bytes) -> Self:
+        """Return the digest that ``to_bytes`` has turned into ``buckets``."""
+        unpacked = _BUCKET.iter_unpack(buckets)
+        return cls(tuple((bucket, rows, (high << 64) + low) for bucket, rows, high, low in unpacked))
+
+    def without(self, other: "Digest") -> "Digest":
+        """Return the digest of the rows that are left if the rows of ``other``, which are among these, are taken."""
+        gone = {bucket: (rows, hash_sum) for bucket, rows, hash_sum in other.buckets}
+        left = ((bucket, rows, total, *gone.get(bucket, (0, 0))) for bucket, rows, total in self.buckets)
+        return Digest(tuple((bucket, rows - r, total - s) for bucket, rows, total, r, s in left if rows != r))
 
     def differing(self, other: "Digest") -> tuple[int, ...]:
         """Return the buckets in which the two digests differ."""

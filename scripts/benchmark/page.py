@@ -76,12 +76,13 @@ def _refresh_section(session: refresh.RefreshSession) -> str:
 def windows() -> str:
     """Return only how long a refresh takes against the first run, for pages that help to decide."""
     lines = [
-        (session.label, changed, ratio)
+        (session.label, changed, compared, ratio)
         for session in refresh.sessions()
-        for changed, _, ratio, *_ in refresh.cells(session)
+        for compared, changed, _, ratio, *_ in refresh.cells(session)
         if ratio
     ]
-    return _table(("source", "rows changed, of every table", "refresh / first run"), lines) if lines else _NOTHING
+    head = ("source", "rows changed, of every table", "compared", "refresh / first run")
+    return _table(head, lines) if lines else _NOTHING
 
 
 def way_back() -> str:

@@ -29,6 +29,9 @@ from benchmark.reference import NotProved, compare_samples
 from benchmark.results import Stage, machine
 from benchmark.server import Server
 
+COMPARE: Final = ("all", "changed")
+"""Which rows a refresh compares: every row, or those that may have changed."""
+
 PERCENTAGES: Final = (0.0, 0.1, 1.0, 10.0)
 """How many of a hundred rows are changed, unless asked otherwise."""
 
@@ -53,6 +56,8 @@ class Changed:
     rows: int
     """Rows that came, went or got other values."""
     runs: tuple[Timed, ...]
+    compare: str = "all"
+    """What the flag ``--compare`` said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +118,14 @@ class _Rounds:
     bench: Bench
     console: Console
     first: list[Timed] = field(default_factory=list)
-    refreshed: dict[float, list[Timed]] = field(default_factory=dict)
+    refreshed: dict[tuple[float, str], list[Timed]] = field(default_factory=dict)
     rows: dict[float, int] = field(default_factory=dict)
 
     def round(self, turn: int, percentages: Sequence[float]) -> None:
         """Run once for the first time, and refresh a copy of that for each part of changed rows."""
         bench, original = self.bench, self.bench.folder / "original.db"
         url = bench.server.fresh_database(bench.data.target_schema())
-        first = self._timed(url)
+        first = self._timed(url, "--rehearsal")
         self._say(turn, "first run", first)
         self.first += [first] if turn else []
         shift = turn % len(percentages)
@@ -129,13 +134,14 @@ class _Rounds:
                 connection.execute("PRAGMA synchronous = OFF")
                 self.rows[percent] = sum(change(connection, *of, percent) for of in bench.data.counts)
                 connection.commit()
-            copy = bench.server.copy_of(url)
-            refreshed = self._timed(copy, "--refresh")
-            asyncio.run(compare_samples(bench.source, bench.data, copy))
-            bench.server.drop(copy)
-            self._say(turn, f"{percent:g} % changed", refreshed)
-            self.refreshed.setdefault(percent, [])
-            self.refreshed[percent] += [refreshed] if turn else []
+            for compare in COMPARE:
+                copy = bench.server.copy_of(url)
+                refreshed = self._timed(copy, "--refresh", "--compare", compare)
+                asyncio.run(compare_samples(bench.source, bench.data, copy))
+                bench.server.drop(copy)
+                self._say(turn, f"{percent:g} % changed, {compare} compared", refreshed)
+                self.refreshed.setdefault((percent, compare), [])
+                self.refreshed[percent, compare] += [refreshed] if turn else []
             shutil.copyfile(original, bench.source)  # the file itself stays: another file would be another source
         bench.server.drop(url)
 
@@ -164,7 +170,11 @@ def measure_refresh(shape: str, megabytes: float, percentages: Sequence[float], 
         rounds = _Rounds(bench, console)
         for turn in range(0 if wishes.warm_up else 1, wishes.runs + 1):
             rounds.round(turn, percentages)
-        changed = tuple(Changed(p, rounds.rows[p], tuple(rounds.refreshed[p])) for p in percentages)
+        changed = tuple(
+            Changed(percent, rounds.rows[percent], tuple(rounds.refreshed[percent, compare]), compare)
+            for compare in COMPARE
+            for percent in percentages
+        )
         about = machine(wishes.note)
         return RefreshSession(shape, megabytes, size, data.rows, about, server.version, tuple(rounds.first), changed)
 
@@ -194,17 +204,17 @@ def _timed(told: dict[str, Any]) -> Timed:
 
 # --- What is shown ---
 
-HEAD: Final = ("rows changed", "seconds", "refresh / first run", "CPU seconds", "the same in CPU", "wanted")
+HEAD: Final = ("compared", "rows changed", "seconds", "refresh / first run", "CPU seconds", "the same in CPU", "wanted")
 
 
 def cells(session: RefreshSession) -> Iterator[tuple[str, ...]]:
     """Yield the lines of the table of a session: the first run, then each part of changed rows."""
-    yield ("first run", _seconds(session.first), "", _cpu(session.first), "", "")
+    yield ("", "first run", _seconds(session.first), "", _cpu(session.first), "", "")
     for changed in session.changed:
         name = f"{changed.percent:g} %" + (f" ({changed.rows:,})" if changed.rows else "")
         wanted = "≤ 0.30" if changed.percent <= PERCENTAGES[1] else "≤ 1.00"
         spread, cpu = _spread(session.ratios(changed)), _spread(session.ratios(changed, cpu=True))
-        yield (name, _seconds(changed.runs), spread, _cpu(changed.runs), cpu, wanted)
+        yield (changed.compare, name, _seconds(changed.runs), spread, _cpu(changed.runs), cpu, wanted)
 
 
 def _seconds(runs: Sequence[Timed]) -> str:
@@ -222,7 +232,8 @@ def _spread(values: Sequence[float]) -> str:
 
 def stage_lines(session: RefreshSession) -> Iterator[str]:
     """Yield a sentence for the first run and each refresh: where the time goes, in the run in the middle."""
-    for name, runs in (("first run", session.first), *((f"{c.percent:g} %", c.runs) for c in session.changed)):
+    refreshes = ((f"{one.compare}, {one.percent:g} %", one.runs) for one in session.changed)
+    for name, runs in (("first run", session.first), *refreshes):
         middle = sorted(runs, key=lambda run: run.seconds)[(len(runs) - 1) // 2]
         told = ", ".join(f"{stage} {took.seconds:.2f}" for stage, took in middle.stages.items())
         yield f"{name}: {told}"

@@ -76,6 +76,7 @@ async def _check_refresh(settings: Settings, tracker: Tracker) -> RefreshReport:
                 context.limits,
                 tracker,
                 settings.lock_timeout_seconds,
+                changed_only=settings.compares_changed_only,
             ),
             context,
             origin,

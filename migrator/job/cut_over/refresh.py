@@ -7,19 +7,15 @@ the tables that are loaded anew, and says in the ledger that the migration isn't
 finishes it by the usual stages.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 
-import duckdb
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.catalog.constraints import judged_of
 from migrator.catalog.keys import Keys
-from migrator.errors import SourceUnreadable, TargetRefused
+from migrator.errors import TargetRefused
 from migrator.job.recorder import RunRecorder
 from migrator.ledger import carried, history, kept, state
 from migrator.ledger.carried import Carried, Terms
@@ -29,12 +25,15 @@ from migrator.ledger.parked import still_parked
 from migrator.names import TableName
 from migrator.planning.plan import TablePlan
 from migrator.preflight.table_check import TableCheck
+from migrator.refresh.finding import find_changes
 from migrator.refresh.locks import TO_WRITE, have_room, lock_tables, locked_to_read, neighbours
+from migrator.refresh.pages import compared
+from migrator.refresh.pages.compared import Compared
+from migrator.refresh.pages.remember import remember_read
 from migrator.refresh.read_back import NOTHING, analyze, read_back, to_read_back
-from migrator.refresh.row_changes import RowChanges, stage_changes
-from migrator.refresh.row_hashes import RowHashes, has_places
+from migrator.refresh.row_changes import RowChanges
 from migrator.refresh.standing import refuse_touched, standing_of
-from migrator.refresh.survey import RefreshContext, Surveyed, survey
+from migrator.refresh.survey import RefreshContext, Stores, Surveyed, survey
 from migrator.refresh.writing import Writing, write, write_lines
 from migrator.reports.refresh_report import TableRefresh, Way
 from migrator.runtime.retry import sqlstate_of
@@ -42,12 +41,8 @@ from migrator.stages.context import StageContext
 from migrator.stages.preflight import preflight
 from migrator.trials.unmade import Unmade
 from migrator.verification.compare_table import TableResult
-from migrator.verification.comparison import Databases
+from migrator.verification.digest import Digest
 from migrator.verification.recipe import recorded
-
-SHARE = 0.5
-"""The share of changed rows above which a table is loaded anew, if both sides were read to find them: measured. Before
-that, a sample decides (``refresh/sample.py``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +85,10 @@ async def refresh(recorder: RunRecorder, refreshing: Refreshing, held: AsyncExit
 
 async def _refresh(refreshing: Refreshing, held: AsyncExitStack) -> Refreshed:
     context = refreshing.refresh
-    with RowHashes.opened() as rows:
-        tables = await survey(context, rows)
+    with Stores.opened() as stores:
+        tables = await survey(context, stores)
         try:
-            return await _locked(refreshing, rows, tables, held)
+            return await _locked(refreshing, stores, tables, held)
         except Exception as error:
             if not (sqlstate_of(error) or "").startswith(_VIOLATION):
                 raise
@@ -109,10 +104,11 @@ async def look(refreshing: Refreshing) -> tuple[TableRefresh, ...]:
     Raises what ``refresh`` would raise before it writes.
     """
     context = refreshing.refresh
-    with RowHashes.opened() as rows:
-        tables = await survey(context, rows)
-        refuse_touched((await standing_of(context, rows, tables)).touched)
-        writing, tables = await _found(context, rows, tables)
+    with Stores.opened() as stores:
+        tables = await survey(context, stores)
+        standing = await standing_of(context, stores.rows, tables)
+        refuse_touched(standing.touched)
+        writing, tables = await find_changes(context, stores.rows, standing.without_doubt(tables))
     async with context.target.connect() as connection:
         await _refuse_merged(connection, writing)
         near = await neighbours(connection, [table.name for table in tables if table.way is not Way.UNCHANGED])
@@ -125,7 +121,7 @@ _VIOLATION = "23"
 
 
 async def _locked(
-    refreshing: Refreshing, rows: RowHashes, tables: Sequence[Surveyed], held: AsyncExitStack
+    refreshing: Refreshing, stores: Stores, tables: Sequence[Surveyed], held: AsyncExitStack
 ) -> Refreshed:
     """Lock the target's tables, and decide and write what has changed."""
     context = refreshing.refresh
@@ -143,9 +139,9 @@ async def _locked(
             apart = others if is_whole and await have_room(connection, others) else []
             await lock_tables(connection, {*names, *near}, TO_WRITE, context.lock_seconds)
             await attempt.enter_async_context(locked_to_read(context.target, apart, context.lock_seconds))
-            standing = await standing_of(context, rows, tables)
+            standing = await standing_of(context, stores.rows, tables)
             refuse_touched(standing.touched)
-            writing, tables = await _found(context, rows, tables)
+            writing, tables = await find_changes(context, stores.rows, standing.without_doubt(tables))
             await _refuse_merged(connection, writing)
             judged = await _judged(refreshing, tables, writing, near)
             writing = replace(writing, checks=judged)
@@ -155,6 +151,7 @@ async def _locked(
                 await write_lines(context, connection, writing, stats)
                 await analyze(connection, written.changes)
             await _write_facts(refreshing, connection, tables, writing)
+            await remember_read(connection, context.run.migration, stores.pages, _compared_by_pages(tables, writing))
         if set(apart) <= standing.equal.keys():
             held.push_async_exit(attempt.pop_all())
         else:  # those that are not are analyzed and compared like changed ones, and so they all are
@@ -168,61 +165,6 @@ async def _locked(
         if table.name in compared
     }
     return Refreshed(_results(tables, writing), {**judged, **whole}, equal)
-
-
-async def _found(
-    context: RefreshContext, rows: RowHashes, tables: Sequence[Surveyed]
-) -> tuple[Writing, list[Surveyed]]:
-    """Find the changed rows; return what is to be written, and the tables with the way that was decided."""
-    scratch, schema = context.source.scratch_database()
-    await asyncio.to_thread(scratch.write_bytes, b"")
-    changes: list[RowChanges] = []
-    decided: list[Surveyed] = []
-    for number, table in enumerate(tables):
-        found: RowChanges | None = None
-        if table.way is Way.CHANGED and has_places(table.plan.source) and not await _has_rules(context, table):
-            found = await _staged(context, rows, table, (scratch, str(number)))
-        if table.way is not Way.CHANGED:
-            decided.append(table)
-        elif found is None:
-            decided.append(replace(table, way=Way.LOADED_ANEW, reason=table.reason or "its rows can't be told apart"))
-        elif found.is_most_of(table.check.table_size.rows, SHARE):
-            reason = f"{found.total} of its {table.check.table_size.rows} rows have changed"
-            decided.append(replace(table, way=Way.LOADED_ANEW, reason=reason))
-        else:
-            changes.append(found)
-            decided.append(table)
-    context.source.attach(scratch, schema)
-    emptied = [table.name for table in decided if table.way is Way.LOADED_ANEW]
-    held = {table.name: table.check.table_size.rows for table in decided}
-    return Writing(changes, emptied, held, scratch, schema), decided
-
-
-async def _staged(
-    context: RefreshContext, rows: RowHashes, table: Surveyed, into: tuple[Path, str]
-) -> RowChanges | None:
-    """Return the changed rows of a table; None if a value has no form by which the sides can be compared."""
-    databases, batch_bytes = Databases(context.source, context.target.address), context.limits.batch_bytes
-    scratch, number = into
-    for attempt, surveyed in enumerate((table, replace(table, comparison=None, hashed=False))):
-        try:
-            return await asyncio.to_thread(
-                stage_changes, rows, databases, surveyed, batch_bytes, (scratch, f"{number}.{attempt}")
-            )
-        except (SourceUnreadable, duckdb.Error):
-            continue  # a value is of another kind than the values before: the canonical forms read it
-    return None
-
-
-async def _has_rules(context: RefreshContext, table: Surveyed) -> bool:
-    """Return whether the target's table has rules (CREATE RULE), which change what DELETE does."""
-    async with context.target.connect() as connection:
-        return bool(
-            await connection.scalar(
-                text("SELECT EXISTS (SELECT FROM pg_rewrite WHERE ev_class = CAST(:name AS regclass))"),
-                {"name": table.name.quoted},
-            )
-        )
 
 
 async def _refuse_merged(connection: AsyncConnection, writing: Writing) -> None:
@@ -312,8 +254,28 @@ async def _write_facts(
         for change in writing.changes
     }
     await carried.write(connection, migration, lines)
+    for table in tables:
+        if table.pages_are_others:  # they are read again at the end of the run
+            await compared.forget(connection, migration, table.name)
     await history.write_identity(connection, migration, refreshing.origin)
     await state.remember(connection, migration, state.SOURCE, asdict(refreshing.origin.fingerprint))
+
+
+def _compared_by_pages(tables: Sequence[Surveyed], writing: Writing) -> dict[TableName, tuple[Compared, Digest]]:
+    """Return what was known of changed tables whose pages were looked at, and the digests that they have now."""
+    known = {table.name: table.doubt.known for table in tables if table.doubt}
+    return {
+        change.table.name: (known[change.table.name], change.digest.digest)
+        for change in writing.changes
+        if change.digest and change.table.name in known
+    }
+
+
+def _rows_read(table: Surveyed, change: RowChanges | None) -> int:
+    """Return how many of the source's rows were read to compare them."""
+    if table.doubt is None or table.is_unchanged:
+        return 0 if table.doubt else table.check.table_size.rows
+    return change.read if change and change.read is not None else table.check.table_size.rows
 
 
 def _results(tables: Sequence[Surveyed], writing: Writing) -> tuple[TableRefresh, ...]:
@@ -333,6 +295,7 @@ def _results(tables: Sequence[Surveyed], writing: Writing) -> tuple[TableRefresh
                 change.deleted if change else 0,
                 table.reason if table.way is Way.LOADED_ANEW else "",
                 change.seconds if change else 0.0,
+                table.check.table_size.rows - _rows_read(table, change),
             )
         )
     return tuple(results)

@@ -22,7 +22,6 @@ from migrator.job import run, verify
 from migrator.monitoring.tracker import Tracker
 
 EMPTY = "DROP SCHEMA IF EXISTS migrator CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public"
-REFRESH: dict[str, Any] = {"refresh": True}
 READY = "SELECT name FROM migrator.state WHERE name IN ('completed', 'ready') ORDER BY 1"
 
 
@@ -46,8 +45,15 @@ class Trial:
     """The one that is made anew for each source it is compared with."""
     application: Application
     folder: Path
+    compare: str = "all"
+    """Which rows a refresh reads."""
     outcomes: list[str] = field(default_factory=list)
     """What came of each refresh, in a word: for the counts of a whole lot."""
+
+    @property
+    def refresh(self) -> dict[str, Any]:
+        """The settings of a refresh."""
+        return {"refresh": True, "compare": self.compare}
 
     async def ended(self, database: Database, **more: Any) -> MigratorError | None:  # noqa: ANN401 - any setting
         """Run the job on the source as it is now; return how it was refused, or None."""
@@ -70,6 +76,9 @@ class Trial:
         await self.refreshed.execute(target_script(case.tables))
         error = await self.ended(self.refreshed)
         demand(error is None, f"not even the first run ends well: {error!r}")
+        if self.compare == "changed":  # a refresh leaves in the ledger what the next needs
+            error = await self.ended(self.refreshed, refresh=True)
+            demand(error is None, f"a refresh without a change: {error!r}")
 
     async def change_and_refresh(self, changes: int) -> bool:
         """Let the application work, refresh, and judge; return whether the refresh has ended well."""
@@ -84,7 +93,7 @@ class Trial:
         versions = await versions_of(self.refreshed, untouched)
         facts = await self.refreshed.fetch(READY)
         expected = await self._fresh()
-        error = await self.ended(self.refreshed, **REFRESH)
+        error = await self.ended(self.refreshed, **self.refresh)
         self.outcomes.append(type(error).__name__ if error else "refreshed")
         now = await state_of(self.refreshed)
         if error is None:
@@ -105,7 +114,7 @@ class Trial:
         shutil.copy(kept, application.path)
         application.case = tables
         if not application.structural:
-            again = await self.ended(self.refreshed, **REFRESH)
+            again = await self.ended(self.refreshed, **self.refresh)
             demand(again is None, f"the source is as it was, and the refresh is refused: {again!r}")
             mended = (await state_of(self.refreshed)).differences(before)
             demand(not mended, f"after the source came back: {mended}")
@@ -134,7 +143,7 @@ class Trial:
         """Hold that nothing is left to do: for ``run``, ``verify``, and another refresh, which touches no row."""
         tables = [f"public.{table.there}" for table in self.application.tables]
         before = await versions_of(self.refreshed, tables)
-        for command, more in ((run.run, {}), (verify.verify, {}), (run.run, REFRESH)):
+        for command, more in ((run.run, {}), (verify.verify, {}), (run.run, self.refresh)):
             error = await self._call(command, self.refreshed, **more)
             demand(error is None, f"after a refresh, {command.__name__} {more}: {error!r}")
         demand(await versions_of(self.refreshed, tables) == before, "a refresh without a change has touched rows")
@@ -146,7 +155,7 @@ async def try_case(seed: int, refreshed: Database, fresh: Database, folder: Path
     case = draw(seed)
     random = Random(f"{seed}/changes")  # noqa: S311 - repeatable
     application = Application(folder / "app.db", case, random, spoiling=random.random() < 0.25)
-    trial = Trial(refreshed, fresh, application, folder)
+    trial = Trial(refreshed, fresh, application, folder, compare="changed" if seed % 3 else "all")
     try:
         await trial.begin()
         for round_ in range(1 + (seed % 4 == 0)):

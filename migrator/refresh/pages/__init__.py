@@ -1,0 +1,1 @@
+"""Learns from the pages of SQLite's file which rows may have changed since they were compared."""
