@@ -11,10 +11,11 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from migrator.names import quote_literal
-from migrator.source.file import beside
+from migrator.source.file import beside, unreadable
 from migrator.source.schema import SourceTable
 
 if TYPE_CHECKING:
@@ -39,12 +40,19 @@ _MOST_ENTRIES = 1 << 16
 class PageFile:
     """The pages of a source's file, as they are on disk."""
 
+    path: Path
     descriptor: int
     page_bytes: int
 
     def read(self, number: int) -> bytes:
-        """Return the bytes of a page. Pages are numbered from 1."""
-        return os.pread(self.descriptor, self.page_bytes, (number - 1) * self.page_bytes)
+        """Return the bytes of a page, from 1 on. Raises SourceUnreadable, also if the file is cut off."""
+        try:
+            page = os.pread(self.descriptor, self.page_bytes, (number - 1) * self.page_bytes)
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+        if len(page) != self.page_bytes:
+            raise unreadable(self.path, EOFError(f"it ends before page {number}"))
+        return page
 
     def first_and_last(self, number: int) -> tuple[int, int] | None:
         """Return the smallest and the largest rowid on a leaf page of a table; None if the page holds no row."""
@@ -89,7 +97,7 @@ def page_file(source: "Source", session: "ScanSession") -> PageFile | None:
     log = beside(source.path, "-wal")
     if not facts["has_dbstat"] or (log.exists() and log.stat().st_size):
         return None
-    return PageFile(source.descriptor(), facts["page_size"])
+    return PageFile(source.path, source.descriptor(), facts["page_size"])
 
 
 def definition_of(session: "ScanSession", file: PageFile, table: SourceTable) -> str:
