@@ -198,6 +198,11 @@ class Settings(Options):
                 "--watch (MIGRATOR_WATCH) repeats a refresh, and none is asked for",
                 next_step="Add --refresh (MIGRATOR_REFRESH=true).",
             )
+        if self.compare is not None and not self.refresh:
+            raise ConfigurationError(
+                "--compare (MIGRATOR_COMPARE) says what a refresh reads, and none is asked for",
+                next_step="Add --refresh (MIGRATOR_REFRESH=true), or leave it out: a run compares every row.",
+            )
         if self.refresh and self.restart:
             raise ConfigurationError(
                 "--refresh carries what has changed, and --restart begins anew: they exclude each other",

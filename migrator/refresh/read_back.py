@@ -1,10 +1,11 @@
 """
 Proves the tables that a refresh has written, without reading again what it has not written.
 
-Every row of both sides was compared before the refresh wrote, while nobody else could write: without the rows that go
-and with those that come, the target's digest is the source's. Three things are left to prove. PostgreSQL says of every
-row which transaction has written it, so no row was added, changed or removed but by the job; the number of deleted rows
-was checked when they were deleted; and the rows that were written are read back and compared with the source's.
+Every row of both sides was compared before the refresh wrote, while nobody else could write, or by an earlier run if it
+is in no doubt (``pages``): without the rows that go and with those that come, the target's digest is the source's.
+Three things are left to prove. PostgreSQL says of every row which transaction has written it, so no row was added,
+changed or removed but by the job; the number of deleted rows was checked when they were deleted; and the rows that were
+written are read back and compared with the source's.
 """
 
 import time

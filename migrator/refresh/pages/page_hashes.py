@@ -72,7 +72,7 @@ class PageHashes:
                 return None
             first = last_kept[1] + 1 if last_kept else LEAST_KEY
             found.append(KeyRange(first, next_kept[0] - 1 if next_kept else GREATEST_KEY))
-        if any(one.last >= other.first for one, other in pairwise(found)):
+        if any(one.first > one.last + 1 for one in found) or any(a.last >= b.first for a, b in pairwise(found)):
             return None  # the pages are not in the order of the rowids
         # Between two rowids that follow each other no row can be.
         ranges = [one for one in found if one.first <= one.last]
@@ -94,12 +94,6 @@ class PageHashes:
             cursor.execute(f"SELECT entry FROM {_kept('now', table)} ORDER BY place")
             while found := cursor.fetchmany(entries):
                 yield b"".join(entry for (entry,) in found)
-
-    def has(self, table: TableName) -> bool:
-        """Return whether a table's pages as they are now were kept."""
-        with self._duck.cursor() as cursor:
-            found = cursor.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = ?", [f"now {table.quoted}"])
-            return found.fetchall() == [(1,)]
 
 
 def _kept(when: str, table: TableName) -> str:

@@ -2,16 +2,19 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import cast
 
 import duckdb
 import pytest
 
 from migrator.errors import SourceUnreadable
 from migrator.names import TableName
+from migrator.refresh.key_ranges import GREATEST_KEY, LEAST_KEY
 from migrator.refresh.pages.leaf_pages import PageFile, leaf_pages, page_file
 from migrator.refresh.pages.page_hashes import InDoubt, PageHashes
 from migrator.source.database import Source
@@ -157,3 +160,56 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
         for number in (3, 4):
             with pytest.raises(SourceUnreadable, match=f"it ends before page {number}"):
                 pages.read(number)
+
+
+def test_a_value_that_is_written_in_place_is_in_doubt(tmp_path: Path) -> None:
+    """Only an overflow page is another: the leaf page that the value begins on has the bytes that it had."""
+    path = tmp_path / "app.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(DEFINITIONS[0])
+        connection.executemany("INSERT INTO t VALUES (?, '', ?)", [(n, bytes(30_000)) for n in range(1, 101)])
+        connection.commit()
+        pages = PageHashes(duckdb.connect())
+        asyncio.run(looked_at(path, pages, "then"))
+        with connection.blobopen("t", "b", 50) as blob:
+            blob[29_999] = 1
+        connection.commit()
+    in_doubt, are_same = asyncio.run(looked_at(path, pages, "now"))
+    assert not are_same
+    assert in_doubt is not None
+    [one] = in_doubt.ranges
+    assert one.first <= 50 <= one.last < one.first + 10
+
+
+@dataclass(frozen=True)
+class Rowids:
+    """Pages of ten rows each: the page of number 3 has the rowids from 30 to 39."""
+
+    def first_and_last(self, number: int) -> tuple[int, int]:
+        """Return the rowids at both ends of a page."""
+        return number * 10, number * 10 + 9
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "ranges"),
+    [
+        ([1, 2, 3], [1, 2, 3], []),
+        ([1, 2, 3], [1, 3], [(20, 29)]),
+        ([1, 3], [1, 2, 3], [(20, 29)]),
+        ([1, 2, 3], [1, 2], [(30, GREATEST_KEY)]),
+        ([1, 2], [2], [(LEAST_KEY, 19)]),
+        ([1, 2, 5], [1, 2, 5, 7], [(60, GREATEST_KEY)]),
+        ([1], [2], [(LEAST_KEY, GREATEST_KEY)]),
+        ([1, 2], [2, 1], None),
+    ],
+)
+def test_between_pages_that_were_no_neighbours_is_doubt(
+    then: Sequence[int], now: Sequence[int], ranges: list[tuple[int, int]] | None
+) -> None:
+    """A page that is gone leaves doubt, also where its neighbours are as they were; a wrong order tells nothing."""
+    pages = PageHashes(duckdb.connect())
+    for when, numbers in (("then", then), ("now", now)):
+        pages.begin(when, NAME)
+        pages.add(when, NAME, b"".join(number.to_bytes(4, "big") + bytes(12) for number in numbers))
+    in_doubt = pages.in_doubt(NAME, cast("PageFile", Rowids()))
+    assert (in_doubt and [(one.first, one.last) for one in in_doubt.ranges]) == ranges

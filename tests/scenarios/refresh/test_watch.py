@@ -112,3 +112,5 @@ def test_settings_that_exclude_each_other(warm: Zygote) -> None:
     assert (alone.code, "Add --refresh" in alone.stderr) == (2, True)
     both = warm("run", "--refresh", "--restart", "--source", "x.db", "--target", "postgresql://h/d")
     assert (both.code, "exclude each other" in both.stderr) == (2, True)
+    lonely = warm("run", "--compare", "changed", "--source", "x.db", "--target", "postgresql://h/d")
+    assert (lonely.code, "Add --refresh" in lonely.stderr) == (2, True)
