@@ -92,7 +92,7 @@ def told_of_earlier(tables: Sequence[TableRefresh]) -> tuple[str, ...]:
     not_read = sum(table.not_read for table in tables)
     if not not_read:
         return ()
-    rows = f"{counted(not_read, 'row')} of {sum(table.rows for table in tables)}"
+    rows = f"{counted(not_read, 'row')} of {sum(table.rows for table in tables):,}"
     records = "neither the pages of SQLite's file nor PostgreSQL's records of who wrote each row show a change since"
     return (f"{rows} were compared by an earlier run, and {records}",)
 
