@@ -88,6 +88,8 @@ class Surveyed:
     """PostgreSQL's SQL that is true for the target's rows that the source's are compared with; empty for all rows."""
     doubt: Doubt | None = None
     """The rows that may have changed; None if all have to be read."""
+    share: float = 0.0
+    """About the share of the source's rows that have changed; 0 if that isn't known."""
     pages_are_others: bool = False
     """Whether what the ledger has of the table's pages is of no use any more."""
 
@@ -152,13 +154,15 @@ async def survey(context: RefreshContext, stores: Stores) -> list[Surveyed]:
         context.tracker.expect("refresh", {str(name): check.table_size.rows for name, check in checks.items()})
         look = PageLook(context.source, context.target, context.run.migration, sessions, stores.pages, shown)
         looking = _Looking(context, sessions, readers, stores.rows, look, known, copied)
-        return await gather_or_cancel(
-            looking.at(
+        found = await gather_or_cancel(
+            looking.looked_at(
                 Surveyed(table, checks[table.name], Way.NEW, target_condition=merged.get(table.name, "")),
                 begun=table.name in begun,
             )
             for table in tables
         )
+        most = sample.most((table.share, table.check.table_size.rows) for table, _ in found)
+        return await gather_or_cancel(looking.decided(table, recorded, most) for table, recorded in found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,39 +175,46 @@ class _Looking:
     known: Mapping[TableName, Carried]
     copied: Mapping[TableName, CopiedTable]
 
-    async def at(self, found: Surveyed, *, begun: bool) -> Surveyed:
-        name = found.name
-        self.context.tracker.begin_table("refresh", str(name))
-        surveyed = await self._of_begun(found) if begun else found
-        self.context.tracker.finish_table("refresh", str(name))
+    async def looked_at(self, found: Surveyed, *, begun: bool) -> tuple[Surveyed, Recorded | None]:
+        """Return what is known of a table before its rows are read, and its last digest if its rows have to decide."""
+        self.context.tracker.begin_table("refresh", str(found.name))
+        return await self._of_begun(found) if begun else (found, None)
+
+    async def decided(self, found: Surveyed, recorded: Recorded | None, most: float) -> Surveyed:
+        """Return a table with its way; one of which more than the share ``most`` has changed is loaded anew."""
+        surveyed = await self._by_digest(found, recorded, most) if recorded else found
+        self.context.tracker.finish_table("refresh", str(found.name))
         return surveyed
 
-    async def _of_begun(self, found: Surveyed) -> Surveyed:
+    async def _of_begun(self, found: Surveyed) -> tuple[Surveyed, Recorded | None]:
         known, copied = self.known.get(found.name), self.copied.get(found.name)
         found = replace(found, known=known, copied=copied)
         recorded = known.recorded if known else None
         if known is None:
-            return replace(found, way=Way.LOADED_ANEW, reason="the ledger is of an earlier version")
+            return replace(found, way=Way.LOADED_ANEW, reason="the ledger is of an earlier version"), None
         if columns := known.terms.other_columns(terms_of(found.plan.source, self.context.rules)):
-            return replace(found, way=Way.LOADED_ANEW, reason=", ".join(columns))
+            return replace(found, way=Way.LOADED_ANEW, reason=", ".join(columns)), None
         if recorded is None or recorded.recipe["reader"] != reader():
             reason = "its digest is missing or of another version"
-            return replace(found, way=Way.CHANGED if copied else Way.LOADED_ANEW, reason=reason)
+            return replace(found, way=Way.CHANGED if copied else Way.LOADED_ANEW, reason=reason), None
         if copied is not None:
             comparison = await call_in_worker(
                 self.sessions, as_recorded, found, recorded, self.context.limits.batch_bytes
             )
             hashed = comparison is not None and _can_be_hashed(found, comparison)
             found = replace(found, comparison=comparison, hashed=hashed)
-        return await self._by_digest(found, recorded)
+        if found.hashed:
+            found = replace(found, doubt=await self._doubt(found, recorded))
+            found = replace(found, pages_are_others=found.doubt is None and found.name in self.look.known)
+            found = replace(found, share=await self._changed(found, recorded))
+        return found, recorded
 
-    async def _by_digest(self, found: Surveyed, recorded: Recorded) -> Surveyed:
-        if found.hashed and (doubt := await self._doubt(found, recorded)):
-            way = Way.CHANGED if doubt.ranges else Way.UNCHANGED
-            return replace(found, way=way, doubt=doubt, hashed=False)
-        found = replace(found, pages_are_others=found.name in self.look.known)
-        if found.hashed and (much := await self._much(found, recorded)):
-            return replace(found, way=Way.LOADED_ANEW, hashed=False, reason=much)
+    async def _by_digest(self, found: Surveyed, recorded: Recorded, most: float) -> Surveyed:
+        if found.share > most and (found.doubt is None or most < sample.MOST):
+            reason = f"about {found.share * 100:.0f} % of its rows have changed"
+            return replace(found, way=Way.LOADED_ANEW, hashed=False, doubt=None, reason=reason)
+        if found.doubt is not None:
+            return replace(found, way=Way.CHANGED if found.doubt.ranges else Way.UNCHANGED, hashed=False)
         now = None
         if found.hashed or found.check.table_size.rows == recorded.rows:  # else a scan would tell nothing more
             try:
@@ -228,16 +239,13 @@ class _Looking:
         # Where the pages are as they were, so is their number of rows.
         return None if doubt and not doubt.ranges and rows != doubt.before.rows else doubt
 
-    async def _much(self, found: Surveyed, recorded: Recorded) -> str:
-        """Return in words how much of a table has changed, if it is much; empty if not, or if that isn't known yet."""
+    async def _changed(self, found: Surveyed, recorded: Recorded) -> float:
+        """Return about the share of a table's rows that have changed; 0 if that isn't known yet."""
         rows = found.check.table_size.rows
-        if rows < sample.LEAST_ROWS or found.target_condition:
-            return ""
-        more_or_less = abs(rows - recorded.rows)
-        if more_or_less > rows * sample.MOST:
-            return f"at least {more_or_less} of its {max(rows, recorded.rows)} rows have changed"
-        share = await self._share(found)
-        return f"about {share * 100:.0f} % of its rows have changed" if share > sample.MOST else ""
+        if rows < sample.LEAST_ROWS or found.target_condition or (found.doubt and not found.doubt.ranges):
+            return 0.0
+        more_or_less = abs(rows - recorded.rows) / rows
+        return more_or_less if more_or_less > sample.MOST else await self._share(found)
 
     async def _share(self, found: Surveyed) -> float:
         """Return about the share of a table's rows that have changed, by a sample; 0 if none can be taken."""
