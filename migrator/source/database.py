@@ -53,6 +53,7 @@ class Source:
         self._attached: dict[str, str] = {}
         self._threads: set[threading.Thread] = set()
         self._descriptor: int | None = None
+        self._opening = threading.Lock()
         # SQLAlchemy's URL isn't used: it would split and decode the path, and the result may be another path.
         self._engine = create_async_engine("sqlite+aiosqlite://", creator=self._open, poolclass=AsyncAdaptedQueuePool)
 
@@ -166,9 +167,10 @@ class Source:
         To close it earlier would release the locks of all connections: a process that closes a file loses all its locks
         on that file (fcntl, POSIX).
         """
-        if self._descriptor is None:
-            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        return self._descriptor
+        with self._opening:  # several tables are looked at in threads of their own
+            if self._descriptor is None:
+                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            return self._descriptor
 
     async def fingerprint(self) -> Fingerprint:
         """Return the fingerprint, which tells this file, as it is now, from another file or an earlier state."""

@@ -1,9 +1,12 @@
 """The SQLite end: what it says of a file, and that it neither writes nor takes another's error for its own."""
 
+import os
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -135,3 +138,21 @@ async def test_no_thread_outlives_its_source(tmp_path: Path) -> None:
             await source.fingerprint()
         await source.close()
         assert not [thread for thread in threading.enumerate() if "_connection_worker" in thread.name]
+
+
+async def test_threads_share_one_descriptor(make_sqlite: MakeSqlite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that read the file's pages for the first time get one descriptor: to close another would lose locks."""
+    source, barrier, opened = Source(make_sqlite("CREATE TABLE t (id)")), threading.Barrier(4, timeout=10), os.open
+
+    def slowly(*arguments: Any, **named: Any) -> int:  # noqa: ANN401 - passed on
+        threading.Event().wait(0.05)  # so that the others come meanwhile
+        return opened(*arguments, **named)
+
+    def descriptor(_: int) -> int:
+        barrier.wait()
+        return source.descriptor()
+
+    monkeypatch.setattr(os, "open", slowly)
+    with ThreadPoolExecutor(4) as threads:
+        assert len(set(threads.map(descriptor, range(4)))) == 1
+    await source.close()
