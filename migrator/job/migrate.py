@@ -17,7 +17,7 @@ from migrator.config.settings import Settings
 from migrator.errors import Mismatch, NoMatch
 from migrator.events import Event
 from migrator.job.context import context_of, key_file_of, one_at_a_schema, schema_options_of, upgrade_schema
-from migrator.job.cut_over.refresh import Refreshed, Refreshing, refresh
+from migrator.job.cut_over.refresh import Refreshed, Refreshing, refresh, refresh_context
 from migrator.job.cut_over.rehearsal import HEADLINE
 from migrator.job.lost_rows import refuse_emptied
 from migrator.job.plan import (
@@ -47,7 +47,6 @@ from migrator.planning.plan import Plan
 from migrator.planning.table_terms import terms_of
 from migrator.preflight.table_check import TableCheck, table_notices_of
 from migrator.refresh.pages.remember import remember
-from migrator.refresh.survey import RefreshContext
 from migrator.reports.refresh_report import told_of_earlier
 from migrator.reports.run_report import Report, report_of
 from migrator.runtime.error_mapping import to_migrator_error
@@ -138,16 +137,7 @@ async def _decided(
             checks = await stage("preflight", lambda: _preflight(context, ledger, check_source_file, settings.untried))
             return context, Refreshed(checks=checks), notes
         refreshing = Refreshing(
-            RefreshContext(
-                source,
-                ledger,
-                plan,
-                reading.rules,
-                context.limits,
-                tracker,
-                settings.lock_timeout_seconds,
-                changed_only=settings.compares_changed_only,
-            ),
+            refresh_context(settings, ledger, context, reading.rules),
             context,
             moving.origin,
             moving.terms,

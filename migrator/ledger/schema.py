@@ -5,6 +5,7 @@ Each step is recorded in the transaction that does it, so the ledger is always t
 ledger, and the next run reads it to continue the work.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -25,6 +26,13 @@ metadata = sa.MetaData(schema=LEDGER_SCHEMA)
 now = sa.func.clock_timestamp()
 
 _moment = TIMESTAMP(timezone=True)
+
+
+def _of_one_table() -> Iterator[sa.Column[str]]:
+    """Yield the columns that name a table of the target in a migration, which begin the key of the line."""
+    for name in ("migration", "schema_name", "table_name"):
+        yield sa.Column(name, sa.Text, primary_key=True)
+
 
 migrations = sa.Table(
     "migrations",
@@ -72,9 +80,7 @@ stages = sa.Table(
 tables = sa.Table(
     "tables",
     metadata,
-    sa.Column("migration", sa.Text, primary_key=True),
-    sa.Column("schema_name", sa.Text, primary_key=True),
-    sa.Column("table_name", sa.Text, primary_key=True),
+    *_of_one_table(),
     sa.Column("run_id", sa.Uuid, sa.ForeignKey(runs.c.id), nullable=False),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("bytes", sa.BigInteger, nullable=False),
@@ -88,9 +94,7 @@ tables = sa.Table(
 carried = sa.Table(
     "carried",
     metadata,
-    sa.Column("migration", sa.Text, primary_key=True),
-    sa.Column("schema_name", sa.Text, primary_key=True),
-    sa.Column("table_name", sa.Text, primary_key=True),
+    *_of_one_table(),
     sa.Column("terms", JSONB, nullable=False, comment="the source's table, its columns, and the rules about these"),
     sa.Column("relation", sa.BigInteger, comment="the target table's oid; one made anew has another"),
     sa.Column("recipe", JSONB(none_as_null=True), comment="how the source's digest can be made again; null if unknown"),
@@ -102,9 +106,7 @@ carried = sa.Table(
 compared = sa.Table(
     "compared",
     metadata,
-    sa.Column("migration", sa.Text, primary_key=True),
-    sa.Column("schema_name", sa.Text, primary_key=True),
-    sa.Column("table_name", sa.Text, primary_key=True),
+    *_of_one_table(),
     sa.Column("digest", sa.Text, nullable=False, comment="of the rows that both sides held"),
     sa.Column("buckets", sa.LargeBinary, nullable=False, comment="what the digest was made of"),
     sa.Column("definition", sa.Text, nullable=False, comment="hash of how the source's table was defined and stored"),
@@ -115,9 +117,7 @@ compared = sa.Table(
 compared_pages = sa.Table(
     "compared_pages",
     metadata,
-    sa.Column("migration", sa.Text, primary_key=True),
-    sa.Column("schema_name", sa.Text, primary_key=True),
-    sa.Column("table_name", sa.Text, primary_key=True),
+    *_of_one_table(),
     sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("entries", sa.LargeBinary, nullable=False, comment="numbers and hashes of the source's leaf pages"),
     comment="the pages of the source that held the rows of a compared table",
@@ -126,9 +126,7 @@ compared_pages = sa.Table(
 chunks = sa.Table(
     "chunks",
     metadata,
-    sa.Column("migration", sa.Text, primary_key=True),
-    sa.Column("schema_name", sa.Text, primary_key=True),
-    sa.Column("table_name", sa.Text, primary_key=True),
+    *_of_one_table(),
     sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("run_id", sa.Uuid, sa.ForeignKey(runs.c.id), nullable=False),
     sa.Column("after", sa.Text, comment="key of the row before its first, as SQL literals; null for the first chunk"),
@@ -144,9 +142,7 @@ chunks = sa.Table(
 seeded = sa.Table(
     "seeded",
     metadata,
-    sa.Column("migration", sa.Text, primary_key=True),
-    sa.Column("schema_name", sa.Text, primary_key=True),
-    sa.Column("table_name", sa.Text, primary_key=True),
+    *_of_one_table(),
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("content", sa.Text, comment="stands for all values of these rows"),
     comment="rows that the schema's own migrations put into a schema that was empty; they give way to the source's",

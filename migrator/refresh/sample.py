@@ -22,7 +22,7 @@ MB: loading all of them takes 1.05 of a first run's CPU and 1.2 of its time, car
 and some in the one way and some in the other 1.24."""
 
 _LITTLE = 0.01
-"""The share of changed rows up to which a table is carried even then: a single changed row of the sample is more."""
+"""The share of changed rows up to which a table is carried even then, by a sample of about a thousand rows."""
 
 LEAST_ROWS = 10_000
 """In a smaller table it costs little to write all rows, so no share of changed rows is too large."""

@@ -14,7 +14,7 @@ from migrator.errors import ConfigurationError, SourceChanged, ValuesRefused
 from migrator.job.check import check as check_everything
 from migrator.job.check import migration_of
 from migrator.job.context import context_of, key_file_of, open_databases, runner_of, wait_for
-from migrator.job.cut_over.refresh import Refreshing, look
+from migrator.job.cut_over.refresh import Refreshing, look, refresh_context
 from migrator.job.cut_over.window import window_of
 from migrator.job.plan import begun_tables, intact, plan_of, reading_of, refuse_nothing, tables_to_read
 from migrator.job.resumption import look_to_refresh
@@ -25,7 +25,6 @@ from migrator.ledger.run_ledger import RunLedger
 from migrator.monitoring.tracker import Tracker
 from migrator.names import TableName
 from migrator.planning.table_terms import terms_of
-from migrator.refresh.survey import RefreshContext
 from migrator.reports.check_report import CheckReport
 from migrator.reports.refresh_report import RefreshReport, TableRefresh, Way
 from migrator.selection.selected_plan import Selecting, select_to_look
@@ -68,16 +67,7 @@ async def _check_refresh(settings: Settings, tracker: Tracker) -> RefreshReport:
         plan = await runner.retry("orphans", lambda: select_to_look(selecting, target, migration))
         context = context_of(settings, source, target, plan, tracker)
         refreshing = Refreshing(
-            RefreshContext(
-                source,
-                RunLedger(target, migration, uuid4()),
-                plan,
-                reading.rules,
-                context.limits,
-                tracker,
-                settings.lock_timeout_seconds,
-                changed_only=settings.compares_changed_only,
-            ),
+            refresh_context(settings, RunLedger(target, migration, uuid4()), context, reading.rules),
             context,
             origin,
             {table.name: terms_of(table, reading.rules) for table in reading.contents.tables},

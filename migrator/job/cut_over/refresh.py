@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.catalog.constraints import judged_of
 from migrator.catalog.keys import Keys
+from migrator.config.settings import Settings
 from migrator.errors import TargetRefused
 from migrator.job.recorder import RunRecorder
 from migrator.ledger import carried, history, kept, state
@@ -22,8 +23,10 @@ from migrator.ledger.carried import Carried, Terms
 from migrator.ledger.history import SourceIdentity
 from migrator.ledger.loads import KnownRows, known_rows
 from migrator.ledger.parked import still_parked
+from migrator.ledger.run_ledger import RunLedger
 from migrator.names import TableName
 from migrator.planning.plan import TablePlan
+from migrator.planning.rules import Rules
 from migrator.preflight.table_check import TableCheck
 from migrator.refresh.finding import find_changes
 from migrator.refresh.locks import TO_WRITE, have_room, lock_tables, locked_to_read, neighbours
@@ -71,6 +74,20 @@ class Refreshing:
     terms: Mapping[str, Terms]
     check_source_file: Callable[[], Awaitable[None]]
     untried: Sequence[str] = ()
+
+
+def refresh_context(settings: Settings, run: RunLedger, stages: StageContext, rules: Rules) -> RefreshContext:
+    """Return the context of a refresh of the tables that ``stages`` are about."""
+    return RefreshContext(
+        stages.source,
+        run,
+        stages.plan,
+        rules,
+        stages.limits,
+        stages.tracker,
+        settings.lock_timeout_seconds,
+        changed_only=settings.compares_changed_only,
+    )
 
 
 async def refresh(recorder: RunRecorder, refreshing: Refreshing, held: AsyncExitStack) -> Refreshed:
@@ -271,11 +288,14 @@ def _compared_by_pages(tables: Sequence[Surveyed], writing: Writing) -> dict[Tab
     }
 
 
-def _rows_read(table: Surveyed, change: RowChanges | None) -> int:
-    """Return how many of the source's rows were read to compare them."""
-    if table.doubt is None or table.is_unchanged:
-        return 0 if table.doubt else table.check.table_size.rows
-    return change.read if change and change.read is not None else table.check.table_size.rows
+def _not_read(table: Surveyed, change: RowChanges | None) -> int:
+    """Return for how many of the source's rows the comparison of an earlier run holds, so that they were not read."""
+    rows = table.check.table_size.rows
+    if table.doubt is None:
+        return 0
+    if table.is_unchanged:
+        return rows
+    return rows - change.read if change and change.read is not None else 0
 
 
 def _results(tables: Sequence[Surveyed], writing: Writing) -> tuple[TableRefresh, ...]:
@@ -295,7 +315,7 @@ def _results(tables: Sequence[Surveyed], writing: Writing) -> tuple[TableRefresh
                 change.deleted if change else 0,
                 table.reason if table.way is Way.LOADED_ANEW else "",
                 change.seconds if change else 0.0,
-                table.check.table_size.rows - _rows_read(table, change),
+                _not_read(table, change),
             )
         )
     return tuple(results)
