@@ -9,10 +9,11 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, lru_cache
 from typing import Any, Literal
+
+from msgspec import Struct
 
 POSTGRES_NAME_BYTES = 63
 """The longest identifier of PostgreSQL, which cuts longer names ("Identifiers and Key Words": NAMEDATALEN - 1)."""
@@ -54,8 +55,7 @@ def quote_literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class TableName:
+class TableName(Struct, frozen=True, order=True):
     """A table of the target, with its schema."""
 
     schema: str

@@ -5,13 +5,13 @@ A name alone doesn't tell: an application may have a table ``migrations`` of its
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class VersionTable:
+
+class VersionTable(Struct, frozen=True):
     """A kind of bookkeeping table. Names of tables and columns are in lower case, because tools spell them in any."""
 
     tool: str

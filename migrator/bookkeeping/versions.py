@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from shlex import quote
 
+from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.bookkeeping.tools import VersionTable
@@ -15,8 +15,7 @@ _MOST = 10_000
 _SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True)
-class VersionsDiffer:
+class VersionsDiffer(Struct, frozen=True):
     """Source and target stand at different versions of the application's schema."""
 
     table: str

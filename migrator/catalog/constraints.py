@@ -7,10 +7,10 @@ then lets PostgreSQL judge the values of these columns before anything is writte
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,8 +33,7 @@ class Kind(StrEnum):
     ENCODING = "encoding"
 
 
-@dataclass(frozen=True, slots=True)
-class Constraint:
+class Constraint(Struct, frozen=True):
     """A constraint, an index or another property of a table by which PostgreSQL judges rows."""
 
     kind: Kind
@@ -54,8 +53,7 @@ class Constraint:
         return self.kind in {Kind.EXCLUSION, Kind.UNIQUE, Kind.FOREIGN, Kind.REFERENCING}
 
 
-@dataclass(frozen=True, slots=True)
-class Partition:
+class Partition(Struct, frozen=True):
     """A partition of a table, or of a partition."""
 
     relation: str
@@ -66,8 +64,7 @@ class Partition:
     """The clause PARTITION BY …, if the partition is itself partitioned."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(Struct, frozen=True):
     """The constraints and partitions by which PostgreSQL judges the rows of one table."""
 
     constraints: tuple[Constraint, ...] = ()
@@ -75,7 +72,7 @@ class Judged:
     """The clause PARTITION BY …, if the table is partitioned."""
     partitions: tuple[Partition, ...] = ()
     """The partitions, each after its parent."""
-    unstable: tuple[str, ...] = field(default=())
+    unstable: tuple[str, ...] = ()
     """CHECKs that depend on more than a row's values (other rows, the time, the table), so rows may fail later."""
 
 

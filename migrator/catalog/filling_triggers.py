@@ -7,9 +7,9 @@ code, which may change other columns and other tables too. So the operator is to
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,8 +17,7 @@ from migrator.names import TableName, quote_postgres
 from migrator.target.database import FILLS_TSVECTOR
 
 
-@dataclass(frozen=True, slots=True)
-class UnfilledByTrigger:
+class UnfilledByTrigger(Struct, frozen=True):
     """A column of the target that the source has no values for, and a trigger that would fill it."""
 
     table: TableName

@@ -1,8 +1,8 @@
 """Reads the foreign keys of, and to, the target's tables and partitions, and whether the role may drop them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -10,8 +10,7 @@ from migrator.errors import MissingPrivilege
 from migrator.names import TableName, quote_literal, quote_postgres
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignKey:
+class ForeignKey(Struct, frozen=True):
     """A foreign key of one table to another."""
 
     table: TableName

@@ -6,9 +6,9 @@ before the load, and verify compares.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -80,8 +80,7 @@ def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     return sorted([*missing, *other, *new])
 
 
-@dataclass(frozen=True, slots=True)
-class Behind:
+class Behind(Struct, frozen=True):
     """A sequence whose next value its column already has, or has passed."""
 
     sequence: str

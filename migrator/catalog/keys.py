@@ -6,16 +6,15 @@ finds all rows that break keys, in the source, before anything is written.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.names import TableName
 
 
-@dataclass(frozen=True, slots=True)
-class UniqueKey:
+class UniqueKey(Struct, frozen=True):
     """A primary key, a unique constraint or a plain unique index."""
 
     name: str
@@ -27,8 +26,7 @@ class UniqueKey:
         return f"and {self.name} of the target is unique ({', '.join(self.columns)})"
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignKey:
+class ForeignKey(Struct, frozen=True):
     """A foreign key. Each of its ``columns`` refers to the column at the same position in ``parent_columns``."""
 
     name: str
@@ -39,8 +37,7 @@ class ForeignKey:
     """Whether the key is MATCH FULL: either all of its columns are NULL, or none is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(Struct, frozen=True):
     """The keys of one table."""
 
     unique: tuple[UniqueKey, ...] = ()

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.names import POSTGRES_NAME_BYTES, cut, quote_postgres
 
@@ -18,8 +19,7 @@ _NOUNS = frozenset({"seq", "sequence"})
 """The words that say of a name that it is a sequence's."""
 
 
-@dataclass(frozen=True, slots=True)
-class NumberColumn:
+class NumberColumn(Struct, frozen=True):
     """A column of whole numbers that a sequence may feed."""
 
     place: int | None

@@ -3,9 +3,9 @@
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,8 +15,7 @@ from migrator.errors import ConfigurationError
 from migrator.names import TableName, nearest, quote_literal, quote_postgres
 
 
-@dataclass(frozen=True, slots=True)
-class OwnedSequence:
+class OwnedSequence(Struct, frozen=True):
     """A sequence, the column of whole numbers that gets its values, and the sequence's own limits."""
 
     sequence: str
@@ -27,8 +26,7 @@ class OwnedSequence:
     most: int
 
 
-@dataclass(frozen=True, slots=True)
-class AssignedSequence:
+class AssignedSequence(Struct, frozen=True):
     """A sequence that a rule gives to a column."""
 
     table: TableName
@@ -37,8 +35,7 @@ class AssignedSequence:
     """The name as the rule has it: with or without a schema."""
 
 
-@dataclass(frozen=True, slots=True)
-class SequenceRules:
+class SequenceRules(Struct, frozen=True):
     """What rules say about sequences."""
 
     assigned: Sequence[AssignedSequence] = ()
@@ -51,8 +48,7 @@ class SequenceRules:
 NO_SEQUENCE_RULES = SequenceRules()
 
 
-@dataclass(frozen=True, slots=True)
-class Stray:
+class Stray(Struct, frozen=True):
     """A sequence that may feed a column of the plan, and of which can't be told which column, or how."""
 
     sequence: str
@@ -112,8 +108,7 @@ def stray_rule_lines(strays: Sequence[Stray]) -> list[str]:
     return [heading, *(f"    {line}" for line in stray_rules(strays))]
 
 
-@dataclass(frozen=True, slots=True)
-class Feeds:
+class Feeds(Struct, frozen=True):
     """The sequences of a plan's tables."""
 
     by_table: Mapping[TableName, Sequence[OwnedSequence]]
@@ -121,8 +116,7 @@ class Feeds:
     strays: Sequence[Stray]
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """The next value of a sequence, and the furthest value that its column holds within the sequence's limits."""
 
     feed: OwnedSequence
@@ -180,8 +174,7 @@ async def feeds_of(
     return Feeds(found.by_table, [stray for stray in found.strays if stray.oid not in floored])
 
 
-@dataclass(frozen=True, slots=True)
-class _Edge:
+class _Edge(Struct, frozen=True):
     """A column that gets values from a sequence."""
 
     place: int

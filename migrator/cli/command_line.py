@@ -3,10 +3,11 @@
 import re
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any, Final, Literal
+
+from msgspec import Struct
 
 from migrator import __version__
 from migrator.cli.arguments import Parser, add_settings
@@ -35,8 +36,7 @@ OTHERS: Final = ("help", "completion")
 _BEFORE_COMMAND: Final = frozenset({"-h", "--help", "-V", "--version", "-v", "--verbose", "-q", "--quiet"})
 
 
-@dataclass(frozen=True, slots=True)
-class CommandLine:
+class CommandLine(Struct, frozen=True):
     """A command with its flags, as they were given."""
 
     command: str

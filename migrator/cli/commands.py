@@ -7,10 +7,11 @@ import drivers.
 
 import gc
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Final, Literal
 from uuid import UUID
+
+from msgspec import Struct
 
 from migrator.cli.confirmation import Confirmation
 from migrator.config.fields import Group
@@ -24,8 +25,7 @@ Call = Callable[[Settings, Tracker, UUID], Awaitable[Outcome]]
 Argument = Literal["settings", "tracker", "run_id", "confirm"]
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """One command: its summary in the help, its groups of options, and the function that it calls."""
 
     summary: str

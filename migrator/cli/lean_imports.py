@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
@@ -55,11 +54,11 @@ class _Finder(MetaPathFinder):
         return spec
 
 
-@dataclass(frozen=True)
 class _WithoutDatasets(Loader):
     """Loads a module that imports Arrow's datasets but, as used here, calls nothing of them."""
 
-    loader: Loader
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """Let the real loader create the module."""

@@ -7,10 +7,10 @@ The view reads the tracker a few times a second. It fits 80 columns, and at its 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from threading import RLock
 from typing import Any, Final, Self
 
+from msgspec import Struct
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, Group, RenderableType, RenderHook, RenderResult
 from rich.live import Live
 from rich.padding import Padding
@@ -98,8 +98,7 @@ class Reflow(RenderHook):
         self._drawn = (columns, lines)
 
 
-@dataclass(frozen=True, slots=True)
-class _Measured:
+class _Measured(Struct, frozen=True):
     view: RenderableType
     tell: Callable[[int, int], None]
 
@@ -111,8 +110,7 @@ class _Measured:
             yield Segment.line()
 
 
-@dataclass(frozen=True, slots=True)
-class _Codes:
+class _Codes(Struct, frozen=True):
     text: str
 
     def __rich_console__(self, _console: Console, _options: ConsoleOptions) -> RenderResult:

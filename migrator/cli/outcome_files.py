@@ -8,12 +8,12 @@ message is one short line, and it is valid JSON even if its text was cut.
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
+from msgspec import Struct, field
 
 from migrator.config.settings import Settings
 from migrator.config.values import report_paths
@@ -40,8 +40,7 @@ NO_FLAGS: Final[Mapping[str, Any]] = MappingProxyType({})
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class OutcomeFiles:
+class OutcomeFiles(Struct, frozen=True):
     """The files that MIGRATOR_REPORT and MIGRATOR_TERMINATION_MESSAGE name. A file without a name isn't written."""
 
     reports: tuple[Path, ...]

@@ -4,10 +4,11 @@ Describes an option's properties beyond a pydantic field: its group, flags, vari
 ``options.py`` defines the options with this module. Flags, secret files, help and docs are made from the definitions.
 """
 
-from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from msgspec import Struct
+from msgspec.structs import asdict
 from pydantic import AliasChoices, Field
 from pydantic.fields import FieldInfo
 
@@ -35,8 +36,7 @@ class Group(StrEnum):
     OUTPUT = "Output"
 
 
-@dataclass(frozen=True, slots=True)
-class OptionInfo:
+class OptionInfo(Struct, frozen=True):
     """
     The properties of an option beyond a pydantic field.
 

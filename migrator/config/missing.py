@@ -2,8 +2,9 @@
 
 import shlex
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from migrator.errors import ConfigurationError
 
@@ -41,8 +42,7 @@ class Given(Protocol):
         """Whether the source alone is looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(Struct, frozen=True):
     """What a command needs to be set, and the command as it was given."""
 
     source: bool = False

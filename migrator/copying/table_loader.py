@@ -9,12 +9,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 import asyncpg
 import structlog
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -48,8 +48,7 @@ from migrator.verification.recipe import recorded
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class TableLoad:
+class TableLoad(Struct, frozen=True):
     """One table to be loaded: its plan, the results of preflight, and the progress of earlier runs."""
 
     table: TablePlan
@@ -75,8 +74,7 @@ class TableLoad:
         return self.table_size if self.is_whole else None
 
 
-@dataclass(frozen=True, slots=True)
-class CopyWorker:
+class CopyWorker(Struct, frozen=True):
     """A worker with a session of each database. It loads one table, chunk or group at a time."""
 
     reading: BlockingConnection[ScanSession]
@@ -97,8 +95,7 @@ class ExistingRows(Protocol):
         """Settle what was kept of the ``tables``. It is called in the transaction in which the last rows arrive."""
 
 
-@dataclass(frozen=True, slots=True)
-class CopyContext:
+class CopyContext(Struct, frozen=True):
     """What the loads of all tables of one run have in common."""
 
     source: Source
@@ -111,8 +108,7 @@ class CopyContext:
     existing: ExistingRows
 
 
-@dataclass(frozen=True, slots=True)
-class _ChunkData:
+class _ChunkData(Struct, frozen=True):
     """A chunk and its COPY data, each part with its number of rows."""
 
     chunk: Chunk

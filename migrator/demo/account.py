@@ -4,9 +4,10 @@ import os
 import pwd
 import subprocess
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+
+from msgspec import Struct
 
 from migrator.errors import ConfigurationError
 
@@ -15,8 +16,7 @@ from migrator.errors import ConfigurationError
 _NAMES = ("postgres", "nobody")
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Struct, frozen=True):
     """The account of a child process: the caller's own account, or for root an account with fewer rights."""
 
     name: str

@@ -1,8 +1,9 @@
 """Lists the lines of rules that may settle a problem. ``remedies`` tries them and offers those that do."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from migrator.findings.lines_by_type import lines_for_type
 from migrator.findings.rule_line import RuleLine

@@ -8,8 +8,9 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, NoReturn
+
+from msgspec import Struct
 
 from migrator.findings.finding import Example, Finding
 from migrator.findings.remedies import Case, Settles, remedy
@@ -73,8 +74,7 @@ _SHOWN_BYTES = 40
 _NO_KEY = "'?'"
 
 
-@dataclass(frozen=True, slots=True)
-class FindingBuilder:
+class FindingBuilder(Struct, frozen=True):
     """Makes findings with examples for one table."""
 
     session: ScanSession

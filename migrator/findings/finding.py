@@ -1,14 +1,14 @@
 """Describes the results of preflight for the source's values: findings, their examples, and changes by rules."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from migrator.types import ProblemCode, Severity
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """Values of a column that a rule changes."""
 
     table: str
@@ -26,8 +26,7 @@ class Change:
         return f"{self.table}.{self.column}: {rows} rewritten by rule ({self.rule}){years}"
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
+class Example(Struct, frozen=True):
     """One row that has the problem of a finding."""
 
     key: str
@@ -39,8 +38,7 @@ class Example:
 _GATHERED = frozenset({ProblemCode.DIGITS_LOST_IN_SOURCE, ProblemCode.CASE_INSENSITIVE_IN_SOURCE})
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """A problem of a column's values, mostly a reason why the values can't be carried as they are."""
 
     table: str

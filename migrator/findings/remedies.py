@@ -7,8 +7,10 @@ the right one. Whether a line is what the application means, only the operator k
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.errors import ConfigurationError
 from migrator.findings.candidates import OF_ROWS, candidates, replacements
@@ -66,8 +68,7 @@ _TRIED_ONE_BY_ONE = 5
 """The number of different values on which a line is tried separately."""
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """A problem of a column's values, with a sample of them."""
 
     problem: Problem

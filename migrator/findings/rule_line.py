@@ -1,14 +1,14 @@
 """Defines a line of a rule, as an operator pastes it into ``migrator.toml``."""
 
 import json
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.planning.plan import ColumnPlan
 from migrator.planning.rules import Stored
 
 
-@dataclass(frozen=True, slots=True)
-class RuleLine:
+class RuleLine(Struct, frozen=True):
     """One line of a rule. docs/reference/types.md describes the rules."""
 
     name: str

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
+
+from msgspec import Struct
 
 from migrator.planning.plan import ColumnPlan
 from migrator.planning.rules import Stored
@@ -22,8 +23,7 @@ _LONGEST_NAMED = 80
 """The largest size, in bytes, of a text that a line of a rule names."""
 
 
-@dataclass(frozen=True, slots=True)
-class SampleRow:
+class SampleRow(Struct, frozen=True):
     """A row with its value, which is only as much of the value as a remedy needs."""
 
     key: str
@@ -61,8 +61,7 @@ class SampleRow:
                 return None
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(Struct, frozen=True, dict=True):
     """Some rows with a problem."""
 
     rows: tuple[SampleRow, ...] = ()
@@ -104,8 +103,7 @@ class Sample:
 NO_SAMPLE = Sample()
 
 
-@dataclass(frozen=True, slots=True)
-class SampleReader:
+class SampleReader(Struct, frozen=True):
     """Reads samples of one table."""
 
     session: ScanSession

@@ -6,10 +6,11 @@ existing rows. So these are looked at under the rules and flags that the next ru
 """
 
 import tomllib
-from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 from typing import Any
+
+from msgspec import Struct, field
 
 from migrator.errors import NoMatch
 from migrator.names import NamingStyle
@@ -17,8 +18,7 @@ from migrator.planning.unmatched import SUPPOSED, WhatSettles
 from migrator.runtime.settlement import RuleSection, Settlement
 
 
-@dataclass(slots=True)
-class Supposed:
+class Supposed(Struct):
     """What the next run is supposed to have, beside what this run has."""
 
     exclude: list[str] = field(default_factory=list)

@@ -5,16 +5,16 @@ A notice that asks for a decision, or names rows that somebody should look at, s
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
+
+from msgspec import Struct
 
 from migrator.findings.finding import Finding
 from migrator.planning.plan import TablePlan
 from migrator.source.scan import ScanSession
 
 
-@dataclass(frozen=True, slots=True)
-class TableNotice:
+class TableNotice(Struct, frozen=True):
     """What is worth knowing of one table."""
 
     table: str

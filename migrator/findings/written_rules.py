@@ -1,10 +1,10 @@
 """Writes the rules file of ``check --write-rules``, which settles what the check has found."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
 import structlog
+from msgspec import Struct
 
 from migrator.errors import ConfigurationError, MigratorError
 from migrator.events import Event
@@ -16,8 +16,7 @@ from migrator.runtime.settlement import Settlement, merged
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class RulesFile:
+class RulesFile(Struct, frozen=True):
     """The file that ``--write-rules`` names, and the rules that it begins with."""
 
     path: Path | None

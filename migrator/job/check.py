@@ -5,10 +5,11 @@ It writes nothing that lasts and takes no lock.
 """
 
 from collections.abc import Collection
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from msgspec.structs import replace
 
 from migrator.catalog.keys import Keys
 from migrator.config.settings import Settings

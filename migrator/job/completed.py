@@ -8,10 +8,10 @@ scripts. If something can't be checked, that is a warning. If a check shows that
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec import Struct
 
 from migrator.config.settings import Settings
 from migrator.errors import MigratorError, RowsInTheWay, SourceChanged, SourceUnreadable, TargetRefused
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class _Migrated:
+class _Migrated(Struct, frozen=True):
     """What the ledger knows about a complete migration."""
 
     source: Fingerprint

@@ -1,12 +1,12 @@
 """Says what a command is about to remove, so that somebody can confirm it first."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Removal:
+
+class Removal(Struct, frozen=True):
     """Rows of one table that a command is about to remove."""
 
     table: str
@@ -15,8 +15,7 @@ class Removal:
     """What else is worth knowing of the rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Removals:
+class Removals(Struct, frozen=True):
     """All that a command is about to remove."""
 
     command: Literal["reset", "forget"]

@@ -8,10 +8,11 @@ loading them.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.config.settings import Settings
 from migrator.errors import Mismatch, NoMatch
@@ -83,8 +84,7 @@ async def move(settings: Settings, reading: Reading, recorder: RunRecorder, orig
         return await _move(settings, reading, recorder, origin, held)
 
 
-@dataclass(frozen=True, slots=True)
-class _Moving:
+class _Moving(Struct, frozen=True):
     """What the decisions of one run need besides settings and source."""
 
     origin: SourceIdentity

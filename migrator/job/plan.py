@@ -1,10 +1,10 @@
 """Describes both databases and matches their tables under the operator's rules."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec.structs import replace
 
 from migrator.catalog import sequences
 from migrator.catalog.filling_triggers import UnfilledByTrigger, unfilled_by_triggers

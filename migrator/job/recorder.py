@@ -7,10 +7,10 @@ This module starts all stages of the job, so that ``migrator status`` in another
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 import structlog
+from msgspec import Struct, field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator import __version__
@@ -44,8 +44,7 @@ _PULSE_SECONDS = 5
 """Time between two checks of the source, which cost almost nothing. The runner checks for overdue answers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Guard:
+class Guard(Struct, frozen=True):
     """The checks of a run, before each try and during its work."""
 
     ready: Ready
@@ -54,8 +53,7 @@ class Guard:
     """Notices when somebody writes to the source."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunRecorder:
+class RunRecorder(Struct, frozen=True):
     """Runs the stages of one run and records them in the ledger."""
 
     run: RunLedger

@@ -6,9 +6,10 @@ This is decided before anything else: a run under other settings would leave tab
 
 import asyncio
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -35,8 +36,7 @@ from migrator.target.lock_room import lock_room
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class _Left:
+class _Left(Struct, frozen=True):
     """What earlier runs of a migration have left in the ledger and in the target."""
 
     before: Fingerprint | None

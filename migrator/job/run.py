@@ -7,11 +7,12 @@ An error ends the run. The ledger shows how far the run came.
 """
 
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from threading import Thread
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from migrator.config.settings import Settings
 from migrator.job import recorder

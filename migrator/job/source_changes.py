@@ -6,10 +6,10 @@ So the source's digests are computed again, by the recipe in the ledger, and com
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import duckdb
+from msgspec import Struct
 
 from migrator.concurrency.blocking import BlockingConnection, blocking_pool, call_in_worker
 from migrator.concurrency.pool import WorkerPool, gather_or_cancel
@@ -23,8 +23,7 @@ from migrator.source.schema import SourceDatabase, SourceTable
 from migrator.verification.recipe import Recipe, can_repeat, size_of
 
 
-@dataclass(frozen=True, slots=True)
-class TableChange:
+class TableChange(Struct, frozen=True):
     """A table of the source that has changed since it was copied."""
 
     table: str
@@ -44,8 +43,7 @@ class TableChange:
         return {"table": self.table, "what": self.what, "rows_then": self.before, "rows_now": self.now}
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """A source in its present state, and how to read it."""
 
     source: Source

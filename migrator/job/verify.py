@@ -1,6 +1,6 @@
 """Runs ``migrator verify``, which compares every value of both databases. It writes nothing and takes no lock."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from migrator.config.settings import Settings
 from migrator.errors import Mismatch

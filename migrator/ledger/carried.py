@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import sqlalchemy as sa
+from msgspec import Struct
+from msgspec.structs import asdict
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.ledger.migration import Migration
@@ -13,8 +14,7 @@ from migrator.ledger.schema import carried
 from migrator.names import TableName, names_bound
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """The facts that decide how a source table is read. Two runs with equal terms read equal values from equal rows."""
 
     source: str
@@ -99,8 +99,7 @@ def _words(rule: Mapping[str, Any] | None) -> str:
     return ", ".join(f"{name} = {value!r}" for name, value in rule.items()) if rule else "no rule"
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """The digest of a source table, and the recipe with which it can be computed again (``recipe.Recipe``, as JSON)."""
 
     recipe: Mapping[str, Any]
@@ -108,8 +107,7 @@ class Recorded:
     rows: int
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
+class Carried(Struct, frozen=True):
     """A table whose copy has begun; the copy may be complete or not."""
 
     terms: Terms

@@ -1,11 +1,12 @@
 """Tells from the ledger whether a migration is complete, and whether a source is the file that it began with."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from shlex import quote
 
 import sqlalchemy as sa
+from msgspec import Struct
+from msgspec.structs import asdict
 from rich.filesize import decimal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -103,8 +104,7 @@ async def complete(
             await state.drop(connection, run.migration, state.REHEARSED)
 
 
-@dataclass(frozen=True, slots=True)
-class SourceIdentity:
+class SourceIdentity(Struct, frozen=True):
     """A source in terms that an operator knows: its path, its tables, and its fingerprint."""
 
     path: str
@@ -152,7 +152,8 @@ _HAS_BROUGHT = sa.or_(
 async def write_identity(connection: AsyncConnection, migration: Migration, source: SourceIdentity) -> None:
     """Write the identity of the migration's source."""
     line = schema.migrations.update().where(schema.migrations.c.name == migration.name)
-    await connection.execute(line.values(source=asdict(source)))
+    values = asdict(source) | {"fingerprint": asdict(source.fingerprint)}
+    await connection.execute(line.values(source=values))
 
 
 def refusal(migration: Migration, known: SourceIdentity, now: SourceIdentity) -> MigratorError:

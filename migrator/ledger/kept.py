@@ -7,12 +7,12 @@ Types of the application are kept as text, so that the application can drop or c
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -27,8 +27,7 @@ from migrator.target.copy_out import copy_lines_out
 from migrator.target.database import ROW_KEYS, own_rows
 
 
-@dataclass(frozen=True, slots=True)
-class KeptRows:
+class KeptRows(Struct, frozen=True):
     """Rows of one table that gave way to the source's."""
 
     table: TableName
@@ -53,8 +52,7 @@ class KeptRows:
         return f"{self.table}: {self.rows} {noun} {which}; kept in {self.kept_in.quoted} until `migrator forget`"
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
+class _Column(Struct, frozen=True):
     """A column whose values are kept. Generated columns aren't kept."""
 
     name: str
@@ -178,8 +176,7 @@ async def write_kept(connection: AsyncConnection, migration: Migration, path: Pa
     return rows
 
 
-@dataclass(frozen=True, slots=True)
-class MergedRows:
+class MergedRows(Struct, frozen=True):
     """Rows that only the target held, and that stay beside the source's."""
 
     table: TableName

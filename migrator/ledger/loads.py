@@ -5,11 +5,12 @@ The transaction that copies a chunk's rows also fills the chunk's line. So the l
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from msgspec import Struct, field
+from msgspec.structs import asdict
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,8 +32,7 @@ _XID_VALUES = 1 << 32
 _own_transaction = sa.cast(sa.cast(sa.func.pg_current_xact_id(), sa.Text), sa.BigInteger)
 
 
-@dataclass(frozen=True, slots=True)
-class CopiedTable:
+class CopiedTable(Struct, frozen=True):
     """A table whose rows are in the target."""
 
     name: TableName
@@ -43,8 +43,7 @@ class CopiedTable:
     digest: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class CopyStats:
+class CopyStats(Struct, frozen=True):
     """The rows, bytes and seconds of one chunk, or the sums of several."""
 
     rows: int = 0
@@ -56,8 +55,7 @@ class CopyStats:
         return CopyStats(self.rows + other.rows, self.bytes + other.bytes, self.seconds + other.seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class CopyProgress:
+class CopyProgress(Struct, frozen=True):
     """How far a table is copied whose copy has begun."""
 
     chunks: int = 0
@@ -123,8 +121,7 @@ def _begun(lines: Sequence[sa.Row[Any]]) -> CopyProgress:
     return CopyProgress(len(copied), stats, remaining)
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedRows:
+class LoadedRows(Struct, frozen=True):
     """How many rows were copied into a table, and by which transactions."""
 
     rows: int
@@ -215,8 +212,7 @@ async def copied(connection: AsyncConnection, migration: Migration) -> dict[Tabl
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Seed:
+class Seed(Struct, frozen=True):
     """The seeded rows of one table."""
 
     rows: int
@@ -279,8 +275,7 @@ async def _content(connection: AsyncConnection, rows: str) -> str:
     return str(result.scalar())
 
 
-@dataclass(frozen=True, slots=True)
-class KnownRows:
+class KnownRows(Struct, frozen=True):
     """Rows that may be in the target because the ledger knows them."""
 
     loaded: frozenset[TableName]

@@ -6,8 +6,9 @@ Each migration has its own name.
 """
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -35,8 +36,7 @@ def usable_name(name: str) -> str:
     return name
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(Struct, frozen=True):
     """A migration, which selects its lines in the ledger."""
 
     name: str
@@ -56,8 +56,7 @@ class Migration:
         return _key(f"migration {self.name}")
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """The settings that name a migration."""
 
     name: str | None = None

@@ -2,8 +2,8 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,8 +16,7 @@ from migrator.target.database import Target
 from migrator.target.lock_room import LockRoom
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A key or an index that can be parked, with the statement that drops it."""
 
     taken: Taken
@@ -59,8 +58,7 @@ INDEX = "index"
 """The kind of a parked index that belongs to no key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parked:
+class Parked(Struct, frozen=True):
     """A parked key or index, as it stands in the ledger."""
 
     id: int

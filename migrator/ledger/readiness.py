@@ -6,10 +6,10 @@ It reads only the target, needs only a role that may read the ledger, and writes
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from msgspec import Struct
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, retry_if_result, stop_before_delay, wait_fixed
 
 from migrator.errors import ExitCode, GaveUp, MigratorError, MissingPrivilege
@@ -28,8 +28,7 @@ PAUSE_SECONDS: Final = 2.0
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Readiness:
+class Readiness(Struct, frozen=True):
     """Whether the application may start, and the reason in a few words."""
 
     ready: bool

@@ -1,10 +1,10 @@
 """Finds the migrations that the ledger knows, and the migration that a command refers to."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from shlex import quote
 
 import sqlalchemy as sa
+from msgspec import Struct
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,8 +16,7 @@ from migrator.ledger.run_ledger import RunLedger
 from migrator.target.database import Target
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """A migration that the ledger knows."""
 
     migration: Migration

@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from uuid import UUID
 
+from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.errors import GaveUp
@@ -16,8 +16,7 @@ _OWNER = "owner"
 """The name of the fact that holds the id of the owner."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunLedger:
+class RunLedger(Struct, frozen=True):
     """The ledger for one run of one migration."""
 
     target: Target

@@ -1,12 +1,13 @@
 """Reads and writes the ledger's lines about runs and their stages."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from msgspec import Struct
+from msgspec.structs import asdict
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,8 +17,7 @@ from migrator.ledger.schema import now, runs, stages
 from migrator.source.file import Fingerprint
 
 
-@dataclass(frozen=True, slots=True)
-class RunInfo:
+class RunInfo(Struct, frozen=True):
     """The facts about a run that are known when it starts."""
 
     version: str
@@ -26,8 +26,7 @@ class RunInfo:
     """The settings of the run, without secrets."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunLine:
+class RunLine(Struct, frozen=True):
     """A line of the ledger about a run."""
 
     id: UUID
@@ -38,8 +37,7 @@ class RunLine:
     message: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class StageLine:
+class StageLine(Struct, frozen=True):
     """A line of the ledger about a stage of a run."""
 
     stage: str

@@ -6,9 +6,9 @@ ledger, and the next run reads it to continue the work.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import sqlalchemy as sa
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.engine.mock import MockConnection
@@ -229,8 +229,7 @@ _MAY_NOT_READ = sa.text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """A key or an index that is to be parked, with the statements that restore it."""
 
     table: TableName

@@ -1,11 +1,12 @@
 """Reads and writes the ledger's facts about a whole migration: its source, its owner, and its completion."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Self
 
 import sqlalchemy as sa
+from msgspec import Struct
+from msgspec.structs import asdict
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,8 +32,7 @@ REFRESHED = "refreshed"
 VALUE = state.c.value
 
 
-@dataclass(frozen=True, slots=True)
-class LastRefresh:
+class LastRefresh(Struct, frozen=True):
     """What the last refresh has done, and which state of the source the target holds since."""
 
     as_of: datetime

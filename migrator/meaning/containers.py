@@ -6,15 +6,15 @@ raises ValueError.
 """
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 Nested = list["str | Nested | None"]
 
 _BLANKS = " \t\n\r\v\f"
 
 
-@dataclass(frozen=True, slots=True)
-class Array:
+class Array(Struct, frozen=True):
     """The elements of an array, as lists nested by dimension; None is NULL."""
 
     lower: tuple[int, ...]
@@ -22,8 +22,7 @@ class Array:
     items: Nested
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """The bounds of a range; None is an infinite bound."""
 
     lower: str | None

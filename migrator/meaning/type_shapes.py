@@ -1,8 +1,9 @@
 """Describes the structure of a column's type: scalars, and the parts of arrays, ranges and composites."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from migrator.names import TableName, quote_literal
 
@@ -17,8 +18,7 @@ class Kind(StrEnum):
     RECORD = "record"
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """A type with its parts; a domain has the shape of its base type."""
 
     kind: Kind
@@ -34,8 +34,7 @@ class Shape:
         return self.name == name or any(part.holds(name) for part in self.parts)
 
 
-@dataclass(frozen=True, slots=True)
-class TypeRow:
+class TypeRow(Struct, frozen=True):
     """A row of the answer to ``types_statement``."""
 
     number: int

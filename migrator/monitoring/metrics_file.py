@@ -8,11 +8,11 @@ it: it holds names of stages and tables, counts and times, and no values of rows
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import structlog
+from msgspec import Struct
 
 from migrator.events import Event
 from migrator.monitoring.snapshot import StageProgress, State
@@ -45,8 +45,7 @@ METRICS: Final = {
 Sample = tuple[str, dict[str, str], float]
 
 
-@dataclass(frozen=True, slots=True)
-class RunFacts:
+class RunFacts(Struct, frozen=True):
     """What is known of a run before it begins."""
 
     command: str
@@ -54,8 +53,7 @@ class RunFacts:
     run_id: str
 
 
-@dataclass(slots=True)
-class MetricsFile:
+class MetricsFile(Struct):
     """A metrics file of one run."""
 
     path: Path

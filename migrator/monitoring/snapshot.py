@@ -1,8 +1,9 @@
 """Defines the state of a run at one moment, as readers get it from the tracker. All values are immutable."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 
 class State(StrEnum):
@@ -13,8 +14,7 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class TableProgress:
+class TableProgress(Struct, frozen=True):
     """A table in work in one stage."""
 
     table: str
@@ -30,8 +30,7 @@ class TableProgress:
     """The time since the stage began with the table."""
 
 
-@dataclass(frozen=True, slots=True)
-class TableSpan:
+class TableSpan(Struct, frozen=True):
     """The time that a stage has spent on a table, from its first row to its last, and what it has counted."""
 
     stage: str
@@ -44,8 +43,7 @@ class TableSpan:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class StageProgress:
+class StageProgress(Struct, frozen=True):
     """A stage that is under way or has ended, or (``is_step``) a short action that belongs to no stage."""
 
     stage: str
@@ -75,8 +73,7 @@ class StageProgress:
         return min(self.done / self.of, 0.99) if self.of else None
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(Struct, frozen=True):
     """A pause after a try that failed."""
 
     what: str
@@ -108,8 +105,7 @@ class Pause:
         return f"{self.reason}; {tries} in {duration(self.pause_seconds)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """Which state of the source the target holds, while ``--watch`` goes on refreshing."""
 
     passes: int
@@ -124,8 +120,7 @@ class Held:
     """The time since the source was in that state; 0 if it hasn't changed since."""
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """What a run is doing at one moment."""
 
     seconds: float

@@ -10,10 +10,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrator.monitoring.snapshot import Held, Pause, Snapshot, StageProgress, State, TableProgress, TableSpan
 
@@ -232,8 +234,7 @@ class _Count:
         return max(0, self.of - self.done) / rate if rate and self.of else None
 
 
-@dataclass(slots=True)
-class _Stage:
+class _Stage(Struct):
     """The state of one stage."""
 
     name: str

@@ -1,14 +1,14 @@
 """Writes SQL that compares the values of keys in SQLite as PostgreSQL compares them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.planning.plan import ColumnPlan, TablePlan
 from migrator.sql.utf8 import utf8_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ParentKeys:
+class ParentKeys(Struct, frozen=True):
     """The columns to which a foreign key refers, as SQL over the parent's rows."""
 
     expressions: tuple[str, ...]

@@ -3,7 +3,8 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from migrator.errors import NoMatch
 from migrator.names import TableName, find_match, first_match, pattern
@@ -45,8 +46,7 @@ def make_plan(source: SourceDatabase, target: TargetDatabase, rules: Rules = NO_
     return Plan(target.schema, tuple(plans), (*skipped, *matcher.left_to_target), floors)
 
 
-@dataclass(frozen=True, slots=True)
-class _Matcher:
+class _Matcher(Struct, frozen=True):
     """Matches the source's tables and columns with the target's, and collects those without a match."""
 
     rules: Rules

@@ -1,10 +1,11 @@
 """Defines the plan: which source column goes into which target column, and how it is read, converted and compared."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import pyarrow as pa
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrator.catalog.sequences import AssignedSequence, SequenceRules
 from migrator.names import TableName
@@ -20,8 +21,7 @@ from migrator.verification.canonical import ColumnPair
 NO_RULES = Rules()
 
 
-@dataclass(frozen=True)
-class ColumnPlan:
+class ColumnPlan(Struct, frozen=True, dict=True):
     """
     The plan of one column.
 
@@ -111,8 +111,7 @@ class ColumnPlan:
         return self.active_family.convert(arrays, self.target)
 
 
-@dataclass(frozen=True)
-class TablePlan:
+class TablePlan(Struct, frozen=True, dict=True):
     """The plan of one table."""
 
     source: SourceTable
@@ -167,13 +166,12 @@ class TablePlan:
         return pa.record_batch(arrays, names=[column.target.name for column in self.columns])
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """The tables that are copied, and the tables and columns that are skipped, each with the reason."""
 
     schema: str
     tables: tuple[TablePlan, ...]
-    skipped: tuple[Skipped, ...] = field(default=())
+    skipped: tuple[Skipped, ...] = ()
     floors: Mapping[str, str] = field(default_factory=dict)
     """The queries over the source that say where sequences have to stand at least, by the sequence's name."""
 

@@ -6,7 +6,8 @@ can't read stays as it is, and is then checked like any other value.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.errors import ConfigurationError
 from migrator.planning.interval_units import interval_of
@@ -19,8 +20,7 @@ MOMENTS = frozenset({"date", "timestamp", "timestamptz"})
 TEXTS = frozenset({"text", "varchar", "bpchar", "citext", "name", "json", "jsonb"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(Struct, frozen=True):
     """A field of a rule, the target types for which it has a meaning (none means all), and its SQL."""
 
     name: str

@@ -23,11 +23,12 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+from msgspec import Struct, field
+from msgspec.structs import replace
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from migrator.errors import ConfigurationError
@@ -144,8 +145,7 @@ class _File(_Rule):
     sequences: dict[str, SequenceRule] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Naming:
+class Naming(Struct, frozen=True):
     """How the source's names become names of the target, where no rule renames a table or column."""
 
     style: NamingStyle = "as-is"
@@ -162,8 +162,7 @@ class Naming:
         return tuple(dict.fromkeys(names))
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """All rules of a run. The object records which patterns have matched a name."""
 
     tables: Mapping[str, TableRule] = field(default_factory=dict)
@@ -177,7 +176,7 @@ class Rules:
     types: Mapping[str, TypeRule] = field(default_factory=dict)
     sequences: Mapping[str, SequenceRule] = field(default_factory=dict)
     """The rules for sequences of the target, by the sequence's name; no patterns."""
-    _met: set[str] = field(default_factory=set, compare=False)
+    _met: set[str] = field(default_factory=set)
 
     @classmethod
     def load(

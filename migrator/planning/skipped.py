@@ -2,7 +2,8 @@
 
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from migrator.errors import NoMatch, SourceUnreadable
 from migrator.names import first_match, pattern

@@ -1,12 +1,11 @@
 """Describes the parts of a table that the job creates (CHECKs, keys, defaults), and what it can't create."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from migrator.names import TableName
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """A part of a table that the source declares besides the columns: a CHECK, a key or a default."""
 
     table: TableName
@@ -18,8 +17,7 @@ class Part:
     """Whether the part refuses rows, or fills in a value that must not be missing."""
 
 
-@dataclass(frozen=True, slots=True)
-class AlterStatement:
+class AlterStatement(Struct, frozen=True):
     """A statement that adds a part to a table after all tables exist."""
 
     part: Part
@@ -30,8 +28,7 @@ class AlterStatement:
     """The statement without the part's own name, for a target in which another relation has this name; or empty."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOut(Struct, frozen=True):
     """A part that the source's table has and that the target's table will not have."""
 
     part: Part
@@ -49,8 +46,7 @@ class LeftOut:
         return self.part.guards and not self.is_named
 
 
-@dataclass(frozen=True, slots=True)
-class Obstacle:
+class Obstacle(Struct, frozen=True):
     """A property of a source table that PostgreSQL doesn't allow, whichever parts are left out."""
 
     table: str

@@ -2,9 +2,11 @@
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from typing import Any, Final
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from migrator.errors import NoMatch
 from migrator.names import NamingStyle, TableName, find_match, nearest, pattern, quote_literal, quote_postgres, styled
@@ -17,8 +19,7 @@ SUPPOSED: Final = "supposed"
 """The fact of a NoMatch that has the fields of WhatSettles, if the error can be settled without making tables."""
 
 
-@dataclass(frozen=True, slots=True)
-class WhatSettles:
+class WhatSettles(Struct, frozen=True):
     """What settles missing matches, if each name that is similar to another means the same."""
 
     exclude: tuple[str, ...] = ()
@@ -31,8 +32,7 @@ class WhatSettles:
     """Columns of the target that need a default."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnfilledColumn:
+class UnfilledColumn(Struct, frozen=True):
     """A column of the target that must have a value and gets none from the source."""
 
     table: TableName
@@ -51,8 +51,7 @@ class UnfilledColumn:
         return f"ALTER TABLE {self.table.quoted} ALTER COLUMN {name} SET DEFAULT {_default(self.column)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Unmatched:
+class Unmatched(Struct, frozen=True):
     """Collects the tables and columns without a match, and the names that their matches could have."""
 
     tables: dict[str, str] = field(default_factory=dict)

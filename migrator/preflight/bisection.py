@@ -7,11 +7,11 @@ judgement. A record batch that is refused is halved until the refused rows are k
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct
 
 from migrator.findings.examples import key_scan_column
 from migrator.planning.plan import ColumnPlan, TablePlan
@@ -31,8 +31,7 @@ Lost = Counter[ColumnPlan]
 """The number of values of each column that lose a part because a rule allows it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Trial:
+class _Trial(Struct, frozen=True):
     """A column, the family whose conversion is tried on it, and the scan columns that this conversion reads."""
 
     column: ColumnPlan
@@ -56,8 +55,7 @@ class _Trial:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Bisection:
+class Bisection(Struct, frozen=True):
     """Finds the rows of a table that can't be carried."""
 
     session: ScanSession

@@ -6,10 +6,11 @@ from its result.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.catalog.keys import Keys, keys_of
 from migrator.concurrency.blocking import BlockingConnection, blocking_pool, call_in_worker
@@ -44,8 +45,7 @@ from migrator.verification.digest import Digest, KnownDigest
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class CheckContext:
+class CheckContext(Struct, frozen=True):
     """The databases, the plan and the limits for a check of all tables."""
 
     source: Source
@@ -87,8 +87,7 @@ async def check_tables(
     return [checked[table.name] for table in plan.tables]
 
 
-@dataclass(frozen=True, slots=True)
-class _PlanChecker:
+class _PlanChecker(Struct, frozen=True):
     """Checks the tables of a plan; each call checks a group of small tables or one large table."""
 
     context: CheckContext

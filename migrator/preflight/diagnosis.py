@@ -8,7 +8,9 @@ looked at one by one.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.findings.examples import FindingBuilder, is_row
 from migrator.findings.finding import Change, Finding
@@ -19,8 +21,7 @@ from migrator.source.aggregates import count_matching
 from migrator.types import Problem, ProblemCode
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(Struct, frozen=True):
     """The findings, and those changes by rules that only a conversion can show."""
 
     findings: tuple[Finding, ...] = ()

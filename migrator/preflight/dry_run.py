@@ -6,12 +6,13 @@ for verification. The digest does not depend on the conversion, since it gets th
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.errors import SourceUnreadable
 from migrator.monitoring.tracker import Count, count_nothing
@@ -43,8 +44,7 @@ def prepare(session: ScanSession, table: TablePlan, table_size: TableSize, batch
     return in_fast_form(session, Comparison(table.source, table.target, pairs, table_size, batch_bytes))
 
 
-@dataclass(frozen=True)
-class DryRunPart:
+class DryRunPart(Struct, frozen=True, dict=True):
     """A table, or a chunk of a table, that the dry run reads in the fast form."""
 
     table: TablePlan

@@ -8,10 +8,11 @@ row: then the job refuses, unless the operator has decided otherwise (``on_exist
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.catalog import foreign_keys
 from migrator.catalog.row_security import refuse_forced
@@ -38,8 +39,7 @@ from migrator.verification.presence import Presence, presence_of
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class OccupiedTable:
+class OccupiedTable(Struct, frozen=True):
     """A target table with existing rows that the ledger doesn't know, and what the source holds of these rows."""
 
     table: TableName
@@ -147,8 +147,7 @@ class OccupiedTable:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class RowComparison:
+class RowComparison(Struct, frozen=True):
     """Compares the existing rows of target tables with the source's rows."""
 
     source: Source

@@ -7,7 +7,8 @@ same number, two spellings can be the same uuid, and ``citext`` ignores case.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.catalog.keys import ForeignKey, Keys, UniqueKey
 from migrator.names import TableName
@@ -19,8 +20,7 @@ from migrator.source.scan import ScanSession
 from migrator.types import Problem, ProblemCode
 
 
-@dataclass(frozen=True, slots=True)
-class KeyViolation:
+class KeyViolation(Struct, frozen=True):
     """The rows of a table that a key of the target refuses."""
 
     column: ColumnPlan

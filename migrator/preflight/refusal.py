@@ -7,7 +7,9 @@ the order that docs/reference/exit-codes.md states.
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrator.catalog.keys import Keys, keys_of
 from migrator.catalog.sequences import Stray, feeds_of
@@ -29,8 +31,7 @@ from migrator.target.database import Target
 from migrator.trials.untried import untried_refusal
 
 
-@dataclass(frozen=True, slots=True)
-class InTheWay:
+class InTheWay(Struct, frozen=True):
     """What preflight has found, and what the operator has decided about it."""
 
     checks: Sequence[TableCheck]

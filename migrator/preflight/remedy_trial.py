@@ -1,9 +1,9 @@
 """Tries a remedy: whether the plan of a column, with another line in its rule, carries the values of some rows."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pyarrow as pa
+from msgspec.structs import replace
 
 from migrator.errors import ConfigurationError, SourceUnreadable
 from migrator.planning.plan import ColumnPlan

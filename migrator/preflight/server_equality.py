@@ -8,13 +8,13 @@ returns its own spelling of each value.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+from msgspec import Struct
 
 from migrator.findings.examples import key_scan_column
 from migrator.planning.equality import equality_key
@@ -34,8 +34,7 @@ Unicode, do so."""
 _BEYOND_ASCII = "'*[^' || char(1) || '-' || char(127) || ']*'"
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
+class _Key(Struct, frozen=True):
     """The parts of a key: the columns that PostgreSQL folds, and SQL over the source for the other columns."""
 
     columns: tuple[ColumnPlan, ...]

@@ -7,11 +7,11 @@ a value, and orphans.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
+from msgspec.structs import replace
 
 from migrator.errors import SourceUnreadable
 from migrator.events import Event

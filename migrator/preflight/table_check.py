@@ -8,7 +8,9 @@ of the target, for each rule and for each notice.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.catalog.keys import Keys
 from migrator.errors import ConfigurationError, SourceUnreadable
@@ -43,8 +45,7 @@ _LONGEST_NUMERAL = 24
 """The most characters of a number that is read as text: a column that doesn't prefer text may hold numbers."""
 
 
-@dataclass(frozen=True, slots=True)
-class TableCheck:
+class TableCheck(Struct, frozen=True):
     """The result of the check of one table."""
 
     table_size: TableSize
@@ -163,8 +164,7 @@ def _check_expressions(session: ScanSession, table: TablePlan) -> None:
             ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class TableChecker:
+class TableChecker(Struct, frozen=True):
     """Checks one table of a plan."""
 
     session: ScanSession

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import duckdb
+from msgspec.structs import replace
 from sqlalchemy import text
 
 from migrator.concurrency.blocking import BlockingConnection, blocking_pool

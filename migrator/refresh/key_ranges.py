@@ -1,15 +1,16 @@
 """Names the rows of ranges of keys at both ends, where the rowids of the source's table are the target's key."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.names import TableName, quote_postgres
 from migrator.planning.plan import TablePlan
 from migrator.source.schema import SourceTable
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRange:
+class KeyRange(Struct, frozen=True):
     """The rows with keys from ``first`` to ``last``, both included."""
 
     first: int

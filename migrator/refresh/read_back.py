@@ -11,11 +11,12 @@ written are read back and compared with the source's.
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
 from functools import partial
 
 import duckdb
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -39,8 +40,7 @@ from migrator.verification.compare_table import TableResult
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """Tables that can be proved after a transaction: changed ones, and unchanged ones that its locks have covered."""
 
     changes: Sequence[RowChanges]

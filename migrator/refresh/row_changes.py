@@ -8,8 +8,10 @@ copier's own scan selects the rows to send.
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.concurrency.blocking import BlockingConnection, call_in_worker
 from migrator.concurrency.pool import WorkerPool, gather_or_cancel
@@ -28,8 +30,7 @@ from migrator.verification.comparison import Comparison
 from migrator.verification.digest import EMPTY, Digest, KnownDigest, total
 
 
-@dataclass(frozen=True, slots=True)
-class RowChanges:
+class RowChanges(Struct, frozen=True):
     """The changed rows of one table; ``prefix`` begins the names of the scratch tables with their places."""
 
     table: TablePlan
@@ -66,8 +67,7 @@ class RowChanges:
         return rows >= LEAST_ROWS and self.total > rows * share
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
+class Ends(Struct, frozen=True):
     """How both ends are read."""
 
     sessions: WorkerPool[BlockingConnection[ScanSession]]

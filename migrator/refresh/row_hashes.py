@@ -5,12 +5,12 @@ One reading gives a table's digest and, if that shows a difference, the rows tha
 to find them. The hashes are kept in memory up to a limit, and beyond it in temporary files.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
 import duckdb
 import pyarrow as pa
+from msgspec import Struct
 
 from migrator.names import TableName, quote_sqlite
 from migrator.sessions.address import TargetAddress
@@ -39,8 +39,7 @@ _PLACE = """
 """A place as PostgreSQL reads it, of the bytes that it sends: block and number (PostgreSQL, ``tidsend``)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Differing:
+class Differing(Struct, frozen=True):
     """How many rows of a table differ, and the digests of the source's rows, of those that are sent and that go."""
 
     inserted: int

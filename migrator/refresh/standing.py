@@ -7,10 +7,11 @@ The first also holds after VACUUM FULL or a restore; the second also where no di
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 
 import duckdb
+from msgspec import Struct, field
+from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.concurrency.blocking import BlockingConnection, blocking_pool, call_in_worker
@@ -30,8 +31,7 @@ from migrator.verification.comparison import ALL_BLOCKS, BlockRange, Comparison,
 from migrator.verification.digest import Digest
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """The target's tables as they are now."""
 
     equal: Mapping[TableName, TableResult] = field(default_factory=dict)
@@ -117,8 +117,7 @@ async def _unwritten(
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
+class _Reading(Struct, frozen=True):
     """Reads tables of the target."""
 
     readers: WorkerPool[BlockingConnection[ReadOnlySession]]

@@ -9,11 +9,12 @@ that differ are found without another scan.
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Self
 
 import duckdb
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.concurrency.blocking import BlockingConnection, blocking_pool, call_in_worker
 from migrator.concurrency.pool import WorkerPool, gather_or_cancel
@@ -47,8 +48,7 @@ from migrator.verification.digest import Digest, opened_in_memory
 from migrator.verification.recipe import Recipe, Size, reader
 
 
-@dataclass(frozen=True, slots=True)
-class RefreshContext:
+class RefreshContext(Struct, frozen=True):
     """The databases, the plan and the limits of a refresh."""
 
     source: Source
@@ -68,8 +68,7 @@ class RefreshContext:
         return self.run.target
 
 
-@dataclass(frozen=True, slots=True)
-class Surveyed:
+class Surveyed(Struct, frozen=True):
     """A planned table, what the ledger knows of it, and whether the source still holds the same rows."""
 
     plan: TablePlan
@@ -109,8 +108,7 @@ class Surveyed:
         return self.comparison is not None and self.copied is not None and self.copied.digest is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Stores:
+class Stores(Struct, frozen=True):
     """What was read of the tables, until the refresh has ended."""
 
     rows: RowHashes
@@ -165,8 +163,7 @@ async def survey(context: RefreshContext, stores: Stores) -> list[Surveyed]:
         return await gather_or_cancel(looking.decided(table, recorded, most) for table, recorded in found)
 
 
-@dataclass(frozen=True, slots=True)
-class _Looking:
+class _Looking(Struct, frozen=True):
     context: RefreshContext
     sessions: WorkerPool[BlockingConnection[ScanSession]]
     readers: WorkerPool[BlockingConnection[ReadOnlySession]]

@@ -9,10 +9,11 @@ so no order of tables matters, and no ON DELETE of theirs takes more rows than h
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import adbc_driver_sqlite.dbapi as adbc
+from msgspec import Struct, field
+from msgspec.structs import replace
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -38,8 +39,7 @@ from migrator.target.database import own_rows
 from migrator.target.schema import CopyFormat
 
 
-@dataclass(frozen=True, slots=True)
-class Writing:
+class Writing(Struct, frozen=True):
     """What is written: the changed rows of some tables, and the tables that are emptied to be loaded anew."""
 
     changes: Sequence[RowChanges]

@@ -1,13 +1,14 @@
 """Holds what ``backup`` did."""
 
-from dataclasses import asdict, dataclass
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from migrator.errors import MigratorError
 
 
-@dataclass(frozen=True, slots=True)
-class BackupReport:
+class BackupReport(Struct, frozen=True):
     """The outcome of ``backup``."""
 
     path: str

@@ -1,8 +1,10 @@
 """Holds what ``check`` found: sizes of tables, findings about values, and what stands in the way of a run."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from migrator.errors import MigratorError
 from migrator.source.schema import Skipped
@@ -15,14 +17,13 @@ if TYPE_CHECKING:  # they load Arrow and DuckDB
     from migrator.preflight.table_check import TableCheck
 
 
-@dataclass(frozen=True, slots=True)
-class CheckReport:
+class CheckReport(Struct, frozen=True):
     """The outcome of ``check``."""
 
     table_checks: "tuple[TableCheck, ...]"
     findings: "tuple[Finding, ...]"
     skipped: tuple[Skipped, ...]
-    failure: MigratorError | None = field(default=None, compare=False)
+    failure: MigratorError | None = None
     against_target: bool = True
     table_notices: "tuple[TableNotice, ...]" = ()
     """What is worth knowing of each table and asks for nothing; the findings have it by column."""

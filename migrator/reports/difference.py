@@ -1,13 +1,13 @@
 """Holds what ``run`` or ``verify`` found if the databases differ."""
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from migrator.errors import Mismatch
 
 
-@dataclass(frozen=True, slots=True)
-class DifferenceReport:
+class DifferenceReport(Struct, frozen=True):
     """The outcome of ``run`` or ``verify`` if the databases differ: examples and numbers of rows."""
 
     failure: Mismatch

@@ -5,16 +5,16 @@ A suite of one case tells the outcome of the command itself, so that a failure w
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from msgspec import Struct
 
 from migrator.reports.document import Document
 from migrator.runtime.wording import printable
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
+class _Case(Struct, frozen=True):
     """A case: it has passed unless it has a kind."""
 
     name: str

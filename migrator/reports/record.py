@@ -8,9 +8,10 @@ or stopped command could no longer return.
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from migrator.events import Event
 
@@ -20,8 +21,7 @@ MOST_WARNINGS: Final = 500
 Fields = Mapping[str, Any]
 
 
-@dataclass(slots=True)
-class StageRecord:
+class StageRecord(Struct):
     """A stage, as far as it came. ``seconds`` is None until it has ended well."""
 
     stage: str
@@ -31,8 +31,7 @@ class StageRecord:
     attempts: int = 1
 
 
-@dataclass(slots=True)
-class Record:
+class Record(Struct):
     """
     What a command has done so far. It is called with each event of the log, from any thread.
 

@@ -1,9 +1,11 @@
 """Holds what a refresh does, or would do, with each table, and about how long it takes."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from migrator.errors import MigratorError
 from migrator.names import TableName
@@ -24,8 +26,7 @@ class Way(StrEnum):
     """No earlier run has loaded the table, or its last load was not finished."""
 
 
-@dataclass(frozen=True, slots=True)
-class TableRefresh:
+class TableRefresh(Struct, frozen=True):
     """What a refresh does, or has done, with one table."""
 
     table: TableName
@@ -97,8 +98,7 @@ def told_of_earlier(tables: Sequence[TableRefresh]) -> tuple[str, ...]:
     return (f"{rows} were compared by an earlier run, and {records}",)
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """About how long a refresh takes, and how that is known."""
 
     seconds: float
@@ -108,8 +108,7 @@ class Window:
     """The time that it has just taken to find what has changed."""
 
 
-@dataclass(frozen=True, slots=True)
-class RefreshReport:
+class RefreshReport(Struct, frozen=True):
     """The outcome of ``check --refresh``: what a refresh would do."""
 
     tables: tuple[TableRefresh, ...]

@@ -1,13 +1,13 @@
 """Holds the outcome of a command that was refused: its error, with the flags and rules that settle it."""
 
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from migrator.errors import ExitCode, MigratorError, Stopped
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """The outcome of a command that was refused, if flags or rules settle the refusal."""
 
     failure: MigratorError

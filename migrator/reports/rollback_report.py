@@ -1,14 +1,15 @@
 """Holds what ``rollback`` did: the new file, the rows of each table by what became of them, and the forms of values."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from migrator.errors import MigratorError
 
 
-@dataclass(frozen=True, slots=True)
-class RolledBackTable:
+class RolledBackTable(Struct, frozen=True):
     """The rows of one table of the new file."""
 
     table: str
@@ -19,8 +20,7 @@ class RolledBackTable:
     deleted: int
 
 
-@dataclass(frozen=True, slots=True)
-class RollbackReport:
+class RollbackReport(Struct, frozen=True):
     """The outcome of ``rollback``."""
 
     headline: str

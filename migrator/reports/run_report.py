@@ -1,9 +1,11 @@
 """Holds what ``run`` or ``verify`` found, table by table; ``repair``, ``reset`` and ``forget`` use it too."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from migrator.errors import MigratorError
 from migrator.ledger.loads import CopiedTable
@@ -18,8 +20,7 @@ if TYPE_CHECKING:  # they load Arrow and DuckDB, which a complete migration does
     from migrator.verification.compare_table import TableResult
 
 
-@dataclass(frozen=True, slots=True)
-class TableLine:
+class TableLine(Struct, frozen=True):
     """The line of one table in a report."""
 
     table: str
@@ -38,8 +39,7 @@ class TableLine:
     """What the rules for orphans have done, by foreign key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """The outcome of ``run`` or ``verify``."""
 
     headline: str
@@ -49,7 +49,7 @@ class Report:
     notes: tuple[str, ...] = ()
     migration: str | None = None
     """None if the command read no ledger."""
-    failure: MigratorError | None = field(default=None, compare=False)
+    failure: MigratorError | None = None
     refreshed: tuple[TableRefresh, ...] = ()
     """What a refresh has done with each table; empty without one."""
 

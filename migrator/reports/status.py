@@ -1,7 +1,9 @@
 """Holds what ``status`` found in the ledger."""
 
-from dataclasses import asdict, dataclass
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from migrator.errors import LastRunFailed, MigratorError, NotComplete
 from migrator.ledger.loads import CopiedTable
@@ -12,8 +14,7 @@ from migrator.status.progress import Work
 from migrator.status.state import ENDED, MigrationStatus, State
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True):
     """The outcome of ``status``: what the ledger says about one migration, or about each of several."""
 
     migrations: tuple[MigrationStatus, ...]

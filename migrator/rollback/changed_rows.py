@@ -9,10 +9,10 @@ disk that this takes depend on the number of rows, and not on how wide they are.
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
+from msgspec import Struct
 
 from migrator.rollback.scratch import Scratch
 from migrator.sessions.address import TargetAddress
@@ -31,8 +31,7 @@ _MEGABYTES = 64
 """The memory for the hashes of one table. What doesn't fit goes to temporary files."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sides:
+class Sides(Struct, frozen=True):
     """The source, and a session of the target in which all that is read of a table sees the same moment."""
 
     source: Source
@@ -70,8 +69,7 @@ def spelled(place: int) -> str:
     return f"({place // _ITEMS},{place % _ITEMS})"
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """The numbers of rows that were changed, added and deleted."""
 
     changed: int

@@ -8,10 +8,10 @@ the new file is written.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
 import adbc_driver_sqlite.dbapi as adbc
 import duckdb
+from msgspec import Struct
 
 from migrator.errors import SourceUnreadable
 from migrator.names import pattern
@@ -24,8 +24,7 @@ from migrator.rollback.staging import Wanted, names_of, stage_values
 from migrator.verification.comparison import Comparison, Databases, in_fast_form
 
 
-@dataclass(frozen=True, slots=True)
-class StagedTable:
+class StagedTable(Struct, frozen=True):
     """The changes of one table, whose rows are in the scratch database."""
 
     plan: TablePlan

@@ -9,12 +9,12 @@ file's. Only then the file gets its name. Nothing is written in PostgreSQL.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, TypeVar
 
 import structlog
+from msgspec import Struct
 
 from migrator.catalog.sequences import feeds_of
 from migrator.config.settings import Settings
@@ -76,8 +76,7 @@ async def rollback(settings: Settings, tracker: Tracker) -> RollbackReport:
         return await at_one_moment(target, runner, lambda moment: _written(job, moment, new))
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Job(Struct, frozen=True):
     settings: Settings
     source: Source
     target: Target

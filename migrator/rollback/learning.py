@@ -8,8 +8,9 @@ the stored values, storage class included. The form that gives the most of the n
 import re
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from migrator.names import quote_literal, quote_sqlite
 from migrator.planning.plan import ColumnPlan, TablePlan
@@ -29,8 +30,7 @@ _OF_NEWEST = 1 << 20
 """Counts of the newest rows are added up above those of all rows: more than the number of rows in a sample."""
 
 
-@dataclass(frozen=True, slots=True)
-class LearntForm:
+class LearntForm(Struct, frozen=True):
     """The form in which a column's new values are stored, and how well it fits the old values."""
 
     column: str
@@ -89,8 +89,7 @@ def rendered(sql: str, names: Mapping[int, str], alias: str) -> str:
     return f"({sql})"
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
+class _Column(Struct, frozen=True):
     table: TablePlan
     place: int
     column: ColumnPlan

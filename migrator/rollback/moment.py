@@ -9,10 +9,11 @@ nobody could read the rest as it was at that moment.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import asyncpg
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -30,8 +31,7 @@ class _Lost(GaveUp):
     """The moment is gone, so that to try a stage again is of no use."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """The address of the target whose sessions see the moment, and the session that holds it."""
 
     address: TargetAddress

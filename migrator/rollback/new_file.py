@@ -11,9 +11,10 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from migrator.errors import ConfigurationError, GaveUp, SourceUnreadable, TargetRefused
 from migrator.names import quote_literal, quote_sqlite
@@ -142,8 +143,7 @@ def _publish(path: Path, new: Path) -> None:
     sync_folder(new.parent)
 
 
-@dataclass(frozen=True, slots=True)
-class Beside:
+class Beside(Struct, frozen=True):
     """What the new file gets beside rows."""
 
     marks: Mapping[str, int]

@@ -9,9 +9,10 @@ Each form loses nothing: a moment with microseconds keeps them, even if all old 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from migrator.names import quote_postgres
 from migrator.planning.interval_units import NANOSECONDS
@@ -22,16 +23,14 @@ if TYPE_CHECKING:
     from migrator.planning.rules import Stored
 
 
-@dataclass(frozen=True, slots=True)
-class Rendering:
+class Rendering(Struct, frozen=True):
     """One form: its name for the report, and SQLite's SQL over the staged values, ``{0}``, ``{1}``, …, none NULL."""
 
     name: str
     sql: str
 
 
-@dataclass(frozen=True, slots=True)
-class Renderings:
+class Renderings(Struct, frozen=True):
     """How PostgreSQL hands over the values of a column, and the forms in which SQLite may store them."""
 
     selects: tuple[str, ...]

@@ -4,13 +4,13 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import adbc_driver_sqlite.dbapi as adbc
 import duckdb
 import pyarrow as pa
+from msgspec import Struct
 
 from migrator.errors import ConfigurationError
 from migrator.names import quote_literal, quote_sqlite
@@ -125,8 +125,7 @@ def _uri(path: Path, *, write: bool) -> str:
     return uri_of(path).replace("?mode=ro", "?mode=rw") if write else uri_of(path)
 
 
-@dataclass(frozen=True, slots=True)
-class Scratch:
+class Scratch(Struct, frozen=True):
     """The tables of the scratch databases in a folder that belong to one table of the source."""
 
     folder: Path

@@ -6,10 +6,11 @@ sides tell which cells of a changed row have changed. All of this passes as stre
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 
 import duckdb
 import pyarrow as pa
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.rollback.changed_rows import Sides, place_in, spelled
 from migrator.rollback.scratch import Scratch, attachments
@@ -26,8 +27,7 @@ _SMALL_PART = 4
 """Rows are asked for by their places if they are at most one in so many. Else the table is read whole."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """The rows and the values to stage: scratch tables that list rows, and PostgreSQL's SQL for each column."""
 
     kinds: tuple[str, ...]

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from migrator.concurrency.blocking import BlockingConnection, blocking_pool
 from migrator.concurrency.pool import gather_or_cancel
@@ -23,8 +24,7 @@ from migrator.verification.compare_table import CompareContext, TableResult, com
 from migrator.verification.comparison import Comparison, Databases
 
 
-@dataclass(frozen=True, slots=True)
-class _Comparing:
+class _Comparing(Struct, frozen=True):
     context: CompareContext
     checks: dict[str, TableCheck]
     batch_bytes: int

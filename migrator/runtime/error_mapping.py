@@ -4,18 +4,17 @@ import asyncio
 import errno
 import sqlite3
 import ssl
-from dataclasses import dataclass
 from typing import Final
 
 import adbc_driver_manager
 import asyncpg
+from msgspec import Struct
 
 from migrator.errors import ConfigurationError, GaveUp, MigratorError, MissingPrivilege, SourceUnreadable, TargetRefused
 from migrator.runtime.retry import chain, is_transient, short_message, sqlstate_of
 
 
-@dataclass(frozen=True, slots=True)
-class _Explanation:
+class _Explanation(Struct, frozen=True):
     kind: type[MigratorError]
     opening: str
     next_step: str

@@ -1,10 +1,9 @@
 """Defines limits of a run: how much data it processes at a time, which bounds its memory, and how much it shows."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """The amount of work that a run does at a time. The operator chooses it for all stages."""
 
     jobs: int
@@ -19,8 +18,7 @@ class Limits:
     """The size of a table on disk above which its existing rows are not kept, and so must not give way."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExampleOptions:
+class ExampleOptions(Struct, frozen=True):
     """The number of examples that are shown for each problem, and whether their values are masked."""
 
     count: int

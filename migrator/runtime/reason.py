@@ -1,11 +1,11 @@
 """Defines one reason of a refusal, as people see it: a row of the table that every refused command shows."""
 
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+
+class Reason(Struct, frozen=True):
     """One reason why a command refuses to go on."""
 
     where: str

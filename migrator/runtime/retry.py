@@ -12,13 +12,13 @@ import socket
 import sqlite3
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import adbc_driver_manager
 import asyncpg
 import sqlalchemy.exc
 import structlog
+from msgspec import Struct
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -238,8 +238,7 @@ def _has(text: str, words: tuple[str, ...]) -> bool:
 Sleep = Callable[[float], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class RetryLimits:
+class RetryLimits(Struct, frozen=True):
     """The limits for the tries of one piece of work."""
 
     attempts: int | None = None

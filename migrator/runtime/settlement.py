@@ -7,12 +7,13 @@ An error that has several reasons has one settlement for all of them: each secti
 import json
 import tomllib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from msgspec import Struct
+from msgspec.structs import replace
 
-@dataclass(frozen=True, slots=True)
-class RuleSection:
+
+class RuleSection(Struct, frozen=True):
     """What one reason adds to a section of the rules."""
 
     name: str
@@ -25,8 +26,7 @@ class RuleSection:
     """The reason in words, for a comment in a file of rules."""
 
 
-@dataclass(frozen=True, slots=True)
-class MergedSection:
+class MergedSection(Struct, frozen=True):
     """A section of the rules with all that several reasons add to it. Each key stands in it once."""
 
     name: str
@@ -49,8 +49,7 @@ NO_LINE = "none: "
 """The beginning of words in the place of a line: no line settles the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(Struct, frozen=True):
     """Flags and rules that settle an error together."""
 
     flags: tuple[str, ...] = ()

@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import structlog
+from msgspec import Struct
 from tenacity import AsyncRetrying
 
 from migrator.events import Event
@@ -17,8 +17,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class StageTiming:
+class StageTiming(Struct, frozen=True):
     """The time that a stage took, with its pauses, and the number of its tries."""
 
     stage: str

@@ -4,14 +4,14 @@ import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.source.scan import StorageClass
 from migrator.source.schema import Affinity, SourceColumn
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(Struct, frozen=True):
     """Facts about a column's values on which its type depends."""
 
     classes: AbstractSet[StorageClass] = frozenset()

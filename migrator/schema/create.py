@@ -1,10 +1,11 @@
 """Makes the target's tables from the source's tables, and records them in the ledger (`--schema create`)."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 
 import asyncpg
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -67,8 +68,7 @@ async def ddl_of_source(options: SchemaOptions, source: Source, contents: Source
 Statements = dict[TableName, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(Struct, frozen=True):
     """The tables that the job has to make, has to make again, or keeps."""
 
     made: Statements
@@ -175,8 +175,7 @@ def _taken_as_they_are(wanted: SchemaDdl, existing: Iterable[TableName], rules: 
         yield LeftOut(part, "a table of this name was there before, and would stay as it is", rules.leaves_out(handle))
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
+class _Made(Struct, frozen=True):
     """The ledger's record of the tables that this migration has made."""
 
     statements: Statements

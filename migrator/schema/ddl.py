@@ -7,7 +7,8 @@ table becomes a separate ALTER or CREATE statement, if it certainly means the sa
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.errors import TargetRefused
 from migrator.names import TableName, pattern
@@ -24,8 +25,7 @@ from migrator.source.schema import SourceTable
 from migrator.sql.lexing import fold
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaDdl:
+class SchemaDdl(Struct, frozen=True):
     """The statements that make the tables, and the parts that are left out."""
 
     tables: Mapping[TableName, str]

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.names import quote_literal
 from migrator.source.schema import Affinity
@@ -31,8 +33,7 @@ class Sort(StrEnum):
     """A type that SQLite does not have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Operand:
+class Operand(Struct, frozen=True):
     """An expression in PostgreSQL's SQL, with the properties of its value."""
 
     sql: str

@@ -1,14 +1,14 @@
 """Holds the options of stage `schema`: how the target's tables are made."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
 
 from migrator.planning.rules import Rules
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaOptions:
+class SchemaOptions(Struct, frozen=True):
     """
     The settings that stage ``schema`` uses.
 

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from migrator.names import TableName, cut, pattern, quote_postgres
 from migrator.planning.rules import Rules

@@ -7,7 +7,9 @@ division by zero is NULL. The translation keeps all of this. An expression that 
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.names import quote_literal
 from migrator.schema.operands import Columns, Operand, Sort, Untranslatable, as_text, compared, constant, number
@@ -58,8 +60,7 @@ _MOST_SHIFT = 62
 _TYPES = {Sort.INTEGER: "integer", Sort.TRUTH: "integer", Sort.REAL: "real", Sort.TEXT: "text", Sort.BYTES: "blob"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Translator:
+class _Translator(Struct, frozen=True):
     columns: Columns
     may_change: bool
 

@@ -6,9 +6,9 @@ before any table is made for good.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -47,8 +47,7 @@ async def try_out(target: Target, wanted: SchemaDdl, new: Sequence[TableName], g
     return unmade
 
 
-@dataclass(frozen=True, slots=True)
-class _TableGroup:
+class _TableGroup(Struct, frozen=True):
     """Tables that are made in the same transaction."""
 
     names: frozenset[TableName]

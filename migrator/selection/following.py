@@ -6,7 +6,9 @@ operator wants to know all of them at once, and not one after another.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.catalog.keys import Keys
 from migrator.names import TableName
@@ -20,8 +22,7 @@ from migrator.source.schema import SourceDatabase
 from migrator.sql.selection import Selection
 
 
-@dataclass(frozen=True, slots=True)
-class Following:
+class Following(Struct, frozen=True):
     """Rows that refer to rows which would stay behind."""
 
     table: str

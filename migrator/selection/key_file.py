@@ -1,10 +1,11 @@
 """Writes the keys of orphans for which a rule has decided into a private file, one JSON object a line."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.events import Event
 from migrator.names import quote_literal
@@ -19,8 +20,7 @@ log = structlog.get_logger()
 _BATCH_ROWS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFile:
+class KeyFile(Struct, frozen=True):
     """The operator's file for the keys of orphans."""
 
     path: Path

@@ -7,8 +7,10 @@ number. The rows are the smallest set that satisfies all rules, and so don't dep
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrator.names import quote_literal
 from migrator.selection.references import DROP, Reference
@@ -57,8 +59,7 @@ def _parents_first(references: Sequence[Reference]) -> list[Reference]:
     return sorted(references, key=lambda reference: depth[reference.table])
 
 
-@dataclass
-class _Search:
+class _Search(Struct):
     """The search for orphans, in one session of the source with a scratch database to write to."""
 
     session: "ScanSession"

@@ -6,9 +6,10 @@ application may change them afterwards.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from msgspec import Struct, field
+from msgspec.structs import asdict
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.catalog.keys import ForeignKey, Keys
@@ -21,8 +22,7 @@ _ROW_RULES = "row_rules"
 """The name of the fact that holds the rules for rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class RowRules:
+class RowRules(Struct, frozen=True):
     """The rules for rows of all tables, with the foreign keys that they are about."""
 
     conditions: Mapping[str, str] = field(default_factory=dict)
@@ -52,7 +52,8 @@ class RowRules:
             "conditions": dict(self.conditions),
             "references": [reference.to_json() for reference in self.references],
             "keys": [
-                {"table": asdict(table), "keys": [asdict(key) for key in keys]} for table, keys in self.keys.items()
+                {"table": asdict(table), "keys": [asdict(key) | {"parent": asdict(key.parent)} for key in keys]}
+                for table, keys in self.keys.items()
             ],
         }
 

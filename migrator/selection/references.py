@@ -1,8 +1,10 @@
 """Finds the foreign keys for whose orphans a rule decides, and writes them as SQL over the source."""
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any, Self
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from migrator.catalog.keys import ForeignKey, Keys
 from migrator.errors import ConfigurationError
@@ -17,8 +19,7 @@ DROP = "drop"
 NULL = "null"
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Struct, frozen=True):
     """A foreign key with a rule for its orphans. Everything is in terms of the source, so that it can be kept."""
 
     foreign_key: str
@@ -43,7 +44,7 @@ class Reference:
 
     def to_json(self) -> dict[str, Any]:
         """Return the reference as JSON values, as the ledger stores them."""
-        return asdict(self)
+        return asdict(self) | {"referred": asdict(self.referred)}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:

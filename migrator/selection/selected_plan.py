@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.catalog.keys import Keys, keys_of
 from migrator.errors import TargetRefused
@@ -27,8 +28,7 @@ from migrator.target.database import Target
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Selecting:
+class Selecting(Struct, frozen=True):
     """What the rules for orphans are applied to: a source, and the plan for it under these rules."""
 
     source: Source

@@ -12,11 +12,11 @@ import ssl
 from asyncio import Transport
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
 
 import asyncpg
+from msgspec import Struct, field
 from pydantic import SecretStr
 
 from migrator.errors import ConfigurationError
@@ -46,8 +46,7 @@ GOODBYE_SECONDS: Final = 2
 NO_FILE: Final = "/dev/null/none"
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
+class Tls(Struct, frozen=True):
     """The protection of a connection, in libpq's words. The root ``system`` is the machine's own bundle."""
 
     mode: SslMode = "prefer"
@@ -137,8 +136,7 @@ class _KeptAlive(asyncpg.Connection):  # type: ignore[misc]
         return int(self.backend or super().get_server_pid())
 
 
-@dataclass(frozen=True, slots=True)
-class TargetAddress:
+class TargetAddress(Struct, frozen=True):
     """
     The address of one PostgreSQL database, with the role that logs in.
 
@@ -163,7 +161,7 @@ class TargetAddress:
     snapshot: str = ""
     """The exported snapshot that every reading session sees (PostgreSQL, "Snapshot Synchronization Functions"); empty
     if each sees the moment at which it reads."""
-    origin: str = field(default="MIGRATOR_TARGET_URL", compare=False)
+    origin: str = "MIGRATOR_TARGET_URL"
     """The names of the settings from which the address comes, as an operator knows them."""
 
     def asyncpg_arguments(self) -> dict[str, Any]:

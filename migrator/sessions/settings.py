@@ -13,8 +13,9 @@ application's own scripts run.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from migrator.sessions.address import (
     KEEPALIVE_COUNT,
@@ -24,8 +25,7 @@ from migrator.sessions.address import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(Struct, frozen=True):
     """A setting that the job's sessions set to one value."""
 
     value: str

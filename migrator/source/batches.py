@@ -6,9 +6,9 @@ few rows are far wider than the others, SQLite adds up the widths and returns ra
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import pyarrow as pa
+from msgspec import Struct
 
 from migrator.source.scan import ScanColumn, ScanSession
 from migrator.source.schema import SourceTable
@@ -21,8 +21,7 @@ SKEW = 4
 """A batch may take this many times its share of memory, if all its rows are as wide as the table's widest row."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Range:
+class _Range(Struct, frozen=True):
     first: int
     last: int
     count: int
@@ -43,8 +42,7 @@ def is_skewed(table_size: TableSize, batch_bytes: int) -> bool:
     return rows_per_batch(table_size, batch_bytes) * 8 < usual
 
 
-@dataclass(frozen=True, slots=True)
-class ScanRequest:
+class ScanRequest(Struct, frozen=True):
     """The columns and rows of a table that a scan reads, in batches of about ``batch_bytes``."""
 
     table: SourceTable

@@ -1,7 +1,8 @@
 """Splits a large table into chunks. Each chunk is read, committed and compared by itself, several at a time."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from migrator.source.schema import SourceTable
 from migrator.source.size import TableSize
@@ -10,8 +11,7 @@ if TYPE_CHECKING:
     from migrator.source.scan import ScanSession  # loads Arrow, which `status` does without
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """
     Consecutive rows in the order of the table's key.
 

@@ -8,9 +8,9 @@ PRAGMAs return most of these declarations. The others are read from the text of 
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct, field
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,8 +18,7 @@ from migrator.sql.definitions import Clause, IndexText, clauses, foreign_key_col
 from migrator.sql.lexing import Unreadable, fold
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(Struct, frozen=True):
     """One part of an index: a column or an expression. The expression's text is empty if it can't be read."""
 
     column: str | None
@@ -28,8 +27,7 @@ class Term:
     descending: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(Struct, frozen=True):
     """An index, a UNIQUE constraint or a primary key. Only an index has a name."""
 
     name: str | None
@@ -39,8 +37,7 @@ class Index:
     """The SQL condition of a partial index; None if all rows are in the index, empty if it can't be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignKey:
+class ForeignKey(Struct, frozen=True):
     """A foreign key. Without ``referred`` columns it refers to the other table's primary key."""
 
     columns: tuple[str, ...]
@@ -52,16 +49,14 @@ class ForeignKey:
     """Whether the key is checked only at the end of a transaction."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """A CHECK: an expression over a row."""
 
     name: str | None
     sql: str
 
 
-@dataclass(frozen=True, slots=True)
-class TableDeclarations:
+class TableDeclarations(Struct, frozen=True):
     """The declarations of one table."""
 
     defaults: Mapping[str, str] = field(default_factory=dict)

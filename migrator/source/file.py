@@ -7,11 +7,13 @@ The check comes before any library opens the file, because a library would creat
 import os
 import sqlite3
 import stat
+import struct
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from struct import Struct
 from urllib.parse import quote
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from migrator.errors import SourceUnreadable
 
@@ -19,8 +21,7 @@ HEADER = b"SQLite format 3\x00"
 """The first 16 bytes of every database file (SQLite, "Database File Format", 1.3.1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(Struct, frozen=True):
     """The parts of a fingerprint that are read from the file without SQLite."""
 
     size_bytes: int
@@ -34,8 +35,7 @@ class Stamp:
     """The time when anything about the file last changed, also its permissions or links. Nobody can set it back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint(Stamp):
+class Fingerprint(Stamp, frozen=True):
     """
     Facts about a file that tell it from another file or an earlier state, without reading the whole file.
 
@@ -49,7 +49,8 @@ class Fingerprint(Stamp):
 
     def differences(self, other: "Fingerprint", *, but: Collection[str] = ()) -> list[str]:
         """Return, in words, the fields that differ in ``other``, without the fields ``but``; None equals any value."""
-        pairs = {field.name: (getattr(self, field.name), getattr(other, field.name)) for field in fields(self)}
+        others = asdict(other)
+        pairs = {name: (value, others[name]) for name, value in asdict(self).items()}
         return [
             f"{name.replace('_', ' ')} was {before}, is {after}"
             for name, (before, after) in pairs.items()
@@ -193,10 +194,10 @@ def unreadable(path: Path, error: BaseException, **facts: object) -> SourceUnrea
     return SourceUnreadable(message, driver_message=driver_message, next_step=step, source=str(path), **facts)
 
 
-_HEADER = Struct(">8I")
+_HEADER = struct.Struct(">8I")
 """Magic, version, page size, number of the checkpoint, two salts, two checksums ("Database File Format", 4.1)."""
 
-_FRAME = Struct(">6I")
+_FRAME = struct.Struct(">6I")
 """Page, size of the database after a commit or 0, the two salts, two checksums of the log up to this frame."""
 
 

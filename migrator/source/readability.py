@@ -11,9 +11,10 @@ import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from migrator.errors import SourceUnreadable
 from migrator.names import quote_sqlite

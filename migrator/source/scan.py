@@ -5,13 +5,13 @@ The ADBC driver steps through the statement in C and appends to Arrow arrays, so
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import adbc_driver_sqlite.dbapi as adbc
 import pyarrow as pa
+from msgspec import Struct
 
 from migrator.errors import SourceUnreadable
 from migrator.runtime.retry import is_transient
@@ -51,8 +51,7 @@ MOST_TOGETHER = 4_000
 """Columns of several tables in one statement. SQLite parses the statement as a whole, at most a megabyte of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScanColumn:
+class ScanColumn(Struct, frozen=True):
     """One column of a scan: an SQL expression, and the storage class that all its values (but NULL) must have."""
 
     expression: str

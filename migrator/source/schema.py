@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Row, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -35,8 +36,7 @@ _AFFINITIES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SourceColumn:
+class SourceColumn(Struct, frozen=True):
     """A column as ``PRAGMA table_xinfo`` describes it."""
 
     name: str
@@ -67,8 +67,7 @@ class SourceColumn:
         return next(fitting, Affinity.NUMERIC)
 
 
-@dataclass(frozen=True, slots=True)
-class SourceTable:
+class SourceTable(Struct, frozen=True):
     """An ordinary table of the source."""
 
     name: str
@@ -148,8 +147,7 @@ class SourceTable:
         return key[0] if is_integer and self.rowid is not None and not self.key_has_index else None
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(Struct, frozen=True):
     """A table, view or index of the source that isn't copied, and the reason."""
 
     name: str
@@ -165,8 +163,7 @@ class Skipped:
         return self.rows != 0 and not self.over
 
 
-@dataclass(frozen=True, slots=True)
-class SourceDatabase:
+class SourceDatabase(Struct, frozen=True):
     """The tables of a source, what isn't copied, and the revisions of its schema."""
 
     tables: tuple[SourceTable, ...]

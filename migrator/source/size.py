@@ -1,8 +1,9 @@
 """Holds the size of a table. Record batches, chunks and the order of work depend on it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from migrator.names import TableName, quote_literal
 
@@ -10,8 +11,7 @@ if TYPE_CHECKING:
     from migrator.source.scan import ScanSession  # loads Arrow, which `status` does without
 
 
-@dataclass(frozen=True, slots=True)
-class TableSize:
+class TableSize(Struct, frozen=True):
     """The size of a table, in rows and bytes."""
 
     table: TableName
@@ -32,8 +32,7 @@ _A_ROW = 100
 """Measured: a million rows of 40 bytes take about as long as 140 MB of BLOBs."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredSize:
+class StoredSize(Struct, frozen=True):
     """What the pages of a table hold, as their headers tell it. No value takes more room than its record."""
 
     rows: int

@@ -8,7 +8,8 @@ arguments decide which tables really are storage.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 _TOKEN = re.compile(
     r"""\s+|--[^\n]*|/\*.*?(?:\*/|$)"""
@@ -21,8 +22,7 @@ _NO_ROWS = frozenset({"fts4aux", "fts3tokenize", "fts5vocab", "dbstat", "sqlite_
 """Modules whose virtual tables only show values that are stored elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class VirtualTable:
+class VirtualTable(Struct, frozen=True):
     """A virtual table, as its definition describes it."""
 
     name: str

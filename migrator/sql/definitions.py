@@ -6,14 +6,14 @@ It also reads the terms of indexes. The text comes from ``sqlite_schema`` and ha
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 from migrator.sql.lexing import Kind, Token, Unreadable, fold, text_of, tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Clause:
+class Clause(Struct, frozen=True):
     """One constraint or clause of a column or of the table."""
 
     words: str
@@ -28,8 +28,7 @@ class Clause:
     deferred: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class IndexText:
+class IndexText(Struct, frozen=True):
     """The terms and the condition in a CREATE INDEX."""
 
     terms: tuple[str, ...]

@@ -5,14 +5,14 @@ Expressions without a node in the tree (subqueries, windows, RAISE) raise Unread
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from migrator.sql.lexing import Kind, Token, Unreadable, tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(Struct, frozen=True):
     """A value that the statement spells out."""
 
     value: int | float | str | bytes | None
@@ -20,8 +20,7 @@ class Literal:
     """The literal as it stands in the statement."""
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(Struct, frozen=True):
     """A column, or text in double quotes if no column has this name. Words such as TRUE are names too."""
 
     name: str
@@ -29,16 +28,14 @@ class Name:
     is_quoted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Unary:
+class Unary(Struct, frozen=True):
     """``NOT``, ``-``, ``+`` or ``~`` before an operand."""
 
     operator: str
     operand: "Node"
 
 
-@dataclass(frozen=True, slots=True)
-class Binary:
+class Binary(Struct, frozen=True):
     """Two operands and an operator in capitals. Operators with the same meaning have one spelling."""
 
     operator: str
@@ -46,16 +43,14 @@ class Binary:
     right: "Node"
 
 
-@dataclass(frozen=True, slots=True)
-class Among:
+class Among(Struct, frozen=True):
     """``x IN (…)``."""
 
     operand: "Node"
     items: tuple["Node", ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Like:
+class Like(Struct, frozen=True):
     """``x LIKE pattern ESCAPE c``, or the same with GLOB."""
 
     operator: str
@@ -64,32 +59,28 @@ class Like:
     escape: "Node | None"
 
 
-@dataclass(frozen=True, slots=True)
-class Collated:
+class Collated(Struct, frozen=True):
     """``x COLLATE name``."""
 
     operand: "Node"
     collation: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cast:
+class Cast(Struct, frozen=True):
     """``CAST(x AS type)``."""
 
     operand: "Node"
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """A call of a function. The function's name is in small letters."""
 
     name: str
     arguments: tuple["Node", ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """``CASE base WHEN … THEN … ELSE … END``."""
 
     base: "Node | None"

@@ -1,12 +1,12 @@
 """Describes which rows of a source table are carried, as conditions in SQLite's SQL, and how many stay behind."""
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Orphans:
+
+class Orphans(Struct, frozen=True):
     """The orphans of one foreign key for which a rule decides."""
 
     foreign_key: str
@@ -25,8 +25,7 @@ class Orphans:
         return {"foreign_key": self.foreign_key, "column": self.column, "rule": self.rule, "rows": self.rows}
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """The part of a table that is carried under the operator's rules for rows, and what stays behind."""
 
     where: str = ""

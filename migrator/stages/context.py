@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from migrator.concurrency.replay_queue import ReplayQueue
 from migrator.monitoring.tracker import Tracker
@@ -17,8 +18,7 @@ if TYPE_CHECKING:  # `reset` and `restore` run without the modules of the plan
     from migrator.verification.compare_table import TableResult
 
 
-@dataclass(frozen=True, slots=True)
-class StageContext:
+class StageContext(Struct, frozen=True):
     """The arguments of a stage that reads the source and works on the planned tables of the target."""
 
     source: "Source"
@@ -31,8 +31,7 @@ class StageContext:
     """Whether the job makes the target's tables itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Overlap:
+class Overlap(Struct, frozen=True):
     """The objects that simultaneous stages share: the sessions, and the queues of finished tables."""
 
     slots: asyncio.Semaphore

@@ -5,10 +5,10 @@ This module decides which tables are loaded, their order and their groups; ``cop
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import structlog
+from msgspec import Struct, field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.concurrency.pool import gather_or_cancel
@@ -104,8 +104,7 @@ async def _fill(
         await done.add(load.name)
 
 
-@dataclass(frozen=True, slots=True)
-class _ExistingRows:
+class _ExistingRows(Struct, frozen=True):
     """Keeps existing rows that may give way, and refuses others that are neither the source's nor seeded."""
 
     context: StageContext

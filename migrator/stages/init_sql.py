@@ -6,9 +6,9 @@ of the session, so the same text runs under psql and here. It has to allow being
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import asyncpg
+from msgspec import Struct
 
 from migrator.errors import ConfigurationError, MigratorError, MissingPrivilege, TargetRefused
 
@@ -29,8 +29,7 @@ _REFUSALS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class InitNames:
+class InitNames(Struct, frozen=True):
     """The names for the script: the application's schema and its role. None leaves the script's default."""
 
     schema: str | None = None

@@ -5,9 +5,9 @@ It checks all tables before it raises an error, so that one error names all prob
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, replace
 
 import structlog
+from msgspec.structs import asdict, replace
 
 from migrator.events import Event
 from migrator.ledger.loads import KnownRows

@@ -7,8 +7,8 @@ the transaction that wrote it (PostgreSQL, "System Columns"), and the ledger kno
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,8 +26,7 @@ from migrator.target.glances import glance
 from migrator.target.lock_room import LockRoom, lock_room
 
 
-@dataclass(frozen=True, slots=True)
-class FilledTable:
+class FilledTable(Struct, frozen=True):
     """A table that the ledger has as filled, and that ``reset`` empties."""
 
     name: TableName

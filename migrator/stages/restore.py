@@ -9,8 +9,8 @@ for the next run.
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -97,8 +97,7 @@ def _by_table(entries: Iterable[Parked]) -> dict[TableName, list[Parked]]:
     return by_table
 
 
-@dataclass(frozen=True, slots=True)
-class _Restoring:
+class _Restoring(Struct, frozen=True):
     """Restores the entries of one run, and counts them."""
 
     run: RunLedger

@@ -9,9 +9,9 @@ the table.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import structlog
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -27,8 +27,7 @@ from migrator.target.lock_room import lock_room
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class SequenceState:
+class SequenceState(Struct, frozen=True):
     """The state of a sequence after the stage."""
 
     sequence: str
@@ -39,8 +38,7 @@ class SequenceState:
     """The last value that the sequence has given, or seems to have given."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sequences:
+class Sequences(Struct, frozen=True):
     """The result of the stage."""
 
     moved: tuple[SequenceState, ...]

@@ -11,12 +11,12 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
 import structlog
+from msgspec.structs import replace
 
 from migrator.catalog import inventory
 from migrator.concurrency.blocking import BlockingConnection, blocking_pool

@@ -7,11 +7,11 @@ accepts connections and then refuses them. So this stage logs in with the config
 
 import asyncio
 import time
-from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
 import structlog
+from msgspec import Struct
 from tenacity import AsyncRetrying
 
 from migrator.errors import GaveUp, MigratorError, TargetRefused
@@ -32,8 +32,7 @@ _ASK = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class ServerFacts:
+class ServerFacts(Struct, frozen=True):
     """What the server reports about itself: ``version`` as people write it, ``major`` as a number."""
 
     version: str

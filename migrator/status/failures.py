@@ -1,18 +1,17 @@
 """Reads and writes what a failed run said that an operator has to do."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 import sqlalchemy as sa
+from msgspec import Struct
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.ledger.schema import failures, holds
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """What settles the failure of a run. It holds no secrets, and no values of rows if they are masked."""
 
     next_step: str

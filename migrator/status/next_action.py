@@ -2,8 +2,9 @@
 
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from migrator.config.fields import Group, flag_of, option_info
 from migrator.config.options import Options
@@ -11,8 +12,7 @@ from migrator.status.failures import Failure
 from migrator.status.state import MigrationStatus, State
 
 
-@dataclass(frozen=True, slots=True)
-class NextAction:
+class NextAction(Struct, frozen=True):
     """What an operator has to do."""
 
     text: str

@@ -1,19 +1,19 @@
 """Reads what a run is doing: a line a stage and table in work, which the run overwrites (``progress_writer``)."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.ledger.migration import Migration
 from migrator.ledger.schema import holds, progress
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(Struct, frozen=True):
     """What a run is doing in one stage, or with one table of a stage."""
 
     stage: str
@@ -31,8 +31,7 @@ class Work:
     """What the run waits for, such as a server that refused the connection."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunProgress:
+class RunProgress(Struct, frozen=True):
     """What a run was doing at one moment."""
 
     run_id: UUID

@@ -8,10 +8,11 @@ goes wrong, the next time may be better, and the line that is there gets old.
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple, dataclass, replace
 from typing import Final
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import astuple, replace
 
 from migrator.events import Event
 from migrator.ledger.run_ledger import RunLedger
@@ -33,8 +34,7 @@ _MOST_TABLES: Final = 20
 """The number of tables that are written for each stage: those with the most left."""
 
 
-@dataclass(slots=True)
-class ProgressWriter:
+class ProgressWriter(Struct):
     """Writes the snapshots of a run's tracker into the ledger while the run works."""
 
     run: RunLedger

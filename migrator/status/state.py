@@ -1,10 +1,11 @@
 """Defines in which state a migration can be, and what is known about one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
+
+from msgspec import Struct
 
 from migrator.ledger.loads import CopiedTable
 from migrator.ledger.runs import RunLine, StageLine
@@ -29,8 +30,7 @@ ENDED: Final = frozenset({State.COMPLETE, State.FAILED, State.REHEARSED})
 """The states that don't change by themselves, and not by a job that is started again."""
 
 
-@dataclass(frozen=True, slots=True)
-class TableBegun:
+class TableBegun(Struct, frozen=True):
     """A table of which some chunks are in the target, and others not yet."""
 
     name: TableName
@@ -42,8 +42,7 @@ class TableBegun:
     of_chunks: int
 
 
-@dataclass(frozen=True, slots=True)
-class MigrationStatus:
+class MigrationStatus(Struct, frozen=True):
     """What the ledger says about one migration. All times are of the server's clock."""
 
     name: str

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 import asyncpg
+from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.names import TableName
@@ -13,8 +13,7 @@ from migrator.sessions.connections import driver_of
 from migrator.target.schema import CopyFormat
 
 
-@dataclass(frozen=True, slots=True)
-class CopyTarget:
+class CopyTarget(Struct, frozen=True):
     """The table and columns that COPY fills, and the format of the rows."""
 
     table: TableName

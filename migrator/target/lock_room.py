@@ -7,9 +7,9 @@ indexes and all of its partitions. A statement that empties a table also locks i
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,8 +33,7 @@ _STAGES = 3
 _SPARE = 1.25
 
 
-@dataclass(frozen=True, slots=True)
-class LockRoom:
+class LockRoom(Struct, frozen=True):
     """The number of locks that the server has room for, and the number of locks that each table needs."""
 
     locks: int

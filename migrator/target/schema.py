@@ -1,7 +1,8 @@
 """Describes the tables and columns of the target, with every property that decides how a value is carried."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from migrator.names import TableName, quote_postgres
 
@@ -13,8 +14,7 @@ class CopyFormat(StrEnum):
     TEXT = "text"
 
 
-@dataclass(frozen=True, slots=True)
-class TargetColumn:
+class TargetColumn(Struct, frozen=True):
     """A column as the catalogs describe it. For a domain, the properties are those of its base type."""
 
     name: str
@@ -81,8 +81,7 @@ _LEXEMES = frozenset({"tsvector", "tsquery"})
 _HEADER = 4  # VARHDRSZ, which is included in the type modifiers of varchar, bpchar and numeric
 
 
-@dataclass(frozen=True, slots=True)
-class TargetTable:
+class TargetTable(Struct, frozen=True):
     """A table that can take rows."""
 
     name: TableName
@@ -94,8 +93,7 @@ class TargetTable:
     """Whether the job's role owns the table, or is a member of the role that owns it."""
 
 
-@dataclass(frozen=True, slots=True)
-class TargetDatabase:
+class TargetDatabase(Struct, frozen=True):
     """The tables of one schema of the target."""
 
     schema: str

@@ -6,12 +6,12 @@ This is for types that only PostgreSQL can read, and for domains, whose CHECKs o
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Self
 
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct
 
 from migrator.meaning.batch_equality import surely_same
 from migrator.meaning.equality import comparer, rejection_reason
@@ -25,8 +25,7 @@ AT_ONCE = 5_000
 """The number of different texts in one query."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """A question to the server about the texts of a column."""
 
     column: TargetColumn
@@ -36,8 +35,7 @@ class Question:
     """The number of texts that can't be carried after which the search ends."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
+class Rejection(Struct, frozen=True):
     """The reason why a text can't be carried unchanged."""
 
     reason: str

@@ -6,9 +6,10 @@ server alone, and PostgreSQL tells nobody how many CPUs it has. More sessions th
 there, so a run asks for a few, and for fewer if the server's settings or its free connections say that it is small.
 """
 
-from dataclasses import dataclass, replace
 from typing import Final
 
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,8 +20,7 @@ _SPARE: Final = 2
 """Connections that the job leaves free for others: an operator who looks, and the application's health checks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """What the server says that it has for this job."""
 
     free: int
@@ -29,8 +29,7 @@ class Offer:
     """The background processes that the server's settings allow for queries and indexes: few on a small server."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sessions:
+class Sessions(Struct, frozen=True):
     """How many sessions a run has at the same time, and why."""
 
     rows: int

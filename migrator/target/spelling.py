@@ -9,10 +9,10 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
+from msgspec import Struct
 
 from migrator.meaning.type_shapes import Shape, TypeRow, columns_statement, shapes, types_statement
 from migrator.names import TableName
@@ -21,8 +21,7 @@ from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadOnlySession
 
 
-@dataclass(frozen=True, slots=True)
-class TypeOfColumn:
+class TypeOfColumn(Struct, frozen=True):
     """The type of a column, as the catalogs describe it."""
 
     declared: str
@@ -36,8 +35,7 @@ def columns_of(types: Iterable[Iterable[Any]], columns: Iterable[Iterable[Any]])
     return {name: TypeOfColumn(declared, shape_of[number]) for name, declared, number in columns}
 
 
-@dataclass(frozen=True, slots=True)
-class NoValue:
+class NoValue(Struct, frozen=True):
     """The server's reason why a text is no value of the column, without the value, which may not be shown."""
 
     reason: str

@@ -9,10 +9,11 @@ target's rows once, and for the source's rows in a trial table, a record batch a
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import asyncpg
+from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Row, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -31,8 +32,7 @@ from migrator.trials.trial_rows import batches, encoded
 from migrator.trials.trial_table import Trial, TrialTable, UntriedError, made
 
 
-@dataclass(frozen=True, slots=True)
-class Clash:
+class Clash(Struct, frozen=True):
     """Rows that only the target holds, and that one unique index doesn't accept beside the source's rows."""
 
     index: str
@@ -63,8 +63,7 @@ class Clash:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _Index:
+class _Index(Struct, frozen=True):
     """A unique index or an exclusion constraint, as SQL over a row that has the table's columns."""
 
     place: int
@@ -100,8 +99,7 @@ class _Index:
         return " AND ".join((f"a.{has}", f"s.{has}", *equal))
 
 
-@dataclass(frozen=True, slots=True)
-class _Search:
+class _Search(Struct, frozen=True):
     """The tables of one search."""
 
     connection: AsyncConnection

@@ -8,8 +8,9 @@ are about.
 
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
+from msgspec import Struct, field
+from msgspec.structs import replace
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -41,8 +42,7 @@ at most 1 GB, which is half as many bytes of a bytea, since COPY gets two digits
 (src/include/utils/jsonb.h: JENTRY_OFFLENMASK; src/include/utils/memutils.h: MaxAllocSize)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bench:
+class Bench(Struct, frozen=True):
     """The constraints and the encoding by which the target judges rows, and options for reading and showing rows."""
 
     target: Target
@@ -158,8 +158,7 @@ def _looked_at(
     return findings, _trials(session, bench, _Shown(plain, table_size, judged, fed), for_server)
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
+class _Shown(Struct, frozen=True):
     """A table whose rows can be tried on the server."""
 
     table: TablePlan

@@ -10,11 +10,11 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 
 import asyncpg
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct, field
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -38,8 +38,7 @@ _BESIDE = 20
 """The number of refused rows of one constraint for which the conflicting rows are looked up."""
 
 
-@dataclass(slots=True)
-class Offence:
+class Offence(Struct):
     """Rows that PostgreSQL refuses for the same reason."""
 
     constraint: Constraint | None

@@ -6,9 +6,9 @@ the role may not make temporary tables, the trial table gets a separate schema, 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from uuid import uuid4
 
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,8 +25,7 @@ ROW = "migrator row"
 _TEMPORARY = "pg_temp"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """The schema in which the tables of a trial are made."""
 
     schema: str
@@ -55,8 +54,7 @@ def places() -> Iterator[Place]:
     yield Place(new_schema, f"CREATE SCHEMA {quote_postgres(new_schema)}")
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(Struct, frozen=True):
     """The rows, columns and constraints of one table that are tried on PostgreSQL."""
 
     table: TablePlan

@@ -1,7 +1,8 @@
 """Holds what the job knows about target tables that don't exist yet."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from migrator.catalog.constraints import Judged
 from migrator.catalog.keys import Keys
@@ -11,8 +12,7 @@ from migrator.target.schema import TargetTable
 from migrator.target.spelling import TypeOfColumn
 
 
-@dataclass(slots=True)
-class Unmade:
+class Unmade(Struct):
     """The definitions, statements, keys and types of target tables that don't exist yet."""
 
     tables: list[TargetTable] = field(default_factory=list)

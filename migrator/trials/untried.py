@@ -7,10 +7,10 @@ constraint with ``--untried``.
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import structlog
+from msgspec import Struct
 
 from migrator.errors import NotTried
 from migrator.events import Event
@@ -22,8 +22,7 @@ from migrator.runtime.wording import listed as short_list
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Untried:
+class Untried(Struct, frozen=True):
     """A constraint, an index or a similar object that could not be tried on any row."""
 
     table: TableName

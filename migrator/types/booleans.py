@@ -1,11 +1,11 @@
 """boolean. SQLite has no such type: applications store the integers 0 and 1. A rule says what text means."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pgpq.encoders
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn

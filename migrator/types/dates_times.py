@@ -6,12 +6,12 @@ migration, and would read ``24:00:00`` as midnight of the next day.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 import pgpq.encoders
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn

@@ -11,11 +11,11 @@ record batch. Python reads the documents that don't match, each by itself.
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct, field
 
 from migrator.types.problem import Problem, ProblemCode
 
@@ -123,8 +123,7 @@ class DocumentSearch:
         return remaining
 
 
-@dataclass(frozen=True, slots=True)
-class _Unchecked:
+class _Unchecked(Struct, frozen=True):
     """The documents of a batch that are not checked yet, by their places."""
 
     documents: pa.Array
@@ -168,8 +167,7 @@ def has_duplicate_key(value: object) -> bool:
     return isinstance(value, list) and any(has_duplicate_key(member) for member in value)
 
 
-@dataclass(slots=True)
-class _Node:
+class _Node(Struct):
     """Holds what the documents have at one place: an object with these keys in this order, a list, or neither."""
 
     members: "dict[str, _Node]" = field(default_factory=dict)

@@ -20,11 +20,11 @@ A new PostgreSQL type, in five steps:
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct
 
 from migrator.source.scan import ScanColumn, StorageClass
 from migrator.target.schema import TargetColumn
@@ -44,8 +44,7 @@ def no_proof(_column: TargetColumn) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class TypeFamily:
+class TypeFamily(Struct, frozen=True):
     """
     Holds all that the job needs to carry values into one group of PostgreSQL types.
 

@@ -1,11 +1,11 @@
 """real, double precision. SQLite's REAL is a double; a ``real`` column takes it only if no digit is lost."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pgpq.encoders
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn

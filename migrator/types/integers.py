@@ -1,11 +1,11 @@
 """smallint, integer, bigint. SQLite keeps 64 bits in every INTEGER; the target's column may be narrower."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pgpq.encoders
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn

@@ -9,7 +9,6 @@ last value: ``documents`` finds these objects.
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 
@@ -17,6 +16,7 @@ import pgpq.encoders
 import pgpq.schema
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn

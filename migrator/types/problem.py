@@ -5,8 +5,9 @@ The remedies, the search for the place in a value, and the report use the code. 
 change, and nothing else depends on them.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class ProblemCode(StrEnum):
@@ -72,8 +73,7 @@ class Severity(StrEnum):
     """The values are carried; the operator should know of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """Something that is wrong with values."""
 
     code: ProblemCode

@@ -1,12 +1,12 @@
 """text, varchar(n), char(n), citext, name. SQLite ignores lengths, allows NUL, and doesn't look at the encoding."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pgpq
 import pgpq.encoders
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from migrator.names import POSTGRES_NAME_BYTES
 from migrator.source.scan import StorageClass

@@ -2,11 +2,11 @@
 
 import binascii
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pgpq.encoders
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from migrator.source.scan import StorageClass
 from migrator.target.schema import TargetColumn

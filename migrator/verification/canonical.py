@@ -12,10 +12,12 @@ The macros that compute the forms are in ``canonical.sql``, and those for JSON d
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib import resources
 from itertools import accumulate
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.names import quote_literal, quote_postgres
 from migrator.source.scan import ScanColumn, StorageClass
@@ -26,8 +28,7 @@ _CACHED_FORMS = 10_000
 """The number of forms that are kept, since many tables have columns with the same name and type."""
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnPair:
+class ColumnPair(Struct, frozen=True):
     """A source column, as SQL over its table, and the target column that must hold the same values."""
 
     expression: str
@@ -38,8 +39,7 @@ class ColumnPair:
     """The keys that the column's JSON objects usually have; empty where they are not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class CanonicalForm:
+class CanonicalForm(Struct, frozen=True):
     """Holds the SQL that reads a column on both sides, and the DuckDB SQL that computes the form to compare."""
 
     scan_columns: tuple[ScanColumn, ...]
@@ -56,8 +56,7 @@ class CanonicalForm:
     """Whether PostgreSQL itself has to bring the source's text to its own spelling first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(Struct, frozen=True):
     """The SQL of one side of a table over ``c0``, ``c1``, …: the form of each column, and the text that is shown."""
 
     forms: tuple[str, ...]

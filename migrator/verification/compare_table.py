@@ -11,10 +11,10 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import duckdb
 import structlog
+from msgspec import Struct, field
 
 from migrator.concurrency.blocking import BlockingConnection, call_in_worker
 from migrator.concurrency.pool import WorkerPool, gather_or_cancel
@@ -40,8 +40,7 @@ log = structlog.get_logger()
 DifferenceSink = Callable[[Difference], None]
 
 
-@dataclass(frozen=True, slots=True)
-class TableResult:
+class TableResult(Struct, frozen=True):
     """The result of comparing one table."""
 
     table: TableName
@@ -80,8 +79,7 @@ class TableResult:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class CompareContext:
+class CompareContext(Struct, frozen=True):
     """Holds what the comparisons of all tables share: databases, worker pools and options."""
 
     source: Source

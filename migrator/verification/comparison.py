@@ -6,12 +6,13 @@ The comparison uses its own code for reading, and none of the copier's.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import cached_property
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.sessions.address import TargetAddress
 from migrator.sessions.reader import ReadOnlySession
@@ -43,16 +44,14 @@ _FEW_ROWS = 1_000
 """Tables with at most so many rows have one bucket, since buckets of thousands of small tables take memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Databases:
+class Databases(Struct, frozen=True):
     """Both databases: the source, and the address of its target."""
 
     source: Source
     target: TargetAddress
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(Struct, frozen=True, dict=True):
     """A source table and the target table that must hold the same rows."""
 
     source: SourceTable
@@ -120,8 +119,7 @@ def in_fast_form(session: ScanSession, comparison: Comparison) -> Comparison:
     return replace(comparison, pairs=pairs, fast=True)
 
 
-@dataclass(frozen=True, slots=True)
-class BlockRange:
+class BlockRange(Struct, frozen=True):
     """Consecutive blocks of the target's table, by default all. Several ranges can be read at the same time."""
 
     first: int = 0

@@ -8,7 +8,6 @@ memory. DuckDB joins the rows of both sides by their key. Without a key, it coun
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import takewhile
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from migrator.runtime.limits import ExampleOptions
 from migrator.sessions.reader import ReadOnlySession
@@ -47,8 +48,7 @@ class Kind(StrEnum):
     DIFFERENT = "different"
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """A row that only one side has, or a value that differs."""
 
     kind: Kind
@@ -82,8 +82,7 @@ class Difference:
         return f"{key}: {self.column} is {values}{computed}"
 
 
-@dataclass(slots=True)
-class TableDifferences:
+class TableDifferences(Struct):
     """Holds the differences of one table: counts of rows by kind, counts of values by column, and some examples."""
 
     rows: Counter[Kind] = field(default_factory=Counter)

@@ -6,19 +6,19 @@ the number of its rows, and the exact sum of their 64-bit hashes in 128 bits. Th
 differences cancel each other.
 """
 
+import struct
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from struct import Struct
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import duckdb
 import pyarrow as pa
+from msgspec import Struct
 
 from migrator.monitoring.tracker import Count, count_nothing
 from migrator.runtime.duckdb_extensions import LOCKED
@@ -29,12 +29,11 @@ from migrator.source.scan import ScanSession
 from migrator.verification.canonical import DOCUMENT_MACROS, VALUE_MACROS, macros
 from migrator.verification.comparison import ALL_BLOCKS, BlockRange, Comparison, source_rows, target_rows, target_tables
 
-_BUCKET = Struct(">IQQQ")
+_BUCKET = struct.Struct(">IQQQ")
 """A bucket's number, its rows, and the two halves of its sum of hashes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Digest:
+class Digest(Struct, frozen=True):
     """The content of a table as numbers: the rows and the sum of hashes of each bucket that isn't empty."""
 
     buckets: tuple[tuple[int, int, int], ...]
@@ -75,8 +74,7 @@ EMPTY = Digest(())
 """The digest of a table without rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hashes:
+class Hashes(Struct, frozen=True):
     """SQL for a row's hash, for its key's, and for its bucket."""
 
     row: str
@@ -247,8 +245,7 @@ def opened_in_memory(megabytes: int) -> Iterator[duckdb.DuckDBPyConnection]:
             yield duck
 
 
-@dataclass(frozen=True, slots=True)
-class KnownDigest:
+class KnownDigest(Struct, frozen=True):
     """A comparison whose source preflight has digested, and the digest."""
 
     comparison: Comparison

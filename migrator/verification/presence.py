@@ -6,8 +6,10 @@ DuckDB file on disk, and only for buckets whose digests differ. So memory doesn'
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from migrator.runtime.limits import ExampleOptions
 from migrator.sessions.reader import ReadOnlySession
@@ -21,8 +23,7 @@ MOST_JOINED: Final = 1000
 """The largest number of existing rows that are joined as they are. Of more rows, hashes are counted first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Presence:
+class Presence(Struct, frozen=True):
     """How many rows of a target table the source holds."""
 
     equal: int = 0

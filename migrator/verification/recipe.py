@@ -6,13 +6,13 @@ application uses it, its tables may have other columns and other types. The ledg
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from typing import Any, Final, Self
 
 import duckdb
 import pyarrow as pa
+from msgspec import Struct
 
 from migrator.ledger.carried import Recorded
 from migrator.names import TableName
@@ -28,8 +28,7 @@ from migrator.verification.comparison import Comparison, stream
 from migrator.verification.digest import Digest
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(Struct, frozen=True):
     """Everything that a digest of a source table depends on. A digest depends neither on chunks nor on settings."""
 
     scan_columns: tuple[ScanColumn, ...]
@@ -82,8 +81,7 @@ def recorded(comparison: Comparison, digest: Digest) -> Recorded:
     return Recorded(Recipe.of(comparison).to_json(), digest.hexadecimal(), digest.rows)
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(Struct, frozen=True):
     """The size of a table, and the size of the batches in which it is read."""
 
     table_size: TableSize

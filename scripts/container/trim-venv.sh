@@ -64,6 +64,10 @@ saved "test suites, experiments, sources of compiled modules, type stubs"
     ! -name '__init__.py' ! -name '_mapping.py' ! -name 'python.py' ! -name 'special.py' -delete
 saved "pygments' other languages"
 
+# rich reads Markdown with them, which nothing here prints.
+rm -rf "$packages"/markdown_it "$packages"/mdurl
+saved "readers of Markdown"
+
 find "$packages" -type f -name '*.so*' -exec strip --strip-unneeded {} +
 saved "symbols that only a debugger reads"
 

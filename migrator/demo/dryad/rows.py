@@ -7,10 +7,11 @@ without storing it, and memory doesn't grow with the number of rows.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from random import Random
 from typing import Final
+
+from msgspec import Struct
 
 from migrator.demo.dryad import phrases
 from migrator.demo.dryad.values import (
@@ -51,8 +52,7 @@ UTTERANCES: Final = (2, 0, 24, 1, 4, 7, 11)
 HAS_VESSEL: Final = (True, True, True, True, True, False, False, False)
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Struct, frozen=True):
     """The seed, and the number of rows of each table without a parent. They determine all rows."""
 
     seed: int

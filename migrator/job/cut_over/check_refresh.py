@@ -5,9 +5,10 @@ It finds what a refresh finds, raises what a refresh would raise before it write
 """
 
 import time
-from dataclasses import replace
 from functools import partial
 from uuid import uuid4
+
+from msgspec.structs import replace
 
 from migrator.config.settings import Settings
 from migrator.errors import ConfigurationError, SourceChanged, ValuesRefused

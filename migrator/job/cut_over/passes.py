@@ -1,9 +1,10 @@
 """Notes what a refresh has done, and which state of the source the target holds since."""
 
 import time
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
+
+from msgspec import Struct
 
 from migrator.job.recorder import RunRecorder
 from migrator.ledger import state
@@ -12,8 +13,7 @@ from migrator.reports.run_report import Report
 from migrator.target.database import Target
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """The beginning of a refresh, before the source is read."""
 
     server_time: datetime

@@ -9,8 +9,9 @@ finishes it by the usual stages.
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field, replace
 
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.catalog.constraints import judged_of
@@ -48,8 +49,7 @@ from migrator.verification.digest import Digest
 from migrator.verification.recipe import recorded
 
 
-@dataclass(frozen=True, slots=True)
-class Refreshed:
+class Refreshed(Struct, frozen=True):
     """What the stage has done, and what the stages after it need."""
 
     tables: tuple[TableRefresh, ...] = ()
@@ -64,8 +64,7 @@ class Refreshed:
         return frozenset(entry.table for entry in self.tables if entry.way is Way.CHANGED)
 
 
-@dataclass(frozen=True, slots=True)
-class Refreshing:
+class Refreshing(Struct, frozen=True):
     """What the stage needs besides its context."""
 
     refresh: RefreshContext

@@ -8,10 +8,11 @@ of a watch are a signal and an error.
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, replace
 from typing import Final, Never
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -41,8 +42,7 @@ _STEP: Final = "watch"
 """The name of the step between two refreshes, in which the watch waits for the source to change."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
+class Pass(Struct, frozen=True):
     """A refresh that has ended well."""
 
     source: Fingerprint

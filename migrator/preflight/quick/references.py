@@ -9,11 +9,11 @@ SQLite, which finds them in the parent's own tree.
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 
 import duckdb
 import pyarrow as pa
+from msgspec import Struct
 
 from migrator.planning.equality import equality_key
 from migrator.planning.plan import ColumnPlan, TablePlan
@@ -43,8 +43,7 @@ _MOST_BYTES = 1_000
 _TOO_LONG = f"zeroblob({_MOST_BYTES + 1})"
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Struct, frozen=True):
     """The columns of a foreign key, and the columns of the parent to which they refer."""
 
     parent: TablePlan

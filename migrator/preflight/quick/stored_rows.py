@@ -10,13 +10,13 @@ leaves the last row out if the table's largest rowid is a multiple of 122,880.
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import structlog
+from msgspec import Struct
 
 from migrator.events import Event
 from migrator.names import quote_literal
@@ -49,8 +49,7 @@ _READ_AS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SourceFile:
+class SourceFile(Struct, frozen=True):
     """The file that DuckDB reads."""
 
     path: Path

@@ -6,9 +6,10 @@ to either side afterwards.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Collection
-from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
+from msgspec import Struct
+from msgspec.structs import asdict
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.ledger.migration import Migration
@@ -16,8 +17,7 @@ from migrator.ledger.schema import compared, compared_pages, holds
 from migrator.names import TableName
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(Struct, frozen=True):
     """What was compared of one table."""
 
     digest: str

@@ -10,9 +10,10 @@ offers no reading of them that every build has.
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from migrator.names import quote_literal
 from migrator.source.file import beside, unreadable
@@ -36,8 +37,7 @@ _LEAF_OF_TABLE = 0x0D
 _MOST_ENTRIES = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class PageFile:
+class PageFile(Struct, frozen=True):
     """The pages of a source's file, as they are on disk."""
 
     path: Path

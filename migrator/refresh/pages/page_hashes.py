@@ -7,11 +7,11 @@ file; DuckDB holds both, in memory up to a limit and beyond it in temporary file
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import duckdb
 import pyarrow as pa
+from msgspec import Struct
 
 from migrator.names import TableName, quote_sqlite
 from migrator.refresh.key_ranges import GREATEST_KEY, LEAST_KEY, KeyRange
@@ -21,8 +21,7 @@ MOST_RANGES = 10_000
 """So many ranges can be written into one statement. Where there are more, neighbours become one."""
 
 
-@dataclass(frozen=True, slots=True)
-class InDoubt:
+class InDoubt(Struct, frozen=True):
     """The rows of a table that may have changed."""
 
     ranges: Sequence[KeyRange]

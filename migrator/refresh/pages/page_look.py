@@ -7,7 +7,8 @@ on pages that are as they were need not be read again.
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from migrator.concurrency.blocking import BlockingConnection, call_in_worker
 from migrator.concurrency.pool import WorkerPool
@@ -32,8 +33,7 @@ _MOST_IN_DOUBT = 0.75
 """The share of a table's pages above which all its rows are read: that takes less time than reading most of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Doubt:
+class Doubt(Struct, frozen=True):
     """The rows of a table that may have changed since it was compared. All others are as they were."""
 
     ranges: tuple[KeyRange, ...]
@@ -44,8 +44,7 @@ class Doubt:
     """What the ledger knows of that comparison."""
 
 
-@dataclass(frozen=True, slots=True)
-class PageLook:
+class PageLook(Struct, frozen=True):
     """Looks at the pages of tables; at several at the same time."""
 
     source: Source

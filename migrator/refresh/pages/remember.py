@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.concurrency.prefetch import prefetch
@@ -71,8 +71,7 @@ async def remember(source: Source, run: RunLedger, tables: Sequence[TablePlan], 
                 await _remember(_Reading(source, session), run, table, (digest, shapes[table.name]))
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
+class _Reading(Struct, frozen=True):
     source: Source
     session: ScanSession
 

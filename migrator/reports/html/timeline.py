@@ -1,12 +1,13 @@
 """Draws when stages and tables began and ended, each as a bar on the time of the whole command."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from heapq import nlargest
 from operator import attrgetter
 from typing import Final
 from xml.etree.ElementTree import Element
+
+from msgspec import Struct
 
 from migrator.reports.document import Document
 from migrator.reports.html.elements import element, row, table
@@ -18,8 +19,7 @@ _WIDTH: Final = 1000
 _NARROWEST: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """What took some time: its begin and its end in seconds after the begin of the command."""
 
     name: str

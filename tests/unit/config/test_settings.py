@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from migrator.config.fields import Group, flag_of, option_info, variables_of
 from migrator.config.settings import Settings
@@ -79,7 +80,7 @@ def test_the_target_from_a_url_or_from_parts(environment: Environment) -> None:
     by_url = Settings.load({"target_url": TARGET}).target
     for name, value in parts.items():
         environment.setenv(name, value)
-    assert Settings.load().target == by_url
+    assert replace(Settings.load().target, origin=by_url.origin) == by_url
     assert Settings.load({"target_url": "postgresql://other"}).target.hosts == ("other",)
     assert Settings.load({"target_url": "postgresql://other"}).target.database == "d"
 

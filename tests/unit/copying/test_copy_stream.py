@@ -3,12 +3,12 @@
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
 from fix_job import settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite
+from msgspec.structs import replace
 
 from migrator.copying import copy_stream
 from migrator.copying.copy_stream import copy_data_of_small

@@ -2,10 +2,10 @@
 
 import ast
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from migrator.findings.remedies import NO_RULE, WITHOUT_REMEDY, Case, remedy
 from migrator.findings.sample import Sample, SampleRow

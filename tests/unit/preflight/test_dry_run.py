@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from fix_job import settings_of
 from fix_postgres import Database
 from fix_sqlite import MakeSqlite, Rows
+from msgspec.structs import replace
 from type_probes import PROBES
 
 from migrator.catalog.keys import Keys

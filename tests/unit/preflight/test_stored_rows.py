@@ -4,12 +4,13 @@ import math
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from fix_job import settings_of
 from fix_postgres import Database
+from msgspec.structs import replace
 from type_probes import PROBES
 
 from migrator.planning.matching import make_plan

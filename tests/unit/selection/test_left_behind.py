@@ -4,12 +4,13 @@ import random
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fix_sqlite import MakeSqlite
+from msgspec.structs import replace
 
 from migrator.planning.equality import ParentKeys
 from migrator.selection.conditions import under_conditions

@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,6 +11,7 @@ import asyncpg
 import pytest
 from fix_postgres import Database
 from fix_proxy import Fault, Proxy
+from msgspec.structs import replace
 from sqlalchemy import make_url
 
 from migrator.demo.server import EmbeddedServer

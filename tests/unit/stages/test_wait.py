@@ -5,12 +5,12 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
 import pytest
 from fix_postgres import Database
+from msgspec.structs import replace
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 from tenacity import AsyncRetrying
@@ -212,7 +212,7 @@ async def test_a_refusal_ends_it_at_once(
 ) -> None:
     """No pause: the same question would get the same answer. The code is that of a wrong configuration."""
     pauses = Pauses()
-    address = replace(from_url(database.url, {}), **wrong)  # type: ignore[arg-type]
+    address = replace(from_url(database.url, {}), **wrong)
     with pytest.raises(kind, match=words) as caught:
         await wait(address, pauses.policy())
     assert pauses.count == 0
