@@ -31,7 +31,7 @@ from migrator.runtime.limits import ExampleOptions, Limits
 from migrator.runtime.wording import listed
 from migrator.source.chunks import WHOLE_TABLE, chunk_size, split_into_chunks
 from migrator.source.database import Source
-from migrator.source.integrity import check_intact
+from migrator.source.integrity import check_intact, unless_damaged
 from migrator.source.scan import ScanSession
 from migrator.source.schema import SourceTable
 from migrator.source.size import TableSize
@@ -65,8 +65,9 @@ async def check_tables(
     Check the planned tables and return the results in the plan's order.
 
     At most ``limits.jobs`` tables or chunks are read at the same time, and the largest table comes first. ``unmade``
-    describes the planned tables that don't exist in the target yet. ``intact`` checks the source file itself and raises
-    SourceUnreadable if it is damaged; this function raises the same error.
+    describes the planned tables that don't exist in the target yet. ``intact`` checks the source file itself, while
+    the tables are read, and raises SourceUnreadable if it is damaged; this function raises the same error, in an
+    ExceptionGroup.
     """
     unmade = unmade or Unmade()
     target, plan, limits = context.target, context.plan, context.limits
@@ -76,13 +77,12 @@ async def check_tables(
     bench = replace(bench, judged=bench.judged | unmade.judged, unmade=unmade.statements)
     async with blocking_pool(limits.jobs, partial(BlockingConnection, context.source.session)) as sessions:
         sizes = await measured(sessions, plan.tables, limits)
-        await intact()
         context.tracker.expect("preflight", {str(name): size.table_size.rows for name, size in sizes.items()})
         by_name = {table.name: table for table in plan.tables}
         checker = _PlanChecker(context, by_name, sessions, sizes, keys, bench, unmade)
         largest_first = sorted(plan.tables, key=lambda table: -sizes[table.name].table_size.weight)
         groups = group_small_tables(largest_first, checker.profile_if_whole, limits.chunk_bytes)
-        checks = await gather_or_cancel(checker.check_group(group) for group in groups)
+        checks = await unless_damaged(intact, lambda: gather_or_cancel(checker.check_group(group) for group in groups))
     checked = {check.table_size.table: check for group in checks for check in group}
     return [checked[table.name] for table in plan.tables]
 

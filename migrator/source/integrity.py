@@ -9,8 +9,9 @@ in an unknown order, or a damaged table that isn't copied. These complaints are 
 import asyncio
 import re
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import closing
+from typing import TypeVar
 
 import structlog
 
@@ -20,6 +21,8 @@ from migrator.names import quote_sqlite
 from migrator.source.database import Source
 from migrator.source.file import open_file, unreadable
 from migrator.source.scan import ScanSession
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -42,6 +45,30 @@ async def check_intact(source: Source, tables: Collection[str]) -> None:
     ``tables`` are the tables that are read. Damage anywhere else is logged only.
     """
     await asyncio.to_thread(_check_intact, source, tables)
+
+
+async def unless_damaged(intact: Callable[[], Awaitable[None]], read: Callable[[], Awaitable[T]]) -> T:
+    """
+    Read while ``intact`` checks the file, which keeps a single processor busy, and return the result of ``read``.
+
+    The damage of a file says more than what it does to a reading: where ``read`` fails and the file is damaged, only
+    the error of ``intact`` is raised. Errors are raised in an ExceptionGroup.
+    """
+
+    async def check_file() -> None:
+        await intact()
+
+    async def read_rows() -> T:
+        try:
+            return await read()
+        except Exception:
+            await file_check
+            raise
+
+    async with asyncio.TaskGroup() as group:
+        file_check = group.create_task(check_file())
+        rows = group.create_task(read_rows())
+    return rows.result()
 
 
 def _check_intact(source: Source, tables: Collection[str]) -> None:

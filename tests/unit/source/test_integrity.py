@@ -1,5 +1,6 @@
 """What is no damage: the rows are read around it, and it is told. What is damage is still found."""
 
+import asyncio
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -12,7 +13,7 @@ from fix_sqlite import MakeSqlite
 
 from migrator.errors import SourceUnreadable
 from migrator.source.database import Source
-from migrator.source.integrity import check_intact
+from migrator.source.integrity import check_intact, unless_damaged
 
 
 def _by_the_application(path: Path, script: str) -> Path:
@@ -148,3 +149,40 @@ async def test_damage_is_found(stuck: bool, sqlite_file: Path) -> None:  # noqa:
     assert await _is_intact(path, ["t"])
     _damage(path, "t")
     assert not await _is_intact(path, ["t"])
+
+
+@pytest.mark.parametrize("is_damaged", [True, False])
+async def test_damage_is_told_in_the_place_of_what_it_does_to_a_reading(*, is_damaged: bool) -> None:
+    """A reading that fails before the check of the file has ended waits for it."""
+    has_failed = asyncio.Event()
+
+    async def intact() -> None:
+        await has_failed.wait()
+        await asyncio.sleep(0)
+        if is_damaged:
+            raise SourceUnreadable("damaged", next_step="")
+
+    async def read() -> None:
+        has_failed.set()
+        raise SourceUnreadable("not read", next_step="")
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await unless_damaged(intact, read)
+    assert {str(error) for error in raised.value.exceptions} == {"damaged" if is_damaged else "not read"}
+
+
+async def test_damage_ends_a_reading() -> None:
+    """A large file isn't read to its end if it is damaged."""
+    begun = asyncio.Event()
+
+    async def intact() -> None:
+        await begun.wait()
+        raise SourceUnreadable("damaged", next_step="")
+
+    async def read() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await unless_damaged(intact, read)
+    assert [str(error) for error in raised.value.exceptions] == ["damaged"]
