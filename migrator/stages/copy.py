@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrator.concurrency.pool import gather_or_cancel
 from migrator.concurrency.replay_queue import ReplayQueue
-from migrator.copying.table_loader import CopyContext, TableLoad, copy_workers, load_tables
+from migrator.copying.table_load import CopyContext, TableLoad, copy_workers
+from migrator.copying.table_loader import load_tables
 from migrator.events import Event
 from migrator.ledger import kept, loads
 from migrator.ledger.carried import Terms

@@ -86,6 +86,25 @@ async def test_pieces_of_a_table_come_side_by_side(make_sqlite: MakeSqlite, data
     assert len(await contents(database, "big")) == 2000
 
 
+async def test_a_table_in_pieces_keeps_its_place(make_sqlite: MakeSqlite, database: Database) -> None:
+    """The largest table is begun first, and its pieces don't wait until all other tables are copied."""
+    others = [f"other_{number}" for number in range(4)]
+    fill = FILL.replace("2000", "200")
+    texts = "SELECT i, printf('%0100d', i) FROM n"
+    source = make_sqlite(
+        BIG
+        + "".join(f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, t TEXT); {fill} {name} {texts};" for name in others)
+    )
+    tables = ("big", *others)
+    await database.execute("".join(f"CREATE TABLE {name} (id bigint PRIMARY KEY, t text);" for name in tables))
+    with capture_logs() as events:
+        await run.run(settings_of(source, database, jobs=1, chunk_bytes=30_000), Tracker())
+    copied = [e for e in events if e["event"] == "table.copied"]
+    assert copied[0]["table"] == "public.big"
+    assert copied[0]["chunks"] > 3
+    assert {e["table"] for e in copied} == {f"public.{name}" for name in tables}
+
+
 async def test_pieces_of_a_table_with_a_trigger(make_sqlite: MakeSqlite, database: Database) -> None:
     """Who switches a trigger off locks the table, so they come one after the other, and the trigger doesn't fire."""
     source = make_sqlite(BIG)
