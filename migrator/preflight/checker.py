@@ -162,16 +162,21 @@ class _PlanChecker(Struct, frozen=True):
 
     async def _check_in_chunks(self, table: TablePlan, measured_check: TableCheck) -> TableCheck:
         table_size, batch_bytes = measured_check.table_size, self.context.limits.batch_bytes
-        known_digest = await call_in_worker(self.sessions, self._read_by_duckdb, table, table_size)
-        comparison = None
-        if known_digest is None:
+        check = await call_in_worker(self.sessions, self._read_and_check, table, table_size)
+        if check is None:
             comparison = await call_in_worker(self.sessions, prepare, table, table_size, batch_bytes)
-        if comparison:
-            count = self._count(table)
-            parts = [DryRunPart(table.fast, comparison, chunk, count) for chunk in measured_check.chunks]
-            known_digest = await _dry_run(self.sessions, parts)
-        check = await call_in_worker(self.sessions, self._check, table, table_size, known_digest)
+            known_digest = None
+            if comparison:
+                count = self._count(table)
+                parts = [DryRunPart(table.fast, comparison, chunk, count) for chunk in measured_check.chunks]
+                known_digest = await _dry_run(self.sessions, parts)
+            check = await call_in_worker(self.sessions, self._check, table, table_size, known_digest)
         return replace(check, chunks=measured_check.chunks)
+
+    def _read_and_check(self, session: ScanSession, table: TablePlan, table_size: TableSize) -> TableCheck | None:
+        """Check a table that DuckDB itself can read; None if it can't. One worker does it all, so that none waits."""
+        known_digest = self._read_by_duckdb(session, table, table_size)
+        return self._check(session, table, table_size, known_digest) if known_digest else None
 
     async def _check_at_server(self, table: TablePlan, check: TableCheck) -> TableCheck:
         if not self.bench.has_to_judge(check.table_size):
