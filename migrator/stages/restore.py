@@ -66,7 +66,7 @@ async def restore(
     async with WorkerPool(jobs, target.connect, is_open) as workers:
 
         async def bring_back(table: TableName, entries: Sequence[Parked]) -> None:
-            failed = await restoring.bring_back(workers, entries) if entries else []
+            failed = await restoring.bring_back(workers, entries, is_last=not keys) if entries else []
             failures.extend(failed)
             if done and table in planned and not failed:
                 await done.add(table)
@@ -105,28 +105,31 @@ class _Restoring(Struct, frozen=True):
     sessions: int
     """The sessions that restore entries at the same time, and share the server's memory."""
 
-    async def bring_back(self, workers: WorkerPool[AsyncConnection], entries: Sequence[Parked]) -> list[str]:
+    async def bring_back(
+        self, workers: WorkerPool[AsyncConnection], entries: Sequence[Parked], *, is_last: bool = False
+    ) -> list[str]:
         """
-        Restore one table's entries, and return the failures.
+        Restore one table's entries, and return the failures. ``is_last``: no other table's keys are left to restore.
 
-        ALTER TABLEs would wait for each other, so they come first, one by one. Plain indexes are made side by side, so
-        that the largest table, which comes last to its end, doesn't leave the server's other processors idle.
+        Indexes are made side by side, so that the table that comes last to its end doesn't leave the server's other
+        processors idle. Entries with an ALTER TABLE come one after the other: each makes its index under a lock that
+        others share, and then needs the table for itself, so that two of them would wait for each other. They come
+        before the other indexes, except for the last table: while others are copied, one sort at a time takes less CPU.
         """
         table = str(entries[0].table)
-        plain = [entry for entry in entries if _is_plain_index(entry)]
-        others = [entry for entry in entries if entry not in plain]
+        plain = [[entry] for entry in entries if _is_plain_index(entry)]
+        others = [entry for entry in entries if not _is_plain_index(entry)]
+        first, beside = ([], [others, *plain]) if is_last else (others, plain)
         self.tracker.begin_table("restore", table)
-        if len(plain) == 1:
-            others, plain = [*others, *plain], []
-        failures = await self._in_turn(workers, others) if others else []
-        if plain:
-            made = await gather_or_cancel(self._in_turn(workers, [entry]) for entry in plain)
-            failures += [failure for failed in made for failure in failed]
+        failures = await self._in_turn(workers, first)
+        made = await gather_or_cancel(self._in_turn(workers, turn) for turn in beside if turn)
         self.tracker.leave_table("restore", table)
-        return failures
+        return [*failures, *(failure for failed in made for failure in failed)]
 
     async def _in_turn(self, workers: WorkerPool[AsyncConnection], entries: Sequence[Parked]) -> list[str]:
-        failures = []
+        failures: list[str] = []
+        if not entries:
+            return failures
         async with workers.worker() as connection:
             for entry in entries:
                 if failure := await _restore_entry(connection, entry, self):

@@ -52,7 +52,7 @@ async def test_foreign_keys_last(jobs: int, target: Target, database: Database) 
 
 
 async def test_indexes_of_a_table_are_made_side_by_side(target: Target, database: Database) -> None:
-    """Nobody else's table is left to work on at the end, when the largest gets its indexes; its key comes before."""
+    """Nobody else's table is left to work on at the end, when the largest gets its indexes; its key comes beside."""
     async with target.transaction() as connection:
         for number in (1, 2):
             statement = f"CREATE INDEX more_{number} ON public.u USING btree ((id + {number}))"
@@ -68,6 +68,38 @@ async def test_indexes_of_a_table_are_made_side_by_side(target: Target, database
     await somebody.close()
     assert await restoring == len(PARKED) + 2
     assert await _missing(target) == set()
+
+
+async def test_the_last_table_gets_its_keys_beside_its_indexes(database: Database) -> None:
+    """Two keys, each of which needs the table for itself in the end, don't wait for each other for ever."""
+    await database.execute("CREATE TABLE u (id int, n int); INSERT INTO u SELECT i, i FROM generate_series(1, 9) i")
+    target = Target(from_url(database.url, {}))
+    await begin_ledger(target)
+    made = {
+        "u_pkey": ("primary key", "UNIQUE INDEX", "id", "PRIMARY KEY"),
+        "u_n": ("unique key", "UNIQUE INDEX", "n", "UNIQUE"),
+        "more_1": ("index", "INDEX", "(id + 1)", None),
+        "more_2": ("index", "INDEX", "(id + 2)", None),
+    }
+    async with target.transaction() as connection:
+        for name, (kind, making, on, constraint) in made.items():
+            index = f"CREATE {making} {name} ON public.u USING btree ({on})"
+            key = f"ALTER TABLE public.u ADD CONSTRAINT {name} {constraint} USING INDEX {name}"
+            statements = (index, key) if constraint else (index,)
+            await parked.write_parked(connection, MIGRATION, Taken(U, kind, name, statements))
+    somebody = await asyncpg.connect(database.url)
+    await somebody.execute("BEGIN; LOCK TABLE u IN ROW EXCLUSIVE MODE")
+    restoring = asyncio.create_task(restore(run_ledger(target), 4))
+    waiting = "SELECT count(DISTINCT pid) FROM pg_locks WHERE relation = 'u'::regclass AND NOT granted"
+    async with asyncio.timeout(60):
+        while await somebody.fetchval(waiting) < 3:
+            assert not restoring.done(), restoring
+            await asyncio.sleep(0.01)
+        await somebody.close()
+        assert await restoring == len(made)
+    assert await _missing(target) == set()
+    there = await database.fetch("SELECT conname::text FROM pg_constraint WHERE conrelid = 'u'::regclass")
+    assert {"u_pkey", "u_n"} <= {row[0] for row in there}
 
 
 @pytest.mark.parametrize(
@@ -121,7 +153,7 @@ async def test_rows_without_a_parent_are_named(target: Target, database: Databas
 async def test_a_run_that_was_overtaken_brings_nothing_back(target: Target, database: Database) -> None:
     """The other may be loading just now, and needs the tables bare."""
     await begin_ledger(target, 8)
-    with pytest.RaisesGroup(pytest.RaisesExc(GaveUp, match="taken over")):
+    with pytest.RaisesGroup(pytest.RaisesExc(GaveUp, match="taken over"), flatten_subgroups=True):
         await restore(run_ledger(target), 1)
     assert await _missing(target) == {"to_t", "t_pkey", "by_id"}
     assert await database.fetch("SELECT FROM pg_indexes WHERE schemaname = 'public'") == []
