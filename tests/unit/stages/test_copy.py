@@ -206,6 +206,7 @@ async def test_what_is_handed_on_outlives_a_crash(
             raise ValueError("seen enough")
 
         monkeypatch.setattr(ReplayQueue, "add", crash)
+        # In turn, so that no other stage is in the middle of a statement when the server crashes.
         with pytest.raises(ExceptionGroup):
-            await run.run(settings_of(source, database, retry_attempts=1, **pieces), Tracker())
+            await run.run(settings_of(source, database, retry_attempts=1, in_turn=True, **pieces), Tracker())
     assert there == [2000]
