@@ -122,7 +122,7 @@ class _Restoring(Struct, frozen=True):
         first, beside = ([], [others, *plain]) if is_last else (others, plain)
         self.tracker.begin_table("restore", table)
         failures = await self._in_turn(workers, first)
-        made = await gather_or_cancel(self._in_turn(workers, turn) for turn in beside if turn)
+        made = await gather_or_cancel(self._in_turn(workers, turn) for turn in beside)
         self.tracker.leave_table("restore", table)
         return [*failures, *(failure for failed in made for failure in failed)]
 

@@ -51,22 +51,27 @@ async def test_foreign_keys_last(jobs: int, target: Target, database: Database) 
     assert {row[0] for row in await database.fetch(there)} == {"t_pkey", "to_t"}
 
 
+async def _restored_by_three_at_once(target: Target, database: Database, jobs: int) -> int:
+    """Restore while somebody holds table ``u``, who lets it go when three sessions wait for it; return the number."""
+    somebody = await asyncpg.connect(database.url)
+    await somebody.execute("BEGIN; LOCK TABLE u IN ROW EXCLUSIVE MODE")
+    restoring = asyncio.create_task(restore(run_ledger(target), jobs))
+    waiting = "SELECT count(DISTINCT pid) FROM pg_locks WHERE relation = 'u'::regclass AND NOT granted"
+    async with asyncio.timeout(60):
+        while await somebody.fetchval(waiting) < 3:
+            assert not restoring.done(), restoring
+            await asyncio.sleep(0.01)
+        await somebody.close()
+        return await restoring
+
+
 async def test_indexes_of_a_table_are_made_side_by_side(target: Target, database: Database) -> None:
     """Nobody else's table is left to work on at the end, when the largest gets its indexes; its key comes beside."""
     async with target.transaction() as connection:
         for number in (1, 2):
             statement = f"CREATE INDEX more_{number} ON public.u USING btree ((id + {number}))"
             await parked.write_parked(connection, MIGRATION, Taken(U, "index", f"more_{number}", (statement,)))
-    somebody = await asyncpg.connect(database.url)
-    await somebody.execute("BEGIN; LOCK TABLE u IN ROW EXCLUSIVE MODE")
-    restoring = asyncio.create_task(restore(run_ledger(target), 3))
-    waiting = "SELECT count(DISTINCT pid) FROM pg_locks WHERE relation = 'u'::regclass AND NOT granted"
-    async with asyncio.timeout(60):
-        while await somebody.fetchval(waiting) < 3:
-            assert not restoring.done(), restoring
-            await asyncio.sleep(0.01)
-    await somebody.close()
-    assert await restoring == len(PARKED) + 2
+    assert await _restored_by_three_at_once(target, database, jobs=3) == len(PARKED) + 2
     assert await _missing(target) == set()
 
 
@@ -87,16 +92,7 @@ async def test_the_last_table_gets_its_keys_beside_its_indexes(database: Databas
             key = f"ALTER TABLE public.u ADD CONSTRAINT {name} {constraint} USING INDEX {name}"
             statements = (index, key) if constraint else (index,)
             await parked.write_parked(connection, MIGRATION, Taken(U, kind, name, statements))
-    somebody = await asyncpg.connect(database.url)
-    await somebody.execute("BEGIN; LOCK TABLE u IN ROW EXCLUSIVE MODE")
-    restoring = asyncio.create_task(restore(run_ledger(target), 4))
-    waiting = "SELECT count(DISTINCT pid) FROM pg_locks WHERE relation = 'u'::regclass AND NOT granted"
-    async with asyncio.timeout(60):
-        while await somebody.fetchval(waiting) < 3:
-            assert not restoring.done(), restoring
-            await asyncio.sleep(0.01)
-        await somebody.close()
-        assert await restoring == len(made)
+    assert await _restored_by_three_at_once(target, database, jobs=4) == len(made)
     assert await _missing(target) == set()
     there = await database.fetch("SELECT conname::text FROM pg_constraint WHERE conrelid = 'u'::regclass")
     assert {"u_pkey", "u_n"} <= {row[0] for row in there}
